@@ -1,0 +1,38 @@
+"""The words analysts read: what became of a certificate."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class VerificationStatus(StrEnum):
+    """``verification_status`` in ``certificate_reconciliation``."""
+
+    NOT_SENT = "not_sent"
+    """In the queue."""
+    HELD = "held"
+    """Waits for something outside: a listed certification, or a person."""
+    INVALID = "invalid"
+    """The source row or its document must be mended first."""
+    REJECTED = "rejected"
+    """Springest refused it and said why."""
+    AWAITING_VERIFICATION = "awaiting_verification"
+    """Springest took it, and does not show it yet."""
+    VERIFIED = "verified"
+    """Springest shows it, proven by its id or its owner."""
+    INFERRED = "inferred"
+    """Springest shows one that can hardly be another's; no proof."""
+    EXPIRED = "expired"
+    """Springest shows it, and its ``valid_until`` has passed."""
+    UNKNOWN = "unknown"
+    """It cannot be known whether Springest took it; it is not sent again by itself."""
+    AMBIGUOUS = "ambiguous"
+    """Springest shows several that fit, or words a status nobody foresaw."""
+    MISSING = "missing"
+    """Springest took it, its certification is verified, and complete snapshots lack it."""
+    VANISHED = "vanished"
+    """Springest showed it, and complete snapshots no longer do."""
+    WITHDRAWN = "withdrawn"
+    """The source took the row back before it was sent."""
+    CANCELLED = "cancelled"
+    """A person decided that it is not sent."""

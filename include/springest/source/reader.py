@@ -1,0 +1,116 @@
+"""Read the source database: any SQL database that SQLAlchemy has a dialect for.
+
+The user's query is one SELECT with the bound parameters ``:window_start`` and ``:window_end``. It is run as
+it stands, and wrapped as a subquery to count its rows and to look again at single trainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, TextClause, bindparam, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.types import NullType
+
+from include.springest.errors import SpringestError
+from include.springest.source.contract import REQUIRED_COLUMNS
+
+Row = dict[str, Any]
+
+BATCH_ROWS: Final = 1_000
+LOOKUP_IDS: Final = 500
+_EVER: Final = (datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
+_SNAPSHOT_ISOLATION: Final = {"postgresql": "REPEATABLE READ", "mysql": "REPEATABLE READ", "mssql": "SNAPSHOT"}
+
+
+class SourceError(SpringestError):
+    """The source database or the query over it is not usable as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A half-open interval on ``updated_at``: start inclusive, end exclusive, both with a time zone."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise SourceError("a window of the source needs time zones at both ends")
+        if self.end < self.start:
+            raise SourceError(f"the window ends ({self.end}) before it starts ({self.start})")
+
+
+class SourceReader:
+    """Reads completed trainings.
+
+    :param engine: engine of the source; disposed of by its owner.
+    :param query: the text of ``include/sql/completed_trainings.sql`` or the user's own.
+    """
+
+    def __init__(self, engine: Engine, *, query: str) -> None:
+        self._engine = engine
+        self._query = query.strip().rstrip(";")
+        for name in ("window_start", "window_end"):
+            if f":{name}" not in self._query:
+                raise SourceError(f"the query of completed trainings does not use the parameter :{name}")
+
+    @contextmanager
+    def open_window(self, window: Window) -> Iterator[tuple[int, Iterator[list[Row]]]]:
+        """Give the source's own count of the window, and its rows in batches, from one snapshot of the data.
+
+        :raises SourceError: the query fails or lacks a column of the contract.
+        """
+        bounds = {"window_start": window.start, "window_end": window.end}
+        with self._connection() as connection:
+            count = connection.execute(
+                text(f"SELECT COUNT(*) FROM (\n{self._query}\n) AS completed"), bounds  # noqa: S608 - the user's query
+            ).scalar_one()
+            yield int(count), self._batches(connection, text(self._query), bounds)
+
+    def look_up(self, training_ids: Sequence[str]) -> list[Row]:
+        """Return the rows that the source has now for these trainings, whenever they last changed.
+
+        The numbers are bound without a type, so that a source with integer keys compares them as its own.
+        """
+        statement = text(
+            f"SELECT * FROM (\n{self._query}\n) AS completed WHERE completed.training_id IN :training_ids"  # noqa: S608
+        ).bindparams(bindparam("training_ids", expanding=True, type_=NullType()))
+        bounds = {"window_start": _EVER[0], "window_end": _EVER[1]}
+        found: list[Row] = []
+        with self._connection() as connection:
+            for start in range(0, len(training_ids), LOOKUP_IDS):
+                ids = list(training_ids[start : start + LOOKUP_IDS])
+                for batch in self._batches(connection, statement, {**bounds, "training_ids": ids}):
+                    found.extend(batch)
+        return found
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                isolation = _SNAPSHOT_ISOLATION.get(connection.dialect.name)
+                if isolation == "REPEATABLE READ":
+                    connection = connection.execution_options(isolation_level=isolation)
+                yield connection
+        except SQLAlchemyError as error:
+            raise SourceError(f"the source database refused: {_first_line(error)}") from None
+
+    def _batches(self, connection: Connection, statement: TextClause, values: Row) -> Iterator[list[Row]]:
+        result = connection.execution_options(stream_results=True).execute(statement, values)
+        names = {name.lower() for name in result.keys()}
+        missing = [name for name in REQUIRED_COLUMNS if name not in names]
+        if missing:
+            raise SourceError(f"the query of completed trainings lacks the columns {', '.join(missing)}")
+        for batch in result.mappings().partitions(BATCH_ROWS):
+            yield [{name.lower(): value for name, value in row.items()} for row in batch]
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    """Return what the database said, without the statement's parameters, which may hold people's data."""
+    said = str(getattr(error, "orig", None) or type(error).__name__)
+    return said.splitlines()[0] if said else type(error).__name__

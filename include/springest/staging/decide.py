@@ -1,0 +1,220 @@
+"""What staging does with a source row, as pure functions: check it, then compare it with the ledger.
+
+Nothing here reads a clock, a file or a database. A row's check gives a ``Verdict``; the verdict and what the
+ledger already knows give a ``Decision``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Final
+
+from include.springest.ledger.states import POSSIBLY_TAKEN, RECHECKED, Event, State, next_state
+from include.springest.source.contract import CompletedTraining, Defect
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """What the catalogue says of one certification.
+
+    :param listed: in the last complete list, which holds verified certifications only.
+    :param requires_valid_until: ``None`` when Springest did not tell.
+    :param may_send_unlisted: the site's settings allow sending although it is not listed.
+    """
+
+    listed: bool
+    requires_valid_until: bool | None = None
+    may_send_unlisted: bool = False
+
+    @property
+    def ref(self) -> str:
+        """A text that changes when a refused certificate is worth another try."""
+        return f"listed={self.listed} requires_valid_until={self.requires_valid_until}"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A delivery as the ledger has it."""
+
+    delivery_key: str
+    training_id: str
+    state: State
+    version: int
+    row_version: str
+    reason: str | None
+    learner_ref: str | None
+    certification_id: int | None
+    booking_id: int | None
+    valid_from: date | None
+    valid_until: date | None
+    document_ref: str | None
+    catalogue_ref: str | None
+    ever_sent: bool
+    review_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The result of the local checks on one row."""
+
+    event: Event
+    reason: str | None = None
+    detail: str | None = None
+
+
+class Action(StrEnum):
+    """What staging writes."""
+
+    INSERT = "insert"
+    RESTAGE = "restage"
+    """Replace the content, which was never taken, and set the state again."""
+    FLAG = "flag"
+    """Leave content and state, and ask a person to look."""
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What staging does with one row."""
+
+    action: Action
+    state: State | None = None
+    reason: str | None = None
+    detail: str | None = None
+    review_reason: str | None = None
+
+
+NOTHING: Final = Decision(Action.NOTHING)
+CONFLICT: Final = Verdict(
+    Event.CHECKED_INVALID,
+    "conflicting_rows",
+    "the source has two rows with this training_id and issue_no that differ: keep one, "
+    "or give a re-issued certificate its own issue_no",
+)
+
+
+def needs_check(known: Known | None, training: CompletedTraining, catalogue: CatalogueEntry) -> bool:
+    """Tell whether the row must go through the local checks (which open its document)."""
+    if known is None or known.state is State.WITHDRAWN:
+        return True
+    if known.state in POSSIBLY_TAKEN or known.state is State.CANCELLED:
+        return False
+    if known.state is State.REVIEW:
+        return not known.ever_sent and known.row_version != training.row_version
+    if known.state in {State.READY, State.REJECTED}:
+        return known.row_version != training.row_version or known.catalogue_ref != catalogue.ref
+    return True
+
+
+def check(training: CompletedTraining, catalogue: CatalogueEntry, document: Defect | None) -> Verdict:
+    """Check one row; every defect is told, the first one gives the reason.
+
+    :param document: what is wrong with the document, if anything.
+    """
+    defects = [*training.defects, *([document] if document else [])]
+    if catalogue.listed and catalogue.requires_valid_until and training.valid_until is None:
+        if not any(defect.reason == "valid_until_unreadable" for defect in defects):
+            defects.append(
+                Defect("valid_until_required", "the certification requires valid_until: give it in the source")
+            )
+    if defects:
+        detail = "; ".join(defect.detail for defect in defects)
+        return Verdict(Event.CHECKED_INVALID, defects[0].reason, detail)
+    if not catalogue.listed and not catalogue.may_send_unlisted:
+        return Verdict(
+            Event.CHECKED_HELD,
+            "certification_not_listed",
+            f"certification {training.certification_id} is not among Springest's verified certifications: have it "
+            "verified, correct the number, or allow it in the connection's send_unlisted",
+        )
+    return Verdict(Event.CHECKED_READY)
+
+
+def duplicate_of(training_id: str) -> Verdict:
+    """The verdict on a row that another training has already claimed the certificate of."""
+    return Verdict(
+        Event.DUPLICATE_FOUND,
+        "duplicate",
+        f"training {training_id} has the same learner, certification and valid_from: keep one of them, "
+        "or release this one if both are meant",
+    )
+
+
+def decide(known: Known | None, training: CompletedTraining, verdict: Verdict | None) -> Decision:
+    """Compare a checked row with the ledger.
+
+    :param verdict: ``None`` when ``needs_check`` said that none is needed.
+    """
+    if verdict is None:
+        return _after_sending(known, training) if known else NOTHING
+    state = next_state(
+        known.state if known else None, verdict.event, ever_sent=known.ever_sent if known else False
+    )
+    review = verdict.reason if state is State.REVIEW else None
+    if known is None:
+        return Decision(Action.INSERT, state, verdict.reason, verdict.detail, review)
+    same = (known.state, known.reason, known.row_version) == (state, verdict.reason, training.row_version)
+    if same:
+        return NOTHING
+    return Decision(Action.RESTAGE, state, verdict.reason, verdict.detail, review)
+
+
+def _after_sending(known: Known, training: CompletedTraining) -> Decision:
+    if known.state not in POSSIBLY_TAKEN | {State.REVIEW} or known.row_version == training.row_version:
+        return NOTHING
+    fields = changed_fields(known, training)
+    reason = f"changed_after_sending({', '.join(fields)})"
+    if not fields or known.review_reason == reason:
+        return NOTHING
+    return Decision(Action.FLAG, review_reason=reason)
+
+
+_SENT_FIELDS: Final = {
+    "email": "learner_ref",
+    "certification_id": "certification_id",
+    "booking_id": "booking_id",
+    "valid_from": "valid_from",
+    "valid_until": "valid_until",
+    "document": "document_ref",
+}
+
+
+def changed_fields(known: Known, training: CompletedTraining) -> tuple[str, ...]:
+    """Name the fields of what was sent that the source now tells differently."""
+    return tuple(
+        name
+        for name, attribute in _SENT_FIELDS.items()
+        if getattr(known, attribute) != getattr(training, attribute)
+    )
+
+
+CertificateIdentity = tuple[int, str, date]
+
+
+def identity(training: CompletedTraining) -> CertificateIdentity | None:
+    """Return (certification, learner, valid_from), by which two trainings are the same certificate."""
+    if training.certification_id is None or training.learner_ref is None or training.valid_from is None:
+        return None
+    return training.certification_id, training.learner_ref, training.valid_from
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A delivery that already stands for a certificate."""
+
+    delivery_key: str
+    training_id: str
+
+
+def find_duplicate(training: CompletedTraining, holders: Iterable[Holder]) -> Holder | None:
+    """Return another *training* that stands for the same certificate; issues of one training are not duplicates."""
+    return next((holder for holder in holders if holder.training_id != training.training_id), None)
+
+
+HOLDS_CERTIFICATE: Final = frozenset({State.READY}) | POSSIBLY_TAKEN
+"""States in which a delivery stands for its certificate against duplicates (so does a ``REVIEW`` that was sent)."""
+
+LOOKED_AT_NIGHTLY: Final = RECHECKED

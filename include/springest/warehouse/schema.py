@@ -1,0 +1,327 @@
+"""The warehouse schema ``springest``: ledger, snapshots and what analysts read.
+
+One table, one paragraph; every table and column carries a comment, which PostgreSQL keeps and the data
+dictionary is made from. No table holds a learner's address, a key or a document's name: ``learner_ref`` is
+an HMAC, and the address is read from the source at the moment of sending.
+
+The tables are written here once. The migrations under ``migrations/`` create them; a test compares both.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.sql import func
+
+from include.springest.ledger.states import State
+from include.springest.reconcile.status import VerificationStatus
+
+SCHEMA: Final = "springest"
+VERSION_TABLE: Final = "schema_version"
+"""Alembic's table of ours; Airflow owns one called ``alembic_version`` in its own database."""
+
+metadata: Final = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    },
+)
+
+_INSTANT = DateTime(timezone=True)
+_HASH = String(64)
+
+
+def _now() -> Column[object]:
+    return func.clock_timestamp()  # type: ignore[return-value]
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+certification = Table(
+    "certification",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("certification_id", BigInteger, primary_key=True, comment="Springest's id", autoincrement=False),
+    Column("name", Text, comment="Name at Springest, as last listed"),
+    Column("description", Text, comment="Description at Springest, as last listed"),
+    Column(
+        "requires_valid_until", Boolean, comment="Whether a certificate needs valid_until; null: not told"
+    ),
+    Column(
+        "is_listed",
+        Boolean,
+        nullable=False,
+        comment="In the last complete catalogue, which lists verified certifications only",
+    ),
+    Column("first_seen_at", _INSTANT, nullable=False, comment="When a catalogue first listed it"),
+    Column("last_seen_at", _INSTANT, nullable=False, comment="When a catalogue last listed it"),
+    comment="One row per certification that a catalogue of verified certifications has listed",
+)
+
+catalogue_scan = Table(
+    "catalogue_scan",
+    metadata,
+    Column("scan_id", BigInteger, Identity(), primary_key=True, comment="Number of the scan"),
+    Column("site", Text, nullable=False, comment="Name of the Springest site"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that read it"),
+    Column("scanned_at", _INSTANT, nullable=False, server_default=_now(), comment="When it was stored"),
+    Column("listed", Integer, nullable=False, comment="Certifications listed"),
+    Column("complete", Boolean, nullable=False, comment="Whether the whole list was read; only then is absence used"),
+    Index(None, "site", "scanned_at"),
+    comment="One row per reading of the list of certifications",
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("delivery_key", _HASH, primary_key=True, comment="sha256 of site, training_id and issue_no"),
+    Column("site", Text, nullable=False, comment="Name of the Springest site it is for"),
+    Column("training_id", Text, nullable=False, comment="Completed training in the source"),
+    Column("issue_no", Integer, nullable=False, comment="Issue of the certificate; 1 unless issued again"),
+    Column("state", Text, nullable=False, comment="State of the delivery; see docs/states.md"),
+    Column("reason", Text, comment="Why it is in that state, as a fixed word"),
+    Column("reason_detail", Text, comment="Why, and what to do about it, for a person; redacted"),
+    Column("learner_ref", _HASH, comment="HMAC of the learner's normalised address"),
+    Column("certification_id", BigInteger, comment="Springest's id of the certification"),
+    Column("booking_id", BigInteger, comment="Springest's id of the booking, if any"),
+    Column("valid_from", Date, comment="First day of validity"),
+    Column("valid_until", Date, comment="Last day of validity; null: without end"),
+    Column("completed_at", _INSTANT, comment="When the training was completed"),
+    Column("source_updated_at", _INSTANT, comment="When the source last changed the row"),
+    Column("row_version", _HASH, nullable=False, comment="HMAC of the whole source row; moves when it changes"),
+    Column("document_ref", _HASH, comment="HMAC of the document's address in the source"),
+    Column("catalogue_ref", Text, comment="What the catalogue said of the certification when it was checked"),
+    Column("document_sha256", _HASH, comment="sha256 of the bytes that were last handed to Springest"),
+    Column("document_size", BigInteger, comment="Size of those bytes"),
+    Column("springest_certificate_id", BigInteger, comment="Springest's id, from its answer or by proof"),
+    Column("version", Integer, nullable=False, server_default="1", comment="Counts changes, for compare-and-set"),
+    Column("staged_run_id", Text, nullable=False, comment="Airflow run that last staged it"),
+    Column("lease_owner", Text, comment="Worker that is sending it"),
+    Column("lease_until", _INSTANT, comment="Until when that worker may still answer for it"),
+    Column("sent_at", _INSTANT, comment="Start of the last attempt that the server could have taken"),
+    Column("needs_review", Boolean, nullable=False, server_default=text("false"), comment="A person should look"),
+    Column("review_reason", Text, comment="What to look at"),
+    Column("created_at", _INSTANT, nullable=False, server_default=_now(), comment="When it was first staged"),
+    Column("updated_at", _INSTANT, nullable=False, server_default=_now(), comment="When the row last changed"),
+    CheckConstraint(_one_of("state", tuple(State)), name="state"),
+    CheckConstraint("(state = 'sending') = (lease_owner IS NOT NULL)", name="lease"),
+    CheckConstraint("state <> 'accepted' OR springest_certificate_id IS NOT NULL", name="accepted_has_id"),
+    Index("delivery_queue_idx", "site", "created_at", "delivery_key", postgresql_where=text("state = 'ready'")),
+    Index("delivery_state_idx", "site", "state"),
+    Index("delivery_same_certificate_idx", "site", "certification_id", "learner_ref", "valid_from"),
+    Index("delivery_springest_id_idx", "site", "springest_certificate_id"),
+    comment="The ledger: one row per certificate to deliver",
+)
+
+delivery_attempt = Table(
+    "delivery_attempt",
+    metadata,
+    Column("attempt_id", BigInteger, Identity(), primary_key=True, comment="Number of the attempt"),
+    Column(
+        "delivery_key",
+        _HASH,
+        ForeignKey("delivery.delivery_key"),
+        nullable=False,
+        index=True,
+        comment="Delivery it is for",
+    ),
+    Column("run_id", Text, nullable=False, comment="Airflow run that made it"),
+    Column("worker", Text, nullable=False, comment="Process that made it"),
+    Column("started_at", _INSTANT, nullable=False, server_default=_now(), comment="Committed before the first byte"),
+    Column("finished_at", _INSTANT, comment="When its outcome was recorded; null: not known yet"),
+    Column("outcome", Text, comment="Event that its outcome was; null: not known yet"),
+    Column("failure", Text, comment="Kind of failure, as the error's name"),
+    Column("http_status", Integer, comment="HTTP status answered; null: none"),
+    Column("bytes_handed_over", BigInteger, comment="Bytes of the body that left this side"),
+    Column("document_sha256", _HASH, nullable=False, comment="sha256 of the document that was to be sent"),
+    Column("springest_certificate_id", BigInteger, comment="Id in the answer"),
+    Column("message", Text, comment="What the server or the network said, redacted"),
+    comment="One row per POST that was started",
+)
+
+staging_run = Table(
+    "staging_run",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("run_id", Text, primary_key=True, comment="Airflow run that staged"),
+    Column("mode", Text, nullable=False, comment="watermark (nightly) or interval (backfill)"),
+    Column("window_start", _INSTANT, nullable=False, comment="Start of the window on updated_at, inclusive"),
+    Column("window_end", _INSTANT, nullable=False, comment="End of the window, exclusive"),
+    Column("source_count", Integer, nullable=False, comment="The source's own COUNT(*) of the window"),
+    Column("committed_at", _INSTANT, nullable=False, server_default=_now(), comment="When staging was complete"),
+    CheckConstraint(_one_of("mode", ("watermark", "interval")), name="mode"),
+    comment="One row per run that staged its window completely",
+)
+
+stage_watermark = Table(
+    "stage_watermark",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("watermark", _INSTANT, nullable=False, comment="Rows changed before it have been staged"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that moved it"),
+    Column("updated_at", _INSTANT, nullable=False, server_default=_now(), comment="When it was moved"),
+    comment="Up to where nightly staging has read the source",
+)
+
+run_training = Table(
+    "run_training",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("run_id", Text, primary_key=True, comment="Airflow run that saw the row"),
+    Column("row_no", Integer, primary_key=True, comment="Number of the source row within the run", autoincrement=False),
+    Column(
+        "delivery_key",
+        _HASH,
+        ForeignKey("delivery.delivery_key"),
+        nullable=False,
+        index=True,
+        comment="Delivery that the row became",
+    ),
+    comment="One row per source row that a run's window held; what conservation is counted over",
+)
+
+learner_secret = Table(
+    "learner_secret",
+    metadata,
+    Column("fingerprint", String(16), primary_key=True, comment="Tells secrets apart without telling them"),
+    Column("first_used_at", _INSTANT, nullable=False, server_default=_now(), comment="When it was first used"),
+    comment="The fingerprint of the secret that learner_ref is made with; a second one is refused",
+)
+
+rate_limit = Table(
+    "rate_limit",
+    metadata,
+    Column("host", Text, primary_key=True, comment="Springest host"),
+    Column("key_fingerprint", String(16), primary_key=True, comment="Tells API keys apart without telling them"),
+    Column(
+        "theoretical_arrival",
+        _INSTANT,
+        nullable=False,
+        server_default=_now(),
+        comment="GCRA's state: when the next request would be due at a steady pace",
+    ),
+    Column("frozen_until", _INSTANT, comment="No request before; set by the server's Retry-After"),
+    Column("freeze_seconds", Integer, nullable=False, server_default="0", comment="Length of the last freeze"),
+    Column("granted", BigInteger, nullable=False, server_default="0", comment="Requests granted so far"),
+    comment="One row per host and key: the state of the shared rate limit",
+)
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    Column("snapshot_id", BigInteger, Identity(), primary_key=True, comment="Number of the snapshot"),
+    Column("site", Text, nullable=False, comment="Name of the Springest site"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that took it"),
+    Column("started_at", _INSTANT, nullable=False, server_default=_now(), comment="Before the first request"),
+    Column("finished_at", _INSTANT, comment="After the last page; null: did not finish"),
+    Column("complete", Boolean, nullable=False, server_default=text("false"), comment="Nothing was missed: distinct ids, first and last total agree"),
+    Column("first_total", Integer, comment="Total that the first page told"),
+    Column("last_total", Integer, comment="Total that the last page told"),
+    Column("distinct_ids", Integer, comment="Different ids seen"),
+    Column("rewinds", Integer, comment="Times the list had shifted and was read again"),
+    Column("requests", Integer, comment="Requests it took"),
+    Index(None, "site", "finished_at"),
+    comment="One row per scan of the remote list, with its evidence",
+)
+
+remote_certificate = Table(
+    "remote_certificate",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("springest_certificate_id", BigInteger, primary_key=True, comment="Springest's id", autoincrement=False),
+    Column("certification_id", BigInteger, comment="Certification it belongs to"),
+    Column("valid_from", Date, comment="First day of validity"),
+    Column("valid_until", Date, comment="Last day of validity"),
+    Column("springest_status", Text, comment="Status as Springest words it"),
+    Column("created_at", _INSTANT, comment="When Springest stored it; null where it told no zone"),
+    Column("learner_ref", _HASH, comment="HMAC of the owner's address, where the site tells the owner"),
+    Column("first_seen_at", _INSTANT, nullable=False, comment="Start of the first snapshot that showed it"),
+    Column("last_seen_at", _INSTANT, nullable=False, comment="Start of the last snapshot that showed it"),
+    Column("last_snapshot_id", BigInteger, ForeignKey("snapshot.snapshot_id"), nullable=False, comment="Last snapshot that showed it"),
+    comment="One row per certificate that Springest has shown, as last seen",
+)
+
+publication = Table(
+    "publication",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that published last"),
+    Column("snapshot_id", BigInteger, ForeignKey("snapshot.snapshot_id"), comment="Snapshot that was used"),
+    Column("reconciled_at", _INSTANT, nullable=False, comment="When it was published"),
+    comment="One row per site: how fresh the reconciled table is",
+)
+
+reconciled_delivery = Table(
+    "reconciled_delivery",
+    metadata,
+    Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
+    Column("site", Text, nullable=False, comment="Name of the Springest site"),
+    Column("training_id", Text, nullable=False, comment="Completed training in the source"),
+    Column("issue_no", Integer, nullable=False, comment="Issue of the certificate"),
+    Column("learner_ref", _HASH, comment="HMAC of the learner's normalised address"),
+    Column("certification_id", BigInteger, comment="Springest's id of the certification"),
+    Column("certification_name", Text, comment="Name of the certification, once it was listed"),
+    Column("valid_from", Date, comment="First day of validity"),
+    Column("valid_until", Date, comment="Last day of validity; null: without end"),
+    Column("completed_at", _INSTANT, comment="When the training was completed"),
+    Column("delivery_state", Text, nullable=False, comment="State of the delivery in the ledger"),
+    Column("delivery_reason", Text, comment="Why it is in that state, as a fixed word"),
+    Column("delivery_reason_detail", Text, comment="Why, and what to do about it"),
+    Column("verification_status", Text, nullable=False, comment="What became of the certificate; see docs/states.md"),
+    Column("springest_certificate_id", BigInteger, comment="Springest's id"),
+    Column("springest_status", Text, comment="Status as Springest words it"),
+    Column("match_method", Text, comment="How delivery and certificate were matched; null: not matched"),
+    Column("match_evidence", Text, comment="What the match rests on, to check by hand"),
+    Column("sent_at", _INSTANT, comment="Start of the last attempt that the server could have taken"),
+    Column("first_visible_at", _INSTANT, comment="When a snapshot first showed it"),
+    Column("needs_review", Boolean, nullable=False, comment="A person should look"),
+    Column("review_reason", Text, comment="What to look at"),
+    CheckConstraint(_one_of("delivery_state", tuple(State)), name="delivery_state"),
+    CheckConstraint(_one_of("verification_status", tuple(VerificationStatus)), name="verification_status"),
+    Index(None, "site", "verification_status"),
+    comment="The verdicts under the view certificate_reconciliation; a row is written only when it changes",
+)
+
+RECONCILIATION_VIEW: Final = "certificate_reconciliation"
+RECONCILIATION_VIEW_SQL: Final = f"""
+CREATE VIEW {SCHEMA}.{RECONCILIATION_VIEW} AS
+SELECT verdict.delivery_key, verdict.site, verdict.training_id, verdict.issue_no, verdict.learner_ref,
+       verdict.certification_id, verdict.certification_name, verdict.valid_from, verdict.valid_until,
+       verdict.completed_at, verdict.delivery_state, verdict.delivery_reason, verdict.delivery_reason_detail,
+       verdict.verification_status, verdict.springest_certificate_id, verdict.springest_status,
+       verdict.match_method, verdict.match_evidence, verdict.sent_at, verdict.first_visible_at,
+       remote.last_seen_at, verdict.needs_review, verdict.review_reason, publication.reconciled_at
+FROM {SCHEMA}.reconciled_delivery AS verdict
+JOIN {SCHEMA}.publication USING (site)
+LEFT JOIN {SCHEMA}.remote_certificate AS remote
+       ON remote.site = verdict.site
+      AND remote.springest_certificate_id = verdict.springest_certificate_id
+"""
+RECONCILIATION_VIEW_COMMENTS: Final = {
+    **{column.name: column.comment for column in reconciled_delivery.columns},
+    "last_seen_at": "Start of the last snapshot that showed it",
+    "reconciled_at": "When the site's verdicts were last worked out",
+}

@@ -156,12 +156,13 @@ class DocumentStore:
         parsed = tuple(Root.parse(root) for root in roots)
         if not parsed:
             raise ConfigurationError(
-                "the Variable springest_document_roots is empty: list the folders or buckets that documents lie in"
+                "the Variable springest_document_roots is empty: "
+                "list the folders or buckets that documents lie in"
             )
         return cls(parsed, **settings)  # type: ignore[arg-type]
 
     def probe(self, uri: str) -> None:
-        """Check a document without reading all of it: is it there, a file, of a size, and of a type that may be sent?
+        """Check a document without reading all of it: is it there, and may it be sent?
 
         :raises DocumentError: it can't be sent.
         :raises DocumentUnreachable: the store did not answer.
@@ -197,7 +198,8 @@ class DocumentStore:
             handle, size = self._open_local(uri, root) if root.scheme == "file" else self._open_remote(uri)
         except (FileNotFoundError, NotADirectoryError):
             raise DocumentError(
-                "document_missing", "there is no document at certificate_uri: put it there, or correct the address"
+                "document_missing",
+                "there is no document at certificate_uri: put it there, or correct the address",
             ) from None
         except PermissionError:
             raise DocumentError(
@@ -213,7 +215,9 @@ class DocumentStore:
         real_root = Path(root.path).resolve(strict=True)
         real = Path(_split(uri)[2]).resolve(strict=True)
         if not real.is_relative_to(real_root):
-            raise DocumentError("document_outside_roots", "certificate_uri is a link that leads out of its folder")
+            raise DocumentError(
+                "document_outside_roots", "certificate_uri is a link that leads out of its folder"
+            )
         descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -232,7 +236,8 @@ class DocumentStore:
         if size > self.largest:
             raise DocumentError(
                 "document_too_large",
-                f"the document has {size / MEGABYTE:.0f} MB, more than the {self.largest / MEGABYTE:.0f} MB allowed",
+                f"the document has {size / MEGABYTE:.0f} MB, "
+                f"more than the {self.largest / MEGABYTE:.0f} MB allowed",
             )
         found = _media_type(handle.read(_HEAD))
         handle.seek(0)

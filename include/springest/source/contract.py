@@ -33,6 +33,8 @@ COLUMNS: Final = (
 )
 REQUIRED_COLUMNS: Final = tuple(name for name in COLUMNS if name not in {"issue_no", "booking_id"})
 LONGEST_TRAINING_ID: Final = 200
+WITHOUT_TRAINING_ID: Final = "row:"
+"""Begins the name of a row that has no number of its own, so that it is not lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
     training_id = read("training_id", _identifier)
     if training_id is None and not defects:
         defects.append(Defect("training_id_missing", "training_id is empty: give the row its number"))
-    training_id = training_id or f"row:{version[:24]}"
+    training_id = training_id or f"{WITHOUT_TRAINING_ID}{version[:24]}"
     issue_no = read("issue_no", _positive)
     email = read("email", _text)
     uri = read("certificate_uri", _text)
@@ -180,7 +182,7 @@ def _identifier(value: Any) -> str:
         raise _Unreadable(f"must be text or a whole number, is {type(value).__name__}")
     if isinstance(value, Decimal):
         value = _whole(value)
-    identifier = str(value).strip()
+    identifier = str(value)
     if len(identifier) > LONGEST_TRAINING_ID or not identifier.isprintable():
         raise _Unreadable(f"must be printable and at most {LONGEST_TRAINING_ID} characters")
     return identifier

@@ -24,7 +24,11 @@ Row = dict[str, Any]
 BATCH_ROWS: Final = 1_000
 LOOKUP_IDS: Final = 500
 _EVER: Final = (datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
-_SNAPSHOT_ISOLATION: Final = {"postgresql": "REPEATABLE READ", "mysql": "REPEATABLE READ", "mssql": "SNAPSHOT"}
+_SNAPSHOT_ISOLATION: Final = {
+    "postgresql": "REPEATABLE READ",
+    "mysql": "REPEATABLE READ",
+    "mssql": "SNAPSHOT",
+}
 
 
 class SourceError(SpringestError):
@@ -66,10 +70,10 @@ class SourceReader:
         :raises SourceError: the query fails or lacks a column of the contract.
         """
         bounds = {"window_start": window.start, "window_end": window.end}
+        counting = f"SELECT COUNT(*) FROM (\n{self._query}\n) AS completed"  # noqa: S608 - his query
         with self._connection() as connection:
-            count = connection.execute(
-                text(f"SELECT COUNT(*) FROM (\n{self._query}\n) AS completed"), bounds  # noqa: S608 - the user's query
-            ).scalar_one()
+            with _own_errors():
+                count = connection.execute(text(counting), bounds).scalar_one()
             yield int(count), self._batches(connection, text(self._query), bounds)
 
     def look_up(self, training_ids: Sequence[str]) -> list[Row]:
@@ -91,23 +95,35 @@ class SourceReader:
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                isolation = _SNAPSHOT_ISOLATION.get(connection.dialect.name)
-                if isolation == "REPEATABLE READ":
-                    connection = connection.execution_options(isolation_level=isolation)
-                yield connection
-        except SQLAlchemyError as error:
-            raise SourceError(f"the source database refused: {_first_line(error)}") from None
+        with _own_errors():
+            connection = self._engine.connect()
+        with connection:
+            isolation = _SNAPSHOT_ISOLATION.get(connection.dialect.name)
+            yield connection.execution_options(isolation_level=isolation) if isolation else connection
 
     def _batches(self, connection: Connection, statement: TextClause, values: Row) -> Iterator[list[Row]]:
-        result = connection.execution_options(stream_results=True).execute(statement, values)
-        names = {name.lower() for name in result.keys()}
+        with _own_errors():
+            result = connection.execution_options(stream_results=True).execute(statement, values)
+            names = {name.lower() for name in result.keys()}  # noqa: SIM118 - a result is no dict
+            partitions = result.mappings().partitions(BATCH_ROWS)
         missing = [name for name in REQUIRED_COLUMNS if name not in names]
         if missing:
             raise SourceError(f"the query of completed trainings lacks the columns {', '.join(missing)}")
-        for batch in result.mappings().partitions(BATCH_ROWS):
+        while True:
+            with _own_errors():
+                batch = next(partitions, None)
+            if batch is None:
+                return
             yield [{name.lower(): value for name, value in row.items()} for row in batch]
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Turn what the source's driver raises into ``SourceError``, and nothing else's."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise SourceError(f"the source database refused: {_first_line(error)}") from None
 
 
 def _first_line(error: SQLAlchemyError) -> str:

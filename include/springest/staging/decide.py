@@ -12,7 +12,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Final
 
-from include.springest.ledger.states import POSSIBLY_TAKEN, RECHECKED, Event, State, next_state
+from include.springest.ledger.states import POSSIBLY_TAKEN, Event, State, next_state
 from include.springest.source.contract import CompletedTraining, Defect
 
 
@@ -98,15 +98,22 @@ CONFLICT: Final = Verdict(
 
 def needs_check(known: Known | None, training: CompletedTraining, catalogue: CatalogueEntry) -> bool:
     """Tell whether the row must go through the local checks (which open its document)."""
-    if known is None or known.state is State.WITHDRAWN:
-        return True
-    if known.state in POSSIBLY_TAKEN or known.state is State.CANCELLED:
-        return False
+    if known is None or not may_be_restaged(known):
+        return known is None
     if known.state is State.REVIEW:
-        return not known.ever_sent and known.row_version != training.row_version
+        return known.row_version != training.row_version
     if known.state in {State.READY, State.REJECTED}:
         return known.row_version != training.row_version or known.catalogue_ref != catalogue.ref
     return True
+
+
+def may_be_restaged(known: Known | None) -> bool:
+    """Tell whether staging may still decide about the delivery, because nothing of it can be at Springest."""
+    if known is None:
+        return True
+    if known.state is State.REVIEW:
+        return not known.ever_sent
+    return known.state not in POSSIBLY_TAKEN | {State.CANCELLED}
 
 
 def check(training: CompletedTraining, catalogue: CatalogueEntry, document: Defect | None) -> Verdict:
@@ -115,11 +122,11 @@ def check(training: CompletedTraining, catalogue: CatalogueEntry, document: Defe
     :param document: what is wrong with the document, if anything.
     """
     defects = [*training.defects, *([document] if document else [])]
-    if catalogue.listed and catalogue.requires_valid_until and training.valid_until is None:
-        if not any(defect.reason == "valid_until_unreadable" for defect in defects):
-            defects.append(
-                Defect("valid_until_required", "the certification requires valid_until: give it in the source")
-            )
+    end_told = training.valid_until or any(defect.reason == "valid_until_unreadable" for defect in defects)
+    if catalogue.listed and catalogue.requires_valid_until and not end_told:
+        defects.append(
+            Defect("valid_until_required", "the certification requires valid_until: give it in the source")
+        )
     if defects:
         detail = "; ".join(defect.detail for defect in defects)
         return Verdict(Event.CHECKED_INVALID, defects[0].reason, detail)
@@ -127,8 +134,8 @@ def check(training: CompletedTraining, catalogue: CatalogueEntry, document: Defe
         return Verdict(
             Event.CHECKED_HELD,
             "certification_not_listed",
-            f"certification {training.certification_id} is not among Springest's verified certifications: have it "
-            "verified, correct the number, or allow it in the connection's send_unlisted",
+            f"certification {training.certification_id} is not among Springest's verified certifications: "
+            "have it verified, correct the number, or allow it in the connection's send_unlisted",
         )
     return Verdict(Event.CHECKED_READY)
 
@@ -210,11 +217,9 @@ class Holder:
 
 
 def find_duplicate(training: CompletedTraining, holders: Iterable[Holder]) -> Holder | None:
-    """Return another *training* that stands for the same certificate; issues of one training are not duplicates."""
+    """Return another *training* that stands for the same certificate (an issue of the same one may)."""
     return next((holder for holder in holders if holder.training_id != training.training_id), None)
 
 
 HOLDS_CERTIFICATE: Final = frozenset({State.READY}) | POSSIBLY_TAKEN
-"""States in which a delivery stands for its certificate against duplicates (so does a ``REVIEW`` that was sent)."""
-
-LOOKED_AT_NIGHTLY: Final = RECHECKED
+"""States in which a delivery stands for its certificate; so does a ``REVIEW`` that was sent."""

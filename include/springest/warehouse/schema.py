@@ -28,7 +28,6 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.sql import func
 
 from include.springest.ledger.states import State
 from include.springest.reconcile.status import VerificationStatus
@@ -50,10 +49,7 @@ metadata: Final = MetaData(
 
 _INSTANT = DateTime(timezone=True)
 _HASH = String(64)
-
-
-def _now() -> Column[object]:
-    return func.clock_timestamp()  # type: ignore[return-value]
+_NOW = text("clock_timestamp()")
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
@@ -87,9 +83,14 @@ catalogue_scan = Table(
     Column("scan_id", BigInteger, Identity(), primary_key=True, comment="Number of the scan"),
     Column("site", Text, nullable=False, comment="Name of the Springest site"),
     Column("run_id", Text, nullable=False, comment="Airflow run that read it"),
-    Column("scanned_at", _INSTANT, nullable=False, server_default=_now(), comment="When it was stored"),
+    Column("scanned_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was stored"),
     Column("listed", Integer, nullable=False, comment="Certifications listed"),
-    Column("complete", Boolean, nullable=False, comment="Whether the whole list was read; only then is absence used"),
+    Column(
+        "complete",
+        Boolean,
+        nullable=False,
+        comment="Whether the whole list was read; only then is absence used",
+    ),
     Index(None, "site", "scanned_at"),
     comment="One row per reading of the list of certifications",
 )
@@ -111,25 +112,33 @@ delivery = Table(
     Column("valid_until", Date, comment="Last day of validity; null: without end"),
     Column("completed_at", _INSTANT, comment="When the training was completed"),
     Column("source_updated_at", _INSTANT, comment="When the source last changed the row"),
-    Column("row_version", _HASH, nullable=False, comment="HMAC of the whole source row; moves when it changes"),
+    Column(
+        "row_version", _HASH, nullable=False, comment="HMAC of the whole source row; moves when it changes"
+    ),
     Column("document_ref", _HASH, comment="HMAC of the document's address in the source"),
     Column("catalogue_ref", Text, comment="What the catalogue said of the certification when it was checked"),
     Column("document_sha256", _HASH, comment="sha256 of the bytes that were last handed to Springest"),
     Column("document_size", BigInteger, comment="Size of those bytes"),
     Column("springest_certificate_id", BigInteger, comment="Springest's id, from its answer or by proof"),
-    Column("version", Integer, nullable=False, server_default="1", comment="Counts changes, for compare-and-set"),
+    Column(
+        "version", Integer, nullable=False, server_default="1", comment="Counts changes, for compare-and-set"
+    ),
     Column("staged_run_id", Text, nullable=False, comment="Airflow run that last staged it"),
     Column("lease_owner", Text, comment="Worker that is sending it"),
     Column("lease_until", _INSTANT, comment="Until when that worker may still answer for it"),
     Column("sent_at", _INSTANT, comment="Start of the last attempt that the server could have taken"),
-    Column("needs_review", Boolean, nullable=False, server_default=text("false"), comment="A person should look"),
+    Column(
+        "needs_review", Boolean, nullable=False, server_default=text("false"), comment="A person should look"
+    ),
     Column("review_reason", Text, comment="What to look at"),
-    Column("created_at", _INSTANT, nullable=False, server_default=_now(), comment="When it was first staged"),
-    Column("updated_at", _INSTANT, nullable=False, server_default=_now(), comment="When the row last changed"),
+    Column("created_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first staged"),
+    Column("updated_at", _INSTANT, nullable=False, server_default=_NOW, comment="When the row last changed"),
     CheckConstraint(_one_of("state", tuple(State)), name="state"),
     CheckConstraint("(state = 'sending') = (lease_owner IS NOT NULL)", name="lease"),
     CheckConstraint("state <> 'accepted' OR springest_certificate_id IS NOT NULL", name="accepted_has_id"),
-    Index("delivery_queue_idx", "site", "created_at", "delivery_key", postgresql_where=text("state = 'ready'")),
+    Index(
+        "delivery_queue_idx", "site", "created_at", "delivery_key", postgresql_where=text("state = 'ready'")
+    ),
     Index("delivery_state_idx", "site", "state"),
     Index("delivery_same_certificate_idx", "site", "certification_id", "learner_ref", "valid_from"),
     Index("delivery_springest_id_idx", "site", "springest_certificate_id"),
@@ -150,7 +159,9 @@ delivery_attempt = Table(
     ),
     Column("run_id", Text, nullable=False, comment="Airflow run that made it"),
     Column("worker", Text, nullable=False, comment="Process that made it"),
-    Column("started_at", _INSTANT, nullable=False, server_default=_now(), comment="Committed before the first byte"),
+    Column(
+        "started_at", _INSTANT, nullable=False, server_default=_NOW, comment="Committed before the first byte"
+    ),
     Column("finished_at", _INSTANT, comment="When its outcome was recorded; null: not known yet"),
     Column("outcome", Text, comment="Event that its outcome was; null: not known yet"),
     Column("failure", Text, comment="Kind of failure, as the error's name"),
@@ -171,7 +182,9 @@ staging_run = Table(
     Column("window_start", _INSTANT, nullable=False, comment="Start of the window on updated_at, inclusive"),
     Column("window_end", _INSTANT, nullable=False, comment="End of the window, exclusive"),
     Column("source_count", Integer, nullable=False, comment="The source's own COUNT(*) of the window"),
-    Column("committed_at", _INSTANT, nullable=False, server_default=_now(), comment="When staging was complete"),
+    Column(
+        "committed_at", _INSTANT, nullable=False, server_default=_NOW, comment="When staging was complete"
+    ),
     CheckConstraint(_one_of("mode", ("watermark", "interval")), name="mode"),
     comment="One row per run that staged its window completely",
 )
@@ -182,7 +195,7 @@ stage_watermark = Table(
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
     Column("watermark", _INSTANT, nullable=False, comment="Rows changed before it have been staged"),
     Column("run_id", Text, nullable=False, comment="Airflow run that moved it"),
-    Column("updated_at", _INSTANT, nullable=False, server_default=_now(), comment="When it was moved"),
+    Column("updated_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was moved"),
     comment="Up to where nightly staging has read the source",
 )
 
@@ -191,7 +204,13 @@ run_training = Table(
     metadata,
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
     Column("run_id", Text, primary_key=True, comment="Airflow run that saw the row"),
-    Column("row_no", Integer, primary_key=True, comment="Number of the source row within the run", autoincrement=False),
+    Column(
+        "row_no",
+        Integer,
+        primary_key=True,
+        comment="Number of the source row within the run",
+        autoincrement=False,
+    ),
     Column(
         "delivery_key",
         _HASH,
@@ -207,7 +226,7 @@ learner_secret = Table(
     "learner_secret",
     metadata,
     Column("fingerprint", String(16), primary_key=True, comment="Tells secrets apart without telling them"),
-    Column("first_used_at", _INSTANT, nullable=False, server_default=_now(), comment="When it was first used"),
+    Column("first_used_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first used"),
     comment="The fingerprint of the secret that learner_ref is made with; a second one is refused",
 )
 
@@ -215,16 +234,20 @@ rate_limit = Table(
     "rate_limit",
     metadata,
     Column("host", Text, primary_key=True, comment="Springest host"),
-    Column("key_fingerprint", String(16), primary_key=True, comment="Tells API keys apart without telling them"),
+    Column(
+        "key_fingerprint", String(16), primary_key=True, comment="Tells API keys apart without telling them"
+    ),
     Column(
         "theoretical_arrival",
         _INSTANT,
         nullable=False,
-        server_default=_now(),
+        server_default=_NOW,
         comment="GCRA's state: when the next request would be due at a steady pace",
     ),
     Column("frozen_until", _INSTANT, comment="No request before; set by the server's Retry-After"),
-    Column("freeze_seconds", Integer, nullable=False, server_default="0", comment="Length of the last freeze"),
+    Column(
+        "freeze_seconds", Integer, nullable=False, server_default="0", comment="Length of the last freeze"
+    ),
     Column("granted", BigInteger, nullable=False, server_default="0", comment="Requests granted so far"),
     comment="One row per host and key: the state of the shared rate limit",
 )
@@ -235,9 +258,15 @@ snapshot = Table(
     Column("snapshot_id", BigInteger, Identity(), primary_key=True, comment="Number of the snapshot"),
     Column("site", Text, nullable=False, comment="Name of the Springest site"),
     Column("run_id", Text, nullable=False, comment="Airflow run that took it"),
-    Column("started_at", _INSTANT, nullable=False, server_default=_now(), comment="Before the first request"),
+    Column("started_at", _INSTANT, nullable=False, server_default=_NOW, comment="Before the first request"),
     Column("finished_at", _INSTANT, comment="After the last page; null: did not finish"),
-    Column("complete", Boolean, nullable=False, server_default=text("false"), comment="Nothing was missed: distinct ids, first and last total agree"),
+    Column(
+        "complete",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Nothing was missed: distinct ids, first and last total agree",
+    ),
     Column("first_total", Integer, comment="Total that the first page told"),
     Column("last_total", Integer, comment="Total that the last page told"),
     Column("distinct_ids", Integer, comment="Different ids seen"),
@@ -251,16 +280,35 @@ remote_certificate = Table(
     "remote_certificate",
     metadata,
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
-    Column("springest_certificate_id", BigInteger, primary_key=True, comment="Springest's id", autoincrement=False),
+    Column(
+        "springest_certificate_id",
+        BigInteger,
+        primary_key=True,
+        comment="Springest's id",
+        autoincrement=False,
+    ),
     Column("certification_id", BigInteger, comment="Certification it belongs to"),
     Column("valid_from", Date, comment="First day of validity"),
     Column("valid_until", Date, comment="Last day of validity"),
     Column("springest_status", Text, comment="Status as Springest words it"),
     Column("created_at", _INSTANT, comment="When Springest stored it; null where it told no zone"),
     Column("learner_ref", _HASH, comment="HMAC of the owner's address, where the site tells the owner"),
+    Column(
+        "first_snapshot_id",
+        BigInteger,
+        ForeignKey("snapshot.snapshot_id"),
+        nullable=False,
+        comment="First snapshot that showed it",
+    ),
     Column("first_seen_at", _INSTANT, nullable=False, comment="Start of the first snapshot that showed it"),
     Column("last_seen_at", _INSTANT, nullable=False, comment="Start of the last snapshot that showed it"),
-    Column("last_snapshot_id", BigInteger, ForeignKey("snapshot.snapshot_id"), nullable=False, comment="Last snapshot that showed it"),
+    Column(
+        "last_snapshot_id",
+        BigInteger,
+        ForeignKey("snapshot.snapshot_id"),
+        nullable=False,
+        comment="Last snapshot that showed it",
+    ),
     comment="One row per certificate that Springest has shown, as last seen",
 )
 
@@ -290,7 +338,12 @@ reconciled_delivery = Table(
     Column("delivery_state", Text, nullable=False, comment="State of the delivery in the ledger"),
     Column("delivery_reason", Text, comment="Why it is in that state, as a fixed word"),
     Column("delivery_reason_detail", Text, comment="Why, and what to do about it"),
-    Column("verification_status", Text, nullable=False, comment="What became of the certificate; see docs/states.md"),
+    Column(
+        "verification_status",
+        Text,
+        nullable=False,
+        comment="What became of the certificate; see docs/states.md",
+    ),
     Column("springest_certificate_id", BigInteger, comment="Springest's id"),
     Column("springest_status", Text, comment="Status as Springest words it"),
     Column("match_method", Text, comment="How delivery and certificate were matched; null: not matched"),
@@ -319,7 +372,7 @@ JOIN {SCHEMA}.publication USING (site)
 LEFT JOIN {SCHEMA}.remote_certificate AS remote
        ON remote.site = verdict.site
       AND remote.springest_certificate_id = verdict.springest_certificate_id
-"""
+"""  # noqa: S608 - made of constants only
 RECONCILIATION_VIEW_COMMENTS: Final = {
     **{column.name: column.comment for column in reconciled_delivery.columns},
     "last_seen_at": "Start of the last snapshot that showed it",

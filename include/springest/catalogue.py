@@ -1,0 +1,132 @@
+"""The catalogue: Springest's verified certifications, as last listed.
+
+Springest lists verified certifications only. A certification that is not listed may exist all the same:
+nothing is known about it, so certificates for it are held unless the site's settings say otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, any_, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.types import BigInteger
+
+from include.springest.api.models import Certification
+from include.springest.errors import ConfigurationError
+from include.springest.site import Site
+from include.springest.staging.decide import CatalogueEntry
+from include.springest.warehouse.schema import catalogue_scan, certification
+
+UNLISTED = CatalogueEntry(listed=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What is known of a site's certifications."""
+
+    site: Site
+    entries: Mapping[int, CatalogueEntry]
+
+    def entry(self, certification_id: int | None) -> CatalogueEntry:
+        """Return what is known of one certification."""
+        if certification_id is None:
+            return UNLISTED
+        known = self.entries.get(certification_id)
+        if known is not None and known.listed:
+            return known
+        return CatalogueEntry(listed=False, may_send_unlisted=self.site.may_send_unlisted(certification_id))
+
+
+def load_catalogue(connection: Connection, site: Site) -> Catalogue:
+    """Return the site's catalogue.
+
+    :raises ConfigurationError: it was never read.
+    """
+    scanned = connection.execute(
+        select(catalogue_scan.c.scan_id).where(catalogue_scan.c.site == site.name, catalogue_scan.c.complete)
+    ).first()
+    if scanned is None:
+        raise ConfigurationError(
+            f"the catalogue of site {site.name} was never read completely: run the DAG springest_catalogue "
+            "first, so that rows are checked against Springest's certifications"
+        )
+    rows = connection.execute(
+        select(
+            certification.c.certification_id, certification.c.is_listed, certification.c.requires_valid_until
+        ).where(certification.c.site == site.name)
+    )
+    entries = {
+        number: CatalogueEntry(listed=listed, requires_valid_until=requires)
+        for number, listed, requires in rows
+    }
+    return Catalogue(site, entries)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueReport:
+    """What a reading of the catalogue found.
+
+    :param unlisted: certifications that were listed before and are no longer.
+    """
+
+    listed: int
+    added: int
+    unlisted: int
+    complete: bool
+
+
+def store_catalogue(
+    connection: Connection, site: str, listed: Sequence[Certification], *, complete: bool, run_id: str
+) -> CatalogueReport:
+    """Store one reading of the list; only a complete one takes certifications off it."""
+    connection.execute(
+        select(func.pg_advisory_xact_lock(func.hashtextextended(f"springest.catalogue:{site}", 0)))
+    )
+    before = set(
+        connection.execute(
+            select(certification.c.certification_id).where(
+                certification.c.site == site, certification.c.is_listed
+            )
+        ).scalars()
+    )
+    now = connection.execute(select(func.clock_timestamp())).scalar_one()
+    by_id = {one.id: one for one in listed}
+    upsert = insert(certification)
+    told = {name: upsert.excluded[name] for name in ("name", "description", "requires_valid_until")}
+    if by_id:
+        connection.execute(
+            upsert.on_conflict_do_update(
+                index_elements=["site", "certification_id"],
+                set_={**told, "is_listed": True, "last_seen_at": upsert.excluded.last_seen_at},
+            ),
+            [
+                {
+                    "site": site,
+                    "certification_id": one.id,
+                    "name": one.name,
+                    "description": one.description,
+                    "requires_valid_until": one.requires_valid_until,
+                    "is_listed": True,
+                    "first_seen_at": now,
+                    "last_seen_at": now,
+                }
+                for one in by_id.values()
+            ],
+        )
+    gone = sorted(before - by_id.keys()) if complete else []
+    if gone:
+        connection.execute(
+            update(certification)
+            .where(
+                certification.c.site == site,
+                certification.c.certification_id == any_(bindparam("gone", type_=ARRAY(BigInteger))),
+            )
+            .values(is_listed=False),
+            {"gone": gone},
+        )
+    connection.execute(
+        insert(catalogue_scan).values(site=site, run_id=run_id, listed=len(by_id), complete=complete)
+    )
+    return CatalogueReport(len(by_id), len(by_id.keys() - before), len(gone), complete)

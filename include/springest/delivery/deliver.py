@@ -1,0 +1,212 @@
+"""Work through the queue of one site: one task, a bounded number of certificates under way at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from include.springest.api.client import SpringestClient
+from include.springest.delivery.breaker import PROBE_DELAYS, Breaker
+from include.springest.delivery.send import Parts, Sender
+from include.springest.delivery.stops import Halt, SpringestUnreachable, TooManyUnknown
+from include.springest.delivery.tally import DeliverReport, Tally
+from include.springest.ledger.sending import Queued
+from include.springest.ledger.states import State
+from include.springest.source.contract import CompletedTraining
+
+log = logging.getLogger(__name__)
+
+PASSES: Final = 3
+"""Times the queue is gone through, for what came back to it meanwhile."""
+SECONDS_TO_ANSWER: Final = 3.0
+"""How long what is under way may still be answered when the process is about to be killed."""
+PROGRESS_SECONDS: Final = 15.0
+
+Item = tuple[Queued, CompletedTraining]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverSettings:
+    """How a run delivers.
+
+    :param concurrency: certificates under way at once.
+    :param batch: deliveries looked up in the source together; few, so that they are fresh when sent.
+    :param max_unknown: outcomes that one run may leave unknown.
+    :param seconds: how long the run may take; what is left then stays in the queue.
+    :param probe_delays: seconds before each probe of a server in trouble.
+    """
+
+    concurrency: int = 8
+    batch: int = 50
+    max_unknown: int = 10
+    seconds: float = 6 * 3600.0
+    probe_delays: Sequence[float] = PROBE_DELAYS
+
+
+class Deliverer:
+    """One run over one site's queue.
+
+    :param parts: what it works with.
+    """
+
+    def __init__(self, parts: Parts, *, settings: DeliverSettings | None = None) -> None:
+        self._parts = parts
+        self._settings = settings or DeliverSettings()
+        self._came_back = False
+        self.halt = Halt()
+        self.tally = Tally()
+
+    async def run(self) -> DeliverReport:
+        """Work through the queue.
+
+        :returns: what was done and what is left.
+        :raises DeliveryStopped: something stands in the way of all that is left; see its classes.
+        """
+        await self._sweep()
+        may_become_unknown = await self._unknown_left()
+        breaker = Breaker(
+            probe=lambda: _probe(self._parts.client),
+            give_up=self._give_up,
+            delays=self._settings.probe_delays,
+        )
+        sender = Sender(
+            self._parts,
+            halt=self.halt,
+            breaker=breaker,
+            tally=self.tally,
+            may_become_unknown=may_become_unknown,
+        )
+        watch = asyncio.create_task(self._watch())
+        try:
+            for _ in range(PASSES):
+                if not self.halt:
+                    await self._pass(sender)
+                if not self._came_back:
+                    break
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+            await breaker.close()
+        report = await self._report()
+        if self.halt.error is not None:
+            raise self.halt.error
+        return report
+
+    async def _sweep(self) -> None:
+        self.tally.swept = await self._parts.ledger.sweep()
+        if self.tally.swept:
+            log.warning("%d deliveries that dead workers left behind are unknown now", self.tally.swept)
+
+    async def _unknown_left(self) -> int:
+        already = await self._parts.ledger.unknown_of_run()
+        left = self._settings.max_unknown - already
+        if left <= 0:
+            message = (
+                f"{already} outcomes of this run are unknown, as many as one may have: look at them in "
+                "certificate_reconciliation; another run goes on with the queue"
+            )
+            self.halt.throw(message, error=TooManyUnknown(message))
+        return max(left, 0)
+
+    async def _pass(self, sender: Sender) -> None:
+        """Go through the queue once."""
+        self._came_back = False
+        not_taken = self.tally.outcomes[State.READY]
+        line: asyncio.Queue[Item | None] = asyncio.Queue(self._settings.concurrency)
+        workers = [asyncio.create_task(self._work(line, sender)) for _ in range(self._settings.concurrency)]
+        try:
+            await self.halt.unless(self._fill(line, ends=len(workers)))
+        except Exception as error:
+            self.halt.throw(f"the queue can't be read on: {type(error).__name__}")
+            raise
+        finally:
+            await self._finish(workers)
+        self._came_back |= self.tally.outcomes[State.READY] > not_taken
+
+    async def _finish(self, workers: Sequence[asyncio.Task[None]]) -> None:
+        """Let what is under way be answered; for a short time only when the process is about to be killed."""
+        pending: set[asyncio.Task[None]] = set(workers)
+        while pending:
+            _, pending = await asyncio.wait(pending, timeout=SECONDS_TO_ANSWER)
+            if pending and self.halt.at_once:
+                for worker in pending:
+                    worker.cancel()
+        for worker in workers:
+            if not worker.cancelled():
+                worker.result()
+
+    async def _work(self, line: asyncio.Queue[Item | None], sender: Sender) -> None:
+        try:
+            while (item := await self.halt.unless(line.get())) is not None:
+                await sender.send(*item)
+        except Exception as error:
+            self.halt.throw(f"sending failed: {type(error).__name__}")
+            raise
+
+    async def _fill(self, line: asyncio.Queue[Item | None], *, ends: int) -> None:
+        after = None
+        while batch := await self._parts.ledger.queue(after=after, limit=self._settings.batch):
+            after = batch[-1].order
+            for item in await self._current(batch):
+                await line.put(item)
+        for _ in range(ends):
+            await line.put(None)
+
+    async def _current(self, batch: Sequence[Queued]) -> list[Item]:
+        """Return what the source still says as it was staged; stage the rest anew."""
+        stager = self._parts.stager
+        found = await asyncio.to_thread(stager.look_up, [one.training_id for one in batch])
+        current: list[Item] = []
+        moved: list[str] = []
+        for one in batch:
+            rows = found.get(one.delivery_key, [])
+            if len(rows) == 1 and rows[0].row_version == one.row_version:
+                current.append((one, rows[0]))
+            else:
+                moved.append(one.delivery_key)
+        if moved:
+            await asyncio.to_thread(stager.restage, moved, found, run_id=self._parts.run_id)
+            self.tally.restaged += len(moved)
+            self._came_back = True
+        return current
+
+    async def _watch(self) -> None:
+        """Say how it goes, and stop at the run's own deadline."""
+        until = time.monotonic() + self._settings.seconds
+        while (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(PROGRESS_SECONDS, left))
+            waiting = (await self._parts.ledger.length()).ready
+            pace = self._parts.limiter.pace
+            log.info(
+                "%s; %d left, at most %.1f hours at this pace; %d requests used",
+                self.tally.describe(),
+                waiting,
+                waiting * pace.interval / 3600,
+                self._parts.limiter.granted,
+            )
+        self.halt.throw("the run's time is over")
+
+    def _give_up(self, error: Exception) -> None:
+        message = f"Springest does not answer as it should: {error}"
+        self.halt.throw(message, error=SpringestUnreachable(message))
+
+    async def _report(self) -> DeliverReport:
+        left = (await self._parts.ledger.length()).ready
+        self.tally.requests = self._parts.limiter.granted
+        report = DeliverReport.of(
+            self.tally, left=left, seconds_each=self._parts.limiter.pace.interval, stopped_by=self.halt.why
+        )
+        log.info("%s; %d left in the queue", self.tally.describe(), left)
+        if left:
+            log.warning("%d stay in the queue: %.1f hours at the site's pace", left, report.hours_left)
+        return report
+
+
+async def _probe(client: SpringestClient) -> None:
+    """Ask for one certification: the cheapest question that shows Springest to be well."""
+    async for _ in client.certifications(size=1):
+        return

@@ -1,0 +1,137 @@
+"""Which answer or failure leads where: the one table that decides what an attempt means.
+
+A wrong line here either doubles a certificate or loses one, so each has a test of its own. Whatever the
+table does not name leaves doubt, and doubt is ``OUTCOME_LOST``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
+from typing import Final
+
+from include.springest.api.models import PostAnswer
+from include.springest.documents import DocumentError, DocumentUnreachable
+from include.springest.errors import (
+    AnswerLost,
+    AnswerTimeout,
+    ApiError,
+    BodyNotHandedOver,
+    Forbidden,
+    NotConnected,
+    NotFound,
+    Redirected,
+    Rejected,
+    ServerFault,
+    Throttled,
+    Unauthorised,
+    UnexpectedStatus,
+    UnreadableAnswer,
+)
+from include.springest.ledger.sending import Outcome
+from include.springest.ledger.states import Event
+
+
+class Consequence(Enum):
+    """What an outcome means for the rest of the run."""
+
+    GO_ON = "go on"
+    STOP = "stop"
+    """Every other certificate would fare the same."""
+    STOP_AFTER_THREE = "stop after three"
+    """It may be this one's own fault; three different ones are not."""
+    PAUSE = "pause"
+    """The server or the way to it is in trouble."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one kind of failure means.
+
+    :param reason: a fixed word, kept with the delivery.
+    """
+
+    event: Event
+    reason: str
+    consequence: Consequence = Consequence.GO_ON
+
+
+RULES: Final[dict[type[BaseException], Rule]] = {
+    NotConnected: Rule(Event.NOT_TAKEN, "not_connected", Consequence.PAUSE),
+    BodyNotHandedOver: Rule(Event.NOT_TAKEN, "body_not_handed_over", Consequence.PAUSE),
+    DocumentError: Rule(Event.NOT_TAKEN, "document_changed"),
+    DocumentUnreachable: Rule(Event.NOT_TAKEN, "document_unreachable", Consequence.STOP_AFTER_THREE),
+    Rejected: Rule(Event.REFUSED, "rejected"),
+    Unauthorised: Rule(Event.NOT_TAKEN, "unauthorised", Consequence.STOP),
+    Forbidden: Rule(Event.NOT_TAKEN, "forbidden", Consequence.STOP_AFTER_THREE),
+    NotFound: Rule(Event.NOT_TAKEN, "not_found", Consequence.STOP_AFTER_THREE),
+    Throttled: Rule(Event.OUTCOME_LOST, "throttled", Consequence.PAUSE),
+    Redirected: Rule(Event.OUTCOME_LOST, "redirected", Consequence.PAUSE),
+    ServerFault: Rule(Event.OUTCOME_LOST, "server_fault", Consequence.PAUSE),
+    UnexpectedStatus: Rule(Event.OUTCOME_LOST, "unexpected_status", Consequence.PAUSE),
+    AnswerTimeout: Rule(Event.OUTCOME_LOST, "answer_timeout", Consequence.PAUSE),
+    AnswerLost: Rule(Event.OUTCOME_LOST, "answer_lost", Consequence.PAUSE),
+    UnreadableAnswer: Rule(Event.OUTCOME_LOST, "unreadable_answer", Consequence.PAUSE),
+}
+"""By class of error, most specific first along its bases."""
+
+CANCELLED: Final = Rule(Event.OUTCOME_LOST, "worker_stopped")
+CANCELLED_BEFORE_HANDOVER: Final = Rule(Event.NOT_TAKEN, "worker_stopped")
+UNFORESEEN: Final = Rule(Event.OUTCOME_LOST, "unforeseen", Consequence.PAUSE)
+
+
+TELLS_AN_ID: Final = frozenset({HTTPStatus.OK, HTTPStatus.CREATED})
+"""Statuses whose body may be trusted to name a certificate; a 202 would name a job."""
+
+
+def rule_of(error: BaseException, *, body_handed_over: bool, throttled_takes_nothing: bool = False) -> Rule:
+    """Return what a failed attempt means.
+
+    :param body_handed_over: whether the last byte of the body left this process.
+    :param throttled_takes_nothing: the site is known not to take what it answers 429 to.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        return CANCELLED if body_handed_over else CANCELLED_BEFORE_HANDOVER
+    if isinstance(error, Throttled) and throttled_takes_nothing:
+        return Rule(Event.NOT_TAKEN, "throttled", Consequence.PAUSE)
+    found = next((RULES[kind] for kind in type(error).__mro__ if kind in RULES), UNFORESEEN)
+    if found.event is Event.NOT_TAKEN and body_handed_over and not isinstance(error, ApiError):
+        return UNFORESEEN
+    return found
+
+
+def failed(error: BaseException, rule: Rule) -> Outcome:
+    """Return the outcome of a failed attempt."""
+    known = isinstance(error, ApiError | DocumentError | DocumentUnreachable)
+    return Outcome(
+        event=rule.event,
+        reason=rule.reason,
+        detail=str(error) if known else type(error).__name__,
+        failure=type(error).__name__,
+        http_status=error.status if isinstance(error, ApiError) else None,
+        bytes_handed_over=error.bytes_handed_over if isinstance(error, ApiError) else None,
+    )
+
+
+def answered(answer: PostAnswer) -> Outcome:
+    """Return the outcome of an attempt that was answered with a 2xx.
+
+    201 Created with an id is what the API's bookings do, 200 with one says as much; any other 2xx, and any
+    without an id, was taken but can't be proven by its id.
+    """
+    if answer.status in TELLS_AN_ID and answer.certificate_id is not None:
+        return Outcome(
+            Event.ACCEPTED_WITH_ID,
+            http_status=answer.status,
+            bytes_handed_over=answer.bytes_sent,
+            springest_certificate_id=answer.certificate_id,
+        )
+    return Outcome(
+        Event.ACCEPTED_WITHOUT_ID,
+        reason="no_id_in_answer",
+        detail="Springest took it and did not tell its id: it stays open until it is seen with proof",
+        http_status=answer.status,
+        bytes_handed_over=answer.bytes_sent,
+    )

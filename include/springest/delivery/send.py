@@ -1,0 +1,223 @@
+"""Send one certificate: open its document, wait for a turn, claim it, POST it, record what became of it.
+
+Dying anywhere leaves a state from which nothing is sent again by itself: before the claim nothing has left,
+after it the lease runs out into ``unknown``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+from tenacity import (
+    AsyncRetrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_exponential,
+)
+
+from include.springest.api.client import SpringestClient
+from include.springest.api.models import CertificateUpload
+from include.springest.delivery.breaker import Breaker
+from include.springest.delivery.outcomes import Consequence, Rule, answered, failed, rule_of
+from include.springest.delivery.stops import AccessRefused, DocumentsUnreachable, Halt, TooManyUnknown
+from include.springest.delivery.tally import Tally
+from include.springest.documents import DocumentError, DocumentStore, DocumentUnreachable, OpenDocument
+from include.springest.errors import Throttled
+from include.springest.ledger.sending import Claim, Outcome, Queued, SendingLedger
+from include.springest.ledger.states import Event, State
+from include.springest.limiter import RateLimiter
+from include.springest.site import Site
+from include.springest.source.contract import CompletedTraining
+from include.springest.staging.stage import Stager
+
+log = logging.getLogger(__name__)
+
+LEASE_MARGIN_SECONDS: Final = 60.0
+"""How much longer than the longest POST a lease lasts."""
+RECORDING_SECONDS: Final = 45.0
+"""How long recording an outcome is tried while the warehouse does not answer."""
+THREE: Final = 3
+TOO_LATE: Final = Outcome(
+    Event.NOT_TAKEN,
+    reason="turn_expired",
+    detail="more than five seconds passed between the turn and the first byte: nothing was sent",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run works with.
+
+    :param run_id: the Airflow run.
+    """
+
+    site: Site
+    run_id: str
+    ledger: SendingLedger
+    limiter: RateLimiter
+    client: SpringestClient
+    stager: Stager
+    documents: DocumentStore
+
+
+class Sender:
+    """Sends certificates, and draws the consequences for the run.
+
+    :param may_become_unknown: outcomes that the run may still leave unknown. As many are under way at most,
+        so that an outage in the middle of a night can't make more.
+    """
+
+    def __init__(
+        self, parts: Parts, *, halt: Halt, breaker: Breaker, tally: Tally, may_become_unknown: int
+    ) -> None:
+        self._parts = parts
+        self._halt = halt
+        self._breaker = breaker
+        self._tally = tally
+        self._may_become_unknown = may_become_unknown
+        self._doubt = asyncio.Semaphore(may_become_unknown)
+        self._lease_seconds = parts.site.timeouts.total + LEASE_MARGIN_SECONDS
+        self._in_trouble: dict[str, set[str]] = {}
+
+    async def send(self, queued: Queued, training: CompletedTraining) -> None:
+        """Send one certificate, unless the run halts before its claim."""
+        try:
+            async with self._document(training) as document:
+                await self._send(queued, training, document)
+        except DocumentError as error:
+            await asyncio.to_thread(self._parts.stager.set_aside, training, error, run_id=self._parts.run_id)
+            self._tally.set_aside += 1
+        except DocumentUnreachable as error:
+            log.warning("%s", error)
+            self._note_trouble("document_unreachable", queued.delivery_key, str(error))
+
+    @asynccontextmanager
+    async def _document(self, training: CompletedTraining) -> AsyncIterator[OpenDocument]:
+        if training.certificate_uri is None:
+            raise DocumentError(
+                "certificate_uri_missing", "certificate_uri is empty: say where the document is"
+            )
+        with ExitStack() as stack:
+            opening = self._parts.documents.open(training.certificate_uri)
+            yield await asyncio.to_thread(stack.enter_context, opening)
+
+    async def _send(self, queued: Queued, training: CompletedTraining, document: OpenDocument) -> None:
+        await self._halt.unless(self._breaker.wait())
+        if await self._halt.unless(self._doubt.acquire()) is None:
+            return
+        became: State | None = None
+        try:
+            became = await self._claim_and_post(queued, training, document)
+        finally:
+            if became is not State.UNKNOWN:
+                self._doubt.release()
+        if self._tally.outcomes[State.UNKNOWN] >= self._may_become_unknown:
+            message = (
+                "as many outcomes as one run may have are unknown: see them in certificate_reconciliation, "
+                "see how Springest is, then clear the task"
+            )
+            self._halt.throw(message, error=TooManyUnknown(message))
+
+    async def _claim_and_post(
+        self, queued: Queued, training: CompletedTraining, document: OpenDocument
+    ) -> State | None:
+        turn = await self._halt.unless(self._parts.limiter.acquire())
+        if turn is None or self._halt:
+            return None
+        claim = await self._parts.ledger.claim(
+            queued,
+            lease_seconds=self._lease_seconds,
+            document_sha256=document.sha256,
+            document_size=document.size,
+        )
+        if claim is None:
+            self._tally.taken_by_others += 1
+            return None
+        if turn.is_void:
+            return await self._record(claim, TOO_LATE)
+        return await self._post(claim, training, document)
+
+    async def _post(self, claim: Claim, training: CompletedTraining, document: OpenDocument) -> State | None:
+        handed_over = asyncio.Event()
+        try:
+            answer = await self._parts.client.post_certificate(
+                _upload(training, document), on_body_handed_over=handed_over.set
+            )
+        except BaseException as error:  # whatever it is, the ledger is told what it means
+            rule = rule_of(
+                error,
+                body_handed_over=handed_over.is_set(),
+                throttled_takes_nothing=self._parts.site.throttled_takes_nothing,
+            )
+            became = await self._record(claim, failed(error, rule))
+            await self._draw_consequences(claim.delivery_key, error, rule)
+            if isinstance(error, DocumentError) or not isinstance(error, Exception):
+                raise
+            return became
+        self._breaker.went_well()
+        became = await self._record(claim, answered(answer))
+        await self._parts.limiter.answered_well()
+        return became
+
+    async def _record(self, claim: Claim, outcome: Outcome) -> State | None:
+        """Record an outcome, however long the warehouse takes to answer; a cancelled task still does."""
+        recording = asyncio.ensure_future(self._record_patiently(claim, outcome))
+        try:
+            became = await asyncio.shield(recording)
+        except asyncio.CancelledError:
+            await recording
+            raise
+        self._tally.outcomes[outcome.state] += 1
+        return became
+
+    async def _record_patiently(self, claim: Claim, outcome: Outcome) -> State | None:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(SQLAlchemyError),
+            stop=stop_after_delay(RECORDING_SECONDS),
+            wait=wait_exponential(multiplier=0.2, max=5),
+            before_sleep=before_sleep_log(log, logging.WARNING),
+            reraise=True,
+        ):
+            with attempt:
+                return await self._parts.ledger.record(claim, outcome)
+        return None
+
+    async def _draw_consequences(self, key: str, error: BaseException, rule: Rule) -> None:
+        if isinstance(error, Throttled):
+            await self._parts.limiter.freeze(error.retry_after)
+        if rule.consequence is Consequence.STOP:
+            self._halt.throw(str(error), error=AccessRefused(str(error)))
+        elif rule.consequence is Consequence.STOP_AFTER_THREE:
+            self._note_trouble(rule.reason, key, str(error))
+        elif rule.consequence is Consequence.PAUSE:
+            self._breaker.went_badly()
+        else:
+            self._breaker.went_well()
+
+    def _note_trouble(self, reason: str, key: str, message: str) -> None:
+        """Stop when three different certificates had the same trouble: it is not theirs."""
+        keys = self._in_trouble.setdefault(reason, set())
+        keys.add(key)
+        if len(keys) >= THREE:
+            kind = DocumentsUnreachable if reason == "document_unreachable" else AccessRefused
+            self._halt.throw(message, error=kind(message))
+
+
+def _upload(training: CompletedTraining, document: OpenDocument) -> CertificateUpload:
+    if training.certification_id is None or training.email is None or training.valid_from is None:
+        raise DocumentError("row_incomplete", "the source row lost a required value: stage it again")
+    return CertificateUpload(
+        certification_id=training.certification_id,
+        email=training.email,
+        valid_from=training.valid_from,
+        valid_until=training.valid_until,
+        booking_id=training.booking_id,
+        document=document,
+    )

@@ -1,0 +1,74 @@
+"""Why a delivering run ends before its queue does. Each kind has a class: retry policies decide by it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from include.springest.errors import SpringestError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class DeliveryStopped(SpringestError):
+    """The run stopped sending. What it had not sent is still in the queue."""
+
+
+class AccessRefused(DeliveryStopped):
+    """Springest does not let this key send certificates; trying again would not help."""
+
+
+class SpringestUnreachable(DeliveryStopped):
+    """Springest does not answer as it should; a later try may find it well."""
+
+
+class DocumentsUnreachable(DeliveryStopped):
+    """The store that holds the documents does not answer; a later try may find it well."""
+
+
+class TooManyUnknown(DeliveryStopped):
+    """As many outcomes as one run may have can't be known; a person should look first."""
+
+
+class Halt:
+    """The one switch by which a run stops claiming. It is thrown once; the first reason stays."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self.why: str | None = None
+        self.error: DeliveryStopped | None = None
+        self.at_once = False
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    def throw(self, why: str, *, error: DeliveryStopped | None = None, at_once: bool = False) -> None:
+        """Stop claiming.
+
+        :param error: what the run ends with; ``None`` when it ends well.
+        :param at_once: the process is about to be killed: do not wait long for answers either.
+        """
+        self.at_once = self.at_once or at_once
+        if not self:
+            log.warning("Sending stops: %s", why)
+            self.why, self.error = why, error
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Return once it was thrown."""
+        await self._event.wait()
+
+    async def unless(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Do ``work``, or give it up and return ``None`` when the switch is thrown first."""
+        task = asyncio.ensure_future(work)
+        thrown = asyncio.ensure_future(self._event.wait())
+        try:
+            await asyncio.wait((task, thrown), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for one in (task, thrown):
+                one.cancel()
+            await asyncio.gather(task, thrown, return_exceptions=True)

@@ -1,0 +1,206 @@
+"""The ledger while certificates are being sent: claim before the first byte, record the outcome after it.
+
+Every change is a compare-and-set in one statement with a commit of its own, on the database's clock, so that
+any number of workers, runs and backfills may work on one ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Row, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from include.springest.ledger.states import Event, State, next_state
+
+_SQL: Final = Path(__file__).parent / "sql"
+
+
+def _statement(name: str) -> TextClause:
+    return text((_SQL / f"{name}.sql").read_text(encoding="utf-8"))
+
+
+_SWEEP: Final = _statement("sweep_expired_leases")
+_QUEUE: Final = _statement("queue")
+_CLAIM: Final = _statement("claim")
+_RECORD: Final = _statement("record_outcome")
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A delivery that waits to be sent."""
+
+    delivery_key: str
+    training_id: str
+    row_version: str
+    version: int
+    created_at: datetime
+    of_this_run: bool
+
+    @property
+    def order(self) -> tuple[bool, datetime, str]:
+        """What the queue is sorted by: this run's deliveries first, then the oldest."""
+        return (not self.of_this_run, self.created_at, self.delivery_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to make one POST, committed."""
+
+    attempt_id: int
+    delivery_key: str
+    version: int
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an attempt.
+
+    :param event: what it means for the delivery.
+    :param reason: a fixed word, such as ``answer_timeout``; ``None`` when all is well.
+    :param detail: what happened and what to do, redacted.
+    :param failure: name of the error, if any.
+    """
+
+    event: Event
+    reason: str | None = None
+    detail: str | None = None
+    failure: str | None = None
+    http_status: int | None = None
+    bytes_handed_over: int | None = None
+    springest_certificate_id: int | None = None
+
+    @property
+    def state(self) -> State:
+        """The state it leads to."""
+        return next_state(State.SENDING, self.event)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLength:
+    """How many deliveries wait, and how many are in each state."""
+
+    ready: int
+    of_this_run: int
+
+
+class SendingLedger:
+    """What the delivering task does to the ledger.
+
+    :param engine: engine of the warehouse.
+    :param site: name of the site.
+    :param worker: this process, unique.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, site: str, run_id: str, worker: str) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._site = site
+        self._run_id = run_id
+        self._worker = worker
+
+    async def sweep(self) -> int:
+        """Make ``unknown`` of every delivery whose worker let its lease run out; nothing is sent.
+
+        :returns: how many there were.
+        """
+        return len(await self._rows(_SWEEP, site=self._site))
+
+    async def queue(self, *, after: tuple[bool, datetime, str] | None, limit: int) -> list[Queued]:
+        """Return the next deliveries to send: this run's first, then the oldest."""
+        later, created_at, key = after or (False, None, "")
+        rows = await self._rows(
+            _QUEUE,
+            site=self._site,
+            run_id=self._run_id,
+            after_later=later,
+            after_created_at=created_at,
+            after_key=key,
+            limit=limit,
+        )
+        return [Queued(*row) for row in rows]
+
+    async def length(self) -> QueueLength:
+        """Return how many deliveries wait."""
+        row = (
+            await self._rows(
+                text(
+                    "SELECT count(*) AS ready, count(*) FILTER (WHERE staged_run_id = :run_id) AS of_this_run"
+                    " FROM springest.delivery WHERE site = :site AND state = 'ready'"
+                ),
+                site=self._site,
+                run_id=self._run_id,
+            )
+        )[0]
+        return QueueLength(*row)
+
+    async def unknown_of_run(self) -> int:
+        """Return how many attempts of this run left their outcome unknown, in earlier tries as well."""
+        row = (
+            await self._rows(
+                text(
+                    "SELECT count(*) FROM springest.delivery_attempt AS attempt"
+                    " JOIN springest.delivery USING (delivery_key)"
+                    " WHERE delivery.site = :site AND attempt.run_id = :run_id"
+                    " AND attempt.outcome = 'outcome_lost'"
+                ),
+                site=self._site,
+                run_id=self._run_id,
+            )
+        )[0]
+        return int(row[0])
+
+    async def claim(
+        self, queued: Queued, *, lease_seconds: float, document_sha256: str, document_size: int
+    ) -> Claim | None:
+        """Take a delivery for one POST; the attempt is committed when this returns.
+
+        :returns: ``None`` when another worker was faster or the delivery changed: nothing may be sent.
+        """
+        rows = await self._rows(
+            _CLAIM,
+            delivery_key=queued.delivery_key,
+            version=queued.version,
+            run_id=self._run_id,
+            worker=self._worker,
+            lease_seconds=lease_seconds,
+            document_sha256=document_sha256,
+            document_size=document_size,
+        )
+        if not rows:
+            return None
+        return Claim(rows[0].attempt_id, queued.delivery_key, queued.version + 1, self._worker)
+
+    async def record(self, claim: Claim, outcome: Outcome) -> State | None:
+        """Record what became of an attempt.
+
+        When the lease was lost meanwhile, the delivery is ``unknown`` already; only the worker's own
+        201 with an id still settles it.
+
+        :returns: the delivery's state now; ``None`` when the outcome came too late to change it.
+        """
+        recorded = await self._rows(
+            _RECORD,
+            attempt_id=claim.attempt_id,
+            delivery_key=claim.delivery_key,
+            version=claim.version,
+            worker=claim.worker,
+            event=outcome.event.value,
+            state=outcome.state.value,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            failure=outcome.failure,
+            http_status=outcome.http_status,
+            bytes_handed_over=outcome.bytes_handed_over,
+            springest_certificate_id=outcome.springest_certificate_id,
+        )
+        return outcome.state if recorded else None
+
+    async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Row[Any]]:
+        async with self._engine.connect() as connection:
+            result = await connection.execute(statement, values)
+            return result.all() if result.returns_rows else []

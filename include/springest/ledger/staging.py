@@ -1,0 +1,214 @@
+"""The ledger while source rows are being staged.
+
+Everything here runs inside a transaction of the caller's, which holds the site's staging lock: two stagings
+never decide about the same certificate at once. Deliveries that a decision is made about are locked as well,
+so that no worker claims one in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from include.springest.ledger.states import Event, State
+from include.springest.source.contract import CompletedTraining
+from include.springest.staging.decide import (
+    HOLDS_CERTIFICATE,
+    Action,
+    CertificateIdentity,
+    Decision,
+    Holder,
+    Known,
+)
+from include.springest.warehouse.schema import delivery, delivery_attempt
+
+_KEYS: Final = bindparam("keys", type_=ARRAY(Text))
+_NOT_TAKEN: Final = (Event.NOT_TAKEN.value, Event.REFUSED.value)
+_EVER_SENT: Final = (
+    select(delivery_attempt.c.attempt_id)
+    .where(
+        delivery_attempt.c.delivery_key == delivery.c.delivery_key,
+        or_(delivery_attempt.c.outcome.is_(None), delivery_attempt.c.outcome.not_in(_NOT_TAKEN)),
+    )
+    .exists()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A decision to write down.
+
+    :param catalogue_ref: what the catalogue said of the certification when it was decided.
+    """
+
+    training: CompletedTraining
+    decision: Decision
+    catalogue_ref: str
+
+
+def lock_site(connection: Connection, site: str) -> None:
+    """Wait for other stagings of the site; the lock ends with the transaction."""
+    key = func.hashtextextended(literal(f"springest.stage:{site}"), 0)
+    connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+def load_known(connection: Connection, keys: Iterable[str], *, lock: bool) -> dict[str, Known]:
+    """Return what the ledger has of these deliveries, by key.
+
+    :param lock: keep workers from claiming them until the transaction ends.
+    """
+    names = [name for name in Known.__slots__ if name != "ever_sent"]
+    statement = (
+        select(*(delivery.c[name] for name in names), _EVER_SENT.label("ever_sent"))
+        .where(delivery.c.delivery_key == any_(_KEYS))
+        .order_by(delivery.c.delivery_key)
+    )
+    if lock:
+        statement = statement.with_for_update(of=delivery)
+    rows = connection.execute(statement, {"keys": sorted(set(keys))}).mappings()
+    return {row["delivery_key"]: Known(**{**row, "state": State(row["state"])}) for row in rows}
+
+
+def load_holders(
+    connection: Connection, site: str, identities: Sequence[CertificateIdentity]
+) -> dict[CertificateIdentity, list[Holder]]:
+    """Return the deliveries that already stand for these certificates."""
+    wanted = tuple_(delivery.c.certification_id, delivery.c.learner_ref, delivery.c.valid_from)
+    stands: ColumnElement[bool] = or_(
+        delivery.c.state.in_([state.value for state in HOLDS_CERTIFICATE]),
+        and_(delivery.c.state == State.REVIEW.value, _EVER_SENT),
+    )
+    statement = select(
+        delivery.c.certification_id,
+        delivery.c.learner_ref,
+        delivery.c.valid_from,
+        delivery.c.delivery_key,
+        delivery.c.training_id,
+    ).where(delivery.c.site == site, wanted.in_(list(identities)), stands)
+    found: dict[CertificateIdentity, list[Holder]] = {}
+    for certification_id, learner_ref, valid_from, key, training_id in connection.execute(statement):
+        found.setdefault((certification_id, learner_ref, valid_from), []).append(Holder(key, training_id))
+    return found
+
+
+def write(connection: Connection, staged: Iterable[Staged], *, run_id: str) -> None:
+    """Write decisions down; at most one a delivery."""
+    inserts, restages, flags = [], [], []
+    for one in staged:
+        if one.decision.action is Action.INSERT:
+            inserts.append(_content(one) | _identity(one) | {"staged_run_id": run_id})
+        elif one.decision.action is Action.RESTAGE:
+            restages.append(_content(one) | {"staged_run_id": run_id, "key": one.training.delivery_key})
+        elif one.decision.action is Action.FLAG:
+            flags.append({"key": one.training.delivery_key, "review_reason": one.decision.review_reason})
+    if inserts:
+        connection.execute(insert(delivery), inserts)
+    changed = {"version": delivery.c.version + 1, "updated_at": func.clock_timestamp()}
+    here = delivery.c.delivery_key == bindparam("key")
+    if restages:
+        connection.execute(update(delivery).where(here).values(changed), restages)
+    if flags:
+        connection.execute(update(delivery).where(here).values(changed, needs_review=True), flags)
+
+
+def withdraw(connection: Connection, keys: Sequence[str]) -> int:
+    """Take back what was never sent and is gone from the source; tell a person about what was sent.
+
+    :param keys: deliveries that are locked by this transaction.
+    :returns: how many were taken back.
+    """
+    unsent = [State.READY, State.INVALID, State.HELD, State.REJECTED]
+    withdrawn = connection.execute(
+        update(delivery)
+        .where(
+            delivery.c.delivery_key == any_(_KEYS),
+            or_(
+                delivery.c.state.in_([state.value for state in unsent]),
+                and_(delivery.c.state == State.REVIEW.value, ~_EVER_SENT),
+            ),
+        )
+        .values(
+            state=State.WITHDRAWN.value,
+            reason="source_gone",
+            reason_detail="the source no longer has the row",
+            needs_review=False,
+            review_reason=None,
+            version=delivery.c.version + 1,
+            updated_at=func.clock_timestamp(),
+        ),
+        {"keys": list(keys)},
+    )
+    return withdrawn.rowcount
+
+
+def to_recheck(
+    connection: Connection, site: str, *, states: Iterable[State], after: str, limit: int
+) -> list[tuple[str, str]]:
+    """Return (delivery_key, training_id) of deliveries in these states, in the order of their keys."""
+    statement = (
+        select(delivery.c.delivery_key, delivery.c.training_id)
+        .where(
+            delivery.c.site == site,
+            delivery.c.state.in_([state.value for state in states]),
+            delivery.c.delivery_key > after,
+        )
+        .order_by(delivery.c.delivery_key)
+        .limit(limit)
+    )
+    return [(key, training_id) for key, training_id in connection.execute(statement)]
+
+
+def now(connection: Connection) -> datetime:
+    """Return the warehouse's clock."""
+    return connection.execute(select(func.clock_timestamp())).scalar_one()
+
+
+def _identity(one: Staged) -> dict[str, Any]:
+    training = one.training
+    return {
+        "delivery_key": training.delivery_key,
+        "site": training.site,
+        "training_id": training.training_id,
+        "issue_no": training.issue_no,
+    }
+
+
+def _content(one: Staged) -> dict[str, Any]:
+    training, decision = one.training, one.decision
+    assert decision.state is not None  # noqa: S101 - an insert and a restage always carry one
+    return {
+        "state": decision.state.value,
+        "reason": decision.reason,
+        "reason_detail": decision.detail,
+        "needs_review": decision.review_reason is not None,
+        "review_reason": decision.review_reason,
+        "learner_ref": training.learner_ref,
+        "certification_id": training.certification_id,
+        "booking_id": training.booking_id,
+        "valid_from": training.valid_from,
+        "valid_until": training.valid_until,
+        "completed_at": training.completed_at,
+        "source_updated_at": training.updated_at,
+        "row_version": training.row_version,
+        "document_ref": training.document_ref,
+        "catalogue_ref": one.catalogue_ref,
+    }

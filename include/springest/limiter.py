@@ -1,0 +1,175 @@
+"""The shared rate limit: one row in the warehouse that every process with the same key draws from.
+
+It is the generic cell rate algorithm (GCRA, ITU-T I.371) on the database's clock. A grant is one statement
+in a commit of its own, given only when it is due and never given back. The server's wish to be left alone
+freezes the same row for everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+SECONDS_AN_HOUR: Final = 3_600
+SHARE_USED: Final = 0.95
+"""Of the site's cap; the rest is left to other clients of the same key."""
+LARGEST_BURST: Final = 20
+GRANT_VALID_SECONDS: Final = 5.0
+"""A grant that is not used by then is void, so that a paused process cannot spend an hour's worth at once."""
+LONGEST_WAIT: Final = 30.0
+"""Seconds between two looks at the row, so that a lifted freeze is noticed."""
+FIRST_FREEZE: Final = 60
+LONGEST_FREEZE: Final = SECONDS_AN_HOUR
+
+_ENSURE: Final = text(
+    "INSERT INTO springest.rate_limit (host, key_fingerprint) VALUES (:host, :key_fingerprint)"
+    " ON CONFLICT DO NOTHING"
+)
+_GRANT: Final = text("""
+UPDATE springest.rate_limit
+SET theoretical_arrival =
+        GREATEST(theoretical_arrival, clock_timestamp()) + make_interval(secs => :interval),
+    granted = granted + 1
+WHERE host = :host AND key_fingerprint = :key_fingerprint
+  AND theoretical_arrival <= clock_timestamp() + make_interval(secs => :tolerance)
+  AND (frozen_until IS NULL OR frozen_until <= clock_timestamp())
+RETURNING granted
+""")
+_WAIT: Final = text("""
+SELECT extract(epoch FROM GREATEST(theoretical_arrival - make_interval(secs => :tolerance), frozen_until)
+               - clock_timestamp())
+FROM springest.rate_limit
+WHERE host = :host AND key_fingerprint = :key_fingerprint
+""")
+_FREEZE: Final = text("""
+UPDATE springest.rate_limit
+SET freeze_seconds = CASE WHEN CAST(:told AS double precision) IS NULL
+                          THEN LEAST(GREATEST(freeze_seconds * 2, :first), :longest) ELSE freeze_seconds END,
+    frozen_until = GREATEST(frozen_until, clock_timestamp() + make_interval(secs =>
+        COALESCE(CAST(:told AS double precision), LEAST(GREATEST(freeze_seconds * 2, :first), :longest))))
+WHERE host = :host AND key_fingerprint = :key_fingerprint
+  AND (CAST(:told AS double precision) IS NOT NULL
+       OR frozen_until IS NULL OR frozen_until <= clock_timestamp())
+""")
+_THAW: Final = text(
+    "UPDATE springest.rate_limit SET freeze_seconds = 0"
+    " WHERE host = :host AND key_fingerprint = :key_fingerprint AND freeze_seconds > 0"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a cap of requests an hour means for single requests.
+
+    :param interval: seconds between two requests at a steady pace.
+    :param burst: requests that may go at once after a pause.
+    """
+
+    interval: float
+    burst: int
+
+    @property
+    def tolerance(self) -> float:
+        """Seconds by which a request may come before its turn."""
+        return self.interval * (self.burst - 1)
+
+    @classmethod
+    def under(cls, requests_per_hour: int) -> Pace:
+        """Return the pace that keeps every sliding hour under the cap.
+
+        An hour's requests at the steady pace, the burst, and what may be late by a grant's validity stay
+        together below ``requests_per_hour``. For 4,000 it is 3,800 an hour and a burst of 20.
+        """
+        steady = requests_per_hour * SHARE_USED
+        late = steady * GRANT_VALID_SECONDS / SECONDS_AN_HOUR
+        burst = max(1, min(LARGEST_BURST, int(requests_per_hour - steady - late)))
+        return cls(interval=SECONDS_AN_HOUR / steady, burst=burst)
+
+
+class RateLimiter:
+    """Hands out turns from the shared row.
+
+    :param engine: engine of the warehouse.
+    :param host: Springest host, as the row's name.
+    :param key_fingerprint: which key's allowance it is.
+    :param requests_per_hour: the site's cap for that key.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        host: str,
+        key_fingerprint: str,
+        requests_per_hour: int,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._row = {"host": host, "key_fingerprint": key_fingerprint}
+        self.pace = Pace.under(requests_per_hour)
+        self._values = {**self._row, "interval": self.pace.interval, "tolerance": self.pace.tolerance}
+        self._sleep = sleep
+        self._ensured = False
+        self._maybe_frozen = False
+        self.granted = 0
+
+    async def acquire(self, *, until: float | None = None) -> Grant | None:
+        """Wait for a turn.
+
+        :param until: moment of ``time.monotonic()`` after which no turn is wanted any more.
+        :returns: the grant, to be used within ``GRANT_VALID_SECONDS``; ``None`` when ``until`` came first.
+        """
+        while True:
+            async with self._engine.connect() as connection:
+                if not self._ensured:
+                    await connection.execute(_ENSURE, self._row)
+                    self._ensured = True
+                asked = time.monotonic()
+                if (await connection.execute(_GRANT, self._values)).first() is not None:
+                    self.granted += 1
+                    return Grant(asked + GRANT_VALID_SECONDS)
+                wait = (
+                    await connection.execute(_WAIT, {**self._row, "tolerance": self.pace.tolerance})
+                ).scalar_one_or_none()
+            seconds = max(0.005, min(float(wait or 0), LONGEST_WAIT))
+            if until is not None and time.monotonic() + seconds >= until:
+                return None
+            await self._sleep(seconds)
+
+    async def freeze(self, retry_after: float | None) -> None:
+        """Let nobody send for ``retry_after`` seconds; without one, for 60 s, then twice as long."""
+        told = None if retry_after is None else min(max(retry_after, 0.0), LONGEST_FREEZE)
+        self._maybe_frozen = True
+        async with self._engine.connect() as connection:
+            await connection.execute(_ENSURE, self._row)
+            await connection.execute(
+                _FREEZE, {**self._row, "told": told, "first": FIRST_FREEZE, "longest": LONGEST_FREEZE}
+            )
+
+    async def answered_well(self) -> None:
+        """Note that the server answers again: the next freeze starts short."""
+        if self._maybe_frozen:
+            self._maybe_frozen = False
+            async with self._engine.connect() as connection:
+                await connection.execute(_THAW, self._row)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One turn.
+
+    :param void_at: moment of ``time.monotonic()`` from which it must not be used.
+    """
+
+    void_at: float
+
+    @property
+    def is_void(self) -> bool:
+        """Whether it is too late to use it."""
+        return time.monotonic() >= self.void_at

@@ -1,0 +1,161 @@
+"""Decide about a batch of source rows and write it into the ledger, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.dialects.postgresql import insert
+
+from include.springest.catalogue import Catalogue
+from include.springest.documents import DocumentError, DocumentStore
+from include.springest.ledger import staging as ledger
+from include.springest.ledger.states import Event
+from include.springest.source.contract import CompletedTraining, Defect
+from include.springest.staging.decide import (
+    CONFLICT,
+    CertificateIdentity,
+    Holder,
+    Known,
+    Verdict,
+    check,
+    decide,
+    duplicate_of,
+    find_duplicate,
+    identity,
+    may_be_restaged,
+    needs_check,
+)
+from include.springest.warehouse.schema import run_training
+
+PROBES_AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is decided and written down together.
+
+    :param trainings: one row for each delivery, by its key.
+    :param conflicts: deliveries of which the source has rows that differ.
+    :param gone: deliveries that the source no longer has.
+    :param refused: documents that were opened for sending and could not be sent, by delivery.
+    :param rows: delivery by number of the source row in the run's window.
+    """
+
+    trainings: Mapping[str, CompletedTraining]
+    conflicts: Collection[str] = ()
+    gone: Sequence[str] = ()
+    refused: Mapping[str, Defect] = field(default_factory=dict)
+    rows: Mapping[int, str] = field(default_factory=dict)
+
+
+class BatchWriter:
+    """Writes batches of one site.
+
+    :param engine: engine of the warehouse.
+    :param documents: where the certificates lie.
+    """
+
+    def __init__(self, engine: Engine, *, site: str, documents: DocumentStore) -> None:
+        self._engine = engine
+        self._site = site
+        self._documents = documents
+
+    def write(self, batch: Batch, catalogue: Catalogue, *, run_id: str) -> None:
+        """Decide about a batch and write it down; documents are looked at before the transaction."""
+        keys = [*batch.trainings, *batch.gone]
+        with self._engine.connect() as connection:
+            known = ledger.load_known(connection, keys, lock=False)
+        defects = self._probe(batch, known, catalogue)
+        with self._engine.begin() as connection:
+            ledger.lock_site(connection, self._site)
+            known = ledger.load_known(connection, keys, lock=True)
+            certificates = {one for one in map(identity, batch.trainings.values()) if one is not None}
+            holders = ledger.load_holders(connection, self._site, sorted(certificates))
+            staged = [
+                self._decide(one, known.get(key), catalogue, holders, batch, defects)
+                for key, one in batch.trainings.items()
+            ]
+            ledger.write(connection, staged, run_id=run_id)
+            ledger.withdraw(connection, batch.gone)
+            if batch.rows:
+                _note_rows(connection, self._site, run_id, batch.rows)
+
+    def _probe(
+        self, batch: Batch, known: Mapping[str, Known], catalogue: Catalogue
+    ) -> dict[str, Defect | None]:
+        wanted = [
+            one
+            for key, one in batch.trainings.items()
+            if key not in batch.refused
+            and needs_check(known.get(key), one, catalogue.entry(one.certification_id))
+        ]
+        with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
+            found = list(pool.map(self._document_defect, wanted))
+        probed = {one.delivery_key: defect for one, defect in zip(wanted, found, strict=True)}
+        return {**probed, **batch.refused}
+
+    def _decide(
+        self,
+        training: CompletedTraining,
+        known: Known | None,
+        catalogue: Catalogue,
+        holders: dict[CertificateIdentity, list[Holder]],
+        batch: Batch,
+        defects: Mapping[str, Defect | None],
+    ) -> ledger.Staged:
+        key = training.delivery_key
+        entry = catalogue.entry(training.certification_id)
+        verdict: Verdict | None = None
+        if key in batch.conflicts and may_be_restaged(known):
+            verdict = CONFLICT
+        elif needs_check(known, training, entry) or (key in batch.refused and may_be_restaged(known)):
+            # A row that changed hands since the documents were looked at is looked at now.
+            verdict = check(
+                training, entry, defects[key] if key in defects else self._document_defect(training)
+            )
+        if verdict is not None and verdict.event is Event.CHECKED_READY:
+            verdict = _unless_duplicate(training, verdict, holders)
+        return ledger.Staged(training, decide(known, training, verdict), entry.ref)
+
+    def _document_defect(self, training: CompletedTraining) -> Defect | None:
+        if training.certificate_uri is None:
+            return None
+        try:
+            self._documents.probe(training.certificate_uri)
+        except DocumentError as error:
+            return Defect(error.reason, error.detail)
+        return None
+
+
+def _unless_duplicate(
+    training: CompletedTraining, verdict: Verdict, holders: dict[CertificateIdentity, list[Holder]]
+) -> Verdict:
+    """Let the first training have the certificate, and note it among its holders."""
+    certificate = identity(training)
+    if certificate is None:
+        return verdict
+    same = holders.setdefault(certificate, [])
+    other = find_duplicate(training, same)
+    if other is not None:
+        return duplicate_of(other.training_id)
+    same.append(Holder(training.delivery_key, training.training_id))
+    return verdict
+
+
+def _note_rows(connection: Connection, site: str, run_id: str, rows: Mapping[int, str]) -> None:
+    noted = insert(run_training)
+    connection.execute(
+        noted.on_conflict_do_update(
+            index_elements=["site", "run_id", "row_no"],
+            set_={"delivery_key": noted.excluded.delivery_key},
+            where=run_training.c.delivery_key != noted.excluded.delivery_key,
+        ),
+        [
+            {"site": site, "run_id": run_id, "row_no": number, "delivery_key": key}
+            for number, key in rows.items()
+        ],
+    )

@@ -53,7 +53,8 @@ _NOW = text("clock_timestamp()")
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
-    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+    quoted = ", ".join(f"'{value}'" for value in values)
+    return f"{column} IN ({quoted})"
 
 
 certification = Table(
@@ -357,24 +358,3 @@ reconciled_delivery = Table(
     Index(None, "site", "verification_status"),
     comment="The verdicts under the view certificate_reconciliation; a row is written only when it changes",
 )
-
-RECONCILIATION_VIEW: Final = "certificate_reconciliation"
-RECONCILIATION_VIEW_SQL: Final = f"""
-CREATE VIEW {SCHEMA}.{RECONCILIATION_VIEW} AS
-SELECT verdict.delivery_key, verdict.site, verdict.training_id, verdict.issue_no, verdict.learner_ref,
-       verdict.certification_id, verdict.certification_name, verdict.valid_from, verdict.valid_until,
-       verdict.completed_at, verdict.delivery_state, verdict.delivery_reason, verdict.delivery_reason_detail,
-       verdict.verification_status, verdict.springest_certificate_id, verdict.springest_status,
-       verdict.match_method, verdict.match_evidence, verdict.sent_at, verdict.first_visible_at,
-       remote.last_seen_at, verdict.needs_review, verdict.review_reason, publication.reconciled_at
-FROM {SCHEMA}.reconciled_delivery AS verdict
-JOIN {SCHEMA}.publication USING (site)
-LEFT JOIN {SCHEMA}.remote_certificate AS remote
-       ON remote.site = verdict.site
-      AND remote.springest_certificate_id = verdict.springest_certificate_id
-"""  # noqa: S608 - made of constants only
-RECONCILIATION_VIEW_COMMENTS: Final = {
-    **{column.name: column.comment for column in reconciled_delivery.columns},
-    "last_seen_at": "Start of the last snapshot that showed it",
-    "reconciled_at": "When the site's verdicts were last worked out",
-}

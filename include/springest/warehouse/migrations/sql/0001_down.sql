@@ -1,0 +1,14 @@
+DROP VIEW springest.certificate_reconciliation;
+DROP TABLE springest.run_training;
+DROP TABLE springest.remote_certificate;
+DROP TABLE springest.reconciled_delivery;
+DROP TABLE springest.publication;
+DROP TABLE springest.delivery_attempt;
+DROP TABLE springest.staging_run;
+DROP TABLE springest.stage_watermark;
+DROP TABLE springest.snapshot;
+DROP TABLE springest.rate_limit;
+DROP TABLE springest.learner_secret;
+DROP TABLE springest.delivery;
+DROP TABLE springest.certification;
+DROP TABLE springest.catalogue_scan;

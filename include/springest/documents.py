@@ -223,7 +223,7 @@ class DocumentStore:
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise DocumentError("document_not_a_file", "certificate_uri is not a regular file")
-        return os.fdopen(descriptor, "rb", buffering=0), status.st_size  # type: ignore[return-value]
+        return os.fdopen(descriptor, "rb", buffering=0), status.st_size
 
     def _open_remote(self, uri: str) -> tuple[BinaryIO, int]:
         if self.open_remote is None:

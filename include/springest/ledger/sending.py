@@ -9,25 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from include.springest.ledger.states import Event, State, next_state
+from include.springest.warehouse.statements import read_sql
 
-_SQL: Final = Path(__file__).parent / "sql"
-
-
-def _statement(name: str) -> TextClause:
-    return text((_SQL / f"{name}.sql").read_text(encoding="utf-8"))
-
-
-_SWEEP: Final = _statement("sweep_expired_leases")
-_QUEUE: Final = _statement("queue")
-_CLAIM: Final = _statement("claim")
-_RECORD: Final = _statement("record_outcome")
+_SWEEP: Final = text(read_sql(__file__, "sweep_expired_leases"))
+_QUEUE: Final = text(read_sql(__file__, "queue"))
+_CLAIM: Final = text(read_sql(__file__, "claim"))
+_RECORD: Final = text(read_sql(__file__, "record_outcome"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +129,7 @@ class SendingLedger:
                 run_id=self._run_id,
             )
         )[0]
-        return QueueLength(*row)
+        return QueueLength(row.ready, row.of_this_run)
 
     async def unknown_of_run(self) -> int:
         """Return how many attempts of this run left their outcome unknown, in earlier tries as well."""
@@ -200,7 +193,7 @@ class SendingLedger:
         )
         return outcome.state if recorded else None
 
-    async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Row[Any]]:
+    async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Row[*tuple[Any, ...]]]:
         async with self._engine.connect() as connection:
             result = await connection.execute(statement, values)
             return result.all() if result.returns_rows else []

@@ -179,7 +179,8 @@ def to_recheck(
 
 def now(connection: Connection) -> datetime:
     """Return the warehouse's clock."""
-    return connection.execute(select(func.clock_timestamp())).scalar_one()
+    clock: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return clock
 
 
 def _identity(one: Staged) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def check(engine: Engine) -> None:
 
 def _require_postgresql(connection: Connection) -> None:
     version = connection.dialect.server_version_info or (0,)
-    if connection.dialect.name != "postgresql" or version[0] < OLDEST_POSTGRESQL:
+    if connection.dialect.name != "postgresql" or int(version[0]) < OLDEST_POSTGRESQL:
         raise SchemaOutOfDate(
             f"the warehouse must be PostgreSQL {OLDEST_POSTGRESQL} or newer, "
             f"this is {connection.dialect.name} {'.'.join(map(str, version))}"

@@ -1,0 +1,292 @@
+"""Talks to Springest: lists come page by page, a certificate is posted once, and failures are told apart.
+
+Nothing is retried here, nothing is redirected, no proxy or netrc is taken from the environment. The key is a
+query parameter, so no error of the HTTP library ever leaves this module: its text holds the whole address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from include.springest.api.answers import error_of
+from include.springest.api.body import CertificateBody
+from include.springest.api.models import (
+    Certificate,
+    CertificateUpload,
+    Certification,
+    Page,
+    PostAnswer,
+)
+from include.springest.api.multipart import encode
+from include.springest.api.paging import Evidence, Pager
+from include.springest.api.xml import (
+    CERTIFICATES,
+    CERTIFICATIONS,
+    LARGEST_ANSWER,
+    NotUnderstood,
+    PageParser,
+    RowKind,
+    parse_new_id,
+)
+from include.springest.errors import (
+    AnswerLost,
+    AnswerTimeout,
+    ApiError,
+    BodyNotHandedOver,
+    NotConnected,
+    UnreadableAnswer,
+)
+from include.springest.redaction import Redactor
+from include.springest.site import Site
+
+T = TypeVar("T", bound="Certificate | Certification")
+
+CERTIFICATES_PATH: Final = "/users/certificates.xml"
+CERTIFICATIONS_PATH: Final = "/certifications.xml"
+USER_AGENT: Final = "airflow-provider-springest"
+IDLE_SECONDS: Final = 2.0
+"""An idle connection is not used again after this, so that a stale one does not swallow a POST."""
+READ_BYTES: Final = 64 * 1024
+
+Gate = Callable[[str], Awaitable[None]]
+"""Awaited with the method before each GET: the place of a rate limit."""
+
+
+class SpringestClient:
+    """One site's API over one pool of connections; an asynchronous context manager.
+
+    :param site: where, and with which keys.
+    :param max_connections: connections at once.
+    :param gate: awaited before each GET; a POST's turn is its caller's to wait for.
+    """
+
+    def __init__(self, site: Site, *, max_connections: int = 8, gate: Gate | None = None) -> None:
+        self._site = site
+        self._gate = gate
+        self._max_connections = max_connections
+        self._session: aiohttp.ClientSession | None = None
+        self._redactor = Redactor(site.secrets)
+
+    async def __aenter__(self) -> Self:
+        timeouts = self._site.timeouts
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._max_connections, keepalive_timeout=IDLE_SECONDS, ssl=True
+            ),
+            timeout=aiohttp.ClientTimeout(
+                total=timeouts.total,
+                connect=timeouts.connect,
+                sock_connect=timeouts.connect,
+                sock_read=timeouts.read,
+            ),
+            headers={"User-Agent": USER_AGENT, "Accept": "application/xml"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def certificates(
+        self,
+        *,
+        email: str | None = None,
+        certification_id: int | None = None,
+        created_from: date | None = None,
+        size: int | None = None,
+    ) -> Pages[Certificate]:
+        """Return the certificates that Springest shows, lazily, page by page.
+
+        Only those whose certification is verified are shown. The filters are for sites that support them
+        (newer documentation).
+
+        :param size: rows to ask for at once; the site's ``page_size`` by default.
+        """
+        filters = {
+            "email": email,
+            "certification_id": certification_id,
+            "created_from": created_from.isoformat() if created_from else None,
+        }
+        return Pages(
+            self, CERTIFICATES_PATH, CERTIFICATES, self._site.api_key, filters, size or self._site.page_size
+        )
+
+    def certifications(self, *, size: int | None = None) -> Pages[Certification]:
+        """Return the verified certifications, lazily, page by page. They need a key of their own."""
+        key = self._site.certifications_api_key
+        return Pages(self, CERTIFICATIONS_PATH, CERTIFICATIONS, key, {}, size or self._site.page_size)
+
+    async def post_certificate(
+        self, upload: CertificateUpload, *, on_body_handed_over: Callable[[], None] | None = None
+    ) -> PostAnswer:
+        """Post one certificate, once.
+
+        :param on_body_handed_over: called right before the body's last bytes leave; from then on the server
+            may have taken it.
+        :raises NotConnected, BodyNotHandedOver: the server cannot have taken it.
+        :raises AnswerTimeout, AnswerLost: it may have.
+        :raises StatusError: it said no; see the classes.
+        """
+        encoded = encode(upload, booking_field=self._site.booking_field)
+        body = CertificateBody(encoded, upload.document, on_handed_over=on_body_handed_over)
+        path = self._site.post_path
+        failure: BaseException
+        try:
+            async with self._open.post(
+                self._url(path, self._site.api_key, {}),
+                data=body,
+                headers={"Content-Type": encoded.content_type},
+                allow_redirects=False,
+            ) as response:
+                if 200 <= response.status < 300:
+                    told = parse_new_id(await _read_what_comes(response))
+                    return PostAnswer(response.status, told, body.bytes_sent)
+                answer = await _read_up_to(response, LARGEST_ANSWER)
+                failure = self._error_of("POST", path, response, answer)
+                failure.bytes_handed_over = body.bytes_sent
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            failure = self._post_failure(error, body)
+        raise failure
+
+    def _post_failure(self, error: BaseException, body: CertificateBody) -> BaseException:
+        path, sent = self._site.post_path, body.bytes_sent
+        if body.error is not None and not isinstance(body.error, aiohttp.ClientError | OSError):
+            return body.error
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return NotConnected(method="POST", path=path, detail=self._why(error))
+        if not body.handed_over:
+            kind: type[ApiError] = BodyNotHandedOver
+        else:
+            kind = AnswerTimeout if isinstance(error, TimeoutError) else AnswerLost
+        return kind(method="POST", path=path, detail=self._why(error), bytes_handed_over=sent)
+
+    async def read_page(self, path: str, kind: RowKind[T], key: str, query: dict[str, str]) -> Page[T]:
+        """Read one page of a list.
+
+        :raises ApiError: it could not be read; see the classes.
+        """
+        if self._gate is not None:
+            await self._gate("GET")
+        failure: ApiError
+        try:
+            async with self._open.get(self._url(path, key, query), allow_redirects=False) as response:
+                if response.status == 200:
+                    return await _parse(response, kind)
+                answer = await _read_up_to(response, LARGEST_ANSWER)
+                failure = self._error_of("GET", path, response, answer)
+        except NotUnderstood as error:
+            failure = UnreadableAnswer(
+                method="GET", path=path, status=200, detail=f"the answer can't be read: {error}"
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            failure = self._get_failure(error, path)
+        raise failure
+
+    def _get_failure(self, error: BaseException, path: str) -> ApiError:
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return NotConnected(method="GET", path=path, detail=self._why(error))
+        kind = AnswerTimeout if isinstance(error, TimeoutError) else AnswerLost
+        return kind(method="GET", path=path, detail=self._why(error))
+
+    def _error_of(self, method: str, path: str, response: aiohttp.ClientResponse, answer: bytes) -> ApiError:
+        return error_of(
+            response.status, response.headers, answer, method=method, path=path, redactor=self._redactor
+        )
+
+    @property
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("the client is used outside of its `async with`")
+        return self._session
+
+    def _url(self, path: str, key: str, query: dict[str, str]) -> URL:
+        return URL(self._site.base_url + path).update_query({**query, "api_key": key})
+
+    def _why(self, error: BaseException) -> str:
+        """Say what went wrong by the error's kind: a library's own text may hold the address with the key."""
+        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+            return f"no secure connection to {self._site.host} (TLS): {type(error).__name__}"
+        if isinstance(error, aiohttp.ClientConnectorError):
+            reason = error.os_error.strerror or type(error.os_error).__name__
+            return f"no connection to {self._site.host}: {self._redactor.redact(str(reason))}"
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return f"no connection to {self._site.host} within {self._site.timeouts.connect:g} s"
+        if isinstance(error, TimeoutError):
+            return f"no whole answer from {self._site.host} in time"
+        return f"the connection to {self._site.host} broke ({type(error).__name__})"
+
+
+class Pages(Generic[T]):
+    """The pages of one list: iterate once, asynchronously; each page holds only rows not given before.
+
+    ``evidence`` tells afterwards how well the list was read.
+    """
+
+    def __init__(
+        self,
+        client: SpringestClient,
+        path: str,
+        kind: RowKind[T],
+        key: str,
+        filters: dict[str, Any],
+        size: int,
+    ) -> None:
+        self._client = client
+        self._path = path
+        self._kind = kind
+        self._key = key
+        self._filters = {name: str(value) for name, value in filters.items() if value is not None}
+        self._pager = Pager(size)
+
+    @property
+    def evidence(self) -> Evidence:
+        """How well the list was read so far."""
+        return self._pager.evidence
+
+    async def __aiter__(self) -> AsyncIterator[Page[T]]:
+        while (wanted := self._pager.next) is not None:
+            query = {**self._filters, "size": str(wanted.size), "offset": str(wanted.offset)}
+            page = await self._client.read_page(self._path, self._kind, self._key, query)
+            new = self._pager.accept([row.id for row in page.items], total=page.total)
+            if new:
+                yield Page(tuple(row for row in page.items if row.id in new), page.total, page.offset)
+
+
+async def _parse(response: aiohttp.ClientResponse, kind: RowKind[T]) -> Page[T]:
+    parser = PageParser(kind)
+    async for chunk in response.content.iter_chunked(READ_BYTES):
+        parser.feed(chunk)
+    return parser.close()
+
+
+async def _read_what_comes(response: aiohttp.ClientResponse) -> bytes:
+    """Read the body of a 2xx: the server took it, even when the connection breaks before all is told."""
+    try:
+        return await _read_up_to(response, LARGEST_ANSWER)
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return b""
+
+
+async def _read_up_to(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """Read a body, but never more than ``most`` bytes of it."""
+    kept = bytearray()
+    async for chunk in response.content.iter_chunked(READ_BYTES):
+        kept += chunk
+        if len(kept) > most:
+            response.close()
+            break
+    return bytes(kept[:most])

@@ -1,0 +1,110 @@
+"""What Springest's API takes and gives, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Document(Protocol):
+    """A certificate's file, opened and checked."""
+
+    @property
+    def filename(self) -> str:
+        """Name that Springest is told."""
+
+    @property
+    def content_type(self) -> str:
+        """Media type, such as ``application/pdf``."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def content(self) -> bytes | None:
+        """All of it, when it is small enough to be kept in memory."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Give it from the start; may be called again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateUpload:
+    """A certificate to POST.
+
+    :param valid_until: required by Springest when the certification's ``requires_valid_until`` is true.
+    """
+
+    certification_id: int
+    email: str = field(repr=False)
+    valid_from: date
+    document: Document = field(repr=False)
+    valid_until: date | None = None
+    booking_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostAnswer:
+    """A 2xx to a POST.
+
+    :param certificate_id: the new certificate's id; ``None`` when the answer does not tell a usable one.
+    :param bytes_sent: bytes of the body.
+    """
+
+    status: int
+    certificate_id: int | None
+    bytes_sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate that Springest shows.
+
+    :param created_at: when Springest stored it; naive where the server told no zone.
+    :param user_email: the owner, on sites that tell.
+    """
+
+    id: int
+    certification_id: int | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+    status: str | None = None
+    created_at: datetime | None = None
+    user_email: str | None = field(default=None, repr=False)
+    certification_name: str | None = None
+
+    @property
+    def created_at_has_zone(self) -> bool:
+        """Whether ``created_at`` names a moment."""
+        return self.created_at is not None and self.created_at.tzinfo is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Certification:
+    """A verified certification.
+
+    :param requires_valid_until: ``None`` when the server does not tell.
+    """
+
+    id: int
+    name: str | None = None
+    description: str | None = None
+    requires_valid_until: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list.
+
+    :param total: rows of the whole list, as the server tells (``meta/results``).
+    :param offset: rows before this page, as the server tells.
+    """
+
+    items: tuple[T, ...]
+    total: int | None
+    offset: int | None

@@ -1,0 +1,106 @@
+"""The body of a POST, as Springest's page asks for it: ``multipart/form-data`` (RFC 7578).
+
+Field names and order are the page's; optional fields that are absent are left out; the file goes as raw bytes
+with its name and type, never Base64.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import Final
+
+from include.springest.api.models import CertificateUpload
+
+_LINE: Final = b"\r\n"
+_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_FALLBACK_NAME: Final = "certificate.pdf"
+LONGEST_FILE_NAME: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBody:
+    """What stands around the file's bytes.
+
+    :param head: everything before the file's first byte.
+    :param tail: everything after its last one; without it the body is not complete.
+    :param content_length: bytes of the whole body.
+    :param content_type: the request's header, with the boundary.
+    """
+
+    head: bytes = field(repr=False)
+    tail: bytes
+    content_length: int
+    content_type: str
+
+
+def encode(
+    upload: CertificateUpload, *, booking_field: str = "booking_id", boundary: str | None = None
+) -> EncodedBody:
+    """Return the body around a certificate's file.
+
+    :param booking_field: what the site calls the booking's field.
+    :param boundary: separates the parts; random unless a test gives one.
+    """
+    boundary = boundary or f"springest-{secrets.token_hex(16)}"
+    if not _BOUNDARY.fullmatch(boundary):
+        raise ValueError("not a boundary by RFC 2046")
+    delimiter = b"--" + boundary.encode()
+    parts: list[bytes] = []
+    for name, value in _fields(upload, booking_field):
+        parts += [delimiter, _disposition(name), b"", _one_line(value)]
+    parts += [
+        delimiter,
+        _disposition("file", filename=upload.document.filename),
+        b"Content-Type: " + _one_line(upload.document.content_type),
+        b"",
+        b"",
+    ]
+    head = _LINE.join(parts)
+    tail = _LINE + delimiter + b"--" + _LINE
+    return EncodedBody(
+        head=head,
+        tail=tail,
+        content_length=len(head) + upload.document.size + len(tail),
+        content_type=f"multipart/form-data; boundary={boundary}",
+    )
+
+
+def _fields(upload: CertificateUpload, booking_field: str) -> list[tuple[str, str]]:
+    fields = {
+        booking_field: upload.booking_id,
+        "certification_id": upload.certification_id,
+        "email": upload.email,
+        "valid_from": upload.valid_from.isoformat(),
+        "valid_until": upload.valid_until.isoformat() if upload.valid_until else None,
+    }
+    return [(name, str(value)) for name, value in fields.items() if value is not None]
+
+
+def _disposition(name: str, *, filename: str | None = None) -> bytes:
+    told = f'Content-Disposition: form-data; name="{_quoted(name)}"'
+    if filename is not None:
+        told += f'; filename="{_quoted(_file_name(filename))}"'
+    return told.encode("utf-8", "replace")
+
+
+def _file_name(name: str) -> str:
+    plain = _CONTROL.sub("", name.replace("\\", "/").rsplit("/", 1)[-1]).strip()
+    if len(plain) > LONGEST_FILE_NAME:
+        stem, dot, suffix = plain.rpartition(".")
+        plain = (stem or suffix)[: LONGEST_FILE_NAME - len(suffix) - 1] + dot + suffix
+        plain = plain[:LONGEST_FILE_NAME]
+    return plain or _FALLBACK_NAME
+
+
+def _quoted(value: str) -> str:
+    """Escape as browsers do (HTML, "multipart/form-data encoding"), which keeps a value inside its quotes."""
+    return value.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _one_line(value: str) -> bytes:
+    if _CONTROL.search(value):
+        raise ValueError("a field's value holds a control character")
+    return value.encode("utf-8")

@@ -1,0 +1,134 @@
+"""Read a list that may change while it is read. No input or output: pages go in, requests come out.
+
+Each page overlaps the last one by one row. When that row is another than it was, the list has shifted:
+reading goes back until it meets rows it knows. A list that does not add up at its end is read once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+MOST_REWINDS: Final = 20
+MOST_SCANS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """What to ask for next.
+
+    :param offset: rows before the first one wanted.
+    :param size: rows wanted; the server may give fewer.
+    """
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How well a list was read.
+
+    :param first_total: total told by the first page of the last scan.
+    :param last_total: total told by its last page.
+    :param distinct_ids: different ids seen in it.
+    :param rewinds: times the list had shifted and was read again.
+    """
+
+    first_total: int | None
+    last_total: int | None
+    distinct_ids: int
+    rewinds: int
+    requests: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing can have been missed: ids and both totals agree."""
+        return self.first_total is not None and self.distinct_ids == self.first_total == self.last_total
+
+
+class Pager:
+    """Decides what to ask for next, from what came so far.
+
+    :param size: rows to ask for at once.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._scans = 1
+        self._rewinds = 0
+        self._requests = 0
+        self._begin_scan()
+
+    def _begin_scan(self) -> None:
+        self._offset = 0
+        self._expected: int | None = None
+        self._back = self._size
+        self._seen: set[int] = set()
+        self._first_total: int | None = None
+        self._last_total: int | None = None
+        self._ended = False
+
+    @property
+    def next(self) -> PageRequest | None:
+        """The next request; ``None`` at the end."""
+        return None if self._ended else PageRequest(self._offset, self._size)
+
+    @property
+    def evidence(self) -> Evidence:
+        """How well the list was read so far."""
+        return Evidence(self._first_total, self._last_total, len(self._seen), self._rewinds, self._requests)
+
+    def accept(self, ids: Sequence[int], *, total: int | None) -> set[int]:
+        """Take the page that answers ``next``.
+
+        :param ids: ids of its rows, in its order.
+        :param total: total that it tells, if it does.
+        :returns: the ids that this scan had not seen before; none when the page is to be read again.
+        """
+        self._requests += 1
+        if self._first_total is None:
+            self._first_total = total
+        self._last_total = total
+        if self._shifted(ids) and self._rewind():
+            return set()
+        new = set(ids) - self._seen
+        self._seen |= new
+        self._go_on(ids, total)
+        return new
+
+    def _shifted(self, ids: Sequence[int]) -> bool:
+        """Tell whether the page does not join on to what is known."""
+        if self._offset == 0:
+            return False
+        if self._expected is not None:
+            return not ids or ids[0] != self._expected
+        return not ids or ids[0] not in self._seen
+
+    def _rewind(self) -> bool:
+        if self._rewinds >= MOST_REWINDS:
+            return False
+        self._rewinds += 1
+        self._offset = max(0, self._offset - self._back)
+        self._back *= 2
+        self._expected = None
+        return True
+
+    def _go_on(self, ids: Sequence[int], total: int | None) -> None:
+        joined = 1 if self._offset > 0 else 0
+        end = self._offset + len(ids)
+        if len(ids) <= joined or (total is not None and end >= total):
+            self._end_scan()
+            return
+        self._offset = end - 1
+        self._expected = ids[-1]
+        self._back = self._size
+
+    def _end_scan(self) -> None:
+        if self.evidence.complete or self._last_total is None or self._scans >= MOST_SCANS:
+            self._ended = True
+            return
+        self._scans += 1
+        self._rewinds += 1
+        self._begin_scan()

@@ -1,0 +1,298 @@
+"""Read Springest's XML: strict about what it means, tolerant about its shape.
+
+Rails writes dashes in names, ``type`` attributes and ``nil="true"``; other versions write underscores or
+leave the ``<response>`` wrapper out; unknown elements may come any time. None of that matters here. What
+does: no DTD, no entities, no network, and caps on size and depth, since this comes from outside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final, Generic, TypeVar
+
+from lxml import etree
+
+from include.springest.api.models import Certificate, Certification, Page
+
+T = TypeVar("T")
+
+LARGEST_PAGE: Final = 64 * 1024 * 1024
+LARGEST_ANSWER: Final = 256 * 1024
+DEEPEST: Final = 32
+LONGEST_ROW_TEXT: Final = 100_000
+_WRAPPERS: Final = frozenset({"response", "hash", "nil_classes"})
+
+
+class NotUnderstood(ValueError):
+    """A body is not what was asked for; the text says why, without quoting it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowKind(Generic[T]):
+    """One kind of list.
+
+    :param row: name of a row's element.
+    :param container: name of the list's element.
+    :param build: makes the value from the row's fields; raises ``NotUnderstood``.
+    """
+
+    row: str
+    container: str
+    build: Callable[[dict[str, Any]], T]
+
+
+class PageParser(Generic[T]):
+    """Parses one page as it arrives; memory grows with the page, never with the list.
+
+    :param kind: what the rows are.
+    """
+
+    def __init__(self, kind: RowKind[T], *, largest: int = LARGEST_PAGE) -> None:
+        self._kind = kind
+        self._parser = _pull_parser()
+        self._left = largest
+        self._path: list[str] = []
+        self._row_depth: int | None = None
+        self._items: list[T] = []
+        self._meta: dict[str, int | None] = {}
+        self._listed = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Take a piece of the body.
+
+        :raises NotUnderstood: it is not such a list.
+        """
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise NotUnderstood("it is larger than a page may be")
+        try:
+            self._parser.feed(chunk)
+            self._read_events()
+        except etree.XMLSyntaxError:
+            raise NotUnderstood("it is not well-formed XML") from None
+
+    def close(self) -> Page[T]:
+        """Return the page once the whole body was fed.
+
+        :raises NotUnderstood: it is cut off, or not such a list.
+        """
+        try:
+            self._parser.close()
+            self._read_events()
+        except etree.XMLSyntaxError:
+            raise NotUnderstood("it is cut off or not XML") from None
+        if not self._listed and self._meta.get("results") != 0:
+            raise NotUnderstood(f"it holds no list of {self._kind.container}")
+        return Page(tuple(self._items), self._meta.get("results"), self._meta.get("offset"))
+
+    def _read_events(self) -> None:
+        for event, element in self._parser.read_events():
+            if not isinstance(element, etree._Element):
+                continue
+            if event == "start":
+                self._start(element)
+            else:
+                self._end(element)
+
+    def _start(self, element: etree._Element) -> None:
+        if not self._path:
+            _refuse_dtd(element)
+            if _name(element) not in _WRAPPERS | {self._kind.container}:
+                raise NotUnderstood(f"its root is not a list of {self._kind.container}")
+        self._path.append(_name(element))
+        if len(self._path) > DEEPEST:
+            raise NotUnderstood("it is nested too deeply")
+        if self._row_depth is None:
+            self._listed |= self._path[-1] in {self._kind.container, "nil_classes"}
+            if self._path[-1] == self._kind.row:
+                self._row_depth = len(self._path)
+
+    def _end(self, element: etree._Element) -> None:
+        depth, name = len(self._path), self._path.pop()
+        if self._row_depth is None:
+            if self._path and self._path[-1] == "meta" and name in {"results", "offset"}:
+                self._meta[name] = _count(element)
+            return
+        if depth == self._row_depth:
+            self._row_depth = None
+            self._listed = True
+            self._items.append(self._kind.build(_fields(element)))
+            _forget(element)
+
+
+def parse_new_id(body: bytes) -> int | None:
+    """Return the id that the answer to a POST tells; ``None`` when it tells none, or several."""
+    root = _parse(body)
+    if root is None:
+        return None
+    nodes = [root, *(node for node in root if isinstance(node.tag, str))]
+    found = {
+        _text(child)
+        for node in nodes
+        if node is root or _name(node) == "certificate"
+        for child in node
+        if isinstance(child.tag, str) and _name(child) == "id"
+    }
+    if len(found) != 1:
+        return None
+    try:
+        return _identifier(found.pop())
+    except NotUnderstood:
+        return None
+
+
+def parse_messages(body: bytes) -> tuple[str, ...]:
+    """Return what the server says is wrong; empty when the body is not understood."""
+    root = _parse(body)
+    if root is None or _name(root) == "html":
+        return ()
+    found = [_text(node) for node in root.iter() if isinstance(node.tag, str) and _is_message(node)]
+    return tuple(dict.fromkeys(text for text in found if text))
+
+
+def _is_message(node: etree._Element) -> bool:
+    """An ``<error>`` or ``<message>``, or a field's own element within ``<errors>``."""
+    if len(node):
+        return False
+    parent = node.getparent()
+    return _name(node) in {"error", "message"} or (parent is not None and _name(parent) == "errors")
+
+
+def _parse(body: bytes) -> etree._Element | None:
+    if not body.strip() or len(body) > LARGEST_ANSWER:
+        return None
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        root = etree.fromstring(body, parser)
+        _refuse_dtd(root)
+    except (etree.XMLSyntaxError, NotUnderstood, ValueError):
+        return None
+    return root
+
+
+def _pull_parser() -> etree.XMLPullParser:
+    return etree.XMLPullParser(
+        events=("start", "end"),
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+
+
+def _refuse_dtd(element: etree._Element) -> None:
+    if element.getroottree().docinfo.internalDTD is not None:
+        raise NotUnderstood("it has a document type declaration, which is refused")
+
+
+def _name(element: etree._Element) -> str:
+    """Return the local name with underscores, whichever way it is written."""
+    return etree.QName(element).localname.replace("-", "_").lower()
+
+
+def _text(element: etree._Element) -> str | None:
+    if element.get("nil") == "true":
+        return None
+    text = (element.text or "").strip()
+    return text[:LONGEST_ROW_TEXT] or None
+
+
+def _fields(row: etree._Element) -> dict[str, Any]:
+    """Return a row's fields by name; a nested element becomes a dictionary of its own."""
+    return {
+        _name(child): _fields(child) if len(child) else _text(child)
+        for child in row
+        if isinstance(child.tag, str)
+    }
+
+
+def _forget(element: etree._Element) -> None:
+    """Free a row that was read, and its elder siblings."""
+    element.clear()
+    parent = element.getparent()
+    while parent is not None and element.getprevious() is not None:
+        del parent[0]
+
+
+def _count(element: etree._Element) -> int | None:
+    text = _text(element)
+    return int(text) if text and text.isascii() and text.isdecimal() else None
+
+
+def _identifier(text: str | None) -> int:
+    if not text or not text.isascii() or not text.isdecimal() or not 0 < int(text) < 2**63:
+        raise NotUnderstood("a row has no usable id")
+    return int(text)
+
+
+def _told(fields: dict[str, Any], name: str, reader: Callable[[str], T]) -> T | None:
+    """Read an optional field; what can't be read counts as not told, never as something else."""
+    value = fields.get(name)
+    try:
+        return reader(value) if isinstance(value, str) else None
+    except (ValueError, NotUnderstood):
+        return None
+
+
+_OFFSET: Final = re.compile(r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})$", re.IGNORECASE)
+
+
+def _moment(text: str) -> datetime:
+    """Read the ways a date-time is written: ISO 8601, with a space, ``UTC``, any offset, or no zone."""
+    zone = _OFFSET.search(text)
+    if zone is None:
+        return datetime.fromisoformat(text)
+    told = zone["zone"].upper()
+    return datetime.fromisoformat(text[: zone.start()] + ("+00:00" if told in {"Z", "UTC", "GMT"} else told))
+
+
+def _day(text: str) -> date:
+    return date.fromisoformat(text) if len(text) == len("2026-01-31") else _moment(text).date()
+
+
+def _flag(text: str) -> bool:
+    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+
+
+def _certificate(fields: dict[str, Any]) -> Certificate:
+    user = fields.get("user")
+    nested = fields.get("certification")
+    certification = nested if isinstance(nested, dict) else {}
+    number = fields.get("certification_id") or certification.get("id")
+    return Certificate(
+        id=_identifier(fields.get("id")),
+        certification_id=_told({"id": number}, "id", _identifier),
+        valid_from=_told(fields, "valid_from", _day),
+        valid_until=_told(fields, "valid_until", _day),
+        status=_told(fields, "status", str),
+        created_at=_told(fields, "created_at", _moment),
+        user_email=_told(user, "email", str) if isinstance(user, dict) else None,
+        certification_name=_told(certification, "name", str),
+    )
+
+
+def _certification(fields: dict[str, Any]) -> Certification:
+    told = fields.get("requires_valid_until")
+    known = isinstance(told, str) and told.lower() in {"true", "1", "yes", "false", "0", "no"}
+    return Certification(
+        id=_identifier(fields.get("id")),
+        name=_told(fields, "name", str),
+        description=_told(fields, "description", str),
+        requires_valid_until=_flag(str(told)) if known else None,
+    )
+
+
+CERTIFICATES: Final = RowKind("certificate", "certificates", _certificate)
+CERTIFICATIONS: Final = RowKind("certification", "certifications", _certification)

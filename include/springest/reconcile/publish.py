@@ -1,0 +1,95 @@
+"""Work out what became of every delivery, and publish it for analysts, in one transaction.
+
+Deliveries are matched with what Springest shows by the id that its answer told, which is proof. What has no
+id stays open. A verdict is written only when it differs from the last one, so a quiet night rewrites nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from include.springest.errors import SpringestError
+from include.springest.ledger.states import Event, sources_of
+from include.springest.site import Site
+from include.springest.warehouse.schema import publication, reconciled_delivery, snapshot
+from include.springest.warehouse.statements import read_sql
+
+_MARK_VISIBLE: Final = text(read_sql(__file__, "mark_visible"))
+_PUBLISH: Final = text(read_sql(__file__, "publish"))
+_LOST: Final = text(read_sql(__file__, "count_lost"))
+
+
+class ConservationBroken(SpringestError):
+    """Source rows and verdicts do not add up; nothing was published, and the last good state stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReport:
+    """What was published.
+
+    :param became_visible: deliveries that a snapshot proved to be there for the first time.
+    :param written: verdicts that are new or changed.
+    :param statuses: all of the site's deliveries by ``verification_status``.
+    """
+
+    became_visible: int
+    written: int
+    statuses: Mapping[str, int]
+
+
+def publish(engine: Engine, *, site: Site, run_id: str) -> PublishReport:
+    """Work out and publish the site's verdicts.
+
+    :raises ConservationBroken: some staged source row has no verdict.
+    """
+    with engine.begin() as connection:
+        key = func.hashtextextended(f"springest.publish:{site.name}", 0)
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
+        proven = connection.execute(
+            _MARK_VISIBLE, {"site": site.name, "states": [state.value for state in sources_of(Event.SEEN)]}
+        ).rowcount
+        written = connection.execute(
+            _PUBLISH,
+            {"site": site.name, "verified_statuses": [word.lower() for word in site.verified_statuses]},
+        ).all()
+        _nothing_lost(connection, site.name)
+        _note_publication(connection, site.name, run_id)
+        statuses = _statuses(connection, site.name)
+    return PublishReport(proven, len(written), statuses)
+
+
+def _nothing_lost(connection: Connection, site: str) -> None:
+    for run, rows, verdicts in connection.execute(_LOST, {"site": site}):
+        raise ConservationBroken(
+            f"run {run} counted {rows} completed trainings in the source and {verdicts} have a verdict: "
+            "clear the run's stage task, then this one; nothing was published"
+        )
+
+
+def _note_publication(connection: Connection, site: str, run_id: str) -> None:
+    last = (
+        select(func.max(snapshot.c.snapshot_id))
+        .where(snapshot.c.site == site, snapshot.c.finished_at.is_not(None))
+        .scalar_subquery()
+    )
+    values = {"run_id": run_id, "snapshot_id": last, "reconciled_at": func.clock_timestamp()}
+    connection.execute(
+        insert(publication)
+        .values(site=site, **values)
+        .on_conflict_do_update(index_elements=["site"], set_=values)
+    )
+
+
+def _statuses(connection: Connection, site: str) -> dict[str, int]:
+    counted = connection.execute(
+        select(reconciled_delivery.c.verification_status, func.count())
+        .where(reconciled_delivery.c.site == site)
+        .group_by(reconciled_delivery.c.verification_status)
+        .order_by(reconciled_delivery.c.verification_status)
+    )
+    return {str(status): int(number) for status, number in counted}

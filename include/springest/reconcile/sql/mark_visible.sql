@@ -1,0 +1,17 @@
+-- Proof by id: Springest shows the certificate whose id its answer told, and what it shows agrees.
+UPDATE springest.delivery AS delivery
+SET state = 'visible',
+    version = delivery.version + 1,
+    updated_at = clock_timestamp()
+FROM springest.remote_certificate AS remote
+WHERE delivery.site = :site
+  AND delivery.state = ANY(CAST(:states AS text[]))
+  AND remote.site = delivery.site
+  AND remote.springest_certificate_id = delivery.springest_certificate_id
+  AND (remote.certification_id IS NULL OR remote.certification_id = delivery.certification_id)
+  AND (remote.valid_from IS NULL OR remote.valid_from = delivery.valid_from)
+  AND remote.valid_until IS NOT DISTINCT FROM delivery.valid_until
+  AND NOT EXISTS (SELECT FROM springest.delivery AS other
+                  WHERE other.site = delivery.site
+                    AND other.springest_certificate_id = delivery.springest_certificate_id
+                    AND other.delivery_key <> delivery.delivery_key)

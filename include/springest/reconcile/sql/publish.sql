@@ -1,0 +1,87 @@
+-- One verdict per delivery, written only where it differs from the last one.
+WITH facts AS (
+    SELECT delivery.*,
+           certification.name AS certification_name,
+           remote.springest_certificate_id IS NOT NULL AS is_shown,
+           remote.springest_status,
+           remote.first_seen_at,
+           remote.first_snapshot_id,
+           COALESCE(remote.valid_until, delivery.valid_until) AS shown_until,
+           -- What disagrees between what was sent and what is shown under its id.
+           concat_ws(', ',
+               CASE WHEN remote.certification_id <> delivery.certification_id THEN 'certification_id' END,
+               CASE WHEN remote.valid_from <> delivery.valid_from THEN 'valid_from' END,
+               CASE WHEN remote.springest_certificate_id IS NOT NULL
+                     AND remote.valid_until IS DISTINCT FROM delivery.valid_until THEN 'valid_until' END,
+               CASE WHEN remote.learner_ref <> delivery.learner_ref THEN 'learner' END,
+               CASE WHEN delivery.springest_certificate_id IS NOT NULL
+                     AND count(*) OVER (PARTITION BY delivery.springest_certificate_id) > 1
+                    THEN 'id used twice' END
+           ) AS disagreement,
+           remote.springest_status IS NULL
+               OR lower(remote.springest_status) = ANY(CAST(:verified_statuses AS text[])) AS says_verified
+    FROM springest.delivery AS delivery
+    LEFT JOIN springest.certification AS certification
+           ON certification.site = delivery.site
+          AND certification.certification_id = delivery.certification_id
+    LEFT JOIN springest.remote_certificate AS remote
+           ON remote.site = delivery.site
+          AND remote.springest_certificate_id = delivery.springest_certificate_id
+    WHERE delivery.site = :site
+), judged AS (
+    SELECT facts.*,
+           CASE
+               WHEN state = 'ready' THEN 'not_sent'
+               WHEN state IN ('held', 'invalid', 'rejected', 'withdrawn', 'cancelled', 'vanished') THEN state
+               WHEN state IN ('unknown', 'sending') THEN 'unknown'
+               WHEN state = 'review' AND reason = 'missing' THEN 'missing'
+               WHEN state = 'review' AND sent_at IS NULL THEN 'held'
+               WHEN state = 'review' THEN 'unknown'
+               WHEN NOT is_shown THEN 'awaiting_verification'
+               WHEN disagreement <> '' OR NOT says_verified THEN 'ambiguous'
+               WHEN shown_until < (clock_timestamp() AT TIME ZONE 'UTC')::date THEN 'expired'
+               ELSE 'verified'
+           END AS verification_status
+    FROM facts
+), verdict AS (
+    SELECT judged.*,
+           CASE
+               WHEN review_reason IS NOT NULL THEN review_reason
+               WHEN verification_status = 'unknown' THEN 'outcome_unknown'
+               WHEN state = 'review' THEN reason
+               WHEN verification_status = 'ambiguous' AND disagreement <> ''
+                   THEN 'disagrees(' || disagreement || ')'
+               WHEN verification_status = 'ambiguous' THEN 'status_not_foreseen'
+           END AS look_at,
+           is_shown AND disagreement = '' AS is_proven
+    FROM judged
+)
+INSERT INTO springest.reconciled_delivery AS published
+    (delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
+     valid_until, completed_at, delivery_state, delivery_reason, delivery_reason_detail, verification_status,
+     springest_certificate_id, springest_status, match_method, match_evidence, sent_at, first_visible_at,
+     needs_review, review_reason)
+SELECT delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
+       valid_until, completed_at, state, reason, reason_detail, verification_status,
+       springest_certificate_id, springest_status,
+       CASE WHEN is_proven THEN 'springest_id' END,
+       CASE WHEN is_proven
+            THEN 'the id in the answer to the POST of ' || to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+                 || ' UTC, first shown in snapshot ' || first_snapshot_id END,
+       sent_at, first_seen_at,
+       needs_review OR look_at IS NOT NULL,
+       look_at
+FROM verdict
+ON CONFLICT (delivery_key) DO UPDATE
+SET (site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from, valid_until,
+     completed_at, delivery_state, delivery_reason, delivery_reason_detail, verification_status,
+     springest_certificate_id, springest_status, match_method, match_evidence, sent_at, first_visible_at,
+     needs_review, review_reason)
+  = (excluded.site, excluded.training_id, excluded.issue_no, excluded.learner_ref, excluded.certification_id,
+     excluded.certification_name, excluded.valid_from, excluded.valid_until, excluded.completed_at,
+     excluded.delivery_state, excluded.delivery_reason, excluded.delivery_reason_detail,
+     excluded.verification_status, excluded.springest_certificate_id, excluded.springest_status,
+     excluded.match_method, excluded.match_evidence, excluded.sent_at, excluded.first_visible_at,
+     excluded.needs_review, excluded.review_reason)
+WHERE published IS DISTINCT FROM excluded
+RETURNING delivery_key

@@ -1,0 +1,274 @@
+"""A Springest site as its connection describes it: settings read strictly, keys kept out of sight."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import ipaddress
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from include.springest.errors import ConfigurationError
+
+COUNTRIES: Final = {
+    "nl": "https://api.springest.nl",
+    "uk": "https://api.springest.co.uk",
+    "de": "https://api.springest.de",
+    "com": "https://api.springest.com",
+    "be": "https://api.nl.springest.be",
+}
+"""One host per country, each with its own key (https://developer.springest.com/api)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that a request may take.
+
+    :param connect: until there is a connection, name and TLS included.
+    :param read: between two parts of an answer.
+    :param total: all in all.
+    """
+
+    connect: float = 10.0
+    read: float = 60.0
+    total: float = 300.0
+
+
+DEFAULT_TIMEOUTS: Final = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Everything needed to talk to one Springest site.
+
+    :param name: name of the site; part of every delivery's key, so it never changes.
+    :param post_path: path to post certificates to; newer documentation says ``/users/certificates.xml``.
+    :param booking_field: name of the booking's field; a copy of 2023 calls it ``conversion_id``.
+    :param requests_per_hour: the cap for the key, GETs and POSTs together.
+    :param page_size: rows asked for at once; the server may give fewer.
+    :param accepted_types: media types of documents that may be sent.
+    :param send_unlisted: whether to send for certifications that are not listed as verified: yes, no, or ids.
+    :param exclusive_uploader: nobody else uploads certificates to this site.
+    :param verified_statuses: statuses that mean *verified*.
+    :param throttled_takes_nothing: what the site answers 429 to, it is known not to have taken.
+    """
+
+    name: str
+    base_url: str
+    api_key: str = field(repr=False)
+    certifications_api_key: str = field(repr=False)
+    post_path: str = "/certificates.xml"
+    booking_field: str = "booking_id"
+    requests_per_hour: int = 4000
+    page_size: int = 100
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
+    accepted_types: tuple[str, ...] = ("application/pdf",)
+    send_unlisted: bool | frozenset[int] = False
+    exclusive_uploader: bool = False
+    verified_statuses: tuple[str, ...] = ("verified",)
+    throttled_takes_nothing: bool = False
+
+    @property
+    def host(self) -> str:
+        """Host and port, as the name of the shared rate limit."""
+        return urlsplit(self.base_url).netloc
+
+    @property
+    def key_fingerprint(self) -> str:
+        """16 hex digits that tell keys apart without telling them."""
+        return fingerprint(self.api_key)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be written down."""
+        return tuple(key for key in (self.api_key, self.certifications_api_key) if key)
+
+    def may_send_unlisted(self, certification_id: int) -> bool:
+        """Whether certificates may go out for a certification that is not listed as verified."""
+        if isinstance(self.send_unlisted, bool):
+            return self.send_unlisted
+        return certification_id in self.send_unlisted
+
+    @classmethod
+    def from_connection(
+        cls,
+        *,
+        name: str,
+        host: str | None,
+        password: str | None,
+        schema: str | None = None,
+        port: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Site:
+        """Read an Airflow connection's fields.
+
+        :param host: a URL, a host's name, or one of the countries ``nl``, ``uk``, ``de``, ``com``, ``be``.
+        :param password: the API key of the certificates.
+        :raises ConfigurationError: something is missing, unknown or of the wrong kind; never shows a key.
+        """
+        extra = extra or {}
+        _refuse_unknown(extra)
+        read: dict[str, Any] = {
+            setting: reader(extra[setting], setting)
+            for setting, reader in EXTRAS.items()
+            if extra.get(setting) not in (None, "")
+        }
+        if not password:
+            raise ConfigurationError(
+                "the connection has no password: put the API key of the certificates there"
+            )
+        key = read.pop("certifications_api_key", "")
+        timeouts = read.pop("timeout", DEFAULT_TIMEOUTS)
+        return cls(
+            name=name,
+            base_url=_base_url(host, schema, port),
+            api_key=password,
+            certifications_api_key=key,
+            timeouts=timeouts,
+            **read,
+        )
+
+
+def fingerprint(key: str) -> str:
+    """Return 16 hex digits that tell keys apart without telling them."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def _refuse_unknown(extra: Mapping[str, Any]) -> None:
+    for name in extra:
+        if name not in EXTRAS:
+            near = difflib.get_close_matches(name, EXTRAS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(EXTRAS)}"
+            raise ConfigurationError(f"the connection's extra has an unknown setting {name!r}: {hint}")
+
+
+def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
+    if not host:
+        raise ConfigurationError(f"the connection has no host: give a URL or one of {', '.join(COUNTRIES)}")
+    if host.strip().lower() in COUNTRIES:
+        return COUNTRIES[host.strip().lower()]
+    url = host.strip() if "://" in host else f"{schema or 'https'}://{host.strip()}"
+    try:
+        parts = urlsplit(url)
+        told_port = parts.port or port
+    except ValueError:
+        raise ConfigurationError("the connection's host is not a URL: write it as https://host") from None
+    if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+        raise ConfigurationError("the connection's host must be a plain URL, without user, query or fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        raise ConfigurationError("the connection's host must be https://; http:// is for loopback only")
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port_text = f":{told_port}" if told_port else ""
+    return f"{parts.scheme}://{name}{port_text}{parts.path.rstrip('/')}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _wrong(setting: str, must: str) -> ConfigurationError:
+    return ConfigurationError(f"the connection's extra {setting} must be {must}")
+
+
+def _key(value: Any, setting: str) -> str:
+    if not isinstance(value, str):
+        raise _wrong(setting, "text")
+    return value
+
+
+def _path(value: Any, setting: str) -> str:
+    if not isinstance(value, str) or not value.startswith("/") or set("?#%\r\n ") & set(value):
+        raise _wrong(setting, "a path such as /users/certificates.xml")
+    return value
+
+
+def _word(value: Any, setting: str) -> str:
+    if not isinstance(value, str) or not value.isascii() or not value.isidentifier():
+        raise _wrong(setting, "a field name such as booking_id")
+    return value
+
+
+def _positive_int(value: Any, setting: str) -> int:
+    try:
+        number = int(value) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise _wrong(setting, "a positive whole number")
+    return number
+
+
+def _flag(value: Any, setting: str) -> bool:
+    truth = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
+    if not isinstance(truth, bool):
+        raise _wrong(setting, "true or false")
+    return truth
+
+
+def _words(value: Any, setting: str) -> tuple[str, ...]:
+    listed = _maybe_json(value)
+    if isinstance(listed, str):
+        listed = [word.strip() for word in listed.split(",")]
+    if (
+        not isinstance(listed, list)
+        or not listed
+        or not all(isinstance(word, str) and word for word in listed)
+    ):
+        raise _wrong(setting, "a list of words")
+    return tuple(listed)
+
+
+def _unlisted(value: Any, setting: str) -> bool | frozenset[int]:
+    told = _maybe_json(value)
+    if isinstance(told, list):
+        return frozenset(_positive_int(number, setting) for number in told)
+    if not isinstance(told, bool):
+        raise _wrong(setting, "true, false or a list of certification ids such as [101, 102]")
+    return told
+
+
+def _timeouts(value: Any, setting: str) -> Timeouts:
+    told = _maybe_json(value)
+    if isinstance(told, int | float) and not isinstance(told, bool) and told > 0:
+        usual = DEFAULT_TIMEOUTS
+        return Timeouts(connect=min(usual.connect, told), read=min(usual.read, told), total=float(told))
+    names = {one.name for one in fields(Timeouts)}
+    if not isinstance(told, dict) or not told.keys() <= names:
+        raise _wrong(setting, 'seconds, or {"connect": 10, "read": 60, "total": 300}')
+    if not all(
+        isinstance(one, int | float) and not isinstance(one, bool) and one > 0 for one in told.values()
+    ):
+        raise _wrong(setting, "made of positive numbers of seconds")
+    return Timeouts(**{name: float(one) for name, one in told.items()})
+
+
+def _maybe_json(value: Any) -> Any:
+    """Read what a form's text field holds; anything else is returned as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+EXTRAS: Final[dict[str, Callable[[Any, str], Any]]] = {
+    "certifications_api_key": _key,
+    "post_path": _path,
+    "booking_field": _word,
+    "requests_per_hour": _positive_int,
+    "page_size": _positive_int,
+    "timeout": _timeouts,
+    "accepted_types": _words,
+    "send_unlisted": _unlisted,
+    "exclusive_uploader": _flag,
+    "verified_statuses": _words,
+    "throttled_takes_nothing": _flag,
+}
+"""Every extra a connection may have, with how it is read."""

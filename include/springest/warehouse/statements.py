@@ -1,0 +1,13 @@
+"""Finds the SQL that stands in files of its own beside the modules that run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def read_sql(module: str, name: str) -> str:
+    """Return the text of ``sql/<name>.sql`` beside a module.
+
+    :param module: the module's ``__file__``.
+    """
+    return (Path(module).parent / "sql" / f"{name}.sql").read_text(encoding="utf-8")

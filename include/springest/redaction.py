@@ -23,7 +23,7 @@ SHORTEST_SECRET: Final = 4
 _AT: Final = r"(?:@|%40|&#64;|&#x40;|\\u0040)"
 _LOCAL: Final = r"(?:\"[^\"\r\n]{1,64}\"|[^\s@<>\"'(),;:\[\]\\=&?/|]{1,64})"
 _DOMAIN: Final = r"(?:\[[0-9a-fA-F:.]+\]|[\w-]+(?:(?:\.|%2[eE])[\w-]+)*)"
-_ADDRESS: Final = re.compile(_LOCAL + _AT + _DOMAIN, re.IGNORECASE)
+_ADDRESS: Final = re.compile(f"{_LOCAL}{_AT}+{_DOMAIN}", re.IGNORECASE)
 
 
 class Redactor:

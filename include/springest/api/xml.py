@@ -90,7 +90,7 @@ class PageParser(Generic[T]):
 
     def _read_events(self) -> None:
         for event, element in self._parser.read_events():
-            if not isinstance(element, etree._Element):
+            if not isinstance(element, etree._Element):  # noqa: SLF001 - it has no public name
                 continue
             if event == "start":
                 self._start(element)

@@ -1,0 +1,69 @@
+"""``python -m include.sandbox``: a Springest on loopback, for developing against."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from include.sandbox.app import SandboxState
+from include.sandbox.profiles import PROFILES
+from include.sandbox.server import listening_socket, make_server
+from include.sandbox.store import Certification, Store
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; keys come by the environment, where no process list shows them."""
+    parser = argparse.ArgumentParser(prog="python -m include.sandbox", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one")
+    parser.add_argument("--ready-file", type=Path, help="file to write the address to once it listens")
+    parser.add_argument("--database", default=":memory:", help="SQLite file that keeps what it received")
+    parser.add_argument("--profile", choices=PROFILES, default="documented", help="how it behaves")
+    parser.add_argument("--requests-per-hour", type=int, default=4000, help="cap for each key; 0 is none")
+    parser.add_argument("--page-max", type=int, default=100, help="rows of a page at most")
+    parser.add_argument("--certifications", type=Path, help="JSON list of certifications to begin with")
+    parser.epilog = (
+        "SANDBOX_API_KEY and SANDBOX_CERTIFICATIONS_API_KEY hold the keys; without them they are made."
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the sandbox until it is told to end."""
+    options = parse(arguments)
+    store = Store(options.database, clock=time.time)
+    state = SandboxState(
+        store=store,
+        api_key=os.environ.get("SANDBOX_API_KEY") or secrets.token_hex(16),
+        certifications_api_key=os.environ.get("SANDBOX_CERTIFICATIONS_API_KEY") or secrets.token_hex(16),
+        profile=PROFILES[options.profile],
+        requests_per_hour=options.requests_per_hour or None,
+        page_max=options.page_max,
+    )
+    if options.certifications:
+        for values in json.loads(options.certifications.read_text(encoding="utf-8")):
+            if store.certification(values["id"]) is None:
+                store.add_certification(Certification(**values))
+    listener = listening_socket(options.port)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    sys.stdout.write(f"Springest sandbox at {url}, control at {url}/_sandbox\n")
+    if not os.environ.get("SANDBOX_API_KEY"):
+        sys.stdout.write(f"api_key {state.api_key}, for certifications {state.certifications_api_key}\n")
+    sys.stdout.flush()
+    if options.ready_file:
+        partial = options.ready_file.with_suffix(".partial")
+        partial.write_text(url, encoding="utf-8")
+        partial.replace(options.ready_file)
+    try:
+        make_server(state).run(sockets=[listener])
+    finally:
+        store.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

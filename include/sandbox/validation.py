@@ -1,0 +1,93 @@
+"""What Springest checks before it takes a certificate; every error is told, as Rails does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date
+
+from include.sandbox.form import Form
+from include.sandbox.store import Certification, NewCertificate
+
+BOOKING_FIELDS = ("booking_id", "conversion_id")
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+
+
+def validate(
+    form: Form, find_certification: Callable[[int], Certification | None]
+) -> tuple[NewCertificate | None, list[str]]:
+    """Check a form.
+
+    :returns: the certificate, or what is wrong with it.
+    """
+    errors: list[str] = []
+    certification_id = _whole(form, "certification_id", errors, required=True)
+    booking_field = next((name for name in BOOKING_FIELDS if name in form.values), BOOKING_FIELDS[0])
+    booking_id = _whole(form, booking_field, errors, required=False)
+    email = form.values.get("email", "").strip()
+    if not email:
+        errors.append("Email can't be blank")
+    elif not _ADDRESS.fullmatch(email):
+        errors.append(f"Email {email} is invalid")
+    valid_from = _day(form, "valid_from", errors, required=True)
+    valid_until = _day(form, "valid_until", errors, required=False)
+    certification = find_certification(certification_id) if certification_id is not None else None
+    if certification_id is not None and certification is None:
+        errors.append("Certification must exist")
+    if certification and certification.requires_valid_until and "valid_until" not in form.values:
+        errors.append("Valid until can't be blank")
+    if valid_from and valid_until and valid_until < valid_from:
+        errors.append("Valid until must be after valid from")
+    errors += _about_file(form)
+    if errors or certification_id is None or valid_from is None:
+        return None, errors
+    return (
+        NewCertificate(
+            certification_id=certification_id,
+            email=email,
+            valid_from=valid_from.isoformat(),
+            valid_until=valid_until.isoformat() if valid_until else None,
+            booking_id=booking_id,
+            file_name=form.file_name or "",
+            content_type=form.content_type,
+            size=form.size,
+            sha256=form.sha256,
+            fields=",".join(form.order),
+        ),
+        [],
+    )
+
+
+def _about_file(form: Form) -> list[str]:
+    if not form.has_file:
+        return ["File can't be blank"]
+    if form.size == 0:
+        return ["File is empty"]
+    return ["File must not be Base64"] if form.is_base64 else []
+
+
+def _whole(form: Form, name: str, errors: list[str], *, required: bool) -> int | None:
+    text = form.values.get(name)
+    label = name.replace("_", " ").capitalize()
+    if text is None:
+        if required:
+            errors.append(f"{label} can't be blank")
+        return None
+    if not (text.isascii() and text.isdecimal()):
+        errors.append(f"{label} is not a number")
+        return None
+    return int(text)
+
+
+def _day(form: Form, name: str, errors: list[str], *, required: bool) -> date | None:
+    text = form.values.get(name)
+    label = name.replace("_", " ").capitalize()
+    if text is None:
+        if required:
+            errors.append(f"{label} can't be blank")
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        errors.append(f"{label} is not a date")
+        return None

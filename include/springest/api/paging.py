@@ -34,6 +34,7 @@ class Evidence:
     :param last_total: total told by its last page.
     :param distinct_ids: different ids seen in it.
     :param rewinds: times the list had shifted and was read again.
+    :param ended_empty: the list was read until the server gave no more rows.
     """
 
     first_total: int | None
@@ -41,6 +42,13 @@ class Evidence:
     distinct_ids: int
     rewinds: int
     requests: int
+    ended_empty: bool = False
+
+    @property
+    def reached_end(self) -> bool:
+        """Whether the whole list was read, as far as a server that tells no total lets one know."""
+        untold = self.first_total is None and self.last_total is None
+        return self.complete or (untold and self.ended_empty and self.rewinds == 0)
 
     @property
     def complete(self) -> bool:
@@ -69,6 +77,7 @@ class Pager:
         self._first_total: int | None = None
         self._last_total: int | None = None
         self._ended = False
+        self._ended_empty = False
 
     @property
     def next(self) -> PageRequest | None:
@@ -78,7 +87,14 @@ class Pager:
     @property
     def evidence(self) -> Evidence:
         """How well the list was read so far."""
-        return Evidence(self._first_total, self._last_total, len(self._seen), self._rewinds, self._requests)
+        return Evidence(
+            first_total=self._first_total,
+            last_total=self._last_total,
+            distinct_ids=len(self._seen),
+            rewinds=self._rewinds,
+            requests=self._requests,
+            ended_empty=self._ended_empty,
+        )
 
     def accept(self, ids: Sequence[int], *, total: int | None) -> set[int]:
         """Take the page that answers ``next``.
@@ -117,8 +133,9 @@ class Pager:
 
     def _go_on(self, ids: Sequence[int], total: int | None) -> None:
         joined = 1 if self._offset > 0 else 0
+        self._ended_empty = len(ids) <= joined
         end = self._offset + len(ids)
-        if len(ids) <= joined or (total is not None and end >= total):
+        if self._ended_empty or (total is not None and end >= total):
             self._end_scan()
             return
         self._offset = end - 1

@@ -127,7 +127,7 @@ def write(connection: Connection, staged: Iterable[Staged], *, run_id: str) -> N
     if restages:
         connection.execute(update(delivery).where(here).values(changed), restages)
     if flags:
-        connection.execute(update(delivery).where(here).values(changed, needs_review=True), flags)
+        connection.execute(update(delivery).where(here).values({**changed, "needs_review": True}), flags)
 
 
 def withdraw(connection: Connection, keys: Sequence[str]) -> int:

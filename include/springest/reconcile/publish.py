@@ -77,12 +77,11 @@ def _note_publication(connection: Connection, site: str, run_id: str) -> None:
         .where(snapshot.c.site == site, snapshot.c.finished_at.is_not(None))
         .scalar_subquery()
     )
-    values = {"run_id": run_id, "snapshot_id": last, "reconciled_at": func.clock_timestamp()}
-    connection.execute(
-        insert(publication)
-        .values(site=site, **values)
-        .on_conflict_do_update(index_elements=["site"], set_=values)
+    noted = insert(publication).values(
+        site=site, run_id=run_id, snapshot_id=last, reconciled_at=func.clock_timestamp()
     )
+    changed = {name: noted.excluded[name] for name in ("run_id", "snapshot_id", "reconciled_at")}
+    connection.execute(noted.on_conflict_do_update(index_elements=["site"], set_=changed))
 
 
 def _statuses(connection: Connection, site: str) -> dict[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -112,4 +112,5 @@ def _values(certificate: Certificate, pseudonyms: Pseudonyms) -> tuple[Any, ...]
 
 
 def _told(evidence: Evidence) -> dict[str, Any]:
-    return {**asdict(evidence), "complete": evidence.complete}
+    names = ("complete", "first_total", "last_total", "distinct_ids", "rewinds", "requests")
+    return {name: getattr(evidence, name) for name in names}

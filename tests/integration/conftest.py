@@ -1,0 +1,267 @@
+"""A small world to run whole nights in: a source, documents, a warehouse and the sandbox, all real."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from include.demo import source_database
+from include.demo.nights import Training
+from include.demo.people import Learner
+from include.demo.postgres import EmbeddedPostgres
+from include.sandbox.server import SandboxServer
+from include.sandbox.store import Certification
+from include.springest.api.client import SpringestClient
+from include.springest.catalogue import store_catalogue
+from include.springest.delivery.deliver import Deliverer, DeliverSettings
+from include.springest.delivery.send import Parts
+from include.springest.delivery.tally import DeliverReport
+from include.springest.documents import DocumentStore
+from include.springest.identity import Pseudonyms
+from include.springest.ledger.sending import SendingLedger
+from include.springest.limiter import RateLimiter
+from include.springest.reconcile.publish import PublishReport, publish
+from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
+from include.springest.site import Site
+from include.springest.source.reader import SourceReader, Window
+from include.springest.staging.stage import Stager, StageReport
+from include.springest.warehouse.migrate import upgrade
+
+QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text(
+    encoding="utf-8"
+)
+SECRET = "a secret for tests only, long enough"
+CERTIFICATIONS = (
+    Certification(101, "Service Desk", requires_valid_until=True, verified=True),
+    Certification(102, "Project Control", verified=True),
+    Certification(105, "Facilitator"),
+)
+PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
+
+
+@dataclass
+class World:
+    """One site's night, driven step by step as the operators do it."""
+
+    sandbox: SandboxServer
+    source: Engine
+    warehouse_url: str
+    folder: Path
+    extra: dict[str, Any] = field(default_factory=dict)
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        self.warehouse = create_engine(self.warehouse_url)
+        source_database.create_schema(self.source)
+        self.folder.mkdir(exist_ok=True)
+
+    @property
+    def site(self) -> Site:
+        return Site.from_connection(
+            name="default",
+            host=self.sandbox.url,
+            password=self.sandbox.state.api_key,
+            extra={
+                "certifications_api_key": self.sandbox.state.certifications_api_key,
+                "requests_per_hour": 100_000_000,
+                "send_unlisted": [105],
+                "timeout": {"connect": 2, "read": 2, "total": 6},
+                **self.extra,
+            },
+        )
+
+    @property
+    def stager(self) -> Stager:
+        return Stager(
+            self.warehouse,
+            source=SourceReader(self.source, query=QUERY),
+            site=self.site,
+            pseudonyms=Pseudonyms(SECRET),
+            documents=self.documents,
+        )
+
+    @property
+    def documents(self) -> DocumentStore:
+        return DocumentStore.under([str(self.folder)])
+
+    def training(self, **changes: Any) -> Training:
+        """A good completed training of its own, with its document."""
+        self.number += 1
+        name = f"T{self.number:04d}"
+        path = self.folder / f"{name}.pdf"
+        values: dict[str, Any] = {
+            "training_id": name,
+            "learner": Learner(self.number, f"Zoë {self.number}", f"zoë.{self.number}@example.com"),
+            "certification_id": 102,
+            "completed_at": datetime(2026, 11, 2, 9, tzinfo=UTC),
+            "valid_from": date(2026, 11, 2),
+            "valid_until": None,
+            "certificate_uri": str(path),
+            **changes,
+        }
+        if "certificate_uri" not in changes:
+            path.write_bytes(PDF + name.encode())
+        return Training(**values)
+
+    def complete(self, *trainings: Training, ago: timedelta = timedelta(seconds=5)) -> None:
+        """Let the institute complete trainings."""
+        source_database.add(self.source, trainings, now=datetime.now(UTC) - ago)
+
+    def catalogue(self, run_id: str = "night") -> None:
+        async def read() -> tuple[list[Any], bool]:
+            async with SpringestClient(self.site) as client:
+                pages = client.certifications()
+                return [one async for page in pages for one in page.items], pages.evidence.reached_end
+
+        listed, complete = asyncio.run(read())
+        with self.warehouse.begin() as connection:
+            store_catalogue(connection, "default", listed, complete=complete, run_id=run_id)
+
+    def stage(self, run_id: str = "night", asked: Window | None = None) -> StageReport:
+        return self.stager.stage(run_id, asked=asked)
+
+    def deliver(self, run_id: str = "night", **settings: Any) -> DeliverReport:
+        async def run() -> DeliverReport:
+            engine = create_async_engine(self.warehouse_url)
+            site = self.site
+            try:
+                async with SpringestClient(site) as client:
+                    parts = Parts(
+                        site=site,
+                        run_id=run_id,
+                        ledger=SendingLedger(
+                            engine, site=site.name, run_id=run_id, worker=f"worker-{run_id}"
+                        ),
+                        limiter=RateLimiter(
+                            engine,
+                            host=site.host,
+                            key_fingerprint=site.key_fingerprint,
+                            requests_per_hour=site.requests_per_hour,
+                        ),
+                        client=client,
+                        stager=self.stager,
+                        documents=self.documents,
+                    )
+                    return await Deliverer(
+                        parts, settings=DeliverSettings(**{"probe_delays": (0.01, 0.01), **settings})
+                    ).run()
+            finally:
+                await engine.dispose()
+
+        return asyncio.run(run())
+
+    def snapshot(self, run_id: str = "night") -> SnapshotReport:
+        async def run() -> SnapshotReport:
+            engine = create_async_engine(self.warehouse_url)
+            try:
+                async with SpringestClient(self.site) as client:
+                    return await take_snapshot(
+                        engine, client, site="default", run_id=run_id, pseudonyms=Pseudonyms(SECRET)
+                    )
+            finally:
+                await engine.dispose()
+
+        return asyncio.run(run())
+
+    def publish(self, run_id: str = "night") -> PublishReport:
+        return publish(self.warehouse, site=self.site, run_id=run_id)
+
+    def night(self, run_id: str = "night") -> PublishReport:
+        """All of it, in the order of the DAGs."""
+        self.catalogue(run_id)
+        self.stage(run_id)
+        self.deliver(run_id)
+        self.snapshot(run_id)
+        return self.publish(run_id)
+
+    def rows(self, statement: str, **values: Any) -> Sequence[Any]:
+        with self.warehouse.connect() as connection:
+            return connection.execute(text(statement), values).all()
+
+    def statuses(self) -> dict[str, tuple[str, str | None]]:
+        """Verification status and reason by training."""
+        told = self.rows(
+            "SELECT training_id, verification_status, delivery_reason"
+            " FROM springest.certificate_reconciliation"
+        )
+        return {row[0]: (row[1], row[2]) for row in told}
+
+    def states(self) -> dict[str, tuple[str, str | None]]:
+        """State and reason by training."""
+        told = self.rows("SELECT training_id, state, reason FROM springest.delivery")
+        return {row[0]: (row[1], row[2]) for row in told}
+
+    @property
+    def stored(self) -> list[tuple[str, str]]:
+        """(address, sha256) of everything that the server took."""
+        return sorted((one.email, one.sha256) for one in self.sandbox.store.certificates())
+
+    @property
+    def posts(self) -> int:
+        return sum(one.method == "POST" for one in self.sandbox.store.requests())
+
+
+def sent(*trainings: Training) -> list[tuple[str, str]]:
+    """What the server should have of these trainings."""
+    return sorted(
+        (one.learner.email or "", hashlib.sha256(Path(one.certificate_uri).read_bytes()).hexdigest())
+        for one in trainings
+    )
+
+
+@pytest.fixture
+def expected() -> Callable[..., list[tuple[str, str]]]:
+    return sent
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: EmbeddedPostgres) -> str:
+    """Name of a database with the warehouse schema, to copy from."""
+    postgres.drop_database("migrated")
+    engine = create_engine(postgres.create_database("migrated"))
+    upgrade(engine)
+    engine.dispose()
+    return "migrated"
+
+
+@pytest.fixture
+def warehouse_url(postgres: EmbeddedPostgres, migrated: str) -> Iterator[str]:
+    """A database with the warehouse schema and nothing in it."""
+    name = f"warehouse_{secrets.token_hex(6)}"
+    yield postgres.create_database(name, template=migrated)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def make_world(warehouse_url: str, tmp_path: Path) -> Iterator[Callable[..., World]]:
+    """Make a world; the source is SQLite unless another engine is given."""
+    opened: list[Any] = []
+
+    def make(*, profile: str = "documented", source: Engine | None = None, **extra: Any) -> World:
+        sandbox = SandboxServer(profile=profile, certifications=CERTIFICATIONS)
+        sandbox.__enter__()
+        engine = source or create_engine(f"sqlite:///{tmp_path}/source.db")
+        world = World(sandbox, engine, warehouse_url, tmp_path / "certificates", extra)
+        opened.append(world)
+        return world
+
+    yield make
+    for world in opened:
+        world.sandbox.__exit__(None, None, None)
+        world.source.dispose()
+        world.warehouse.dispose()
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world()

@@ -1,0 +1,289 @@
+"""Whole nights over a real source, a real warehouse and a real server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, delete, update
+
+from include.demo.people import Learner
+from include.demo.source_database import completed_training
+from include.sandbox.profiles import PROFILES
+from include.springest.errors import ConfigurationError
+from include.springest.staging.window import Mode
+
+
+def test_good_rows_go_out_once_with_the_right_bytes(world, expected):
+    """Certificates of verified certifications are shown as verified, others await their verification."""
+    shown, waiting = world.training(), world.training(certification_id=105)
+    world.complete(shown, waiting)
+    world.night()
+    assert world.stored == expected(shown, waiting)
+    assert world.statuses() == {
+        shown.training_id: ("verified", None),
+        waiting.training_id: ("awaiting_verification", None),
+    }
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_under_every_assumption_nothing_doubles_and_nothing_is_lost(make_world, expected, profile):
+    """Whatever Springest turns out to do, two runs of a night send each certificate once."""
+    world = make_world(profile=profile)
+    good = [world.training(), world.training(certification_id=101, valid_until=date(2028, 1, 1))]
+    bad = world.training(certification_id=101)
+    world.complete(*good, bad)
+    world.night("first")
+    before = world.rows("SELECT xmin, * FROM springest.reconciled_delivery ORDER BY delivery_key")
+    world.night("second")
+    assert world.stored == expected(*good)
+    assert world.posts == len(good)
+    statuses = world.statuses()
+    assert statuses.pop(bad.training_id) == ("invalid", "valid_until_required")
+    proven_by_id = {"verified"}
+    left_open = {
+        "no_id": "awaiting_verification",
+        "empty_201": "awaiting_verification",
+        "redirect_302": "unknown",
+    }
+    assert {status for status, _ in statuses.values()} == {left_open.get(profile, *proven_by_id)}
+    assert world.rows("SELECT xmin, * FROM springest.reconciled_delivery ORDER BY delivery_key") == before
+
+
+def test_a_verification_makes_certificates_visible_the_next_night(world):
+    """What awaited its certification's verification is verified once an employee has been at it."""
+    waiting = world.training(certification_id=105)
+    world.complete(waiting)
+    world.night("first")
+    world.sandbox.store.verify(105)
+    world.night("second")
+    assert world.statuses() == {waiting.training_id: ("verified", None)}
+    assert world.posts == 1
+
+
+def test_every_bad_row_is_set_aside_with_its_reason_and_the_rest_goes_out(world, expected):
+    """One bad row never stops another."""
+    good = world.training()
+    empty, page, folder = (world.training() for _ in range(3))
+    Path(empty.certificate_uri).write_bytes(b"")
+    Path(page.certificate_uri).write_bytes(b"<html><body>log in first</body></html>")
+    Path(folder.certificate_uri).unlink()
+    Path(folder.certificate_uri).mkdir()
+    learner = Learner(900, "Ana", "ana@@example.com")
+    rows = {
+        "valid_until_required": world.training(certification_id=101),
+        "certification_not_listed": world.training(certification_id=999),
+        "document_missing": world.training(certificate_uri=str(world.folder / "nowhere.pdf")),
+        "document_outside_roots": world.training(certificate_uri="/etc/hostname"),
+        "document_empty": empty,
+        "document_wrong_type": page,
+        "document_not_a_file": folder,
+        "email_malformed": world.training(learner=learner),
+        "email_missing": world.training(learner=Learner(901, "Bo", None)),
+        "dates_reversed": world.training(valid_until=date(2020, 1, 1)),
+        "training_id_missing": world.training(training_id=""),
+        "completed_at_missing": world.training(completed_at=None),
+    }
+    world.complete(good, *rows.values())
+    world.night()
+    assert world.stored == expected(good)
+    told = {reason: status for status, reason in world.statuses().values()}
+    assert told.pop(None) == "verified"
+    assert told.pop("certification_not_listed") == "held"
+    assert told == dict.fromkeys(rows.keys() - {"certification_not_listed"}, "invalid")
+    details = world.rows(
+        "SELECT delivery_reason_detail FROM springest.certificate_reconciliation WHERE delivery_reason <> ''"
+    )
+    assert all(detail for (detail,) in details)
+
+
+def test_the_same_row_twice_is_one_delivery_and_counts_twice(world, expected):
+    """Conservation counts source rows: a doubled row is two of them and one certificate."""
+    training = world.training()
+    world.complete(training, training)
+    world.night()
+    assert world.stored == expected(training)
+    assert world.rows("SELECT count(*), count(DISTINCT delivery_key) FROM springest.run_training") == [(2, 1)]
+
+
+def test_two_rows_of_one_training_that_differ_are_sent_neither(world):
+    """Nobody can know which of two contradicting rows is right."""
+    training = world.training()
+    world.complete(training, replace(training, valid_from=date(2026, 10, 1)))
+    world.night()
+    assert world.posts == 0
+    assert world.states() == {training.training_id: ("invalid", "conflicting_rows")}
+
+
+def test_a_contradicting_row_that_comes_later_is_noticed_when_sending(world):
+    """The source is asked again at the moment of sending."""
+    training = world.training()
+    world.complete(training)
+    world.catalogue()
+    world.stage()
+    world.complete(replace(training, valid_from=date(2026, 10, 1)))
+    world.deliver()
+    assert world.posts == 0
+    assert world.states() == {training.training_id: ("invalid", "conflicting_rows")}
+
+
+def test_another_training_for_the_same_certificate_waits_for_a_person(world, expected):
+    """The same certification, learner and first day of validity are the same certificate."""
+    first = world.training()
+    again = replace(first, training_id="again", certificate_uri=world.training().certificate_uri)
+    world.complete(first)
+    world.night("first")
+    world.complete(again)
+    world.night("second")
+    assert world.stored == expected(first)
+    assert world.states()["again"] == ("review", "duplicate")
+    assert world.statuses()["again"] == ("held", "duplicate")
+
+
+def test_a_row_that_is_mended_goes_out_the_next_night(world, expected):
+    """What was set aside is looked at again every night, whether or not its row moved into the window."""
+    missing = world.training()
+    held = world.training(certification_id=999)
+    Path(missing.certificate_uri).rename(world.folder / "aside")
+    world.complete(missing, held, ago=timedelta(hours=1))
+    world.night("first")
+    assert world.posts == 0
+    (world.folder / "aside").rename(missing.certificate_uri)
+    world.extra["send_unlisted"] = [105]
+    world.sandbox.store.add_certification(
+        replace(world.sandbox.store.certifications()[0], id=999, verified=True)
+    )
+    with world.source.begin() as connection:
+        connection.execute(
+            update(completed_training)
+            .where(completed_training.c.training_id == held.training_id)
+            .values(valid_until=date(2030, 1, 1))
+        )
+        connection.execute(update(completed_training).values(updated_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    world.night("second")
+    assert world.stored == expected(missing, held)
+
+
+def test_a_row_taken_back_before_it_was_sent_is_withdrawn(world):
+    """A row that is gone at the moment of sending is not sent."""
+    training = world.training()
+    world.complete(training)
+    world.catalogue()
+    world.stage()
+    with world.source.begin() as connection:
+        connection.execute(delete(completed_training))
+    world.deliver()
+    assert world.posts == 0
+    assert world.states() == {training.training_id: ("withdrawn", "source_gone")}
+
+
+def test_a_row_changed_before_it_was_sent_goes_out_as_it_is_now(world):
+    """The source row is read again at the moment of sending."""
+    training = world.training()
+    world.complete(training)
+    world.catalogue()
+    world.stage()
+    with world.source.begin() as connection:
+        connection.execute(update(completed_training).values(valid_from=date(2026, 11, 1)))
+    world.deliver()
+    assert [one.valid_from for one in world.sandbox.store.certificates()] == ["2026-11-01"]
+
+
+def test_a_row_changed_after_it_was_sent_asks_for_a_person_and_is_not_sent_again(world):
+    """There is no way to correct a certificate at Springest by sending it again."""
+    training = world.training()
+    world.complete(training)
+    world.night("first")
+    with world.source.begin() as connection:
+        connection.execute(update(completed_training).values(valid_from=date(2026, 11, 1)))
+    world.night("second")
+    assert world.posts == 1
+    assert world.rows("SELECT needs_review, review_reason FROM springest.certificate_reconciliation") == [
+        (True, "changed_after_sending(valid_from)")
+    ]
+
+
+def test_a_missed_night_is_caught_up(world, expected):
+    """Staging reads on from its watermark, not from the run's own day."""
+    first, second = world.training(), world.training()
+    world.complete(first, ago=timedelta(hours=30))
+    world.catalogue()
+    with world.warehouse.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO springest.stage_watermark (site, watermark, run_id)"
+            " VALUES ('default', now() - interval '3 days', 'before')"
+        )
+    world.complete(second)
+    world.night()
+    assert world.stored == expected(first, second)
+
+
+def test_the_catalogue_must_be_read_before_rows_are_judged_by_it(world):
+    """Without a catalogue nobody knows what is verified; saying so beats holding everything."""
+    world.complete(world.training())
+    with pytest.raises(ConfigurationError, match="springest_catalogue"):
+        world.stage()
+
+
+def test_a_changed_learner_secret_refuses_to_run(world, monkeypatch):
+    """With another secret every learner would look like somebody new."""
+    world.complete(world.training())
+    world.night("first")
+    world.number = 0
+    monkeypatch.setattr(type(world), "stager", property(lambda self: _with_another_secret(self)))
+    with pytest.raises(ConfigurationError, match="fingerprint"):
+        world.stage("second")
+
+
+def _with_another_secret(world):
+    from include.springest.identity import Pseudonyms
+    from include.springest.source.reader import SourceReader
+    from include.springest.staging.stage import Stager
+
+    query = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text()
+    return Stager(
+        world.warehouse,
+        source=SourceReader(world.source, query=query),
+        site=world.site,
+        pseudonyms=Pseudonyms("another secret, also long enough"),
+        documents=world.documents,
+    )
+
+
+def test_the_source_may_be_postgresql(make_world, postgres, expected, tmp_path):
+    """The same query and the same night over PostgreSQL as the source."""
+    name = f"source_{tmp_path.name.replace('-', '_')}"[:60].lower()
+    world = make_world(source=create_engine(postgres.create_database(name)))
+    training = world.training()
+    world.complete(training)
+    world.night()
+    assert world.stored == expected(training)
+
+
+def test_addresses_and_keys_are_in_no_table(world):
+    """Everything of the warehouse, as text, holds no address, no key, no document's name."""
+    training = world.training(certificate_uri=str(world.folder / "ana-de-vries.pdf"))
+    Path(training.certificate_uri).write_bytes(b"%PDF-1.7\n%%EOF\n")
+    malformed = world.training(learner=Learner(77, "Ana", "ana.de.vries@@example.com"))
+    world.complete(training, malformed)
+    world.night()
+    tables = world.rows(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'springest'::regnamespace AND relkind='r'"
+    )
+    everything = " ".join(str(world.rows(f"SELECT * FROM springest.{table}")) for (table,) in tables)  # noqa: S608
+    site = world.site
+    for canary in ("example.com", "ana", site.api_key, site.certifications_api_key):
+        assert canary not in everything
+    assert "verified" in everything
+
+
+def test_a_rerun_keeps_its_window(world):
+    """Running a night again counts the same rows, not those that came since."""
+    world.complete(world.training())
+    world.night("night")
+    world.complete(world.training(), ago=timedelta(0))
+    assert world.stage("night").rows == 1
+    assert world.stage("later").rows == 2
+    assert world.rows("SELECT DISTINCT mode FROM springest.staging_run") == [(Mode.WATERMARK,)]

@@ -252,10 +252,9 @@ def _with_another_secret(world):
     )
 
 
-def test_the_source_may_be_postgresql(make_world, postgres, expected, tmp_path):
+def test_the_source_may_be_postgresql(make_world, database, expected):
     """The same query and the same night over PostgreSQL as the source."""
-    name = f"source_{tmp_path.name.replace('-', '_')}"[:60].lower()
-    world = make_world(source=create_engine(postgres.create_database(name)))
+    world = make_world(source=create_engine(database))
     training = world.training()
     world.complete(training)
     world.night()

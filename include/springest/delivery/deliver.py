@@ -60,6 +60,10 @@ class Deliverer:
         self.halt = Halt()
         self.tally = Tally()
 
+    def stop_at_once(self) -> None:
+        """Stop because the process is about to be killed."""
+        self.halt.throw("the task is being stopped", at_once=True)
+
     async def run(self) -> DeliverReport:
         """Work through the queue.
 
@@ -207,6 +211,6 @@ class Deliverer:
 
 
 async def _probe(client: SpringestClient) -> None:
-    """Ask for one certification: the cheapest question that shows Springest to be well."""
-    async for _ in client.certifications(size=1):
+    """Ask for one certificate: the cheapest question that shows Springest to be well."""
+    async for _ in client.certificates(size=1):
         return

@@ -1,0 +1,32 @@
+"""Which certifications Springest has verified."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, CronDataIntervalTimetable
+from springest_provider.operators.springest import SpringestCatalogueOperator
+from springest_provider.retries import RETRY_POLICY
+
+DOC = """
+### Springest: catalogue
+
+Reads the list of **verified certifications** into `springest.certification`, shortly before the nightly
+delivery. Rows are checked against it: whether a certificate needs a `valid_until`, and whether it will show.
+
+*When it fails:* the log says which key or address is wrong. `springest_deliver` goes on with the list of the
+night before.
+"""
+
+with DAG(
+    dag_id="springest_catalogue",
+    description="Which certifications Springest has verified",
+    doc_md=DOC,
+    schedule=CronDataIntervalTimetable("45 0 * * *", timezone="UTC"),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_policy": RETRY_POLICY},
+    tags=["springest"],
+):
+    SpringestCatalogueOperator(task_id="catalogue", execution_timeout=timedelta(minutes=30))

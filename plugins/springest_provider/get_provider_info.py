@@ -1,0 +1,79 @@
+"""What Airflow is told of this provider: the connection type ``springest`` with its form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TEXT = ["string", "null"]
+_FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "certifications_api_key": (
+        "API key for certifications",
+        "Certifications need a key of their own",
+        {"type": _TEXT, "format": "password"},
+    ),
+    "post_path": (
+        "Path to post certificates to",
+        "/certificates.xml by default; newer documentation says /users/certificates.xml",
+        {"type": _TEXT},
+    ),
+    "booking_field": ("Name of the booking's field", "booking_id by default", {"type": _TEXT}),
+    "requests_per_hour": (
+        "Requests an hour",
+        "Cap of the key, GETs and POSTs together; 4000 by default",
+        {"type": ["integer", "null"], "minimum": 1},
+    ),
+    "page_size": ("Rows a page", "100 by default", {"type": ["integer", "null"], "minimum": 1}),
+    "timeout": (
+        "Time-out in seconds",
+        'A number, or {"connect": 10, "read": 60, "total": 300}',
+        {"type": _TEXT},
+    ),
+    "accepted_types": ("Media types that may be sent", "application/pdf by default", {"type": _TEXT}),
+    "send_unlisted": (
+        "Send for unlisted certifications",
+        "false, true, or a JSON list of certification ids such as [101, 102]",
+        {"type": _TEXT},
+    ),
+    "exclusive_uploader": (
+        "Nobody else uploads to this site",
+        "Allows certificates without an id to be inferred",
+        {"type": ["boolean", "null"]},
+    ),
+    "verified_statuses": ("Statuses that mean verified", "verified by default", {"type": _TEXT}),
+    "throttled_takes_nothing": (
+        "429 takes nothing",
+        "The site is known not to have taken what it answers 429 to",
+        {"type": ["boolean", "null"]},
+    ),
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata; the entry point ``apache_airflow_provider`` calls it."""
+    return {
+        "package-name": "airflow-provider-springest",
+        "name": "Springest",
+        "description": "Deliver training certificates to Springest, and know what became of each one.",
+        "hooks": [
+            {"integration-name": "Springest", "python-modules": ["springest_provider.hooks.springest"]}
+        ],
+        "operators": [
+            {"integration-name": "Springest", "python-modules": ["springest_provider.operators.springest"]}
+        ],
+        "connection-types": [
+            {
+                "connection-type": "springest",
+                "hook-name": "Springest",
+                "hook-class-name": "springest_provider.hooks.springest.SpringestHook",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "schema", "extra"],
+                    "relabeling": {"password": "API key for certificates", "host": "Host or country"},
+                    "placeholders": {"host": "nl, uk, de, com, be, or https://NAME.api.go.springest.nl"},
+                },
+                "conn-fields": {
+                    name: {"label": label, "description": description, "schema": schema}
+                    for name, (label, description, schema) in _FIELDS.items()
+                },
+            }
+        ],
+    }

@@ -1,0 +1,334 @@
+"""Operators for Springest: read the catalogue, stage, deliver, take a snapshot, reconcile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from airflow.sdk import BaseOperator, Context
+
+from include.springest.api.client import SpringestClient
+from include.springest.api.models import Certification
+from include.springest.catalogue import store_catalogue
+from include.springest.delivery.deliver import Deliverer, DeliverSettings
+from include.springest.delivery.send import Parts
+from include.springest.delivery.tally import DeliverReport
+from include.springest.ledger.sending import SendingLedger
+from include.springest.limiter import RateLimiter
+from include.springest.reconcile.publish import publish
+from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
+from include.springest.site import Site
+from include.springest.source.reader import SourceReader
+from include.springest.staging.stage import LOOK_BACK, Stager
+from springest_provider import parts
+from springest_provider.hooks.springest import SpringestHook
+from springest_provider.windows import asked_window, seconds_until
+
+
+class _SpringestOperator(BaseOperator):
+    """What all of them share: a site and a warehouse."""
+
+    def __init__(
+        self,
+        *,
+        springest_conn_id: str = SpringestHook.default_conn_name,
+        warehouse_conn_id: str = "certificate_warehouse",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.springest_conn_id = springest_conn_id
+        self.warehouse_conn_id = warehouse_conn_id
+
+    def _site(self) -> Site:
+        return SpringestHook(self.springest_conn_id).get_site()
+
+
+class SpringestCatalogueOperator(_SpringestOperator):
+    """
+    Read the list of verified certifications into ``springest.certification``.
+
+    Springest lists verified certifications only: what is on the list should show its certificates, what is
+    not may still be posted to. Only a list that was read to its end takes certifications off.
+
+    :param springest_conn_id: connection of the site.
+    :param warehouse_conn_id: connection of the warehouse.
+    :returns: counts: ``listed``, ``added``, ``unlisted``, and whether it was ``complete``.
+    """
+
+    template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read and store the list."""
+        site = self._site()
+        url = parts.warehouse_url(self.warehouse_conn_id)
+        with parts.warehouse(self.warehouse_conn_id) as engine:
+            listed, complete = asyncio.run(self._read(site, url))
+            with engine.begin() as connection:
+                report = store_catalogue(
+                    connection, site.name, listed, complete=complete, run_id=str(context["run_id"])
+                )
+        self.log.info("%d certifications listed, %d new", report.listed, report.added)
+        if not complete:
+            self.log.warning("The list was not read completely: nothing was taken off it")
+        return asdict(report)
+
+    async def _read(self, site: Site, url: Any) -> tuple[list[Certification], bool]:
+        engine = parts.asynchronous_engine(url, connections=1)
+        try:
+            limiter = parts.limiter(engine, site, key=site.certifications_api_key or None)
+            async with SpringestClient(site, gate=_gate(limiter)) as client:
+                pages = client.certifications()
+                listed = [one async for page in pages for one in page.items]
+                return listed, pages.evidence.reached_end
+        finally:
+            await engine.dispose()
+
+
+class SpringestStageOperator(_SpringestOperator):
+    """
+    Check completed trainings and put their certificates into the queue.
+
+    Every row of the window becomes a delivery: ready to be sent, or set aside with a reason. What was set
+    aside
+    earlier is looked at again. A scheduled run reads on from the watermark of the run before, so a missed
+    night is caught up; a backfill reads its run's interval.
+
+    :param sql: the query of completed trainings; see ``include/sql/completed_trainings.sql`` for its
+        contract.
+    :param source_conn_id: connection of the source: any SQL database that Airflow has a hook for.
+    :param springest_conn_id: connection of the site.
+    :param warehouse_conn_id: connection of the warehouse.
+    :param window_start: start of the window on ``updated_at`` (ISO 8601 with time zone); with ``window_end``
+        it stands in for the watermark or the interval.
+    :param window_end: end of the window, exclusive.
+    :param look_back: how far before the watermark to read again.
+    :returns: ``rows``, the ``states`` they are in, and how many were ``rechecked``.
+    """
+
+    template_fields: Sequence[str] = (
+        "sql",
+        "source_conn_id",
+        "springest_conn_id",
+        "warehouse_conn_id",
+        "window_start",
+        "window_end",
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        source_conn_id: str = "training_source",
+        window_start: str | None = None,
+        window_end: str | None = None,
+        look_back: timedelta = LOOK_BACK,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.source_conn_id = source_conn_id
+        self.window_start = window_start
+        self.window_end = window_end
+        self.look_back = look_back
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Stage the run's window."""
+        site = self._site()
+        asked = asked_window(context, start=self.window_start, end=self.window_end)
+        with parts.warehouse(self.warehouse_conn_id) as engine, parts.source(self.source_conn_id) as database:
+            stager = Stager(
+                engine,
+                source=SourceReader(database, query=self.sql),
+                site=site,
+                pseudonyms=parts.pseudonyms(),
+                documents=parts.documents(site),
+            )
+            report = stager.stage(str(context["run_id"]), asked=asked, look_back=self.look_back)
+        self.log.info("%d completed trainings: %s", report.rows, dict(report.states))
+        return {
+            "window_start": report.window.start.isoformat(),
+            "window_end": report.window.end.isoformat(),
+            "rows": report.rows,
+            "states": dict(report.states),
+            "rechecked": report.rechecked,
+        }
+
+
+class SpringestDeliverOperator(_SpringestOperator):
+    """
+    Work through the queue: POST every certificate that is ready, at most once.
+
+    One task, however long the queue: claims are committed before the first byte leaves, outcomes after it,
+    and what can't be known becomes ``unknown`` and is never sent again by itself. Running it twice, late, or
+    beside itself sends nothing twice.
+
+    :param sql: the query of completed trainings; rows are read again at the moment of sending.
+    :param source_conn_id: connection of the source.
+    :param springest_conn_id: connection of the site.
+    :param warehouse_conn_id: connection of the warehouse.
+    :param deliver_until: time of day in UTC (``HH:MM``) at which to stop; what is left stays in the queue.
+    :param concurrency: certificates under way at once.
+    :param max_unknown_per_night: outcomes that one run may leave unknown before it stops.
+    :returns: counts of what was done, and how many are ``left``.
+    """
+
+    template_fields: Sequence[str] = (
+        "sql",
+        "source_conn_id",
+        "springest_conn_id",
+        "warehouse_conn_id",
+        "deliver_until",
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        source_conn_id: str = "training_source",
+        deliver_until: str = "06:00",
+        concurrency: int = 8,
+        max_unknown_per_night: int = 10,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.source_conn_id = source_conn_id
+        self.deliver_until = deliver_until
+        self.concurrency = concurrency
+        self.max_unknown_per_night = max_unknown_per_night
+        self._stop: Callable[[], object] | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Work through the queue."""
+        site = self._site()
+        settings = DeliverSettings(
+            concurrency=self.concurrency,
+            max_unknown=self.max_unknown_per_night,
+            seconds=seconds_until(self.deliver_until),
+        )
+        with parts.warehouse(self.warehouse_conn_id) as engine, parts.source(self.source_conn_id) as database:
+            documents = parts.documents(site)
+            stager = Stager(
+                engine,
+                source=SourceReader(database, query=self.sql),
+                site=site,
+                pseudonyms=parts.pseudonyms(),
+                documents=documents,
+            )
+            url = parts.warehouse_url(self.warehouse_conn_id)
+            report = asyncio.run(
+                self._deliver(site, url, stager, documents, settings, str(context["run_id"]))
+            )
+        return asdict(report)
+
+    def on_kill(self) -> None:
+        """Claim nothing more and give what is under way a few seconds; Airflow kills soon after."""
+        if self._stop is not None:
+            self._stop()
+
+    async def _deliver(
+        self,
+        site: Site,
+        url: Any,
+        stager: Stager,
+        documents: Any,
+        settings: DeliverSettings,
+        run_id: str,
+    ) -> DeliverReport:
+        engine = parts.asynchronous_engine(url, connections=self.concurrency + 4)
+        limiter = parts.limiter(engine, site)
+        loop = asyncio.get_running_loop()
+        try:
+            async with SpringestClient(site, max_connections=self.concurrency, gate=_gate(limiter)) as client:
+                deliverer = Deliverer(
+                    Parts(
+                        site=site,
+                        run_id=run_id,
+                        ledger=SendingLedger(engine, site=site.name, run_id=run_id, worker=_worker()),
+                        limiter=limiter,
+                        client=client,
+                        stager=stager,
+                        documents=documents,
+                    ),
+                    settings=settings,
+                )
+                self._stop = lambda: loop.call_soon_threadsafe(deliverer.stop_at_once)
+                return await deliverer.run()
+        finally:
+            self._stop = None
+            await engine.dispose()
+
+
+class SpringestSnapshotOperator(_SpringestOperator):
+    """
+    Read the list of certificates that Springest shows into ``springest.remote_certificate``.
+
+    :param springest_conn_id: connection of the site.
+    :param warehouse_conn_id: connection of the warehouse.
+    :returns: ``snapshot_id``, ``rows``, ``requests``, and whether it is ``complete``.
+    """
+
+    template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Take the snapshot."""
+        site = self._site()
+        with parts.warehouse(self.warehouse_conn_id):
+            url = parts.warehouse_url(self.warehouse_conn_id)
+            report = asyncio.run(self._take(site, url, str(context["run_id"])))
+        return {**asdict(report), "started_at": report.started_at.isoformat()}
+
+    async def _take(self, site: Site, url: Any, run_id: str) -> SnapshotReport:
+        engine = parts.asynchronous_engine(url, connections=2)
+        try:
+            async with SpringestClient(site, gate=_gate(parts.limiter(engine, site))) as client:
+                return await take_snapshot(
+                    engine, client, site=site.name, run_id=run_id, pseudonyms=parts.pseudonyms()
+                )
+        finally:
+            await engine.dispose()
+
+
+class SpringestReconcileOperator(_SpringestOperator):
+    """
+    Match deliveries with what Springest shows, and publish ``springest.certificate_reconciliation``.
+
+    All in one transaction: readers see the last state or this one, never half of it. A verdict is written
+    only when it differs from the last one.
+
+    :param springest_conn_id: connection of the site.
+    :param warehouse_conn_id: connection of the warehouse.
+    :returns: ``became_visible``, ``written``, and all deliveries by ``statuses``.
+    """
+
+    template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Match and publish."""
+        site = self._site()
+        with parts.warehouse(self.warehouse_conn_id) as engine:
+            report = publish(engine, site=site, run_id=str(context["run_id"]))
+        self.log.info("%d verdicts written; all: %s", report.written, dict(report.statuses))
+        return {**asdict(report), "statuses": dict(report.statuses)}
+
+
+def _worker() -> str:
+    """Return a name that no other worker has."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+
+
+def _gate(limiter: RateLimiter) -> Callable[[str], Any]:
+    async def wait(_method: str) -> None:
+        await limiter.acquire()
+
+    return wait

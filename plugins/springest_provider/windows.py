@@ -1,0 +1,62 @@
+"""What a run's context says about time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Context
+
+from include.springest.errors import ConfigurationError
+from include.springest.source.reader import Window
+
+
+def asked_window(context: Context, *, start: str | None, end: str | None) -> Window | None:
+    """
+    Return the window that was asked for; ``None`` reads on from the watermark.
+
+    :param start: given by a person; blank is not given.
+    :raises ConfigurationError: only one end is given, or it is no moment with a time zone.
+    """
+    if _given(start) or _given(end):
+        if not (_given(start) and _given(end)):
+            raise ConfigurationError("window_start and window_end must be given together, or neither")
+        return Window(_moment("window_start", str(start)), _moment("window_end", str(end)))
+    run: Any = context["dag_run"]
+    if str(getattr(run.run_type, "value", run.run_type)) != "backfill":
+        return None
+    if run.data_interval_start is None or run.data_interval_end is None:
+        raise ConfigurationError("a backfill needs a timetable with data intervals")
+    return Window(run.data_interval_start, run.data_interval_end)
+
+
+def seconds_until(time_of_day: str, *, now: datetime | None = None) -> float:
+    """
+    Return the seconds until a time of day in UTC comes next.
+
+    :param time_of_day: ``HH:MM``.
+    :raises ConfigurationError: it is no time of day.
+    """
+    now = now or datetime.now(UTC)
+    try:
+        told = datetime.strptime(time_of_day.strip(), "%H:%M")  # noqa: DTZ007 - a time of day has no zone
+    except ValueError:
+        raise ConfigurationError(f"deliver_until must be a time such as 06:00, is {time_of_day!r}") from None
+    due = now.replace(hour=told.hour, minute=told.minute, second=0, microsecond=0)
+    return ((due if due > now else due + timedelta(days=1)) - now).total_seconds()
+
+
+def _given(value: str | None) -> bool:
+    return value is not None and value.strip() not in {"", "None"}
+
+
+def _moment(name: str, value: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ConfigurationError(
+            f"{name} must be a moment with a time zone such as 2026-11-02T00:00:00+00:00"
+        )
+    return moment

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Asset, CronTriggerTimetable
-from airflow.timetables.assets import AssetOrTimeSchedule
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
 from springest_provider.operators.springest import SpringestReconcileOperator, SpringestSnapshotOperator
 from springest_provider.retries import RETRY_POLICY
 

@@ -126,7 +126,7 @@ def _good(chance: random.Random, learner: Learner, *, day: date, number: int, ro
         training_id=training_id,
         learner=learner,
         certification_id=certification.id,
-        completed_at=datetime.combine(day, time(9), tzinfo=UTC) + timedelta(minutes=number),
+        completed_at=datetime.combine(day, time(9), tzinfo=UTC) + timedelta(minutes=number % 480),
         valid_from=day,
         valid_until=until,
         certificate_uri=f"{root}/{training_id}.pdf",

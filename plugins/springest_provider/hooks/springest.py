@@ -140,7 +140,7 @@ class SpringestHook(HttpAsyncHook):
         """Refuse: the HTTP provider would retry, and a POST must not be."""
         raise NotImplementedError(_INSTEAD)
 
-    def session(self, method: str | None = None) -> NoReturn:  # type: ignore[override]
+    def session(self, method: str | None = None) -> NoReturn:
         """Refuse: the HTTP provider's session retries and logs what holds a key."""
         raise NotImplementedError(_INSTEAD)
 

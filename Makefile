@@ -1,0 +1,69 @@
+# Everything these commands make lies under .springest/, which git ignores. `make` alone lists them.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+HERE := $(CURDIR)
+STATE := .springest
+VENV := $(STATE)/venv
+PY := $(VENV)/bin/python
+READY := $(STATE)/ready
+UV_VERSION := 0.13.9
+PYTEST_WORKERS ?= 2
+
+# Independent of the caller's locale, caches stay in the ignored folder, nothing is reported anywhere.
+export PYTHONUTF8 := 1
+export PYTHONPYCACHEPREFIX := $(HERE)/$(STATE)/pycache
+export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
+export UV_LINK_MODE ?= copy
+export UV_NO_PROGRESS ?= 1
+
+.PHONY: help demo ui test test-all check format migrate lock clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(READY) ## two nights of certificates through a real Airflow, and what became of them
+	@$(PY) -m include.demo
+
+ui: $(READY) ## the demo, staying up with Airflow's UI until Ctrl-C
+	@$(PY) -m include.demo --stay
+
+test: $(READY) ## the tests, in under ten minutes
+	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not long"
+
+test-all: $(READY) ## all tests, the long proofs too
+	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+check: $(READY) ## lint, format, types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: $(READY) ## put the code into its format
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+migrate: $(READY) ## bring the schema of the connection certificate_warehouse up to date
+	@$(PY) -m springest_provider.migrate
+
+lock: $(READY) ## pin the whole tree again from requirements.in and requirements-dev.in
+	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -o requirements.txt
+	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+
+clean: ## remove everything these commands made
+	@rm -rf $(STATE)
+
+# Complete only once the last line has run: a set-up that was interrupted is begun again.
+$(READY): requirements-dev.txt pyproject.toml
+	@mkdir -p $(STATE)
+	@python=$$(command -v python3.11 || command -v python3) && \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "Python 3.11 is needed: put python3.11 on the PATH" >&2; exit 1; }; \
+	  echo "Setting up under $(STATE) (once)"; \
+	  test -x $(PY) || "$$python" -m venv --clear $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(VENV)/bin/uv pip sync --quiet --python $(PY) --require-hashes requirements-dev.txt
+	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
+	@touch $(READY)

@@ -1,0 +1,225 @@
+"""``make demo``: two nights of certificates, carried by a real Airflow, and what became of them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import text
+
+from include.demo.airflow_home import PROJECT
+from include.demo.nights import CERTIFICATIONS, Night
+from include.demo.processes import Ended
+from include.demo.proof import NightSum, delivery_failures, night_sums, reason_failures
+from include.demo.world import REQUESTS_PER_HOUR, World, complete, started
+
+FOLDER: Final = PROJECT / ".springest" / "demo"
+DAGS: Final = ("springest_catalogue", "springest_deliver", "springest_reconcile")
+_SAMPLE: Final = text("""
+SELECT DISTINCT ON (verification_status, delivery_reason)
+       training_id, certification_name, delivery_state, verification_status,
+       COALESCE(springest_certificate_id::text, '') AS springest_id,
+       COALESCE(match_method, '') AS matched_by, COALESCE(delivery_reason, '') AS reason
+FROM springest.certificate_reconciliation
+ORDER BY verification_status, delivery_reason, training_id
+LIMIT 14
+""")
+
+
+class Demo:
+    """The story, step by step.
+
+    :param console: where it is told.
+    """
+
+    def __init__(self, world: World, console: Console, begun: float) -> None:
+        self._world = world
+        self._console = console
+        self._begun = begun
+
+    def tell(self, what: str) -> None:
+        """Say what is going on, and when."""
+        self._console.print(f"[dim]{time.monotonic() - self._begun:5.0f} s[/dim]  {what}")
+
+    def run(self) -> list[str]:
+        """Tell it; return what did not come out as it should."""
+        world = self._world
+        first, second = world.nights
+        self._wait_for_dags()
+        self.tell("Airflow is up and has parsed the three DAGs; the scheduler begins with the catalogue")
+        self._scheduled("springest_catalogue")
+        self._first_night(first)
+        verified = [one for one in CERTIFICATIONS if one.verified_between]
+        for one in verified:
+            world.sandbox.verify(one.id)
+        names = " and ".join(one.name for one in verified)
+        self.tell(f"[bold]In the morning[/bold] an employee of Springest verifies {names}")
+        run_id = self._night(second, "night-2")
+        sums = night_sums(world.source, world.warehouse, world.nights, run_id=run_id)
+        posts = world.sandbox.posts()
+        again = self._again(run_id)
+        failures = [
+            *(f"night {one.day}: the sum is not right" for one in sums if not one.adds_up),
+            *delivery_failures(world.nights, world.sandbox.certificates()),
+            *reason_failures(world.warehouse, world.nights),
+            *([f"running the nights again sent {again}"] if again else []),
+        ]
+        self._show(sums, posts, again)
+        return failures
+
+    def _wait_for_dags(self) -> None:
+        until = time.monotonic() + 90
+        while not set(DAGS) <= self._world.airflow.dags():
+            errors = self._world.airflow.import_errors()
+            if errors or time.monotonic() > until:
+                raise RuntimeError(f"the DAGs can't be parsed:\n{''.join(errors)}")
+            time.sleep(0.3)
+
+    def _scheduled(self, dag_id: str) -> str:
+        """Unpause a DAG and wait for the run that its schedule makes."""
+        world = self._world
+        world.airflow.unpause(dag_id)
+        until = time.monotonic() + 60
+        while not (runs := world.airflow.runs(dag_id)):
+            world.supervisor.check()
+            if time.monotonic() > until:
+                raise RuntimeError(f"the scheduler makes no run of {dag_id}")
+            time.sleep(0.3)
+        run_id = str(runs[0]["dag_run_id"])
+        world.airflow.wait_for_run(dag_id, run_id, tick=world.supervisor.check)
+        return run_id
+
+    def _triggered(self, dag_id: str, run_id: str) -> None:
+        self._world.airflow.trigger(dag_id, run_id=run_id)
+        self._world.airflow.wait_for_run(dag_id, run_id, tick=self._world.supervisor.check)
+
+    def _first_night(self, night: Night) -> None:
+        world = self._world
+        rows = complete(world, night)
+        self.tell(
+            f"[bold]Night of {night.day}[/bold]: {rows} completed trainings; the scheduled run delivers"
+        )
+        world.airflow.unpause("springest_reconcile")
+        self._scheduled("springest_deliver")
+        self._delivered(after=0)
+
+    def _night(self, night: Night, run_id: str) -> str:
+        world = self._world
+        rows = complete(world, night)
+        self.tell(f"[bold]Night of {night.day}[/bold]: {rows} completed trainings; catalogue, then delivery")
+        done = self._reconciled()
+        self._triggered("springest_catalogue", run_id)
+        self._triggered("springest_deliver", run_id)
+        self._delivered(after=done)
+        return run_id
+
+    def _again(self, run_id: str) -> int:
+        """Run both nights once more, and return how many POSTs that made."""
+        world = self._world
+        before, done = world.sandbox.posts(), self._reconciled()
+        self.tell("Now the nights once more: the last one cleared, and one more run over everything")
+        world.airflow.clear("springest_deliver", run_id)
+        world.airflow.wait_for_run("springest_deliver", run_id, tick=world.supervisor.check)
+        self._triggered("springest_deliver", "once-more")
+        self._delivered(after=done)
+        return world.sandbox.posts() - before
+
+    def _reconciled(self) -> int:
+        return sum(one["state"] == "success" for one in self._world.airflow.runs("springest_reconcile"))
+
+    def _delivered(self, *, after: int) -> None:
+        """Wait for the reconciliation that follows a delivery by its asset."""
+        until = time.monotonic() + 90
+        while self._reconciled() <= after or self._busy():
+            self._world.supervisor.check()
+            if time.monotonic() > until:
+                raise RuntimeError("no reconciliation followed the delivery")
+            time.sleep(0.3)
+        self.tell(f"   Springest has {len(self._world.sandbox.certificates())} certificates; reconciled")
+
+    def _busy(self) -> bool:
+        runs = self._world.airflow.runs("springest_reconcile")
+        failed = [one["dag_run_id"] for one in runs if one["state"] == "failed"]
+        if failed:
+            raise RuntimeError(f"the reconciliation {failed[0]} failed")
+        return any(one["state"] != "success" for one in runs)
+
+    def _show(self, sums: Sequence[NightSum], posts: int, again: int) -> None:
+        statuses = sorted({status for one in sums for status in one.statuses})
+        nights = Table("night", "completed", *statuses, "sum", title="What became of each night's trainings")
+        for one in sums:
+            counts = (str(one.statuses[status]) for status in statuses)
+            mark = "[green]adds up[/green]" if one.adds_up else "[red]WRONG[/red]"
+            nights.add_row(str(one.day), str(one.completed), *counts, f"{one.statuses.total()} {mark}")
+        self._console.print()
+        self._console.print(nights)
+        with self._world.warehouse.connect() as connection:
+            rows = connection.execute(_SAMPLE)
+            sample = Table(*rows.keys(), title="springest.certificate_reconciliation, one row of each kind")
+            for row in rows:
+                sample.add_row(*(str(value or "") for value in row))
+        self._console.print(sample)
+        self._console.print(
+            f"The sandbox's own record: {posts} POSTs for {len(self._world.sandbox.certificates())} "
+            f"certificates, each once with the right bytes; running the nights again made {again} more."
+        )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the demo.
+
+    :returns: 0 when everything came out as it should.
+    """
+    parser = argparse.ArgumentParser(prog="python -m include.demo", description=__doc__)
+    parser.add_argument("--stay", action="store_true", help="stay up with Airflow's UI afterwards")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    console, begun = Console(highlight=False, width=None if sys.stdout.isatty() else 150), time.monotonic()
+    try:
+        with started(FOLDER, tell=lambda what: _tell(console, begun, what)) as world:
+            _tell(
+                console,
+                begun,
+                f"The demo's connection sets requests_per_hour to {REQUESTS_PER_HOUR:,}, not 4,000",
+            )
+            failures = Demo(world, console, begun).run()
+            for failure in failures:
+                console.print(f"[red]{failure}[/red]")
+            _next_steps(console, world, stay=options.stay)
+            if options.stay:
+                _stay(world)
+    except Ended as ended:
+        console.print(f"Ended by {ended}; everything that was started has been stopped")
+        return 0 if options.stay else 130
+    return 1 if failures else 0
+
+
+def _tell(console: Console, begun: float, what: str) -> None:
+    console.print(f"[dim]{time.monotonic() - begun:5.0f} s[/dim]  {what}")
+
+
+def _stay(world: World) -> None:
+    while True:
+        world.supervisor.check()
+        time.sleep(1)
+
+
+def _next_steps(console: Console, world: World, *, stay: bool) -> None:
+    if stay:
+        console.print(f"\nAirflow: {world.airflow_url}   Sandbox: {world.sandbox.url}/_sandbox/certificates")
+        console.print(f"Warehouse: {world.warehouse_url.replace('+psycopg', '')}\nCtrl-C ends all of it.")
+        return
+    console.print(
+        "\nNext: `make ui` runs this and stays up with Airflow's UI; README.md says how to point it at\n"
+        f"a real Springest. Logs are in {world.logs.relative_to(PROJECT)} and .springest/demo/airflow/logs."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,197 @@
+"""A real Airflow for the demo and the tests: its environment, its processes, its REST API."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from include.demo.processes import Supervisor
+
+PROJECT: Final = Path(__file__).parents[2]
+_SIMPLE_AUTH: Final = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager"
+FINISHED: Final = frozenset({"success", "failed"})
+
+
+class RunFailed(RuntimeError):
+    """A run of a DAG failed; the text ends with its failed task's log."""
+
+
+def environment(
+    home: Path,
+    *,
+    metadata_url: str,
+    api_port: int,
+    connections: Mapping[str, Mapping[str, Any]],
+    variables: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the environment of an Airflow with the LocalExecutor, all of it under ``home``.
+
+    :param metadata_url: address of its database.
+    :param connections: Airflow connections by id, each a dictionary of a connection's fields.
+    :param variables: Airflow variables.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    api = f"http://127.0.0.1:{api_port}"
+    settings = {
+        "CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "CORE__LOAD_EXAMPLES": "False",
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": "4",
+        "CORE__FERNET_KEY": "",
+        "CORE__TEST_CONNECTION": "Enabled",
+        "CORE__EXECUTION_API_SERVER_URL": f"{api}/execution/",
+        "CORE__AUTH_MANAGER": f"{_SIMPLE_AUTH}.SimpleAuthManager",
+        "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
+        "DATABASE__SQL_ALCHEMY_CONN": metadata_url,
+        "API__HOST": "127.0.0.1",
+        "API__PORT": str(api_port),
+        "API__BASE_URL": api,
+        "API__WORKERS": "1",
+        "API__SECRET_KEY": secrets.token_hex(16),
+        "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "DAG_PROCESSOR__REFRESH_INTERVAL": "300",
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
+        "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+    return {
+        **_inherited(),
+        **{f"AIRFLOW__{name}": value for name, value in settings.items()},
+        **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(one) for name, one in connections.items()},
+        **{f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()},
+        "AIRFLOW_HOME": str(home),
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+
+
+def _inherited() -> dict[str, str]:
+    """Return the little of this process's environment that the demo's processes need."""
+    kept = ("HOME", "LANG", "TMPDIR", "PYTHONPYCACHEPREFIX")
+    bin_folder = str(Path(sys.executable).parent)
+    return {
+        **{name: os.environ[name] for name in kept if name in os.environ},
+        "PATH": f"{bin_folder}:{os.environ.get('PATH', '/usr/bin:/bin')}",
+        "PYTHONPATH": str(PROJECT),
+        "PYTHONUTF8": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def airflow(*arguments: str) -> list[str]:
+    """Return the command line of Airflow's CLI in this environment."""
+    return [sys.executable, "-m", "airflow", *arguments]
+
+
+def start_airflow(supervisor: Supervisor, env: Mapping[str, str], *, migrate: bool = True) -> AirflowApi:
+    """Start an API server, a scheduler and a DAG processor, and wait until they are well."""
+    if migrate:
+        supervisor.run("airflow-db-migrate", airflow("db", "migrate"), env=env)
+    api = AirflowApi(env["AIRFLOW__API__BASE_URL"])
+    server = supervisor.start("airflow-api-server", airflow("api-server"), env=env)
+    scheduler = supervisor.start("airflow-scheduler", airflow("scheduler"), env=env)
+    processor = supervisor.start("airflow-dag-processor", airflow("dag-processor"), env=env)
+    supervisor.wait_until(server, api.is_well, seconds=120)
+    supervisor.wait_until(scheduler, lambda: api.health("scheduler"), seconds=120)
+    supervisor.wait_until(processor, lambda: api.health("dag_processor"), seconds=120)
+    return api
+
+
+class AirflowApi:
+    """Airflow's REST API, as an admin of a server that lets everybody be one."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+
+    def is_well(self) -> bool:
+        """Whether the API server answers; logs in on the way."""
+        self._client.get("/api/v2/monitor/health").raise_for_status()
+        if "Authorization" not in self._client.headers:
+            token = self._client.get("/auth/token").raise_for_status().json()["access_token"]
+            self._client.headers["Authorization"] = f"Bearer {token}"
+        return True
+
+    def health(self, component: str) -> bool:
+        """Whether a component is healthy."""
+        told = self._client.get("/api/v2/monitor/health").json()
+        return bool(told[component]["status"] == "healthy")
+
+    def dags(self) -> set[str]:
+        """Ids of the DAGs that were parsed."""
+        return {one["dag_id"] for one in self._get("/api/v2/dags")["dags"]}
+
+    def import_errors(self) -> list[str]:
+        """What could not be parsed."""
+        return [one["stack_trace"] for one in self._get("/api/v2/importErrors")["import_errors"]]
+
+    def unpause(self, dag_id: str) -> None:
+        """Let a DAG run."""
+        self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+
+    def trigger(self, dag_id: str, *, run_id: str, conf: Mapping[str, Any] | None = None) -> None:
+        """Trigger a run."""
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
+        self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body).raise_for_status()
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """Return a DAG's runs, oldest first."""
+        told = self._get(f"/api/v2/dags/{dag_id}/dagRuns", order_by="run_after", limit=100)
+        return list(told["dag_runs"])
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return a run's task instances."""
+        return list(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"])
+
+    def clear(self, dag_id: str, run_id: str) -> None:
+        """Clear all of a run's tasks, finished ones too."""
+        body = {"dry_run": False, "dag_run_id": run_id, "only_failed": False}
+        self._client.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body).raise_for_status()
+
+    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
+        """Return a task's log."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
+        told = self._client.get(path, params={"full_content": True}, headers={"Accept": "application/json"})
+        content = told.json().get("content", [])
+        return "\n".join(
+            str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in content
+        )
+
+    def wait_for_run(
+        self, dag_id: str, run_id: str, *, seconds: float = 120, tick: Callable[[], None] | None = None
+    ) -> None:
+        """Wait until a run has succeeded.
+
+        :raises RunFailed: it failed, or is not done in time.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            state = self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"]
+            if state == "success":
+                return
+            if state in FINISHED:
+                raise RunFailed(f"{dag_id} {run_id} failed:\n{self._failed_log(dag_id, run_id)}")
+            if tick is not None:
+                tick()
+            time.sleep(0.3)
+        raise RunFailed(f"{dag_id} {run_id} is not done after {seconds:.0f} s")
+
+    def _failed_log(self, dag_id: str, run_id: str) -> str:
+        for one in self.task_instances(dag_id, run_id):
+            if one["state"] in {"failed", "up_for_retry"}:
+                lines = self.log(dag_id, run_id, one["task_id"], one["try_number"]).splitlines()
+                return "\n".join(lines[-30:])
+        return "no task failed"
+
+    def _get(self, path: str, **params: Any) -> dict[str, Any]:
+        return dict(self._client.get(path, params=params).raise_for_status().json())

@@ -1,0 +1,93 @@
+"""Shows that it is true: sums that add up, and the server's own record of what it got."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from include.demo.nights import Expected, Night
+from include.demo.source_database import count_completed
+
+_BY_STATUS = text("""
+SELECT verdict.verification_status, count(*)
+FROM springest.run_training AS seen
+JOIN springest.certificate_reconciliation AS verdict USING (delivery_key)
+WHERE seen.run_id = :run_id AND (verdict.completed_at AT TIME ZONE 'UTC')::date = :day
+GROUP BY verdict.verification_status
+""")
+_REASONS = text("""
+SELECT training_id, delivery_reason
+FROM springest.certificate_reconciliation
+WHERE delivery_reason IS NOT NULL
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class NightSum:
+    """One night's sum.
+
+    :param completed: the source's own count.
+    :param statuses: its rows by what became of them.
+    """
+
+    day: date
+    completed: int
+    statuses: Counter[str]
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every completed training has a status."""
+        return self.completed == self.statuses.total()
+
+
+def night_sums(source: Engine, warehouse: Engine, nights: Sequence[Night], *, run_id: str) -> list[NightSum]:
+    """Count what became of each night, over the rows that a run saw."""
+    sums = []
+    with warehouse.connect() as connection:
+        for night in nights:
+            rows = connection.execute(_BY_STATUS, {"run_id": run_id, "day": night.day})
+            statuses = Counter({str(status): int(number) for status, number in rows})
+            sums.append(NightSum(night.day, count_completed(source, night.day), statuses))
+    return sums
+
+
+def delivery_failures(nights: Sequence[Night], stored: Sequence[dict[str, Any]]) -> list[str]:
+    """Compare the server's record with what should have been sent: each once, with the right bytes."""
+    expected = Counter(
+        (
+            one.learner.email,
+            one.certification_id,
+            one.valid_from.isoformat(),
+            hashlib.sha256(Path(one.certificate_uri).read_bytes()).hexdigest(),
+        )
+        for night in nights
+        for one in night.trainings
+        if one.expected is Expected.SENT
+    )
+    found = Counter(
+        (one["email"], one["certification_id"], one["valid_from"], one["sha256"]) for one in stored
+    )
+    missing, extra = expected - found, found - expected
+    return [f"{missing.total()} certificates are missing"] * bool(missing) + [
+        f"{extra.total()} certificates are too many, or have other bytes"
+    ] * bool(extra)
+
+
+def reason_failures(warehouse: Engine, nights: Sequence[Night]) -> list[str]:
+    """Compare the reasons in the reconciled table with why the rows are bad."""
+    with warehouse.connect() as connection:
+        told: dict[str, str] = dict(connection.execute(_REASONS).tuples().all())
+    good = {Expected.SENT, Expected.SAME_ROW_AGAIN}
+    return [
+        f"{one.training_id} should be set aside for {one.expected}, and says {told.get(one.training_id)}"
+        for night in nights
+        for one in night.trainings
+        if one.expected not in good and told.get(one.training_id) != one.expected
+    ]

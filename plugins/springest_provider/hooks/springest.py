@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote, quote_plus
@@ -61,9 +62,7 @@ class SpringestHook(HttpAsyncHook):
             port=connection.port,
             extra=connection.extra_dejson,
         )
-        for key in site.secrets:
-            for form in {key, quote(key), quote(key, safe=""), quote_plus(key)}:
-                mask_secret(form)
+        _mask(site.secrets)
         return site
 
     def client(self, **settings: Any) -> SpringestClient:
@@ -143,6 +142,20 @@ class SpringestHook(HttpAsyncHook):
     def session(self, method: str | None = None) -> NoReturn:
         """Refuse: the HTTP provider's session retries and logs what holds a key."""
         raise NotImplementedError(_INSTEAD)
+
+
+def _mask(keys: Iterable[str]) -> None:
+    """
+    Have Airflow mask the encoded forms of keys as well; the raw ones it masks by itself.
+
+    At DEBUG, Airflow logs what it is asked to mask, so there it isn't asked. Nothing of this project relies on
+    masking: what it says is redacted before.
+    """
+    if logging.getLogger("airflow").isEnabledFor(logging.DEBUG):
+        return
+    for key in keys:
+        for form in {quote(key), quote(key, safe=""), quote_plus(key)} - {key}:
+            mask_secret(form)
 
 
 _INSTEAD = (

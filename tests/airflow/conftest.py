@@ -1,0 +1,191 @@
+"""A real Airflow for tests: its own home and database, connections by the environment, canaries planted."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from include.demo import source_database
+from include.demo.airflow_home import environment
+from include.demo.nights import Training
+from include.demo.people import Learner
+from include.demo.postgres import EmbeddedPostgres
+from include.sandbox.server import SandboxServer
+from include.sandbox.store import Certification
+
+CANARY_KEY = "canary/key+with=odd&signs"
+CANARY_CERTIFICATIONS_KEY = "canary certifications/key"
+CANARY_ADDRESS = "canary.zoë"
+PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
+
+
+@dataclass
+class AirflowWorld:
+    """What a command of Airflow runs against."""
+
+    env: dict[str, str]
+    home: Path
+    sandbox: SandboxServer
+    warehouse_url: str
+    source_url: str
+    output: list[str] = field(default_factory=list)
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Run Airflow's CLI and return all that it said."""
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *arguments],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=170,
+        )
+        self.output.append(done.stdout)
+        assert done.returncode == code, done.stdout[-4000:]
+        return done.stdout
+
+    def rows(self, statement: str) -> list[Any]:
+        engine = create_engine(self.warehouse_url)
+        with engine.connect() as connection:
+            found = list(connection.execute(text(statement)).all())
+        engine.dispose()
+        return found
+
+    def logs(self) -> str:
+        """Everything that Airflow wrote under its home."""
+        return "\n".join(
+            path.read_text(encoding="utf-8", errors="replace")
+            for path in self.home.rglob("*")
+            if path.is_file() and path.suffix in {".log", ".json", ".txt"}
+        )
+
+
+@pytest.fixture(scope="session")
+def airflow_home(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A home whose metadata database is made once."""
+    home = tmp_path_factory.mktemp("airflow")
+    postgres.drop_database("airflow")
+    metadata = postgres.create_database("airflow")
+    env = environment(home, metadata_url=metadata, api_port=1, connections={}, variables={})
+    subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"],
+        env=env,
+        check=True,
+        capture_output=True,
+        timeout=170,
+    )
+    return home, metadata
+
+
+def training(folder: Path, number: int, **changes: Any) -> Training:
+    """A completed training with its document, whose name and address are canaries."""
+    path = folder / f"{CANARY_ADDRESS}.{number}.pdf"
+    path.write_bytes(PDF + str(number).encode())
+    values: dict[str, Any] = {
+        "training_id": f"T{number}",
+        "learner": Learner(number, "Zoë Canary", f"{CANARY_ADDRESS}.{number}@example.com"),
+        "certification_id": 102,
+        "completed_at": datetime(2026, 11, 2, 9, tzinfo=UTC),
+        "valid_from": date(2026, 11, 2),
+        "valid_until": None,
+        "certificate_uri": str(path),
+        **changes,
+    }
+    return Training(**values)
+
+
+@pytest.fixture
+def make_airflow(
+    airflow_home: tuple[Path, str], postgres: EmbeddedPostgres, tmp_path: Path
+) -> Iterator[Callable[..., AirflowWorld]]:
+    """Make a world: databases of its own, the sandbox, and the environment that points at them."""
+    opened: list[AirflowWorld] = []
+    home, metadata = airflow_home
+
+    def make(*, trainings: Callable[[Path], list[Training]], **env: str) -> AirflowWorld:
+        name = secrets.token_hex(4)
+        source_url = postgres.create_database(f"source_{name}")
+        warehouse_url = postgres.create_database(f"warehouse_{name}")
+        folder = tmp_path / "certificates"
+        folder.mkdir()
+        engine = create_engine(source_url)
+        source_database.create_schema(engine)
+        source_database.add(engine, trainings(folder), now=datetime.now(UTC))
+        engine.dispose()
+        sandbox = SandboxServer(
+            certifications=[Certification(102, "Project Control", verified=True)],
+            api_key=CANARY_KEY,
+            certifications_api_key=CANARY_CERTIFICATIONS_KEY,
+        )
+        sandbox.__enter__()
+        connections = {
+            "training_source": _postgres(source_url),
+            "certificate_warehouse": _postgres(warehouse_url),
+            "springest_default": {
+                "conn_type": "springest",
+                "host": sandbox.url,
+                "password": CANARY_KEY,
+                "extra": {"certifications_api_key": CANARY_CERTIFICATIONS_KEY, "requests_per_hour": 100_000},
+            },
+        }
+        variables = {
+            "springest_learner_secret": "a secret for tests only, long enough",
+            "springest_document_roots": f'["{folder}"]',
+        }
+        made = environment(
+            home, metadata_url=metadata, api_port=1, connections=connections, variables=variables
+        )
+        world = AirflowWorld({**made, **env}, home, sandbox, warehouse_url, source_url)
+        opened.append(world)
+        subprocess.run(
+            [sys.executable, "-m", "springest_provider.migrate"],
+            env=world.env,
+            check=True,
+            capture_output=True,
+        )
+        return world
+
+    yield make
+    for world in opened:
+        world.sandbox.__exit__(None, None, None)
+        for url in (world.source_url, world.warehouse_url):
+            postgres.drop_database(urlsplit(url).path.removeprefix("/"))
+
+
+def _postgres(url: str) -> Mapping[str, Any]:
+    parts = urlsplit(url)
+    return {
+        "conn_type": "postgres",
+        "host": parts.hostname,
+        "port": parts.port,
+        "login": parts.username,
+        "password": parts.password,
+        "schema": parts.path.removeprefix("/"),
+    }
+
+
+@pytest.fixture
+def parsing_env(tmp_path: Path) -> dict[str, str]:
+    """An Airflow that has no connection, no variable and no database to reach."""
+    return {
+        **environment(
+            tmp_path / "home",
+            metadata_url=f"sqlite:///{tmp_path}/none.db",
+            api_port=1,
+            connections={},
+            variables={},
+        ),
+        "HOME": os.environ.get("HOME", "/tmp"),
+    }

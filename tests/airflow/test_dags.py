@@ -1,0 +1,80 @@
+"""The DAGs, run by Airflow itself against real servers, with canaries planted everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from include.demo.nights import Training
+from include.demo.people import Learner
+
+from .conftest import (
+    CANARY_ADDRESS,
+    CANARY_CERTIFICATIONS_KEY,
+    CANARY_KEY,
+    AirflowWorld,
+    training,
+)
+
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
+
+
+def _trainings(folder: Path) -> list[Training]:
+    """A good one, and two whose addresses the source and the server complain about."""
+    return [
+        training(folder, 1),
+        training(folder, 2, learner=Learner(2, "Zoë Canary", f"{CANARY_ADDRESS}.2@@example.com")),
+        training(folder, 3, certificate_uri=str(folder / f"{CANARY_ADDRESS}.3.gone.pdf")),
+    ]
+
+
+def _canaries() -> set[str]:
+    keys = {
+        form for key in (CANARY_KEY, CANARY_CERTIFICATIONS_KEY) for form in (key, quote(key), quote_plus(key))
+    }
+    return {*keys, *(quote(key, safe="") for key in (CANARY_KEY, CANARY_CERTIFICATIONS_KEY)), CANARY_ADDRESS}
+
+
+def _assert_no_canary(world: AirflowWorld) -> None:
+    said = "\n".join([*world.output, world.logs()])
+    assert "Staging" in said, "the tasks' logs are not where this test looks for them"
+    for canary in _canaries():
+        assert canary not in said, f"{canary!r} was written down"
+
+
+def test_a_night_by_airflow_leaks_nothing_and_sends_once(make_airflow):
+    """`airflow dags test` masks nothing: what is not in its output was never written, at DEBUG too."""
+    world = make_airflow(trainings=_trainings, AIRFLOW__LOGGING__LOGGING_LEVEL="DEBUG")
+    for dag_id in ("springest_catalogue", "springest_deliver", "springest_reconcile", "springest_deliver"):
+        world.run("dags", "test", dag_id)
+    assert world.rows(
+        "SELECT training_id, verification_status, delivery_reason"
+        " FROM springest.certificate_reconciliation ORDER BY 1"
+    ) == [
+        ("T1", "verified", None),
+        ("T2", "invalid", "email_malformed"),
+        ("T3", "invalid", "document_missing"),
+    ]
+    assert len(world.sandbox.store.certificates()) == 1
+    assert sum(one.method == "POST" for one in world.sandbox.store.requests()) == 1
+    _assert_no_canary(world)
+
+
+def test_failures_leak_nothing_either(make_airflow):
+    """A server that quotes the address, a key it does not know, and a server that is gone."""
+    world = make_airflow(trainings=lambda folder: [training(folder, 1, certification_id=102)])
+    world.run("dags", "test", "springest_catalogue")
+    world.sandbox.state.profile = type(world.sandbox.state.profile)(validation_status=422)
+    world.sandbox.store.remove_certification(102)
+    world.run("dags", "test", "springest_deliver")
+    assert world.rows("SELECT state, reason FROM springest.delivery") == [("rejected", "rejected")]
+    world.sandbox.state.api_key = "another key"
+    world.run("dags", "test", "springest_reconcile", code=1)
+    world.sandbox.__exit__(None, None, None)
+    world.run("dags", "test", "springest_catalogue", code=1)
+    _assert_no_canary(world)
+    everything = str(world.rows("SELECT * FROM springest.delivery_attempt"))
+    assert CANARY_ADDRESS not in everything
+    assert "&lt;address&gt;" in everything or "<address>" in everything or "must exist" in everything

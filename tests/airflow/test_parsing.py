@@ -1,0 +1,115 @@
+"""DAG files are parsed every few seconds, by a process that must not reach for anything."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.airflow
+
+WATCHED = """
+import json, socket, sys
+import airflow  # reads its configuration before the watch begins
+from airflow.sdk import BaseHook, Connection, Variable
+touched = []
+def refuse(what):
+    def touch(*args, **kwargs):
+        touched.append(what)
+        raise AssertionError(what)
+    return touch
+for owner, name in ((BaseHook, "get_connection"), (Connection, "get"), (Variable, "get")):
+    setattr(owner, name, refuse(f"{owner.__name__}.{name}"))
+socket.socket.connect = refuse("socket")
+socket.create_connection = refuse("socket")
+import runpy
+from pathlib import Path
+heavy = {"pandas", "numpy"}
+for path in sorted(Path(sys.argv[1]).glob("*.py")):
+    runpy.run_path(str(path))
+print(json.dumps({"touched": touched, "heavy": sorted(heavy & sys.modules.keys())}))
+"""
+DESCRIBED = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(sys.argv[1])
+print("\\n" + json.dumps({
+    "errors": {str(k): str(v) for k, v in bag.import_errors.items()},
+    "dags": {
+        name: {
+            "tasks": sorted(task.task_id for task in dag.tasks),
+            "doc": bool(dag.doc_md),
+            "described": all(task.__doc__ for task in dag.tasks),
+            "policies": all(task.retry_policy is not None for task in dag.tasks),
+            "once": dag.max_active_runs == 1 and not dag.catchup,
+        }
+        for name, dag in bag.dags.items()
+    },
+}))
+"""
+
+
+def _python(script: str, env: dict[str, str], dags: str) -> dict:
+    done = subprocess.run(
+        [sys.executable, "-c", script, dags],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def test_parsing_touches_no_connection_no_variable_and_no_socket(parsing_env):
+    """Whatever a DAG needs from outside, it asks for when it runs."""
+    told = _python(WATCHED, parsing_env, parsing_env["AIRFLOW__CORE__DAGS_FOLDER"])
+    assert told == {"touched": [], "heavy": []}
+
+
+def test_the_three_dags_are_there_documented_and_retried_by_kind_of_failure(parsing_env):
+    """The names and the shape that people rely on."""
+    told = _python(DESCRIBED, parsing_env, parsing_env["AIRFLOW__CORE__DAGS_FOLDER"])
+    assert told["errors"] == {}
+    assert {name: dag.pop("tasks") for name, dag in told["dags"].items()} == {
+        "springest_catalogue": ["catalogue"],
+        "springest_deliver": ["deliver", "stage"],
+        "springest_reconcile": ["reconcile", "snapshot"],
+    }
+    assert all(all(dag.values()) for dag in told["dags"].values()), told
+
+
+def test_airflow_knows_the_connection_type_its_form_and_its_hook(parsing_env):
+    """The connection type comes from the provider's entry point, so the package must be installed."""
+    script = """
+import json, sys
+from airflow.providers_manager import ProvidersManager
+manager = ProvidersManager()
+hook = manager.hooks["springest"]
+fields = [name for name in manager.connection_form_widgets if "springest" in name]
+print("\\n" + json.dumps({
+    "hook": hook.hook_class_name, "package": hook.package_name, "testable": hook.connection_testable,
+    "hidden": manager.field_behaviours["springest"]["hidden-fields"], "fields": len(fields),
+}))
+"""
+    told = _python(script, parsing_env, "-")
+    assert told["hook"] == "springest_provider.hooks.springest.SpringestHook"
+    assert told["package"] == "airflow-provider-springest"
+    assert told["testable"]
+    assert "extra" in told["hidden"]
+
+
+def test_every_retry_rule_names_a_class_that_exists(parsing_env):
+    """A misspelt path would silently never match."""
+    script = """
+import importlib, json
+from springest_provider.retries import RETRY_POLICY
+for rule in RETRY_POLICY.rules:
+    module, _, name = rule.exception.rpartition(".")
+    assert issubclass(getattr(importlib.import_module(module), name), Exception)
+print(json.dumps(len(RETRY_POLICY.rules)))
+"""
+    assert _python(script, parsing_env, "-") > 10

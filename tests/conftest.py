@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-import os
+import fcntl
+import itertools
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from include.demo.postgres import EmbeddedPostgres
+from include.springest.warehouse.migrate import upgrade
 
 SCRATCH = Path(__file__).parents[1] / ".springest" / "tests"
+
+set_hypothesis_home_dir(SCRATCH / "hypothesis")
+# No deadline: a machine that is busy with something else must not fail a property.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A server of this test process's own, not made to survive a power cut."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     settings = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
-    with EmbeddedPostgres(SCRATCH / f"postgres-{worker}", settings=settings) as server:
+    with _own_place() as data_dir, EmbeddedPostgres(data_dir, settings=settings) as server:
         yield server
+
+
+@contextmanager
+def _own_place() -> Iterator[Path]:
+    """Give a data folder that no other test process uses; the next one finds it ready made."""
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count():
+        with (SCRATCH / f"postgres-{number}.lock").open("w") as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield SCRATCH / f"postgres-{number}"
+            return
 
 
 @pytest.fixture
@@ -29,3 +51,37 @@ def database(postgres: EmbeddedPostgres) -> Iterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     yield postgres.create_database(name)
     postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: EmbeddedPostgres) -> str:
+    """Name of a database with the warehouse schema, to copy from."""
+    postgres.drop_database("migrated")
+    engine = create_engine(postgres.create_database("migrated"))
+    upgrade(engine)
+    engine.dispose()
+    return "migrated"
+
+
+@pytest.fixture
+def warehouse_url(postgres: EmbeddedPostgres, migrated: str) -> Iterator[str]:
+    """The address of a database with the warehouse schema and nothing in it."""
+    name = f"warehouse_{secrets.token_hex(6)}"
+    yield postgres.create_database(name, template=migrated)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def warehouse(warehouse_url: str) -> Iterator[Engine]:
+    """An engine of an empty warehouse."""
+    engine = create_engine(warehouse_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+async def async_warehouse(warehouse_url: str) -> AsyncIterator[AsyncEngine]:
+    """An asynchronous engine of the same warehouse as ``warehouse``."""
+    engine = create_async_engine(warehouse_url)
+    yield engine
+    await engine.dispose()

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote
 
+import psutil
 import psycopg
 
 from include.demo.ports import free_port
@@ -171,7 +172,7 @@ class EmbeddedPostgres:
     def _started(self) -> bool:
         options = [f"{name}={value}" for name, value in {**self._settings, "port": str(self.port)}.items()]
         options.append("unix_socket_directories=")
-        (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
+        self._forget_dead_server()
         with self._log_file.open("ab") as output:
             self._process = subprocess.Popen(
                 [str(self._bin("postgres")), "-D", str(self.data_dir), *(f"-c{one}" for one in options)],
@@ -194,6 +195,18 @@ class EmbeddedPostgres:
             else:
                 return True
         return False
+
+    def _forget_dead_server(self) -> None:
+        """Remove the lock of a server that was killed: its number may be another process's by now.
+
+        A server that lives keeps its lock, since it ends itself when that is gone.
+        """
+        lock = self.data_dir / "postmaster.pid"
+        if not lock.exists():
+            return
+        number = lock.read_text(encoding="utf-8").partition("\n")[0].strip()
+        if not (number.isdecimal() and _is_postgres(int(number))):
+            lock.unlink(missing_ok=True)
 
     def _move_where_the_user_can_read(self) -> None:
         if self._user is None or (self._reaches(self._binaries) and self._reaches(self._asked.parent)):
@@ -254,6 +267,13 @@ class EmbeddedPostgres:
     def _log_tail(self) -> str:
         lines = self._log_file.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-20:])
+
+
+def _is_postgres(number: int) -> bool:
+    try:
+        return psutil.Process(number).name() == "postgres"
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _installed_binaries() -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +17,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from include.demo import source_database
 from include.demo.nights import Training
 from include.demo.people import Learner
-from include.demo.postgres import EmbeddedPostgres
 from include.sandbox.server import SandboxServer
 from include.sandbox.store import Certification
 from include.springest.api.client import SpringestClient
@@ -35,7 +33,6 @@ from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
 from include.springest.site import Site
 from include.springest.source.reader import SourceReader, Window
 from include.springest.staging.stage import Stager, StageReport
-from include.springest.warehouse.migrate import upgrade
 
 QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text(
     encoding="utf-8"
@@ -222,24 +219,6 @@ def sent(*trainings: Training) -> list[tuple[str, str]]:
 @pytest.fixture
 def expected() -> Callable[..., list[tuple[str, str]]]:
     return sent
-
-
-@pytest.fixture(scope="session")
-def migrated(postgres: EmbeddedPostgres) -> str:
-    """Name of a database with the warehouse schema, to copy from."""
-    postgres.drop_database("migrated")
-    engine = create_engine(postgres.create_database("migrated"))
-    upgrade(engine)
-    engine.dispose()
-    return "migrated"
-
-
-@pytest.fixture
-def warehouse_url(postgres: EmbeddedPostgres, migrated: str) -> Iterator[str]:
-    """A database with the warehouse schema and nothing in it."""
-    name = f"warehouse_{secrets.token_hex(6)}"
-    yield postgres.create_database(name, template=migrated)
-    postgres.drop_database(name)
 
 
 @pytest.fixture

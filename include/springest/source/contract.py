@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -129,11 +130,13 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
 def _canonical(value: object) -> str:
     """Return one text for one value, so that a session's time zone does not look like a change."""
     if isinstance(value, int):
-        return hex(value)
-    try:
-        return repr(value.astimezone(UTC)) if isinstance(value, datetime) and value.tzinfo else repr(value)
-    except OverflowError:  # an hour before the first day there is, or after the last
-        return repr(value)
+        return f"{type(value).__name__} {value:x}"
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        try:
+            return f"instant {value.astimezone(UTC).isoformat()}"
+        except OverflowError:  # in UTC it is before the first day there is, or after the last
+            return repr(value)
+    return repr(value)
 
 
 _MUST_BE_THERE: Final = {
@@ -231,11 +234,11 @@ def _day(value: Any) -> date:
         raise _Unreadable("must be a date, is a timestamp: cast it, so that no time zone moves the day")
     if isinstance(value, date):
         return value
-    if isinstance(value, str) and len(value.strip()) == len("2026-01-31"):
-        try:
-            return date.fromisoformat(value.strip())
-        except ValueError:
-            pass
+    if isinstance(value, str):
+        with suppress(ValueError):
+            day = date.fromisoformat(value.strip())
+            if day.isoformat() == value.strip():  # neither a week nor a form without dashes
+                return day
     raise _Unreadable("must be a date such as 2026-01-31")
 
 

@@ -6,7 +6,7 @@ it stands, and wrapped as a subquery to count its rows and to look again at sing
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import NullType
 
 from include.springest.errors import SpringestError
+from include.springest.redaction import Redactor
 from include.springest.source.contract import REQUIRED_COLUMNS
 
 Row = dict[str, Any]
@@ -67,9 +68,11 @@ class SourceReader:
     def open_window(self, window: Window) -> Iterator[tuple[int, Iterator[list[Row]]]]:
         """Give the source's own count of the window, and its rows in batches, from one snapshot of the data.
 
+        The window is handed over in UTC: a source without a type for moments compares texts.
+
         :raises SourceError: the query fails or lacks a column of the contract.
         """
-        bounds = {"window_start": window.start, "window_end": window.end}
+        bounds = {"window_start": window.start.astimezone(UTC), "window_end": window.end.astimezone(UTC)}
         counting = f"SELECT COUNT(*) FROM (\n{self._query}\n) AS completed"  # noqa: S608 - his query
         with self._connection() as connection:
             with _own_errors():
@@ -127,6 +130,20 @@ def _own_errors() -> Iterator[None]:
 
 
 def _first_line(error: SQLAlchemyError) -> str:
-    """Return what the database said, without the statement's parameters, which may hold people's data."""
-    said = str(getattr(error, "orig", None) or type(error).__name__)
-    return said.splitlines()[0] if said else type(error).__name__
+    """Return what the database said, without the statement, its parameters and any address in a value."""
+    said = str(getattr(error, "orig", None) or "").strip() or type(error).__name__
+    parameters = getattr(error, "params", None) or {}
+    texts = parameters.values() if isinstance(parameters, Mapping) else _flattened(parameters)
+    redactor = Redactor(text for text in texts if isinstance(text, str))
+    return redactor.redact(said.splitlines()[0])
+
+
+def _flattened(parameters: Any) -> Iterator[Any]:
+    """Give single values out of positional parameters, of one statement or many."""
+    for value in parameters:
+        if isinstance(value, Mapping):
+            yield from value.values()
+        elif isinstance(value, list | tuple):
+            yield from value
+        else:
+            yield value

@@ -148,8 +148,8 @@ def _mask(keys: Iterable[str]) -> None:
     """
     Have Airflow mask the encoded forms of keys as well; the raw ones it masks by itself.
 
-    At DEBUG, Airflow logs what it is asked to mask, so there it isn't asked. Nothing of this project relies on
-    masking: what it says is redacted before.
+    At DEBUG, Airflow logs what it is asked to mask, so there it isn't asked. Nothing of this project relies
+    on masking: what it says is redacted before.
     """
     if logging.getLogger("airflow").isEnabledFor(logging.DEBUG):
         return

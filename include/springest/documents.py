@@ -10,6 +10,7 @@ with ``ObjectStoragePath``.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -29,6 +30,13 @@ LARGEST_DOCUMENT: Final = 256 * MEGABYTE
 SENT_FROM_MEMORY: Final = 4 * MEGABYTE
 CHUNK: Final = 256 * 1024
 _HEAD: Final = 2048
+_ROOTS_WANTED: Final = (
+    "the Variable springest_document_roots must be a JSON list of absolute folders or bucket prefixes "
+    "such as file:///data/certificates, and not the whole file system"
+)
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
+_NO_FILE: Final = frozenset({errno.ENXIO, errno.EISDIR})
+"""What opening a socket, or reading a folder, says."""
 
 
 class DocumentError(SpringestError):
@@ -73,17 +81,21 @@ class Root:
     @classmethod
     def parse(cls, uri: str) -> Root:
         """Read ``/folder``, ``file:///folder`` or ``s3://bucket/prefix``."""
-        scheme, host, path = _split(uri)
-        if not path.is_absolute() or ".." in path.parts or (scheme == "file" and len(path.parts) < 2):
-            raise ConfigurationError(
-                "the Variable springest_document_roots must be a JSON list of absolute folders or bucket "
-                "prefixes such as file:///data/certificates, and not the whole file system"
-            )
+        try:
+            scheme, host, path = _split(uri)
+        except ValueError:
+            raise ConfigurationError(_ROOTS_WANTED) from None
+        whole = scheme == "file" and len(path.parts) < len(("/", "folder"))
+        if not scheme or not path.is_absolute() or ".." in path.parts or whole:
+            raise ConfigurationError(_ROOTS_WANTED)
         return cls(scheme=scheme, host=host, path=path)
 
     def holds(self, uri: str) -> bool:
         """Tell whether ``uri``, taken literally, lies under this root."""
-        scheme, host, path = _split(uri)
+        try:
+            scheme, host, path = _split(uri)
+        except ValueError:  # no address at all, such as one with half an IPv6 host
+            return False
         if (scheme, host) != (self.scheme, self.host) or ".." in path.parts:
             return False
         return path != self.path and path.is_relative_to(self.path)
@@ -124,9 +136,12 @@ class OpenDocument:
             yield self.content
             return
         self._handle.seek(0)
-        digest, held = hashlib.sha256(), b""
+        digest, held, length = hashlib.sha256(), b"", 0
         while chunk := self._handle.read(CHUNK):
             digest.update(chunk)
+            length += len(chunk)
+            if length > self.size:  # it grew: what is given now would fill the body up
+                break
             if held:
                 yield held
             held = chunk
@@ -167,7 +182,7 @@ class DocumentStore:
         :raises DocumentError: it can't be sent.
         :raises DocumentUnreachable: the store did not answer.
         """
-        with self._opened(uri) as (handle, size):
+        with self._opened(uri) as (handle, size), _store_errors():
             self._check(handle, size)
 
     @contextmanager
@@ -178,8 +193,9 @@ class DocumentStore:
         :raises DocumentUnreachable: the store did not answer.
         """
         with self._opened(uri) as (handle, size):
-            content_type = self._check(handle, size)
-            content, sha256, read = _read(handle, keep=size <= SENT_FROM_MEMORY)
+            with _store_errors():
+                content_type = self._check(handle, size)
+                content, sha256, read = _read(handle, keep=size <= SENT_FROM_MEMORY)
             if read != size:
                 raise DocumentError("document_changed", "the document changed while it was being read")
             name = _split(uri)[2].name
@@ -194,26 +210,14 @@ class DocumentStore:
                 "certificate_uri is under none of the folders in the Variable springest_document_roots: "
                 "move the document, or add its folder",
             )
-        try:
+        with _store_errors():
             handle, size = self._open_local(uri, root) if root.scheme == "file" else self._open_remote(uri)
-        except (FileNotFoundError, NotADirectoryError):
-            raise DocumentError(
-                "document_missing",
-                "there is no document at certificate_uri: put it there, or correct the address",
-            ) from None
-        except PermissionError:
-            raise DocumentError(
-                "document_unreadable", "the worker may not read the document: give it the right to"
-            ) from None
-        except OSError as error:
-            raise DocumentUnreachable(f"the documents can't be read now: {type(error).__name__}") from None
         with handle:
             yield handle, size
 
     def _open_local(self, uri: str, root: Root) -> tuple[BinaryIO, int]:
         """Open by the real path, so that no link leads out of the root, then look at the open file itself."""
-        real_root = Path(root.path).resolve(strict=True)
-        real = Path(_split(uri)[2]).resolve(strict=True)
+        real_root, real = _real(root.path), _real(_split(uri)[2])
         if not real.is_relative_to(real_root):
             raise DocumentError(
                 "document_outside_roots", "certificate_uri is a link that leads out of its folder"
@@ -222,7 +226,7 @@ class DocumentStore:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
-            raise DocumentError("document_not_a_file", "certificate_uri is not a regular file")
+            raise _no_file()
         return os.fdopen(descriptor, "rb", buffering=0), status.st_size
 
     def _open_remote(self, uri: str) -> tuple[BinaryIO, int]:
@@ -248,6 +252,45 @@ class DocumentStore:
                 "render it again",
             )
         return found
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """Tell a document that can't be sent apart from a store that does not answer."""
+    try:
+        yield
+    except PermissionError:
+        raise DocumentError(
+            "document_unreadable", "the worker may not read the document: give it the right to"
+        ) from None
+    except OSError as error:
+        if error.errno in _NOT_THERE or isinstance(error, FileNotFoundError):
+            raise _missing() from None
+        if error.errno in _NO_FILE:
+            raise _no_file() from None
+        raise DocumentUnreachable(f"the documents can't be read now: {type(error).__name__}") from None
+
+
+def _missing() -> DocumentError:
+    return DocumentError(
+        "document_missing",
+        "there is no document at certificate_uri: put it there, or correct the address",
+    )
+
+
+def _no_file() -> DocumentError:
+    return DocumentError("document_not_a_file", "certificate_uri is not a regular file")
+
+
+def _real(path: PurePosixPath) -> Path:
+    """Return the path without links.
+
+    :raises OSError: there is no such path.
+    """
+    try:
+        return Path(path).resolve(strict=True)
+    except (ValueError, RuntimeError):  # a NUL or half a surrogate in the name; links in a circle
+        raise _missing() from None
 
 
 def _media_type(head: bytes) -> str:

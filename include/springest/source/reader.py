@@ -6,13 +6,13 @@ it stands, and wrapped as a subquery to count its rows and to look again at sing
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, TextClause, bindparam, text
+from sqlalchemy import Connection, Engine, RowMapping, TextClause, bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import NullType
 
@@ -77,7 +77,8 @@ class SourceReader:
         with self._connection() as connection:
             with _own_errors():
                 count = connection.execute(text(counting), bounds).scalar_one()
-            yield int(count), self._batches(connection, text(self._query), bounds)
+            with closing(self._batches(connection, text(self._query), bounds)) as batches:
+                yield int(count), batches
 
     def look_up(self, training_ids: Sequence[str]) -> list[Row]:
         """Return the rows that the source has now for these trainings, whenever they last changed.
@@ -104,20 +105,24 @@ class SourceReader:
             isolation = _SNAPSHOT_ISOLATION.get(connection.dialect.name)
             yield connection.execution_options(isolation_level=isolation) if isolation else connection
 
-    def _batches(self, connection: Connection, statement: TextClause, values: Row) -> Iterator[list[Row]]:
+    def _batches(
+        self, connection: Connection, statement: TextClause, values: Row
+    ) -> Generator[list[Row], None, None]:
         with _own_errors():
             result = connection.execution_options(stream_results=True).execute(statement, values)
+        with result:
             names = {name.lower() for name in result.keys()}  # noqa: SIM118 - a result is no dict
+            missing = [name for name in REQUIRED_COLUMNS if name not in names]
+            if missing:
+                raise SourceError(f"the query of completed trainings lacks the columns {', '.join(missing)}")
             partitions = result.mappings().partitions(BATCH_ROWS)
-        missing = [name for name in REQUIRED_COLUMNS if name not in names]
-        if missing:
-            raise SourceError(f"the query of completed trainings lacks the columns {', '.join(missing)}")
-        while True:
-            with _own_errors():
-                batch = next(partitions, None)
-            if batch is None:
-                return
-            yield [{name.lower(): value for name, value in row.items()} for row in batch]
+            while (batch := _next(partitions)) is not None:
+                yield [{name.lower(): value for name, value in row.items()} for row in batch]
+
+
+def _next(partitions: Iterator[Sequence[RowMapping]]) -> Sequence[RowMapping] | None:
+    with _own_errors():
+        return next(partitions, None)
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def test_a_query_without_the_optional_columns_is_read_as_a_first_issue_without_b
         ("booking_id", "7000000000000000000000"),
         ("booking_id", float("nan")),
         ("booking_id", Decimal("sNaN")),
-        ("booking_id", "٧"),
+        ("booking_id", "\u0667"),
         ("certification_id", "10 2"),
         ("certification_id", 102.5),
         ("certification_id", float("inf")),

@@ -1,0 +1,343 @@
+"""Documents: only what lies under a root and is what it should be is opened, and only what was hashed is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.springest.documents import (
+    CHUNK,
+    SENT_FROM_MEMORY,
+    DocumentError,
+    DocumentStore,
+    DocumentUnreachable,
+    Root,
+)
+from include.springest.errors import ConfigurationError
+
+PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
+LARGE = PDF + os.urandom(SENT_FROM_MEMORY + CHUNK // 2)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def store(root: Path) -> DocumentStore:
+    return DocumentStore.under([str(root)])
+
+
+def refusal(store: DocumentStore, uri: object) -> str:
+    """Return why a document is refused; looking at it and opening it must agree."""
+    with pytest.raises(DocumentError) as looked:
+        store.probe(str(uri))
+    with pytest.raises(DocumentError) as opened, store.open(str(uri)):
+        pass
+    assert looked.value.reason == opened.value.reason
+    assert str(uri) not in f"{looked.value} {looked.value.detail}"
+    return looked.value.reason
+
+
+def test_a_document_is_opened_with_its_name_type_size_and_hash(store: DocumentStore, root: Path) -> None:
+    (root / "Zoë 1.pdf").write_bytes(PDF)
+    with store.open(f"{root}/Zoë 1.pdf") as document:
+        assert (document.filename, document.content_type) == ("Zoë 1.pdf", "application/pdf")
+        assert (document.size, document.sha256) == (len(PDF), hashlib.sha256(PDF).hexdigest())
+        assert b"".join(document.chunks()) == PDF
+        assert "Zoë" not in repr(document)
+
+
+@pytest.mark.parametrize("form", ["{}/Zo%C3%AB%201.pdf", "file://{}/Zo%C3%AB%201.pdf", "{}/Zoë 1.pdf"])
+def test_a_file_address_is_decoded_and_a_plain_path_is_taken_literally(
+    store: DocumentStore, root: Path, form: str
+) -> None:
+    (root / "Zoë 1.pdf").write_bytes(PDF)
+    uri = form.format(root)
+    if uri.startswith("/") and "%" in uri:
+        assert refusal(store, uri) == "document_missing"
+    else:
+        store.probe(uri)
+
+
+def test_a_large_document_is_streamed_and_can_be_given_twice(store: DocumentStore, root: Path) -> None:
+    (root / "large.pdf").write_bytes(LARGE)
+    with store.open(f"{root}/large.pdf") as document:
+        assert document.content is None
+        assert b"".join(document.chunks()) == b"".join(document.chunks()) == LARGE
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "T1.pdf",
+        "certificates/T1.pdf",
+        "/etc/hostname",
+        "file:///etc/hostname",
+        "file://elsewhere.example.com{root}/T1.pdf",
+        "s3://bucket{root}/T1.pdf",
+        "https://example.com{root}/T1.pdf",
+        "{root}",
+        "{root}/",
+        "{root}-other/T1.pdf",
+        "{root}/../secret.pdf",
+        "{root}/a/../../secret.pdf",
+        "file://{root}/../secret.pdf",
+        "file://{root}/%2e%2e/secret.pdf",
+        "file://{root}/%2E./secret.pdf",
+        "//{root}/T1.pdf",
+        "http://[half/T1.pdf",
+    ],
+)
+def test_what_is_not_under_a_root_is_not_even_looked_for(store: DocumentStore, root: Path, uri: str) -> None:
+    (root.parent / "secret.pdf").write_bytes(PDF)
+    (root / "T1.pdf").write_bytes(PDF)
+    with pytest.raises(DocumentError) as caught:
+        store.probe(uri.format(root=root))
+    assert caught.value.reason == "document_outside_roots"
+
+
+@given(uri=st.text(alphabet=st.characters(codec=None)) | st.from_regex(r"(file://)?/certificates/.*"))
+def test_no_address_whatsoever_raises_anything_but_a_document_error(uri: str) -> None:
+    """One bad row must never stop the others."""
+    with pytest.raises(DocumentError):
+        DocumentStore.under(["/certificates"]).probe(uri)
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_link_out_of_the_root_is_refused(store: DocumentStore, root: Path, absolute: bool) -> None:
+    (root.parent / "secret.pdf").write_bytes(PDF)
+    (root / "link.pdf").symlink_to(root.parent / "secret.pdf" if absolute else "../secret.pdf")
+    (root / "folder").symlink_to(root.parent)
+    assert refusal(store, root / "link.pdf") == "document_outside_roots"
+    assert refusal(store, root / "folder" / "secret.pdf") == "document_outside_roots"
+
+
+def test_a_link_inside_the_root_and_a_root_that_is_a_link_are_fine(root: Path) -> None:
+    (root / "2026").mkdir()
+    (root / "2026" / "T1.pdf").write_bytes(PDF)
+    (root / "latest.pdf").symlink_to("2026/T1.pdf")
+    linked = root.with_name("linked")
+    linked.symlink_to(root)
+    DocumentStore.under([str(linked)]).probe(f"{linked}/latest.pdf")
+
+
+def socket_at(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("reason", "make"),
+    [
+        ("document_missing", lambda path: None),
+        ("document_missing", lambda path: path.symlink_to("nowhere.pdf")),
+        ("document_missing", lambda path: path.symlink_to(path.name)),
+        ("document_not_a_file", Path.mkdir),
+        ("document_not_a_file", os.mkfifo),
+        ("document_not_a_file", socket_at),
+        ("document_empty", Path.touch),
+        ("document_wrong_type", lambda path: path.write_bytes(b"<!DOCTYPE html><html></html>")),
+        ("document_wrong_type", lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))),
+        ("document_wrong_type", lambda path: path.write_bytes(b"\0")),
+        ("document_wrong_type", lambda path: path.write_bytes(b"of no known kind at all")),
+    ],
+    ids=["missing", "dangling", "loop", "folder", "fifo", "socket", "empty", "html", "png", "nul", "text"],
+)
+def test_what_is_no_document_has_its_own_reason(
+    store: DocumentStore,
+    root: Path,
+    reason: str,
+    make: Callable[[Path], object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Opening any of them neither hangs nor counts as trouble with the whole store."""
+    monkeypatch.chdir(root)  # a socket's address must be short
+    make(Path("T1.pdf"))
+    assert refusal(store, root / "T1.pdf") == reason
+
+
+@pytest.mark.parametrize("name", ["T\0001.pdf", "\ud800.pdf", "x" * 300 + ".pdf", "T1.pdf/page"])
+def test_a_name_that_no_file_can_have_is_a_missing_document(
+    store: DocumentStore, root: Path, name: str
+) -> None:
+    (root / "T1.pdf").write_bytes(PDF)
+    with pytest.raises(DocumentError) as caught:
+        store.probe(f"{root}/{name}")
+    assert caught.value.reason == "document_missing"
+
+
+def test_a_document_over_the_cap_is_refused_and_one_at_the_cap_is_not(root: Path) -> None:
+    (root / "T1.pdf").write_bytes(PDF)
+    DocumentStore.under([str(root)], largest=len(PDF)).probe(f"{root}/T1.pdf")
+    assert (
+        refusal(DocumentStore.under([str(root)], largest=len(PDF) - 1), root / "T1.pdf")
+        == "document_too_large"
+    )
+
+
+def test_another_type_is_sent_where_the_site_accepts_it(root: Path) -> None:
+    (root / "T1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    store = DocumentStore.under([str(root)], accepted_types=("application/pdf", "image/png"))
+    with store.open(f"{root}/T1.png") as document:
+        assert document.content_type == "image/png"
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(bytes(3 * CHUNK))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: os.truncate(path, len(LARGE) - 1),
+        lambda path: os.truncate(path, 0),
+        append,
+        lambda path: path.write_bytes(LARGE[:-1] + b"!"),
+        lambda path: path.write_bytes(b"!" + LARGE[1:]),
+    ],
+    ids=["shorter", "emptied", "longer", "last byte", "first byte"],
+)
+def test_a_document_that_changes_while_it_is_sent_is_broken_off_before_the_body_is_full(
+    store: DocumentStore, root: Path, change: Callable[[Path], object]
+) -> None:
+    """Not as many bytes are given as the body announced, so that no server can take it."""
+    path = root / "large.pdf"
+    path.write_bytes(LARGE)
+    given_away = 0
+    with store.open(str(path)) as document:
+        change(path)
+        with pytest.raises(DocumentError) as caught:
+            for chunk in document.chunks():
+                given_away += len(chunk)
+    assert caught.value.reason == "document_changed"
+    assert given_away < len(LARGE)
+
+
+def test_a_document_replaced_by_another_file_is_sent_as_it_was_hashed(
+    store: DocumentStore, root: Path
+) -> None:
+    """Most programs replace a file; the open one stays what it was."""
+    path = root / "large.pdf"
+    path.write_bytes(LARGE)
+    with store.open(str(path)) as document:
+        (root / "new.pdf").write_bytes(PDF)
+        (root / "new.pdf").replace(path)
+        assert b"".join(document.chunks()) == LARGE
+
+
+@pytest.mark.parametrize(
+    "root", ["/", "relative", "", "file:///", "/data/../etc", "file:///data/%2e%2e", "s3", "//[x"]
+)
+def test_a_root_that_is_none_is_refused_with_the_remedy(root: str) -> None:
+    with pytest.raises(ConfigurationError, match="springest_document_roots"):
+        Root.parse(root)
+
+
+def test_a_store_without_roots_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="springest_document_roots is empty"):
+        DocumentStore.under([])
+
+
+@pytest.mark.parametrize(
+    ("uri", "held"),
+    [
+        ("s3://bucket/prefix/T1.pdf", True),
+        ("s3://bucket/prefix/2026/T1.pdf", True),
+        ("s3://bucket/prefix-other/T1.pdf", False),
+        ("s3://bucket/prefix/../T1.pdf", False),
+        ("s3://other/prefix/T1.pdf", False),
+        ("gs://bucket/prefix/T1.pdf", False),
+    ],
+)
+def test_a_buckets_prefix_holds_what_lies_under_it(uri: str, held: bool) -> None:
+    assert Root.parse("s3://bucket/prefix").holds(uri) is held
+
+
+def test_a_whole_bucket_may_be_a_root() -> None:
+    assert Root.parse("s3://bucket").holds("s3://bucket/T1.pdf")
+
+
+class Broken(io.BytesIO):
+    """A handle whose connection is gone."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise TimeoutError("no answer")
+
+
+def remote(answer: Callable[[], tuple[BinaryIO, int]]) -> DocumentStore:
+    return DocumentStore.under(["s3://bucket"], open_remote=lambda uri: answer())
+
+
+def test_a_remote_document_is_opened_checked_and_closed() -> None:
+    handle = io.BytesIO(PDF)
+    with remote(lambda: (handle, len(PDF))).open("s3://bucket/T1.pdf") as document:
+        assert (document.filename, document.content) == ("T1.pdf", PDF)
+    assert handle.closed
+
+
+def fails(error: Exception) -> Callable[[], tuple[BinaryIO, int]]:
+    def answer() -> tuple[BinaryIO, int]:
+        raise error
+
+    return answer
+
+
+def test_a_remote_document_that_is_not_there_is_missing() -> None:
+    assert (
+        refusal(remote(fails(FileNotFoundError("bucket/T1.pdf"))), "s3://bucket/T1.pdf") == "document_missing"
+    )
+    assert refusal(remote(fails(PermissionError("T1"))), "s3://bucket/T1.pdf") == "document_unreadable"
+
+
+@pytest.mark.parametrize("answer", [fails(TimeoutError("T1.pdf")), lambda: (Broken(PDF), len(PDF))])
+def test_a_store_that_does_not_answer_says_nothing_about_its_documents(
+    answer: Callable[[], tuple[BinaryIO, int]],
+) -> None:
+    with pytest.raises(DocumentUnreachable) as looked:
+        remote(answer).probe("s3://bucket/T1.pdf")
+    with pytest.raises(DocumentUnreachable), remote(answer).open("s3://bucket/T1.pdf"):
+        pass
+    assert "T1.pdf" not in str(looked.value)
+
+
+@pytest.mark.parametrize("told", [len(PDF) - 1, len(PDF) + 1])
+def test_a_size_that_is_not_the_documents_is_noticed(told: int) -> None:
+    with (
+        pytest.raises(DocumentError) as caught,
+        remote(lambda: (io.BytesIO(PDF), told)).open("s3://bucket/T1.pdf"),
+    ):
+        pass
+    assert caught.value.reason == "document_changed"
+
+
+def test_an_error_of_the_sender_is_not_taken_for_one_of_the_store(store: DocumentStore, root: Path) -> None:
+    (root / "T1.pdf").write_bytes(PDF)
+    with pytest.raises(ConnectionResetError), store.open(f"{root}/T1.pdf"):
+        raise ConnectionResetError
+
+
+def test_remote_documents_without_an_opener_are_a_mistake_in_the_settings() -> None:
+    with pytest.raises(ConfigurationError):
+        DocumentStore.under(["s3://bucket"]).probe("s3://bucket/T1.pdf")
+
+
+def test_a_document_error_survives_pickling() -> None:
+    """Airflow hands exceptions from process to process."""
+    again = pickle.loads(pickle.dumps(DocumentError("document_empty", "render it again")))  # noqa: S301
+    assert (again.reason, again.detail) == ("document_empty", "render it again")

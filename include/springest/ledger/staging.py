@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from include.springest.ledger.states import Event, State
+from include.springest.ledger.states import POSSIBLY_TAKEN, Event, State
 from include.springest.source.contract import CompletedTraining
 from include.springest.staging.decide import (
     HOLDS_CERTIFICATE,
@@ -41,6 +41,7 @@ from include.springest.staging.decide import (
 )
 from include.springest.warehouse.schema import delivery, delivery_attempt
 
+GONE_AFTER_SENDING: Final = "withdrawn_after_sending"
 _KEYS: Final = bindparam("keys", type_=ARRAY(Text))
 _NOT_TAKEN: Final = (Event.NOT_TAKEN.value, Event.REFUSED.value)
 _EVER_SENT: Final = (
@@ -122,11 +123,13 @@ def write(connection: Connection, staged: Iterable[Staged], *, run_id: str) -> N
             flags.append({"key": one.training.delivery_key, "review_reason": one.decision.review_reason})
     if inserts:
         connection.execute(insert(delivery), inserts)
-    changed = {"version": delivery.c.version + 1, "updated_at": func.clock_timestamp()}
+    changed = {"updated_at": func.clock_timestamp()}
     here = delivery.c.delivery_key == bindparam("key")
     if restages:
-        connection.execute(update(delivery).where(here).values(changed), restages)
+        restaging = update(delivery).where(here).values({**changed, "version": delivery.c.version + 1})
+        connection.execute(restaging, restages)
     if flags:
+        # Not a new version: a worker that is sending it right now must still be able to say how it went.
         connection.execute(update(delivery).where(here).values({**changed, "needs_review": True}), flags)
 
 
@@ -155,6 +158,19 @@ def withdraw(connection: Connection, keys: Sequence[str]) -> int:
             version=delivery.c.version + 1,
             updated_at=func.clock_timestamp(),
         ),
+        {"keys": list(keys)},
+    )
+    connection.execute(
+        update(delivery)
+        .where(
+            delivery.c.delivery_key == any_(_KEYS),
+            or_(
+                delivery.c.state.in_([state.value for state in POSSIBLY_TAKEN]),
+                and_(delivery.c.state == State.REVIEW.value, _EVER_SENT),
+            ),
+            delivery.c.review_reason.is_distinct_from(GONE_AFTER_SENDING),
+        )
+        .values(needs_review=True, review_reason=GONE_AFTER_SENDING, updated_at=func.clock_timestamp()),
         {"keys": list(keys)},
     )
     return withdrawn.rowcount

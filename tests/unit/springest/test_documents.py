@@ -1,4 +1,4 @@
-"""Documents: only what lies under a root and is what it should be is opened, and only what was hashed is sent."""
+"""Documents: only what lies under a root is opened, and only what was hashed is sent."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_large_document_is_streamed_and_can_be_given_twice(store: DocumentStor
         "file://{root}/../secret.pdf",
         "file://{root}/%2e%2e/secret.pdf",
         "file://{root}/%2E./secret.pdf",
-        "//{root}/T1.pdf",
+        "/{root}/T1.pdf",
         "http://[half/T1.pdf",
     ],
 )
@@ -222,7 +222,7 @@ def test_a_document_that_changes_while_it_is_sent_is_broken_off_before_the_body_
     given_away = 0
     with store.open(str(path)) as document:
         change(path)
-        with pytest.raises(DocumentError) as caught:
+        with pytest.raises(DocumentError) as caught:  # noqa: PT012 - counts until it raises
             for chunk in document.chunks():
                 given_away += len(chunk)
     assert caught.value.reason == "document_changed"
@@ -242,7 +242,7 @@ def test_a_document_replaced_by_another_file_is_sent_as_it_was_hashed(
 
 
 @pytest.mark.parametrize(
-    "root", ["/", "relative", "", "file:///", "/data/../etc", "file:///data/%2e%2e", "s3", "//[x"]
+    "root", ["/", "relative", "", "file:///", "/data/../etc", "file:///data/%2e%2e", "s3", "//", "s3://[x"]
 )
 def test_a_root_that_is_none_is_refused_with_the_remedy(root: str) -> None:
     with pytest.raises(ConfigurationError, match="springest_document_roots"):

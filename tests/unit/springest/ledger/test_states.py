@@ -65,7 +65,7 @@ def test_what_may_have_been_taken_is_never_sent_again_without_a_person(
 def test_every_life_of_a_delivery_has_at_most_one_claim_between_two_proofs_of_not_taken(
     events: list[Event],
 ) -> None:
-    """A walk from the first staging: after a claim, no second one unless it was not taken, refused or released."""
+    """A walk from the first staging: no second claim unless the first was not taken, refused or released."""
     state: State | None = None
     in_doubt = False
     for event in events:

@@ -17,10 +17,9 @@ COLUMNS = (
     "1 AS issue_no, NULL AS booking_id, 102 AS certification_id, email, updated_at AS completed_at,"
     " valid_from, NULL AS valid_until, '/x.pdf' AS certificate_uri, updated_at"
 )
-QUERY = (
-    f"SELECT training_id, {COLUMNS} FROM training"
-    " WHERE updated_at >= :window_start AND updated_at < :window_end;\n"
-)
+QUERY = """
+SELECT training_id, {} FROM training WHERE updated_at >= :window_start AND updated_at < :window_end;
+""".format(COLUMNS)  # noqa: UP032 - no value from outside
 START = datetime(2026, 11, 2, 0, tzinfo=UTC)
 DAY = Window(START, START + timedelta(days=1))
 KINDS = {"postgresql": "text", "postgresql-integer": "integer", "sqlite": "text", "sqlite-integer": "integer"}

@@ -1,0 +1,81 @@
+"""Dependencies point one way: dags → plugins → include."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+LONGEST_DAG = 120
+LONGEST_MODULE = 350
+LONGER = {"include/springest/warehouse/schema.py": "one table after the other"}
+
+
+def _modules(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the direction"
+            yield node.module or ""
+
+
+def _offenders(folder: str, *forbidden: str, but: str = " ") -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in _modules(folder)
+        if not str(path.relative_to(ROOT)).startswith(but)
+        for name in _imports(path)
+        if any(name == one or name.startswith(f"{one}.") for one in forbidden)
+    ]
+
+
+def test_include_knows_neither_airflow_nor_what_stands_on_it():
+    """Only the demo, which starts an Airflow, may know it."""
+    assert _offenders("include", "airflow", "springest_provider", "dags", but="include/demo/") == []
+
+
+def test_the_domain_knows_neither_the_sandbox_nor_the_demo():
+    """What goes to production does not lean on what it is tried out with."""
+    assert _offenders("include/springest", "include.sandbox", "include.demo") == []
+
+
+def test_the_sandbox_shares_no_code_with_the_domain():
+    """A shared mistake would pass every test."""
+    assert _offenders("include/sandbox", "include.springest", "include.demo") == []
+
+
+def test_plugins_know_neither_the_dags_nor_what_they_are_tried_out_with():
+    """Operators can be used in somebody else's DAGs."""
+    assert _offenders("plugins", "dags", "include.sandbox", "include.demo", "tests") == []
+
+
+def test_dags_are_wiring_only():
+    """A DAG file takes Airflow and the provider, and nothing below them."""
+    allowed = {"airflow", "springest_provider", "datetime", "pathlib", "__future__"}
+    found = {name.partition(".")[0] for path in _modules("dags") for name in _imports(path)}
+    assert found <= allowed
+
+
+@pytest.mark.parametrize("path", _modules("dags"), ids=lambda path: path.name)
+def test_a_dag_is_a_page_one_reads_at_a_glance(path):
+    """A budget, to notice when a DAG begins to hold logic."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_DAG
+
+
+def test_a_module_is_one_concept():
+    """A budget, to notice when a module becomes several."""
+    long = {
+        str(path.relative_to(ROOT))
+        for folder in ("include", "plugins")
+        for path in _modules(folder)
+        if len(path.read_text(encoding="utf-8").splitlines()) > LONGEST_MODULE
+    }
+    assert long <= LONGER.keys()

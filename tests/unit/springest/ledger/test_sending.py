@@ -1,0 +1,300 @@
+"""The ledger while it is sent from, over a real PostgreSQL: who may send, and what is kept of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from include.springest.ledger.sending import Claim, Outcome, Queued, SendingLedger
+from include.springest.ledger.states import Event, IllegalTransition, State
+
+AddDelivery = Callable[..., str]
+MakeWorker = Callable[..., SendingLedger]
+Take = Callable[..., Awaitable[Claim | None]]
+
+ACCEPTED = Outcome(Event.ACCEPTED_WITH_ID, http_status=201, bytes_handed_over=9, springest_certificate_id=7)
+LOST = Outcome(Event.OUTCOME_LOST, reason="answer_timeout", detail="no answer", failure="AnswerTimeout")
+NOT_TAKEN = Outcome(Event.NOT_TAKEN, reason="not_connected", failure="NotConnected")
+REFUSED = Outcome(Event.REFUSED, reason="rejected", detail="email is invalid", http_status=422)
+
+
+def delivery_of(warehouse: Engine, key: str) -> Any:
+    with warehouse.connect() as connection:
+        found = connection.execute(
+            text("SELECT * FROM springest.delivery WHERE delivery_key = :key"), {"key": key}
+        )
+        return found.one()
+
+
+def attempts_of(warehouse: Engine, key: str) -> list[Any]:
+    with warehouse.connect() as connection:
+        statement = "SELECT * FROM springest.delivery_attempt WHERE delivery_key = :key ORDER BY attempt_id"
+        return list(connection.execute(text(statement), {"key": key}))
+
+
+async def first(ledger: SendingLedger) -> Queued:
+    return (await ledger.queue(after=None, limit=1))[0]
+
+
+async def test_a_claim_leaves_a_committed_attempt_and_a_lease(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    """Another connection sees it before the first byte could leave."""
+    key = add_delivery("T1")
+    claim = await take(worker("one"), await first(worker()), lease=60)
+    found, (attempt,) = delivery_of(warehouse, key), attempts_of(warehouse, key)
+    assert claim is not None
+    assert (found.state, found.lease_owner, found.version) == ("sending", "one", claim.version)
+    assert timedelta(seconds=50) < found.lease_until - datetime.now(UTC) < timedelta(seconds=61)
+    assert (attempt.attempt_id, attempt.run_id, attempt.worker) == (claim.attempt_id, "night", "one")
+    assert (attempt.outcome, attempt.finished_at, found.document_sha256) == (None, None, "a" * 64)
+
+
+async def test_of_many_workers_that_claim_at_once_exactly_one_wins(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    keys = [add_delivery(f"T{number}") for number in range(8)]
+    waiting = await worker().queue(after=None, limit=10)
+    claims = await asyncio.gather(
+        *(take(worker(f"worker-{number}"), queued) for queued in waiting for number in range(4))
+    )
+    won = [claim.delivery_key for claim in claims if claim is not None]
+    assert sorted(won) == sorted(keys)
+    assert [len(attempts_of(warehouse, key)) for key in keys] == [1] * 8
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.READY])
+async def test_nothing_but_a_ready_delivery_can_be_claimed(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take, state: State
+) -> None:
+    values: dict[str, Any] = {}
+    if state is State.SENDING:
+        values = {"lease_owner": "other", "lease_until": datetime(2000, 1, 1, tzinfo=UTC)}
+    if state is State.ACCEPTED:
+        values = {"springest_certificate_id": 7}
+    key = add_delivery("T1", state=state.value, **values)
+    queued = Queued(key, "T1", "1" * 64, 1, datetime.now(UTC), of_this_run=True)
+    assert await take(worker(), queued) is None
+    assert delivery_of(warehouse, key).state == state.value
+    assert attempts_of(warehouse, key) == []
+    assert await worker().queue(after=None, limit=10) == []
+
+
+async def test_a_delivery_that_was_staged_anew_since_it_was_queued_is_not_claimed(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    key = add_delivery("T1")
+    queued = await first(worker())
+    with warehouse.begin() as connection:
+        connection.execute(text("UPDATE springest.delivery SET version = version + 1"))
+    assert await take(worker(), queued) is None
+    assert attempts_of(warehouse, key) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "sent"),
+    [
+        (ACCEPTED, State.ACCEPTED, True),
+        (Outcome(Event.ACCEPTED_WITHOUT_ID, reason="no_id_in_answer"), State.ACCEPTED_NO_ID, True),
+        (LOST, State.UNKNOWN, True),
+        (REFUSED, State.REJECTED, True),
+        (NOT_TAKEN, State.READY, False),
+    ],
+)
+async def test_an_outcome_is_recorded_with_its_attempt(
+    warehouse: Engine,
+    add_delivery: AddDelivery,
+    worker: MakeWorker,
+    take: Take,
+    outcome: Outcome,
+    state: State,
+    sent: bool,
+) -> None:
+    key = add_delivery("T1")
+    claim = await take(worker(), await first(worker()))
+    assert claim is not None
+    assert await worker().record(claim, outcome) is state
+    found, (attempt,) = delivery_of(warehouse, key), attempts_of(warehouse, key)
+    assert (found.state, found.reason, found.reason_detail) == (state, outcome.reason, outcome.detail)
+    assert (found.lease_owner, found.lease_until) == (None, None)
+    assert found.sent_at == (attempt.started_at if sent else None)
+    assert found.springest_certificate_id == outcome.springest_certificate_id
+    assert (attempt.outcome, attempt.failure) == (outcome.event, outcome.failure)
+    assert (attempt.http_status, attempt.bytes_handed_over) == (
+        outcome.http_status,
+        outcome.bytes_handed_over,
+    )
+    assert attempt.finished_at >= attempt.started_at
+
+
+async def test_what_was_not_taken_can_be_claimed_again(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    key = add_delivery("T1")
+    claim = await take(worker(), await first(worker()))
+    assert claim is not None
+    await worker().record(claim, NOT_TAKEN)
+    assert await take(worker(), await first(worker())) is not None
+    assert len(attempts_of(warehouse, key)) == 2
+
+
+@pytest.mark.parametrize("event", [Event.SEEN, Event.RELEASED, Event.CLAIMED, Event.CHECKED_READY])
+def test_an_outcome_that_no_sending_can_have_is_refused(event: Event) -> None:
+    with pytest.raises(IllegalTransition):
+        _ = Outcome(event).state
+
+
+async def test_a_sweep_makes_unknown_of_lost_leases_and_of_nothing_else(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    """Taking over a dead worker's lease never sends."""
+    lost, alive, waiting = add_delivery("T1"), add_delivery("T2"), add_delivery("T3")
+    elsewhere = add_delivery("T4", site="other")
+    for queued in await worker().queue(after=None, limit=2):
+        await take(worker(), queued, lease=-1 if queued.delivery_key == lost else 60)
+    await take(worker(site="other"), await first(worker(site="other")), lease=-1)
+    assert (await worker("another").sweep(), await worker("another").sweep()) == (1, 0)
+    states = {key: delivery_of(warehouse, key).state for key in (lost, alive, waiting, elsewhere)}
+    assert states == {lost: "unknown", alive: "sending", waiting: "ready", elsewhere: "sending"}
+    (attempt,) = attempts_of(warehouse, lost)
+    assert (attempt.outcome, attempt.failure) == ("outcome_lost", "LeaseLost")
+    found = delivery_of(warehouse, lost)
+    assert (found.reason, found.sent_at) == ("lease_lost", attempt.started_at)
+    assert "not sent again" in found.reason_detail
+
+
+@pytest.mark.parametrize("outcome", [LOST, NOT_TAKEN, REFUSED, Outcome(Event.ACCEPTED_WITHOUT_ID)])
+async def test_a_worker_that_lost_its_lease_changes_nothing_any_more(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take, outcome: Outcome
+) -> None:
+    """Above all, its late "not taken" must not put the delivery back into the queue. The attempt keeps it."""
+    key = add_delivery("T1")
+    claim = await take(worker(), await first(worker()), lease=-1)
+    await worker().sweep()
+    before = delivery_of(warehouse, key)
+    assert claim is not None
+    assert await worker().record(claim, outcome) is None
+    assert delivery_of(warehouse, key) == before
+    assert attempts_of(warehouse, key)[0].outcome == outcome.event
+
+
+@pytest.mark.parametrize("state", ["unknown", "review"])
+async def test_a_late_201_still_settles_its_own_delivery(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take, state: str
+) -> None:
+    key = add_delivery("T1")
+    claim = await take(worker(), await first(worker()), lease=-1)
+    await worker().sweep()
+    with warehouse.begin() as connection:
+        connection.execute(text("UPDATE springest.delivery SET state = :state"), {"state": state})
+    assert claim is not None
+    assert await worker().record(claim, ACCEPTED) is State.ACCEPTED
+    found = delivery_of(warehouse, key)
+    assert (found.state, found.springest_certificate_id, found.reason) == ("accepted", 7, None)
+
+
+async def test_a_late_201_does_not_touch_a_delivery_that_somebody_else_is_sending(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    """A person released it meanwhile; the attempt still keeps the id, for the reviewer to find."""
+    key = add_delivery("T1")
+    late = await take(worker("late"), await first(worker()), lease=-1)
+    await worker().sweep()
+    with warehouse.begin() as connection:
+        connection.execute(text("UPDATE springest.delivery SET state = 'ready'"))
+    assert await take(worker("other"), await first(worker())) is not None
+    assert late is not None
+    assert await worker("late").record(late, ACCEPTED) is None
+    assert delivery_of(warehouse, key).state == "sending"
+    assert attempts_of(warehouse, key)[0].springest_certificate_id == 7
+
+
+async def test_an_outcome_of_an_earlier_attempt_of_the_same_worker_does_not_count(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    key = add_delivery("T1")
+    early = await take(worker(), await first(worker()))
+    assert early is not None
+    await worker().record(early, NOT_TAKEN)
+    await take(worker(), await first(worker()))
+    assert await worker().record(early, NOT_TAKEN) is None
+    assert delivery_of(warehouse, key).state == "sending"
+
+
+async def test_the_queue_gives_this_runs_deliveries_first_then_the_oldest(
+    add_delivery: AddDelivery, worker: MakeWorker
+) -> None:
+    day = datetime(2026, 11, 1, tzinfo=UTC)
+    add_delivery("old", staged_run_id="before", created_at=day)
+    add_delivery("older", staged_run_id="before", created_at=day - timedelta(days=1))
+    add_delivery("tonight", staged_run_id="night", created_at=day + timedelta(days=2))
+    add_delivery("tonight-first", staged_run_id="night", created_at=day + timedelta(days=1))
+    add_delivery("elsewhere", site="other", created_at=day)
+    queued = await worker(run_id="night").queue(after=None, limit=10)
+    assert [one.training_id for one in queued] == ["tonight-first", "tonight", "older", "old"]
+    assert [one.of_this_run for one in queued] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 7])
+async def test_reading_the_queue_page_by_page_gives_every_delivery_once(
+    add_delivery: AddDelivery, worker: MakeWorker, page: int
+) -> None:
+    """Also where many were created at the same moment, and while those already read leave the queue."""
+    moment = datetime(2026, 11, 1, tzinfo=UTC)
+    for number in range(12):
+        run = "night" if number % 3 else "before"
+        add_delivery(f"T{number}", staged_run_id=run, created_at=moment + timedelta(seconds=number // 4))
+    ledger = worker()
+    whole = [one.delivery_key for one in await ledger.queue(after=None, limit=100)]
+    read: list[str] = []
+    after = None
+    while batch := await ledger.queue(after=after, limit=page):
+        after = batch[-1].order
+        for queued in batch:
+            read.append(queued.delivery_key)
+            await ledger.claim(queued, lease_seconds=60, document_sha256="a" * 64, document_size=4)
+    assert read == whole
+    assert len(set(read)) == 12
+
+
+async def test_the_length_tells_tonights_from_all(add_delivery: AddDelivery, worker: MakeWorker) -> None:
+    add_delivery("T1")
+    add_delivery("T2", staged_run_id="before")
+    add_delivery("T3", state="held")
+    add_delivery("T4", site="other")
+    length = await worker().length()
+    assert (length.ready, length.of_this_run) == (2, 1)
+
+
+async def test_outcomes_left_unknown_are_counted_per_run_over_all_its_tries(
+    add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    """A cleared task must not be given another handful of them."""
+    for name in ("T1", "T2", "T3"):
+        add_delivery(name)
+    for queued, outcome in zip(
+        await worker().queue(after=None, limit=3), (LOST, ACCEPTED, None), strict=True
+    ):
+        claim = await take(worker(), queued, lease=-1)
+        if outcome is not None and claim is not None:
+            await worker().record(claim, outcome)
+    await worker().sweep()
+    assert await worker("next try").unknown_of_run() == 2
+    assert await worker(run_id="another").unknown_of_run() == 0
+
+
+async def test_a_cancelled_claim_leaves_the_connection_usable(
+    async_warehouse: AsyncEngine, add_delivery: AddDelivery, worker: MakeWorker
+) -> None:
+    """Tasks are cancelled when the process is told to end; the outcome is still recorded afterwards."""
+    add_delivery("T1")
+    reading = asyncio.create_task(worker().queue(after=None, limit=1))
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    assert len(await worker().queue(after=None, limit=1)) == 1

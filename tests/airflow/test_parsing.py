@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from include.springest.site import EXTRAS
+
 pytestmark = pytest.mark.airflow
 
 WATCHED = """
@@ -85,21 +87,26 @@ def test_the_three_dags_are_there_documented_and_retried_by_kind_of_failure(pars
 def test_airflow_knows_the_connection_type_its_form_and_its_hook(parsing_env):
     """The connection type comes from the provider's entry point, so the package must be installed."""
     script = """
-import json, sys
+import json
+from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 from airflow.providers_manager import ProvidersManager
-manager = ProvidersManager()
-hook = manager.hooks["springest"]
-fields = [name for name in manager.connection_form_widgets if "springest" in name]
+[form] = [one for one in HookMetaService.hook_meta_data() if one.connection_type == "springest"]
 print("\\n" + json.dumps({
-    "hook": hook.hook_class_name, "package": hook.package_name, "testable": hook.connection_testable,
-    "hidden": manager.field_behaviours["springest"]["hidden-fields"], "fields": len(fields),
+    "hook": form.hook_class_name,
+    "package": ProvidersManager().providers["airflow-provider-springest"].data["package-name"],
+    "hidden": [form.standard_fields.login.hidden, form.standard_fields.password.hidden],
+    "fields": sorted(form.extra_fields),
+    "secret": form.extra_fields["certifications_api_key"]["schema"]["format"],
 }))
 """
     told = _python(script, parsing_env, "-")
-    assert told["hook"] == "springest_provider.hooks.springest.SpringestHook"
-    assert told["package"] == "airflow-provider-springest"
-    assert told["testable"]
-    assert "extra" in told["hidden"]
+    assert told == {
+        "hook": "springest_provider.hooks.springest.SpringestHook",
+        "package": "airflow-provider-springest",
+        "hidden": [True, False],
+        "fields": sorted(EXTRAS),
+        "secret": "password",
+    }
 
 
 def test_every_retry_rule_names_a_class_that_exists(parsing_env):

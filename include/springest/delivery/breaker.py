@@ -62,13 +62,12 @@ class Breaker:
             await asyncio.gather(self._probing, return_exceptions=True)
 
     async def _recover(self) -> None:
-        error: Exception | None = None
+        error = SpringestError("there was no probe")
         for delay in self._delays:
             log.warning("%d doubtful outcomes in a row: nothing is sent, probing in %.0f s", IN_A_ROW, delay)
             await self._sleep(delay)
-            try:
-                await self._probe()
-            except SpringestError as failure:
+            failure = await self._probe_once()
+            if failure is not None:
                 error = failure
                 log.warning("The probe failed: %s", failure)
             else:
@@ -76,5 +75,14 @@ class Breaker:
                 self._doubts = 0
                 self._closed.set()
                 return
-        if error is not None:
-            self._give_up(error)
+        self._give_up(error)
+
+    async def _probe_once(self) -> SpringestError | None:
+        """Return what is wrong; whatever it is, nobody may be left waiting for ever."""
+        try:
+            await self._probe()
+        except SpringestError as failure:
+            return failure
+        except Exception as failure:  # noqa: BLE001 - its text is not redacted, so only its name is told
+            return SpringestError(f"the probe failed: {type(failure).__name__}")
+        return None

@@ -144,18 +144,24 @@ async def test_a_turn_is_waited_for_as_long_as_it_takes(limiter: MakeLimiter, sl
     assert max(slept) <= one.pace.interval
 
 
-async def test_a_long_wait_is_looked_at_again_now_and_then(
-    async_warehouse: AsyncEngine, limiter: MakeLimiter, slept: list[float]
-) -> None:
+async def test_a_long_wait_is_looked_at_again_now_and_then(async_warehouse: AsyncEngine) -> None:
     """A freeze that somebody lifts is noticed."""
-    one = limiter()
+    waits: list[float] = []
+
+    async def lifted_meanwhile(seconds: float) -> None:
+        waits.append(seconds)
+        await thaw(async_warehouse)
+
+    one = RateLimiter(
+        async_warehouse,
+        host="springest.example.com",
+        key_fingerprint="a",
+        requests_per_hour=SLOWLY,
+        sleep=lifted_meanwhile,
+    )
     await one.freeze(3_000)
-    waiting = asyncio.create_task(one.acquire())
-    while not slept:
-        await asyncio.sleep(0)
-    await thaw(async_warehouse)
-    assert await waiting is not None
-    assert slept[0] == LONGEST_WAIT
+    assert await one.acquire() is not None
+    assert waits == [LONGEST_WAIT]
 
 
 async def test_nobody_waits_beyond_the_moment_it_is_wanted(limiter: MakeLimiter, slept: list[float]) -> None:

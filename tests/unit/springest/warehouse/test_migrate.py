@@ -1,0 +1,215 @@
+"""Migrations, over a real PostgreSQL: they make what the metadata says, once, in order, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import IntegrityError
+
+from include.springest.ledger.states import State
+from include.springest.reconcile.status import VerificationStatus
+from include.springest.warehouse.migrate import (
+    SchemaOutOfDate,
+    check,
+    downgrade,
+    head_revision,
+    upgrade,
+)
+from include.springest.warehouse.schema import SCHEMA, VERSION_TABLE, metadata
+
+
+@pytest.fixture
+def empty(database: str) -> Iterator[Engine]:
+    """An engine of a database in which nothing was ever migrated."""
+    engine = create_engine(database)
+    yield engine
+    engine.dispose()
+
+
+def relations(engine: Engine) -> set[str]:
+    with engine.connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('springest') AND relkind <> 'i'"
+            )
+        )
+        return set(found.scalars())
+
+
+def test_the_migrations_make_exactly_what_the_metadata_says(warehouse: Engine) -> None:
+    """Tables, columns, types, defaults, keys, indexes and comments, in both directions."""
+    with warehouse.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "include_schemas": True,
+                "include_name": lambda name, kind, _: name == SCHEMA if kind == "schema" else True,
+                "version_table": VERSION_TABLE,
+                "version_table_schema": SCHEMA,
+                "compare_type": True,
+                "compare_server_default": True,
+            },
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+CHECKS = """
+SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE contype = 'c' AND connamespace = to_regnamespace('springest')
+ORDER BY 1, 2
+"""
+
+
+def test_the_checks_of_the_migrations_are_those_of_the_metadata(warehouse: Engine, empty: Engine) -> None:
+    """Alembic does not compare them."""
+    with empty.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
+        metadata.create_all(connection)
+    with warehouse.connect() as migrated, empty.connect() as created:
+        wanted = created.execute(text(CHECKS)).all()
+        assert migrated.execute(text(CHECKS)).all() == wanted
+    assert len(wanted) > 3
+
+
+def test_every_table_view_and_column_is_explained(warehouse: Engine) -> None:
+    with warehouse.connect() as connection:
+        silent = connection.execute(
+            text(
+                "SELECT relation.relname, attribute.attname FROM pg_class AS relation"
+                " JOIN pg_attribute AS attribute"
+                "   ON attribute.attrelid = relation.oid AND attribute.attnum >= 0 AND NOT attisdropped"
+                " WHERE relation.relnamespace = to_regnamespace('springest') AND relation.relkind IN ('r', 'v')"
+                " AND relation.relname <> :version_table"
+                " AND (col_description(relation.oid, attribute.attnum) IS NULL"
+                "      OR obj_description(relation.oid) IS NULL)"
+            ),
+            {"version_table": VERSION_TABLE},
+        ).all()
+    assert silent == []
+    assert all(table.comment for table in metadata.tables.values())
+    assert all(column.comment for table in metadata.tables.values() for column in table.columns)
+
+
+def test_no_table_has_a_place_for_an_address_or_a_document_name() -> None:
+    columns = {column.name for table in metadata.tables.values() for column in table.columns}
+    assert not columns & {"email", "address", "learner", "name_of_learner", "certificate_uri", "filename"}
+
+
+def test_the_check_refuses_an_empty_warehouse_and_says_what_to_run(empty: Engine) -> None:
+    with pytest.raises(SchemaOutOfDate, match="at nothing, this code needs .*make migrate"):
+        check(empty)
+    assert relations(empty) == set()
+
+
+def test_the_check_passes_after_an_upgrade_and_refuses_an_older_or_a_newer_schema(empty: Engine) -> None:
+    assert upgrade(empty) == head_revision()
+    check(empty)
+    with empty.begin() as connection:
+        connection.execute(text(f"UPDATE {SCHEMA}.{VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(SchemaOutOfDate, match="9999"):
+        check(empty)
+
+
+def test_upgrading_again_changes_nothing(empty: Engine) -> None:
+    upgrade(empty)
+    before = relations(empty)
+    with empty.begin() as connection:
+        connection.execute(
+            text(f"INSERT INTO {SCHEMA}.learner_secret (fingerprint) VALUES ('0123456789abcdef')")  # noqa: S608
+        )
+    assert upgrade(empty) == head_revision()
+    assert relations(empty) == before
+    with empty.connect() as connection:
+        kept = connection.execute(text(f"SELECT count(*) FROM {SCHEMA}.learner_secret"))  # noqa: S608
+        assert kept.scalar_one() == 1
+
+
+def test_going_back_to_nothing_leaves_nothing_but_the_record_and_the_way_up_again(empty: Engine) -> None:
+    upgrade(empty)
+    assert downgrade(empty, revision="base") is None
+    assert relations(empty) == {VERSION_TABLE}
+    with pytest.raises(SchemaOutOfDate):
+        check(empty)
+    assert upgrade(empty) == head_revision()
+
+
+def test_two_deployments_at_once_migrate_once(empty: Engine, database: str) -> None:
+    others = [create_engine(database) for _ in range(4)]
+    with ThreadPoolExecutor(len(others)) as pool:
+        assert set(pool.map(upgrade, others)) == {head_revision()}
+    for other in others:
+        other.dispose()
+    check(empty)
+
+
+def test_a_warehouse_that_is_not_postgresql_is_refused(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/warehouse.db")
+    with pytest.raises(SchemaOutOfDate, match="must be PostgreSQL 15 or newer, this is sqlite"):
+        upgrade(engine)
+    engine.dispose()
+
+
+def test_an_older_postgresql_is_refused(empty: Engine) -> None:
+    with empty.connect():
+        empty.dialect.server_version_info = (14, 22)
+    with pytest.raises(SchemaOutOfDate, match=r"this is postgresql 14\.22"):
+        upgrade(empty)
+
+
+def test_the_migrations_leave_airflows_own_version_table_alone(empty: Engine) -> None:
+    """The warehouse may be a schema in a database that has one."""
+    with empty.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num text)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('airflow')"))
+    upgrade(empty)
+    with empty.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "airflow"
+
+
+INSERT = (
+    "INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state, row_version,"
+    " staged_run_id, lease_owner) VALUES ('k', 's', 't', 1, :state, 'v', 'r', :owner)"
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "owner"), [("sent", None), ("sending", None), ("ready", "worker"), ("accepted", None)]
+)
+def test_the_database_itself_refuses_a_delivery_that_cannot_be(
+    warehouse: Engine, state: str, owner: str | None
+) -> None:
+    with pytest.raises(IntegrityError, match="violates check constraint"), warehouse.begin() as connection:
+        connection.execute(text(INSERT), {"state": state, "owner": owner})
+
+
+def test_one_training_has_one_delivery_for_each_issue(warehouse: Engine) -> None:
+    with warehouse.begin() as connection:
+        connection.execute(text(INSERT), {"state": "ready", "owner": None})
+    with pytest.raises(IntegrityError, match="unique"), warehouse.begin() as connection:
+        connection.execute(text(INSERT.replace("'k'", "'another'")), {"state": "ready", "owner": None})
+
+
+def test_analysts_words_are_those_of_the_design() -> None:
+    assert {one.value for one in VerificationStatus} == {
+        "not_sent",
+        "held",
+        "invalid",
+        "rejected",
+        "awaiting_verification",
+        "verified",
+        "inferred",
+        "expired",
+        "unknown",
+        "ambiguous",
+        "missing",
+        "vanished",
+        "withdrawn",
+        "cancelled",
+    }
+    assert len(State) == 13

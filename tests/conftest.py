@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,8 @@ from include.springest.warehouse.migrate import upgrade
 
 SCRATCH = Path(__file__).parents[1] / ".springest" / "tests"
 
+# Airflow writes its configuration where it is imported first.
+os.environ.setdefault("AIRFLOW_HOME", str(SCRATCH / "airflow"))
 set_hypothesis_home_dir(SCRATCH / "hypothesis")
 # No deadline: a machine that is busy with something else must not fail a property.
 settings.register_profile("project", deadline=None)

@@ -1,0 +1,67 @@
+"""What a run's context says about time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from springest_provider.windows import asked_window, seconds_until
+
+from include.springest.errors import ConfigurationError
+from include.springest.source.reader import Window
+
+START, END = datetime(2026, 11, 2, tzinfo=UTC), datetime(2026, 11, 3, tzinfo=UTC)
+
+
+def _context(run_type, start=START, end=END):
+    return {"dag_run": SimpleNamespace(run_type=run_type, data_interval_start=start, data_interval_end=end)}
+
+
+@pytest.mark.parametrize("run_type", ["scheduled", "manual", "asset_triggered"])
+def test_nightly_runs_read_on_from_the_watermark(run_type):
+    """Only then is a missed night caught up."""
+    assert asked_window(_context(run_type), start="", end=None) is None
+
+
+def test_a_backfill_reads_its_interval():
+    """Any interval, in any order."""
+    assert asked_window(_context("backfill"), start="", end="") == Window(START, END)
+
+
+def test_a_person_may_ask_for_a_window():
+    """It goes before everything else."""
+    start, end = "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+01:00"
+    asked = asked_window(_context("manual"), start=start, end=end)
+    assert asked is not None
+    assert asked.start == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [("2026-01-01T00:00:00+00:00", ""), ("2026-01-01", "2026-01-02"), ("soon", "later")]
+)
+def test_half_a_window_or_one_without_a_zone_is_refused(start, end):
+    """A guess would read the wrong rows."""
+    with pytest.raises(ConfigurationError, match="window_"):
+        asked_window(_context("manual"), start=start, end=end)
+
+
+def test_a_backfill_without_an_interval_is_refused():
+    """A plain cron schedule would give a window of no length."""
+    with pytest.raises(ConfigurationError, match="data intervals"):
+        asked_window(_context("backfill", None, None), start=None, end=None)
+
+
+@pytest.mark.parametrize(
+    ("time_of_day", "hours"), [("06:00", 5), ("01:00", 24), ("00:59", 23 + 59 / 60), (" 23:30 ", 22.5)]
+)
+def test_the_deadline_is_the_next_time_the_clock_shows_it(time_of_day, hours):
+    """A run that begins at one may deliver until six, a manual one at seven until the next morning."""
+    now = datetime(2026, 11, 2, 1, tzinfo=UTC)
+    assert seconds_until(time_of_day, now=now) == pytest.approx(hours * 3600)
+
+
+def test_a_deadline_that_is_no_time_is_refused():
+    """It names the field and an example."""
+    with pytest.raises(ConfigurationError, match="deliver_until"):
+        seconds_until("six")

@@ -121,7 +121,7 @@ def _night(
 def _good(chance: random.Random, learner: Learner, *, day: date, number: int, root: str) -> Training:
     certification = chance.choice(CERTIFICATIONS)
     training_id = f"T{day:%y%m%d}-{number:04d}"
-    until = day.replace(year=day.year + certification.years) if certification.years else None
+    until = _years_after(day, certification.years) if certification.years else None
     return Training(
         training_id=training_id,
         learner=learner,
@@ -132,6 +132,12 @@ def _good(chance: random.Random, learner: Learner, *, day: date, number: int, ro
         certificate_uri=f"{root}/{training_id}.pdf",
         booking_id=700_000 + number if chance.random() < 0.6 else None,
     )
+
+
+def _years_after(day: date, years: int) -> date:
+    """Return the same day some years later; the 29th of February becomes the 28th."""
+    leap_day = (day.month, day.day) == (2, 29)
+    return day.replace(year=day.year + years, day=28 if leap_day else day.day)
 
 
 def _with_certification(training: Training, number: int) -> Training:

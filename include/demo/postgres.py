@@ -116,7 +116,7 @@ class EmbeddedPostgres:
             self._process = None
         if self._moved is not None:
             shutil.rmtree(self._moved, ignore_errors=True)
-            self._moved = None
+            self._moved, self._binaries = None, _installed_binaries()
 
     def restart(self) -> None:
         """Kill the server as a power cut would, and start it again on the same port."""

@@ -116,9 +116,9 @@ async def _answer(
     fault = state.faults.next(request.method)
     if fault is not None and fault.kind is Kind.CLOSE_BEFORE_BODY:
         return Dropped()
+    response = await route(request, state, fault)
     if fault is not None and fault.kind is Kind.SLOW:
         await asyncio.sleep(fault.seconds)
-    response = await route(request, state, fault)
     return _spoiled(response, fault)
 
 

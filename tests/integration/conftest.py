@@ -55,6 +55,7 @@ class World:
     warehouse_url: str
     folder: Path
     extra: dict[str, Any] = field(default_factory=dict)
+    password: str | None = None
     number: int = 0
 
     def __post_init__(self) -> None:
@@ -67,7 +68,7 @@ class World:
         return Site.from_connection(
             name="default",
             host=self.sandbox.url,
-            password=self.sandbox.state.api_key,
+            password=self.password or self.sandbox.state.api_key,
             extra={
                 "certifications_api_key": self.sandbox.state.certifications_api_key,
                 "requests_per_hour": 100_000_000,

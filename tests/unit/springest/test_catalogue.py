@@ -1,4 +1,4 @@
-"""The catalogue: verified certifications as last listed; only a complete list says what is no longer there."""
+"""The catalogue: verified certifications as last listed; only a complete list takes any off it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,209 @@
+"""A server, a network and a worker that misbehave: nothing doubles, nothing is lost, everything is told."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from include.sandbox.faults import Fault, Kind
+from include.springest.delivery.stops import AccessRefused, SpringestUnreachable, TooManyUnknown
+
+
+def _staged(world, count=1):
+    """A queue of good rows."""
+    trainings = [world.training() for _ in range(count)]
+    world.complete(*trainings)
+    world.catalogue()
+    world.stage()
+    return trainings
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "reason", "stored"),
+    [
+        (Fault(Kind.CLOSE_BEFORE_STORING), "unknown", "answer_lost", 0),
+        (Fault(Kind.CLOSE_AFTER_STORING), "unknown", "answer_lost", 1),
+        (Fault(Kind.STORE_LATE), "unknown", "answer_lost", 0),
+        (Fault(Kind.STATUS, status=500), "unknown", "server_fault", 0),
+        (Fault(Kind.STATUS_AFTER_STORING, status=502), "unknown", "server_fault", 1),
+        (Fault(Kind.STATUS, status=429), "unknown", "throttled", 0),
+        (Fault(Kind.STATUS, status=503, retry_after="0"), "unknown", "throttled", 0),
+        (Fault(Kind.STATUS, status=302), "unknown", "redirected", 0),
+        (Fault(Kind.STATUS, status=418), "unknown", "unexpected_status", 0),
+        (Fault(Kind.STATUS, status=422), "rejected", "rejected", 0),
+        (Fault(Kind.SLOW, seconds=3.0), "unknown", "answer_timeout", 1),
+        (Fault(Kind.TRUNCATED), "accepted_no_id", "no_id_in_answer", 1),
+        (Fault(Kind.HTML), "accepted_no_id", "no_id_in_answer", 1),
+    ],
+    ids=lambda value: f"{value.kind}-{value.status}" if isinstance(value, Fault) else None,
+)
+def test_one_bad_answer_and_a_second_run(world, fault, state, reason, stored):
+    """Whatever the answer was, a second run sends nothing again."""
+    [training] = _staged(world)
+    world.sandbox.state.faults.add(fault)
+    world.deliver("first")
+    time.sleep(1.2 if fault.kind is Kind.SLOW else 0)
+    assert world.states() == {training.training_id: (state, reason)}
+    world.deliver("second")
+    assert world.posts == 1
+    assert len(world.sandbox.store.certificates()) == stored
+
+
+def test_what_never_reached_the_server_is_sent_in_the_same_run(world, expected):
+    """A body that was not handed over is known not to have been taken."""
+    [training] = _staged(world)
+    Path(training.certificate_uri).write_bytes(b"%PDF-1.7\n" + os.urandom(9_000_000))
+    world.sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_BODY))
+    world.deliver()
+    assert world.stored == expected(training)
+    attempts = world.rows("SELECT outcome, failure FROM springest.delivery_attempt ORDER BY attempt_id")
+    assert attempts == [("not_taken", "BodyNotHandedOver"), ("accepted_with_id", None)]
+
+
+def test_a_bad_hour_stays_small(world):
+    """When every answer is lost, at most ten become unknown, and the rest stays in the queue."""
+    _staged(world, 40)
+    world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING, times=None))
+    with pytest.raises((TooManyUnknown, SpringestUnreachable)):
+        world.deliver()
+    states = [state for state, _ in world.states().values()]
+    assert states.count("unknown") <= 10
+    assert states.count("ready") == 40 - states.count("unknown")
+    assert world.posts == states.count("unknown")
+
+
+def test_a_retry_of_the_same_run_does_not_get_ten_more(world):
+    """The bound is for the run, whatever Airflow does with its tasks."""
+    _staged(world, 40)
+    world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING, times=None))
+    for _ in range(3):
+        with pytest.raises((TooManyUnknown, SpringestUnreachable)):
+            world.deliver("night")
+    assert world.posts <= 10
+
+
+def test_a_short_trouble_is_waited_out(world, expected):
+    """Three lost answers pause the run, the probe finds the server well, and the rest goes out."""
+    trainings = _staged(world, 20)
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500, times=3))
+    report = world.deliver(concurrency=1)
+    assert (report.unknown, report.accepted) == (3, 17)
+    assert len(world.sandbox.store.certificates()) == len(trainings) - 3
+
+
+def test_a_key_that_is_not_known_stops_at_once(world):
+    """Every other certificate would fare the same; the queue stays as it was."""
+    _staged(world, 20)
+    world.password = "a key that was revoked"
+    with pytest.raises(AccessRefused, match="key"):
+        world.deliver(concurrency=2)
+    assert {state for state, _ in world.states().values()} == {"ready"}
+    assert world.posts <= 2
+
+
+def test_three_forbidden_rows_stop_the_run_and_one_does_not(world):
+    """One may be this certificate's own fault."""
+    _staged(world, 10)
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=403, times=1))
+    report = world.deliver("first", concurrency=1)
+    assert report.left == 0
+    _staged(world, 10)
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=403, times=None))
+    with pytest.raises(AccessRefused):
+        world.deliver("second", concurrency=1)
+    assert [state for state, _ in world.states().values()].count("ready") == 10
+
+
+def test_a_document_that_vanishes_after_staging_is_set_aside_and_the_rest_goes_out(world, expected):
+    """The document is opened at the moment of sending."""
+    gone, good = _staged(world, 2)
+    Path(gone.certificate_uri).unlink()
+    report = world.deliver()
+    assert (report.accepted, report.set_aside) == (1, 1)
+    assert world.stored == expected(good)
+    assert world.states()[gone.training_id] == ("invalid", "document_missing")
+
+
+def test_a_run_ends_before_its_own_deadline_and_says_what_is_left(world):
+    """What does not fit tonight stays in the queue for tomorrow."""
+    _staged(world, 30)
+    world.extra["requests_per_hour"] = 3600
+    report = world.deliver(seconds=1.5)
+    assert report.stopped_by == "the run's time is over"
+    assert report.left == 30 - report.accepted
+    assert 0 < report.accepted < 30
+    assert report.hours_left == pytest.approx(report.left / (3600 * 0.95), abs=0.006)
+
+
+def _deliver_forever(world, started):
+    world.warehouse.dispose(close=False)
+    world.source.dispose(close=False)
+    started.set()
+    world.deliver("killed", concurrency=4)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.3])
+def test_a_worker_killed_outright_leaves_nothing_that_is_sent_again(world, after):
+    """kill -9 in the middle of sending: what it had claimed becomes unknown, the rest goes out once."""
+    trainings = _staged(world, 60)
+    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.05, times=None))
+    context = multiprocessing.get_context("fork")
+    started = context.Event()
+    worker = context.Process(target=_deliver_forever, args=(world, started))
+    worker.start()
+    started.wait(30)
+    time.sleep(0.3 + after)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    with world.warehouse.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE springest.delivery SET lease_until = now() - interval '1 s' WHERE state = 'sending'"
+        )
+    world.deliver("after")
+    stored = world.sandbox.store.certificates()
+    assert len({one.email for one in stored}) == len(stored)
+    states = [state for state, _ in world.states().values()]
+    assert set(states) <= {"accepted", "unknown"}
+    assert len(states) == len(trainings)
+    assert len(stored) >= states.count("accepted")
+    assert world.posts <= len(trainings)
+
+
+def test_two_runs_beside_each_other_send_each_certificate_once(world, expected):
+    """Claims are compare-and-set: one wins, the other goes on."""
+    trainings = _staged(world, 60)
+    context = multiprocessing.get_context("fork")
+    started = context.Event()
+    worker = context.Process(target=_deliver_forever, args=(world, started))
+    worker.start()
+    started.wait(30)
+    world.deliver("beside")
+    worker.join(60)
+    assert world.stored == expected(*trainings)
+    assert world.posts == len(trainings)
+
+
+def test_a_late_answer_still_settles_what_became_unknown(world):
+    """The worker's own 201 comes after its lease was lost to a sweep."""
+    [training] = _staged(world)
+    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=1.0))
+    context = multiprocessing.get_context("fork")
+    started = context.Event()
+    worker = context.Process(target=_deliver_forever, args=(world, started))
+    worker.start()
+    until = time.monotonic() + 20
+    while world.states()[training.training_id][0] != "sending":
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    with world.warehouse.begin() as connection:
+        connection.exec_driver_sql("UPDATE springest.delivery SET lease_until = now() - interval '1 s'")
+    world.deliver("beside")
+    assert world.states() == {training.training_id: ("unknown", "lease_lost")}
+    worker.join(60)
+    assert world.states() == {training.training_id: ("accepted", None)}
+    assert world.posts == 1

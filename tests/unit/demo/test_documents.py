@@ -1,0 +1,86 @@
+"""The demo's certificates: real PDFs of believable sizes, and the ones that are meant to be wrong."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import puremagic
+import pytest
+
+from include.demo.documents import render, render_all
+from include.demo.nights import Expected, Training, nights
+
+KB, MB = 1_000, 1_000_000
+WRONG = {
+    Expected.DOCUMENT_MISSING,
+    Expected.DOCUMENT_EMPTY,
+    Expected.DOCUMENT_WRONG_TYPE,
+    Expected.DOCUMENT_OUTSIDE_ROOTS,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "certificates"
+
+
+@pytest.fixture(scope="module")
+def trainings(folder: Path) -> Sequence[Training]:
+    """Two nights with their documents."""
+    rows = [one for night in nights(7, first=date(2026, 11, 2), root=str(folder)) for one in night.trainings]
+    render_all(rows, folder)
+    return rows
+
+
+def test_every_document_that_should_be_good_is_a_pdf_of_15_kb_to_3_mb(trainings: Sequence[Training]) -> None:
+    for one in trainings:
+        if one.expected not in WRONG:
+            content = Path(one.certificate_uri).read_bytes()
+            assert puremagic.from_string(content[:2048], mime=True) == "application/pdf"
+            assert content.rstrip().endswith(b"%%EOF")
+            assert 15 * KB <= len(content) <= 3 * MB
+
+
+def test_most_documents_are_small_and_some_are_large(trainings: Sequence[Training]) -> None:
+    sizes = [Path(one.certificate_uri).stat().st_size for one in trainings if one.expected not in WRONG]
+    assert statistics.median(sizes) < 200 * KB
+    assert max(sizes) > MB
+    assert sum(sizes) < 200 * MB
+
+
+def test_the_bad_documents_are_bad_in_their_own_ways(trainings: Sequence[Training], folder: Path) -> None:
+    by_kind: dict[Expected, list[Path]] = {}
+    for one in trainings:
+        by_kind.setdefault(one.expected, []).append(Path(one.certificate_uri))
+    assert not any(path.exists() for path in by_kind[Expected.DOCUMENT_MISSING])
+    assert all(path.read_bytes() == b"" for path in by_kind[Expected.DOCUMENT_EMPTY])
+    assert all(b"<html>" in path.read_bytes() for path in by_kind[Expected.DOCUMENT_WRONG_TYPE])
+    assert all(path.suffix == ".pdf" for path in by_kind[Expected.DOCUMENT_WRONG_TYPE])
+    assert not any(path.is_relative_to(folder) for path in by_kind[Expected.DOCUMENT_OUTSIDE_ROOTS])
+
+
+def test_rendering_again_leaves_the_documents_as_they_are(
+    trainings: Sequence[Training], folder: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    render_all(trainings, folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_the_same_training_gives_the_same_bytes_and_another_one_others(trainings: Sequence[Training]) -> None:
+    """What the sandbox got can be told by its hash."""
+    one = trainings[0]
+    assert render(one) == render(one) == Path(one.certificate_uri).read_bytes()
+    assert render(replace(one, training_id="another")) != render(one)
+
+
+@pytest.mark.parametrize(
+    "name", ["Zoë García", "Łukasz Kowalczyk", "Nguyễn Şebnem", "Jiří Dvořák", "张伟", "O\u2019Connor"]
+)
+def test_any_name_can_be_printed(trainings: Sequence[Training], name: str) -> None:
+    one = trainings[0]
+    assert render(replace(one, learner=replace(one.learner, name=name))).startswith(b"%PDF")

@@ -1,0 +1,111 @@
+"""The demo's nights: the same for the same seed, large enough, and with every kind of bad row."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import date
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from email_validator import validate_email
+
+from include.demo.nights import CERTIFICATIONS, NOT_LISTED, PENDING, Expected, Night, nights
+from include.demo.people import learners
+
+FIRST = date(2026, 11, 2)
+
+
+@pytest.fixture(scope="module")
+def two() -> tuple[Night, ...]:
+    return nights(7, first=FIRST, root="/certificates")
+
+
+def test_the_same_seed_gives_the_same_nights_and_another_one_others(two: tuple[Night, ...]) -> None:
+    random.random()  # the module's own chance must not matter  # noqa: S311
+    assert nights(7, first=FIRST, root="/certificates") == two
+    assert nights(8, first=FIRST, root="/certificates") != two
+
+
+def test_there_are_two_nights_of_at_least_200_trainings_on_days_in_a_row(two: tuple[Night, ...]) -> None:
+    assert [night.day for night in two] == [date(2026, 11, 2), date(2026, 11, 3)]
+    for night in two:
+        assert sum(one.expected is Expected.SENT for one in night.trainings) >= 200
+        assert {one.completed_at.date() for one in night.trainings} == {night.day}
+
+
+@pytest.mark.parametrize("expected", list(Expected))
+def test_every_kind_of_row_occurs_in_each_night(two: tuple[Night, ...], expected: Expected) -> None:
+    for night in two:
+        assert any(one.expected is expected for one in night.trainings)
+
+
+def test_each_bad_row_has_what_its_name_says(two: tuple[Night, ...]) -> None:
+    requires = {one.id for one in CERTIFICATIONS if one.requires_valid_until and one.verified}
+    for one in (one for night in two for one in night.trainings):
+        wrong = {
+            Expected.VALID_UNTIL_REQUIRED: one.valid_until is None and one.certification_id in requires,
+            Expected.CERTIFICATION_NOT_LISTED: one.certification_id == NOT_LISTED,
+            Expected.DOCUMENT_OUTSIDE_ROOTS: not one.certificate_uri.startswith("/certificates/"),
+            Expected.EMAIL_MISSING: one.learner.email is None,
+            Expected.EMAIL_MALFORMED: (one.learner.email or "").count("@") > 1,
+            Expected.DATES_REVERSED: one.valid_until is not None and one.valid_until < one.valid_from,
+        }
+        assert {kind for kind, holds in wrong.items() if holds} <= {one.expected}
+        assert wrong.get(one.expected, True)
+
+
+def test_only_the_rows_that_say_so_share_a_number_or_a_certificate(two: tuple[Night, ...]) -> None:
+    """Or the demo's sums would not be what it says they are."""
+    rows = [one for night in two for one in night.trainings]
+    ids = Counter(one.training_id for one in rows)
+    for one in rows:
+        twice = one.expected in {Expected.SAME_ROW_AGAIN, Expected.CONFLICTING_ROWS}
+        again = any(
+            other.expected is Expected.SAME_ROW_AGAIN and other.training_id == one.training_id
+            for other in rows
+        )
+        assert ids[one.training_id] == (2 if twice or again else 1)
+    good = [one for one in rows if one.expected is Expected.SENT]
+    certificates = {(one.certification_id, one.learner.email, one.valid_from) for one in good}
+    assert len(certificates) == len(good)
+
+
+def test_a_certification_is_verified_at_first_or_later_or_waits(two: tuple[Night, ...]) -> None:
+    kinds = Counter((one.verified, one.verified_between) for one in CERTIFICATIONS)
+    assert set(kinds) == {(True, False), (False, True), (False, False)}
+    assert {one.id for one in CERTIFICATIONS if not one.verified} == set(PENDING)
+    assert NOT_LISTED not in {one.id for one in CERTIFICATIONS}
+    sent = {one.certification_id for night in two for one in night.trainings if one.expected is Expected.SENT}
+    assert sent == {one.id for one in CERTIFICATIONS}
+
+
+def test_a_night_on_the_29th_of_february_has_an_end_in_years_without_one() -> None:
+    (night,) = nights(7, first=date(2028, 2, 29), count=1, root="/certificates")
+    ends = {one.valid_until for one in night.trainings if one.expected is Expected.SENT and one.valid_until}
+    assert ends
+    assert all(end.year > 2028 for end in ends)
+
+
+def test_no_learner_shows_in_a_representation(two: tuple[Night, ...]) -> None:
+    training = two[0].trainings[0]
+    assert training.learner.name not in repr(training)
+
+
+def test_learners_have_valid_addresses_on_domains_for_examples_and_accents_in_their_names() -> None:
+    people = list(islice(learners(7), 300))
+    for person in people:
+        assert person.email is not None
+        assert person.email.partition("@")[2] in {"example.com", "example.org", "example.net"}
+        assert person.email.isascii()
+        validate_email(person.email, check_deliverability=False)
+    assert len({person.email for person in people}) == 300
+    assert sum(not person.name.isascii() for person in people) > 100
+    assert people == list(islice(learners(7), 300))
+
+
+def test_the_documents_of_good_rows_lie_where_they_are_asked_for(tmp_path: Path) -> None:
+    (night,) = nights(7, first=FIRST, count=1, root=str(tmp_path))
+    good = [one for one in night.trainings if one.expected is Expected.SENT]
+    assert {Path(one.certificate_uri).parent for one in good} == {tmp_path}

@@ -1,0 +1,147 @@
+"""The embedded PostgreSQL: it keeps its data, survives being killed, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from include.demo.postgres import EmbeddedPostgres, PostgresFailed
+
+AS_ROOT = os.geteuid() == 0
+QUICK = {"fsync": "off"}
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can reach."""
+    folder = Path(tempfile.mkdtemp(prefix="springest-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def closed_folder(tmp_path: Path) -> Path:
+    """A folder that only its owner can reach, as a home folder is."""
+    tmp_path.chmod(0o700)
+    return tmp_path
+
+
+def run(server: EmbeddedPostgres, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
+    with psycopg.connect(server.url(database, driver="postgresql"), autocommit=True) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def servers(data_dir: Path) -> list[int]:
+    """Processes that serve this folder."""
+    found = []
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "postgres" and str(data_dir) in (process.info["cmdline"] or []):
+            found.append(process.pid)
+    return found
+
+
+def test_a_stopped_server_keeps_its_data_and_its_password_for_the_next_one(open_folder: Path) -> None:
+    data = open_folder / "data"
+    with EmbeddedPostgres(data, settings=QUICK) as server:
+        run(server, "CREATE TABLE kept AS SELECT 7 AS number")
+        password = server.password
+    for _ in range(2):
+        assert servers(data) == []
+        with EmbeddedPostgres(data, settings=QUICK) as server:
+            assert run(server, "SELECT number FROM kept") == [(7,)]
+            assert server.password == password
+
+
+def test_one_object_can_be_started_and_stopped_again(open_folder: Path) -> None:
+    server = EmbeddedPostgres(open_folder / "data", settings=QUICK)
+    for _ in range(2):
+        server.start()
+        run(server, "SELECT 1")
+        server.stop()
+        server.stop()
+    assert servers(open_folder / "data") == []
+
+
+def test_a_killed_server_comes_back_on_its_port_with_what_was_committed(open_folder: Path) -> None:
+    with EmbeddedPostgres(open_folder / "data") as server:
+        port = server.port
+        run(server, "CREATE TABLE kept AS SELECT 7 AS number")
+        server.restart()
+        assert server.port == port
+        assert run(server, "SELECT number FROM kept") == [(7,)]
+
+
+def test_a_lock_left_by_a_dead_server_does_not_stop_the_next_one(open_folder: Path) -> None:
+    """Also when the dead one's number is some other process's by now."""
+    data = open_folder / "data"
+    with EmbeddedPostgres(data, settings=QUICK):
+        pass
+    (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n", encoding="utf-8")
+    with EmbeddedPostgres(data, settings=QUICK) as server:
+        run(server, "SELECT 1")
+
+
+def test_the_lock_of_a_server_that_lives_is_left_alone(open_folder: Path) -> None:
+    """A second server over the same folder fails, and the first one goes on."""
+    data = open_folder / "data"
+    with EmbeddedPostgres(data, settings=QUICK) as first:
+        with pytest.raises(PostgresFailed, match=r"postmaster\.pid"):
+            EmbeddedPostgres(data, settings=QUICK).start()
+        assert (data / "postmaster.pid").exists()
+        run(first, "SELECT 1")
+
+
+def test_a_server_that_cannot_start_says_why(open_folder: Path) -> None:
+    with pytest.raises(PostgresFailed, match="no_such_setting"):
+        EmbeddedPostgres(open_folder / "data", settings={"no_such_setting": "1"}).start()
+    assert servers(open_folder / "data") == []
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root needs another user for the server")
+def test_in_a_folder_that_only_root_can_reach_it_runs_elsewhere_and_leaves_nothing(
+    closed_folder: Path,
+) -> None:
+    """No mode of anything is changed, and the same object starts again."""
+    server = EmbeddedPostgres(closed_folder / "data", settings=QUICK)
+    for _ in range(2):
+        with server:
+            moved = server.data_dir
+            assert not moved.is_relative_to(closed_folder)
+            assert run(server, "SELECT 1") == [(1,)]
+        assert not moved.parent.exists()
+    assert closed_folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_server_listens_on_loopback_only_and_wants_its_password(open_folder: Path) -> None:
+    with EmbeddedPostgres(open_folder / "data", settings=QUICK) as server:
+        assert run(server, "SHOW listen_addresses") == [("127.0.0.1",)]
+        assert run(server, "SHOW unix_socket_directories") == [("",)]
+        wrong = server.url(driver="postgresql").replace(server.password, "wrong")
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(wrong)
+        password_file = open_folder / "data.password"
+        assert password_file.stat().st_mode & 0o077 == 0
+
+
+def test_a_database_is_made_once_copied_from_a_template_and_dropped_whoever_is_connected(
+    open_folder: Path,
+) -> None:
+    with EmbeddedPostgres(open_folder / "data", settings=QUICK) as server:
+        server.create_database("one")
+        run(server, "CREATE TABLE kept AS SELECT 7 AS number", "one")
+        assert server.create_database("one").endswith("/one")
+        server.create_database("two", template="one")
+        assert run(server, "SELECT number FROM kept", "two") == [(7,)]
+        with psycopg.connect(server.url("one", driver="postgresql")):
+            server.drop_database("one")
+        server.drop_database("one")
+        assert run(server, "SELECT count(*) FROM pg_database WHERE datname = 'one'") == [(0,)]

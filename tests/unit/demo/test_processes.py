@@ -1,0 +1,221 @@
+"""The demo's processes: started when ready, and none of them outlives its supervisor, however that ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from include.demo.ports import free_port
+from include.demo.processes import Child, Ended, ProcessFailed, Supervisor
+
+ROOT = Path(__file__).parents[3]
+ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+SLEEPER = "import time; time.sleep(600)"
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+STRAY = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)  # airflow"], start_new_session=True)
+print(child.pid, flush=True)
+"""
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def said(child: Child) -> str:
+    return child.log_file.read_text(encoding="utf-8").strip()
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    with Supervisor(tmp_path / "logs") as one:
+        yield one
+
+
+def test_every_process_ends_with_its_supervisor(tmp_path: Path) -> None:
+    with Supervisor(tmp_path) as supervisor:
+        pids = [supervisor.start(f"p{number}", python(SLEEPER), env=ENV).process.pid for number in range(3)]
+        assert all(map(lives, pids))
+    assert not any(map(lives, pids))
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_every_process_ends_when_a_step_fails_or_somebody_interrupts(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    pids: list[int] = []
+
+    def run() -> None:
+        with Supervisor(tmp_path) as supervisor:
+            pids.append(supervisor.start("sleeper", python(SLEEPER), env=ENV).process.pid)
+            raise error
+
+    with pytest.raises(error):
+        run()
+    assert not lives(pids[0])
+
+
+def test_the_children_of_a_process_end_with_it(supervisor: Supervisor) -> None:
+    """An executor's tasks are its children."""
+    child = None
+    child = supervisor.start("family", python(FAMILY), env=ENV)
+    supervisor.wait_until(child, lambda: bool(said(child)), seconds=30)
+    grandchild = int(said(child))
+    assert lives(grandchild)
+    supervisor.stop()
+    assert not lives(grandchild)
+
+
+def test_an_orphan_of_airflow_ends_too(supervisor: Supervisor) -> None:
+    """A process whose parent is gone is handed to the supervisor."""
+    supervisor.run("stray", python(STRAY), env=ENV)
+    orphan = int((supervisor_log(supervisor, "stray")).strip())
+    assert lives(orphan)
+    supervisor.stop()
+    assert not lives(orphan)
+
+
+def supervisor_log(supervisor: Supervisor, name: str) -> str:
+    return (supervisor._logs / f"{name}.log").read_text(encoding="utf-8")
+
+
+def test_a_process_that_ignores_the_request_to_end_is_killed(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.demo.processes.GRACE_SECONDS", 0.5)
+    child = supervisor.start("stubborn", python(STUBBORN), env=ENV)
+    supervisor.wait_until(child, lambda: "up" in said(child), seconds=30)
+    supervisor.stop()
+    assert not lives(child.process.pid)
+
+
+def test_stopping_twice_is_nothing(supervisor: Supervisor) -> None:
+    supervisor.start("sleeper", python(SLEEPER), env=ENV)
+    supervisor.stop()
+    supervisor.stop()
+
+
+def test_a_process_is_started_when_it_is_ready(supervisor: Supervisor) -> None:
+    """Errors of the question count as not yet."""
+    asked = []
+
+    def ready() -> bool:
+        asked.append(1)
+        if len(asked) < 2:
+            raise ConnectionRefusedError
+        return len(asked) > 2
+
+    supervisor.start("sleeper", python(SLEEPER), env=ENV, ready=ready)
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (
+            lambda one: one.start("bad", python("exit('no luck')"), env=ENV, ready=lambda: False),
+            "bad ended with 1",
+        ),
+        (
+            lambda one: one.start("slow", python(SLEEPER), env=ENV, ready=lambda: False, seconds=0.2),
+            "slow was not ready within",
+        ),
+        (lambda one: one.run("bad", python("exit('no luck')"), env=ENV), "bad failed with 1:\nno luck"),
+        (lambda one: one.run("slow", python(SLEEPER), env=ENV, seconds=0.2), "slow took more than"),
+    ],
+    ids=["ended", "never ready", "failed", "too slow"],
+)
+def test_a_process_that_does_not_do_what_it_should_is_told_with_its_log(
+    supervisor: Supervisor, start: Callable[[Supervisor], object], message: str
+) -> None:
+    with pytest.raises(ProcessFailed, match=message):
+        start(supervisor)
+
+
+def test_a_process_that_died_is_noticed_and_one_that_ended_well_is_not(supervisor: Supervisor) -> None:
+    supervisor.run("well", python("pass"), env=ENV)
+    supervisor.check()
+    child = supervisor.start("killed", python(SLEEPER), env=ENV)
+    child.process.kill()
+    child.process.wait()
+    with pytest.raises(ProcessFailed, match="killed ended with -9"):
+        supervisor.check()
+
+
+def test_a_process_gets_the_environment_it_was_given_and_no_more(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", "/somebody/elses")
+    supervisor.run("env", python("import os; print(os.environ.get('AIRFLOW_HOME'))"), env=ENV)
+    assert supervisor_log(supervisor, "env").strip() == "None"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it_like_an_interrupt_and_the_former_handlers_come_back(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+
+    def run() -> None:
+        with Supervisor(tmp_path):
+            signal.raise_signal(number)
+
+    with pytest.raises(Ended, match=number.name):
+        run()
+    assert signal.getsignal(number) is before
+
+
+WHOLE = """
+import sys, time
+from pathlib import Path
+from include.demo.processes import Supervisor
+with Supervisor(Path(sys.argv[1])) as supervisor:
+    child = supervisor.start("sleeper", [sys.executable, "-c", "import time; time.sleep(600)"],
+                             env={"PATH": "/usr/bin"})
+    print(child.process.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_a_supervisor_that_is_told_to_end_or_killed(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WHOLE, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=ENV,
+    ) as whole:
+        assert whole.stdout is not None
+        sleeper = psutil.Process(int(whole.stdout.readline()))
+        whole.send_signal(number)
+        whole.wait(30)
+        _, alive = psutil.wait_procs([sleeper], timeout=10)
+        assert alive == []
+
+
+def test_a_free_port_can_be_listened_on() -> None:
+    ports = {free_port() for _ in range(5)}
+    assert all(1024 <= port <= 65535 for port in ports)

@@ -52,7 +52,10 @@ class Evidence:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing can have been missed: ids and both totals agree."""
+        """Whether nothing can have been missed: ids and both totals agree.
+
+        A row that is removed while another is added in its place can't be noticed; the API removes none.
+        """
         return self.first_total is not None and self.distinct_ids == self.first_total == self.last_total
 
 
@@ -71,6 +74,7 @@ class Pager:
 
     def _begin_scan(self) -> None:
         self._offset = 0
+        self._overlap = 0
         self._expected: int | None = None
         self._back = self._size
         self._seen: set[int] = set()
@@ -116,7 +120,7 @@ class Pager:
 
     def _shifted(self, ids: Sequence[int]) -> bool:
         """Tell whether the page does not join on to what is known."""
-        if self._offset == 0:
+        if self._overlap == 0:
             return False
         if self._expected is not None:
             return not ids or ids[0] != self._expected
@@ -127,18 +131,20 @@ class Pager:
             return False
         self._rewinds += 1
         self._offset = max(0, self._offset - self._back)
+        self._overlap = 1 if self._offset else 0
         self._back *= 2
         self._expected = None
         return True
 
     def _go_on(self, ids: Sequence[int], total: int | None) -> None:
-        joined = 1 if self._offset > 0 else 0
-        self._ended_empty = len(ids) <= joined
+        self._ended_empty = len(ids) <= self._overlap
         end = self._offset + len(ids)
         if self._ended_empty or (total is not None and end >= total):
             self._end_scan()
             return
-        self._offset = end - 1
+        # A server that gives a single row at a time leaves no room for an overlap.
+        self._overlap = 1 if len(ids) > 1 else 0
+        self._offset = end - self._overlap
         self._expected = ids[-1]
         self._back = self._size
 

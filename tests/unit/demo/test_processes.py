@@ -18,7 +18,12 @@ from include.demo.processes import Child, Ended, ProcessFailed, Supervisor
 ROOT = Path(__file__).parents[3]
 ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 SLEEPER = "import time; time.sleep(600)"
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(600)
+"""
 FAMILY = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -27,7 +32,8 @@ time.sleep(600)
 """
 STRAY = """
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)  # airflow"], start_new_session=True)
+code = "import time; time.sleep(600)  # airflow"
+child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
 print(child.pid, flush=True)
 """
 
@@ -78,7 +84,6 @@ def test_every_process_ends_when_a_step_fails_or_somebody_interrupts(
 
 def test_the_children_of_a_process_end_with_it(supervisor: Supervisor) -> None:
     """An executor's tasks are its children."""
-    child = None
     child = supervisor.start("family", python(FAMILY), env=ENV)
     supervisor.wait_until(child, lambda: bool(said(child)), seconds=30)
     grandchild = int(said(child))

@@ -1,0 +1,261 @@
+"""Verdicts, over a real PostgreSQL: what each delivery is called, on what proof, and that sums add up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, insert, select, text
+
+from include.springest.identity import delivery_key
+from include.springest.ledger.states import State
+from include.springest.reconcile.publish import ConservationBroken, PublishReport, publish
+from include.springest.site import Site
+from include.springest.warehouse.schema import (
+    delivery,
+    reconciled_delivery,
+    remote_certificate,
+    run_training,
+    snapshot,
+    staging_run,
+)
+
+SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
+DAY = date(2026, 11, 2)
+MOMENT = datetime(2026, 11, 2, tzinfo=UTC)
+Deliver = Callable[..., str]
+Show = Callable[..., None]
+
+
+@pytest.fixture
+def deliver(warehouse: Engine) -> Deliver:
+    """Put a delivery into the ledger in some state; returns its key."""
+
+    def add(state: str, training_id: str = "T1", **values: Any) -> str:
+        key = delivery_key(site="default", training_id=training_id, issue_no=1)
+        sent = state not in {"ready", "held", "invalid", "withdrawn", "rejected"}
+        row = {
+            "delivery_key": key,
+            "site": "default",
+            "training_id": training_id,
+            "issue_no": 1,
+            "state": state,
+            "row_version": "1" * 64,
+            "staged_run_id": "night",
+            "certification_id": 102,
+            "valid_from": DAY,
+            "learner_ref": "a" * 64,
+            "springest_certificate_id": 7 if state in {"accepted", "visible", "vanished"} else None,
+            "lease_owner": "worker" if state == "sending" else None,
+            "sent_at": MOMENT if sent else None,
+            **values,
+        }
+        with warehouse.begin() as connection:
+            connection.execute(insert(delivery).values(row))
+        return key
+
+    return add
+
+
+@pytest.fixture
+def show(warehouse: Engine) -> Show:
+    """Let Springest show a certificate, as a snapshot has found it."""
+
+    def add(certificate_id: int = 7, **values: Any) -> None:
+        row = {
+            "site": "default",
+            "springest_certificate_id": certificate_id,
+            "certification_id": 102,
+            "valid_from": DAY,
+            "springest_status": "verified",
+            "first_seen_at": MOMENT,
+            "last_seen_at": MOMENT,
+            **values,
+        }
+        with warehouse.begin() as connection:
+            taken = insert(snapshot).values(site="default", run_id="night").returning(snapshot.c.snapshot_id)
+            number = connection.execute(taken).scalar_one()
+            row |= {"first_snapshot_id": number, "last_snapshot_id": number}
+            connection.execute(insert(remote_certificate).values(row))
+
+    return add
+
+
+def publish_all(warehouse: Engine) -> PublishReport:
+    return publish(warehouse, site=SITE, run_id="night")
+
+
+def verdict(warehouse: Engine, training_id: str = "T1") -> Any:
+    with warehouse.connect() as connection:
+        return connection.execute(
+            text("SELECT * FROM springest.certificate_reconciliation WHERE training_id = :name"),
+            {"name": training_id},
+        ).one()
+
+
+WITHOUT_A_REMOTE = {
+    State.READY: "not_sent",
+    State.INVALID: "invalid",
+    State.HELD: "held",
+    State.SENDING: "unknown",
+    State.REJECTED: "rejected",
+    State.ACCEPTED: "awaiting_verification",
+    State.ACCEPTED_NO_ID: "awaiting_verification",
+    State.UNKNOWN: "unknown",
+    State.VISIBLE: "awaiting_verification",
+    State.REVIEW: "unknown",
+    State.VANISHED: "vanished",
+    State.WITHDRAWN: "withdrawn",
+    State.CANCELLED: "cancelled",
+}
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_every_state_has_its_verdict_while_springest_shows_nothing(
+    warehouse: Engine, deliver: Deliver, state: State
+) -> None:
+    deliver(state.value, reason="a_reason")
+    report = publish_all(warehouse)
+    assert report.statuses == {WITHOUT_A_REMOTE[state]: 1}
+    assert verdict(warehouse).match_method is None
+    assert verdict(warehouse).needs_review == (WITHOUT_A_REMOTE[state] == "unknown")
+
+
+def test_a_duplicate_that_was_never_sent_is_held_for_a_person(warehouse: Engine, deliver: Deliver) -> None:
+    deliver("review", reason="duplicate", sent_at=None)
+    publish_all(warehouse)
+    assert (verdict(warehouse).verification_status, verdict(warehouse).review_reason) == ("held", "duplicate")
+
+
+def test_a_certificate_that_is_shown_under_its_own_id_is_verified_with_the_proof(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted")
+    show()
+    assert publish_all(warehouse).became_visible == 1
+    row = verdict(warehouse)
+    assert (row.delivery_state, row.verification_status, row.match_method) == (
+        "visible",
+        "verified",
+        "springest_id",
+    )
+    assert "the id in the answer" in row.match_evidence
+    assert (row.first_visible_at, row.needs_review) == (MOMENT, False)
+
+
+def test_a_certificate_whose_last_day_has_passed_is_expired(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted", valid_until=date(2026, 11, 3), valid_from=DAY)
+    show(valid_until=date(2026, 11, 3))
+    publish_all(warehouse)
+    assert verdict(warehouse).verification_status == "expired"
+
+
+@pytest.mark.parametrize(
+    ("shown", "reason"),
+    [
+        ({"certification_id": 103}, "disagrees(certification_id)"),
+        ({"valid_from": date(2026, 11, 3)}, "disagrees(valid_from)"),
+        ({"valid_until": date(2030, 1, 1)}, "disagrees(valid_until)"),
+        ({"learner_ref": "b" * 64}, "disagrees(learner)"),
+        ({"springest_status": "on hold"}, "status_not_foreseen"),
+    ],
+)
+def test_what_is_shown_otherwise_than_it_was_sent_is_ambiguous_and_never_verified(
+    warehouse: Engine, deliver: Deliver, show: Show, shown: dict[str, Any], reason: str
+) -> None:
+    deliver("accepted")
+    show(**shown)
+    publish_all(warehouse)
+    row = verdict(warehouse)
+    assert (row.verification_status, row.review_reason, row.needs_review) == ("ambiguous", reason, True)
+
+
+@pytest.mark.parametrize("status", ["verified", "VERIFIED", None])
+def test_a_status_that_means_verified_or_is_not_told_counts_as_shown(
+    warehouse: Engine, deliver: Deliver, show: Show, status: str | None
+) -> None:
+    """Springest lists certificates of verified certifications only."""
+    deliver("accepted")
+    show(springest_status=status)
+    publish_all(warehouse)
+    assert verdict(warehouse).verification_status == "verified"
+
+
+def test_one_id_that_two_deliveries_claim_proves_neither(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted", "T1")
+    deliver("accepted", "T2")
+    show()
+    assert publish_all(warehouse).became_visible == 0
+    for name in ("T1", "T2"):
+        assert verdict(warehouse, name).verification_status == "ambiguous"
+        assert verdict(warehouse, name).match_method is None
+
+
+def test_without_an_id_nothing_is_matched_however_alike_it_looks(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("unknown")
+    show(learner_ref="a" * 64)
+    publish_all(warehouse)
+    row = verdict(warehouse)
+    assert (row.verification_status, row.springest_certificate_id) == ("unknown", None)
+
+
+@pytest.mark.parametrize("table", ["reconciled_delivery", "delivery", "remote_certificate"])
+def test_publishing_again_rewrites_no_row(
+    warehouse: Engine, deliver: Deliver, show: Show, table: str
+) -> None:
+    """Neither of the table that analysts read nor of the ledger."""
+    deliver("accepted", "T1")
+    deliver("held", "T2")
+    show()
+
+    def written() -> Any:
+        with warehouse.connect() as connection:
+            return connection.execute(
+                text(f"SELECT ctid::text, xmin::text FROM springest.{table} ORDER BY 1")  # noqa: S608
+            ).all()
+
+    assert publish_all(warehouse).written == 2
+    before = written()
+    again = publish_all(warehouse)
+    assert (again.written, again.became_visible, written()) == (0, 0, before)
+
+
+def test_a_row_that_has_no_verdict_stops_the_publication_and_the_last_good_state_stays(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    key = deliver("held")
+    publish_all(warehouse)
+    with warehouse.begin() as connection:
+        connection.execute(
+            insert(staging_run).values(
+                site="default",
+                run_id="night",
+                mode="watermark",
+                window_start=MOMENT,
+                window_end=MOMENT,
+                source_count=2,
+            )
+        )
+        seen = {"site": "default", "run_id": "night", "row_no": 1, "delivery_key": key}
+        connection.execute(insert(run_training).values(seen))
+        connection.execute(text("UPDATE springest.delivery SET state = 'invalid'"))
+    with pytest.raises(ConservationBroken, match=r"run night counted 2 .* and 1 have a verdict"):
+        publish_all(warehouse)
+    assert verdict(warehouse).verification_status == "held"
+
+
+def test_another_sites_deliveries_are_not_this_sites_business(warehouse: Engine, deliver: Deliver) -> None:
+    deliver("ready")
+    with warehouse.begin() as connection:
+        connection.execute(text("UPDATE springest.delivery SET site = 'other'"))
+    assert publish_all(warehouse).statuses == {}
+    with warehouse.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(reconciled_delivery)).scalar_one() == 0

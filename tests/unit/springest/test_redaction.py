@@ -1,0 +1,94 @@
+"""Keys and addresses disappear, in whatever form they come."""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.springest.redaction import RedactingFilter, Redactor
+
+_SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40)
+_ENCODINGS = (
+    str,
+    quote,
+    quote_plus,
+    lambda text: quote(text, safe=""),
+    lambda text: quote(quote(text, safe=""), safe=""),
+    lambda text: quote(text, safe="").lower(),
+    lambda text: json.dumps(text)[1:-1],
+    html.escape,
+)
+
+
+@given(secret=_SECRETS, which=st.integers(0, len(_ENCODINGS) - 1))
+def test_a_secret_is_found_in_every_encoding(secret, which):
+    """As it stands in addresses, JSON, HTML, and encoded twice."""
+    encoded = _ENCODINGS[which](secret)
+    assert Redactor([secret]).redact(f"got <{encoded}> back") == "got <***> back"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "zoe@example.com",
+        "zoë.de-vries+training@mail.example.co.uk",
+        "zoe%40example.com",
+        "zo%C3%AB%40example.com",
+        "o'connor@example.com",
+        '"zoe de vries"@example.com',
+        "zoe@@example.com",
+        "zoe@localhost",
+        "zoe@[127.0.0.1]",
+        "ZOE@EXAMPLE.COM",
+        "zoe&#64;example.com",
+    ],
+)
+def test_an_address_is_found(address):
+    """Well-formed or not: an address with a mistake is somebody's all the same."""
+    said = Redactor().redact(f"Email {address} is invalid; see ?email={address}&size=1")
+    assert "zoe" not in said.lower()
+    assert "zoë" not in said
+    assert "connor" not in said
+    assert said.startswith("Email ")
+    assert said.endswith("size=1")
+
+
+@pytest.mark.parametrize("text", ["a @ b", "5 @ 3", "nothing here", "", "user at example.com", "@decorator"])
+def test_what_is_no_address_stays(text):
+    """A log must still be readable."""
+    assert Redactor(["a-long-secret"]).redact(text) == text
+
+
+def test_short_and_empty_secrets_do_not_blot_everything_out():
+    """A key of one letter would be found in every word."""
+    assert Redactor(["", "e"]).redact("here we are") == "here we are"
+
+
+def test_a_redactor_does_not_tell_what_it_hides():
+    """It may stand in somebody's log itself."""
+    assert "a-long-secret" not in repr(Redactor(["a-long-secret"]))
+
+
+def test_the_filter_redacts_messages_arguments_and_tracebacks(caplog):
+    """Whatever a library logs."""
+    logger = logging.getLogger("some.library")
+    redacting = RedactingFilter(Redactor(["a-long-secret"]))
+    logger.addFilter(redacting)
+    try:
+        logger.warning("GET %s for %s", "/x?api_key=a-long-secret", "zoe@example.com")
+        try:
+            raise ValueError("a-long-secret")
+        except ValueError:
+            logger.exception("failed")
+    finally:
+        logger.removeFilter(redacting)
+    assert "a-long-secret" not in caplog.text
+    assert "zoe" not in caplog.text
+    assert "GET /x?api_key=*** for <address>" in caplog.text
+    assert "ValueError: ***" in caplog.text

@@ -1,0 +1,157 @@
+"""A site's settings, as an Airflow connection holds them."""
+
+from __future__ import annotations
+
+import pytest
+
+from include.springest.errors import ConfigurationError
+from include.springest.site import Site, Timeouts
+
+KEY = "canary-key"
+
+
+def _site(host="https://api.example.com", extra=None, **values):
+    return Site.from_connection(
+        **{"name": "default", "host": host, "password": KEY, "extra": extra, **values}
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "fields", "url"),
+    [
+        ("nl", {}, "https://api.springest.nl"),
+        ("BE", {}, "https://api.nl.springest.be"),
+        ("acme.api.go.springest.nl", {}, "https://acme.api.go.springest.nl"),
+        ("https://api.example.com/", {}, "https://api.example.com"),
+        ("https://api.example.com/v1/", {"port": 8443}, "https://api.example.com:8443/v1"),
+        ("127.0.0.1", {"schema": "http", "port": 5000}, "http://127.0.0.1:5000"),
+        ("http://localhost:5000", {}, "http://localhost:5000"),
+        ("http://[::1]:5000", {}, "http://[::1]:5000"),
+    ],
+)
+def test_a_host_is_a_country_a_name_or_a_url(host, fields, url):
+    """https unless it is loopback."""
+    assert _site(host, **fields).base_url == url
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        None,
+        "",
+        "http://api.example.com",
+        "http://127.0.0.1.example.com",
+        "http://10.0.0.1",
+        "ftp://api.example.com",
+        "https://user:canary-key@api.example.com",
+        "https://api.example.com?api_key=canary-key",
+        "https://",
+        "https://api.example.com:port",
+    ],
+)
+def test_other_hosts_are_refused_without_being_quoted(host):
+    """A key may stand in a wrong one."""
+    with pytest.raises(ConfigurationError, match="host") as caught:
+        _site(host)
+    assert "canary" not in str(caught.value)
+
+
+def test_defaults():
+    """As the documentation says."""
+    site = _site()
+    assert (site.post_path, site.booking_field, site.requests_per_hour) == (
+        "/certificates.xml",
+        "booking_id",
+        4000,
+    )
+    assert (site.page_size, site.accepted_types, site.timeouts) == (100, ("application/pdf",), Timeouts())
+    assert (site.send_unlisted, site.exclusive_uploader, site.verified_statuses) == (
+        False,
+        False,
+        ("verified",),
+    )
+    assert not site.may_send_unlisted(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "attribute", "read"),
+    [
+        ("post_path", "/users/certificates.xml", "post_path", "/users/certificates.xml"),
+        ("booking_field", "conversion_id", "booking_field", "conversion_id"),
+        ("requests_per_hour", "900", "requests_per_hour", 900),
+        ("page_size", 50, "page_size", 50),
+        ("timeout", 5, "timeouts", Timeouts(5, 5, 5)),
+        ("timeout", "120", "timeouts", Timeouts(10, 60, 120)),
+        ("timeout", {"read": 7}, "timeouts", Timeouts(read=7)),
+        ("timeout", '{"connect": 1, "total": 9}', "timeouts", Timeouts(connect=1, total=9)),
+        (
+            "accepted_types",
+            ["application/pdf", "image/png"],
+            "accepted_types",
+            ("application/pdf", "image/png"),
+        ),
+        ("accepted_types", "application/pdf, image/png", "accepted_types", ("application/pdf", "image/png")),
+        ("send_unlisted", "true", "send_unlisted", True),
+        ("send_unlisted", "[1, 2]", "send_unlisted", frozenset({1, 2})),
+        ("exclusive_uploader", "True", "exclusive_uploader", True),
+        ("verified_statuses", '["verified", "approved"]', "verified_statuses", ("verified", "approved")),
+        ("page_size", None, "page_size", 100),
+        ("post_path", "", "post_path", "/certificates.xml"),
+    ],
+)
+def test_extras_as_json_or_as_a_forms_text(name, value, attribute, read):
+    """The form of the UI gives text, AIRFLOW_CONN_… gives JSON; both say the same."""
+    assert getattr(_site(extra={name: value}), attribute) == read
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("post_path", "certificates.xml"),
+        ("post_path", "/x?api_key=canary"),
+        ("booking_field", 'a"b'),
+        ("requests_per_hour", 0),
+        ("requests_per_hour", "many"),
+        ("requests_per_hour", True),
+        ("page_size", -1),
+        ("page_size", 1.5),
+        ("timeout", "soon"),
+        ("timeout", {"reed": 1}),
+        ("timeout", {"read": 0}),
+        ("timeout", -3),
+        ("accepted_types", []),
+        ("accepted_types", [1]),
+        ("send_unlisted", "perhaps"),
+        ("send_unlisted", [0]),
+        ("send_unlisted", ["x"]),
+        ("exclusive_uploader", "maybe"),
+        ("certifications_api_key", 5),
+    ],
+)
+def test_an_extra_of_the_wrong_kind_is_named(name, value):
+    """With what it must be; its value is not quoted."""
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        _site(extra={name: value})
+    assert "canary" not in str(caught.value)
+
+
+def test_an_unknown_extra_is_named_with_the_nearest_known_one():
+    """A setting that is spelt wrongly must not be silently without effect."""
+    with pytest.raises(ConfigurationError, match="did you mean send_unlisted"):
+        _site(extra={"send_unlistd": True})
+    with pytest.raises(ConfigurationError, match="known are"):
+        _site(extra={"zzz": 1})
+
+
+def test_keys_are_out_of_sight():
+    """Not in the representation; told apart by a fingerprint."""
+    site = _site(extra={"certifications_api_key": "canary-other"})
+    assert "canary" not in repr(site)
+    assert len(site.key_fingerprint) == 16
+    assert set(site.secrets) == {KEY, "canary-other"}
+
+
+def test_a_missing_key_names_the_remedy():
+    """The password is where it belongs."""
+    with pytest.raises(ConfigurationError, match="password"):
+        _site(password="")

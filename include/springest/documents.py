@@ -217,6 +217,8 @@ class DocumentStore:
 
     def _open_local(self, uri: str, root: Root) -> tuple[BinaryIO, int]:
         """Open by the real path, so that no link leads out of the root, then look at the open file itself."""
+        if not Path(root.path).is_dir():
+            raise DocumentUnreachable(f"the folder {root.path} is not there: is it mounted on this worker?")
         real_root, real = _real(root.path), _real(_split(uri)[2])
         if not real.is_relative_to(real_root):
             raise DocumentError(

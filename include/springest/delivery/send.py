@@ -166,18 +166,18 @@ class Sender:
         await self._parts.limiter.answered_well()
         return became
 
-    async def _record(self, claim: Claim, outcome: Outcome) -> State | None:
+    async def _record(self, claim: Claim, outcome: Outcome) -> State:
         """Record an outcome, however long the warehouse takes to answer; a cancelled task still does."""
         recording = asyncio.ensure_future(self._record_patiently(claim, outcome))
         try:
-            became = await asyncio.shield(recording)
+            await asyncio.shield(recording)
         except asyncio.CancelledError:
             await recording
             raise
         self._tally.outcomes[outcome.state] += 1
-        return became
+        return outcome.state
 
-    async def _record_patiently(self, claim: Claim, outcome: Outcome) -> State | None:
+    async def _record_patiently(self, claim: Claim, outcome: Outcome) -> None:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(SQLAlchemyError),
             stop=stop_after_delay(RECORDING_SECONDS),
@@ -186,8 +186,7 @@ class Sender:
             reraise=True,
         ):
             with attempt:
-                return await self._parts.ledger.record(claim, outcome)
-        return None
+                await self._parts.ledger.record(claim, outcome)
 
     async def _draw_consequences(self, key: str, error: BaseException, rule: Rule) -> None:
         if isinstance(error, Throttled):

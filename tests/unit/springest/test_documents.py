@@ -341,3 +341,10 @@ def test_a_document_error_survives_pickling() -> None:
     """Airflow hands exceptions from process to process."""
     again = pickle.loads(pickle.dumps(DocumentError("document_empty", "render it again")))  # noqa: S301
     assert (again.reason, again.detail) == ("document_empty", "render it again")
+
+
+def test_a_root_that_is_not_mounted_says_nothing_about_its_documents(tmp_path: Path) -> None:
+    """Otherwise one missing mount would set every row aside."""
+    store = DocumentStore.under([str(tmp_path / "unmounted")])
+    with pytest.raises(DocumentUnreachable, match="mounted"):
+        store.probe(str(tmp_path / "unmounted" / "a.pdf"))

@@ -63,6 +63,17 @@ class AirflowWorld:
         engine.dispose()
         return found
 
+    def metadata(self) -> str:
+        """Everything in Airflow's own database: XComs, rendered fields, asset events, audit log, …"""
+        engine = create_engine(self.env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+        with engine.connect() as connection:
+            names = connection.execute(
+                text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            ).scalars()
+            found = [str(connection.execute(text(f'SELECT * FROM "{name}"')).all()) for name in names.all()]  # noqa: S608
+        engine.dispose()
+        return "\n".join(found)
+
     def logs(self) -> str:
         """Everything that Airflow wrote under its home."""
         return "\n".join(

@@ -43,8 +43,11 @@ def _assert_no_canary(world: AirflowWorld) -> None:
     lines = "\n".join([*world.output, world.logs()]).splitlines()
     said = "\n".join(line for line in lines if "loc=supervisor.py" not in line)
     assert "Staging" in said, "the tasks' logs are not where this test looks for them"
+    kept = world.metadata()
+    assert "springest_deliver" in kept
     for canary in _canaries():
         assert canary not in said, f"{canary!r} was written down"
+        assert canary not in kept, f"{canary!r} is in Airflow's database"
 
 
 def test_a_night_by_airflow_leaks_nothing_and_sends_once(make_airflow):

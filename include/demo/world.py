@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import httpx
 from sqlalchemy import Engine, create_engine
 
 from include.demo import source_database
@@ -24,31 +23,11 @@ from include.demo.nights import CERTIFICATIONS, PENDING, Night, nights
 from include.demo.ports import free_port
 from include.demo.postgres import EmbeddedPostgres
 from include.demo.processes import Supervisor
+from include.sandbox.client import SandboxClient
 
 REQUESTS_PER_HOUR: Final = 1_000_000
 """The demo's own sandbox has no cap; a real site's is 4,000, and the connection says so by default."""
 FIRST_NIGHT: Final = date(2026, 11, 2)
-
-
-class Sandbox:
-    """The sandbox's control API, from another process."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._client = httpx.Client(base_url=f"{url}/_sandbox", timeout=30, trust_env=False)
-
-    def certificates(self) -> list[dict[str, Any]]:
-        """Everything it stored."""
-        return list(self._client.get("/certificates").raise_for_status().json())
-
-    def posts(self) -> int:
-        """POSTs it got."""
-        requests = self._client.get("/requests").raise_for_status().json()
-        return sum(one["method"] == "POST" for one in requests)
-
-    def verify(self, certification_id: int) -> None:
-        """Let an employee verify a certification."""
-        self._client.post(f"/certifications/{certification_id}/verify").raise_for_status()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +37,8 @@ class World:
     source: Engine
     warehouse: Engine
     warehouse_url: str
-    sandbox: Sandbox
+    sandbox: SandboxClient
+    sandbox_url: str
     airflow: AirflowApi
     airflow_url: str
     nights: tuple[Night, ...]
@@ -82,13 +62,13 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
             postgres.create_database(name) for name in ("airflow", "source", "warehouse")
         )
         keys = (secrets.token_hex(16), secrets.token_hex(16))
-        sandbox = _start_sandbox(supervisor, folder, keys)
-        tell(f"The Springest sandbox listens at {sandbox.url}")
+        sandbox_url = _start_sandbox(supervisor, folder, keys)
+        tell(f"The Springest sandbox listens at {sandbox_url}")
         env = environment(
             folder / "airflow",
             metadata_url=metadata_url,
             api_port=free_port(),
-            connections=_connections(source_url, warehouse_url, sandbox.url, keys),
+            connections=_connections(source_url, warehouse_url, sandbox_url, keys),
             variables={
                 "springest_learner_secret": secrets.token_hex(32),
                 "springest_document_roots": json.dumps([str(documents)]),
@@ -106,13 +86,14 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
             raise RuntimeError(f"airflow db migrate failed:\n{migrating.tail()}")
         tell("Starting Airflow: an API server, a scheduler and a DAG processor (about half a minute)")
         api = start_airflow(supervisor, env, migrate=False)
-        warehouse = create_engine(warehouse_url)
+        warehouse, sandbox = create_engine(warehouse_url), SandboxClient(sandbox_url)
         try:
             yield World(
                 source=source,
                 warehouse=warehouse,
                 warehouse_url=warehouse_url,
                 sandbox=sandbox,
+                sandbox_url=sandbox_url,
                 airflow=api,
                 airflow_url=env["AIRFLOW__API__BASE_URL"],
                 nights=made,
@@ -122,6 +103,7 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
         finally:
             source.dispose()
             warehouse.dispose()
+            sandbox.close()
 
 
 def complete(world: World, night: Night) -> int:
@@ -129,7 +111,7 @@ def complete(world: World, night: Night) -> int:
     return source_database.add(world.source, night.trainings, now=datetime.now(UTC))
 
 
-def _start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str]) -> Sandbox:
+def _start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str]) -> str:
     ready, seed = folder / "sandbox.url", folder / "certifications.json"
     listed = [
         {
@@ -160,7 +142,7 @@ def _start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str]) 
     }
     command = [sys.executable, "-m", "include.sandbox", *arguments]
     supervisor.start("sandbox", command, env=env, ready=ready.exists)
-    return Sandbox(ready.read_text(encoding="utf-8"))
+    return ready.read_text(encoding="utf-8")
 
 
 def _connections(

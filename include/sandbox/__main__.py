@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import secrets
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from include.sandbox.app import SandboxState
 from include.sandbox.profiles import PROFILES
 from include.sandbox.server import listening_socket, make_server
+from include.sandbox.state import SandboxState
 from include.sandbox.store import Certification, Store
 
 
@@ -27,6 +29,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--requests-per-hour", type=int, default=4000, help="cap for each key; 0 is none")
     parser.add_argument("--page-max", type=int, default=100, help="rows of a page at most")
     parser.add_argument("--certifications", type=Path, help="JSON list of certifications to begin with")
+    parser.add_argument("--keep-files", type=Path, help="folder that gets every file, named by its sha256")
+    parser.add_argument("--verbose", action="store_true", help="log every request, without its query")
     parser.epilog = (
         "SANDBOX_API_KEY and SANDBOX_CERTIFICATIONS_API_KEY hold the keys; without them they are made."
     )
@@ -36,6 +40,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> None:
     """Run the sandbox until it is told to end."""
     options = parse(arguments)
+    # Whoever waits for this file must not read where a sandbox listened before.
+    if options.ready_file:
+        options.ready_file.unlink(missing_ok=True)
+    if options.keep_files:
+        options.keep_files.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
     store = Store(options.database, clock=time.time)
     state = SandboxState(
         store=store,
@@ -44,11 +54,10 @@ def main(arguments: Sequence[str]) -> None:
         profile=PROFILES[options.profile],
         requests_per_hour=options.requests_per_hour or None,
         page_max=options.page_max,
+        keep_files=options.keep_files,
     )
     if options.certifications:
-        for values in json.loads(options.certifications.read_text(encoding="utf-8")):
-            if store.certification(values["id"]) is None:
-                store.add_certification(Certification(**values))
+        _add_missing(store, options.certifications)
     listener = listening_socket(options.port)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     sys.stdout.write(f"Springest sandbox at {url}, control at {url}/_sandbox\n")
@@ -56,13 +65,26 @@ def main(arguments: Sequence[str]) -> None:
         sys.stdout.write(f"api_key {state.api_key}, for certifications {state.certifications_api_key}\n")
     sys.stdout.flush()
     if options.ready_file:
-        partial = options.ready_file.with_suffix(".partial")
-        partial.write_text(url, encoding="utf-8")
-        partial.replace(options.ready_file)
+        _write_whole(options.ready_file, url)
     try:
-        make_server(state).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):
+            make_server(state).run(sockets=[listener])
     finally:
         store.close()
+
+
+def _add_missing(store: Store, path: Path) -> None:
+    """Add the certifications of a file; those a restart still knows stay as they are."""
+    for values in json.loads(path.read_text(encoding="utf-8")):
+        if store.certification(values["id"]) is None:
+            store.add_certification(Certification(**values))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that nobody sees half written."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 if __name__ == "__main__":

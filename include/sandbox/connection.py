@@ -1,14 +1,19 @@
-"""Closes connections the hard way, as crashing servers and broken networks do."""
+"""Treats connections the hard way, as crashing servers and broken networks do."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import socket
+import struct
+from typing import Any, Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_TRANSPORT = "sandbox_transport"
+_TRANSPORT: Final = "sandbox_transport"
+_PIECES: Final = 20
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class FaultyProtocol(HttpToolsProtocol):
@@ -20,17 +25,24 @@ class FaultyProtocol(HttpToolsProtocol):
         self.scope["state"][_TRANSPORT] = self.transport
 
 
-def close_connection(scope: Scope) -> None:
-    """Close the connection that a request came on, with a reset if anything is unread."""
-    scope["state"][_TRANSPORT].abort()
-
-
 class Dropped(Response):
-    """No answer at all: the connection is closed instead."""
+    """No answer at all: the connection is closed instead.
+
+    :param reset: with a reset; otherwise with an end, unless something is unread.
+    """
+
+    def __init__(self, *, reset: bool = False) -> None:
+        super().__init__()
+        self._reset = reset
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """Close the connection."""
-        close_connection(scope)
+        transport = scope["state"][_TRANSPORT]
+        if self._reset:
+            transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
+            )
+        transport.abort()
 
 
 class Truncated(Response):
@@ -38,12 +50,38 @@ class Truncated(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """Send half of what the head promises, then close the connection."""
-        start: dict[str, Any] = {
-            "type": "http.response.start",
-            "status": self.status_code,
-            "headers": self.raw_headers,
-        }
-        await send(start)
+        await send(_start(self))
         half = bytes(self.body)[: len(self.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": True})
         scope["state"][_TRANSPORT].close()
+
+
+class Trickled(Response):
+    """An answer that comes in small pieces.
+
+    :param seconds: how long it takes.
+    """
+
+    def __init__(self, answer: Response, *, seconds: float) -> None:
+        super().__init__(answer.body, status_code=answer.status_code)
+        self.raw_headers = answer.raw_headers
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        """Send piece by piece."""
+        await send(_start(self))
+        whole = bytes(self.body)
+        step = max(1, -(-len(whole) // _PIECES))
+        pieces = [whole[begin : begin + step] for begin in range(0, len(whole), step)]
+        for piece in pieces:
+            await asyncio.sleep(self._seconds / len(pieces))
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _start(response: Response) -> dict[str, Any]:
+    return {
+        "type": "http.response.start",
+        "status": response.status_code,
+        "headers": response.raw_headers,
+    }

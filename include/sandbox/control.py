@@ -1,18 +1,28 @@
-"""The control API under ``/_sandbox``: what Springest's employees do, and what a test wants to know."""
+"""The control API under ``/_sandbox``: what Springest's employees do, and what a test wants to know.
+
+It takes no key, because the sandbox listens on loopback only. A body is the JSON of the dataclass it makes; a
+name that the dataclass has not is refused with 422.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Annotated, Any, TypeVar, cast
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, Body, HTTPException, Query
+from pydantic import TypeAdapter, ValidationError
 
-from include.sandbox.faults import Fault, Kind
-from include.sandbox.profiles import PROFILES
+from include.sandbox.faults import Fault
+from include.sandbox.profiles import PROFILES, Profile
+from include.sandbox.state import SandboxState
 from include.sandbox.store import Certification, NewCertificate
+from include.sandbox.summary import summarise
 
-if TYPE_CHECKING:
-    from include.sandbox.app import SandboxState
+Made = TypeVar("Made")
+Values = Annotated[dict[str, Any], Body()]
+Size = Annotated[int, Query(ge=-1, description="rows at most; -1 is all")]
+Offset = Annotated[int, Query(ge=0)]
 
 
 class Control:
@@ -29,48 +39,79 @@ class Control:
         """Return its routes."""
         router = APIRouter(prefix="/_sandbox")
         for method, path, endpoint in (
+            ("GET", "/summary", self.summary),
             ("GET", "/certificates", self.certificates),
             ("POST", "/certificates", self.plant),
+            ("DELETE", "/certificates/{certificate_id}", self.remove),
             ("GET", "/requests", self.requests),
             ("GET", "/certifications", self.certifications),
+            ("PUT", "/certifications", self.replace_certifications),
             ("POST", "/certifications", self.add_certification),
             ("POST", "/certifications/{certification_id}/verify", self.verify),
+            ("POST", "/certifications/{certification_id}/unverify", self.unverify),
+            ("GET", "/faults", self.faults),
             ("POST", "/faults", self.add_fault),
             ("DELETE", "/faults", self.clear_faults),
             ("POST", "/release", self.release),
+            ("PUT", "/profile", self.replace_profile),
             ("PUT", "/profile/{name}", self.set_profile),
+            ("POST", "/reset", self.reset),
         ):
             router.add_api_route(path, endpoint, methods=[method])
         return router
 
-    def certificates(self) -> list[dict[str, Any]]:
-        """Everything that was stored."""
-        return [asdict(one) for one in self._store.certificates()]
+    def summary(self) -> dict[str, Any]:
+        """Everything in a few numbers."""
+        return summarise(self._store).as_json()
 
-    def plant(self, values: dict[str, Any]) -> dict[str, Any]:
+    def certificates(self, size: Size = -1, offset: Offset = 0) -> list[dict[str, Any]]:
+        """What was stored."""
+        return _all(self._store.certificates(size=size, offset=offset))
+
+    def plant(self, values: Values) -> dict[str, Any]:
         """Store a certificate that nobody posted."""
-        return asdict(self._store.store(NewCertificate(**values)))
+        return asdict(self._store.store(_made(NewCertificate, values)))
 
-    def requests(self) -> list[dict[str, Any]]:
-        """Every request, and what was answered."""
-        return [asdict(one) for one in self._store.requests()]
+    def remove(self, certificate_id: int) -> None:
+        """Let a certificate disappear."""
+        if not self._store.remove_certificate(certificate_id):
+            raise HTTPException(404, f"there is no certificate {certificate_id}")
+
+    def requests(self, size: Size = -1, offset: Offset = 0) -> list[dict[str, Any]]:
+        """Requests, and what was answered."""
+        return _all(self._store.requests(size=size, offset=offset))
 
     def certifications(self) -> list[dict[str, Any]]:
         """Every certification, verified or not."""
-        return [asdict(one) for one in self._store.certifications()]
+        return _all(self._store.certifications())
 
-    def add_certification(self, values: dict[str, Any]) -> None:
-        """Make a certification."""
-        self._store.add_certification(Certification(**values))
+    def add_certification(self, values: Values) -> None:
+        """Make a certification, or replace it."""
+        self._store.add_certification(_made(Certification, values))
+
+    def replace_certifications(self, values: Annotated[list[dict[str, Any]], Body()]) -> None:
+        """Put these certifications in place of all there are."""
+        wanted = [_made(Certification, one) for one in values]
+        for old in self._store.certifications():
+            self._store.remove_certification(old.id)
+        for one in wanted:
+            self._store.add_certification(one)
 
     def verify(self, certification_id: int) -> None:
         """Let an employee verify a certification."""
-        if not self._store.verify(certification_id):
-            raise HTTPException(404, f"there is no certification {certification_id}")
+        self._verified(certification_id, verified=True)
 
-    def add_fault(self, values: dict[str, Any]) -> None:
+    def unverify(self, certification_id: int) -> None:
+        """Let an employee take a verification back."""
+        self._verified(certification_id, verified=False)
+
+    def faults(self) -> list[dict[str, Any]]:
+        """What is yet to go wrong."""
+        return _all(self._state.faults.waiting())
+
+    def add_fault(self, values: Values) -> None:
         """Let something go wrong."""
-        self._state.faults.add(Fault(**{**values, "kind": Kind(values["kind"])}))
+        self._state.faults.add(_made(Fault, values))
 
     def clear_faults(self) -> None:
         """Let nothing more go wrong."""
@@ -78,10 +119,39 @@ class Control:
 
     def release(self) -> list[dict[str, Any]]:
         """Store what was to be stored late."""
-        return [asdict(one) for one in self._store.release()]
+        return _all(self._store.release())
+
+    def replace_profile(self, values: Values) -> dict[str, Any]:
+        """Behave as this says; what it leaves out is as documented."""
+        self._state.profile = _made(Profile, values)
+        return asdict(self._state.profile)
 
     def set_profile(self, name: str) -> None:
-        """Behave otherwise."""
+        """Behave as a named profile says."""
         if name not in PROFILES:
             raise HTTPException(404, f"there is no profile {name}: there are {', '.join(PROFILES)}")
-        self._state.profile = replace(PROFILES[name])
+        self._state.profile = PROFILES[name]
+
+    def reset(self) -> None:
+        """Forget what was received and what was to go wrong."""
+        self._state.reset()
+
+    def _verified(self, certification_id: int, *, verified: bool) -> None:
+        if not self._store.verify(certification_id, verified=verified):
+            raise HTTPException(404, f"there is no certification {certification_id}")
+
+
+def _made(kind: type[Made], values: dict[str, Any]) -> Made:
+    """Make a dataclass of JSON, with its types checked and no name ignored."""
+    unknown = values.keys() - {one.name for one in fields(cast("Any", kind))}
+    if unknown:
+        raise HTTPException(422, f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise HTTPException(422, told) from None
+
+
+def _all(records: Sequence[Any]) -> list[dict[str, Any]]:
+    return [asdict(one) for one in records]

@@ -5,14 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 LONGEST_FIELD = 10_000
 _HEAD = 4_096
+_SHORTEST_BASE64 = 8
+"""Fewer characters may be anything, and hold no document."""
+_DATA_URI = re.compile(rb"data:[^,]*;base64,", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -44,7 +53,10 @@ class Form:
         if self.transfer_encoding.lower() == "base64":
             return True
         head = b"".join(self.file_head.split())
-        if len(head) < 64:
+        if _DATA_URI.match(head):
+            return True
+        whole = self.size <= _HEAD
+        if len(head) < _SHORTEST_BASE64 or (whole and len(head) % 4):
             return False
         try:
             base64.b64decode(head[: len(head) // 4 * 4], validate=True)
@@ -57,32 +69,45 @@ class MalformedForm(ValueError):
     """The body is not a multipart form."""
 
 
-async def read_form(content_type: str, body: AsyncIterator[bytes]) -> Form:
+async def read_form(content_type: str, body: AsyncIterator[bytes], *, keep_in: Path | None = None) -> Form:
     """Read a form to its end.
 
+    :param keep_in: folder that gets the file, named by its sha256; without it no byte is kept.
     :raises MalformedForm: it is not one, or it is cut off.
     """
     kind, options = parse_options_header(content_type)
     if kind != b"multipart/form-data" or b"boundary" not in options:
         raise MalformedForm("the request must be multipart/form-data")
-    reader = _Reader()
-    parser = MultipartParser(options[b"boundary"], reader.callbacks)  # type: ignore[arg-type]
-    try:
-        async for chunk in body:
-            parser.write(chunk)
-        parser.finalize()
-    except MultipartParseError:
-        raise MalformedForm("the multipart body is malformed") from None
-    if not reader.ended:
-        raise MalformedForm("the multipart body is cut off")
-    reader.form.sha256 = reader.digest.hexdigest()
+    with tempfile.TemporaryFile() if keep_in else nullcontext() as copy:
+        reader = _Reader(copy)
+        parser = MultipartParser(options[b"boundary"], reader.callbacks)  # type: ignore[arg-type]
+        try:
+            async for chunk in body:
+                parser.write(chunk)
+            parser.finalize()
+        except MultipartParseError:
+            raise MalformedForm("the multipart body is malformed") from None
+        if not reader.ended:
+            raise MalformedForm("the multipart body is cut off")
+        reader.form.sha256 = reader.digest.hexdigest()
+        if keep_in and copy and reader.form.has_file:
+            _keep(copy, keep_in / reader.form.sha256)
     return reader.form
 
 
+def _keep(copy: IO[bytes], path: Path) -> None:
+    copy.seek(0)
+    with path.open("wb") as kept:
+        shutil.copyfileobj(copy, kept)
+
+
 class _Reader:
-    def __init__(self) -> None:
+    """Takes what the parser finds; of parts of one name the last counts, as in Rails."""
+
+    def __init__(self, copy: IO[bytes] | None) -> None:
         self.form = Form()
         self.digest = hashlib.sha256()
+        self._copy = copy
         self.ended = False
         self._headers: dict[str, str] = {}
         self._header_name = b""
@@ -122,16 +147,26 @@ class _Reader:
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
         self.form.order.append(self._name)
         if self._name == "file" and b"filename" in options:
-            self._is_file = True
+            self._begin_file()
             self.form.file_name = options[b"filename"].decode("utf-8", "replace")
             self.form.content_type = self._headers.get("content-type", "")
             self.form.transfer_encoding = self._headers.get("content-transfer-encoding", "")
+
+    def _begin_file(self) -> None:
+        self._is_file = True
+        self.digest = hashlib.sha256()
+        self.form.size, self.form.file_head = 0, b""
+        if self._copy:
+            self._copy.seek(0)
+            self._copy.truncate()
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         piece = data[start:end]
         if self._is_file:
             self.digest.update(piece)
             self.form.size += len(piece)
+            if self._copy:
+                self._copy.write(piece)
             if len(self.form.file_head) < _HEAD:
                 self.form.file_head += piece[: _HEAD - len(self.form.file_head)]
             return

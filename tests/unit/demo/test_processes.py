@@ -16,7 +16,8 @@ from include.demo.ports import free_port
 from include.demo.processes import Child, Ended, ProcessFailed, Supervisor
 
 ROOT = Path(__file__).parents[3]
-ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+# No byte code: it would lie beside the sources.
+ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 SLEEPER = "import time; time.sleep(600)"
 STUBBORN = """
 import signal, time

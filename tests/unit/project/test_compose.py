@@ -43,6 +43,38 @@ def test_services_depend_on_services_that_exist():
     assert services["sandbox"]["network_mode"] == "service:airflow-scheduler"
 
 
+def test_every_service_that_stays_up_tells_whether_it_is_well():
+    """A service that hangs is noticed; the one that ends by itself has nothing to tell."""
+    lasting = {name for name, service in _services().items() if service.get("restart") != "no"}
+    assert lasting == {name for name, service in _services().items() if "healthcheck" in service}
+
+
+def test_secrets_come_from_the_environment_and_are_asked_for_by_name():
+    """No key stands in the file, and none has a default that somebody could forget."""
+    text = COMPOSE.read_text(encoding="utf-8")
+    secret = re.compile(r"\$\{([A-Z_]*(?:PASSWORD|SECRET|KEY))(:\?)?")
+    found = secret.findall(text)
+    assert found
+    assert [name for name, required in found if not required] == []
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert all(re.search(rf"^{name}=$", example, re.MULTILINE) for name, _ in found)
+
+
+def test_a_named_volume_lies_where_the_image_has_a_folder_of_its_user():
+    """On a folder that the image does not have, Docker makes the volume root's, and nothing can be written."""
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    made = {"/opt/airflow/logs", *(f"/opt/airflow/{name}" for name in re.findall(r"mkdir (\w+)", dockerfile))}
+    own = {name: service for name, service in _services().items() if "build" in service}
+    named = {
+        volume.split(":")[1]
+        for service in own.values()
+        for volume in service["volumes"]
+        if volume[0] not in "./$"
+    }
+    assert named
+    assert named <= made
+
+
 def test_the_image_has_everything_that_the_project_is_made_of():
     """The folders that the Dockerfile copies are those of the project, and its Airflow is the pinned one."""
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")

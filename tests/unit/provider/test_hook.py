@@ -27,9 +27,9 @@ def test_lists_come_page_by_page_as_they_are_asked_for(sandbox, connect):
     connect()
     _plant(sandbox, 7)
     rows = SpringestHook().iter_certificates()
-    assert next(rows).id == 1
+    assert next(rows).id == 1001
     assert len(sandbox.store.requests()) == 1
-    assert [one.id for one in rows] == [2, 3, 4, 5, 6, 7]
+    assert [one.id for one in rows] == [1002, 1003, 1004, 1005, 1006, 1007]
 
 
 def test_certifications_are_asked_for_with_their_own_key(sandbox, connect):
@@ -51,7 +51,7 @@ def test_a_certificate_is_posted(sandbox, connect, tmp_path):
                 certification_id=101, email="zoë@example.com", valid_from=date(2026, 1, 1), document=document
             )
         )
-    assert (answer.status, answer.certificate_id) == (201, 1)
+    assert (answer.status, answer.certificate_id) == (201, 1001)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""Answers as Springest gives them, and what a fault makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from starlette.responses import Response
+
+from include.sandbox import xml
+from include.sandbox.connection import Dropped, Trickled, Truncated
+from include.sandbox.faults import Fault, FaultBody, Kind
+
+WEB_PAGE: Final = (
+    "<!DOCTYPE html><html><head><title>Springest</title></head>"
+    "<body><h1>We'll be right back</h1><p>Please reload.<br></body></html>"
+)
+_GARBAGE: Final = b"\x00\xff\xfe<errors><error>\x1b"
+
+
+def answer(body: bytes, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer in XML."""
+    return Response(body, status_code=status, headers=headers, media_type="application/xml; charset=utf-8")
+
+
+def refusal(messages: Iterable[str], status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer what is wrong, as Rails does."""
+    return answer(xml.errors(messages), status, headers)
+
+
+def failing(fault: Fault, message: str = "Something went wrong") -> Response:
+    """Answer a fault's status, with the body it asks for."""
+    told = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+    if fault.body is FaultBody.XML:
+        return refusal([message], fault.status, told)
+    if fault.body is FaultBody.HTML:
+        return Response(WEB_PAGE, status_code=fault.status, headers=told, media_type="text/html")
+    body = _GARBAGE if fault.body is FaultBody.GARBAGE else b""
+    return answer(body, fault.status, told)
+
+
+def instead(fault: Fault | None, *, email: str, url: str) -> Response | None:
+    """Return what a fault answers in place of looking at the request, if it does.
+
+    :param url: the request's own, with its key, for a fault that tells it.
+    """
+    if fault is None:
+        return None
+    if fault.kind is Kind.STATUS:
+        return failing(fault)
+    if fault.kind is Kind.ECHO:
+        return failing(fault, f"{email} could not be handled at {url}")
+    if fault.kind is Kind.CLOSE_BEFORE_STORING:
+        return Dropped(reset=fault.reset)
+    return None
+
+
+async def spoiled(response: Response, fault: Fault | None) -> Response:
+    """Return what a fault makes of an answer that was to go out."""
+    if fault is None or isinstance(response, Dropped):
+        return response
+    if fault.kind is Kind.SLOW:
+        await asyncio.sleep(fault.seconds)
+        return response
+    if fault.kind is Kind.CLOSE_AFTER_STORING:
+        return Dropped(reset=fault.reset)
+    if fault.kind is Kind.STATUS_AFTER_STORING:
+        return failing(fault)
+    return _misshapen(response, fault)
+
+
+def _misshapen(response: Response, fault: Fault) -> Response:
+    if fault.kind is Kind.HTML:
+        return Response(WEB_PAGE, status_code=response.status_code, media_type="text/html")
+    if fault.kind is Kind.TRICKLED:
+        return Trickled(response, seconds=fault.seconds)
+    if fault.kind is Kind.TRUNCATED:
+        return Truncated(response.body, status_code=response.status_code, media_type="application/xml")
+    if fault.kind is Kind.CUT_SHORT:
+        return answer(bytes(response.body)[: len(response.body) // 2], response.status_code)
+    return response

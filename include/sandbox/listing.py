@@ -1,0 +1,71 @@
+"""GET: lists of certificates and of certifications, page by page."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from include.sandbox import xml
+from include.sandbox.answers import answer, instead
+from include.sandbox.faults import Fault, Kind
+from include.sandbox.request import Exchange
+from include.sandbox.state import SandboxState
+from include.sandbox.store import NewCertificate
+
+
+async def list_certificates(exchange: Exchange) -> Response:
+    """Answer a page of the certificates whose certification is verified."""
+    state, fault = exchange.state, exchange.fault
+    email = exchange.request.query_params.get("email")
+    failed = instead(fault, email=email or "", url=str(exchange.request.url))
+    if failed is not None:
+        return failed
+    if fault is not None:
+        _meddle(state, fault)
+    size, offset = exchange.paging()
+    created_from = exchange.day("created_from")
+    total, page = state.store.visible(
+        email=email,
+        certification_id=exchange.number("certification_id"),
+        created_from=created_from.isoformat() if created_from else None,
+        newest_first=state.profile.newest_first,
+        size=size,
+        offset=offset,
+    )
+    total += _made_up(fault)
+    return answer(xml.certificates(page, total=total, offset=offset, profile=state.profile), 200)
+
+
+async def list_certifications(exchange: Exchange) -> Response:
+    """Answer a page of the verified certifications."""
+    state, fault = exchange.state, exchange.fault
+    failed = instead(fault, email="", url=str(exchange.request.url))
+    if failed is not None:
+        return failed
+    size, offset = exchange.paging()
+    listed = state.store.certifications(verified_only=True)
+    page = listed[offset : offset + size]
+    total = len(listed) + _made_up(fault)
+    return answer(xml.certifications(page, total=total, offset=offset, profile=state.profile), 200)
+
+
+def _made_up(fault: Fault | None) -> int:
+    return fault.count if fault is not None and fault.kind is Kind.WRONG_TOTAL else 0
+
+
+def _meddle(state: SandboxState, fault: Fault) -> None:
+    """Let somebody else upload, or take away, while the list is read."""
+    store, newest_first = state.store, state.profile.newest_first
+    if fault.kind is Kind.REMOVE:
+        _, first = store.visible(newest_first=newest_first, size=fault.count, offset=0)
+        for one in first:
+            store.remove_certificate(one.id)
+    if fault.kind not in {Kind.SHIFT, Kind.SHIFT_FRONT}:
+        return
+    verified = store.certifications(verified_only=True)
+    for number in range(fault.count if verified else 0):
+        certificate = NewCertificate(
+            certification_id=verified[0].id,
+            email=f"somebody.else.{number}@example.org",
+            valid_from="2026-01-01",
+        )
+        store.store(certificate, lowest_id=fault.kind is Kind.SHIFT_FRONT and not newest_first)

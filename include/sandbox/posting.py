@@ -1,0 +1,53 @@
+"""POST: a certificate is read as it streams in, checked, stored and answered."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from include.sandbox import xml
+from include.sandbox.answers import answer, failing, instead, refusal
+from include.sandbox.connection import Dropped
+from include.sandbox.faults import Kind
+from include.sandbox.form import Form, MalformedForm, read_form
+from include.sandbox.readers import whole_number
+from include.sandbox.request import Exchange
+from include.sandbox.store import NewCertificate, StoredCertificate
+from include.sandbox.validation import validate
+
+
+async def post_certificate(exchange: Exchange) -> Response:
+    """Take a certificate, or tell everything that is wrong with it."""
+    request, state = exchange.request, exchange.state
+    content_type = request.headers.get("content-type", "")
+    try:
+        form = await read_form(content_type, request.stream(), keep_in=state.keep_files)
+    except MalformedForm as error:
+        return refusal([str(error)], 400)
+    email = form.values.get("email", "")
+    exchange.meet_with_fields(whole_number(form.values.get("certification_id")), email)
+    failed = instead(exchange.fault, email=email, url=str(request.url))
+    return _judged(exchange, form) if failed is None else failed
+
+
+def _judged(exchange: Exchange, form: Form) -> Response:
+    state = exchange.state
+    certificate, errors = validate(form, state.store.certification)
+    if certificate is None:
+        return refusal(errors, state.profile.validation_status)
+    late = _stored_late(exchange, certificate)
+    return _taken(exchange, state.store.store(certificate)) if late is None else late
+
+
+def _stored_late(exchange: Exchange, certificate: NewCertificate) -> Response | None:
+    fault = exchange.fault
+    if fault is None or fault.kind not in {Kind.STORE_LATE, Kind.STATUS_THEN_STORED}:
+        return None
+    exchange.state.store.store_later(certificate, after=fault.seconds or None)
+    return failing(fault) if fault.kind is Kind.STATUS_THEN_STORED else Dropped(reset=fault.reset)
+
+
+def _taken(exchange: Exchange, stored: StoredCertificate) -> Response:
+    profile = exchange.state.profile
+    if profile.redirects:
+        return Response(status_code=302, headers={"Location": f"/users/certificates/{stored.id}"})
+    return answer(xml.created(stored, profile), profile.created_status)

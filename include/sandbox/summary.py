@@ -1,0 +1,51 @@
+"""What the sandbox received, in a few numbers: how a test or a demo proves "once" and "within the cap"."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from include.sandbox.cap import peak
+from include.sandbox.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was received.
+
+    :param certificates: certificates that are stored.
+    :param duplicates: how many of them are too many: same learner, certification, first day and file.
+    :param posts: POSTs for one of Springest's paths, whatever was answered.
+    :param gets: GETs likewise.
+    :param answers: requests by the status they were answered; ``none`` are those without a whole answer.
+    :param peak_hour: most requests in any sliding hour, by the name of their key.
+    """
+
+    certificates: int
+    duplicates: int
+    posts: int
+    gets: int
+    answers: dict[str, int]
+    peak_hour: dict[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for an answer in JSON."""
+        return asdict(self)
+
+
+def summarise(store: Store) -> Summary:
+    """Summarise what a store received."""
+    requests = store.requests()
+    methods = Counter(one.method for one in requests)
+    moments: dict[str, list[float]] = {}
+    for one in sorted(requests, key=lambda one: one.at):
+        moments.setdefault(one.key_name, []).append(one.at)
+    return Summary(
+        certificates=len(store.certificates()),
+        duplicates=store.duplicates(),
+        posts=methods["POST"],
+        gets=methods["GET"],
+        answers=dict(Counter(str(one.answered or "none") for one in requests)),
+        peak_hour={key_name: peak(ordered) for key_name, ordered in moments.items()},
+    )

@@ -322,3 +322,15 @@ def test_more_rows_than_a_batch_are_staged_and_counted(world):
     assert world.rows("SELECT count(*), count(DISTINCT delivery_key) FROM springest.run_training") == [
         (2_302, 2_300)
     ]
+
+
+def test_a_detail_that_is_mended_is_no_longer_told(world):
+    """A row with two defects tells both, and after one is mended only the other."""
+    training = world.training(certification_id=101, certificate_uri=str(world.folder / "late.pdf"))
+    world.complete(training)
+    world.night("first")
+    (world.folder / "late.pdf").write_bytes(b"%PDF-1.7\n%%EOF\n")
+    world.night("second")
+    [(detail,)] = world.rows("SELECT delivery_reason_detail FROM springest.certificate_reconciliation")
+    assert "valid_until" in detail
+    assert "document" not in detail

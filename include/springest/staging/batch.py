@@ -119,7 +119,7 @@ class BatchWriter:
             )
         if verdict is not None and verdict.event is Event.CHECKED_READY:
             verdict = _unless_duplicate(training, verdict, holders)
-        return ledger.Staged(training, decide(known, training, verdict), entry.ref)
+        return ledger.Staged(training, decide(known, training, verdict, catalogue_ref=entry.ref), entry.ref)
 
     def _document_defect(self, training: CompletedTraining) -> Defect | None:
         if training.certificate_uri is None:

@@ -54,6 +54,7 @@ class Known:
     catalogue_ref: str | None
     ever_sent: bool
     review_reason: str | None = None
+    reason_detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +151,17 @@ def duplicate_of(training_id: str) -> Verdict:
     )
 
 
-def decide(known: Known | None, training: CompletedTraining, verdict: Verdict | None) -> Decision:
+def decide(
+    known: Known | None,
+    training: CompletedTraining,
+    verdict: Verdict | None,
+    *,
+    catalogue_ref: str | None = None,
+) -> Decision:
     """Compare a checked row with the ledger.
 
     :param verdict: ``None`` when ``needs_check`` said that none is needed.
+    :param catalogue_ref: what the catalogue says now; ``None`` compares nothing of it.
     """
     if verdict is None:
         return _after_sending(known, training) if known else NOTHING
@@ -163,8 +171,9 @@ def decide(known: Known | None, training: CompletedTraining, verdict: Verdict | 
     review = verdict.reason if state is State.REVIEW else None
     if known is None:
         return Decision(Action.INSERT, state, verdict.reason, verdict.detail, review)
-    same = (known.state, known.reason, known.row_version) == (state, verdict.reason, training.row_version)
-    if same:
+    before = (known.state, known.reason, known.reason_detail, known.row_version)
+    after = (state, verdict.reason, verdict.detail, training.row_version)
+    if before == after and catalogue_ref in (None, known.catalogue_ref):
         return NOTHING
     return Decision(Action.RESTAGE, state, verdict.reason, verdict.detail, review)
 

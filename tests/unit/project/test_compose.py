@@ -61,7 +61,7 @@ def test_secrets_come_from_the_environment_and_are_asked_for_by_name():
 
 
 def test_a_named_volume_lies_where_the_image_has_a_folder_of_its_user():
-    """On a folder that the image does not have, Docker makes the volume root's, and nothing can be written."""
+    """On a folder that the image lacks, Docker makes the volume root's, and nothing can be written."""
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     made = {"/opt/airflow/logs", *(f"/opt/airflow/{name}" for name in re.findall(r"mkdir (\w+)", dockerfile))}
     own = {name: service for name, service in _services().items() if "build" in service}

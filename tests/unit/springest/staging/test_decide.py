@@ -140,8 +140,11 @@ def test_a_checked_row_is_written_where_nothing_can_be_at_springest_and_refused_
 def test_the_same_verdict_on_the_same_row_writes_nothing() -> None:
     """A quiet night changes no row."""
     assert decide(known(State.READY), row(), READY) == NOTHING
-    assert decide(known(State.HELD, reason=HELD.reason), row(), HELD) == NOTHING
-    assert decide(known(State.INVALID, reason=INVALID.reason), row(), INVALID) == NOTHING
+    assert decide(known(State.HELD, reason=HELD.reason, reason_detail=HELD.detail), row(), HELD) == NOTHING
+    assert (
+        decide(known(State.INVALID, reason=INVALID.reason, reason_detail=INVALID.detail), row(), INVALID)
+        == NOTHING
+    )
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,9 @@ with DAG(
     params={
         "window_start": Param(None, type=["null", "string"], description="Start of a window of your own"),
         "window_end": Param(None, type=["null", "string"], description="End of it, exclusive"),
+        "expected_certificates": Param(
+            None, type=["null", "integer"], description="How many to expect, for a night larger than others"
+        ),
         "deliver_until": Param("06:00", type="string", description="Time of day (UTC) at which to stop"),
     },
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_policy": RETRY_POLICY},
@@ -56,6 +59,7 @@ with DAG(
         task_id="deliver",
         sql=QUERY,
         deliver_until="{{ params.deliver_until }}",
+        expected_certificates="{{ params.expected_certificates or '' }}",
         outlets=[DELIVERED],
     )
     stage >> deliver

@@ -153,8 +153,7 @@ class Supervisor:
         """End every process and its descendants; may be called again."""
         while self._children:
             _end_tree(self._children.pop())
-        for orphan in _own_children():
-            _kill(orphan)
+        _kill(_orphans())
 
     def _spawn(self, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Child:
         log_file = self._logs / f"{name}.log"
@@ -182,9 +181,9 @@ def _end_tree(child: Child) -> None:
     for member in members:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.terminate()
-    _, alive = psutil.wait_procs(members, timeout=GRACE_SECONDS)
-    for member in (*alive, *_tree(child.process.pid)):
-        _kill(member)
+    _wait_until_gone(members)
+    # Meanwhile it may have started more.
+    _kill([*members, *_tree(child.process.pid)])
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.process.wait(GRACE_SECONDS)
 
@@ -196,19 +195,35 @@ def _tree(pid: int) -> Iterator[psutil.Process]:
         yield from parent.children(recursive=True)
 
 
-def _own_children() -> list[psutil.Process]:
+def _orphans() -> list[psutil.Process]:
     """Processes that lost their parent and were handed to this one."""
-    known = psutil.Process(os.getpid()).children(recursive=False)
-    return [one for one in known if one.name() not in {"postgres", "resource_tracker"} and _is_orphan(one)]
+    return [one for one in psutil.Process(os.getpid()).children() if _is_orphan(one)]
 
 
 def _is_orphan(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
-        return "airflow" in " ".join(process.cmdline())
+        known = process.name() in {"postgres", "resource_tracker"}
+        return not known and "airflow" in " ".join(process.cmdline())
     return False
 
 
-def _kill(process: psutil.Process) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.kill()
-        process.wait(GRACE_SECONDS)
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    """Kill all of them before waiting for any: who kills a child first may wait for its parent to notice."""
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    _wait_until_gone(processes)
+
+
+def _wait_until_gone(processes: Sequence[psutil.Process]) -> None:
+    """Wait until none of them runs, or the grace is over. One that only waits to be reaped is gone."""
+    until = time.monotonic() + GRACE_SECONDS
+    while any(map(_runs, processes)) and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

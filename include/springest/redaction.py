@@ -7,23 +7,34 @@ text or a row.
 
 from __future__ import annotations
 
-import html
-import json
 import logging
 import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import quote, quote_plus
 
 HIDDEN_KEY: Final = "***"
 HIDDEN_ADDRESS: Final = "<address>"
 SHORTEST_SECRET: Final = 4
 """A shorter secret is not looked for: it would be found everywhere and say nothing."""
 
-_AT: Final = r"(?:@|%40|&#64;|&#x40;|\\u0040)"
-_LOCAL: Final = r"(?:\"[^\"\r\n]{1,64}\"|[^\s@<>\"'(),;:\[\]\\=&?/|]{1,64})"
-_DOMAIN: Final = r"(?:\[[0-9a-fA-F:.]+\]|[\w-]+(?:(?:\.|%2[eE])[\w-]+)*)"
+_AT: Final = r"(?:[@\uff20\ufe6b]|%(?:25)*40|&#0*64;|&#x0*40;|\\+u0040)"
+_PLAIN: Final = r"[^\s@\uff20\ufe6b<>\"'(),;:\[\]\\=&?/|]"
+# It starts where a run of such characters starts: the look-behind keeps long texts linear to search.
+_LOCAL: Final = rf"(?:\"[^\"\r\n]{{1,64}}\"|(?<!{_PLAIN}){_PLAIN}+)"
+_LABEL: Final = r"(?:[\w-]|%(?:25)*[89a-f][0-9a-f])+"
+_DOMAIN: Final = rf"(?:\[[0-9a-fA-F:.]+\]|{_LABEL}(?:(?:\.|%(?:25)*2e){_LABEL})*)"
 _ADDRESS: Final = re.compile(f"{_LOCAL}{_AT}+{_DOMAIN}", re.IGNORECASE)
+
+_ESCAPED: Final = {
+    " ": (r"\+",),
+    "&": ("&amp;",),
+    "<": ("&lt;",),
+    ">": ("&gt;",),
+    '"': ("&quot;", r'\\*"'),
+    "'": ("&apos;", r"\\*'"),
+    "/": (r"\\*/",),
+}
+"""How XML, JSON and forms write a character, besides by its number."""
 
 
 class Redactor:
@@ -35,9 +46,8 @@ class Redactor:
     __slots__ = ("_secrets",)
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for secret in secrets if len(secret) >= SHORTEST_SECRET for form in _forms(secret)}
-        longest_first = sorted(forms, key=len, reverse=True)
-        self._secrets = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None
+        usable = sorted({one for one in secrets if len(one) >= SHORTEST_SECRET}, key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(_any_form, usable)), re.IGNORECASE) if usable else None
 
     def __repr__(self) -> str:
         return "Redactor(***)"
@@ -49,16 +59,34 @@ class Redactor:
         return _ADDRESS.sub(HIDDEN_ADDRESS, text)
 
 
-def _forms(secret: str) -> set[str]:
-    quoted = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
-    twice = {quote(form, safe="") for form in quoted}
-    escaped = {
-        json.dumps(secret)[1:-1],
-        html.escape(secret),
-        html.escape(secret, quote=False),
-        repr(secret)[1:-1],
-    }
-    return {secret, *quoted, *twice, *escaped}
+def _any_form(secret: str) -> str:
+    """Return a pattern for a secret however it is escaped.
+
+    Libraries escape different characters (``quote`` an exclamation mark, yarl not), and a server echoes what it
+    got; so every character may stand there in any of its forms.
+    """
+    runs = re.findall(r"\\+|[^\\]", secret)
+    return "".join(_backslashes(len(run)) if run[0] == "\\" else _character(run) for run in runs)
+
+
+def _character(one: str) -> str:
+    encoded = one.encode("utf-8", "surrogatepass")
+    units = one.encode("utf-16-be", "surrogatepass").hex()
+    forms = (
+        re.escape(one),
+        *_ESCAPED.get(one, ()),
+        "".join(f"%(?:25)*{byte:02x}" for byte in encoded),
+        f"&#0*{ord(one)};",
+        f"&#x0*{ord(one):x};",
+        "".join(rf"\\+u{units[at : at + 4]}" for at in range(0, len(units), 4)),
+        *((rf"\\+x{ord(one):02x}",) if ord(one) < 256 else ()),
+    )
+    return f"(?:{'|'.join(forms)})"
+
+
+def _backslashes(count: int) -> str:
+    """Return a pattern for a run of them, doubled or not; possessive, so that it can't be slow."""
+    return rf"(?:(?:\\|%(?:25)*5c|&#0*92;|&#x0*5c;){{{count},}}+)"
 
 
 class RedactingFilter(logging.Filter):
@@ -70,11 +98,20 @@ class RedactingFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact; every record passes."""
-        record.msg = self._redactor.redact(record.getMessage())
+        record.msg = self._redactor.redact(_said(record))
         record.args = ()
+        if record.stack_info:
+            record.stack_info = self._redactor.redact(record.stack_info)
         if record.exc_info:
             record.exc_text = self._redactor.redact(logging.Formatter().formatException(record.exc_info))
             record.exc_info = None
         elif record.exc_text:
             record.exc_text = self._redactor.redact(record.exc_text)
         return True
+
+
+def _said(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):  # the arguments do not fit: logging would only complain, and so must this
+        return f"{record.msg} {record.args}"

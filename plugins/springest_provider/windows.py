@@ -30,6 +30,20 @@ def asked_window(context: Context, *, start: str | None, end: str | None) -> Win
     return Window(run.data_interval_start, run.data_interval_end)
 
 
+def expected_number(value: str | int | None) -> int:
+    """
+    Return how many certificates a person said to expect; 0 is nothing said.
+
+    :raises ConfigurationError: it is no number.
+    """
+    text = str(value).strip() if value is not None else ""
+    if text in {"", "None"}:
+        return 0
+    if not (text.isascii() and text.isdecimal()):
+        raise ConfigurationError(f"expected_certificates must be a whole number, is {text!r}")
+    return int(text)
+
+
 def seconds_until(time_of_day: str, *, now: datetime | None = None) -> float:
     """
     Return the seconds until a time of day in UTC comes next.

@@ -6,12 +6,19 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from include.demo.people import Learner
 from include.sandbox.faults import Fault, Kind
-from include.springest.delivery.stops import AccessRefused, SpringestUnreachable, TooManyUnknown
+from include.springest.delivery.stops import (
+    AccessRefused,
+    NightTooLarge,
+    SpringestUnreachable,
+    TooManyUnknown,
+)
 
 
 def _staged(world, count=1):
@@ -207,3 +214,35 @@ def test_a_late_answer_still_settles_what_became_unknown(world):
     worker.join(60)
     assert world.states() == {training.training_id: ("accepted", None)}
     assert world.posts == 1
+
+
+def test_a_certification_that_is_always_refused_costs_five_refusals(world, expected):
+    """The rest of it stays in the queue, and the other certifications go out."""
+    refused = [world.training(certification_id=105) for _ in range(20)]
+    good = [world.training() for _ in range(20)]
+    world.complete(*refused, *good)
+    world.catalogue()
+    world.stage()
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=422, times=None, certification_id=105))
+    report = world.deliver()
+    assert (report.rejected, report.accepted, report.left) == (5, 20, 15)
+    assert world.stored == expected(*good)
+
+
+def test_a_night_much_larger_than_others_waits_for_a_person(world):
+    """It sends nothing until somebody says what to expect; the same number next night needs no one."""
+    learners = (Learner(number, "Ana", f"ana.{number}@example.com") for number in range(1_000, 1_600))
+    one = world.training()
+    rows = [replace(one, training_id=f"B{who.number}", learner=who) for who in learners]
+    world.complete(*rows)
+    world.catalogue()
+    world.stage("large")
+    with pytest.raises(NightTooLarge, match="expected_certificates 600"):
+        world.deliver("large")
+    with pytest.raises(NightTooLarge):
+        world.deliver("large again", expected=599)
+    assert world.posts == 0
+    report = world.deliver("told", expected=600, seconds=0.7)
+    assert report.left > 0
+    assert world.deliver("the next night").left == 0
+    assert len(world.sandbox.store.certificates()) == 600

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from include.springest.api.client import SpringestClient
+from include.springest.delivery.brake import SMALLEST_LIMIT, largest_night
 from include.springest.delivery.breaker import PROBE_DELAYS, Breaker
 from include.springest.delivery.send import Parts, Sender
-from include.springest.delivery.stops import Halt, SpringestUnreachable, TooManyUnknown
+from include.springest.delivery.stops import Halt, NightTooLarge, SpringestUnreachable, TooManyUnknown
 from include.springest.delivery.tally import DeliverReport, Tally
 from include.springest.ledger.sending import Queued
 from include.springest.ledger.states import State
@@ -36,6 +37,7 @@ class DeliverSettings:
     :param concurrency: certificates under way at once.
     :param batch: deliveries looked up in the source together; few, so that they are fresh when sent.
     :param max_unknown: outcomes that one run may leave unknown.
+    :param expected: certificates that a person said to expect, for a night larger than others.
     :param seconds: how long the run may take; what is left then stays in the queue.
     :param probe_delays: seconds before each probe of a server in trouble.
     """
@@ -43,6 +45,7 @@ class DeliverSettings:
     concurrency: int = 8
     batch: int = 50
     max_unknown: int = 10
+    expected: int = 0
     seconds: float = 6 * 3600.0
     probe_delays: Sequence[float] = PROBE_DELAYS
 
@@ -70,6 +73,7 @@ class Deliverer:
         :returns: what was done and what is left.
         :raises DeliveryStopped: something stands in the way of all that is left; see its classes.
         """
+        await self._brake()
         await self._sweep()
         may_become_unknown = await self._unknown_left()
         breaker = Breaker(
@@ -95,10 +99,35 @@ class Deliverer:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
             await breaker.close()
+        self._say_what_is_in_doubt(sender.slow_start.closed_in_doubt)
         report = await self._report()
         if self.halt.error is not None:
             raise self.halt.error
         return report
+
+    def _say_what_is_in_doubt(self, certifications: Sequence[int]) -> None:
+        """End with an error when nothing of a certification got through and doubt is left."""
+        if certifications:
+            message = (
+                f"of certification {', '.join(map(str, certifications))} nothing was answered well, and what "
+                "became of the first ones can't be known: look at them in certificate_reconciliation"
+            )
+            self.halt.throw(message, error=TooManyUnknown(message))
+
+    async def _brake(self) -> None:
+        """Let a person look at a night that is much larger than others.
+
+        :raises NightTooLarge: it is, and nobody said to expect that.
+        """
+        ledger = self._parts.ledger
+        new, most = await ledger.unreleased(), largest_night(await ledger.nights())
+        if new > max(most, self._settings.expected):
+            raise NightTooLarge(
+                f"{new} certificates are new in the queue, more than the {most} that a night may have "
+                f"(five times the median of the last ones, at least {SMALLEST_LIMIT}): nothing was sent; if it "
+                f"is right, trigger springest_deliver with expected_certificates {new}"
+            )
+        await ledger.release()
 
     async def _sweep(self) -> None:
         self.tally.swept = await self._parts.ledger.sweep()

@@ -26,6 +26,7 @@ from include.springest.api.client import SpringestClient
 from include.springest.api.models import CertificateUpload
 from include.springest.delivery.breaker import Breaker
 from include.springest.delivery.outcomes import Consequence, Rule, answered, failed, rule_of
+from include.springest.delivery.slow_start import SlowStart
 from include.springest.delivery.stops import AccessRefused, DocumentsUnreachable, Halt, TooManyUnknown
 from include.springest.delivery.tally import Tally
 from include.springest.documents import DocumentError, DocumentStore, DocumentUnreachable, OpenDocument
@@ -81,6 +82,7 @@ class Sender:
         self._halt = halt
         self._breaker = breaker
         self._tally = tally
+        self.slow_start = SlowStart()
         self._may_become_unknown = may_become_unknown
         self._doubt = asyncio.Semaphore(may_become_unknown)
         self._lease_seconds = parts.site.timeouts.total + LEASE_MARGIN_SECONDS
@@ -88,15 +90,26 @@ class Sender:
 
     async def send(self, queued: Queued, training: CompletedTraining) -> None:
         """Send one certificate, unless the run halts before its claim."""
+        certification_id = training.certification_id or 0
+        if not await self._halt.unless(self.slow_start.enter(certification_id)):
+            return
+        became: State | None = None
+        try:
+            became = await self._open_and_send(queued, training)
+        finally:
+            await self.slow_start.leave(certification_id, became)
+
+    async def _open_and_send(self, queued: Queued, training: CompletedTraining) -> State | None:
         try:
             async with self._document(training) as document:
-                await self._send(queued, training, document)
+                return await self._send(queued, training, document)
         except DocumentError as error:
             await asyncio.to_thread(self._parts.stager.set_aside, training, error, run_id=self._parts.run_id)
             self._tally.set_aside += 1
         except DocumentUnreachable as error:
             log.warning("%s", error)
             self._note_trouble("document_unreachable", queued.delivery_key, str(error))
+        return None
 
     @asynccontextmanager
     async def _document(self, training: CompletedTraining) -> AsyncIterator[OpenDocument]:
@@ -108,10 +121,12 @@ class Sender:
             opening = self._parts.documents.open(training.certificate_uri)
             yield await asyncio.to_thread(stack.enter_context, opening)
 
-    async def _send(self, queued: Queued, training: CompletedTraining, document: OpenDocument) -> None:
+    async def _send(
+        self, queued: Queued, training: CompletedTraining, document: OpenDocument
+    ) -> State | None:
         await self._halt.unless(self._breaker.wait())
         if await self._halt.unless(self._doubt.acquire()) is None:
-            return
+            return None
         became: State | None = None
         try:
             became = await self._claim_and_post(queued, training, document)
@@ -124,6 +139,7 @@ class Sender:
                 "see how Springest is, then clear the task"
             )
             self._halt.throw(message, error=TooManyUnknown(message))
+        return became
 
     async def _claim_and_post(
         self, queued: Queued, training: CompletedTraining, document: OpenDocument

@@ -33,6 +33,10 @@ class TooManyUnknown(DeliveryStopped):
     """As many outcomes as one run may have can't be known; a person should look first."""
 
 
+class NightTooLarge(DeliveryStopped):
+    """Many more certificates than usual are new in the queue; a person should say that it is right."""
+
+
 class Halt:
     """The one switch by which a run stops claiming. It is thrown once; the first reason stays."""
 

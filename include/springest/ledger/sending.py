@@ -19,6 +19,8 @@ from include.springest.warehouse.statements import read_sql
 
 _SWEEP: Final = text(read_sql(__file__, "sweep_expired_leases"))
 _QUEUE: Final = text(read_sql(__file__, "queue"))
+_UNRELEASED: Final = text(read_sql(__file__, "count_unreleased"))
+_NIGHTS: Final = text(read_sql(__file__, "last_nights"))
 _CLAIM: Final = text(read_sql(__file__, "claim"))
 _RECORD: Final = text(read_sql(__file__, "record_outcome"))
 
@@ -146,6 +148,27 @@ class SendingLedger:
             )
         )[0]
         return int(row[0])
+
+    async def unreleased(self) -> int:
+        """Return how many deliveries wait that no delivering run has accepted as a night's work yet."""
+        [row] = await self._rows(_UNRELEASED, site=self._site)
+        return int(row[0])
+
+    async def release(self) -> None:
+        """Accept everything that is staged as this night's work."""
+        await self._rows(
+            text(
+                "UPDATE springest.staging_run SET released_at = clock_timestamp()"
+                " WHERE site = :site AND released_at IS NULL"
+            ),
+            site=self._site,
+        )
+
+    async def nights(self, *, last: int = 14) -> list[int]:
+        """Return how many certificates each of the last delivering runs sent, without this one."""
+        return [
+            int(row[0]) for row in await self._rows(_NIGHTS, site=self._site, run_id=self._run_id, last=last)
+        ]
 
     async def claim(
         self, queued: Queued, *, lease_seconds: float, document_sha256: str, document_size: int

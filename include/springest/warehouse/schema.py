@@ -186,6 +186,7 @@ staging_run = Table(
     Column(
         "committed_at", _INSTANT, nullable=False, server_default=_NOW, comment="When staging was complete"
     ),
+    Column("released_at", _INSTANT, comment="When a delivering run accepted it as a night's work"),
     CheckConstraint(_one_of("mode", ("watermark", "interval")), name="mode"),
     comment="One row per run that staged its window completely",
 )

@@ -28,7 +28,7 @@ from include.springest.source.reader import SourceReader
 from include.springest.staging.stage import LOOK_BACK, Stager
 from springest_provider import parts
 from springest_provider.hooks.springest import SpringestHook
-from springest_provider.windows import asked_window, seconds_until
+from springest_provider.windows import asked_window, expected_number, seconds_until
 
 
 class _SpringestOperator(BaseOperator):
@@ -176,6 +176,8 @@ class SpringestDeliverOperator(_SpringestOperator):
     :param warehouse_conn_id: connection of the warehouse.
     :param deliver_until: time of day in UTC (``HH:MM``) at which to stop; what is left stays in the queue.
     :param concurrency: certificates under way at once.
+    :param expected_certificates: how many to expect, for a night (or a backfill) that is much larger than the
+        last ones; otherwise such a night waits for a person.
     :param max_unknown_per_night: outcomes that one run may leave unknown before it stops.
     :returns: counts of what was done, and how many are ``left``.
     """
@@ -186,6 +188,7 @@ class SpringestDeliverOperator(_SpringestOperator):
         "springest_conn_id",
         "warehouse_conn_id",
         "deliver_until",
+        "expected_certificates",
     )
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
@@ -196,6 +199,7 @@ class SpringestDeliverOperator(_SpringestOperator):
         sql: str,
         source_conn_id: str = "training_source",
         deliver_until: str = "06:00",
+        expected_certificates: str | int | None = None,
         concurrency: int = 8,
         max_unknown_per_night: int = 10,
         **kwargs: Any,
@@ -204,6 +208,7 @@ class SpringestDeliverOperator(_SpringestOperator):
         self.sql = sql
         self.source_conn_id = source_conn_id
         self.deliver_until = deliver_until
+        self.expected_certificates = expected_certificates
         self.concurrency = concurrency
         self.max_unknown_per_night = max_unknown_per_night
         self._stop: Callable[[], object] | None = None
@@ -214,6 +219,7 @@ class SpringestDeliverOperator(_SpringestOperator):
         settings = DeliverSettings(
             concurrency=self.concurrency,
             max_unknown=self.max_unknown_per_night,
+            expected=expected_number(self.expected_certificates),
             seconds=seconds_until(self.deliver_until),
         )
         with parts.warehouse(self.warehouse_conn_id) as engine, parts.source(self.source_conn_id) as database:

@@ -31,6 +31,17 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(child.pid, flush=True)
 time.sleep(600)
 """
+UNREAPED = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+children = []
+for _ in range(5):
+    children.append(os.fork())
+    if not children[-1]:
+        time.sleep(600)
+print(*children, flush=True)
+time.sleep(600)
+"""
 STRAY = """
 import subprocess, sys
 code = "import time; time.sleep(600)  # airflow"
@@ -114,6 +125,19 @@ def test_a_process_that_ignores_the_request_to_end_is_killed(
     supervisor.wait_until(child, lambda: "up" in said(child), seconds=30)
     supervisor.stop()
     assert not lives(child.process.pid)
+
+
+def test_killed_children_that_their_parent_does_not_reap_keep_nobody_from_ending(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was started before them ends as well."""
+    monkeypatch.setattr("include.demo.processes.GRACE_SECONDS", 0.5)
+    before = supervisor.start("sleeper", python(SLEEPER), env=ENV)
+    parent = supervisor.start("unreaped", python(UNREAPED), env=ENV)
+    supervisor.wait_until(parent, lambda: bool(said(parent)), seconds=30)
+    children = [int(pid) for pid in said(parent).split()]
+    supervisor.stop()
+    assert not any(map(lives, [before.process.pid, parent.process.pid, *children]))
 
 
 def test_stopping_twice_is_nothing(supervisor: Supervisor) -> None:

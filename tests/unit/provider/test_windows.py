@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from springest_provider.windows import asked_window, seconds_until
+from springest_provider.windows import asked_window, expected_number, seconds_until
 
 from include.springest.errors import ConfigurationError
 from include.springest.source.reader import Window
@@ -65,3 +65,16 @@ def test_a_deadline_that_is_no_time_is_refused():
     """It names the field and an example."""
     with pytest.raises(ConfigurationError, match="deliver_until"):
         seconds_until("six")
+
+
+@pytest.mark.parametrize(("value", "number"), [(None, 0), ("", 0), ("None", 0), (" 600 ", 600), (600, 600)])
+def test_what_a_person_expects(value, number):
+    """A template that renders to nothing says nothing."""
+    assert expected_number(value) == number
+
+
+@pytest.mark.parametrize("value", ["many", "-1", "1.5"])
+def test_an_expectation_that_is_no_number_is_refused(value):
+    """Guessing would let a wrong night through."""
+    with pytest.raises(ConfigurationError, match="expected_certificates"):
+        expected_number(value)

@@ -79,9 +79,9 @@ CREATE TABLE springest.delivery (
     CONSTRAINT delivery_accepted_has_id_check CHECK (state <> 'accepted' OR springest_certificate_id IS NOT NULL)
 );
 CREATE INDEX delivery_state_idx ON springest.delivery (site, state);
-CREATE INDEX delivery_springest_id_idx ON springest.delivery (site, springest_certificate_id);
-CREATE INDEX delivery_same_certificate_idx ON springest.delivery (site, certification_id, learner_ref, valid_from);
 CREATE INDEX delivery_queue_idx ON springest.delivery (site, created_at, delivery_key) WHERE state = 'ready';
+CREATE INDEX delivery_same_certificate_idx ON springest.delivery (site, certification_id, learner_ref, valid_from);
+CREATE INDEX delivery_springest_id_idx ON springest.delivery (site, springest_certificate_id);
 COMMENT ON TABLE springest.delivery IS 'The ledger: one row per certificate to deliver';
 COMMENT ON COLUMN springest.delivery.delivery_key IS 'sha256 of site, training_id and issue_no';
 COMMENT ON COLUMN springest.delivery.site IS 'Name of the Springest site it is for';
@@ -122,6 +122,7 @@ CREATE TABLE springest.staging_run (
     window_end TIMESTAMP WITH TIME ZONE NOT NULL,
     source_count INTEGER NOT NULL,
     committed_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
+    released_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT staging_run_pkey PRIMARY KEY (site, run_id),
     CONSTRAINT staging_run_mode_check CHECK (mode IN ('watermark', 'interval'))
 );
@@ -133,6 +134,7 @@ COMMENT ON COLUMN springest.staging_run.window_start IS 'Start of the window on 
 COMMENT ON COLUMN springest.staging_run.window_end IS 'End of the window, exclusive';
 COMMENT ON COLUMN springest.staging_run.source_count IS 'The source''s own COUNT(*) of the window';
 COMMENT ON COLUMN springest.staging_run.committed_at IS 'When staging was complete';
+COMMENT ON COLUMN springest.staging_run.released_at IS 'When a delivering run accepted it as a night''s work';
 
 CREATE TABLE springest.stage_watermark (
     site TEXT NOT NULL,

@@ -1,0 +1,77 @@
+"""Begin carefully with each certification: its first certificates must be answered well before the rest goes.
+
+A certification that Springest refuses, for whatever reason, then costs five refusals instead of thousands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from typing import Final
+
+from include.springest.ledger.states import State
+
+log = logging.getLogger(__name__)
+
+FIRST: Final = 5
+ANSWERED_WELL: Final = frozenset({State.ACCEPTED, State.ACCEPTED_NO_ID})
+ANSWERED_BADLY: Final = frozenset({State.REJECTED, State.UNKNOWN})
+
+
+class SlowStart:
+    """Lets certificates of a certification through, five at first.
+
+    :param first: how many must be answered well.
+    """
+
+    def __init__(self, *, first: int = FIRST) -> None:
+        self._first = first
+        self._well: Counter[int] = Counter()
+        self._badly: Counter[int] = Counter()
+        self._in_doubt: Counter[int] = Counter()
+        self._under_way: Counter[int] = Counter()
+        self._changed = asyncio.Condition()
+
+    async def enter(self, certification_id: int) -> bool:
+        """Wait until a certificate of this certification may go; ``leave`` must follow.
+
+        :returns: whether it may go at all: not once all of the first were answered badly.
+        """
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: self._is_closed(certification_id) or self._may_go(certification_id)
+            )
+            if self._is_closed(certification_id):
+                return False
+            self._under_way[certification_id] += 1
+            return True
+
+    async def leave(self, certification_id: int, became: State | None) -> None:
+        """Note what became of a certificate that was let through; ``None`` is that it was not sent."""
+        async with self._changed:
+            self._under_way[certification_id] -= 1
+            self._well[certification_id] += became in ANSWERED_WELL
+            self._badly[certification_id] += became in ANSWERED_BADLY
+            self._in_doubt[certification_id] += became is State.UNKNOWN
+            if self._badly[certification_id] == self._first and not self._well[certification_id]:
+                log.warning(
+                    "The first %d certificates of certification %d were answered badly: "
+                    "the others stay in the queue",
+                    self._first,
+                    certification_id,
+                )
+            self._changed.notify_all()
+
+    @property
+    def closed_in_doubt(self) -> list[int]:
+        """Certifications that are closed, and of which something became unknown."""
+        return sorted(number for number in self._badly if self._is_closed(number) and self._in_doubt[number])
+
+    def _may_go(self, certification_id: int) -> bool:
+        well = self._well[certification_id]
+        bad = 0 if well else self._badly[certification_id]
+        return well >= self._first or well + bad + self._under_way[certification_id] < self._first
+
+    def _is_closed(self, certification_id: int) -> bool:
+        return self._badly[certification_id] >= self._first and not self._well[certification_id]

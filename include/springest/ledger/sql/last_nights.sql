@@ -1,0 +1,8 @@
+-- Certificates that each of the last delivering runs started to send.
+SELECT count(DISTINCT attempt.delivery_key)
+FROM springest.delivery_attempt AS attempt
+JOIN springest.delivery USING (delivery_key)
+WHERE delivery.site = :site AND attempt.run_id <> :run_id
+GROUP BY attempt.run_id
+ORDER BY min(attempt.started_at) DESC
+LIMIT :last

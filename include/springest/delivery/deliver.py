@@ -124,8 +124,8 @@ class Deliverer:
         if new > max(most, self._settings.expected):
             raise NightTooLarge(
                 f"{new} certificates are new in the queue, more than the {most} that a night may have "
-                f"(five times the median of the last ones, at least {SMALLEST_LIMIT}): nothing was sent; if it "
-                f"is right, trigger springest_deliver with expected_certificates {new}"
+                f"(five times the median of the last ones, at least {SMALLEST_LIMIT}): nothing was sent; if "
+                f"it is right, trigger springest_deliver with expected_certificates {new}"
             )
         await ledger.release()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -14,6 +15,7 @@ from psycopg.pq import Conninfo
 from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from include.springest.api.client import SpringestClient
 from include.springest.documents import DocumentStore
 from include.springest.errors import ConfigurationError
 from include.springest.identity import Pseudonyms
@@ -53,9 +55,48 @@ def warehouse(conn_id: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-def asynchronous_engine(url: URL, *, connections: int = 12) -> AsyncEngine:
-    """Return an asynchronous engine of the warehouse."""
-    return create_async_engine(url, hide_parameters=True, pool_size=connections, max_overflow=4)
+@dataclass(frozen=True, slots=True)
+class Link:
+    """
+    What talks to Springest and to the warehouse at once.
+
+    :param limiter: the rate limit that everybody with the same key shares; GETs wait for it by themselves.
+    """
+
+    engine: AsyncEngine
+    limiter: RateLimiter
+    client: SpringestClient
+
+
+@asynccontextmanager
+async def connected(
+    conn_id: str, site: Site, *, key: str | None = None, at_once: int = 4
+) -> AsyncIterator[Link]:
+    """
+    Give a client of the site whose GETs keep the rate limit, and the warehouse beside it.
+
+    :param conn_id: connection of the warehouse.
+    :param key: key whose rate limit it is; that of the certificates by default.
+    :param at_once: requests at once.
+    """
+    engine = create_async_engine(
+        warehouse_url(conn_id), hide_parameters=True, pool_size=at_once + 4, max_overflow=4
+    )
+    limiter = RateLimiter(
+        engine,
+        host=site.host,
+        key_fingerprint=fingerprint(key) if key else site.key_fingerprint,
+        requests_per_hour=site.requests_per_hour,
+    )
+
+    async def gate(_method: str) -> None:
+        await limiter.acquire()
+
+    try:
+        async with SpringestClient(site, max_connections=at_once, gate=gate) as client:
+            yield Link(engine, limiter, client)
+    finally:
+        await engine.dispose()
 
 
 @contextmanager
@@ -113,17 +154,3 @@ def open_object(uri: str) -> tuple[BinaryIO, int]:
     path = ObjectStoragePath(uri)
     size = int(path.stat().st_size)
     return cast("BinaryIO", path.open("rb")), size  # type: ignore[no-untyped-call]
-
-
-def limiter(engine: AsyncEngine, site: Site, *, key: str | None = None) -> RateLimiter:
-    """
-    Return the rate limit that a key shares with everybody who uses it.
-
-    :param key: the key; that of the certificates by default.
-    """
-    return RateLimiter(
-        engine,
-        host=site.host,
-        key_fingerprint=fingerprint(key) if key else site.key_fingerprint,
-        requests_per_hour=site.requests_per_hour,
-    )

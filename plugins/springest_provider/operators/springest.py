@@ -6,21 +6,21 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperator, Context
 
-from include.springest.api.client import SpringestClient
 from include.springest.api.models import Certification
 from include.springest.catalogue import store_catalogue
 from include.springest.delivery.deliver import Deliverer, DeliverSettings
 from include.springest.delivery.send import Parts
 from include.springest.delivery.tally import DeliverReport
+from include.springest.documents import DocumentStore
 from include.springest.ledger.sending import SendingLedger
-from include.springest.limiter import RateLimiter
 from include.springest.reconcile.publish import publish
 from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
 from include.springest.site import Site
@@ -66,9 +66,8 @@ class SpringestCatalogueOperator(_SpringestOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Read and store the list."""
         site = self._site()
-        url = parts.warehouse_url(self.warehouse_conn_id)
         with parts.warehouse(self.warehouse_conn_id) as engine:
-            listed, complete = asyncio.run(self._read(site, url))
+            listed, complete = asyncio.run(self._read(site))
             with engine.begin() as connection:
                 report = store_catalogue(
                     connection, site.name, listed, complete=complete, run_id=str(context["run_id"])
@@ -78,19 +77,38 @@ class SpringestCatalogueOperator(_SpringestOperator):
             self.log.warning("The list was not read completely: nothing was taken off it")
         return asdict(report)
 
-    async def _read(self, site: Site, url: Any) -> tuple[list[Certification], bool]:
-        engine = parts.asynchronous_engine(url, connections=1)
-        try:
-            limiter = parts.limiter(engine, site, key=site.certifications_api_key or None)
-            async with SpringestClient(site, gate=_gate(limiter)) as client:
-                pages = client.certifications()
-                listed = [one async for page in pages for one in page.items]
-                return listed, pages.evidence.reached_end
-        finally:
-            await engine.dispose()
+    async def _read(self, site: Site) -> tuple[list[Certification], bool]:
+        key = site.certifications_api_key or None
+        async with parts.connected(self.warehouse_conn_id, site, key=key) as link:
+            pages = link.client.certifications()
+            listed = [one async for page in pages for one in page.items]
+            return listed, pages.evidence.reached_end
 
 
-class SpringestStageOperator(_SpringestOperator):
+class _SourceOperator(_SpringestOperator):
+    """What those share that read the source as well."""
+
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
+
+    def __init__(self, *, sql: str, source_conn_id: str = "training_source", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.source_conn_id = source_conn_id
+
+    @contextmanager
+    def _stager(self, site: Site, documents: DocumentStore) -> Iterator[Stager]:
+        with parts.warehouse(self.warehouse_conn_id) as engine, parts.source(self.source_conn_id) as database:
+            yield Stager(
+                engine,
+                source=SourceReader(database, query=self.sql),
+                site=site,
+                pseudonyms=parts.pseudonyms(),
+                documents=documents,
+            )
+
+
+class SpringestStageOperator(_SourceOperator):
     """
     Check completed trainings and put their certificates into the queue.
 
@@ -119,22 +137,16 @@ class SpringestStageOperator(_SpringestOperator):
         "window_start",
         "window_end",
     )
-    template_ext: Sequence[str] = (".sql",)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
 
     def __init__(
         self,
         *,
-        sql: str,
-        source_conn_id: str = "training_source",
         window_start: str | None = None,
         window_end: str | None = None,
         look_back: timedelta = LOOK_BACK,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.sql = sql
-        self.source_conn_id = source_conn_id
         self.window_start = window_start
         self.window_end = window_end
         self.look_back = look_back
@@ -143,14 +155,7 @@ class SpringestStageOperator(_SpringestOperator):
         """Stage the run's window."""
         site = self._site()
         asked = asked_window(context, start=self.window_start, end=self.window_end)
-        with parts.warehouse(self.warehouse_conn_id) as engine, parts.source(self.source_conn_id) as database:
-            stager = Stager(
-                engine,
-                source=SourceReader(database, query=self.sql),
-                site=site,
-                pseudonyms=parts.pseudonyms(),
-                documents=parts.documents(site),
-            )
+        with self._stager(site, parts.documents(site)) as stager:
             report = stager.stage(str(context["run_id"]), asked=asked, look_back=self.look_back)
         self.log.info("%d completed trainings: %s", report.rows, dict(report.states))
         return {
@@ -162,7 +167,7 @@ class SpringestStageOperator(_SpringestOperator):
         }
 
 
-class SpringestDeliverOperator(_SpringestOperator):
+class SpringestDeliverOperator(_SourceOperator):
     """
     Work through the queue: POST every certificate that is ready, at most once.
 
@@ -190,14 +195,10 @@ class SpringestDeliverOperator(_SpringestOperator):
         "deliver_until",
         "expected_certificates",
     )
-    template_ext: Sequence[str] = (".sql",)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
 
     def __init__(
         self,
         *,
-        sql: str,
-        source_conn_id: str = "training_source",
         deliver_until: str = "06:00",
         expected_certificates: str | int | None = None,
         concurrency: int = 8,
@@ -205,8 +206,6 @@ class SpringestDeliverOperator(_SpringestOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.sql = sql
-        self.source_conn_id = source_conn_id
         self.deliver_until = deliver_until
         self.expected_certificates = expected_certificates
         self.concurrency = concurrency
@@ -222,19 +221,9 @@ class SpringestDeliverOperator(_SpringestOperator):
             expected=expected_number(self.expected_certificates),
             seconds=seconds_until(self.deliver_until),
         )
-        with parts.warehouse(self.warehouse_conn_id) as engine, parts.source(self.source_conn_id) as database:
-            documents = parts.documents(site)
-            stager = Stager(
-                engine,
-                source=SourceReader(database, query=self.sql),
-                site=site,
-                pseudonyms=parts.pseudonyms(),
-                documents=documents,
-            )
-            url = parts.warehouse_url(self.warehouse_conn_id)
-            report = asyncio.run(
-                self._deliver(site, url, stager, documents, settings, str(context["run_id"]))
-            )
+        documents = parts.documents(site)
+        with self._stager(site, documents) as stager:
+            report = asyncio.run(self._deliver(site, stager, documents, settings, str(context["run_id"])))
         return asdict(report)
 
     def on_kill(self) -> None:
@@ -243,36 +232,25 @@ class SpringestDeliverOperator(_SpringestOperator):
             self._stop()
 
     async def _deliver(
-        self,
-        site: Site,
-        url: Any,
-        stager: Stager,
-        documents: Any,
-        settings: DeliverSettings,
-        run_id: str,
+        self, site: Site, stager: Stager, documents: DocumentStore, settings: DeliverSettings, run_id: str
     ) -> DeliverReport:
-        engine = parts.asynchronous_engine(url, connections=self.concurrency + 4)
-        limiter = parts.limiter(engine, site)
         loop = asyncio.get_running_loop()
-        try:
-            async with SpringestClient(site, max_connections=self.concurrency, gate=_gate(limiter)) as client:
-                deliverer = Deliverer(
-                    Parts(
-                        site=site,
-                        run_id=run_id,
-                        ledger=SendingLedger(engine, site=site.name, run_id=run_id, worker=_worker()),
-                        limiter=limiter,
-                        client=client,
-                        stager=stager,
-                        documents=documents,
-                    ),
-                    settings=settings,
-                )
-                self._stop = lambda: loop.call_soon_threadsafe(deliverer.stop_at_once)
+        async with parts.connected(self.warehouse_conn_id, site, at_once=self.concurrency) as link:
+            worker = Parts(
+                site=site,
+                run_id=run_id,
+                ledger=SendingLedger(link.engine, site=site.name, run_id=run_id, worker=_worker()),
+                limiter=link.limiter,
+                client=link.client,
+                stager=stager,
+                documents=documents,
+            )
+            deliverer = Deliverer(worker, settings=settings)
+            self._stop = lambda: loop.call_soon_threadsafe(deliverer.stop_at_once)
+            try:
                 return await deliverer.run()
-        finally:
-            self._stop = None
-            await engine.dispose()
+            finally:
+                self._stop = None
 
 
 class SpringestSnapshotOperator(_SpringestOperator):
@@ -290,19 +268,14 @@ class SpringestSnapshotOperator(_SpringestOperator):
         """Take the snapshot."""
         site = self._site()
         with parts.warehouse(self.warehouse_conn_id):
-            url = parts.warehouse_url(self.warehouse_conn_id)
-            report = asyncio.run(self._take(site, url, str(context["run_id"])))
+            report = asyncio.run(self._take(site, str(context["run_id"])))
         return {**asdict(report), "started_at": report.started_at.isoformat()}
 
-    async def _take(self, site: Site, url: Any, run_id: str) -> SnapshotReport:
-        engine = parts.asynchronous_engine(url, connections=2)
-        try:
-            async with SpringestClient(site, gate=_gate(parts.limiter(engine, site))) as client:
-                return await take_snapshot(
-                    engine, client, site=site.name, run_id=run_id, pseudonyms=parts.pseudonyms()
-                )
-        finally:
-            await engine.dispose()
+    async def _take(self, site: Site, run_id: str) -> SnapshotReport:
+        async with parts.connected(self.warehouse_conn_id, site) as link:
+            return await take_snapshot(
+                link.engine, link.client, site=site.name, run_id=run_id, pseudonyms=parts.pseudonyms()
+            )
 
 
 class SpringestReconcileOperator(_SpringestOperator):
@@ -331,10 +304,3 @@ class SpringestReconcileOperator(_SpringestOperator):
 def _worker() -> str:
     """Return a name that no other worker has."""
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
-
-
-def _gate(limiter: RateLimiter) -> Callable[[str], Any]:
-    async def wait(_method: str) -> None:
-        await limiter.acquire()
-
-    return wait

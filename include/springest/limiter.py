@@ -1,8 +1,9 @@
 """The shared rate limit: one row in the warehouse that every process with the same key draws from.
 
 It is the generic cell rate algorithm (GCRA, ITU-T I.371) on the database's clock. A grant is one statement
-in a commit of its own, given only when it is due and never given back. The server's wish to be left alone
-freezes the same row for everybody.
+in a commit of its own, given only when it is due and never given back. Its commit does not wait for the disk:
+a power cut may forget the grants of the last second, which the share left to others covers many times. The
+server's wish to be left alone freezes the same row for everybody.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ _ENSURE: Final = text(
     " ON CONFLICT DO NOTHING"
 )
 _GRANT: Final = text("""
+WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
 UPDATE springest.rate_limit
 SET theoretical_arrival =
         GREATEST(theoretical_arrival, clock_timestamp()) + make_interval(secs => :interval),
     granted = granted + 1
+FROM relaxed
 WHERE host = :host AND key_fingerprint = :key_fingerprint
   AND theoretical_arrival <= clock_timestamp() + make_interval(secs => :tolerance)
   AND (frozen_until IS NULL OR frozen_until <= clock_timestamp())

@@ -130,7 +130,7 @@ class World:
 
     def deliver(self, run_id: str = "night", **settings: Any) -> DeliverReport:
         async def run() -> DeliverReport:
-            engine = create_async_engine(self.warehouse_url)
+            engine = create_async_engine(self.warehouse_url, pool_size=12)
             site = self.site
             try:
                 async with SpringestClient(site) as client:

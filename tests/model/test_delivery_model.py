@@ -1,8 +1,8 @@
 """Random lives of many deliveries against an oracle that knows what the server got.
 
-Workers claim, post, crash, answer late or never; leases run out; source rows appear, change and go; nights are
-staged and staged again, delivered and published, in any order that chance finds. Whatever happens, no
-certificate reaches the server twice, no source row is lost, and nothing is called accepted that is not there.
+Workers claim, post, crash, answer late or never; leases run out; source rows appear, change and go; nights
+are staged and staged again, delivered and published, in any order that chance finds. Whatever happens, no
+certificate reaches the server twice, no source row is lost, and nothing is called accepted that isn't there.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
     consumes,
+    initialize,
     invariant,
     multiple,
     precondition,
@@ -48,9 +49,18 @@ QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sq
 )
 SITE = Site(name="default", base_url="https://api.example.com", api_key="key", certifications_api_key="key")
 TABLES = (
-    "run_training, staging_run, stage_watermark, delivery_attempt, reconciled_delivery, publication, delivery, "
-    "certification, catalogue_scan, learner_secret"
+    "run_training, staging_run, stage_watermark, delivery_attempt, reconciled_delivery, publication, "
+    "delivery, certification, catalogue_scan, learner_secret"
 )
+
+
+_WORKERS = st.sampled_from(["one", "two", "three"])
+_FATES = st.tuples(
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([Event.ACCEPTED_WITH_ID, Event.OUTCOME_LOST, Event.ACCEPTED_WITHOUT_ID]),
+)
+"""Whether the body comes whole, whether the server stores it, and what the worker hears."""
 
 
 @dataclass
@@ -120,6 +130,12 @@ class Deliveries(RuleBasedStateMachine):
     def _ledger(self, worker: str) -> SendingLedger:
         return SendingLedger(self.async_engine, site="default", run_id=f"run-{self.runs}", worker=worker)
 
+    @initialize()
+    def begin_with_a_night(self):
+        for _ in range(4):
+            self.complete(broken=False, twice=False)
+        self.stage(again=False)
+
     # What happens at the source.
 
     @rule(broken=st.booleans(), twice=st.booleans())
@@ -170,15 +186,16 @@ class Deliveries(RuleBasedStateMachine):
         found = self.runner.run(self._ledger("looking").queue(after=None, limit=5))
         return multiple(*found)
 
-    @rule(
-        target=under_way,
-        item=queued,
-        worker=st.sampled_from(["one", "two", "three"]),
-        whole=st.booleans(),
-        stores=st.booleans(),
-        told=st.sampled_from([Event.ACCEPTED_WITH_ID, Event.OUTCOME_LOST, Event.ACCEPTED_WITHOUT_ID]),
-    )
-    def claim_and_post(self, item: Queued, worker, whole, stores, told):
+    @rule(target=under_way, which=st.integers(0, 4), worker=_WORKERS, fate=_FATES)
+    def take_from_the_queue_and_post(self, which, worker, fate):
+        found = self.runner.run(self._ledger(worker).queue(after=None, limit=5))
+        return self._claim_and_post(found[which % len(found)], worker, *fate) if found else multiple()
+
+    @rule(target=under_way, item=queued, worker=_WORKERS, fate=_FATES)
+    def claim_what_was_in_the_queue_before_and_post(self, item: Queued, worker, fate):
+        return self._claim_and_post(item, worker, *fate)
+
+    def _claim_and_post(self, item: Queued, worker, whole, stores, told):
         """A body that does not come whole is known not to be taken; the answer may get lost otherwise."""
         ledger = self._ledger(worker)
         claim = self.runner.run(
@@ -212,7 +229,8 @@ class Deliveries(RuleBasedStateMachine):
         with self.engine.begin() as connection:
             connection.execute(
                 text(
-                    "UPDATE springest.delivery SET lease_until = now() - interval '1 s' WHERE state = 'sending'"
+                    "UPDATE springest.delivery SET lease_until = now() - interval '1 s'"
+                    " WHERE state = 'sending'"
                 )
             )
         self.runner.run(self._ledger("sweeping").sweep())
@@ -236,10 +254,8 @@ class Deliveries(RuleBasedStateMachine):
 
     @invariant()
     def what_the_server_may_have_is_never_in_the_queue(self):
-        ready = {
-            key for (key,) in self._rows("SELECT delivery_key FROM springest.delivery WHERE state = 'ready'")
-        }
-        assert not ready & self.server.whole.keys()
+        ready = self._rows("SELECT delivery_key FROM springest.delivery WHERE state = 'ready'")
+        assert not {key for (key,) in ready} & self.server.whole.keys()
 
     @invariant()
     def every_row_of_every_run_has_its_delivery(self):
@@ -268,7 +284,7 @@ def _run(warehouse_url, tmp_path, **bounds):
 
 def test_random_lives_double_nothing_and_lose_nothing(warehouse_url, tmp_path):
     """The short form."""
-    _run(warehouse_url, tmp_path, max_examples=25, stateful_step_count=40)
+    _run(warehouse_url, tmp_path, max_examples=40, stateful_step_count=50)
 
 
 @pytest.mark.long

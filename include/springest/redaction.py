@@ -62,8 +62,8 @@ class Redactor:
 def _any_form(secret: str) -> str:
     """Return a pattern for a secret however it is escaped.
 
-    Libraries escape different characters (``quote`` an exclamation mark, yarl not), and a server echoes what it
-    got; so every character may stand there in any of its forms.
+    Libraries escape different characters (``quote`` an exclamation mark, yarl not), and a server echoes what
+    it got; so every character may stand there in any of its forms.
     """
     runs = re.findall(r"\\+|[^\\]", secret)
     return "".join(_backslashes(len(run)) if run[0] == "\\" else _character(run) for run in runs)

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, delete, update
+from sqlalchemy import create_engine, delete, event, update
 
 from include.demo.people import Learner
 from include.demo.source_database import completed_training
@@ -334,3 +334,21 @@ def test_a_detail_that_is_mended_is_no_longer_told(world):
     [(detail,)] = world.rows("SELECT delivery_reason_detail FROM springest.certificate_reconciliation")
     assert "valid_until" in detail
     assert "document" not in detail
+
+
+def test_a_run_that_is_staged_while_verdicts_are_published_is_no_loss(world):
+    """Its rows are seen by the check and not yet by the verdicts, so both are done again."""
+    first, second = world.training(), world.training()
+    world.complete(first)
+    world.night("first")
+    world.complete(second, ago=timedelta(0))
+    staged = []
+
+    def stage_beside(_conn, _cursor, statement, *_):
+        if "reconciled_delivery AS published" in statement and not staged:
+            staged.append(world.stage("second"))
+
+    event.listen(world.warehouse, "after_cursor_execute", stage_beside)
+    report = world.publish("first again")
+    assert staged
+    assert report.statuses == {"not_sent": 1, "verified": 1}

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from include.springest.api.client import SpringestClient
 from include.springest.delivery.brake import SMALLEST_LIMIT, largest_night
 from include.springest.delivery.breaker import PROBE_DELAYS, Breaker
@@ -212,16 +214,23 @@ class Deliverer:
         until = time.monotonic() + self._settings.seconds
         while (left := until - time.monotonic()) > 0:
             await asyncio.sleep(min(PROGRESS_SECONDS, left))
-            waiting = (await self._parts.ledger.length()).ready
-            pace = self._parts.limiter.pace
-            log.info(
-                "%s; %d left, at most %.1f hours at this pace; %d requests used",
-                self.tally.describe(),
-                waiting,
-                waiting * pace.interval / 3600,
-                self._parts.limiter.granted,
-            )
+            await self._say_how_it_goes()
         self.halt.throw("the run's time is over")
+
+    async def _say_how_it_goes(self) -> None:
+        try:
+            waiting = (await self._parts.ledger.length()).ready
+        except SQLAlchemyError as error:
+            # Only the telling fails here: the deadline is still kept.
+            log.warning("The warehouse does not answer: %s", type(error).__name__)
+            return
+        log.info(
+            "%s; %d left, at most %.1f hours at this pace; %d requests used",
+            self.tally.describe(),
+            waiting,
+            waiting * self._parts.limiter.pace.interval / 3600,
+            self._parts.limiter.granted,
+        )
 
     def _give_up(self, error: Exception) -> None:
         message = f"Springest does not answer as it should: {error}"

@@ -22,6 +22,7 @@ from include.springest.warehouse.statements import read_sql
 _MARK_VISIBLE: Final = text(read_sql(__file__, "mark_visible"))
 _PUBLISH: Final = text(read_sql(__file__, "publish"))
 _LOST: Final = text(read_sql(__file__, "count_lost"))
+TRIES: Final = 3
 
 
 class ConservationBroken(SpringestError):
@@ -53,22 +54,30 @@ def publish(engine: Engine, *, site: Site, run_id: str) -> PublishReport:
         proven = connection.execute(
             _MARK_VISIBLE, {"site": site.name, "states": [state.value for state in sources_of(Event.SEEN)]}
         ).rowcount
-        written = connection.execute(
-            _PUBLISH,
-            {"site": site.name, "verified_statuses": [word.lower() for word in site.verified_statuses]},
-        ).all()
-        _nothing_lost(connection, site.name)
+        written = _publish(connection, site)
         _note_publication(connection, site.name, run_id)
         statuses = _statuses(connection, site.name)
-    return PublishReport(proven, len(written), statuses)
+    return PublishReport(proven, written, statuses)
 
 
-def _nothing_lost(connection: Connection, site: str) -> None:
-    for run, rows, verdicts in connection.execute(_LOST, {"site": site}):
-        raise ConservationBroken(
-            f"run {run} counted {rows} completed trainings in the source and {verdicts} have a verdict: "
-            "clear the run's stage task, then this one; nothing was published"
-        )
+def _publish(connection: Connection, site: Site) -> int:
+    """Write the verdicts, and make sure that no source row is without one.
+
+    A run that finishes staging in between is seen by the check and not by the verdicts: then both are done
+    again.
+    """
+    verified = [word.lower() for word in site.verified_statuses]
+    written, lost = 0, None
+    for _ in range(TRIES):
+        written += len(connection.execute(_PUBLISH, {"site": site.name, "verified_statuses": verified}).all())
+        lost = connection.execute(_LOST, {"site": site.name}).first()
+        if lost is None:
+            return written
+    run, rows, verdicts = lost or ("", 0, 0)
+    raise ConservationBroken(
+        f"run {run} counted {rows} completed trainings in the source and {verdicts} have a verdict: "
+        "clear the run's stage task, then this one; nothing was published"
+    )
 
 
 def _note_publication(connection: Connection, site: str, run_id: str) -> None:

@@ -17,7 +17,7 @@ from include.demo.airflow_home import PROJECT
 from include.demo.nights import CERTIFICATIONS, Night
 from include.demo.processes import Ended
 from include.demo.proof import NightSum, delivery_failures, night_sums, reason_failures
-from include.demo.world import REQUESTS_PER_HOUR, World, complete, started
+from include.demo.world import REQUESTS_PER_HOUR, AlreadyRunning, World, complete, started
 
 FOLDER: Final = PROJECT / ".springest" / "demo"
 DAGS: Final = ("springest_catalogue", "springest_deliver", "springest_reconcile")
@@ -198,6 +198,9 @@ def main(arguments: Sequence[str]) -> int:
             _next_steps(console, world, stay=options.stay)
             if options.stay:
                 _stay(world)
+    except AlreadyRunning as error:
+        console.print(f"[red]{error}[/red]")
+        return 1
     except Ended as ended:
         console.print(f"Ended by {ended}; everything that was started has been stopped")
         return 0 if options.stay else 130

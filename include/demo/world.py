@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import secrets
 import shutil
@@ -30,6 +31,10 @@ REQUESTS_PER_HOUR: Final = 1_000_000
 FIRST_NIGHT: Final = date(2026, 11, 2)
 
 
+class AlreadyRunning(RuntimeError):
+    """Two demos would take each other's databases away."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What the demo has started."""
@@ -53,10 +58,12 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
     :param tell: called with each step's name.
     :param rows: good rows of a night.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     documents = folder / "certificates"
-    with Supervisor(folder / "logs") as supervisor, EmbeddedPostgres(folder / "postgres") as postgres:
+    with (
+        _alone(folder),
+        Supervisor(folder / "logs") as supervisor,
+        EmbeddedPostgres(folder / "postgres") as postgres,
+    ):
         tell("PostgreSQL runs; creating Airflow's database, the source and the warehouse")
         metadata_url, source_url, warehouse_url = (
             postgres.create_database(name) for name in ("airflow", "source", "warehouse")
@@ -104,6 +111,23 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
             source.dispose()
             warehouse.dispose()
             sandbox.close()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Empty the folder, and keep a second demo out of it.
+
+    :raises AlreadyRunning: one is in there.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"a demo is already running in {folder}: end it first") from None
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield
 
 
 def complete(world: World, night: Night) -> int:

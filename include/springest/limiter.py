@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 SECONDS_AN_HOUR: Final = 3_600
 SHARE_USED: Final = 0.95
 """Of the site's cap; the rest is left to other clients of the same key."""
+SHARE_OF_READS: Final = 0.2
 LARGEST_BURST: Final = 20
 GRANT_VALID_SECONDS: Final = 5.0
 """A grant that is not used by then is void, so that a paused process cannot spend an hour's worth at once."""
@@ -122,6 +123,14 @@ class RateLimiter:
         self._maybe_frozen = False
         self.granted = 0
 
+    @classmethod
+    def of_reads(
+        cls, engine: AsyncEngine, *, host: str, key_fingerprint: str, requests_per_hour: int
+    ) -> RateLimiter:
+        """Return the bound on the reads of a key, in a row of its own."""
+        share = max(1, int(requests_per_hour * SHARE_OF_READS))
+        return cls(engine, host=f"{host} (reads)", key_fingerprint=key_fingerprint, requests_per_hour=share)
+
     async def acquire(self, *, until: float | None = None) -> Grant | None:
         """Wait for a turn.
 
@@ -161,6 +170,25 @@ class RateLimiter:
             self._maybe_frozen = False
             async with self._engine.connect() as connection:
                 await connection.execute(_THAW, self._row)
+
+
+class ReadGate:
+    """Lets GETs through: each takes a turn of the key's, and together they take a fifth of them at most.
+
+    So a long list can't keep certificates waiting.
+
+    :param limiter: the key's rate limit, shared with POSTs.
+    :param reads: the bound on reads; see ``of_reads``.
+    """
+
+    def __init__(self, limiter: RateLimiter, reads: RateLimiter) -> None:
+        self._limiter = limiter
+        self._reads = reads
+
+    async def __call__(self, _method: str) -> None:
+        """Wait for a turn."""
+        await self._reads.acquire()
+        await self._limiter.acquire()
 
 
 @dataclass(frozen=True, slots=True)

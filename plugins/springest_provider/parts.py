@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
@@ -19,7 +19,7 @@ from include.springest.api.client import SpringestClient
 from include.springest.documents import DocumentStore
 from include.springest.errors import ConfigurationError
 from include.springest.identity import Pseudonyms
-from include.springest.limiter import RateLimiter
+from include.springest.limiter import RateLimiter, ReadGate
 from include.springest.site import Site, fingerprint
 from include.springest.warehouse.migrate import check
 
@@ -82,16 +82,13 @@ async def connected(
     engine = create_async_engine(
         warehouse_url(conn_id), hide_parameters=True, pool_size=at_once + 4, max_overflow=4
     )
-    limiter = RateLimiter(
-        engine,
-        host=site.host,
-        key_fingerprint=fingerprint(key) if key else site.key_fingerprint,
-        requests_per_hour=site.requests_per_hour,
-    )
-
-    async def gate(_method: str) -> None:
-        await limiter.acquire()
-
+    row: dict[str, Any] = {
+        "host": site.host,
+        "key_fingerprint": fingerprint(key) if key else site.key_fingerprint,
+        "requests_per_hour": site.requests_per_hour,
+    }
+    limiter = RateLimiter(engine, **row)
+    gate = ReadGate(limiter, RateLimiter.of_reads(engine, **row))
     try:
         async with SpringestClient(site, max_connections=at_once, gate=gate) as client:
             yield Link(engine, limiter, client)

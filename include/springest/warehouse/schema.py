@@ -235,7 +235,9 @@ learner_secret = Table(
 rate_limit = Table(
     "rate_limit",
     metadata,
-    Column("host", Text, primary_key=True, comment="Springest host"),
+    Column(
+        "host", Text, primary_key=True, comment="Springest host; the bound on its reads has a row of its own"
+    ),
     Column(
         "key_fingerprint", String(16), primary_key=True, comment="Tells API keys apart without telling them"
     ),

@@ -23,6 +23,7 @@ from include.springest.limiter import (
     Grant,
     Pace,
     RateLimiter,
+    ReadGate,
 )
 
 MakeLimiter = Callable[..., RateLimiter]
@@ -251,3 +252,21 @@ async def test_a_grant_is_void_after_its_five_seconds(limiter: MakeLimiter) -> N
     assert before <= grant.void_at - GRANT_VALID_SECONDS <= time.monotonic()
     assert not grant.is_void
     assert Grant(time.monotonic()).is_void
+
+
+async def test_reads_take_a_fifth_of_the_cap_and_turns_of_the_same_row(
+    warehouse: Engine, async_warehouse: AsyncEngine
+) -> None:
+    """After the reads' own burst is gone, a POST still gets its turn at once."""
+    row = {"host": "api.example.com", "key_fingerprint": "f" * 16, "requests_per_hour": 100}
+    limiter = RateLimiter(async_warehouse, **row)
+    reads = RateLimiter.of_reads(async_warehouse, **row)
+    assert reads.pace == Pace.under(20)
+    await ReadGate(limiter, reads)("GET")
+    assert await reads.acquire(until=time.monotonic()) is None
+    assert await limiter.acquire(until=time.monotonic()) is not None
+    with warehouse.connect() as connection:
+        granted = connection.execute(
+            text("SELECT host, granted FROM springest.rate_limit ORDER BY host")
+        ).all()
+    assert [tuple(one) for one in granted] == [("api.example.com", 2), ("api.example.com (reads)", 1)]

@@ -79,8 +79,8 @@ CREATE TABLE springest.delivery (
     CONSTRAINT delivery_accepted_has_id_check CHECK (state <> 'accepted' OR springest_certificate_id IS NOT NULL)
 );
 CREATE INDEX delivery_state_idx ON springest.delivery (site, state);
-CREATE INDEX delivery_queue_idx ON springest.delivery (site, created_at, delivery_key) WHERE state = 'ready';
 CREATE INDEX delivery_same_certificate_idx ON springest.delivery (site, certification_id, learner_ref, valid_from);
+CREATE INDEX delivery_queue_idx ON springest.delivery (site, created_at, delivery_key) WHERE state = 'ready';
 CREATE INDEX delivery_springest_id_idx ON springest.delivery (site, springest_certificate_id);
 COMMENT ON TABLE springest.delivery IS 'The ledger: one row per certificate to deliver';
 COMMENT ON COLUMN springest.delivery.delivery_key IS 'sha256 of site, training_id and issue_no';
@@ -169,7 +169,7 @@ CREATE TABLE springest.rate_limit (
     CONSTRAINT rate_limit_pkey PRIMARY KEY (host, key_fingerprint)
 );
 COMMENT ON TABLE springest.rate_limit IS 'One row per host and key: the state of the shared rate limit';
-COMMENT ON COLUMN springest.rate_limit.host IS 'Springest host';
+COMMENT ON COLUMN springest.rate_limit.host IS 'Springest host; the bound on its reads has a row of its own';
 COMMENT ON COLUMN springest.rate_limit.key_fingerprint IS 'Tells API keys apart without telling them';
 COMMENT ON COLUMN springest.rate_limit.theoretical_arrival IS
     'GCRA''s state: when the next request would be due at a steady pace';

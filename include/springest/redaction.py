@@ -17,22 +17,29 @@ HIDDEN_ADDRESS: Final = "<address>"
 SHORTEST_SECRET: Final = 4
 """A shorter secret is not looked for: it would be found everywhere and say nothing."""
 
-_AT: Final = r"(?:[@\uff20\ufe6b]|%(?:25)*40|&#0*64;|&#x0*40;|\\+u0040)"
+# All repeats are bounded, so that no text is slow to search.
+_PERCENT: Final = r"%(?:25){0,3}"
+"""Percent encoding, also of what was percent-encoded before."""
+_NUMBER: Final = r"&#0{0,4}"
+_HEX_NUMBER: Final = r"&#x0{0,4}"
+_BACKSLASH: Final = r"\\{1,4}"
+
+_AT: Final = rf"(?:[@\uff20\ufe6b]|{_PERCENT}40|{_NUMBER}64;|{_HEX_NUMBER}40;|{_BACKSLASH}u0040)"
 _PLAIN: Final = r"[^\s@\uff20\ufe6b<>\"'(),;:\[\]\\=&?/|]"
-# It starts where a run of such characters starts: the look-behind keeps long texts linear to search.
+# A local part starts where a run of its characters starts, which keeps the search linear.
 _LOCAL: Final = rf"(?:\"[^\"\r\n]{{1,64}}\"|(?<!{_PLAIN}){_PLAIN}+)"
-_LABEL: Final = r"(?:[\w-]|%(?:25)*[89a-f][0-9a-f])+"
-_DOMAIN: Final = rf"(?:\[[0-9a-fA-F:.]+\]|{_LABEL}(?:(?:\.|%(?:25)*2e){_LABEL})*)"
-_ADDRESS: Final = re.compile(f"{_LOCAL}{_AT}+{_DOMAIN}", re.IGNORECASE)
+_LABEL: Final = rf"(?:[\w-]|{_PERCENT}[89a-f][0-9a-f])+"
+_DOMAIN: Final = rf"(?:\[[0-9a-fA-F:.]+\]|{_LABEL}(?:(?:\.|{_PERCENT}2e){_LABEL})*)"
+_ADDRESS: Final = re.compile(f"{_LOCAL}{_AT}{{1,3}}{_DOMAIN}", re.IGNORECASE)
 
 _ESCAPED: Final = {
     " ": (r"\+",),
     "&": ("&amp;",),
     "<": ("&lt;",),
     ">": ("&gt;",),
-    '"': ("&quot;", r'\\*"'),
-    "'": ("&apos;", r"\\*'"),
-    "/": (r"\\*/",),
+    '"': ("&quot;", r'\\{0,4}"'),
+    "'": ("&apos;", r"\\{0,4}'"),
+    "/": (r"\\{0,4}/",),
 }
 """How XML, JSON and forms write a character, besides by its number."""
 
@@ -70,23 +77,25 @@ def _any_form(secret: str) -> str:
 
 
 def _character(one: str) -> str:
+    if one.isascii() and one.isalnum():  # nothing escapes these, and a short pattern compiles fast
+        return one
     encoded = one.encode("utf-8", "surrogatepass")
     units = one.encode("utf-16-be", "surrogatepass").hex()
     forms = (
-        re.escape(one),
         *_ESCAPED.get(one, ()),
-        "".join(f"%(?:25)*{byte:02x}" for byte in encoded),
-        f"&#0*{ord(one)};",
-        f"&#x0*{ord(one):x};",
-        "".join(rf"\\+u{units[at : at + 4]}" for at in range(0, len(units), 4)),
-        *((rf"\\+x{ord(one):02x}",) if ord(one) < 256 else ()),
+        "".join(f"{_PERCENT}{byte:02x}" for byte in encoded),
+        f"{_NUMBER}{ord(one)};",
+        f"{_HEX_NUMBER}{ord(one):x};",
+        "".join(f"{_BACKSLASH}u{units[at : at + 4]}" for at in range(0, len(units), 4)),
+        *((f"{_BACKSLASH}x{ord(one):02x}",) if ord(one) < 256 else ()),
+        re.escape(one),  # last: a per cent sign begins its own encoded form
     )
     return f"(?:{'|'.join(forms)})"
 
 
 def _backslashes(count: int) -> str:
-    """Return a pattern for a run of them, doubled or not; possessive, so that it can't be slow."""
-    return rf"(?:(?:\\|%(?:25)*5c|&#0*92;|&#x0*5c;){{{count},}}+)"
+    """Return a pattern for a run of them, escaped up to twice; possessive and bounded, so that it is fast."""
+    return rf"(?:\\|{_PERCENT}5c|{_NUMBER}92;|{_HEX_NUMBER}5c;){{{count},{4 * count}}}+"
 
 
 class RedactingFilter(logging.Filter):

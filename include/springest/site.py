@@ -6,6 +6,8 @@ import difflib
 import hashlib
 import ipaddress
 import json
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
@@ -145,6 +147,10 @@ def _refuse_unknown(extra: Mapping[str, Any]) -> None:
             raise ConfigurationError(f"the connection's extra has an unknown setting {name!r}: {hint}")
 
 
+_UNFIT: Final = re.compile(r"[\s\\%\x00-\x1f\x7f]")
+_USUAL_PORTS: Final = {"https": 443, "http": 80}
+
+
 def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
     if not host:
         raise ConfigurationError(f"the connection has no host: give a URL or one of {', '.join(COUNTRIES)}")
@@ -156,12 +162,14 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
         told_port = parts.port or port
     except ValueError:
         raise ConfigurationError("the connection's host is not a URL: write it as https://host") from None
-    if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+    unclean = parts.username or parts.password or parts.query or parts.fragment or _UNFIT.search(url)
+    if unclean or not parts.hostname:
         raise ConfigurationError("the connection's host must be a plain URL, without user, query or fragment")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
         raise ConfigurationError("the connection's host must be https://; http:// is for loopback only")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port_text = f":{told_port}" if told_port else ""
+    # The usual port is left out, since the rate limit is shared by the host's name.
+    port_text = f":{told_port}" if told_port and told_port != _USUAL_PORTS[parts.scheme] else ""
     return f"{parts.scheme}://{name}{port_text}{parts.path.rstrip('/')}"
 
 
@@ -235,17 +243,19 @@ def _unlisted(value: Any, setting: str) -> bool | frozenset[int]:
 
 def _timeouts(value: Any, setting: str) -> Timeouts:
     told = _maybe_json(value)
-    if isinstance(told, int | float) and not isinstance(told, bool) and told > 0:
+    if _is_duration(told):
         usual = DEFAULT_TIMEOUTS
         return Timeouts(connect=min(usual.connect, told), read=min(usual.read, told), total=float(told))
     names = {one.name for one in fields(Timeouts)}
     if not isinstance(told, dict) or not told.keys() <= names:
         raise _wrong(setting, 'seconds, or {"connect": 10, "read": 60, "total": 300}')
-    if not all(
-        isinstance(one, int | float) and not isinstance(one, bool) and one > 0 for one in told.values()
-    ):
+    if not all(map(_is_duration, told.values())):
         raise _wrong(setting, "made of positive numbers of seconds")
     return Timeouts(**{name: float(one) for name, one in told.items()})
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _maybe_json(value: Any) -> Any:
@@ -254,7 +264,7 @@ def _maybe_json(value: Any) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 

@@ -10,15 +10,18 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from aiohttp import ClientConnectionResetError
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_writer import StreamWriter
 from aiohttp.payload import Payload
 
 from include.springest.api.models import Document
 from include.springest.api.multipart import EncodedBody
+from include.springest.documents import DocumentError
 
 _WAIT_FOR_EMPTY_BUFFER: Final = 1
 """High-water mark in bytes: writing waits until the buffer is empty again."""
+_LOOK_AGAIN_SECONDS: Final = 0.01
 
 
 class CertificateBody(Payload):
@@ -42,6 +45,8 @@ class CertificateBody(Payload):
         self._encoded = encoded
         self._document = document
         self._on_handed_over = on_handed_over
+        self._before_tail = encoded.content_length - len(encoded.tail)
+        self._written = 0
         self.bytes_sent = 0
         self.handed_over = False
         self.error: BaseException | None = None
@@ -64,24 +69,69 @@ class CertificateBody(Payload):
             writer.transport.set_write_buffer_limits(high=_WAIT_FOR_EMPTY_BUFFER, low=0)
         chunks = self._document.chunks()
         if self._document.content is not None:
-            await self._send(writer, self._encoded.head + b"".join(chunks))
+            await self._send_before_tail(writer, self._encoded.head + b"".join(chunks))
         else:
-            await self._send(writer, self._encoded.head)
+            await self._send_before_tail(writer, self._encoded.head)
             while (chunk := await asyncio.to_thread(next, chunks, b"")) != b"":
-                await self._send(writer, chunk)
-        await writer.drain()
-        missing = self._encoded.content_length - len(self._encoded.tail) - self.bytes_sent
-        if missing:
-            raise ValueError(f"the document's size was told wrongly, by {missing} bytes")
+                await self._send_before_tail(writer, chunk)
+        if self._written != self._before_tail:
+            raise _wrong_size()
+        await self._until_all_has_left(writer)
         self.handed_over = True
         if self._on_handed_over is not None:
             self._on_handed_over()
         await self._send(writer, self._encoded.tail)
+        await self._until_all_has_left(writer)
+
+    async def _send_before_tail(self, writer: AbstractStreamWriter, chunk: bytes) -> None:
+        # One byte more would stand in the tail's place, and the server could take the body for whole.
+        if self._written + len(chunk) > self._before_tail:
+            raise _wrong_size()
+        await self._send(writer, chunk)
 
     async def _send(self, writer: AbstractStreamWriter, chunk: bytes) -> None:
         await writer.write(chunk)
+        self._written += len(chunk)
         await writer.drain()
-        self.bytes_sent += len(chunk)
+        self.bytes_sent = max(self.bytes_sent, self._written - _waiting(writer))
+
+    async def _until_all_has_left(self, writer: AbstractStreamWriter) -> None:
+        """Wait until nothing that was written is still in this process.
+
+        :raises ClientConnectionResetError: the connection is gone, and what waited with it.
+        """
+        # No event tells that the socket's own buffer under TLS is empty.
+        while _is_open(writer) and _waiting(writer):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        if not _is_open(writer):
+            raise ClientConnectionResetError("the connection is gone")
+        self.bytes_sent = self._written
+
+
+def _wrong_size() -> DocumentError:
+    return DocumentError("document_changed", "the document is not as long as it was when it was checked")
+
+
+def _transports(writer: AbstractStreamWriter) -> list[asyncio.WriteTransport]:
+    """Return what the bytes go through: the connection's transport and, under TLS, the socket's below it.
+
+    asyncio gives no public way to the latter. Should its name change, failures count as doubtful earlier than
+    they need, which is the safe side.
+    """
+    if not isinstance(writer, StreamWriter) or writer.transport is None:
+        return []
+    below = getattr(getattr(writer.transport, "_ssl_protocol", None), "_transport", None)
+    return [writer.transport, below] if below is not None else [writer.transport]
+
+
+def _is_open(writer: AbstractStreamWriter) -> bool:
+    transports = _transports(writer)
+    return bool(transports) and not any(one.is_closing() for one in transports)
+
+
+def _waiting(writer: AbstractStreamWriter) -> int:
+    """Return how many bytes wait in this process."""
+    return sum(one.get_write_buffer_size() for one in _transports(writer))
 
 
 def _abort(writer: AbstractStreamWriter) -> None:

@@ -6,8 +6,11 @@ query parameter, so no error of the HTTP library ever leaves this module: its te
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -49,7 +52,7 @@ T = TypeVar("T", bound="Certificate | Certification")
 
 CERTIFICATES_PATH: Final = "/users/certificates.xml"
 CERTIFICATIONS_PATH: Final = "/certifications.xml"
-USER_AGENT: Final = "airflow-provider-springest"
+PACKAGE: Final = "airflow-provider-springest"
 IDLE_SECONDS: Final = 2.0
 """An idle connection is not used again after this, so that a stale one does not swallow a POST."""
 READ_BYTES: Final = 64 * 1024
@@ -85,7 +88,7 @@ class SpringestClient:
                 sock_connect=timeouts.connect,
                 sock_read=timeouts.read,
             ),
-            headers={"User-Agent": USER_AGENT, "Accept": "application/xml"},
+            headers={"User-Agent": _user_agent(), "Accept": "application/xml"},
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )
@@ -152,10 +155,9 @@ class SpringestClient:
                 headers={"Content-Type": encoded.content_type},
                 allow_redirects=False,
             ) as response:
+                answer = await _read_what_comes(response)
                 if 200 <= response.status < 300:
-                    told = parse_new_id(await _read_what_comes(response))
-                    return PostAnswer(response.status, told, body.bytes_sent)
-                answer = await _read_up_to(response, LARGEST_ANSWER)
+                    return PostAnswer(response.status, parse_new_id(answer), body.bytes_sent)
                 failure = self._error_of("POST", path, response, answer)
                 failure.bytes_handed_over = body.bytes_sent
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -164,7 +166,9 @@ class SpringestClient:
 
     def _post_failure(self, error: BaseException, body: CertificateBody) -> BaseException:
         path, sent = self._site.post_path, body.bytes_sent
-        if body.error is not None and not isinstance(body.error, aiohttp.ClientError | OSError):
+        # aiohttp cancels the writing when the answer comes first; that is not this task's cancellation.
+        unrelated = aiohttp.ClientError | OSError | asyncio.CancelledError
+        if body.error is not None and not isinstance(body.error, unrelated):
             return body.error
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             return NotConnected(method="POST", path=path, detail=self._why(error))
@@ -186,7 +190,7 @@ class SpringestClient:
             async with self._open.get(self._url(path, key, query), allow_redirects=False) as response:
                 if response.status == 200:
                     return await _parse(response, kind)
-                answer = await _read_up_to(response, LARGEST_ANSWER)
+                answer = await _read_what_comes(response)
                 failure = self._error_of("GET", path, response, answer)
         except NotUnderstood as error:
             failure = UnreadableAnswer(
@@ -266,6 +270,14 @@ class Pages(Generic[T]):
                 yield Page(tuple(row for row in page.items if row.id in new), page.total, page.offset)
 
 
+@cache
+def _user_agent() -> str:
+    try:
+        return f"{PACKAGE}/{version(PACKAGE)}"
+    except PackageNotFoundError:  # run from its folder, without being installed
+        return PACKAGE
+
+
 async def _parse(response: aiohttp.ClientResponse, kind: RowKind[T]) -> Page[T]:
     parser = PageParser(kind)
     async for chunk in response.content.iter_chunked(READ_BYTES):
@@ -274,7 +286,7 @@ async def _parse(response: aiohttp.ClientResponse, kind: RowKind[T]) -> Page[T]:
 
 
 async def _read_what_comes(response: aiohttp.ClientResponse) -> bytes:
-    """Read the body of a 2xx: the server took it, even when the connection breaks before all is told."""
+    """Read an answer's body as far as it comes: its status says enough when the connection breaks."""
     try:
         return await _read_up_to(response, LARGEST_ANSWER)
     except (aiohttp.ClientError, TimeoutError, OSError):

@@ -23,7 +23,10 @@ LARGEST_PAGE: Final = 64 * 1024 * 1024
 LARGEST_ANSWER: Final = 256 * 1024
 DEEPEST: Final = 32
 LONGEST_ROW_TEXT: Final = 100_000
-_WRAPPERS: Final = frozenset({"response", "hash", "nil_classes"})
+LONGEST_NUMBER: Final = 19
+"""Digits of the largest number that a bigint holds."""
+_ANSWERS: Final = frozenset({"response", "hash"})
+_WRAPPERS: Final = _ANSWERS | {"nil_classes"}
 
 
 class NotUnderstood(ValueError):
@@ -128,18 +131,17 @@ def parse_new_id(body: bytes) -> int | None:
     root = _parse(body)
     if root is None:
         return None
-    nodes = [root, *(node for node in root if isinstance(node.tag, str))]
+    holders = [node for node in root.iter("{*}*") if _name(node) == "certificate"]
+    if _name(root) in _ANSWERS:
+        holders.append(root)
     found = {
         _text(child)
-        for node in nodes
-        if node is root or _name(node) == "certificate"
-        for child in node
+        for holder in holders
+        for child in holder
         if isinstance(child.tag, str) and _name(child) == "id"
     }
-    if len(found) != 1:
-        return None
     try:
-        return _identifier(found.pop())
+        return _identifier(found.pop()) if len(found) == 1 else None
     except NotUnderstood:
         return None
 
@@ -203,7 +205,7 @@ def _name(element: etree._Element) -> str:
 
 
 def _text(element: etree._Element) -> str | None:
-    if element.get("nil") == "true":
+    if element.get("nil") in {"true", "1"}:
         return None
     text = (element.text or "").strip()
     return text[:LONGEST_ROW_TEXT] or None
@@ -226,15 +228,21 @@ def _forget(element: etree._Element) -> None:
         del parent[0]
 
 
+def _number(text: Any) -> int | None:
+    """Read a number of plain digits, short enough to be one."""
+    plain = isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
+    return int(text) if plain else None
+
+
 def _count(element: etree._Element) -> int | None:
-    text = _text(element)
-    return int(text) if text and text.isascii() and text.isdecimal() else None
+    return _number(_text(element))
 
 
-def _identifier(text: str | None) -> int:
-    if not text or not text.isascii() or not text.isdecimal() or not 0 < int(text) < 2**63:
+def _identifier(text: Any) -> int:
+    number = _number(text)
+    if not number or number >= 2**63:
         raise NotUnderstood("a row has no usable id")
-    return int(text)
+    return number
 
 
 def _told(fields: dict[str, Any], name: str, reader: Callable[[str], T]) -> T | None:

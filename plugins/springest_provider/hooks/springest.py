@@ -11,6 +11,7 @@ from urllib.parse import quote, quote_plus
 
 from airflow.providers.http.hooks.http import HttpAsyncHook
 from airflow.sdk.log import mask_secret
+from yarl import URL
 
 from include.springest.api.client import Pages, SpringestClient
 from include.springest.api.models import Certificate, CertificateUpload, Certification, PostAnswer
@@ -154,7 +155,8 @@ def _mask(keys: Iterable[str]) -> None:
     if logging.getLogger("airflow").isEnabledFor(logging.DEBUG):
         return
     for key in keys:
-        for form in {quote(key), quote(key, safe=""), quote_plus(key)} - {key}:
+        on_the_wire = URL.build(query={"k": key}).raw_query_string.removeprefix("k=")
+        for form in {quote(key), quote(key, safe=""), quote_plus(key), on_the_wire} - {key}:
             mask_secret(form)
 
 

@@ -7,7 +7,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from airflow.sdk.log import redact
 from springest_provider.hooks.springest import SpringestHook
+from yarl import URL
 
 from include.sandbox.store import NewCertificate
 from include.springest.api.models import CertificateUpload
@@ -99,6 +101,14 @@ def test_a_connection_without_a_password_names_the_remedy(connect):
     connect(password="")
     with pytest.raises(ConfigurationError, match="API key"):
         SpringestHook().get_site()
+
+
+def test_airflow_masks_a_key_as_it_stands_in_addresses(connect):
+    """It masks exact texts, and yarl escapes other characters than the standard library does."""
+    connect(password="key!with(odd)+signs&more")
+    SpringestHook().get_site()
+    address = str(URL("https://api.example.com/").with_query(api_key="key!with(odd)+signs&more"))
+    assert redact(address) == "https://api.example.com/?api_key=***"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from include.springest.redaction import RedactingFilter, Redactor
 
@@ -33,9 +34,35 @@ def test_a_secret_is_found_in_every_encoding(secret, which):
     assert Redactor([secret]).redact(f"got <{encoded}> back") == "got <***> back"
 
 
+@given(parts=st.lists(st.tuples(_SECRETS, st.integers(0, len(_ENCODINGS) - 1)), min_size=2, max_size=6))
+def test_a_secret_is_found_when_only_some_of_it_is_encoded(parts):
+    """Each library leaves other characters as they are."""
+    secret = "".join(text for text, _ in parts)
+    encoded = "".join(_ENCODINGS[which](text) for text, which in parts)
+    assert Redactor([secret]).redact(f"got <{encoded}> back") == "got <***> back"
+
+
+@given(secret=st.text(min_size=8, max_size=40).filter(lambda text: text.isprintable()))
+def test_a_secret_is_found_in_the_address_that_the_client_asks_for(secret):
+    """A server that quotes what it was asked quotes it as yarl wrote it."""
+    address = str(URL("https://api.example.com/x").update_query({"api_key": secret, "size": "1"}))
+    assert Redactor([secret]).redact(address) == "https://api.example.com/x?api_key=***&size=1"
+
+
+@pytest.mark.parametrize("text", ["\\" * 20_000 + "b", "%40" * 10_000, "a." * 20_000 + "@", "x@" * 20_000])
+@pytest.mark.timeout(20)
+def test_no_text_is_slow_to_redact(text):
+    """A server chooses the text: it must not be able to stop a worker with it."""
+    Redactor(["\\" * 20 + "a", "%" * 20 + "x", '"' * 20]).redact(text)
+
+
 @pytest.mark.parametrize(
     "address",
     [
+        "zoe%2540example.com",
+        "zoe%40b%C3%BCcher.example",
+        "zoe" + "e" * 80 + "@example.com",
+        "zoe\uff20example.com",
         "zoe@example.com",
         "zoë.de-vries+training@mail.example.co.uk",
         "zoe%40example.com",
@@ -73,6 +100,19 @@ def test_short_and_empty_secrets_do_not_blot_everything_out():
 def test_a_redactor_does_not_tell_what_it_hides():
     """It may stand in somebody's log itself."""
     assert "a-long-secret" not in repr(Redactor(["a-long-secret"]))
+
+
+def test_the_filter_lets_a_record_with_wrong_arguments_through(caplog):
+    """Whoever logs must not fail by it."""
+    logger = logging.getLogger("some.library")
+    redacting = RedactingFilter(Redactor(["a-long-secret"]))
+    logger.addFilter(redacting)
+    try:
+        logger.warning("no place for it", *["a-long-secret"], stack_info=True)
+    finally:
+        logger.removeFilter(redacting)
+    assert "no place for it ('***',)" in caplog.text
+    assert "a-long-secret" not in caplog.text
 
 
 def test_the_filter_redacts_messages_arguments_and_tracebacks(caplog):

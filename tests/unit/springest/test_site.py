@@ -27,6 +27,8 @@ def _site(host="https://api.example.com", extra=None, **values):
         ("127.0.0.1", {"schema": "http", "port": 5000}, "http://127.0.0.1:5000"),
         ("http://localhost:5000", {}, "http://localhost:5000"),
         ("http://[::1]:5000", {}, "http://[::1]:5000"),
+        ("https://API.example.com:443", {}, "https://api.example.com"),
+        ("127.0.0.1", {"schema": "http", "port": 80}, "http://127.0.0.1"),
     ],
 )
 def test_a_host_is_a_country_a_name_or_a_url(host, fields, url):
@@ -47,6 +49,10 @@ def test_a_host_is_a_country_a_name_or_a_url(host, fields, url):
         "https://api.example.com?api_key=canary-key",
         "https://",
         "https://api.example.com:port",
+        "api.example.com canary",
+        "api.exam\nple.com",
+        "https://api.example.com%2f@canary",
+        "https://api.example.com\\canary",
     ],
 )
 def test_other_hosts_are_refused_without_being_quoted(host):
@@ -119,6 +125,9 @@ def test_extras_as_json_or_as_a_forms_text(name, value, attribute, read):
         ("timeout", {"reed": 1}),
         ("timeout", {"read": 0}),
         ("timeout", -3),
+        ("timeout", "Infinity"),
+        ("timeout", {"total": float("inf")}),
+        ("timeout", "[" * 100_000),
         ("accepted_types", []),
         ("accepted_types", [1]),
         ("send_unlisted", "perhaps"),

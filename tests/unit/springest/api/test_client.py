@@ -152,6 +152,7 @@ async def test_a_post_on_the_wire():
     assert first.startswith("POST /certificates.xml?api_key=canary")
     names = {line.partition(":")[0].lower() for line in headers}
     assert names == {"host", "user-agent", "accept", "accept-encoding", "content-type", "content-length"}
+    assert "User-Agent: airflow-provider-springest/0.1.0" in headers
     assert b"\r\n\r\n%PDF-1.7 hello\r\n--" in call.body
     assert b'filename="zo\xc3\xab.pdf"' in call.body
     assert (answer.status, answer.certificate_id, answer.bytes_sent) == (201, 5, len(call.body))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.springest.api.models import Certification
 from include.springest.api.xml import (
@@ -93,11 +96,13 @@ def test_an_empty_list_is_a_list(body):
         (b"<certificates><certificate><id>x</id></certificate></certificates>", "id"),
         (b"<certificates><certificate><id>-3</id></certificate></certificates>", "id"),
         (b"<certificates><certificate></certificate></certificates>", "id"),
+        (b"<certificates><certificate><id><x>5</x></id></certificate></certificates>", "id"),
+        (b"<certificates><certificate><id>" + b"5" * 5000 + b"</id></certificate></certificates>", "id"),
         (b'<!DOCTYPE r SYSTEM "http://127.0.0.1:9/x.dtd"><certificates/>', "document type"),
         (b'<!DOCTYPE r [<!ENTITY a "aaaa">]><certificates><a>&a;</a></certificates>', "document type"),
         (b"<certificates>" + b"<a>" * 40 + b"</a>" * 40 + b"</certificates>", "deeply"),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_what_is_not_such_a_list_is_refused_without_being_quoted(body, why):
     """The text says why, and holds nothing of the body."""
@@ -122,6 +127,47 @@ def test_what_can_not_be_read_counts_as_not_told():
     assert (one.id, one.valid_from, one.created_at, one.certification_id) == (7, None, None, None)
 
 
+_TAGS = st.sampled_from(
+    [
+        "response",
+        "certificates",
+        "certificate",
+        "id",
+        "user",
+        "email",
+        "meta",
+        "results",
+        "created-at",
+        "nil-classes",
+    ]
+)
+_ATTRIBUTES = st.sampled_from(["", ' nil="true"', ' type="array"', ' type="integer"'])
+_WORDS = st.sampled_from(
+    ["", "5", "-1", "9" * 30, "9" * 5000, "2026-01-02", "0001-01-01T00:00+23:59", "&lt;", "é"]
+)
+_TREES = st.recursive(
+    _WORDS,
+    lambda inner: st.builds(
+        lambda tag, attributes, children: f"<{tag}{attributes}>{''.join(children)}</{tag}>",
+        _TAGS,
+        _ATTRIBUTES,
+        st.lists(inner, max_size=5),
+    ),
+    max_leaves=20,
+)
+
+
+@given(inner=_TREES, cut=st.integers(0, 40))
+def test_no_body_makes_another_error_than_its_own(inner, cut):
+    """Whatever a server sends, callers meet one kind of error."""
+    body = f"<response>{inner}</response>".encode()
+    for sent in (body, body[:-cut]):
+        with suppress(NotUnderstood):
+            _parse(sent)
+        parse_new_id(sent)
+        parse_messages(sent)
+
+
 @pytest.mark.parametrize(
     ("body", "found"),
     [
@@ -144,8 +190,14 @@ def test_what_can_not_be_read_counts_as_not_told():
         (b"OK", None),
         (b"<html><body>5</body></html>", None),
         (b"<!DOCTYPE a [<!ENTITY b '5'>]><certificate><id>&b;</id></certificate>", None),
+        (b"<response><certificates><certificate><id>5</id></certificate></certificates></response>", 5),
+        (b"<certificate><id>" + b"5" * 5000 + b"</id></certificate>", None),
+        (b"<certification><id>5</id></certification>", None),
+        (b"<user><id>5</id></user>", None),
+        (b"<error><id>5</id></error>", None),
+        (b"<c:certificate xmlns:c='urn:x'><c:id>5</c:id></c:certificate>", 5),
     ],
-    ids=range(16),
+    ids=range(22),
 )
 def test_the_id_in_an_answer(body, found):
     """Only an id that can't be another's is taken."""

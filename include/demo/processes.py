@@ -150,10 +150,12 @@ class Supervisor:
                 raise ProcessFailed(f"{child.name} ended with {child.process.returncode}:\n{child.tail()}")
 
     def stop(self) -> None:
-        """End every process and its descendants; may be called again."""
-        while self._children:
-            _end_tree(self._children.pop())
-        _kill(_orphans())
+        """End every process and its descendants, the last one first; may be called again."""
+        with contextlib.ExitStack() as stack:
+            # One that can't be ended must not keep the others alive.
+            stack.callback(lambda: _kill(_orphans()))
+            while self._children:
+                stack.callback(end_tree, self._children.pop(0))
 
     def _spawn(self, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Child:
         log_file = self._logs / f"{name}.log"
@@ -176,7 +178,8 @@ def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a sign
     raise Ended(signal.Signals(number).name)
 
 
-def _end_tree(child: Child) -> None:
+def end_tree(child: Child) -> None:
+    """End a process and its descendants."""
     members = list(_tree(child.process.pid))
     for member in members:
         with contextlib.suppress(psutil.NoSuchProcess):

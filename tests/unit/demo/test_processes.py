@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from include.demo import processes
 from include.demo.ports import free_port
 from include.demo.processes import Child, Ended, ProcessFailed, Supervisor
 
@@ -138,6 +139,26 @@ def test_killed_children_that_their_parent_does_not_reap_keep_nobody_from_ending
     children = [int(pid) for pid in said(parent).split()]
     supervisor.stop()
     assert not any(map(lives, [before.process.pid, parent.process.pid, *children]))
+
+
+def test_one_that_can_not_be_ended_keeps_no_other_alive(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails, and afterwards everything else is gone."""
+    first = supervisor.start("first", python(SLEEPER), env=ENV)
+    last = supervisor.start("last", python(SLEEPER), env=ENV)
+    end = processes.end_tree
+
+    def end_all_but_the_last(child: Child) -> None:
+        if child is last:
+            raise OSError("no such luck")
+        end(child)
+
+    monkeypatch.setattr(processes, "end_tree", end_all_but_the_last)
+    with pytest.raises(OSError, match="no such luck"):
+        supervisor.stop()
+    assert first.process.poll() is not None
+    end(last)
 
 
 def test_stopping_twice_is_nothing(supervisor: Supervisor) -> None:

@@ -99,7 +99,12 @@ def store_catalogue(
         connection.execute(
             upsert.on_conflict_do_update(
                 index_elements=["site", "certification_id"],
-                set_={**told, "is_listed": True, "last_seen_at": upsert.excluded.last_seen_at},
+                set_={
+                    **told,
+                    "is_listed": True,
+                    "last_seen_at": upsert.excluded.last_seen_at,
+                    "listed_since": func.coalesce(certification.c.listed_since, upsert.excluded.listed_since),
+                },
             ),
             [
                 {
@@ -111,6 +116,7 @@ def store_catalogue(
                     "is_listed": True,
                     "first_seen_at": now,
                     "last_seen_at": now,
+                    "listed_since": now,
                 }
                 for one in by_id.values()
             ],
@@ -123,7 +129,7 @@ def store_catalogue(
                 certification.c.site == site,
                 certification.c.certification_id == any_(bindparam("gone", type_=ARRAY(BigInteger))),
             )
-            .values(is_listed=False),
+            .values(is_listed=False, listed_since=None),
             {"gone": gone},
         )
     connection.execute(

@@ -58,6 +58,8 @@ class Event(StrEnum):
     """It cannot be known what the server did with it; also a lease that ran out."""
     SEEN = "seen"
     """A snapshot proves it is there."""
+    ADOPTED = "adopted"
+    """A snapshot proves that it was there before this project began; nothing was sent."""
     ABSENCE_INFORMATIVE = "absence_informative"
     """Complete snapshots lack it although its certification is verified, or the doubt grew too old."""
     DISAPPEARED = "disappeared"
@@ -99,7 +101,7 @@ TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
     None: {event: state for event, state in _CHECKED.items() if event is not Event.SOURCE_GONE},
     State.READY: {**_CHECKED, Event.CLAIMED: State.SENDING},
     State.INVALID: dict(_CHECKED),
-    State.HELD: dict(_CHECKED),
+    State.HELD: {**_CHECKED, Event.ADOPTED: State.VISIBLE},
     State.REJECTED: dict(_CHECKED),
     State.WITHDRAWN: dict(_CHECKED),
     State.SENDING: {
@@ -118,7 +120,12 @@ TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
     State.ACCEPTED_NO_ID: {Event.SEEN: State.VISIBLE, Event.ABSENCE_INFORMATIVE: State.REVIEW},
     State.VISIBLE: {Event.SEEN: State.VISIBLE, Event.DISAPPEARED: State.VANISHED},
     State.VANISHED: {Event.SEEN: State.VISIBLE},
-    State.REVIEW: {**_DECIDED, Event.ACCEPTED_WITH_ID: State.ACCEPTED, Event.SEEN: State.VISIBLE},
+    State.REVIEW: {
+        **_DECIDED,
+        Event.ACCEPTED_WITH_ID: State.ACCEPTED,
+        Event.SEEN: State.VISIBLE,
+        Event.ABSENCE_INFORMATIVE: State.REVIEW,
+    },
     State.CANCELLED: {},
 }
 """``TRANSITIONS[from][event]`` is the state that follows; ``None`` is a row that was never seen before.

@@ -1,8 +1,17 @@
-"""The words analysts read: what became of a certificate."""
+"""The words analysts read: what became of a certificate, and what that rests on."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+
+class MatchMethod(StrEnum):
+    """``match_method``: what proved that a delivery is a certificate that Springest shows."""
+
+    SPRINGEST_ID = "springest_id"
+    """Springest's own id, told in its answer to the POST."""
+    OWNER = "owner"
+    """The owner, as Springest tells it, with the certification and the dates."""
 
 
 class VerificationStatus(StrEnum):

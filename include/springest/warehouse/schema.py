@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from include.springest.ledger.states import State
-from include.springest.reconcile.status import VerificationStatus
+from include.springest.reconcile.status import MatchMethod, VerificationStatus
 
 SCHEMA: Final = "springest"
 VERSION_TABLE: Final = "schema_version"
@@ -75,6 +75,10 @@ certification = Table(
     ),
     Column("first_seen_at", _INSTANT, nullable=False, comment="When a catalogue first listed it"),
     Column("last_seen_at", _INSTANT, nullable=False, comment="When a catalogue last listed it"),
+    Column(
+        "listed_since", _INSTANT, comment="Since when it has been listed without a break; null: it is not"
+    ),
+    CheckConstraint("is_listed = (listed_since IS NOT NULL)", name="listed_since"),
     comment="One row per certification that a catalogue of verified certifications has listed",
 )
 
@@ -121,6 +125,7 @@ delivery = Table(
     Column("document_sha256", _HASH, comment="sha256 of the bytes that were last handed to Springest"),
     Column("document_size", BigInteger, comment="Size of those bytes"),
     Column("springest_certificate_id", BigInteger, comment="Springest's id, from its answer or by proof"),
+    Column("match_method", Text, comment="What proved that it is that one; null: nothing has yet"),
     Column(
         "version", Integer, nullable=False, server_default="1", comment="Counts changes, for compare-and-set"
     ),
@@ -137,6 +142,8 @@ delivery = Table(
     CheckConstraint(_one_of("state", tuple(State)), name="state"),
     CheckConstraint("(state = 'sending') = (lease_owner IS NOT NULL)", name="lease"),
     CheckConstraint("state <> 'accepted' OR springest_certificate_id IS NOT NULL", name="accepted_has_id"),
+    CheckConstraint(_one_of("match_method", tuple(MatchMethod)), name="match_method"),
+    CheckConstraint("match_method IS NULL OR springest_certificate_id IS NOT NULL", name="matched_has_id"),
     Index(
         "delivery_queue_idx", "site", "created_at", "delivery_key", postgresql_where=text("state = 'ready'")
     ),

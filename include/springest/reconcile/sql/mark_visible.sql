@@ -1,6 +1,10 @@
--- Proof by id: Springest shows the certificate whose id its answer told, and what it shows agrees.
+-- Proof by id: Springest shows the certificate whose id its answer told, and what it shows agrees. What vanished
+-- is back only when the newest complete snapshot, or a later one, shows it.
 UPDATE springest.delivery AS delivery
 SET state = 'visible',
+    reason = NULL,
+    reason_detail = NULL,
+    match_method = COALESCE(delivery.match_method, 'springest_id'),
     version = delivery.version + 1,
     updated_at = clock_timestamp()
 FROM springest.remote_certificate AS remote
@@ -12,6 +16,9 @@ WHERE delivery.site = :site
   AND (remote.certification_id IS NULL OR remote.certification_id = delivery.certification_id)
   AND (remote.valid_from IS NULL OR remote.valid_from = delivery.valid_from)
   AND remote.valid_until IS NOT DISTINCT FROM delivery.valid_until
+  AND (delivery.state <> 'vanished'
+       OR remote.last_seen_at >= (SELECT max(started_at) FROM springest.snapshot
+                                  WHERE site = :site AND complete))
   AND NOT EXISTS (SELECT FROM springest.delivery AS other
                   WHERE other.site = delivery.site
                     AND other.springest_certificate_id = delivery.springest_certificate_id

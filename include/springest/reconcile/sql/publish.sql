@@ -47,8 +47,8 @@ WITH facts AS (
     SELECT judged.*,
            CASE
                WHEN review_reason IS NOT NULL THEN review_reason
+               WHEN state IN ('review', 'vanished') THEN reason
                WHEN verification_status = 'unknown' THEN 'outcome_unknown'
-               WHEN state = 'review' THEN reason
                WHEN verification_status = 'ambiguous' AND disagreement <> ''
                    THEN 'disagrees(' || disagreement || ')'
                WHEN verification_status = 'ambiguous' THEN 'status_not_foreseen'
@@ -64,10 +64,14 @@ INSERT INTO springest.reconciled_delivery AS published
 SELECT delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
        valid_until, completed_at, state, reason, reason_detail, verification_status,
        springest_certificate_id, springest_status,
-       CASE WHEN is_proven THEN 'springest_id' END,
-       CASE WHEN is_proven
+       CASE WHEN is_proven THEN match_method END,
+       CASE WHEN is_proven AND match_method = 'springest_id'
             THEN 'the id in the answer to the POST of ' || to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
-                 || ' UTC, first shown in snapshot ' || first_snapshot_id END,
+                 || ' UTC, first shown in snapshot ' || first_snapshot_id
+            WHEN is_proven AND match_method = 'owner'
+            THEN 'Springest names the learner as its owner, and certification and dates agree; first shown in snapshot '
+                 || first_snapshot_id
+                 || CASE WHEN sent_at IS NULL THEN '; uploaded by somebody else before the cutover date' ELSE '' END END,
        sent_at, first_seen_at,
        needs_review OR look_at IS NOT NULL,
        look_at

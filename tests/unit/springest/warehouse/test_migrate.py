@@ -140,6 +140,57 @@ def test_going_back_to_nothing_leaves_nothing_but_the_record_and_the_way_up_agai
     assert upgrade(empty) == head_revision()
 
 
+def _fill_the_first_version(engine: Engine) -> None:
+    """What version 0001 may hold: a listed certification, one that is not, and a visible delivery."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.certification"
+                " (site, certification_id, is_listed, first_seen_at, last_seen_at)"
+                " VALUES ('s', 1, true, '2026-01-01Z', '2026-02-01Z'),"
+                " ('s', 2, false, '2026-01-01Z', '2026-02-01Z')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state,"
+                " row_version, staged_run_id, springest_certificate_id)"
+                " VALUES ('a', 's', 'A', 1, 'visible', 'v', 'r', 7),"
+                " ('b', 's', 'B', 1, 'ready', 'v', 'r', NULL)"
+            )
+        )
+
+
+def test_the_first_version_is_brought_up_with_what_is_in_it_and_one_step_back(empty: Engine) -> None:
+    upgrade(empty, revision="0001")
+    _fill_the_first_version(empty)
+    upgrade(empty, revision="0002")
+    with empty.begin() as connection:
+        since = connection.execute(
+            text(
+                "SELECT certification_id, listed_since = last_seen_at FROM springest.certification ORDER BY 1"
+            )
+        )
+        assert since.all() == [(1, True), (2, None)]
+        matched = connection.execute(
+            text("SELECT match_method FROM springest.delivery ORDER BY delivery_key")
+        )
+        assert matched.scalars().all() == ["springest_id", None]
+        connection.execute(
+            text(
+                "UPDATE springest.delivery SET state = 'visible', match_method = 'owner',"
+                " springest_certificate_id = 8, sent_at = now() WHERE delivery_key = 'b'"
+            )
+        )
+    assert downgrade(empty, revision="-1") == "0001"
+    with empty.connect() as connection:
+        rows = connection.execute(
+            text("SELECT state, springest_certificate_id FROM springest.delivery ORDER BY delivery_key")
+        )
+        assert rows.all() == [("visible", 7), ("unknown", None)]
+    assert upgrade(empty) == head_revision()
+
+
 def test_two_deployments_at_once_migrate_once(empty: Engine, database: str) -> None:
     others = [create_engine(database) for _ in range(4)]
     with ThreadPoolExecutor(len(others)) as pool:

@@ -1,0 +1,86 @@
+-- What two complete snapshots at least a day apart lack. GET /certifications lists verified certifications only,
+-- and certificates of those are shown: being listed is what makes an absence mean something. Both snapshots must
+-- have begun after the certification was listed and after the last POST could still have been stored.
+WITH newest AS (
+    SELECT snapshot_id, started_at
+    FROM springest.snapshot
+    WHERE site = :site AND complete
+    ORDER BY started_at DESC, snapshot_id DESC
+    LIMIT 1
+), earlier AS (
+    SELECT snapshot.snapshot_id, snapshot.started_at
+    FROM springest.snapshot, newest
+    WHERE snapshot.site = :site
+      AND snapshot.complete
+      AND snapshot.started_at <= newest.started_at - make_interval(hours => :apart_hours)
+    ORDER BY snapshot.started_at DESC, snapshot.snapshot_id DESC
+    LIMIT 1
+), watched AS (
+    SELECT newest.snapshot_id AS newest_id,
+           earlier.snapshot_id AS earlier_id,
+           earlier.started_at AS since,
+           format('snapshots %s and %s, of %s and %s UTC, are complete and lack it', earlier.snapshot_id,
+                  newest.snapshot_id,
+                  to_char(earlier.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+                  to_char(newest.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')) AS evidence
+    FROM newest, earlier
+), absent AS (
+    SELECT delivery.delivery_key, delivery.version, 'review' AS state,
+           CASE WHEN delivery.state IN ('accepted', 'accepted_no_id') THEN 'missing' ELSE 'absent' END AS reason,
+           watched.evidence || format(', although its certification has been listed as verified since %s UTC: ',
+                                      to_char(certification.listed_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
+           || CASE WHEN delivery.state IN ('accepted', 'accepted_no_id')
+                   THEN 'ask Springest what became of it'
+                   ELSE 'Springest seems not to have taken it, and releasing it to be sent again looks safe' END
+               AS detail
+    FROM springest.delivery AS delivery
+    CROSS JOIN watched
+    JOIN springest.certification AS certification
+      ON certification.site = delivery.site
+     AND certification.certification_id = delivery.certification_id
+     AND certification.is_listed
+     AND certification.listed_since < watched.since
+     AND certification.last_seen_at >= watched.since
+    WHERE delivery.site = :site
+      AND (delivery.state IN ('accepted', 'accepted_no_id', 'unknown')
+           OR (delivery.state = 'review' AND delivery.reason = 'unknown_for_long'))
+      AND delivery.sent_at + make_interval(hours => :stored_by_hours) < watched.since
+      -- Neither its id is shown, nor, without one, anything that could be it.
+      AND NOT EXISTS (
+          SELECT FROM springest.remote_certificate AS remote
+          WHERE remote.site = delivery.site
+            AND remote.springest_certificate_id = delivery.springest_certificate_id
+            AND remote.last_seen_at >= watched.since)
+      AND (delivery.springest_certificate_id IS NOT NULL OR NOT EXISTS (
+          SELECT FROM springest.remote_certificate AS remote
+          WHERE remote.site = delivery.site
+            AND COALESCE(remote.certification_id = delivery.certification_id, true)
+            AND COALESCE(remote.valid_from = delivery.valid_from, true)
+            AND COALESCE(remote.valid_until = delivery.valid_until, true)
+            AND COALESCE(remote.learner_ref = delivery.learner_ref, true)
+            AND remote.last_seen_at >= watched.since
+            AND NOT EXISTS (SELECT FROM springest.delivery AS claimed
+                            WHERE claimed.site = remote.site
+                              AND claimed.springest_certificate_id = remote.springest_certificate_id)))
+    UNION ALL
+    SELECT delivery.delivery_key, delivery.version, 'vanished', 'vanished',
+           format('certificate %s was shown until %s UTC; ', delivery.springest_certificate_id,
+                  to_char(remote.last_seen_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
+           || watched.evidence || ': ask Springest what became of it'
+    FROM springest.delivery AS delivery
+    CROSS JOIN watched
+    JOIN springest.remote_certificate AS remote
+      ON remote.site = delivery.site
+     AND remote.springest_certificate_id = delivery.springest_certificate_id
+     AND remote.last_seen_at < watched.since
+    WHERE delivery.site = :site AND delivery.state = 'visible'
+)
+UPDATE springest.delivery AS delivery
+SET state = absent.state,
+    reason = absent.reason,
+    reason_detail = absent.detail,
+    version = delivery.version + 1,
+    updated_at = clock_timestamp()
+FROM absent
+WHERE delivery.delivery_key = absent.delivery_key AND delivery.version = absent.version
+RETURNING delivery.state, delivery.reason

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -72,6 +73,7 @@ class Site:
     exclusive_uploader: bool = False
     verified_statuses: tuple[str, ...] = ("verified",)
     throttled_takes_nothing: bool = False
+    cutover_date: date | None = None
 
     @property
     def host(self) -> str:
@@ -219,6 +221,13 @@ def _flag(value: Any, setting: str) -> bool:
     return truth
 
 
+def _date(value: Any, setting: str) -> date:
+    try:
+        return date.fromisoformat(value.strip())
+    except (AttributeError, ValueError):
+        raise _wrong(setting, "a date such as 2026-11-01") from None
+
+
 def _words(value: Any, setting: str) -> tuple[str, ...]:
     listed = _maybe_json(value)
     if isinstance(listed, str):
@@ -280,5 +289,6 @@ EXTRAS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "exclusive_uploader": _flag,
     "verified_statuses": _words,
     "throttled_takes_nothing": _flag,
+    "cutover_date": _date,
 }
 """Every extra a connection may have, with how it is read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -26,6 +27,7 @@ from include.springest.staging.decide import (
     duplicate_of,
     find_duplicate,
     identity,
+    is_before,
     may_be_restaged,
     needs_check,
 )
@@ -87,10 +89,12 @@ class BatchWriter:
     def _probe(
         self, batch: Batch, known: Mapping[str, Known], catalogue: Catalogue
     ) -> dict[str, Defect | None]:
+        cutover = catalogue.site.cutover_date
         wanted = [
             one
             for key, one in batch.trainings.items()
             if key not in batch.refused
+            and not is_before(cutover, one)
             and needs_check(known.get(key), one, catalogue.entry(one.certification_id))
         ]
         with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
@@ -109,17 +113,25 @@ class BatchWriter:
     ) -> ledger.Staged:
         key = training.delivery_key
         entry = catalogue.entry(training.certification_id)
+        cutover = catalogue.site.cutover_date
         verdict: Verdict | None = None
         if key in batch.conflicts and may_be_restaged(known):
             verdict = CONFLICT
-        elif needs_check(known, training, entry) or (key in batch.refused and may_be_restaged(known)):
-            # A row that changed hands since the documents were looked at is looked at now.
-            verdict = check(
-                training, entry, defects[key] if key in defects else self._document_defect(training)
-            )
+        elif needs_check(known, training, entry, cutover=cutover) or (
+            key in batch.refused and may_be_restaged(known)
+        ):
+            verdict = check(training, entry, self._defect(training, defects, cutover), cutover=cutover)
         if verdict is not None and verdict.event is Event.CHECKED_READY:
             verdict = _unless_duplicate(training, verdict, holders)
         return ledger.Staged(training, decide(known, training, verdict, catalogue_ref=entry.ref), entry.ref)
+
+    def _defect(
+        self, training: CompletedTraining, defects: Mapping[str, Defect | None], cutover: date | None
+    ) -> Defect | None:
+        """Return what is wrong with the document; a row that changed hands meanwhile is looked at now."""
+        if training.delivery_key in defects:
+            return defects[training.delivery_key]
+        return None if is_before(cutover, training) else self._document_defect(training)
 
     def _document_defect(self, training: CompletedTraining) -> Defect | None:
         if training.certificate_uri is None:

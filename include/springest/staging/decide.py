@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date
 from enum import StrEnum
 from typing import Final
 
@@ -89,6 +89,7 @@ class Decision:
 
 
 NOTHING: Final = Decision(Action.NOTHING)
+BEFORE_CUTOVER: Final = "before_cutover"
 CONFLICT: Final = Verdict(
     Event.CHECKED_INVALID,
     "conflicting_rows",
@@ -97,10 +98,28 @@ CONFLICT: Final = Verdict(
 )
 
 
-def needs_check(known: Known | None, training: CompletedTraining, catalogue: CatalogueEntry) -> bool:
-    """Tell whether the row must go through the local checks (which open its document)."""
+def is_before(cutover: date | None, training: CompletedTraining) -> bool:
+    """Tell whether somebody else may have uploaded the training's certificate before this project began."""
+    if cutover is None or training.completed_at is None or identity(training) is None:
+        return False
+    return training.completed_at.astimezone(UTC).date() < cutover
+
+
+def needs_check(
+    known: Known | None,
+    training: CompletedTraining,
+    catalogue: CatalogueEntry,
+    *,
+    cutover: date | None = None,
+) -> bool:
+    """Tell whether the row must go through the local checks (which open its document).
+
+    :param cutover: day before which trainings are not sent by themselves.
+    """
     if known is None or not may_be_restaged(known):
         return known is None
+    if known.state is State.READY and is_before(cutover, training):
+        return True
     if known.state is State.REVIEW:
         return known.row_version != training.row_version
     if known.state in {State.READY, State.REJECTED}:
@@ -117,11 +136,25 @@ def may_be_restaged(known: Known | None) -> bool:
     return known.state not in POSSIBLY_TAKEN | {State.CANCELLED}
 
 
-def check(training: CompletedTraining, catalogue: CatalogueEntry, document: Defect | None) -> Verdict:
+def check(
+    training: CompletedTraining,
+    catalogue: CatalogueEntry,
+    document: Defect | None,
+    *,
+    cutover: date | None = None,
+) -> Verdict:
     """Check one row; every defect is told, the first one gives the reason.
 
     :param document: what is wrong with the document, if anything.
+    :param cutover: day before which trainings are held, whatever else is wrong with them.
     """
+    if is_before(cutover, training):
+        return Verdict(
+            Event.CHECKED_HELD,
+            BEFORE_CUTOVER,
+            f"it was completed before the site's cutover date {cutover}: it is adopted once Springest tells "
+            "that the learner has this certificate, and not sent by itself",
+        )
     defects = [*training.defects, *([document] if document else [])]
     end_told = training.valid_until or any(defect.reason == "valid_until_unreadable" for defect in defects)
     if catalogue.listed and catalogue.requires_valid_until and not end_told:

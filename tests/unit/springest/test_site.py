@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from include.springest.errors import ConfigurationError
@@ -102,6 +104,8 @@ def test_defaults():
         ("exclusive_uploader", "True", "exclusive_uploader", True),
         ("verified_statuses", '["verified", "approved"]', "verified_statuses", ("verified", "approved")),
         ("page_size", None, "page_size", 100),
+        ("cutover_date", " 2026-11-01 ", "cutover_date", date(2026, 11, 1)),
+        ("cutover_date", "", "cutover_date", None),
         ("post_path", "", "post_path", "/certificates.xml"),
     ],
 )
@@ -129,6 +133,8 @@ def test_extras_as_json_or_as_a_forms_text(name, value, attribute, read):
         ("timeout", {"total": float("inf")}),
         ("timeout", "[" * 100_000),
         ("accepted_types", []),
+        ("cutover_date", "1 November"),
+        ("cutover_date", 20261101),
         ("accepted_types", [1]),
         ("send_unlisted", "perhaps"),
         ("send_unlisted", [0]),

@@ -27,6 +27,7 @@ from include.springest.staging.decide import (
     duplicate_of,
     find_duplicate,
     identity,
+    is_before,
     may_be_restaged,
     needs_check,
 )
@@ -266,3 +267,40 @@ def test_whatever_may_have_been_taken_holds_its_certificate() -> None:
 def test_a_refused_certificate_gets_another_try_when_the_catalogue_says_something_new() -> None:
     entries = {LISTED.ref, STRICT.ref, UNLISTED.ref, CatalogueEntry(True, requires_valid_until=False).ref}
     assert len(entries) == 4
+
+
+CUTOVER = date(2026, 11, 3)
+
+
+def test_a_training_from_before_the_cutover_is_held_whatever_else_is_wrong_with_it() -> None:
+    """Its certificate may be there already, long after its document and its certification are gone."""
+    verdict = check(row(), UNLISTED, Defect("document_missing", "gone"), cutover=CUTOVER)
+    assert (verdict.event, verdict.reason) == (Event.CHECKED_HELD, "before_cutover")
+    assert "2026-11-03" in (verdict.detail or "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "before"),
+    [
+        ({}, True),
+        ({"completed_at": datetime(2026, 11, 2, 23, 59, tzinfo=UTC)}, True),
+        ({"completed_at": datetime(2026, 11, 3, tzinfo=UTC)}, False),
+        ({"completed_at": None}, False),
+        ({"email": None}, False),
+        ({"certification_id": None}, False),
+    ],
+)
+def test_a_training_is_before_the_cutover_by_its_day_and_when_it_can_be_recognised(
+    changes: dict[str, Any], before: bool
+) -> None:
+    assert is_before(CUTOVER, row(**changes)) == before
+    assert not is_before(None, row(**changes))
+
+
+def test_a_cutover_that_is_set_later_takes_what_is_ready_out_of_the_queue() -> None:
+    ready = known(State.READY)
+    assert not needs_check(ready, row(), LISTED)
+    assert needs_check(ready, row(), LISTED, cutover=CUTOVER)
+    assert not needs_check(known(State.ACCEPTED), row(), LISTED, cutover=CUTOVER)
+    decision = decide(ready, row(), check(row(), LISTED, None, cutover=CUTOVER))
+    assert (decision.action, decision.state) == (Action.RESTAGE, State.HELD)

@@ -15,13 +15,11 @@ DOC = """
 1. **stage** reads completed trainings from the source, checks every row, and writes what follows into the
    ledger `springest.delivery`. Bad rows are set aside with a reason and never stop the others.
 2. **deliver** works through the queue. A certificate is POSTed **at most once**: whatever crashes, is
-cleared or
-   runs twice. An outcome that can't be known becomes `unknown` and is never sent again by itself.
+   cleared or runs twice. An outcome that can't be known becomes `unknown` and is never sent again by itself.
 
 A scheduled or manual run reads on from where the last one came, so a missed night is caught up. A
-**backfill**
-reads its own intervals; over days already delivered it sends nothing. To read a window of your own, trigger
-the DAG with `window_start` and `window_end`.
+**backfill** reads its own intervals; over days already delivered it sends nothing. To read a window of your
+own, trigger the DAG with `window_start` and `window_end`.
 
 *When it fails:* the log's last lines say what stands in the way and what to do. Clearing a task is always
 safe. What became of each certificate is in `springest.certificate_reconciliation`.

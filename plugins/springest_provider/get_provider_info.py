@@ -40,6 +40,12 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"type": ["boolean", "null"]},
     ),
     "verified_statuses": ("Statuses that mean verified", "verified by default", {"type": _TEXT}),
+    "cutover_date": (
+        "Cutover date",
+        "Trainings completed before this day (UTC) are never sent by themselves: they are adopted where "
+        "Springest proves to have their certificate, and held otherwise",
+        {"type": _TEXT, "format": "date"},
+    ),
     "throttled_takes_nothing": (
         "429 takes nothing",
         "The site is known not to have taken what it answers 429 to",

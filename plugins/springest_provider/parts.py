@@ -25,6 +25,7 @@ from include.springest.warehouse.migrate import check
 
 SECRET_VARIABLE = "springest_learner_secret"  # noqa: S105 - the name of a Variable
 ROOTS_VARIABLE = "springest_document_roots"
+ATTEMPT_VARIABLE = "springest_highest_attempt"
 
 
 def warehouse_url(conn_id: str) -> URL:
@@ -111,6 +112,45 @@ def source(conn_id: str) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptKeeper:
+    """
+    Keeps the highest attempt in a Variable of Airflow, which outlives the warehouse.
+
+    :param site: name of the site; the default one's Variable has no suffix.
+    """
+
+    site: str
+
+    @property
+    def _name(self) -> str:
+        return ATTEMPT_VARIABLE if self.site == "default" else f"{ATTEMPT_VARIABLE}_{self.site}"
+
+    def read(self) -> int | None:
+        """
+        Return the number.
+
+        :raises ConfigurationError: the Variable holds something else.
+        """
+        told = Variable.get(self._name, default=None)
+        if told is None:
+            return None
+        if not str(told).strip().isdecimal():
+            raise ConfigurationError(
+                f"the Variable {self._name} must hold the number of the highest attempt, is {told!r}"
+            )
+        return int(told)
+
+    def write(self, attempt_id: int) -> None:
+        """Keep the number."""
+        Variable.set(
+            self._name,
+            str(attempt_id),
+            description="Highest POST attempt that was made. A warehouse that is behind it was restored "
+            "from a backup, and nothing is sent from it: see docs/operations.md",
+        )
 
 
 def pseudonyms() -> Pseudonyms:

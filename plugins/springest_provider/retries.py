@@ -27,6 +27,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
         _give_up("include.springest.reconcile.publish.ConservationBroken", "staging must be run again first"),
         _give_up(f"{_STOPS}.AccessRefused", "Springest does not let this key in"),
         _give_up(f"{_STOPS}.NightTooLarge", "a person should say that the night is right"),
+        _give_up(f"{_STOPS}.LedgerBehind", "the ledger has forgotten what was sent"),
         _give_up(f"{_STOPS}.TooManyUnknown", "a person should look before more is sent"),
         _give_up(f"{_ERRORS}.Unauthorised", "Springest does not know this key"),
         _give_up(f"{_ERRORS}.Forbidden", "the key has no right to this"),

@@ -22,6 +22,7 @@ from include.sandbox.store import Certification
 from include.springest.api.client import SpringestClient
 from include.springest.catalogue import store_catalogue
 from include.springest.delivery.deliver import Deliverer, DeliverSettings
+from include.springest.delivery.high_water import HighWater
 from include.springest.delivery.send import Parts
 from include.springest.delivery.tally import DeliverReport
 from include.springest.documents import DocumentStore
@@ -47,6 +48,19 @@ PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
 
 
 @dataclass
+class MemoryKeeper:
+    """A place outside the warehouse."""
+
+    number: int | None = None
+
+    def read(self) -> int | None:
+        return self.number
+
+    def write(self, attempt_id: int) -> None:
+        self.number = attempt_id
+
+
+@dataclass
 class World:
     """One site's night, driven step by step as the operators do it."""
 
@@ -57,6 +71,7 @@ class World:
     extra: dict[str, Any] = field(default_factory=dict)
     password: str | None = None
     number: int = 0
+    kept: MemoryKeeper = field(default_factory=MemoryKeeper)
 
     def __post_init__(self) -> None:
         self.warehouse = create_engine(self.warehouse_url)
@@ -149,6 +164,7 @@ class World:
                         client=client,
                         stager=self.stager,
                         documents=self.documents,
+                        high_water=HighWater(self.kept),
                     )
                     return await Deliverer(
                         parts, settings=DeliverSettings(**{"probe_delays": (0.01, 0.01), **settings})

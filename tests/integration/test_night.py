@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, delete, event, update
 from include.demo.people import Learner
 from include.demo.source_database import completed_training
 from include.sandbox.profiles import PROFILES
+from include.sandbox.store import NewCertificate
 from include.springest.errors import ConfigurationError
 from include.springest.source.reader import Window
 from include.springest.staging.window import Mode
@@ -352,3 +353,45 @@ def test_a_run_that_is_staged_while_verdicts_are_published_is_no_loss(world):
     report = world.publish("first again")
     assert staged
     assert report.statuses == {"not_sent": 1, "verified": 1}
+
+
+def test_trainings_from_before_the_cutover_are_adopted_where_they_are_proven_and_never_sent(
+    make_world, expected
+):
+    """The first night on a site that has been used for years."""
+    world = make_world(profile="owner_shown", cutover_date="2026-11-02")
+    long_ago = {"completed_at": datetime(2025, 5, 1, 9, tzinfo=UTC), "valid_from": date(2025, 5, 1)}
+    there, not_there = world.training(**long_ago), world.training(**long_ago)
+    new = world.training()
+    for one in (there, not_there):
+        Path(one.certificate_uri).unlink()
+    world.complete(there, not_there, new)
+    sent = expected(new)
+    world.sandbox.store.store(NewCertificate(102, there.learner.email, "2025-05-01", sha256="by hand"))
+    world.night("first")
+    world.night("second")
+    assert world.statuses() == {
+        there.training_id: ("verified", None),
+        not_there.training_id: ("held", "before_cutover"),
+        new.training_id: ("verified", None),
+    }
+    assert world.posts == 1
+    assert sent[0] in world.stored
+    [(method, evidence)] = world.rows(
+        "SELECT match_method, match_evidence FROM springest.certificate_reconciliation"
+        " WHERE training_id = :name",
+        name=there.training_id,
+    )
+    assert (method, "before the cutover date" in evidence) == ("owner", True)
+
+
+def test_a_cutover_that_is_set_after_staging_keeps_the_queue_from_being_sent(world):
+    """The queue is looked at again at the moment of sending."""
+    old = world.training()
+    world.complete(old)
+    world.catalogue()
+    world.stage()
+    world.extra["cutover_date"] = "2026-11-03"
+    world.deliver()
+    assert world.posts == 0
+    assert world.states() == {old.training_id: ("held", "before_cutover")}

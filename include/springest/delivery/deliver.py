@@ -20,6 +20,7 @@ from include.springest.delivery.tally import DeliverReport, Tally
 from include.springest.ledger.sending import Queued
 from include.springest.ledger.states import State
 from include.springest.source.contract import CompletedTraining
+from include.springest.staging.decide import is_before
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class DeliverSettings:
     :param probe_delays: seconds before each probe of a server in trouble.
     """
 
-    concurrency: int = 8
+    concurrency: int = 10
     batch: int = 50
     max_unknown: int = 10
     expected: int = 0
@@ -75,6 +76,7 @@ class Deliverer:
         :returns: what was done and what is left.
         :raises DeliveryStopped: something stands in the way of all that is left; see its classes.
         """
+        await self._parts.high_water.check(await self._parts.ledger.highest_attempt())
         await self._brake()
         await self._sweep()
         may_become_unknown = await self._unknown_left()
@@ -100,6 +102,7 @@ class Deliverer:
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
+            await self._parts.high_water.keep()
             await breaker.close()
         self._say_what_is_in_doubt(sender.slow_start.closed_in_doubt)
         report = await self._report()
@@ -159,20 +162,30 @@ class Deliverer:
             self.halt.throw(f"the queue can't be read on: {type(error).__name__}")
             raise
         finally:
-            await self._finish(workers)
+            await self._finish(workers, sender)
         self._came_back |= self.tally.outcomes[State.READY] > not_taken
 
-    async def _finish(self, workers: Sequence[asyncio.Task[None]]) -> None:
-        """Let what is under way be answered; for a short time only when the process is about to be killed."""
-        pending: set[asyncio.Task[None]] = set(workers)
-        while pending:
-            _, pending = await asyncio.wait(pending, timeout=SECONDS_TO_ANSWER)
-            if pending and self.halt.at_once:
-                for worker in pending:
-                    worker.cancel()
+    async def _finish(self, workers: Sequence[asyncio.Task[None]], sender: Sender) -> None:
+        """Let what is under way be answered.
+
+        When the process is about to be killed, unfinished bodies are broken off and answers get a short time.
+        """
+        stopping = asyncio.create_task(self._stop_at_once(workers, sender))
+        try:
+            await asyncio.wait(workers)
+        finally:
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)
         for worker in workers:
             if not worker.cancelled():
                 worker.result()
+
+    async def _stop_at_once(self, workers: Sequence[asyncio.Task[None]], sender: Sender) -> None:
+        await self.halt.wait_until_at_once()
+        sender.abort_unfinished_bodies()
+        await asyncio.sleep(SECONDS_TO_ANSWER)
+        for worker in workers:
+            worker.cancel()
 
     async def _work(self, line: asyncio.Queue[Item | None], sender: Sender) -> None:
         try:
@@ -199,7 +212,11 @@ class Deliverer:
         moved: list[str] = []
         for one in batch:
             rows = found.get(one.delivery_key, [])
-            if len(rows) == 1 and rows[0].row_version == one.row_version:
+            if (
+                len(rows) == 1
+                and rows[0].row_version == one.row_version
+                and not is_before(self._parts.site.cutover_date, rows[0])
+            ):
                 current.append((one, rows[0]))
             else:
                 moved.append(one.delivery_key)
@@ -214,6 +231,7 @@ class Deliverer:
         until = time.monotonic() + self._settings.seconds
         while (left := until - time.monotonic()) > 0:
             await asyncio.sleep(min(PROGRESS_SECONDS, left))
+            await self._parts.high_water.keep()
             await self._say_how_it_goes()
         self.halt.throw("the run's time is over")
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import (
@@ -25,9 +25,16 @@ from tenacity import (
 from include.springest.api.client import SpringestClient
 from include.springest.api.models import CertificateUpload
 from include.springest.delivery.breaker import Breaker
+from include.springest.delivery.high_water import HighWater
 from include.springest.delivery.outcomes import Consequence, Rule, answered, failed, rule_of
 from include.springest.delivery.slow_start import SlowStart
-from include.springest.delivery.stops import AccessRefused, DocumentsUnreachable, Halt, TooManyUnknown
+from include.springest.delivery.stops import (
+    AccessRefused,
+    DocumentsUnreachable,
+    Halt,
+    LedgerBehind,
+    TooManyUnknown,
+)
 from include.springest.delivery.tally import Tally
 from include.springest.documents import DocumentError, DocumentStore, DocumentUnreachable, OpenDocument
 from include.springest.errors import Throttled
@@ -50,6 +57,14 @@ TOO_LATE: Final = Outcome(
     reason="turn_expired",
     detail="more than five seconds passed between the turn and the first byte: nothing was sent",
 )
+STOPPED: Final = Outcome(
+    Event.NOT_TAKEN, reason="worker_stopped", detail="the task was stopped before the first byte"
+)
+NOT_KEPT: Final = Outcome(
+    Event.NOT_TAKEN,
+    reason="attempt_not_kept",
+    detail="the attempt could not be noted outside the warehouse: nothing was sent",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,7 @@ class Parts:
     client: SpringestClient
     stager: Stager
     documents: DocumentStore
+    high_water: HighWater
 
 
 class Sender:
@@ -87,6 +103,13 @@ class Sender:
         self._doubt = asyncio.Semaphore(may_become_unknown)
         self._lease_seconds = parts.site.timeouts.total + LEASE_MARGIN_SECONDS
         self._in_trouble: dict[str, set[str]] = {}
+        self._bodies: dict[asyncio.Task[None], asyncio.Event] = {}
+
+    def abort_unfinished_bodies(self) -> None:
+        """Break off every POST whose body has not left in full: Springest can't take those."""
+        for worker, handed_over in list(self._bodies.items()):
+            if not handed_over.is_set():
+                worker.cancel()
 
     async def send(self, queued: Queued, training: CompletedTraining) -> None:
         """Send one certificate, unless the run halts before its claim."""
@@ -147,6 +170,7 @@ class Sender:
         turn = await self._halt.unless(self._parts.limiter.acquire())
         if turn is None or self._halt:
             return None
+        asked_after = self._parts.high_water.highest
         claim = await self._parts.ledger.claim(
             queued,
             lease_seconds=self._lease_seconds,
@@ -156,12 +180,24 @@ class Sender:
         if claim is None:
             self._tally.taken_by_others += 1
             return None
+        try:
+            await self._parts.high_water.note(claim.attempt_id, asked_after=asked_after)
+        except BaseException as error:
+            await self._record(claim, NOT_KEPT)
+            if isinstance(error, LedgerBehind):
+                self._halt.throw(str(error), error=error)
+                return State.READY
+            raise
+        if self._halt.at_once:
+            return await self._record(claim, STOPPED)
         if turn.is_void:
             return await self._record(claim, TOO_LATE)
         return await self._post(claim, training, document)
 
     async def _post(self, claim: Claim, training: CompletedTraining, document: OpenDocument) -> State | None:
         handed_over = asyncio.Event()
+        worker = cast("asyncio.Task[None]", asyncio.current_task())
+        self._bodies[worker] = handed_over
         try:
             answer = await self._parts.client.post_certificate(
                 _upload(training, document), on_body_handed_over=handed_over.set
@@ -177,6 +213,8 @@ class Sender:
             if isinstance(error, DocumentError) or not isinstance(error, Exception):
                 raise
             return became
+        finally:
+            del self._bodies[worker]
         self._breaker.went_well()
         became = await self._record(claim, answered(answer))
         await self._parts.limiter.answered_well()

@@ -33,6 +33,22 @@ class TooManyUnknown(DeliveryStopped):
     """As many outcomes as one run may have can't be known; a person should look first."""
 
 
+class LedgerBehind(DeliveryStopped):
+    """The ledger has forgotten attempts: it was restored from a backup, or is another one."""
+
+    def __init__(self, in_ledger: int, kept: int) -> None:
+        super().__init__(
+            f"the ledger's highest attempt is {in_ledger}, and {kept} was made: it was restored from a "
+            "backup or is another one, and what it calls ready may have been sent; nothing was sent. See "
+            "'A restored ledger' in docs/operations.md"
+        )
+        self.in_ledger = in_ledger
+        self.kept = kept
+
+    def __reduce__(self) -> tuple[type[LedgerBehind], tuple[int, int]]:
+        return type(self), (self.in_ledger, self.kept)
+
+
 class NightTooLarge(DeliveryStopped):
     """Many more certificates than usual are new in the queue; a person should say that it is right."""
 
@@ -44,7 +60,12 @@ class Halt:
         self._event = asyncio.Event()
         self.why: str | None = None
         self.error: DeliveryStopped | None = None
-        self.at_once = False
+        self._at_once = asyncio.Event()
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the process is about to be killed."""
+        return self._at_once.is_set()
 
     def __bool__(self) -> bool:
         return self._event.is_set()
@@ -55,7 +76,8 @@ class Halt:
         :param error: what the run ends with; ``None`` when it ends well.
         :param at_once: the process is about to be killed: do not wait long for answers either.
         """
-        self.at_once = self.at_once or at_once
+        if at_once:
+            self._at_once.set()
         if not self:
             log.warning("Sending stops: %s", why)
             self.why, self.error = why, error
@@ -64,6 +86,10 @@ class Halt:
     async def wait(self) -> None:
         """Return once it was thrown."""
         await self._event.wait()
+
+    async def wait_until_at_once(self) -> None:
+        """Return once the process is about to be killed."""
+        await self._at_once.wait()
 
     async def unless(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Do ``work``, or give it up and return ``None`` when the switch is thrown first."""

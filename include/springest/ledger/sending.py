@@ -164,6 +164,11 @@ class SendingLedger:
             site=self._site,
         )
 
+    async def highest_attempt(self) -> int:
+        """Return the number of the last attempt in the ledger, of any site; 0 without any."""
+        [row] = await self._rows(text("SELECT COALESCE(max(attempt_id), 0) FROM springest.delivery_attempt"))
+        return int(row[0])
+
     async def nights(self, *, last: int = 14) -> list[int]:
         """Return how many certificates each of the last delivering runs sent, without this one."""
         return [

@@ -17,6 +17,7 @@ from airflow.sdk import BaseOperator, Context
 from include.springest.api.models import Certification
 from include.springest.catalogue import store_catalogue
 from include.springest.delivery.deliver import Deliverer, DeliverSettings
+from include.springest.delivery.high_water import HighWater
 from include.springest.delivery.send import Parts
 from include.springest.delivery.tally import DeliverReport
 from include.springest.documents import DocumentStore
@@ -113,9 +114,8 @@ class SpringestStageOperator(_SourceOperator):
     Check completed trainings and put their certificates into the queue.
 
     Every row of the window becomes a delivery: ready to be sent, or set aside with a reason. What was set
-    aside
-    earlier is looked at again. A scheduled run reads on from the watermark of the run before, so a missed
-    night is caught up; a backfill reads its run's interval.
+    aside earlier is looked at again. A scheduled run reads on from the watermark of the run before, so a
+    missed night is caught up; a backfill reads its run's interval.
 
     :param sql: the query of completed trainings; see ``include/sql/completed_trainings.sql`` for its
         contract.
@@ -201,7 +201,7 @@ class SpringestDeliverOperator(_SourceOperator):
         *,
         deliver_until: str = "06:00",
         expected_certificates: str | int | None = None,
-        concurrency: int = 8,
+        concurrency: int = 10,
         max_unknown_per_night: int = 10,
         **kwargs: Any,
     ) -> None:
@@ -244,6 +244,7 @@ class SpringestDeliverOperator(_SourceOperator):
                 client=link.client,
                 stager=stager,
                 documents=documents,
+                high_water=HighWater(parts.AttemptKeeper(site.name)),
             )
             deliverer = Deliverer(worker, settings=settings)
             self._stop = lambda: loop.call_soon_threadsafe(deliverer.stop_at_once)

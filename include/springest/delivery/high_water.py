@@ -1,0 +1,85 @@
+"""The highest attempt that was ever made, kept outside the warehouse.
+
+A ledger that is restored from a backup, or a standby that took over before it had everything, has
+forgotten attempts: its ``ready`` deliveries may have been sent. What is kept here is newer than such a
+ledger, and a run that notices it sends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from include.springest.delivery.stops import LedgerBehind
+
+log = logging.getLogger(__name__)
+
+
+class Keeper(Protocol):
+    """A place outside the warehouse that keeps one number for a site."""
+
+    def read(self) -> int | None:
+        """Return the number, or ``None`` when none was ever kept."""
+
+    def write(self, attempt_id: int) -> None:
+        """Keep the number."""
+
+
+class HighWater:
+    """Compares the ledger with what is kept outside, and keeps that up to date; one a run.
+
+    :param keeper: where it is kept; it may block.
+    """
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._kept = 0
+        self._begun = False
+        self._beginning = asyncio.Lock()
+        self.highest = 0
+
+    async def check(self, in_ledger: int) -> None:
+        """Compare before anything is sent.
+
+        :param in_ledger: highest attempt in the ledger, 0 without any.
+        :raises LedgerBehind: the ledger has forgotten attempts.
+        """
+        self._kept = await asyncio.to_thread(self._keeper.read) or 0
+        if in_ledger < self._kept:
+            raise LedgerBehind(in_ledger, self._kept)
+        self.highest = in_ledger
+
+    async def note(self, attempt_id: int, *, asked_after: int) -> None:
+        """Note a new attempt before its first byte leaves; the first one of a run is kept at once.
+
+        :param asked_after: ``highest`` when the claim was asked for.
+        :raises LedgerBehind: the ledger gave a number a second time: it is not the one it was.
+        """
+        if attempt_id <= asked_after:
+            raise LedgerBehind(attempt_id - 1, asked_after)
+        self.highest = max(self.highest, attempt_id)
+        async with self._beginning:
+            if not self._begun:
+                await self._keep()
+                self._begun = True
+
+    async def keep(self) -> None:
+        """Keep the highest attempt; a failure is told and does not stop what is under way."""
+        if self.highest > self._kept:
+            try:
+                await self._keep()
+            except Exception as error:  # noqa: BLE001 - whatever keeps it: the next time may work
+                log.warning(
+                    "The highest attempt was not kept outside the warehouse: %s", type(error).__name__
+                )
+
+    async def _keep(self) -> None:
+        number = self.highest
+        await asyncio.to_thread(self._write, number)
+        self._kept = max(self._kept, number)
+
+    def _write(self, number: int) -> None:
+        # A run beside this one may have kept more.
+        if number > (self._keeper.read() or 0):
+            self._keeper.write(number)

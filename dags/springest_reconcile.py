@@ -13,7 +13,8 @@ DOC = """
 
 1. **snapshot** reads the list of certificates that Springest shows.
 2. **reconcile** matches it with the ledger and publishes `springest.certificate_reconciliation`: one
-   row for each certificate, with its `verification_status` and what that rests on. `verified` is said only with proof.
+   row for each certificate, with its `verification_status` and what that rests on. `verified` is said only
+   with proof.
 
 It runs after each delivery, and every night in any case: certificates become visible when an employee of
 Springest verifies their certification, whenever that is.

@@ -45,7 +45,8 @@ class HighWater:
         :param in_ledger: highest attempt in the ledger, 0 without any.
         :raises LedgerBehind: the ledger has forgotten attempts.
         """
-        self._kept = await asyncio.to_thread(self._keeper.read) or 0
+        kept: int | None = await asyncio.to_thread(self._keeper.read)
+        self._kept = kept or 0
         if in_ledger < self._kept:
             raise LedgerBehind(in_ledger, self._kept)
         self.highest = in_ledger

@@ -30,7 +30,7 @@ FLUSHED_ROWS: Final = 5_000
 _GATHERED: Final = read_sql(__file__, "gathered_table")
 _COPY: Final = (
     "COPY pg_temp.gathered (springest_certificate_id, certification_id, valid_from, valid_until, "
-    "springest_status, created_at, learner_ref) FROM STDIN"
+    "springest_status, created_at, learner_ref, owner_told_by) FROM STDIN"
 )
 _MERGE: Final = text(read_sql(__file__, "merge_snapshot"))
 _BEGIN: Final = text(
@@ -108,9 +108,10 @@ def _values(certificate: Certificate, pseudonyms: Pseudonyms) -> tuple[Any, ...]
         certificate.status,
         certificate.created_at if certificate.created_at_has_zone else None,
         pseudonyms.learner_ref(certificate.user_email) if certificate.user_email else None,
+        "list" if certificate.user_email else None,
     )
 
 
 def _told(evidence: Evidence) -> dict[str, Any]:
     names = ("complete", "first_total", "last_total", "distinct_ids", "rewinds", "requests")
-    return {name: getattr(evidence, name) for name in names}
+    return {"scope": "full", "scope_detail": None, **{name: getattr(evidence, name) for name in names}}

@@ -299,7 +299,7 @@ class SpringestReconcileOperator(_SpringestOperator):
         with parts.warehouse(self.warehouse_conn_id) as engine:
             report = publish(engine, site=site, run_id=str(context["run_id"]))
         self.log.info("%d verdicts written; all: %s", report.written, dict(report.statuses))
-        return {**asdict(report), "statuses": dict(report.statuses)}
+        return {**asdict(report), "statuses": dict(report.statuses), "told": dict(report.told)}
 
 
 def _worker() -> str:

@@ -11,9 +11,10 @@ WITH claimed AS (
         version = version + 1,
         updated_at = clock_timestamp()
     WHERE delivery_key = :delivery_key AND state = 'ready' AND version = :version
-    RETURNING delivery_key
+    RETURNING delivery_key, certification_id, valid_from, valid_until
 )
-INSERT INTO springest.delivery_attempt (delivery_key, run_id, worker, document_sha256)
-SELECT delivery_key, :run_id, :worker, :document_sha256
+INSERT INTO springest.delivery_attempt
+    (delivery_key, run_id, worker, document_sha256, certification_id, valid_from, valid_until)
+SELECT delivery_key, :run_id, :worker, :document_sha256, certification_id, valid_from, valid_until
 FROM claimed
 RETURNING attempt_id

@@ -29,7 +29,8 @@ def told_of(finding: Finding, *, exclusive: bool) -> Told:
     :param exclusive: nobody else uploads to the site.
     """
     certificate = finding.certificate
-    inferred = finding.kind is Kind.INFERRED or (finding.kind is Kind.SET_COMPLETE and exclusive)
+    sole = exclusive and finding.by_time
+    inferred = finding.kind is Kind.INFERRED or (finding.kind is Kind.SET_COMPLETE and sole)
     strange = certificate is not None and not certificate.is_verified
     status = VerificationStatus.INFERRED if inferred and not strange else VerificationStatus.AMBIGUOUS
     return Told(
@@ -39,7 +40,7 @@ def told_of(finding: Finding, *, exclusive: bool) -> Told:
         certificate.id if certificate else None,
         list(finding.candidates),
         finding.candidate_count,
-        _evidence(finding, exclusive),
+        _evidence(finding, sole),
         "status_not_foreseen" if strange else _review_reason(finding, inferred),
     )
 
@@ -56,7 +57,7 @@ def _review_reason(finding: Finding, inferred: bool) -> str | None:
     return None if finding.post.is_acknowledged else "tie"
 
 
-def _evidence(finding: Finding, exclusive: bool) -> str:
+def _evidence(finding: Finding, sole: bool) -> str:
     ids = _listed(finding.candidates, finding.candidate_count)
     if finding.certificate is not None:
         return (
@@ -65,7 +66,7 @@ def _evidence(finding: Finding, exclusive: bool) -> str:
             f"certificate {ids}, created {_moment(finding.certificate.created or 0)}"
         )
     if finding.kind is Kind.SET_COMPLETE:
-        unless = "and nobody else uploads to this site" if exclusive else "unless somebody else uploaded one"
+        unless = "and nobody else uploads to this site" if sole else "unless somebody else uploaded one"
         return (
             f"no proof of which is whose: {finding.posts} were sent with this certification and these dates "
             f"and as many are shown ({ids}), {unless}"

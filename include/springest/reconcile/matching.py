@@ -38,6 +38,7 @@ _SETTLE_ABSENT: Final = text(read_sql(__file__, "settle_absent"))
 _REVIEW_OLD_DOUBTS: Final = text(read_sql(__file__, "review_old_doubts"))
 _CLOCK_SAMPLES: Final = text(read_sql(__file__, "clock_samples"))
 _BLOCKS: Final = text(read_sql(__file__, "blocks"))
+_TAKE_BACK_ABSENCE: Final = text(read_sql(__file__, "take_back_absence"))
 _MERGE: Final = text(read_sql(__file__, "merge_matches"))
 _COPY: Final = (
     "COPY pg_temp.matching_found (delivery_key, verification_status, match_method, springest_certificate_id, "
@@ -75,6 +76,7 @@ def match(connection: Connection, site: Site) -> MatchReport:
     by_owner = connection.execute(_MATCH_OWNERS, {**named, "clock_hours": WIDE_HOURS}).scalar_one()
     absent = _settle_absent(connection, site.name)
     told = _tell(connection, site)
+    connection.execute(_TAKE_BACK_ABSENCE, named)
     written, taken_back = connection.execute(_MERGE, named).one()
     return MatchReport(by_id + by_owner, absent, dict(told), written + taken_back)
 

@@ -82,6 +82,7 @@ class Finding:
     :param candidate_count: how many fit in all.
     :param posts: how many POSTs they could come from.
     :param shown: how many certificates these could have made.
+    :param by_time: all of these are known to have been created when the POSTs were made.
     """
 
     post: Post
@@ -91,6 +92,7 @@ class Finding:
     candidate_count: int
     posts: int
     shown: int
+    by_time: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,4 +260,4 @@ def _ties(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock) -> Iterat
     for post, count, named in found:
         if post.is_open and count:
             kind = Kind.SET_COMPLETE if complete else Kind.TIE
-            yield Finding(post, kind, None, named, count, len(posts), len(shown))
+            yield Finding(post, kind, None, named, count, len(posts), len(shown), by_time=False)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
-from springest_provider.operators.springest import SpringestReconcileOperator, SpringestSnapshotOperator
+from springest_provider.operators.springest_reconcile import (
+    SpringestOwnersOperator,
+    SpringestReconcileOperator,
+    SpringestSnapshotOperator,
+)
 from springest_provider.retries import RETRY_POLICY
 
 DOC = """
 ### Springest: reconcile
 
-1. **snapshot** reads the list of certificates that Springest shows.
-2. **reconcile** matches it with the ledger and publishes `springest.certificate_reconciliation`: one
+1. **snapshot** reads the list of certificates that Springest shows: in full, or what is new in a long one.
+2. **owners** asks Springest whose certificates they are where nothing else tells them apart, if the site
+   keeps to a filter by address. Addresses are read from the source for it and not kept.
+3. **reconcile** matches all that with the ledger and publishes `springest.certificate_reconciliation`: one
    row for each certificate, with its `verification_status` and what that rests on. `verified` is said only
-   with proof.
+   with proof; weaker matches are called `inferred` or `ambiguous`.
 
 It runs after each delivery, and every night in any case: certificates become visible when an employee of
 Springest verifies their certification, whenever that is.
@@ -32,7 +39,12 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    template_searchpath=[str(Path(__file__).parents[1] / "include" / "sql")],
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_policy": RETRY_POLICY},
     tags=["springest"],
 ):
-    SpringestSnapshotOperator(task_id="snapshot") >> SpringestReconcileOperator(task_id="reconcile")
+    (
+        SpringestSnapshotOperator(task_id="snapshot")
+        >> SpringestOwnersOperator(task_id="owners", sql="completed_trainings.sql")
+        >> SpringestReconcileOperator(task_id="reconcile")
+    )

@@ -1,7 +1,8 @@
 """Generated worlds: what was sent, what Springest stored of it, what others uploaded, and what it shows when.
 
-The generator knows the truth: which certificate came from which POST. The project sees the ledger and the lists.
-Many worlds share a site, each with a certification of its own, so that they meet in one clock and one run.
+The generator knows the truth: which certificate came from which POST. The project sees the ledger and the
+lists. Many worlds share a site, each with a certification of its own, so that they meet in one clock and
+one run.
 """
 
 from __future__ import annotations
@@ -140,7 +141,9 @@ class Maker:
         if not self._kind.exclusive:
             self._others(number, people, first_days[0], until)
         if self._maybe(0.1):
-            self._upload(number, chance.choice(people), first_days[0], until, NIGHT - timedelta(days=90), None)
+            self._upload(
+                number, chance.choice(people), first_days[0], until, NIGHT - timedelta(days=90), None
+            )
         for remote in self._world.remote[before:]:
             remote.shown_from = max(verified_from, 0 if self._maybe(0.85) else chance.choice([1, 2]))
             if self._maybe(0.03):
@@ -150,7 +153,16 @@ class Maker:
 
     def _life(self, sent: Sent, at: datetime) -> None:
         fate = self._chance.choices(
-            ["answered", "lost", "lost and stored", "stored late", "again", "refused", "waiting", "under way"],
+            [
+                "answered",
+                "lost",
+                "lost and stored",
+                "stored late",
+                "again",
+                "refused",
+                "waiting",
+                "under way",
+            ],
             [50, 8, 10, 5, 6, 3, 3, 3],
         )[0]
         self._world.sent.append(sent)
@@ -158,7 +170,9 @@ class Maker:
             self._answered(sent, at)
         elif fate in {"lost", "lost and stored", "stored late"}:
             self._lost(sent, at, stored=fate != "lost", late=fate == "stored late")
-            sent.state, sent.reason = self._chance.choice([("unknown", "answer_lost"), ("review", "unknown_for_long")])
+            sent.state, sent.reason = self._chance.choice(
+                [("unknown", "answer_lost"), ("review", "unknown_for_long")]
+            )
         elif fate == "again":
             self._again(sent, at)
         elif fate == "refused":
@@ -213,9 +227,7 @@ class Maker:
     ) -> int:
         self._next_id += self._chance.randrange(1, 4)
         created = self._kind.clock(at).replace(microsecond=0)
-        self._world.remote.append(
-            Remote(self._next_id, number, learner, day, until, created, sent_for)
-        )
+        self._world.remote.append(Remote(self._next_id, number, learner, day, until, created, sent_for))
         return self._next_id
 
 
@@ -228,8 +240,8 @@ def put(connection: Connection, world: World) -> None:
         " certification_id, valid_from, valid_until, row_version, staged_run_id, sent_at, updated_at,"
         " springest_certificate_id, lease_owner)",
         (
-            (one.key, name, one.key, 1, one.state, one.reason, one.learner, one.certification_id, one.valid_from,
-             one.valid_until, "v", "night", one.sent_at, one.updated_at, one.certificate_id,
+            (one.key, name, one.key, 1, one.state, one.reason, one.learner, one.certification_id,
+             one.valid_from, one.valid_until, "v", "night", one.sent_at, one.updated_at, one.certificate_id,
              "worker" if one.state == "sending" else None)
             for one in world.sent
         ),
@@ -247,9 +259,17 @@ def put(connection: Connection, world: World) -> None:
     )  # fmt: skip
     _copy(
         connection,
-        "springest.certification (site, certification_id, is_listed, first_seen_at, last_seen_at, listed_since)",
+        "springest.certification (site, certification_id, is_listed, first_seen_at, last_seen_at,"
+        " listed_since)",
         (
-            (name, number, True, NIGHT - timedelta(days=9), NIGHT + timedelta(days=30), NIGHT - timedelta(days=9))
+            (
+                name,
+                number,
+                True,
+                NIGHT - timedelta(days=9),
+                NIGHT + timedelta(days=30),
+                NIGHT - timedelta(days=9),
+            )
             for number in sorted(world.listed)
         ),
     )
@@ -283,8 +303,8 @@ def gather(connection: Connection, world: World, seen: Iterable[Remote]) -> None
     connection.exec_driver_sql(snapshots._GATHERED)
     _copy(
         connection,
-        "pg_temp.gathered (springest_certificate_id, certification_id, valid_from, valid_until, springest_status,"
-        " created_at, learner_ref, owner_told_by)",
+        "pg_temp.gathered (springest_certificate_id, certification_id, valid_from, valid_until,"
+        " springest_status, created_at, learner_ref, owner_told_by)",
         (
             (one.id, one.certification_id, one.valid_from, one.valid_until, one.status,
              one.created if kind.tells_zone else None, one.learner if kind.tells_owner else None,
@@ -303,7 +323,10 @@ def merge(connection: Connection, site: str, number: int, at: datetime, *, compl
          "scope_detail": None, **told},
     )  # fmt: skip
     connection.execute(
-        text("UPDATE springest.snapshot SET finished_at = started_at + interval '5 min' WHERE snapshot_id = :id"),
+        text(
+            "UPDATE springest.snapshot SET finished_at = started_at + interval '5 min'"
+            " WHERE snapshot_id = :id"
+        ),
         {"id": number},
     )
 

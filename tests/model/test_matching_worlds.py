@@ -1,7 +1,7 @@
 """Matching in generated worlds, against an oracle that knows which certificate came from which POST.
 
-No proof and, where nobody else uploads, no inference may be false, in any world; and what is told of candidates
-never leaves the true one out.
+No proof and, where nobody else uploads, no inference may be false, in any world; and what is told of
+candidates never leaves the true one out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _recent_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def kinds(chance: random.Random) -> list[SiteKind]:
-    """Sites of every sort, with clocks that differ by up to 13 hours, one in three with a jump in the night."""
+    """Sites of every sort, with clocks that differ by up to 13 hours, half of them with a jump."""
     return [
         SiteKind(
             f"site{number}",
@@ -83,7 +83,9 @@ class Oracle:
         elif status == "ambiguous" and row.candidates is not None and row.candidate_count <= 10:
             there = {one for one in seen if self._by_id[one].gone_from > night}
             if there and delivery.state != "cancelled":
-                assert there & set(row.candidates) or row.match_method == "inferred", f"left out: {row} {there}"
+                assert there & set(row.candidates) or row.match_method == "inferred", (
+                    f"left out: {row} {there}"
+                )
 
 
 def _agree(remote: Remote, delivery: Sent) -> bool:
@@ -111,7 +113,7 @@ def published(warehouse: Engine, site: str) -> Sequence[Any]:
 
 
 def live(warehouse: Engine, world: World, chance: random.Random) -> Oracle:
-    """Let the nights pass: partial snapshots and complete ones, each followed by a publication, and judge each."""
+    """Let the nights pass, with partial and complete snapshots, publish, and judge each night."""
     oracle, site = Oracle(world), world.kind.site
     with warehouse.begin() as connection:
         put(connection, world)
@@ -147,7 +149,8 @@ def run_worlds(warehouse: Engine, worlds_a_site: int, seed: int) -> None:
         print(  # noqa: T201 - the figures are what one wants to see of it
             f"{'id told' if told else 'no id':8} {'owner told' if owner else 'no owner':11}"
             f" {'only we upload' if exclusive else 'others upload too':18}"
-            f" {linked['found']} of {linked['shown']} true links found ({linked['found'] / linked['shown']:.1%}),"
+            f" {linked['found']} of {linked['shown']} true links found"
+            f" ({linked['found'] / linked['shown']:.1%}),"
             f" {linked['in a set']} more shown as a set"
         )
     print(statuses)  # noqa: T201
@@ -183,7 +186,11 @@ def tables(warehouse: Engine) -> dict[str, list[dict[str, Any]]]:
         return {
             table: sorted(
                 (
-                    {name: value for name, value in row.items() if table == "remote_certificate" or name not in CHANGING}
+                    {
+                        name: value
+                        for name, value in row.items()
+                        if table == "remote_certificate" or name not in CHANGING
+                    }
                     for row in connection.execute(text(f"SELECT * FROM springest.{table}")).mappings()  # noqa: S608
                 ),
                 key=str,
@@ -219,8 +226,8 @@ def test_snapshots_in_any_order_twice_or_broken_off_end_in_the_same_tables(
     def run(order: list[int], *, publishing: bool) -> Any:
         with warehouse.begin() as connection:
             connection.exec_driver_sql(
-                "TRUNCATE springest.snapshot, springest.delivery, springest.certification, springest.publication"
-                " RESTART IDENTITY CASCADE"
+                "TRUNCATE springest.snapshot, springest.delivery, springest.certification,"
+                " springest.publication RESTART IDENTITY CASCADE"
             )
             put(connection, world)
             at = [NIGHT + timedelta(days=16 + night) for night in range(len(seen))]

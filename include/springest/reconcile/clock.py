@@ -1,8 +1,9 @@
 """By how much Springest's clock and ours differ, as ids have shown it. No input or output.
 
-``created_at`` is told by a server whose clock, or whose idea of a time zone, need not be ours. Where ids prove
-which certificate came from which POST, the difference is known; between two such POSTs it is known for the
-others as well. Everywhere else a wide window is used, which is right for every zone that could be mistaken.
+``created_at`` is told by a server whose clock, or whose idea of a time zone, need not be ours. Where ids
+prove which certificate came from which POST, the difference is known; between two such POSTs it is known
+for the others as well. Everywhere else a wide window is used, which is right for every zone that could be
+mistaken.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ SECONDS_AN_HOUR: Final = 3_600
 FEWEST_SAMPLES: Final = 5
 HOURS_AROUND: Final = 24
 DRIFT_SECONDS: Final = 300.0
-"""What the clock may move between two POSTs with an id, and fractions of a second that ``created_at`` lacks."""
+"""What the clock may move between two POSTs with an id, and what ``created_at`` lacks of a second."""
 WIDE_HOURS: Final = 26
 """Zones differ by up to 26 hours."""
 STORED_BY_HOURS: Final = 1

@@ -73,8 +73,8 @@ def _evidence(finding: Finding, sole: bool) -> str:
         )
     if finding.kind is Kind.LEFT_OVER:
         return (
-            f"more is shown with this certification and these dates than {finding.posts} POSTs can have made: "
-            f"somebody else uploads, or one was stored twice; it may be any of {ids}"
+            f"more is shown with this certification and these dates than {finding.posts} POSTs can have "
+            f"made: somebody else uploads, or one was stored twice; it may be any of {ids}"
         )
     return (
         f"it may be any of {finding.candidate_count} that are shown with this certification and these dates "

@@ -124,9 +124,7 @@ def pair(
         yield from _group(posts, untold, clock, exclusive)
 
 
-def _group(
-    posts: Sequence[Post], shown: Sequence[Shown], clock: Clock, exclusive: bool
-) -> Iterator[Finding]:
+def _group(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock, exclusive: bool) -> Iterator[Finding]:
     """Tell it of POSTs each of which can have made any of these certificates, but for the time."""
     if any(one.created is None for one in shown):
         yield from _ties(posts, shown, clock)
@@ -166,31 +164,36 @@ def _judge(runs: list[_Run], timed: Sequence[Shown], exclusive: bool) -> Iterato
     # A certificate that was there before its POST: then somebody else uploaded it.
     if any(timed[rank].seen_by < runs[number].post.sent for number, rank in pairs.items()):
         fits, pairs = False, {}
+    for number, rank in pairs.items():
+        certificate = timed[rank]
+        if runs[number].post.is_open and not certificate.is_gone:
+            only = (certificate.id,)
+            yield Finding(runs[number].post, Kind.INFERRED, certificate, only, 1, len(runs), end - first)
     taken = set(pairs.values())
+    others = [run for number, run in enumerate(runs) if number not in pairs]
     left = [rank for rank in range(first, end) if rank not in taken]
-    open_ranks = [rank for rank in left if not timed[rank].is_gone]
-    posts_left = len(runs) - len(pairs)
+    yield from _unpaired(others, left, timed, fits=fits, exclusive=exclusive)
+
+
+def _unpaired(
+    runs: Sequence[_Run], left: Sequence[int], timed: Sequence[Shown], *, fits: bool, exclusive: bool
+) -> Iterator[Finding]:
+    """Tell what can be told of those for which nothing follows.
+
+    :param left: places of the certificates that are left.
+    :param fits: each of the certificates can have a POST of its own.
+    """
+    there = [rank for rank in left if not timed[rank].is_gone]
     kind = Kind.TIE
     if exclusive and not fits:
         kind = Kind.LEFT_OVER
-    elif fits and posts_left == len(left) == len(open_ranks):
-        others = (run.post for number, run in enumerate(runs) if number not in pairs)
-        if exclusive or all(post.is_acknowledged for post in others):
-            kind = Kind.SET_COMPLETE
-    for number, run in enumerate(runs):
-        if not run.post.is_open:
-            continue
-        if number in pairs:
-            certificate = timed[pairs[number]]
-            if not certificate.is_gone:
-                yield Finding(
-                    run.post, Kind.INFERRED, certificate, (certificate.id,), 1, len(runs), end - first
-                )
-            continue
-        start, stop = bisect_left(open_ranks, run.start), bisect_left(open_ranks, run.end)
-        named = tuple(timed[rank].id for rank in open_ranks[start : min(stop, start + CANDIDATES_NAMED)])
-        if named:
-            yield Finding(run.post, kind, None, named, stop - start, posts_left, len(left))
+    elif fits and len(runs) == len(there) == len(left):
+        kind = Kind.SET_COMPLETE if exclusive or all(run.post.is_acknowledged for run in runs) else kind
+    for run in runs:
+        start, stop = bisect_left(there, run.start), bisect_left(there, run.end)
+        named = tuple(timed[rank].id for rank in there[start : min(stop, start + CANDIDATES_NAMED)])
+        if named and run.post.is_open:
+            yield Finding(run.post, kind, None, named, stop - start, len(runs), len(left))
 
 
 def _each_has_a_post(runs: Sequence[_Run], first: int, end: int) -> bool:
@@ -223,7 +226,8 @@ def _only_pairs(runs: Sequence[_Run], first: int, end: int) -> dict[int, int]:
         steps[run.end - first] -= 1
         sums[run.start - first] += number
         sums[run.end - first] -= number
-    # How many POSTs each certificate can come from, and the sum of their numbers: of a single one, its number.
+    # How many POSTs each certificate can come from, and the sum of their numbers: of a single one,
+    # its number.
     possible, number_of = list(accumulate(steps[:size])), list(accumulate(sums[:size]))
     ready = [place for place in range(size) if possible[place] == 1]
     pairs: dict[int, int] = {}

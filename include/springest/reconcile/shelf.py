@@ -1,4 +1,4 @@
-"""Certificates laid out so that those which fit a POST are found without looking at each. No input or output."""
+"""Certificates laid out so that those which fit a POST are found without looking at each."""
 
 from __future__ import annotations
 

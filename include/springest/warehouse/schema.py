@@ -354,8 +354,14 @@ delivery_match = Table(
         nullable=False,
         comment="What analysts are told: inferred or ambiguous; never verified, since this is no proof",
     ),
-    Column("match_method", Text, comment="inferred or set_complete; null: several fit and nothing tells them apart"),
-    Column("springest_certificate_id", BigInteger, comment="The certificate, where a single one was inferred"),
+    Column(
+        "match_method",
+        Text,
+        comment="inferred or set_complete; null: several fit and nothing tells them apart",
+    ),
+    Column(
+        "springest_certificate_id", BigInteger, comment="The certificate, where a single one was inferred"
+    ),
     Column(
         "candidates",
         ARRAY(BigInteger),

@@ -94,7 +94,9 @@ _SHOWN = st.lists(st.integers(0, 16), min_size=1, max_size=6)
 
 def block(posts, shown) -> tuple[list[Post], list[Shown], Clock]:
     made = [Post(f"d{n}", float(sent) + n / 1000, "", o, a) for n, (sent, _, o, a) in enumerate(posts)]
-    windows = {post.sent: Window(-1, float(width)) for post, (_, width, _, _) in zip(made, posts, strict=True)}
+    windows = {
+        post.sent: Window(-1, float(width)) for post, (_, width, _, _) in zip(made, posts, strict=True)
+    }
     return made, [Shown(n, float(at)) for n, at in enumerate(shown, start=1)], FixedClock(windows)
 
 
@@ -105,9 +107,7 @@ def test_what_is_inferred_holds_in_every_assignment_and_is_all_that_the_rule_giv
     made, certificates, clock = block(posts, shown)
     edges = edges_of(made, certificates, clock)
     found = list(pair(made, certificates, clock=clock, exclusive=True))
-    inferred = {
-        (one.certificate.id, one.post.delivery_key) for one in found if one.kind is Kind.INFERRED
-    }
+    inferred = {(one.certificate.id, one.post.delivery_key) for one in found if one.kind is Kind.INFERRED}
     open_keys = {post.delivery_key for post in made if post.is_open}
     assert inferred == {one for one in repeated(edges) if one[1] in open_keys}
     assert inferred <= set().union(*certain(edges).values(), set())
@@ -178,7 +178,7 @@ def test_a_certificate_that_a_snapshot_had_shown_before_the_post_contradicts_tha
 
 
 def test_what_is_gone_is_not_told_and_still_belongs_to_the_post_it_came_from():
-    """Two POSTs an hour and two days apart; the first one's certificate is gone, the second is not re-dealt."""
+    """Two POSTs days apart; the first one's certificate is gone, the second is not dealt again."""
     posts = [Post("d1", 0.0), Post("d2", 200.0 * HOUR)]
     found = one(posts, [Shown(1, 1.0, is_gone=True), Shown(2, 200.0 * HOUR + 1)])
     assert [(each.post.delivery_key, each.certificate.id) for each in found] == [("d2", 2)]
@@ -235,7 +235,8 @@ def test_a_large_class_with_the_same_dates_is_worked_through_in_one_sweep(exclus
 
 def _hours(*hours: tuple[int, float, float], samples: int = 5) -> list[HourOfSamples]:
     return [
-        HourOfSamples(hour, samples, hour * HOUR, hour * HOUR + HOUR, least, most) for hour, least, most in hours
+        HourOfSamples(hour, samples, hour * HOUR, hour * HOUR + HOUR, least, most)
+        for hour, least, most in hours
     ]
 
 

@@ -35,7 +35,8 @@ def class_of_three(make_world):
 
 def told(world):
     return world.rows(
-        "SELECT verification_status, match_method, count(*) FROM springest.certificate_reconciliation GROUP BY 1, 2"
+        "SELECT verification_status, match_method, count(*) FROM springest.certificate_reconciliation"
+        " GROUP BY 1, 2"
     )
 
 

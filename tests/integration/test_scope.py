@@ -1,4 +1,4 @@
-"""How much of the list is read, against a real server: little on most nights, all of it when only that can tell."""
+"""How much of a list is read, against a real server: mostly what is new, and all where only that tells."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from include.springest.reconcile.status import MatchMethod, VerificationStatus
 
 
 class Told(NamedTuple):
-    """A row of ``delivery_match``; its fields are that table's columns."""
+    """A row of ``delivery_match``; its fields are that table's columns. The evidence names candidates too."""
 
     delivery_key: str
     verification_status: str
@@ -21,6 +22,18 @@ class Told(NamedTuple):
     candidate_count: int
     evidence: str
     review_reason: str | None
+
+    @property
+    def digest(self) -> str:
+        """What ``blocks.sql`` makes of such a row: equal when nothing has changed."""
+        parts = (
+            self.verification_status,
+            self.match_method or "-",
+            str(self.springest_certificate_id or 0),
+            self.review_reason or "-",
+            self.evidence,
+        )
+        return hashlib.md5("|".join(parts).encode(), usedforsecurity=False).hexdigest()
 
 
 def told_of(finding: Finding, *, exclusive: bool) -> Told:

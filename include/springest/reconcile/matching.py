@@ -20,7 +20,7 @@ from sqlalchemy import Connection, text
 
 from include.springest.ledger.states import Event, sources_of
 from include.springest.reconcile.clock import STORED_BY_HOURS, WIDE_HOURS, Clock, HourOfSamples
-from include.springest.reconcile.evidence import Told, told_of
+from include.springest.reconcile.evidence import told_of
 from include.springest.reconcile.pairing import CANDIDATES_NAMED, Finding, Kind, Post, Shown, pair
 from include.springest.site import Site
 from include.springest.warehouse.statements import read_sql
@@ -37,6 +37,7 @@ _SHOWN_TWICE: Final = text(read_sql(__file__, "shown_twice"))
 _SETTLE_ABSENT: Final = text(read_sql(__file__, "settle_absent"))
 _REVIEW_OLD_DOUBTS: Final = text(read_sql(__file__, "review_old_doubts"))
 _CLOCK_SAMPLES: Final = text(read_sql(__file__, "clock_samples"))
+_FILL_BLOCKS: Final = text(read_sql(__file__, "fill_blocks"))
 _BLOCKS: Final = text(read_sql(__file__, "blocks"))
 _TAKE_BACK_ABSENCE: Final = text(read_sql(__file__, "take_back_absence"))
 _MERGE: Final = text(read_sql(__file__, "merge_matches"))
@@ -44,9 +45,12 @@ _COPY: Final = (
     "COPY pg_temp.matching_found (delivery_key, verification_status, match_method, springest_certificate_id, "
     "candidates, candidate_count, evidence, review_reason) FROM STDIN"
 )
+_COPY_KEPT: Final = "COPY pg_temp.matching_kept (delivery_key) FROM STDIN"
 SNAPSHOTS_APART_HOURS: Final = 24
 """How far apart two complete snapshots must be for what both lack to be gone."""
 UNKNOWN_FOR_LONG_DAYS: Final = 14
+WORK_MEMORY: Final = "64MB"
+"""For the joins of this transaction; a million rows then cost as much each as a hundred thousand."""
 HELD_ROWS: Final = 5_000
 """Rows held in memory on their way from and to the database."""
 
@@ -76,13 +80,14 @@ def match(connection: Connection, site: Site) -> MatchReport:
     by_owner = connection.execute(_MATCH_OWNERS, {**named, "clock_hours": WIDE_HOURS}).scalar_one()
     absent = _settle_absent(connection, site.name)
     told = _tell(connection, site)
-    connection.execute(_TAKE_BACK_ABSENCE, named)
     written, taken_back = connection.execute(_MERGE, named).one()
+    connection.execute(_TAKE_BACK_ABSENCE, named)
     return MatchReport(by_id + by_owner, absent, dict(told), written + taken_back)
 
 
 def _lay_out(connection: Connection, site: str) -> None:
     """Put everything that is open beside everything that nobody has."""
+    connection.exec_driver_sql(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
     connection.exec_driver_sql(_TABLES)
     since: datetime | None = connection.execute(
         _WATCHED_SINCE, {"site": site, "apart_hours": SNAPSHOTS_APART_HOURS}
@@ -117,15 +122,17 @@ def _tell(connection: Connection, site: Site) -> Counter[str]:
         },
     ).rowcount
     counted = Counter({"shown_twice": twice} if twice else {})
-    held: list[Told] = []
-    for finding in _findings(connection, site):
+    held, kept = _Held(connection, _COPY), _Held(connection, _COPY_KEPT)
+    for finding, digest in _findings(connection, site):
         counted[finding.kind.value] += 1
-        held.append(told_of(finding, exclusive=site.exclusive_uploader))
-        if len(held) >= HELD_ROWS:
-            _copy(connection, held)
-            held.clear()
-    _copy(connection, held)
-    connection.exec_driver_sql("ANALYZE pg_temp.matching_found")
+        told = told_of(finding, exclusive=site.exclusive_uploader)
+        if told.digest == digest:
+            kept.put((told.delivery_key,))
+        else:
+            held.put(told)
+    held.flush()
+    kept.flush()
+    connection.exec_driver_sql("ANALYZE pg_temp.matching_found, pg_temp.matching_kept")
     if counted[Kind.LEFT_OVER]:
         log.warning(
             "%d deliveries stand beside more certificates than were sent: somebody else uploads, although "
@@ -135,8 +142,11 @@ def _tell(connection: Connection, site: Site) -> Counter[str]:
     return counted
 
 
-def _findings(connection: Connection, site: Site) -> Iterator[Finding]:
+def _findings(connection: Connection, site: Site) -> Iterator[tuple[Finding, str]]:
+    """Give what can be told, with the digest of what is told so far."""
     clock = Clock(HourOfSamples(*row) for row in connection.execute(_CLOCK_SAMPLES, {"site": site.name}))
+    connection.execute(_FILL_BLOCKS)
+    connection.exec_driver_sql("ANALYZE pg_temp.matching_block")
     verified = [word.lower() for word in site.verified_statuses]
     rows = connection.execute(
         _BLOCKS, {"verified_statuses": verified}, execution_options={"yield_per": HELD_ROWS}
@@ -144,16 +154,35 @@ def _findings(connection: Connection, site: Site) -> Iterator[Finding]:
     for _, block in groupby(rows, key=itemgetter(0)):
         posts: list[Post] = []
         shown: list[Shown] = []
-        for _, is_shown, name, learner, moment, seen_by, one, other in block:
+        digests: dict[str, str] = {}
+        for _, is_shown, name, learner, moment, seen_by, one, other, digest in block:
             if is_shown:
                 shown.append(Shown(int(name), moment, learner, seen_by, one, other))
             else:
                 posts.append(Post(name, moment, learner, one, other))
-        yield from pair(posts, shown, clock=clock, exclusive=site.exclusive_uploader)
+                if one:
+                    digests[name] = digest
+        for finding in pair(posts, shown, clock=clock, exclusive=site.exclusive_uploader):
+            yield finding, digests[finding.post.delivery_key]
 
 
-def _copy(connection: Connection, rows: list[Told]) -> None:
-    driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
-        for row in rows:
-            copy.write_row(row)
+class _Held:
+    """Rows on their way into a temporary table, some thousands at a time."""
+
+    def __init__(self, connection: Connection, statement: str) -> None:
+        self._driver: Any = connection.connection.driver_connection
+        self._statement = statement
+        self._rows: list[tuple[Any, ...]] = []
+
+    def put(self, row: tuple[Any, ...]) -> None:
+        """Take a row."""
+        self._rows.append(row)
+        if len(self._rows) >= HELD_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        with self._driver.cursor() as cursor, cursor.copy(self._statement) as copy:
+            for row in self._rows:
+                copy.write_row(row)
+        self._rows.clear()

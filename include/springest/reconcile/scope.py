@@ -106,7 +106,8 @@ async def plan(engine: AsyncEngine, filters: Filters) -> Scope:
     async with engine.connect() as connection:
         values = {"site": filters.site.name, "stored_by_hours": STORED_BY_HOURS}
         row = (await connection.execute(_FACTS, values)).one()
-    facts = Facts(**{**row._mapping, "newly_listed": tuple(row.newly_listed)})
+    complete_at, any_at, now, total, awaits_missing, awaits_vanished, newly_listed = row
+    facts = Facts(complete_at, any_at, now, total, awaits_missing, awaits_vanished, tuple(newly_listed))
     why = why_whole(facts)
     if why is None and not await filters.is_honoured(Filter.CREATED_FROM):
         why = "the site does not keep to created_from"

@@ -1,5 +1,6 @@
 -- Where one matching keeps what it works on; gone when its transaction ends.
-DROP TABLE IF EXISTS pg_temp.matching_node, pg_temp.matching_row, pg_temp.matching_found;
+DROP TABLE IF EXISTS pg_temp.matching_node, pg_temp.matching_row, pg_temp.matching_block,
+    pg_temp.matching_found, pg_temp.matching_kept;
 -- A POST that may have made a certificate which is not known by its id.
 CREATE TEMPORARY TABLE matching_node (
     node_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -28,6 +29,14 @@ CREATE TEMPORARY TABLE matching_row (
     is_gone boolean NOT NULL,
     springest_status text
 ) ON COMMIT DROP;
+CREATE TEMPORARY TABLE matching_block (
+    block_no bigint GENERATED ALWAYS AS IDENTITY,
+    certification_id bigint NOT NULL,
+    valid_from date NOT NULL,
+    valid_to date NOT NULL
+) ON COMMIT DROP;
+-- What is told as before is only named.
+CREATE TEMPORARY TABLE matching_kept (delivery_key text NOT NULL) ON COMMIT DROP;
 CREATE TEMPORARY TABLE matching_found (
     delivery_key text NOT NULL,
     verification_status text NOT NULL,

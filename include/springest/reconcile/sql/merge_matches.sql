@@ -25,6 +25,7 @@ WITH kept AS (
     DELETE FROM springest.delivery_match AS old
     WHERE old.site = :site
       AND NOT EXISTS (SELECT FROM pg_temp.matching_found AS found WHERE found.delivery_key = old.delivery_key)
+      AND NOT EXISTS (SELECT FROM pg_temp.matching_kept AS kept WHERE kept.delivery_key = old.delivery_key)
     RETURNING delivery_key
 )
 SELECT (SELECT count(*) FROM kept), (SELECT count(*) FROM taken_back)

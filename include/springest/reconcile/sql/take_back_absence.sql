@@ -5,7 +5,7 @@ SET reason = 'tie',
                     || 'has looked at ' || array_to_string(found.candidates, ', ') || ' in Springest''s admin',
     version = delivery.version + 1,
     updated_at = clock_timestamp()
-FROM pg_temp.matching_found AS found
+FROM springest.delivery_match AS found
 WHERE delivery.delivery_key = found.delivery_key
   AND delivery.site = :site
   AND delivery.state = 'review'

@@ -1,8 +1,8 @@
 """A lane to the warehouse: what is asked for while a statement runs goes together with the next one.
 
 Several certificates under way at once ask the same of the warehouse, each for itself: a turn, a claim, an
-outcome recorded. In a lane they share statements and commits, as PostgreSQL's own commits share a flush. Nobody
-waits for company: whoever finds the lane idle goes at once, and nobody is answered before the commit.
+outcome recorded. In a lane they share statements and commits, as PostgreSQL's own commits share a flush.
+Nobody waits for company: whoever finds the lane idle goes at once, and nobody is answered before the commit.
 """
 
 from __future__ import annotations

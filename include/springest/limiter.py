@@ -9,7 +9,6 @@ server's wish to be left alone freezes the same row for everybody.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -134,15 +133,16 @@ class RateLimiter:
     async def acquire(self, *, until: float | None = None) -> Grant | None:
         """Wait for a turn.
 
-        :param until: moment of ``time.monotonic()`` after which no turn is wanted any more.
+        :param until: moment of the event loop's clock after which no turn is wanted any more.
         :returns: the grant, to be used within ``GRANT_VALID_SECONDS``; ``None`` when ``until`` came first.
         """
+        now = asyncio.get_running_loop().time
         while True:
             async with self._engine.connect() as connection:
                 if not self._ensured:
                     await connection.execute(_ENSURE, self._row)
                     self._ensured = True
-                asked = time.monotonic()
+                asked = now()
                 if (await connection.execute(_GRANT, self._values)).first() is not None:
                     self.granted += 1
                     return Grant(asked + GRANT_VALID_SECONDS)
@@ -150,7 +150,7 @@ class RateLimiter:
                     await connection.execute(_WAIT, {**self._row, "tolerance": self.pace.tolerance})
                 ).scalar_one_or_none()
             seconds = max(0.005, min(float(wait or 0), LONGEST_WAIT))
-            if until is not None and time.monotonic() + seconds >= until:
+            if until is not None and now() + seconds >= until:
                 return None
             await self._sleep(seconds)
 
@@ -195,7 +195,7 @@ class ReadGate:
 class Grant:
     """One turn.
 
-    :param void_at: moment of ``time.monotonic()`` from which it must not be used.
+    :param void_at: moment of the event loop's clock from which it must not be used.
     """
 
     void_at: float
@@ -203,4 +203,4 @@ class Grant:
     @property
     def is_void(self) -> bool:
         """Whether it is too late to use it."""
-        return time.monotonic() >= self.void_at
+        return asyncio.get_running_loop().time() >= self.void_at

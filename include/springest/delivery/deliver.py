@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -228,8 +227,9 @@ class Deliverer:
 
     async def _watch(self) -> None:
         """Say how it goes, and stop at the run's own deadline."""
-        until = time.monotonic() + self._settings.seconds
-        while (left := until - time.monotonic()) > 0:
+        now = asyncio.get_running_loop().time
+        until = now() + self._settings.seconds
+        while (left := until - now()) > 0:
             await asyncio.sleep(min(PROGRESS_SECONDS, left))
             await self._parts.high_water.keep()
             await self._say_how_it_goes()

@@ -90,6 +90,7 @@ class Deliverer:
             breaker=breaker,
             tally=self.tally,
             may_become_unknown=may_become_unknown,
+            max_unknown=self._settings.max_unknown,
         )
         watch = asyncio.create_task(self._watch())
         try:
@@ -143,8 +144,8 @@ class Deliverer:
         left = self._settings.max_unknown - already
         if left <= 0:
             message = (
-                f"{already} outcomes of this run are unknown, as many as one may have: look at them in "
-                "certificate_reconciliation; another run goes on with the queue"
+                f"{already} outcomes of this run are unknown or not told yet, as many as one may have: look "
+                "at them in certificate_reconciliation; another run goes on with the queue"
             )
             self.halt.throw(message, error=TooManyUnknown(message))
         return max(left, 0)

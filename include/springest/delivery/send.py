@@ -89,17 +89,25 @@ class Sender:
 
     :param may_become_unknown: outcomes that the run may still leave unknown. As many are under way at most,
         so that an outage in the middle of a night can't make more.
+    :param max_unknown: outcomes that all processes of the run together may leave unknown.
     """
 
     def __init__(
-        self, parts: Parts, *, halt: Halt, breaker: Breaker, tally: Tally, may_become_unknown: int
+        self,
+        parts: Parts,
+        *,
+        halt: Halt,
+        breaker: Breaker,
+        tally: Tally,
+        may_become_unknown: int,
+        max_unknown: int,
     ) -> None:
         self._parts = parts
         self._halt = halt
         self._breaker = breaker
         self._tally = tally
         self.slow_start = SlowStart()
-        self._may_become_unknown = may_become_unknown
+        self._may_become_unknown, self._max_unknown = may_become_unknown, max_unknown
         self._doubt = asyncio.Semaphore(may_become_unknown)
         self._lease_seconds = parts.site.timeouts.total + LEASE_MARGIN_SECONDS
         self._in_trouble: dict[str, set[str]] = {}
@@ -156,13 +164,19 @@ class Sender:
         finally:
             if became is not State.UNKNOWN:
                 self._doubt.release()
-        if self._tally.outcomes[State.UNKNOWN] >= self._may_become_unknown:
+        if became is State.UNKNOWN:
+            await self._stop_at_too_many_unknown()
+        return became
+
+    async def _stop_at_too_many_unknown(self) -> None:
+        """Ask the ledger as well: another process of this run may have left some."""
+        own = self._tally.outcomes[State.UNKNOWN]
+        if own >= self._may_become_unknown or await self._parts.ledger.unknown_of_run() >= self._max_unknown:
             message = (
                 "as many outcomes as one run may have are unknown: see them in certificate_reconciliation, "
                 "see how Springest is, then clear the task"
             )
             self._halt.throw(message, error=TooManyUnknown(message))
-        return became
 
     async def _claim_and_post(
         self, queued: Queued, training: CompletedTraining, document: OpenDocument

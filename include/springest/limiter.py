@@ -16,6 +16,8 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from include.springest.site import DEFAULT_TIMEOUTS
+
 SECONDS_AN_HOUR: Final = 3_600
 SHARE_USED: Final = 0.95
 """Of the site's cap; the rest is left to other clients of the same key."""
@@ -23,6 +25,8 @@ SHARE_OF_READS: Final = 0.2
 LARGEST_BURST: Final = 20
 GRANT_VALID_SECONDS: Final = 5.0
 """A grant that is not used by then is void, so that a paused process cannot spend an hour's worth at once."""
+LEAVES_WITHIN_SECONDS: Final = GRANT_VALID_SECONDS + DEFAULT_TIMEOUTS.connect
+"""From a grant to its request's first byte, at most: used at the last moment, then waiting to connect."""
 LONGEST_WAIT: Final = 30.0
 """Seconds between two looks at the row, so that a lifted freeze is noticed."""
 FIRST_FREEZE: Final = 60
@@ -86,11 +90,11 @@ class Pace:
     def under(cls, requests_per_hour: int) -> Pace:
         """Return the pace that keeps every sliding hour under the cap.
 
-        An hour's requests at the steady pace, the burst, and what may be late by a grant's validity stay
-        together below ``requests_per_hour``. For 4,000 it is 3,800 an hour and a burst of 20.
+        An hour's requests at the steady pace, the burst, and what may leave late stay together below
+        ``requests_per_hour``. For 4,000 it is 3,800 an hour and a burst of 20.
         """
         steady = requests_per_hour * SHARE_USED
-        late = steady * GRANT_VALID_SECONDS / SECONDS_AN_HOUR
+        late = steady * LEAVES_WITHIN_SECONDS / SECONDS_AN_HOUR
         burst = max(1, min(LARGEST_BURST, int(requests_per_hour - steady - late)))
         return cls(interval=SECONDS_AN_HOUR / steady, burst=burst)
 

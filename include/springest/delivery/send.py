@@ -40,7 +40,7 @@ from include.springest.documents import DocumentError, DocumentStore, DocumentUn
 from include.springest.errors import Throttled
 from include.springest.ledger.sending import Claim, Outcome, Queued, SendingLedger
 from include.springest.ledger.states import Event, State
-from include.springest.limiter import RateLimiter
+from include.springest.limiter import Grant, RateLimiter
 from include.springest.site import Site
 from include.springest.source.contract import CompletedTraining
 from include.springest.staging.stage import Stager
@@ -110,6 +110,7 @@ class Sender:
         self._may_become_unknown, self._max_unknown = may_become_unknown, max_unknown
         self._doubt = asyncio.Semaphore(may_become_unknown)
         self._lease_seconds = parts.site.timeouts.total + LEASE_MARGIN_SECONDS
+        self._unused: list[Grant] = []
         self._in_trouble: dict[str, set[str]] = {}
         self._bodies: dict[asyncio.Task[None], asyncio.Event] = {}
 
@@ -181,7 +182,7 @@ class Sender:
     async def _claim_and_post(
         self, queued: Queued, training: CompletedTraining, document: OpenDocument
     ) -> State | None:
-        turn = await self._halt.unless(self._parts.limiter.acquire())
+        turn = await self._halt.unless(self._turn())
         if turn is None or self._halt:
             return None
         asked_after = self._parts.high_water.highest
@@ -193,6 +194,7 @@ class Sender:
         )
         if claim is None:
             self._tally.taken_by_others += 1
+            self._unused.append(turn)
             return None
         try:
             await self._parts.high_water.note(claim.attempt_id, asked_after=asked_after)
@@ -207,6 +209,14 @@ class Sender:
         if turn.is_void:
             return await self._record(claim, TOO_LATE)
         return await self._post(claim, training, document)
+
+    async def _turn(self) -> Grant | None:
+        """Return a turn: one whose certificate another worker had taken, while it is valid, or a new one."""
+        while self._unused:
+            turn = self._unused.pop()
+            if not turn.is_void:
+                return turn
+        return await self._parts.limiter.acquire()
 
     async def _post(self, claim: Claim, training: CompletedTraining, document: OpenDocument) -> State | None:
         handed_over = asyncio.Event()

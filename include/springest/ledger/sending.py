@@ -153,17 +153,22 @@ class SendingLedger:
         return QueueLength(row.ready, row.of_this_run)
 
     async def unknown_of_run(self) -> int:
-        """Return how many attempts of this run left their outcome unknown, in earlier tries as well."""
+        """Return how many attempts of this run left their outcome unknown, in other processes as well.
+
+        Those that are open count too: a process that died a moment ago has told nothing of its own yet.
+        """
         row = (
             await self._rows(
                 text(
                     "SELECT count(*) FROM springest.delivery_attempt AS attempt"
                     " JOIN springest.delivery USING (delivery_key)"
                     " WHERE delivery.site = :site AND attempt.run_id = :run_id"
-                    " AND attempt.outcome = 'outcome_lost'"
+                    " AND (attempt.outcome = 'outcome_lost'"
+                    " OR (attempt.outcome IS NULL AND attempt.worker <> :worker))"
                 ),
                 site=self._site,
                 run_id=self._run_id,
+                worker=self._worker,
             )
         )[0]
         return int(row[0])

@@ -23,6 +23,7 @@ _UNRELEASED: Final = text(read_sql(__file__, "count_unreleased"))
 _NIGHTS: Final = text(read_sql(__file__, "last_nights"))
 _CLAIM: Final = text(read_sql(__file__, "claim"))
 _RECORD: Final = text(read_sql(__file__, "record_outcome"))
+_FLAG_SECOND: Final = text(read_sql(__file__, "flag_second_certificate"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,8 @@ class SendingLedger:
         """Record what became of an attempt.
 
         When the lease was lost meanwhile, the delivery is ``unknown`` already; only the worker's own
-        201 with an id still settles it.
+        201 with an id still settles it. When it has been sent again by then, on a person's word, a person is
+        told that Springest may have it twice.
 
         :returns: the delivery's state now; ``None`` when the outcome came too late to change it.
         """
@@ -219,6 +221,13 @@ class SendingLedger:
             bytes_handed_over=outcome.bytes_handed_over,
             springest_certificate_id=outcome.springest_certificate_id,
         )
+        if not recorded and outcome.event is Event.ACCEPTED_WITH_ID:
+            await self._rows(
+                _FLAG_SECOND,
+                delivery_key=claim.delivery_key,
+                attempt_id=claim.attempt_id,
+                springest_certificate_id=outcome.springest_certificate_id,
+            )
         return outcome.state if recorded else None
 
     async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Row[*tuple[Any, ...]]]:

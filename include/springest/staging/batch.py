@@ -122,7 +122,7 @@ class BatchWriter:
         ):
             verdict = check(training, entry, self._defect(training, defects, cutover), cutover=cutover)
         if verdict is not None and verdict.event is Event.CHECKED_READY:
-            verdict = _unless_duplicate(training, verdict, holders)
+            verdict = _unless_duplicate(training, known, verdict, holders)
         return ledger.Staged(training, decide(known, training, verdict, catalogue_ref=entry.ref), entry.ref)
 
     def _defect(
@@ -144,17 +144,22 @@ class BatchWriter:
 
 
 def _unless_duplicate(
-    training: CompletedTraining, verdict: Verdict, holders: dict[CertificateIdentity, list[Holder]]
+    training: CompletedTraining,
+    known: Known | None,
+    verdict: Verdict,
+    holders: dict[CertificateIdentity, list[Holder]],
 ) -> Verdict:
     """Let the first training have the certificate, and note it among its holders."""
     certificate = identity(training)
     if certificate is None:
         return verdict
     same = holders.setdefault(certificate, [])
-    other = find_duplicate(training, same)
+    other = find_duplicate(training, same, known=known)
     if other is not None:
         return duplicate_of(other.training_id)
-    same.append(Holder(training.delivery_key, training.training_id))
+    same.append(
+        Holder(training.delivery_key, training.training_id, known is not None and known.duplicate_released)
+    )
     return verdict
 
 

@@ -31,6 +31,7 @@ from include.springest.ledger.judging import (
 )
 from include.springest.ledger.staging import load_known, lock_site
 from include.springest.ledger.states import DecisionKind, Event, State
+from include.springest.ledger.words import clean
 from include.springest.reconcile.status import MatchMethod
 from include.springest.redaction import Redactor
 from include.springest.source.contract import CompletedTraining
@@ -38,7 +39,6 @@ from include.springest.warehouse.statements import read_sql
 
 CLOCK_HOURS: Final = 26
 """How much earlier than the POST ``created_at`` may be: a zone mistaken, and clocks that differ."""
-LONGEST_REASON: Final = 1_000
 
 _FACTS: Final = text(read_sql(__file__, "decision_facts"))
 _CANDIDATES: Final = text(read_sql(__file__, "release_candidates"))
@@ -100,7 +100,7 @@ class Decisions:
         self._engine = engine
         self._site = site
         self._rules = rules or ReleaseRules()
-        self._redactor = redactor or Redactor()
+        self._redactor = redactor
 
     def decide_each(
         self, choices: Iterable[Choice], *, found: Mapping[str, Sequence[CompletedTraining]] | None = None
@@ -122,8 +122,8 @@ class Decisions:
         :param rows: the different rows that the source has for it now; a release needs one.
         :raises DecisionRefused: the decision does not stand; nothing was changed.
         """
-        by = self._clean(choice.decided_by, "the login of who decides")
-        reason = self._clean(choice.reason, "the reason")
+        by = clean(choice.decided_by, "the login of who decides", self._redactor)
+        reason = clean(choice.reason, "the reason", self._redactor)
         with self._engine.begin() as connection:
             lock_site(connection, self._site)
             facts = self._facts(connection, choice)
@@ -172,17 +172,6 @@ class Decisions:
         if choice.decision is DecisionKind.CANCEL:
             return judge_cancellation(facts)
         return judge_reopening(facts)
-
-    def _clean(self, told: str, what: str) -> str:
-        """Return what a person wrote on one line; refuse what must not be kept."""
-        cleaned = " ".join(told.split())
-        if not cleaned:
-            raise DecisionRefused(f"{what} is empty: it is kept with the decision, so say it")
-        if len(cleaned) > LONGEST_REASON:
-            raise DecisionRefused(f"{what} is longer than {LONGEST_REASON} characters")
-        if "@" in cleaned or self._redactor.redact(cleaned) != cleaned:
-            raise DecisionRefused(f"{what} holds what looks like an e-mail address or a key: leave it out")
-        return cleaned
 
 
 def _candidates(connection: Connection, facts: Facts) -> list[int]:

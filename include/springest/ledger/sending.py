@@ -21,6 +21,7 @@ _SWEEP: Final = text(read_sql(__file__, "sweep_expired_leases"))
 _QUEUE: Final = text(read_sql(__file__, "queue"))
 _UNRELEASED: Final = text(read_sql(__file__, "count_unreleased"))
 _NIGHTS: Final = text(read_sql(__file__, "last_nights"))
+_HIGHEST: Final = text(read_sql(__file__, "highest_attempt"))
 _CLAIM: Final = text(read_sql(__file__, "claim"))
 _RECORD: Final = text(read_sql(__file__, "record_outcome"))
 _FLAG_SECOND: Final = text(read_sql(__file__, "flag_second_certificate"))
@@ -166,8 +167,11 @@ class SendingLedger:
         )
 
     async def highest_attempt(self) -> int:
-        """Return the number of the last attempt in the ledger, of any site; 0 without any."""
-        [row] = await self._rows(text("SELECT COALESCE(max(attempt_id), 0) FROM springest.delivery_attempt"))
+        """Return the number of the last attempt of any site that the ledger knows of; 0 without any.
+
+        Attempts that a restored ledger has forgotten count once a person has set it right.
+        """
+        [row] = await self._rows(_HIGHEST)
         return int(row[0])
 
     async def nights(self, *, last: int = 14) -> list[int]:

@@ -39,7 +39,7 @@ from include.springest.staging.decide import (
     Holder,
     Known,
 )
-from include.springest.warehouse.schema import delivery, delivery_attempt
+from include.springest.warehouse.schema import delivery, delivery_attempt, ledger_restoration
 
 GONE_AFTER_SENDING: Final = "withdrawn_after_sending"
 _KEYS: Final = bindparam("keys", type_=ARRAY(Text))
@@ -203,6 +203,12 @@ def to_recheck(
         .limit(limit)
     )
     return [(key, training_id) for key, training_id in connection.execute(statement)]
+
+
+def restored_at(connection: Connection) -> datetime | None:
+    """Return when this ledger was last set right after it came back from a backup, if ever."""
+    moment: datetime | None = connection.execute(select(func.max(ledger_restoration.c.restored_at))).scalar()
+    return moment
 
 
 def now(connection: Connection) -> datetime:

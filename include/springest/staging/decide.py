@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -59,6 +59,7 @@ class Known:
     review_reason: str | None = None
     reason_detail: str | None = None
     duplicate_released: bool = False
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,12 @@ class Decision:
 
 NOTHING: Final = Decision(Action.NOTHING)
 BEFORE_CUTOVER: Final = "before_cutover"
+RESTORED: Final = Verdict(
+    Event.LEDGER_RESTORED,
+    "ledger_restored",
+    "the ledger came back from a backup after this training was completed: it may have been sent and "
+    "forgotten. It is not sent before Springest is known to lack it and a person releases it",
+)
 CONFLICT: Final = Verdict(
     Event.CHECKED_INVALID,
     "conflicting_rows",
@@ -176,6 +183,22 @@ def check(
             "have it verified, correct the number, or allow it in the connection's send_unlisted",
         )
     return Verdict(Event.CHECKED_READY)
+
+
+def may_be_forgotten(
+    training: CompletedTraining, known: Known | None, *, restored_at: datetime | None
+) -> bool:
+    """Tell whether a certificate may have been sent by a ledger that was lost.
+
+    What waits in the queue does so because a person released it, or because it came later.
+
+    :param restored_at: when the ledger was last set right after it came back from a backup, if ever.
+    """
+    if restored_at is None or (known is not None and known.state is State.READY):
+        return False
+    if known is not None and known.created_at is not None and known.created_at < restored_at:
+        return True
+    return training.completed_at is None or training.completed_at < restored_at
 
 
 def duplicate_of(training_id: str) -> Verdict:

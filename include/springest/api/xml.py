@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from lxml import etree
 
 from include.springest.api.models import Certificate, Certification, Page
 
 T = TypeVar("T")
+Element: TypeAlias = etree._Element  # noqa: SLF001 - it has no public name
 
 LARGEST_PAGE: Final = 64 * 1024 * 1024
 LARGEST_ANSWER: Final = 256 * 1024
@@ -93,7 +94,7 @@ class PageParser(Generic[T]):
         return Page(tuple(self._items), self._meta.get("results"), self._meta.get("offset"))
 
     def _read_events(self) -> None:
-        for event, element in cast("Iterator[tuple[str, etree._Element]]", self._parser.read_events()):
+        for event, element in cast("Iterator[tuple[str, Element]]", self._parser.read_events()):
             if self._inside:
                 self._read_within_row(event, element)
             elif event == "start":
@@ -101,7 +102,7 @@ class PageParser(Generic[T]):
             else:
                 self._end(element)
 
-    def _read_within_row(self, event: str, element: etree._Element) -> None:
+    def _read_within_row(self, event: str, element: Element) -> None:
         """Count elements within a row, most of all there are; its own end makes it an item."""
         if event == "start":
             self._inside += 1
@@ -112,7 +113,7 @@ class PageParser(Generic[T]):
             self._items.append(self._kind.build(_fields(element)))
             _forget(element)
 
-    def _start(self, element: etree._Element) -> None:
+    def _start(self, element: Element) -> None:
         name = _name(element)
         if not self._path:
             _refuse_dtd(element)
@@ -126,7 +127,7 @@ class PageParser(Generic[T]):
             self._path.append(name)
         self._refuse_depth()
 
-    def _end(self, element: etree._Element) -> None:
+    def _end(self, element: Element) -> None:
         name = self._path.pop()
         if self._path and self._path[-1] == "meta" and name in {"results", "offset"}:
             self._meta[name] = _count(element)
@@ -165,7 +166,7 @@ def parse_messages(body: bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in found if text))
 
 
-def _is_message(node: etree._Element) -> bool:
+def _is_message(node: Element) -> bool:
     """An ``<error>`` or ``<message>``, or a field's own element within ``<errors>``."""
     if len(node):
         return False
@@ -173,7 +174,7 @@ def _is_message(node: etree._Element) -> bool:
     return _name(node) in {"error", "message"} or (parent is not None and _name(parent) == "errors")
 
 
-def _parse(body: bytes) -> etree._Element | None:
+def _parse(body: bytes) -> Element | None:
     if not body.strip() or len(body) > LARGEST_ANSWER:
         return None
     parser = etree.XMLParser(
@@ -204,12 +205,12 @@ def _pull_parser() -> etree.XMLPullParser:
     )
 
 
-def _refuse_dtd(element: etree._Element) -> None:
+def _refuse_dtd(element: Element) -> None:
     if element.getroottree().docinfo.internalDTD is not None:
         raise NotUnderstood("it has a document type declaration, which is refused")
 
 
-def _name(element: etree._Element) -> str:
+def _name(element: Element) -> str:
     return _plain(element.tag)
 
 
@@ -219,14 +220,14 @@ def _plain(tag: str) -> str:
     return tag.rpartition("}")[2].replace("-", "_").lower()
 
 
-def _text(element: etree._Element) -> str | None:
+def _text(element: Element) -> str | None:
     if element.get("nil") in {"true", "1"}:
         return None
     text = (element.text or "").strip()
     return text[:LONGEST_ROW_TEXT] or None
 
 
-def _fields(row: etree._Element) -> dict[str, Any]:
+def _fields(row: Element) -> dict[str, Any]:
     """Return a row's fields by name; a nested element becomes a dictionary of its own."""
     return {
         _name(child): _fields(child) if len(child) else _text(child)
@@ -235,7 +236,7 @@ def _fields(row: etree._Element) -> dict[str, Any]:
     }
 
 
-def _forget(element: etree._Element) -> None:
+def _forget(element: Element) -> None:
     """Free a row that was read, and its elder siblings."""
     element.clear()
     parent = element.getparent()
@@ -249,7 +250,7 @@ def _number(text: Any) -> int | None:
     return int(text) if plain else None
 
 
-def _count(element: etree._Element) -> int | None:
+def _count(element: Element) -> int | None:
     return _number(_text(element))
 
 

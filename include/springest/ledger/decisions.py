@@ -116,6 +116,16 @@ class Decisions:
             except DecisionRefused as refused:
                 yield Decided(choice.delivery_key, choice.decision, refusal=str(refused))
 
+    def refusal(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> str | None:
+        """Return why a decision would be refused now, or ``None``; change nothing."""
+        with self._engine.connect() as connection:
+            try:
+                facts = self._facts(connection, choice)
+                allowed(facts, self._judge(connection, facts, choice, rows).event)
+            except DecisionRefused as refused:
+                return str(refused)
+        return None
+
     def decide(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> Decided:
         """Decide about one delivery.
 

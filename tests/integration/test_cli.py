@@ -113,6 +113,7 @@ def test_what_springest_shows_is_confirmed(world, cli):
     name = doubt(world, Kind.CLOSE_AFTER_STORING)
     [certificate] = world.sandbox.store.certificates()
     world.snapshot()
+    assert f"could be certificate {certificate.id}, which Springest shows" in cli("review", "show", name)[1]
     code, _, err = cli("review", "release", name, "--why", "x", "--without-evidence")
     assert (code, "could be it" in err) == (3, True)
     code, out, _ = cli("review", "confirm", name, str(certificate.id), "--why", "seen in the admin", "--json")

@@ -118,14 +118,28 @@ class Decisions:
                 yield Decided(choice.delivery_key, choice.decision, refusal=str(refused))
 
     def refusal(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> str | None:
-        """Return why a decision would be refused now, or ``None``; change nothing."""
+        """Return why a decision would be refused now, or ``None``; change nothing.
+
+        A confirmation without an id is asked about as such: whether one could be made.
+        """
         with self._engine.connect() as connection:
             try:
                 facts = self._facts(connection, choice)
+                if choice.decision is DecisionKind.CONFIRM and choice.springest_certificate_id is None:
+                    allowed(facts, Event.CONFIRMED)
+                    return None
                 allowed(facts, self._judge(connection, facts, choice, rows).event)
             except DecisionRefused as refused:
                 return str(refused)
         return None
+
+    def candidates(self, choice: Choice) -> list[int]:
+        """Return the certificates that Springest shows and that could be this one; change nothing.
+
+        :raises DecisionRefused: the delivery has moved.
+        """
+        with self._engine.connect() as connection:
+            return _candidates(connection, self._facts(connection, choice))
 
     def decide(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> Decided:
         """Decide about one delivery.

@@ -67,9 +67,14 @@ def show(told: argparse.Namespace, output: Output) -> int:
         for story in stories:
             write(story, output)
             refusals = _refusals(session, story, rows, trouble)
+            candidates = _candidates(session, story)
+            if candidates:
+                output.line(
+                    f"  could be certificate {', '.join(map(str, candidates))}, which Springest shows"
+                )
             output.line("  you may")
             output.facts((f"  {name}", refusal or "yes") for name, refusal in refusals.items())
-            document.append({**asdict(story), "refusals": refusals})
+            document.append({**asdict(story), "candidates": candidates, "refusals": refusals})
         output.document(document)
     return Exit.DONE
 
@@ -84,13 +89,24 @@ def _rows(
         return {}, str(error)
 
 
+def _choice(story: Story, kind: DecisionKind) -> Choice:
+    return Choice(story.delivery_key, kind, story.version, decided_by="-", reason="-")
+
+
+def _candidates(session: Session, story: Story) -> list[int]:
+    """Return what Springest shows and could be it, where there is no id yet."""
+    if story.springest_certificate_id is not None:
+        return []
+    decisions = Decisions(session.engine, site=session.site.name)
+    return decisions.candidates(_choice(story, DecisionKind.CONFIRM))
+
+
 def _refusals(
     session: Session, story: Story, rows: dict[str, list[CompletedTraining]], trouble: str | None
 ) -> dict[str, str | None]:
     decisions = Decisions(session.engine, site=session.site.name)
     told: dict[str, Any] = {}
-    for kind in (DecisionKind.RELEASE, DecisionKind.CANCEL, DecisionKind.REOPEN):
-        choice = Choice(story.delivery_key, kind, story.version, decided_by="-", reason="-")
-        refusal = decisions.refusal(choice, rows=rows.get(story.delivery_key, ()))
+    for kind in DecisionKind:
+        refusal = decisions.refusal(_choice(story, kind), rows=rows.get(story.delivery_key, ()))
         told[kind.value] = trouble if trouble and kind is DecisionKind.RELEASE else refusal
     return told

@@ -374,7 +374,11 @@ async def _work(
         high_water=HighWater(keeper),
     )
     settings = DeliverSettings(
-        concurrency=worker.concurrency, batch=10, max_unknown=MAX_UNKNOWN, seconds=worker.seconds
+        concurrency=worker.concurrency,
+        batch=10,
+        max_unknown=MAX_UNKNOWN,
+        expected=night.scenario.rows,
+        seconds=worker.seconds,
     )
     delivering = asyncio.create_task(Deliverer(parts, settings=settings).run())
     if worker.dies is not None:

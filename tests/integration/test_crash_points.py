@@ -237,7 +237,7 @@ def _keep(world) -> None:
 
 def _restore(world) -> None:
     with world.warehouse.begin() as connection:
-        connection.execute(text("TRUNCATE " + ", ".join(f"springest.{one}" for one in TABLES)))
+        connection.execute(text("TRUNCATE " + ", ".join(f"springest.{one}" for one in TABLES) + " CASCADE"))
         for table in TABLES_IN_ORDER:
             statement = f"INSERT INTO springest.{table} OVERRIDING SYSTEM VALUE TABLE kept.{table}"
             connection.execute(text(statement))

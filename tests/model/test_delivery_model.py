@@ -80,6 +80,8 @@ _FATES = st.tuples(
     st.sampled_from([Event.ACCEPTED_WITH_ID, Event.OUTCOME_LOST, Event.ACCEPTED_WITHOUT_ID]),
 )
 """Whether the body comes whole, what the server does with it, and what the worker hears."""
+_NIGHT = st.lists(st.tuples(_FATES, st.sampled_from([True, True, False])), min_size=3, max_size=5)
+"""What becomes of a night's first certificates, and whether the worker lives to record it."""
 _PASSING = st.sampled_from([10 * MINUTE, HOUR, 3 * HOUR, DAY, 2 * DAY, 15 * DAY])
 
 What = tuple[int, date, date | None]
@@ -236,13 +238,17 @@ class Deliveries(RuleBasedStateMachine):
     def _ledger(self, worker: str) -> SendingLedger:
         return SendingLedger(self.async_engine, site="default", run_id=f"run-{self.runs}", worker=worker)
 
-    @initialize(verified=st.booleans())
-    def begin_with_a_night(self, verified):
+    @initialize(
+        verified=st.sampled_from([True, True, False]), nights=st.lists(_NIGHT, min_size=1, max_size=2)
+    )
+    def begin_with_nights(self, verified, nights):
         self.server.verified = verified
         self.read_the_catalogue()
-        for _ in range(4):
-            self.complete(broken=False, twice=False, twin=None, days_ago=0)
-        self.stage(again=False)
+        for night in nights:
+            for _ in range(5):
+                self.complete(broken=False, twice=False, twin=None, days_ago=0)
+            self.stage(again=False)
+            self.deliver("one", night)
 
     # What happens at the source.
 
@@ -324,6 +330,15 @@ class Deliveries(RuleBasedStateMachine):
     @rule(target=under_way, item=queued, worker=_WORKERS, fate=_FATES)
     def claim_what_was_in_the_queue_before_and_post(self, item: Queued, worker, fate):
         return self._claim_and_post(item, worker, *fate)
+
+    @rule(worker=_WORKERS, night=_NIGHT)
+    def deliver(self, worker, night):
+        """Work through the head of the queue."""
+        found = self.runner.run(self._ledger(worker).queue(after=None, limit=len(night)))
+        for item, (fate, lives) in zip(found, night, strict=False):
+            one = self._claim_and_post(item, worker, *fate)
+            if lives and isinstance(one, Under):
+                self.record(one)
 
     def _claim_and_post(self, item: Queued, worker, whole, server, told):
         """A body that does not come whole is known not to be taken; the answer may get lost otherwise."""
@@ -429,6 +444,16 @@ class Deliveries(RuleBasedStateMachine):
         await take_snapshot(
             self.async_engine, scan, site="default", run_id=f"run-{self.runs}", pseudonyms=PSEUDONYMS
         )
+
+    @rule(owners=st.booleans())
+    def days_pass_and_are_reconciled(self, owners):
+        """As the nightly DAGs do."""
+        for _ in range(2):
+            self.leases_run_out()
+            self.read_the_catalogue()
+            self.take_a_snapshot(owners, 1)
+            self.reconcile()
+            self.time_passes(DAY)
 
     @rule()
     def reconcile(self):

@@ -89,10 +89,18 @@ class Sender:
 
     :param may_become_unknown: outcomes that the run may still leave unknown. As many are under way at most,
         so that an outage in the middle of a night can't make more.
+    :param lease_margin: seconds that a lease lasts longer than the longest POST.
     """
 
     def __init__(
-        self, parts: Parts, *, halt: Halt, breaker: Breaker, tally: Tally, may_become_unknown: int
+        self,
+        parts: Parts,
+        *,
+        halt: Halt,
+        breaker: Breaker,
+        tally: Tally,
+        may_become_unknown: int,
+        lease_margin: float = LEASE_MARGIN_SECONDS,
     ) -> None:
         self._parts = parts
         self._halt = halt
@@ -101,7 +109,7 @@ class Sender:
         self.slow_start = SlowStart()
         self._may_become_unknown = may_become_unknown
         self._doubt = asyncio.Semaphore(may_become_unknown)
-        self._lease_seconds = parts.site.timeouts.total + LEASE_MARGIN_SECONDS
+        self._lease_seconds = parts.site.timeouts.total + lease_margin
         self._in_trouble: dict[str, set[str]] = {}
         self._bodies: dict[asyncio.Task[None], asyncio.Event] = {}
 

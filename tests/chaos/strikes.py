@@ -1,0 +1,168 @@
+"""The strikes: what is done to the processes and databases of a world while it delivers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import httpx
+import psutil
+
+from .components import restart
+from .ledger import Ledger, Worker
+from .plan import Action
+from .world import World
+
+SECONDS_TO_PROGRESS = 40.0
+SECONDS_SUSPENDED = 40.0
+"""How long a suspended worker waits for somebody to take over at most."""
+STOPS = 40
+"""How often it is tried to stop a worker in the middle of a POST."""
+
+
+class Striker:
+    """Strikes when a round has come as far as its plan says.
+
+    :param tick: called while waiting: starts again what has ended, and keeps the deadline.
+    """
+
+    def __init__(self, world: World, ledger: Ledger, tick: Callable[[], None]) -> None:
+        self._world = world
+        self._ledger = ledger
+        self._tick = tick
+
+    def strike(self, action: Action, *, after: int) -> bool:
+        """Wait for the moment, and strike.
+
+        :param after: attempt after which the round's began.
+        :returns: whether there was something to hit.
+        """
+        self._wait_for_progress(action, after=after)
+        return bool(getattr(self, f"_{action.strike.name.lower()}")(action))
+
+    def _wait_for_progress(self, action: Action, *, after: int) -> None:
+        until = time.monotonic() + SECONDS_TO_PROGRESS
+        while time.monotonic() < until:
+            if action.after == 0:
+                if self._world.components.tasks():
+                    return
+            elif self._ledger.progress(after=after).attempts >= action.after:
+                return
+            self._tick()
+            time.sleep(0.03)
+
+    def _kill_task(self, _action: Action) -> bool:
+        return (task := self._task()) is not None and _kill(task)
+
+    def _kill_supervisor(self, _action: Action) -> bool:
+        """The task lives on without it, until it wants something of Airflow."""
+        return (supervisor := self._supervisor(self._task())) is not None and _kill(supervisor)
+
+    def _kill_scheduler(self, action: Action) -> bool:
+        return self._kill_component("scheduler", action)
+
+    def _kill_scheduler_and_tasks(self, action: Action) -> bool:
+        return self._kill_component("scheduler", action, with_tasks=True)
+
+    def _kill_api_server(self, action: Action) -> bool:
+        return self._kill_component("api-server", action)
+
+    def _kill_component(self, component: str, action: Action, *, with_tasks: bool = False) -> bool:
+        self._world.components.kill(component, with_tasks=with_tasks)
+        time.sleep(action.pause)
+        self._world.components.revive()
+        return True
+
+    def _suspend_task(self, action: Action) -> bool:
+        return self._suspend(action, with_supervisor=False)
+
+    def _suspend_both(self, action: Action) -> bool:
+        return self._suspend(action, with_supervisor=True)
+
+    def _restart_warehouse(self, _action: Action) -> bool:
+        restart(self._world.data_server, fast=True)
+        return True
+
+    def _crash_warehouse(self, _action: Action) -> bool:
+        restart(self._world.data_server, fast=False)
+        return True
+
+    def _restart_metadata(self, _action: Action) -> bool:
+        restart(self._world.metadata_server, fast=True)
+        return True
+
+    def _crash_metadata(self, _action: Action) -> bool:
+        restart(self._world.metadata_server, fast=False)
+        return True
+
+    def _clear(self, _action: Action) -> bool:
+        workers = self._ledger.workers()
+        run_ids = [one.run_id for one in workers] or [
+            one["dag_run_id"] for one in self._world.api.runs("springest_deliver", states=["running"])
+        ]
+        for run_id in run_ids[:1]:
+            with suppress(httpx.HTTPStatusError):
+                self._world.api.clear("springest_deliver", run_id)
+                return True
+        return False
+
+    def _suspend(self, action: Action, *, with_supervisor: bool) -> bool:
+        """Stop a worker in the middle of a POST, let another take over, and wake it."""
+        stopped = self._stop_in_the_middle(with_supervisor=with_supervisor)
+        if not stopped:
+            return False
+        try:
+            lost = self._ledger.progress(after=0).leases_lost
+            until = time.monotonic() + SECONDS_SUSPENDED
+            while time.monotonic() < until and self._ledger.progress(after=0).leases_lost == lost:
+                self._tick()
+                time.sleep(0.2)
+            time.sleep(action.pause)
+            return self._ledger.progress(after=0).leases_lost > lost
+        finally:
+            for process in stopped:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
+    def _stop_in_the_middle(self, *, with_supervisor: bool) -> list[psutil.Process]:
+        for _ in range(STOPS):
+            task = self._task()
+            supervisor = self._supervisor(task) if with_supervisor else None
+            stopped = [one for one in (supervisor, task) if one is not None]
+            with suppress(psutil.NoSuchProcess):
+                for process in stopped:
+                    process.suspend()
+                if task is not None and any(one.pid == task.pid for one in self._ledger.workers()):
+                    return stopped
+            for process in stopped:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+            self._tick()
+            time.sleep(0.1)
+        return []
+
+    def _task(self) -> psutil.Process | None:
+        """Return the process of the task that sends just now; otherwise of any task."""
+        tasks = {one.pid: one for one in self._world.components.tasks()}
+        sending: list[Worker] = [one for one in self._ledger.workers() if one.pid in tasks]
+        if sending:
+            return tasks[sending[0].pid]
+        return next(iter(tasks.values()), None)
+
+    @staticmethod
+    def _supervisor(task: psutil.Process | None) -> psutil.Process | None:
+        """Return the task's parent, unless its own was killed before."""
+        with suppress(psutil.NoSuchProcess):
+            parent = task.parent() if task is not None else None
+            if parent is not None and "LocalExecutor" in " ".join(parent.cmdline()):
+                return parent
+        return None
+
+
+def _kill(process: psutil.Process) -> bool:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return False
+    return True

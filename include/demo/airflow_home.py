@@ -169,10 +169,14 @@ class AirflowApi:
         body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
         self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
 
-    def backfill(self, dag_id: str, *, first: datetime, last: datetime) -> None:
-        """Make the runs of the logical dates from ``first`` to ``last``."""
+    def backfill(self, dag_id: str, *, first: datetime, last: datetime) -> int:
+        """Make the runs of the logical dates from ``first`` to ``last``; return the backfill's number."""
         body = {"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat()}
-        self._call("POST", "/api/v2/backfills", json=body)
+        return int(self._call("POST", "/api/v2/backfills", json=body).json()["id"])
+
+    def end_backfill(self, number: int) -> None:
+        """End a backfill; a DAG has one at a time, and Airflow itself looks only now and then."""
+        self._call("PUT", f"/api/v2/backfills/{number}/cancel")
 
     def runs(self, dag_id: str, *, states: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Return a DAG's runs, oldest first.

@@ -1,4 +1,4 @@
-"""Airflow's components and the two databases: killed on purpose, and started again as by a service manager."""
+"""Airflow's components and the two databases: killed on purpose, and started again."""
 
 from __future__ import annotations
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import httpx
 
 from include.demo.airflow_home import RunFailed
 
@@ -63,6 +66,7 @@ class Rounds:
         self._check_time = check_time
         self._ledger = Ledger(world)
         self._striker = Striker(world, self._ledger, self._tick)
+        self._last_backfill: int | None = None
         self.figures = Figures()
 
     def begin(self) -> None:
@@ -106,14 +110,21 @@ class Rounds:
 
     def _strikes(self, plan: Plan, base: int) -> Iterator[str]:
         for action in plan.actions:
-            hit = self._striker.strike(action, after=base)
-            (self.figures.hits if hit else self.figures.misses)[action.strike] += 1
-            yield f"{action.strike}{'' if hit else ' (nothing hit)'}"
+            struck = self._striker.strike(action, after=base)
+            (self.figures.hits if struck.hit else self.figures.misses)[action.strike] += 1
+            yield (
+                f"{action.strike}{'' if struck.hit else ' (nothing hit)'} after {struck.attempts} attempts, "
+                f"{struck.sending} under way"
+            )
 
     def _backfill(self, plan: Plan) -> None:
+        if self._last_backfill is not None:
+            with _already_done():
+                self._world.api.end_backfill(self._last_backfill)
+            self._last_backfill = None
         if plan.older:
             day = backfill_day(plan)
-            self._world.api.backfill(DELIVER, first=day, last=day)
+            self._last_backfill = self._world.api.backfill(DELIVER, first=day, last=day)
             self.figures.backfills += 1
 
     def _calm(self, plan: Plan) -> None:
@@ -157,7 +168,8 @@ class Rounds:
             "window_start": (backfill_day(plan) - timedelta(days=1)).isoformat(),
             "window_end": datetime.now(UTC).isoformat(),
         }
-        self._world.api.trigger(DELIVER, run_id=f"settle-{plan.number:04d}-{times}", conf=window)
+        with _already_done():
+            self._world.api.trigger(DELIVER, run_id=f"settle-{plan.number:04d}-{times}", conf=window)
 
     def _tick(self) -> None:
         self._check_time()
@@ -175,6 +187,16 @@ class Rounds:
         for path in logs:
             said = _text(path)
             yield from (f"{what} is in {path}" for secret, what in secrets.items() if secret in said)
+
+
+@contextmanager
+def _already_done() -> Iterator[None]:
+    """Let a second try find that the first one was heard, though its answer was not."""
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.CONFLICT:
+            raise
 
 
 def _text(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import httpx
 import psutil
@@ -21,6 +22,22 @@ STOPS = 40
 """How often it is tried to stop a worker in the middle of a POST."""
 
 
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """When a strike came.
+
+    :param hit: whether there was something to hit.
+    :param attempts: made in the round before.
+    :param sending: certificates under way at that moment.
+    :param ready: certificates that still waited.
+    """
+
+    hit: bool
+    attempts: int
+    sending: int
+    ready: int
+
+
 class Striker:
     """Strikes when a round has come as far as its plan says.
 
@@ -32,14 +49,15 @@ class Striker:
         self._ledger = ledger
         self._tick = tick
 
-    def strike(self, action: Action, *, after: int) -> bool:
+    def strike(self, action: Action, *, after: int) -> Struck:
         """Wait for the moment, and strike.
 
         :param after: attempt after which the round's began.
-        :returns: whether there was something to hit.
         """
         self._wait_for_progress(action, after=after)
-        return bool(getattr(self, f"_{action.strike.name.lower()}")(action))
+        before = self._ledger.progress(after=after)
+        hit = bool(getattr(self, f"_{action.strike.name.lower()}")(action))
+        return Struck(hit, before.attempts, before.sending, before.ready)
 
     def _wait_for_progress(self, action: Action, *, after: int) -> None:
         until = time.monotonic() + SECONDS_TO_PROGRESS

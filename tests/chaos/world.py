@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Engine, NullPool, create_engine
@@ -80,8 +81,9 @@ class World:
         trainings = [_training(self.documents, plan, number) for number in range(plan.fresh + plan.older)]
         older, fresh = trainings[: plan.older], trainings[plan.older :]
         day = backfill_day(plan)
-        patiently(lambda: source_database.add(self.source, older, now=day + timedelta(hours=5)))
-        patiently(lambda: source_database.add(self.source, fresh, now=datetime.now(UTC)))
+        for some, moment in ((older, day + timedelta(hours=5)), (fresh, datetime.now(UTC))):
+            if some:
+                patiently(partial(source_database.add, self.source, some, now=moment))
 
 
 def backfill_day(plan: Plan) -> datetime:

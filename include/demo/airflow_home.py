@@ -87,7 +87,8 @@ def _inherited() -> dict[str, str]:
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "PATH": f"{bin_folder}:{os.environ.get('PATH', '/usr/bin:/bin')}",
-        "PYTHONPATH": str(PROJECT),
+        # The code of this checkout, whichever one is installed.
+        "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
     }

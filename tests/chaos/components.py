@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -57,7 +58,7 @@ class Components:
                     process.kill()
 
     def revive(self) -> None:
-        """Start what is not running, killed or ended by itself."""
+        """Start what is not running, killed or ended by itself, and end what that left behind."""
         for component in COMPONENTS:
             child = self._running.get(component)
             if child is not None and child.process.poll() is not None:
@@ -65,18 +66,26 @@ class Components:
                 self._supervisor.forget(self._running.pop(component))
             if component not in self._running:
                 self._start(component)
+        self._end_what_killed_ones_left()
 
     def tasks(self) -> list[psutil.Process]:
         """Processes that run a task's code, of killed schedulers as well."""
         return [one for one in self._titled("airflow worker -- ") if "LocalExecutor" not in _title(one)]
 
-    def end_idle_workers_of_killed_schedulers(self) -> None:
-        """Nobody gives them work any more; a service manager would have ended them."""
+    def _end_what_killed_ones_left(self) -> None:
+        """End what is left of killed components and runs no task, as a service manager would.
+
+        Forked workers, and the server of their logs, share their scheduler's connections: while one lives,
+        rows that it had locked in Airflow's database stay locked, and the next scheduler passes over them.
+        """
         living = {child.process.pid for child in self._running.values()}
-        for process in members(self._sessions - living):
-            if "<idle>" in _title(process):
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
+        for session in self._sessions - living:
+            left = list(members({session}))
+            if not left:
+                self._sessions.remove(session)
+            for process in left:
+                if not _runs_a_task(process):
+                    _end(process)
 
     def _titled(self, title: str) -> list[psutil.Process]:
         return [one for one in members(self._sessions) if _title(one).startswith(title)]
@@ -89,6 +98,20 @@ class Components:
         self._running[component] = child
         self._sessions.add(child.process.pid)
         self._guard.watch(child.process.pid)
+
+
+def _runs_a_task(process: psutil.Process) -> bool:
+    """Whether it is a task or its supervisor."""
+    title = _title(process)
+    return title.startswith("airflow worker -- ") and "<idle>" not in title
+
+
+def _end(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+    # An orphan is handed to this process, and nobody else would take notice of its end.
+    with suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)
 
 
 def _title(process: psutil.Process) -> str:

@@ -142,7 +142,6 @@ class Rounds:
             runs += 1
             self._run_again(plan, runs)
         self.figures.runs_to_settle += runs
-        self._world.components.end_idle_workers_of_killed_schedulers()
 
     def _is_settled(self) -> bool:
         """Wait for leases that dead workers hold, and tell whether all is sent and all is staged."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from include.springest.api.client import SpringestClient
 from include.springest.delivery.brake import SMALLEST_LIMIT, largest_night
@@ -21,6 +18,7 @@ from include.springest.ledger.sending import Queued
 from include.springest.ledger.states import State
 from include.springest.source.contract import CompletedTraining
 from include.springest.staging.decide import is_before
+from include.springest.warehouse.lane import DATABASE_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -93,15 +91,13 @@ class Deliverer:
             breaker=breaker,
             tally=self.tally,
             may_become_unknown=may_become_unknown,
+            max_unknown=self._settings.max_unknown,
             lease_margin=self._settings.lease_margin,
         )
         watch = asyncio.create_task(self._watch())
         try:
-            for _ in range(PASSES):
-                if not self.halt:
-                    await self._pass(sender)
-                if not self._came_back:
-                    break
+            async with self._parts.ledger.kept(), self._parts.limiter.kept():
+                await self._work_through(sender)
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
@@ -112,6 +108,13 @@ class Deliverer:
         if self.halt.error is not None:
             raise self.halt.error
         return report
+
+    async def _work_through(self, sender: Sender) -> None:
+        for _ in range(PASSES):
+            if not self.halt:
+                await self._pass(sender)
+            if not self._came_back:
+                return
 
     def _say_what_is_in_doubt(self, certifications: Sequence[int]) -> None:
         """End with an error when nothing of a certification got through and doubt is left."""
@@ -147,8 +150,8 @@ class Deliverer:
         left = self._settings.max_unknown - already
         if left <= 0:
             message = (
-                f"{already} outcomes of this run are unknown, as many as one may have: look at them in "
-                "certificate_reconciliation; another run goes on with the queue"
+                f"{already} outcomes of this run are unknown or not told yet, as many as one may have: look "
+                "at them in certificate_reconciliation; another run goes on with the queue"
             )
             self.halt.throw(message, error=TooManyUnknown(message))
         return max(left, 0)
@@ -231,8 +234,9 @@ class Deliverer:
 
     async def _watch(self) -> None:
         """Say how it goes, and stop at the run's own deadline."""
-        until = time.monotonic() + self._settings.seconds
-        while (left := until - time.monotonic()) > 0:
+        now = asyncio.get_running_loop().time
+        until = now() + self._settings.seconds
+        while (left := until - now()) > 0:
             await asyncio.sleep(min(PROGRESS_SECONDS, left))
             await self._parts.high_water.keep()
             await self._say_how_it_goes()
@@ -241,7 +245,7 @@ class Deliverer:
     async def _say_how_it_goes(self) -> None:
         try:
             waiting = (await self._parts.ledger.length()).ready
-        except SQLAlchemyError as error:
+        except DATABASE_ERRORS as error:
             # Only the telling fails here: the deadline is still kept.
             log.warning("The warehouse does not answer: %s", type(error).__name__)
             return

@@ -103,7 +103,7 @@ class Game:
         """Play them; stop at the first that does not add up."""
         self._say(f"seed {self._seed}, {len(self._plans)} rounds from round {self._now}")
         with started(self._folder, tell=self._say) as world:
-            rounds = Rounds(world, check_time=lambda: None)
+            rounds = Rounds(world)
             try:
                 rounds.begin()
                 failures = self._rounds(rounds) or rounds.finish()

@@ -48,7 +48,8 @@ class Plan:
     """One round.
 
     :param fresh: trainings that the nightly run reads.
-    :param older: trainings of a past day, which only a backfill beside the nightly run reads.
+    :param older: trainings of a past day, which only a backfill beside the nightly run reads. None when that
+        backfill comes by a strike.
     :param sizes: bytes of each training's document.
     :param faults: what the server does, the first that is due for each request.
     """
@@ -70,6 +71,8 @@ def draw(seed: int, number: int) -> Plan:
     strikes = [order[number % len(order)]]
     if chance.random() < 0.5:
         strikes.append(chance.choice(order))
+    if Strike.SUSPEND_TASK in strikes:
+        older = 0
     progress = sorted(chance.randint(0, 20) for _ in strikes)
     return Plan(
         number=number,

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
-
 from include.demo.airflow_home import RunFailed
 
+from .backfills import DELIVER, Backfills, already_done
 from .ledger import Ledger
 from .plan import Plan
 from .proof import failures
 from .strikes import Striker
 from .world import CANARY, DAGS, World, backfill_day
 
-DELIVER = "springest_deliver"
 RECONCILE = "springest_reconcile"
 ACTIVE = ("queued", "running")
 SECONDS_TO_SETTLE = 240.0
@@ -56,17 +53,13 @@ class Told:
 
 
 class Rounds:
-    """Plays rounds in one world, one after the other.
+    """Plays rounds in one world, one after the other."""
 
-    :param check_time: raises when the time of all rounds is over.
-    """
-
-    def __init__(self, world: World, check_time: Callable[[], None]) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self._check_time = check_time
         self._ledger = Ledger(world)
-        self._striker = Striker(world, self._ledger, self._tick)
-        self._last_backfill: int | None = None
+        self._backfills = Backfills(world.api)
+        self._striker = Striker(world, self._ledger, self._backfills)
         self.figures = Figures()
 
     def begin(self) -> None:
@@ -76,11 +69,13 @@ class Rounds:
             errors = self._world.api.import_errors()
             if errors or time.monotonic() > until:
                 raise RuntimeError(f"the DAGs can't be parsed:\n{''.join(errors)}")
-            self._tick()
+            self._world.components.revive()
             time.sleep(0.3)
         self._world.api.unpause("springest_catalogue")
         self._world.api.trigger("springest_catalogue", run_id="chaos-catalogue")
-        self._world.api.wait_for_run("springest_catalogue", "chaos-catalogue", tick=self._tick)
+        self._world.api.wait_for_run(
+            "springest_catalogue", "chaos-catalogue", tick=self._world.components.revive
+        )
         for dag_id in (DELIVER, RECONCILE):
             self._world.api.unpause(dag_id)
 
@@ -93,39 +88,33 @@ class Rounds:
             self._world.sandbox.add_fault(fault)
             self.figures.faults[fault.kind] += 1
         self._world.api.trigger(DELIVER, run_id=f"chaos-{plan.number:04d}")
-        self._backfill(plan)
+        if plan.older:
+            self._backfills.start(plan)
         struck = tuple(self._strikes(plan, base))
         self._calm(plan)
-        self.figures.rounds += 1
+        self._backfills.end()
+        self.figures.rounds, self.figures.backfills = self.figures.rounds + 1, self._backfills.made
         return Told(time.monotonic() - begun, struck, tuple(failures(self._ledger.evidence())))
 
     def finish(self) -> list[str]:
         """Reconcile once more, undisturbed, and look for what nothing may have written down."""
         try:
             self._world.api.trigger(RECONCILE, run_id="chaos-end")
-            self._world.api.wait_for_run(RECONCILE, "chaos-end", seconds=180, tick=self._tick)
+            self._world.api.wait_for_run(
+                RECONCILE, "chaos-end", seconds=180, tick=self._world.components.revive
+            )
         except RunFailed as failed:
             return [str(failed)]
         return [*failures(self._ledger.evidence()), *self._written_down()]
 
     def _strikes(self, plan: Plan, base: int) -> Iterator[str]:
         for action in plan.actions:
-            struck = self._striker.strike(action, after=base)
+            struck = self._striker.strike(plan, action, after=base)
             (self.figures.hits if struck.hit else self.figures.misses)[action.strike] += 1
             yield (
                 f"{action.strike}{'' if struck.hit else ' (nothing hit)'} after {struck.attempts} attempts, "
                 f"{struck.sending} under way"
             )
-
-    def _backfill(self, plan: Plan) -> None:
-        if self._last_backfill is not None:
-            with _already_done():
-                self._world.api.end_backfill(self._last_backfill)
-            self._last_backfill = None
-        if plan.older:
-            day = backfill_day(plan)
-            self._last_backfill = self._world.api.backfill(DELIVER, first=day, last=day)
-            self.figures.backfills += 1
 
     def _calm(self, plan: Plan) -> None:
         """Let nothing more go wrong, and run until the queue is empty."""
@@ -146,7 +135,7 @@ class Rounds:
     def _is_settled(self) -> bool:
         """Wait for leases that dead workers hold, and tell whether all is sent and all is staged."""
         while (now := self._ledger.progress(after=0)).sending > now.leases_over:
-            self._tick()
+            self._world.components.revive()
             time.sleep(0.2)
         return not now.ready and not now.sending and now.deliveries == self._ledger.trainings()
 
@@ -154,7 +143,7 @@ class Rounds:
         while self._world.api.runs(DELIVER, states=ACTIVE):
             if time.monotonic() > until:
                 raise NotSettled(f"runs are not through: {self._world.api.runs(DELIVER, states=ACTIVE)}")
-            self._tick()
+            self._world.components.revive()
             time.sleep(0.3)
 
     def _run_again(self, plan: Plan, times: int) -> None:
@@ -167,12 +156,11 @@ class Rounds:
             "window_start": (backfill_day(plan) - timedelta(days=1)).isoformat(),
             "window_end": datetime.now(UTC).isoformat(),
         }
-        with _already_done():
+        with already_done():
             self._world.api.trigger(DELIVER, run_id=f"settle-{plan.number:04d}-{times}", conf=window)
 
-    def _tick(self) -> None:
-        self._check_time()
-        self._world.components.revive()
+    def _wait(self, dag_id: str, run_id: str) -> None:
+        self._world.api.wait_for_run(dag_id, run_id, seconds=180, tick=self._world.components.revive)
 
     def _written_down(self) -> Iterator[str]:
         """No address and no key is in a log of Airflow, of its tasks or of a database."""
@@ -186,16 +174,6 @@ class Rounds:
         for path in logs:
             said = _text(path)
             yield from (f"{what} is in {path}" for secret, what in secrets.items() if secret in said)
-
-
-@contextmanager
-def _already_done() -> Iterator[None]:
-    """Let a second try find that the first one was heard, though its answer was not."""
-    try:
-        yield
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code != httpx.codes.CONFLICT:
-            raise
 
 
 def _text(path: Path) -> str:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from include.springest.delivery.stops import (
     SpringestUnreachable,
     TooManyUnknown,
 )
+
+_LEASE = "SELECT extract(epoch FROM lease_until - updated_at) FROM springest.delivery WHERE state = 'sending'"
 
 
 def _staged(world, count=1):
@@ -92,6 +95,29 @@ def test_a_retry_of_the_same_run_does_not_get_ten_more(world):
         with pytest.raises((TooManyUnknown, SpringestUnreachable)):
             world.deliver("night")
     assert world.posts <= 10
+
+
+def _deliver_until_nothing_goes(world, started):
+    world.warehouse.dispose(close=False)
+    world.source.dispose(close=False)
+    started.set()
+    with suppress(TooManyUnknown, SpringestUnreachable):
+        world.deliver("night", concurrency=2)
+
+
+def test_two_processes_of_one_run_do_not_get_ten_each(world):
+    """What both left unknown counts for both; only what is under way at the tenth may come on top."""
+    _staged(world, 60)
+    world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING, times=None))
+    context = multiprocessing.get_context("fork")
+    started = context.Event()
+    beside = context.Process(target=_deliver_until_nothing_goes, args=(world, started))
+    beside.start()
+    started.wait(30)
+    with suppress(TooManyUnknown, SpringestUnreachable):
+        world.deliver("night", concurrency=2)
+    beside.join(60)
+    assert [state for state, _ in world.states().values()].count("unknown") <= 9 + 2 * 2
 
 
 def test_a_short_trouble_is_waited_out(world, expected):
@@ -179,6 +205,22 @@ def test_a_worker_killed_outright_leaves_nothing_that_is_sent_again(world, after
     assert len(states) == len(trainings)
     assert len(stored) >= states.count("accepted")
     assert world.posts <= len(trainings)
+
+
+def test_a_lease_lasts_as_much_longer_than_the_longest_post_as_is_asked_for(world):
+    """Whoever wants a dead worker's certificates back sooner says so."""
+    _staged(world)
+    world.extra["timeout"] = {"connect": 1, "read": 2, "total": 3}
+    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.5))
+    context = multiprocessing.get_context("fork")
+    worker = context.Process(target=lambda: world.deliver(lease_margin=100.0))
+    worker.start()
+    until = time.monotonic() + 20
+    while not (lease := world.rows(_LEASE)):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    worker.join(60)
+    assert float(lease[0][0]) == pytest.approx(103, abs=1)
 
 
 def test_two_runs_beside_each_other_send_each_certificate_once(world, expected):

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from include.springest.api.client import SpringestClient
 from include.springest.delivery.brake import SMALLEST_LIMIT, largest_night
 from include.springest.delivery.breaker import PROBE_DELAYS, Breaker
-from include.springest.delivery.send import Parts, Sender
+from include.springest.delivery.send import LEASE_MARGIN_SECONDS, Parts, Sender
 from include.springest.delivery.stops import Halt, NightTooLarge, SpringestUnreachable, TooManyUnknown
 from include.springest.delivery.tally import DeliverReport, Tally
 from include.springest.ledger.sending import Queued
 from include.springest.ledger.states import State
 from include.springest.source.contract import CompletedTraining
 from include.springest.staging.decide import is_before
+from include.springest.warehouse.lane import DATABASE_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +41,7 @@ class DeliverSettings:
     :param expected: certificates that a person said to expect, for a night larger than others.
     :param seconds: how long the run may take; what is left then stays in the queue.
     :param probe_delays: seconds before each probe of a server in trouble.
+    :param lease_margin: seconds that a lease lasts longer than the longest POST.
     """
 
     concurrency: int = 10
@@ -51,6 +50,7 @@ class DeliverSettings:
     expected: int = 0
     seconds: float = 6 * 3600.0
     probe_delays: Sequence[float] = PROBE_DELAYS
+    lease_margin: float = LEASE_MARGIN_SECONDS
 
 
 class Deliverer:
@@ -91,14 +91,13 @@ class Deliverer:
             breaker=breaker,
             tally=self.tally,
             may_become_unknown=may_become_unknown,
+            max_unknown=self._settings.max_unknown,
+            lease_margin=self._settings.lease_margin,
         )
         watch = asyncio.create_task(self._watch())
         try:
-            for _ in range(PASSES):
-                if not self.halt:
-                    await self._pass(sender)
-                if not self._came_back:
-                    break
+            async with self._parts.ledger.kept(), self._parts.limiter.kept():
+                await self._work_through(sender)
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
@@ -109,6 +108,13 @@ class Deliverer:
         if self.halt.error is not None:
             raise self.halt.error
         return report
+
+    async def _work_through(self, sender: Sender) -> None:
+        for _ in range(PASSES):
+            if not self.halt:
+                await self._pass(sender)
+            if not self._came_back:
+                return
 
     def _say_what_is_in_doubt(self, certifications: Sequence[int]) -> None:
         """End with an error when nothing of a certification got through and doubt is left."""
@@ -144,8 +150,8 @@ class Deliverer:
         left = self._settings.max_unknown - already
         if left <= 0:
             message = (
-                f"{already} outcomes of this run are unknown, as many as one may have: look at them in "
-                "certificate_reconciliation; another run goes on with the queue"
+                f"{already} outcomes of this run are unknown or not told yet, as many as one may have: look "
+                "at them in certificate_reconciliation; another run goes on with the queue"
             )
             self.halt.throw(message, error=TooManyUnknown(message))
         return max(left, 0)
@@ -228,8 +234,9 @@ class Deliverer:
 
     async def _watch(self) -> None:
         """Say how it goes, and stop at the run's own deadline."""
-        until = time.monotonic() + self._settings.seconds
-        while (left := until - time.monotonic()) > 0:
+        now = asyncio.get_running_loop().time
+        until = now() + self._settings.seconds
+        while (left := until - now()) > 0:
             await asyncio.sleep(min(PROGRESS_SECONDS, left))
             await self._parts.high_water.keep()
             await self._say_how_it_goes()
@@ -238,7 +245,7 @@ class Deliverer:
     async def _say_how_it_goes(self) -> None:
         try:
             waiting = (await self._parts.ledger.length()).ready
-        except SQLAlchemyError as error:
+        except DATABASE_ERRORS as error:
             # Only the telling fails here: the deadline is still kept.
             log.warning("The warehouse does not answer: %s", type(error).__name__)
             return

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
-from sqlalchemy.exc import SQLAlchemyError
 from tenacity import (
     AsyncRetrying,
     before_sleep_log,
@@ -40,10 +39,11 @@ from include.springest.documents import DocumentError, DocumentStore, DocumentUn
 from include.springest.errors import Throttled
 from include.springest.ledger.sending import Claim, Outcome, Queued, SendingLedger
 from include.springest.ledger.states import Event, State
-from include.springest.limiter import RateLimiter
+from include.springest.limiter import Grant, RateLimiter
 from include.springest.site import Site
 from include.springest.source.contract import CompletedTraining
 from include.springest.staging.stage import Stager
+from include.springest.warehouse.lane import DATABASE_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -89,19 +89,30 @@ class Sender:
 
     :param may_become_unknown: outcomes that the run may still leave unknown. As many are under way at most,
         so that an outage in the middle of a night can't make more.
+    :param max_unknown: outcomes that all processes of the run together may leave unknown.
+    :param lease_margin: seconds that a lease lasts longer than the longest POST.
     """
 
     def __init__(
-        self, parts: Parts, *, halt: Halt, breaker: Breaker, tally: Tally, may_become_unknown: int
+        self,
+        parts: Parts,
+        *,
+        halt: Halt,
+        breaker: Breaker,
+        tally: Tally,
+        may_become_unknown: int,
+        max_unknown: int,
+        lease_margin: float = LEASE_MARGIN_SECONDS,
     ) -> None:
         self._parts = parts
         self._halt = halt
         self._breaker = breaker
         self._tally = tally
         self.slow_start = SlowStart()
-        self._may_become_unknown = may_become_unknown
+        self._may_become_unknown, self._max_unknown = may_become_unknown, max_unknown
         self._doubt = asyncio.Semaphore(may_become_unknown)
-        self._lease_seconds = parts.site.timeouts.total + LEASE_MARGIN_SECONDS
+        self._lease_seconds = parts.site.timeouts.total + lease_margin
+        self._unused: list[Grant] = []
         self._in_trouble: dict[str, set[str]] = {}
         self._bodies: dict[asyncio.Task[None], asyncio.Event] = {}
 
@@ -114,7 +125,9 @@ class Sender:
     async def send(self, queued: Queued, training: CompletedTraining) -> None:
         """Send one certificate, unless the run halts before its claim."""
         certification_id = training.certification_id or 0
-        if not await self._halt.unless(self.slow_start.enter(certification_id)):
+        if not self.slow_start.enter_at_once(certification_id) and not await self._halt.unless(
+            self.slow_start.enter(certification_id)
+        ):
             return
         became: State | None = None
         try:
@@ -147,27 +160,37 @@ class Sender:
     async def _send(
         self, queued: Queued, training: CompletedTraining, document: OpenDocument
     ) -> State | None:
-        await self._halt.unless(self._breaker.wait())
-        if await self._halt.unless(self._doubt.acquire()) is None:
-            return None
+        if not self._breaker.is_closed:
+            await self._halt.unless(self._breaker.wait())
+        if self._doubt.locked():
+            if await self._halt.unless(self._doubt.acquire()) is None:
+                return None
+        else:
+            await self._doubt.acquire()
         became: State | None = None
         try:
             became = await self._claim_and_post(queued, training, document)
         finally:
             if became is not State.UNKNOWN:
                 self._doubt.release()
-        if self._tally.outcomes[State.UNKNOWN] >= self._may_become_unknown:
+        if became is State.UNKNOWN:
+            await self._stop_at_too_many_unknown()
+        return became
+
+    async def _stop_at_too_many_unknown(self) -> None:
+        """Ask the ledger as well: another process of this run may have left some."""
+        own = self._tally.outcomes[State.UNKNOWN]
+        if own >= self._may_become_unknown or await self._parts.ledger.unknown_of_run() >= self._max_unknown:
             message = (
                 "as many outcomes as one run may have are unknown: see them in certificate_reconciliation, "
                 "see how Springest is, then clear the task"
             )
             self._halt.throw(message, error=TooManyUnknown(message))
-        return became
 
     async def _claim_and_post(
         self, queued: Queued, training: CompletedTraining, document: OpenDocument
     ) -> State | None:
-        turn = await self._halt.unless(self._parts.limiter.acquire())
+        turn = await self._halt.unless(self._turn())
         if turn is None or self._halt:
             return None
         asked_after = self._parts.high_water.highest
@@ -179,6 +202,7 @@ class Sender:
         )
         if claim is None:
             self._tally.taken_by_others += 1
+            self._unused.append(turn)
             return None
         try:
             await self._parts.high_water.note(claim.attempt_id, asked_after=asked_after)
@@ -193,6 +217,14 @@ class Sender:
         if turn.is_void:
             return await self._record(claim, TOO_LATE)
         return await self._post(claim, training, document)
+
+    async def _turn(self) -> Grant | None:
+        """Return a turn: one whose certificate another worker had taken, while it is valid, or a new one."""
+        while self._unused:
+            turn = self._unused.pop()
+            if not turn.is_void:
+                return turn
+        return await self._parts.limiter.acquire()
 
     async def _post(self, claim: Claim, training: CompletedTraining, document: OpenDocument) -> State | None:
         handed_over = asyncio.Event()
@@ -232,8 +264,11 @@ class Sender:
         return outcome.state
 
     async def _record_patiently(self, claim: Claim, outcome: Outcome) -> None:
+        with suppress(*DATABASE_ERRORS):
+            await self._parts.ledger.record(claim, outcome)
+            return
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(SQLAlchemyError),
+            retry=retry_if_exception_type(DATABASE_ERRORS),
             stop=stop_after_delay(RECORDING_SECONDS),
             wait=wait_exponential(multiplier=0.2, max=5),
             before_sleep=before_sleep_log(log, logging.WARNING),

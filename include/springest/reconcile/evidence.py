@@ -75,7 +75,7 @@ def _evidence(finding: Finding, sole: bool) -> str:
     if finding.certificate is not None:
         return (
             f"no proof: nobody else uploads to this site, and of everything sent from here with this "
-            f"certification and these dates only the POST of {_moment(finding.post.sent)} can have made "
+            f"certification and these dates only the POST of {_moment(finding.post.sent or 0)} can have made "
             f"certificate {ids}, created {_moment(finding.certificate.created or 0)}"
         )
     if finding.kind is Kind.SET_COMPLETE:

@@ -11,6 +11,7 @@ The work is linear in the rows but for sorting: windows are runs of the sorted c
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,14 +30,14 @@ STEPS_A_ROW: Final = 64
 class Post(NamedTuple):
     """A POST that may have made a certificate whose id is not known.
 
-    :param sent: seconds since the epoch.
+    :param sent: seconds since the epoch; ``None`` when that is forgotten.
     :param learner: reference of the learner; ``None`` when it was erased.
     :param is_open: whether something may be told of its delivery; others only stand in the way.
     :param is_acknowledged: the server said that it took it.
     """
 
     delivery_key: str
-    sent: float
+    sent: float | None
     learner: str | None = None
     is_open: bool = True
     is_acknowledged: bool = False
@@ -126,20 +127,27 @@ def pair(
 
 def _group(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock, exclusive: bool) -> Iterator[Finding]:
     """Tell it of POSTs each of which can have made any of these certificates, but for the time."""
-    if any(one.created is None for one in shown):
+    if any(one.created is None for one in shown) or any(post.sent is None for post in posts):
         yield from _ties(posts, shown, clock)
         return
     timed = sorted(shown, key=lambda one: (one.created, one.id))
     moments = [one.created or 0.0 for one in timed]
     runs = []
     for post in posts:
-        window = clock.window(post.sent)
-        start = bisect_left(moments, post.sent + window.earliest)
-        end = bisect_right(moments, post.sent + window.latest)
+        earliest, latest = _times(post, clock)
+        start, end = bisect_left(moments, earliest), bisect_right(moments, latest)
         if start < end:
             runs.append(_Run(start, end, post))
     for component in _components(runs):
         yield from _judge(component, timed, exclusive)
+
+
+def _times(post: Post, clock: Clock) -> tuple[float, float]:
+    """Return between which moments of the other clock a POST's certificate was created."""
+    if post.sent is None:
+        return -math.inf, math.inf
+    window = clock.window(post.sent)
+    return post.sent + window.earliest, post.sent + window.latest
 
 
 def _components(runs: list[_Run]) -> Iterator[list[_Run]]:
@@ -162,7 +170,7 @@ def _judge(runs: list[_Run], timed: Sequence[Shown], exclusive: bool) -> Iterato
     fits = _each_has_a_post(runs, first, end)
     pairs = _only_pairs(runs, first, end) if exclusive and fits else {}
     # A certificate that was there before its POST: then somebody else uploaded it.
-    if any(timed[rank].seen_by < runs[number].post.sent for number, rank in pairs.items()):
+    if any(timed[rank].seen_by < (runs[number].post.sent or 0) for number, rank in pairs.items()):
         fits, pairs = False, {}
     for number, rank in pairs.items():
         certificate = timed[rank]
@@ -254,10 +262,8 @@ def _ties(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock) -> Iterat
     shelf = Shelf([one for one in shown if not one.is_gone])
     found = []
     for post in posts:
-        window = clock.window(post.sent)
-        count, named = shelf.fitting(
-            post.learner, post.sent, post.sent + window.earliest, post.sent + window.latest, CANDIDATES_NAMED
-        )
+        sent = -math.inf if post.sent is None else post.sent
+        count, named = shelf.fitting(post.learner, sent, *_times(post, clock), CANDIDATES_NAMED)
         found.append((post, count, named))
     alike = all(count == len(shown) for _, count, _ in found) and not any(one.owner for one in shown)
     complete = alike and len(posts) == len(shown) and all(post.is_acknowledged for post in posts)

@@ -13,6 +13,8 @@ class MatchMethod(StrEnum):
     """Springest's own id, told in its answer to the POST."""
     OWNER = "owner"
     """The owner, as Springest tells it, with the certification and the dates."""
+    PERSON = "person"
+    """A person looked and said so; no proof by itself."""
     INFERRED = "inferred"
     """No proof: it is the only delivery that the certificate can come from, if nobody else uploads."""
     SET_COMPLETE = "set_complete"

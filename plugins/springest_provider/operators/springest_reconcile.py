@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from include.springest.link import connected
 from include.springest.reconcile.filters import Filters
 from include.springest.reconcile.owners import OwnerInquiry, OwnersReport
 from include.springest.reconcile.publish import publish
@@ -48,7 +49,7 @@ class SpringestSnapshotOperator(SpringestOperator):
         return {**asdict(report), "started_at": report.started_at.isoformat()}
 
     async def _take(self, site: Site, run_id: str) -> SnapshotReport:
-        async with parts.connected(self.warehouse_conn_id, site) as link:
+        async with connected(parts.warehouse_url(self.warehouse_conn_id), site) as link:
             filters = Filters(link.engine, link.client, site)
             scope = Scope() if self.full else await plan(link.engine, filters)
             self.log.info("Reading %s", scope.detail)
@@ -91,7 +92,7 @@ class SpringestOwnersOperator(SourceOperator):
 
     async def _ask(self, site: Site, reader: SourceReader, run_id: str) -> OwnersReport:
         pseudonyms = parts.pseudonyms()
-        async with parts.connected(self.warehouse_conn_id, site) as link:
+        async with connected(parts.warehouse_url(self.warehouse_conn_id), site) as link:
             inquiry = OwnerInquiry(
                 link.engine,
                 link.client,

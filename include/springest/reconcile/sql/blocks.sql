@@ -9,7 +9,7 @@ SELECT block.block_no, false AS is_shown, node.delivery_key AS name, node.learne
 FROM pg_temp.matching_node AS node
 JOIN pg_temp.matching_block AS block USING (certification_id, valid_from, valid_to)
 LEFT JOIN springest.delivery_match AS old ON old.delivery_key = node.delivery_key AND node.is_open
-WHERE node.sent_at IS NOT NULL
+WHERE node.state <> 'held' OR NOT node.is_open
 UNION ALL
 SELECT block.block_no, true, shown.springest_certificate_id::text, shown.learner_ref,
        extract(epoch FROM shown.created_at)::float8, extract(epoch FROM shown.seen_by)::float8,

@@ -17,6 +17,10 @@ WITH twice AS (
            remote.springest_status,
            remote.first_seen_at,
            remote.first_snapshot_id,
+           remote.learner_ref = delivery.learner_ref AS owner_agrees,
+           format('confirmed by %s at %s UTC: %s', confirmed.decided_by,
+                  to_char(confirmed.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
+                  confirmed.reason) AS confirmation,
            remote.owner_told_by,
            COALESCE(remote.valid_until, delivery.valid_until) AS shown_until,
            -- What disagrees between what was sent and what is shown under its id.
@@ -39,6 +43,12 @@ WITH twice AS (
            ON remote.site = delivery.site
           AND remote.springest_certificate_id
               = COALESCE(delivery.springest_certificate_id, matched.springest_certificate_id)
+    LEFT JOIN (
+        SELECT DISTINCT ON (delivery_key) delivery_key, decided_by, decided_at, reason
+        FROM springest.delivery_decision
+        WHERE decision = 'confirm'
+        ORDER BY delivery_key, decision_id DESC
+    ) AS confirmed ON confirmed.delivery_key = delivery.delivery_key
     LEFT JOIN twice ON twice.springest_certificate_id = delivery.springest_certificate_id
     WHERE delivery.site = :site
 ), judged AS (
@@ -53,6 +63,8 @@ WITH twice AS (
                WHEN state = 'review' THEN 'unknown'
                WHEN NOT is_shown THEN 'awaiting_verification'
                WHEN disagreement <> '' OR NOT says_verified THEN 'ambiguous'
+               -- A person's word is no proof, unless the site names the learner as the owner.
+               WHEN match_method = 'person' AND owner_agrees IS NOT TRUE THEN 'inferred'
                WHEN shown_until < (clock_timestamp() AT TIME ZONE 'UTC')::date THEN 'expired'
                ELSE 'verified'
            END AS verification_status
@@ -84,6 +96,9 @@ SELECT delivery_key, site, training_id, issue_no, learner_ref, certification_id,
             WHEN is_proven AND match_method = 'springest_id'
             THEN 'the id in the answer to the POST of ' || to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
                  || ' UTC, first shown in snapshot ' || first_snapshot_id
+            WHEN is_proven AND match_method = 'person'
+            THEN confirmation || CASE WHEN owner_agrees
+                                      THEN '; Springest names the learner as its owner' ELSE '' END
             WHEN is_proven AND match_method = 'owner'
             THEN CASE WHEN owner_told_by = 'filter'
                       THEN 'Springest gave it when asked for the certificates of this learner''s address'

@@ -150,7 +150,9 @@ def test_an_earlier_post_of_a_delivery_that_was_sent_again_can_own_what_is_shown
             insert(delivery_attempt).values(started_at=MOMENT, outcome="outcome_lost", **attempt)
         )
         connection.execute(
-            insert(delivery_attempt).values(started_at=again, outcome="accepted_with_id", **attempt)
+            insert(delivery_attempt).values(
+                started_at=again, outcome="accepted_with_id", springest_certificate_id=7, **attempt
+            )
         )
     deliver("unknown", "T2", sent_at=MOMENT + timedelta(minutes=1))
     show(7, created_at=again)

@@ -259,3 +259,12 @@ def test_a_clock_that_ids_have_shown_narrows_the_window():
 def test_where_the_clock_is_not_known_on_both_sides_the_window_is_wide(hours, sent):
     window = Clock(hours).window(sent * HOUR)
     assert (window.earliest, window.latest) == (-26 * HOUR, 27 * HOUR)
+
+
+def test_a_post_whose_time_is_forgotten_can_have_made_anything_and_nothing_is_inferred_beside_it():
+    """The ledger came back from a backup."""
+    found = one([Post("d1", None), Post("d2", 0.0)], [Shown(7, 1.0), Shown(8, 900.0 * HOUR)])
+    assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
+        "d1": (Kind.TIE, (7, 8)),
+        "d2": (Kind.TIE, (7,)),
+    }

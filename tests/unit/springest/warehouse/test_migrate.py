@@ -191,9 +191,45 @@ def test_the_first_version_is_brought_up_with_what_is_in_it_and_one_step_back(em
     assert upgrade(empty) == head_revision()
 
 
-def test_what_was_sent_is_noted_with_its_attempts_and_owners_with_how_they_were_told(empty: Engine) -> None:
-    """Up from 0002 with data in it, and one step down."""
+def test_what_people_decided_is_brought_down_without_looking_like_proof(empty: Engine) -> None:
+    """Version 0003: from the one before with data in it, and one step back."""
+    upgrade(empty, revision="0001")
+    _fill_the_first_version(empty)
     upgrade(empty, revision="0002")
+    upgrade(empty, revision="0003")
+    with empty.begin() as connection:
+        kept = connection.execute(
+            text("SELECT state, duplicate_released FROM springest.delivery ORDER BY delivery_key")
+        )
+        assert kept.all() == [("visible", False), ("ready", False)]
+        connection.execute(
+            text(
+                "UPDATE springest.delivery SET state = 'visible', match_method = 'person',"
+                " springest_certificate_id = 8 WHERE delivery_key = 'b'"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery_decision (delivery_key, decided_by, decision, reason,"
+                " springest_certificate_id, version, from_state, to_state, evidence)"
+                " VALUES ('b', 'anna', 'confirm', 'seen', 8, 1, 'ready', 'visible', '{}')"
+            )
+        )
+    assert downgrade(empty, revision="-1") == "0002"
+    with empty.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT state, springest_certificate_id, match_method"
+                " FROM springest.delivery ORDER BY delivery_key"
+            )
+        )
+        assert rows.all() == [("visible", 7, "springest_id"), ("unknown", None, None)]
+    assert upgrade(empty) == head_revision()
+
+
+def test_what_was_sent_is_noted_with_its_attempts_and_owners_with_how_they_were_told(empty: Engine) -> None:
+    """Up from 0003 with data in it, and one step down."""
+    upgrade(empty, revision="0003")
     with empty.begin() as connection:
         connection.execute(
             text(
@@ -243,7 +279,7 @@ def test_what_was_sent_is_noted_with_its_attempts_and_owners_with_how_they_were_
             text("SELECT springest_certificate_id FROM springest.unmatched_remote_certificate")
         )
         assert unmatched.scalars().all() == [7]
-    assert downgrade(empty, revision="-1") == "0002"
+    assert downgrade(empty, revision="-1") == "0003"
     with empty.connect() as connection:
         assert connection.execute(text("SELECT state FROM springest.delivery")).scalars().all() == ["unknown"]
     assert upgrade(empty) == head_revision()

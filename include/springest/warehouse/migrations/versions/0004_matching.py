@@ -1,6 +1,6 @@
 """What matching without proof needs: matches, what was sent, scopes of snapshots, filters of the list.
 
-Revision: 0004; follows 0002
+Revision: 0004; follows 0003
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from include.springest.warehouse.migrations.scripts import run_script
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

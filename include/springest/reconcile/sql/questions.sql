@@ -11,8 +11,8 @@ LEFT JOIN springest.owner_question AS question ON question.delivery_key = delive
 WHERE delivery.site = :site
   AND delivery.springest_certificate_id IS NULL
   AND delivery.learner_ref IS NOT NULL
-  AND delivery.sent_at IS NOT NULL
-  AND (delivery.state IN ('unknown', 'review')
+  AND (delivery.state = 'unknown'
+       OR (delivery.state = 'review' AND delivery.sent_at IS NOT NULL)
        OR (delivery.state = 'accepted_no_id' AND matched.delivery_key IS NOT NULL))
   AND matched.verification_status IS DISTINCT FROM 'inferred'
   AND (question.asked_at IS NULL OR question.asked_at < clock_timestamp() - make_interval(hours => :again_hours))
@@ -21,5 +21,5 @@ WHERE delivery.site = :site
                     AND remote.certification_id = delivery.certification_id
                     AND remote.owner_told_by = 'list')
 ORDER BY matched.delivery_key IS NULL, delivery.state = 'accepted_no_id', question.asked_at NULLS FIRST,
-         delivery.sent_at DESC, delivery.delivery_key
+         delivery.sent_at DESC NULLS LAST, delivery.delivery_key
 LIMIT :most

@@ -24,7 +24,9 @@ RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         _give_up(f"{_ERRORS}.ConfigurationError", "a setting must be corrected first"),
         _give_up("include.springest.warehouse.migrate.SchemaOutOfDate", "run `make migrate` first"),
-        _give_up("include.springest.reconcile.publish.ConservationBroken", "staging must be run again first"),
+        _give_up(
+            "include.springest.reconcile.candidates.ConservationBroken", "staging must be run again first"
+        ),
         _give_up(f"{_STOPS}.AccessRefused", "Springest does not let this key in"),
         _give_up(f"{_STOPS}.NightTooLarge", "a person should say that the night is right"),
         _give_up(f"{_STOPS}.LedgerBehind", "the ledger has forgotten what was sent"),

@@ -5,6 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
+from springest_provider.operators.publishing import (
+    SpringestColumnCheckOperator,
+    SpringestPublishOperator,
+    SpringestTableCheckOperator,
+)
 from springest_provider.operators.springest import SpringestReconcileOperator, SpringestSnapshotOperator
 from springest_provider.retries import RETRY_POLICY
 
@@ -12,9 +17,12 @@ DOC = """
 ### Springest: reconcile
 
 1. **snapshot** reads the list of certificates that Springest shows.
-2. **reconcile** matches it with the ledger and publishes `springest.certificate_reconciliation`: one
-   row for each certificate, with its `verification_status` and what that rests on. `verified` is said only
-   with proof.
+2. **reconcile** matches it with the ledger and works out what became of each certificate. `verified` is said
+   only with proof.
+3. **check_columns** and **check_table** look at every verdict that is new or changed. What fails blocks the
+   publication; the log names the rows and the remedy, and so does `springest.failed_check`.
+4. **publish** makes the verdicts and their history what analysts read, in one transaction. DAGs that build on
+   them can be scheduled on the asset `springest_reconciliations`.
 
 It runs after each delivery, and every night in any case: certificates become visible when an employee of
 Springest verifies their certification, whenever that is.
@@ -35,4 +43,9 @@ with DAG(
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_policy": RETRY_POLICY},
     tags=["springest"],
 ):
-    SpringestSnapshotOperator(task_id="snapshot") >> SpringestReconcileOperator(task_id="reconcile")
+    snapshot = SpringestSnapshotOperator(task_id="snapshot")
+    reconcile = SpringestReconcileOperator(task_id="reconcile")
+    check_columns = SpringestColumnCheckOperator(task_id="check_columns")
+    check_table = SpringestTableCheckOperator(task_id="check_table")
+    publish = SpringestPublishOperator(task_id="publish", outlets=[Asset("springest_reconciliations")])
+    snapshot >> reconcile >> [check_columns, check_table] >> publish

@@ -64,7 +64,13 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "Springest", "python-modules": ["springest_provider.hooks.springest"]}
         ],
         "operators": [
-            {"integration-name": "Springest", "python-modules": ["springest_provider.operators.springest"]}
+            {
+                "integration-name": "Springest",
+                "python-modules": [
+                    "springest_provider.operators.springest",
+                    "springest_provider.operators.publishing",
+                ],
+            }
         ],
         "connection-types": [
             {

@@ -7,7 +7,8 @@ snapshot that dies half-way changes nothing, and an older one never overwrites w
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -20,6 +21,7 @@ from include.springest.api.client import SpringestClient
 from include.springest.api.models import Certificate
 from include.springest.api.paging import Evidence
 from include.springest.identity import Pseudonyms
+from include.springest.warehouse.erasure import HOLD_ERASURE, RELEASE_ERASURE, TOMBSTONES, Forgotten
 from include.springest.warehouse.statements import read_sql
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,10 @@ _COPY: Final = (
     "springest_status, created_at, learner_ref) FROM STDIN"
 )
 _MERGE: Final = text(read_sql(__file__, "merge_snapshot"))
+_OWNERS: Final = text("SELECT DISTINCT learner_ref FROM pg_temp.gathered WHERE learner_ref IS NOT NULL")
+_FORGET: Final = text(
+    "UPDATE pg_temp.gathered SET learner_ref = NULL WHERE learner_ref = ANY(CAST(:refs AS text[]))"
+)
 _BEGIN: Final = text(
     "INSERT INTO springest.snapshot (site, run_id) VALUES (:site, :run_id) RETURNING snapshot_id, started_at"
 )
@@ -65,12 +71,28 @@ async def take_snapshot(
     async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         snapshot_id, started_at = (await connection.execute(_BEGIN, {"site": site, "run_id": run_id})).one()
         evidence = await _gather(await _driver(connection), client, pseudonyms)
-        merged = await connection.execute(
-            _MERGE, {"site": site, "snapshot_id": snapshot_id, "started_at": started_at, **_told(evidence)}
-        )
-        rows = int(merged.scalar_one())
+        async with _nobody_forgotten(connection, pseudonyms):
+            merged = await connection.execute(
+                _MERGE,
+                {"site": site, "snapshot_id": snapshot_id, "started_at": started_at, **_told(evidence)},
+            )
+            rows = int(merged.scalar_one())
     log.info("Snapshot %d: %d certificates, complete: %s", snapshot_id, rows, evidence.complete)
     return SnapshotReport(snapshot_id, started_at, rows, evidence.complete, evidence.requests)
+
+
+@asynccontextmanager
+async def _nobody_forgotten(connection: AsyncConnection, pseudonyms: Pseudonyms) -> AsyncIterator[None]:
+    """Take learners who were forgotten out of what was gathered, and let nobody be forgotten meanwhile."""
+    await connection.execute(HOLD_ERASURE)
+    try:
+        forgotten = Forgotten(pseudonyms, frozenset((await connection.execute(TOMBSTONES)).scalars()))
+        if forgotten:
+            owners = (await connection.execute(_OWNERS)).scalars()
+            await connection.execute(_FORGET, {"refs": [one for one in owners if forgotten.covers(one)]})
+        yield
+    finally:
+        await connection.execute(RELEASE_ERASURE)
 
 
 async def _driver(connection: AsyncConnection) -> DriverConnection[Any]:

@@ -337,7 +337,7 @@ publication = Table(
 reconciled_delivery = Table(
     "reconciled_delivery",
     metadata,
-    Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
+    Column("delivery_key", _HASH, primary_key=True, comment="Delivery"),
     Column("site", Text, nullable=False, comment="Name of the Springest site"),
     Column("training_id", Text, nullable=False, comment="Completed training in the source"),
     Column("issue_no", Integer, nullable=False, comment="Issue of the certificate"),

@@ -22,7 +22,7 @@ from include.springest.delivery.send import Parts
 from include.springest.delivery.tally import DeliverReport
 from include.springest.documents import DocumentStore
 from include.springest.ledger.sending import SendingLedger
-from include.springest.reconcile.publish import publish
+from include.springest.reconcile.publish import reconcile
 from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
 from include.springest.site import Site
 from include.springest.source.reader import SourceReader
@@ -32,7 +32,7 @@ from springest_provider.hooks.springest import SpringestHook
 from springest_provider.windows import asked_window, expected_number, seconds_until
 
 
-class _SpringestOperator(BaseOperator):
+class SpringestOperator(BaseOperator):
     """What all of them share: a site and a warehouse."""
 
     def __init__(
@@ -50,7 +50,7 @@ class _SpringestOperator(BaseOperator):
         return SpringestHook(self.springest_conn_id).get_site()
 
 
-class SpringestCatalogueOperator(_SpringestOperator):
+class SpringestCatalogueOperator(SpringestOperator):
     """
     Read the list of verified certifications into ``springest.certification``.
 
@@ -86,7 +86,7 @@ class SpringestCatalogueOperator(_SpringestOperator):
             return listed, pages.evidence.reached_end
 
 
-class _SourceOperator(_SpringestOperator):
+class _SourceOperator(SpringestOperator):
     """What those share that read the source as well."""
 
     template_ext: Sequence[str] = (".sql",)
@@ -254,7 +254,7 @@ class SpringestDeliverOperator(_SourceOperator):
                 self._stop = None
 
 
-class SpringestSnapshotOperator(_SpringestOperator):
+class SpringestSnapshotOperator(SpringestOperator):
     """
     Read the list of certificates that Springest shows into ``springest.remote_certificate``.
 
@@ -279,27 +279,27 @@ class SpringestSnapshotOperator(_SpringestOperator):
             )
 
 
-class SpringestReconcileOperator(_SpringestOperator):
+class SpringestReconcileOperator(SpringestOperator):
     """
-    Match deliveries with what Springest shows, and publish ``springest.certificate_reconciliation``.
+    Match deliveries with what Springest shows, and work out what became of each one.
 
-    All in one transaction: readers see the last state or this one, never half of it. A verdict is written
-    only when it differs from the last one.
+    Verdicts that are new or changed wait in ``springest.reconciled_candidate`` for their checks; readers
+    still see the last state.
 
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
-    :returns: ``became_visible``, ``written``, and all deliveries by ``statuses``.
+    :returns: ``became_visible``, ``became_absent``, and how many verdicts ``changed``.
     """
 
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Match and publish."""
+        """Match and judge."""
         site = self._site()
         with parts.warehouse(self.warehouse_conn_id) as engine:
-            report = publish(engine, site=site, run_id=str(context["run_id"]))
-        self.log.info("%d verdicts written; all: %s", report.written, dict(report.statuses))
-        return {**asdict(report), "statuses": dict(report.statuses)}
+            report = reconcile(engine, site=site, run_id=str(context["run_id"]))
+        self.log.info("%d verdicts are new or changed", report.changed)
+        return asdict(report)
 
 
 def _worker() -> str:

@@ -20,3 +20,6 @@ DROP TABLE springest.forgotten_learner;
 DROP TABLE springest.candidate_set;
 DROP TABLE springest.reconciled_candidate;
 DROP TABLE springest.certificate_reconciliation_history;
+ALTER TABLE springest.reconciled_delivery
+    ADD CONSTRAINT reconciled_delivery_delivery_key_fkey FOREIGN KEY (delivery_key)
+        REFERENCES springest.delivery (delivery_key);

@@ -66,6 +66,10 @@ CREATE UNLOGGED TABLE springest.reconciled_candidate (
 COMMENT ON TABLE springest.reconciled_candidate IS
     'Verdicts that are new or changed and wait for their checks; empty between publications';
 
+-- Looking up every delivery again took as long as writing the verdicts. The check known_delivery does it for all
+-- at once, in the transaction that publishes; run_training and delivery_attempt keep deliveries from being deleted.
+ALTER TABLE springest.reconciled_delivery DROP CONSTRAINT reconciled_delivery_delivery_key_fkey;
+
 CREATE TABLE springest.candidate_set (
     site TEXT NOT NULL,
     run_id TEXT NOT NULL,
@@ -294,7 +298,7 @@ UNION ALL
 SELECT site, 'not_null', delivery_key, training_id, 'has an empty field that must be filled',
        'look at the delivery in springest.delivery'
 FROM springest.reconciled_candidate
-WHERE delivery_key IS NULL OR training_id IS NULL OR issue_no IS NULL OR delivery_state IS NULL
+WHERE delivery_key IS NULL OR site IS NULL OR training_id IS NULL OR issue_no IS NULL OR delivery_state IS NULL
    OR verification_status IS NULL OR needs_review IS NULL
 UNION ALL
 SELECT site, 'accepted_values', delivery_key, training_id,

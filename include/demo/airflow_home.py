@@ -83,7 +83,7 @@ def _inherited() -> dict[str, str]:
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "PATH": f"{bin_folder}:{os.environ.get('PATH', '/usr/bin:/bin')}",
-        "PYTHONPATH": str(PROJECT),
+        "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
     }

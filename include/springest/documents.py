@@ -30,6 +30,7 @@ LARGEST_DOCUMENT: Final = 256 * MEGABYTE
 SENT_FROM_MEMORY: Final = 4 * MEGABYTE
 CHUNK: Final = 256 * 1024
 _HEAD: Final = 2048
+_PDF_HEADER: Final = b"%PDF-"
 _ROOTS_WANTED: Final = (
     "the Variable springest_document_roots must be a JSON list of absolute folders or bucket prefixes "
     "such as file:///data/certificates, and not the whole file system"
@@ -296,7 +297,13 @@ def _real(path: PurePosixPath) -> Path:
 
 
 def _media_type(head: bytes) -> str:
-    """Return the media type that the content itself tells; empty when it tells none."""
+    """Return the media type that the content itself tells; empty when it tells none.
+
+    A PDF is known by its header (ISO 32000-1, 7.5.2), which is all that the library would look at; it is
+    asked about everything else, since it goes through hundreds of signatures.
+    """
+    if head.startswith(_PDF_HEADER):
+        return "application/pdf"
     try:
         return str(puremagic.from_string(head, mime=True))
     except (puremagic.PureError, ValueError):

@@ -1,8 +1,8 @@
 """The shared rate limit: one row in the warehouse that every process with the same key draws from.
 
-It is the generic cell rate algorithm (GCRA, ITU-T I.371) on the database's clock. A grant is one statement
-in a commit of its own, given only when it is due and never given back. Its commit does not wait for the disk:
-a power cut may forget the grants of the last second, which the share left to others covers many times. The
+It is the generic cell rate algorithm (GCRA, ITU-T I.371) on the database's clock. Turns are given in one
+statement and one commit, only when they are due, and never given back. The commit does not wait for the disk:
+a power cut may forget the turns of the last second, which the share left to others covers many times. The
 server's wish to be left alone freezes the same row for everybody.
 """
 
@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from include.springest.warehouse.lane import Lane, Rows, for_driver
+from include.springest.warehouse.statements import read_sql
 
 SECONDS_AN_HOUR: Final = 3_600
 SHARE_USED: Final = 0.95
@@ -24,6 +28,7 @@ SHARE_OF_READS: Final = 0.2
 LARGEST_BURST: Final = 20
 GRANT_VALID_SECONDS: Final = 5.0
 """A grant that is not used by then is void, so that a paused process cannot spend an hour's worth at once."""
+SHORTEST_WAIT: Final = 0.005
 LONGEST_WAIT: Final = 30.0
 """Seconds between two looks at the row, so that a lifted freeze is noticed."""
 FIRST_FREEZE: Final = 60
@@ -33,24 +38,7 @@ _ENSURE: Final = text(
     "INSERT INTO springest.rate_limit (host, key_fingerprint) VALUES (:host, :key_fingerprint)"
     " ON CONFLICT DO NOTHING"
 )
-_GRANT: Final = text("""
-WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
-UPDATE springest.rate_limit
-SET theoretical_arrival =
-        GREATEST(theoretical_arrival, clock_timestamp()) + make_interval(secs => :interval),
-    granted = granted + 1
-FROM relaxed
-WHERE host = :host AND key_fingerprint = :key_fingerprint
-  AND theoretical_arrival <= clock_timestamp() + make_interval(secs => :tolerance)
-  AND (frozen_until IS NULL OR frozen_until <= clock_timestamp())
-RETURNING granted
-""")
-_WAIT: Final = text("""
-SELECT extract(epoch FROM GREATEST(theoretical_arrival - make_interval(secs => :tolerance), frozen_until)
-               - clock_timestamp())
-FROM springest.rate_limit
-WHERE host = :host AND key_fingerprint = :key_fingerprint
-""")
+_GRANT: Final = for_driver(read_sql(__file__, "grant_turns"))
 _FREEZE: Final = text("""
 UPDATE springest.rate_limit
 SET freeze_seconds = CASE WHEN CAST(:told AS double precision) IS NULL
@@ -121,6 +109,9 @@ class RateLimiter:
         self._sleep = sleep
         self._ensured = False
         self._maybe_frozen = False
+        self._grants: Lane[float, Grant | float] = Lane(
+            engine, _GRANT, parameters=self._wanted, answers=self._granted
+        )
         self.granted = 0
 
     @classmethod
@@ -137,22 +128,42 @@ class RateLimiter:
         :param until: moment of ``time.monotonic()`` after which no turn is wanted any more.
         :returns: the grant, to be used within ``GRANT_VALID_SECONDS``; ``None`` when ``until`` came first.
         """
+        if not self._ensured:
+            await self._ensure()
         while True:
-            async with self._engine.connect() as connection:
-                if not self._ensured:
-                    await connection.execute(_ENSURE, self._row)
-                    self._ensured = True
-                asked = time.monotonic()
-                if (await connection.execute(_GRANT, self._values)).first() is not None:
-                    self.granted += 1
-                    return Grant(asked + GRANT_VALID_SECONDS)
-                wait = (
-                    await connection.execute(_WAIT, {**self._row, "tolerance": self.pace.tolerance})
-                ).scalar_one_or_none()
-            seconds = max(0.005, min(float(wait or 0), LONGEST_WAIT))
+            answer = await self._grants.ask(time.monotonic())
+            if isinstance(answer, Grant):
+                self.granted += 1
+                return answer
+            seconds = max(SHORTEST_WAIT, min(answer, LONGEST_WAIT))
             if until is not None and time.monotonic() + seconds >= until:
                 return None
             await self._sleep(seconds)
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Keep the connection for grants meanwhile."""
+        async with self._grants.kept():
+            yield
+
+    def _wanted(self, asked: Sequence[float]) -> dict[str, Any]:
+        return {**self._values, "wanted": len(asked)}
+
+    def _granted(self, asked: Sequence[float], rows: Rows) -> list[Grant | float]:
+        """Give out what was granted in the order of asking; the others wait, one interval behind another."""
+        ((turns, seconds_to_next),) = rows
+        return [
+            Grant(moment + GRANT_VALID_SECONDS)
+            if place < turns
+            else seconds_to_next + (place - turns) * self.pace.interval
+            for place, moment in enumerate(asked)
+        ]
+
+    async def _ensure(self) -> None:
+        """Make the row, unless somebody did."""
+        async with self._engine.connect() as connection:
+            await connection.execute(_ENSURE, self._row)
+        self._ensured = True
 
     async def freeze(self, retry_after: float | None) -> None:
         """Let nobody send for ``retry_after`` seconds; without one, for 60 s, then twice as long."""

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook, ObjectStoragePath, Variable
 from psycopg.pq import Conninfo
 from sqlalchemy import URL, Engine, create_engine
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from include.springest.api.client import SpringestClient
 from include.springest.documents import DocumentStore
 from include.springest.errors import ConfigurationError
 from include.springest.identity import Pseudonyms
-from include.springest.limiter import RateLimiter, ReadGate
-from include.springest.site import Site, fingerprint
+from include.springest.site import Site
 from include.springest.warehouse.migrate import check
 
 SECRET_VARIABLE = "springest_learner_secret"  # noqa: S105 - the name of a Variable
@@ -54,47 +51,6 @@ def warehouse(conn_id: str) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """
-    What talks to Springest and to the warehouse at once.
-
-    :param limiter: the rate limit that everybody with the same key shares; GETs wait for it by themselves.
-    """
-
-    engine: AsyncEngine
-    limiter: RateLimiter
-    client: SpringestClient
-
-
-@asynccontextmanager
-async def connected(
-    conn_id: str, site: Site, *, key: str | None = None, at_once: int = 4
-) -> AsyncIterator[Link]:
-    """
-    Give a client of the site whose GETs keep the rate limit, and the warehouse beside it.
-
-    :param conn_id: connection of the warehouse.
-    :param key: key whose rate limit it is; that of the certificates by default.
-    :param at_once: requests at once.
-    """
-    engine = create_async_engine(
-        warehouse_url(conn_id), hide_parameters=True, pool_size=at_once + 4, max_overflow=4
-    )
-    row: dict[str, Any] = {
-        "host": site.host,
-        "key_fingerprint": fingerprint(key) if key else site.key_fingerprint,
-        "requests_per_hour": site.requests_per_hour,
-    }
-    limiter = RateLimiter(engine, **row)
-    gate = ReadGate(limiter, RateLimiter.of_reads(engine, **row))
-    try:
-        async with SpringestClient(site, max_connections=at_once, gate=gate) as client:
-            yield Link(engine, limiter, client)
-    finally:
-        await engine.dispose()
 
 
 @contextmanager

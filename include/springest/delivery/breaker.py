@@ -40,6 +40,11 @@ class Breaker:
         self._doubts = 0
         self._probing: asyncio.Task[None] | None = None
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether certificates may be sent now."""
+        return self._closed.is_set()
+
     async def wait(self) -> None:
         """Return once certificates may be sent."""
         await self._closed.wait()

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from include.springest.api.client import SpringestClient
 from include.springest.delivery.brake import SMALLEST_LIMIT, largest_night
 from include.springest.delivery.breaker import PROBE_DELAYS, Breaker
@@ -21,6 +19,7 @@ from include.springest.ledger.sending import Queued
 from include.springest.ledger.states import State
 from include.springest.source.contract import CompletedTraining
 from include.springest.staging.decide import is_before
+from include.springest.warehouse.lane import DATABASE_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -94,11 +93,8 @@ class Deliverer:
         )
         watch = asyncio.create_task(self._watch())
         try:
-            for _ in range(PASSES):
-                if not self.halt:
-                    await self._pass(sender)
-                if not self._came_back:
-                    break
+            async with self._parts.ledger.kept(), self._parts.limiter.kept():
+                await self._work_through(sender)
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
@@ -109,6 +105,13 @@ class Deliverer:
         if self.halt.error is not None:
             raise self.halt.error
         return report
+
+    async def _work_through(self, sender: Sender) -> None:
+        for _ in range(PASSES):
+            if not self.halt:
+                await self._pass(sender)
+            if not self._came_back:
+                return
 
     def _say_what_is_in_doubt(self, certifications: Sequence[int]) -> None:
         """End with an error when nothing of a certification got through and doubt is left."""
@@ -238,7 +241,7 @@ class Deliverer:
     async def _say_how_it_goes(self) -> None:
         try:
             waiting = (await self._parts.ledger.length()).ready
-        except SQLAlchemyError as error:
+        except DATABASE_ERRORS as error:
             # Only the telling fails here: the deadline is still kept.
             log.warning("The warehouse does not answer: %s", type(error).__name__)
             return

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
-from sqlalchemy.exc import SQLAlchemyError
 from tenacity import (
     AsyncRetrying,
     before_sleep_log,
@@ -44,6 +43,7 @@ from include.springest.limiter import RateLimiter
 from include.springest.site import Site
 from include.springest.source.contract import CompletedTraining
 from include.springest.staging.stage import Stager
+from include.springest.warehouse.lane import DATABASE_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,9 @@ class Sender:
     async def send(self, queued: Queued, training: CompletedTraining) -> None:
         """Send one certificate, unless the run halts before its claim."""
         certification_id = training.certification_id or 0
-        if not await self._halt.unless(self.slow_start.enter(certification_id)):
+        if not self.slow_start.enter_at_once(certification_id) and not await self._halt.unless(
+            self.slow_start.enter(certification_id)
+        ):
             return
         became: State | None = None
         try:
@@ -147,9 +149,13 @@ class Sender:
     async def _send(
         self, queued: Queued, training: CompletedTraining, document: OpenDocument
     ) -> State | None:
-        await self._halt.unless(self._breaker.wait())
-        if await self._halt.unless(self._doubt.acquire()) is None:
-            return None
+        if not self._breaker.is_closed:
+            await self._halt.unless(self._breaker.wait())
+        if self._doubt.locked():
+            if await self._halt.unless(self._doubt.acquire()) is None:
+                return None
+        else:
+            await self._doubt.acquire()
         became: State | None = None
         try:
             became = await self._claim_and_post(queued, training, document)
@@ -232,8 +238,11 @@ class Sender:
         return outcome.state
 
     async def _record_patiently(self, claim: Claim, outcome: Outcome) -> None:
+        with suppress(*DATABASE_ERRORS):
+            await self._parts.ledger.record(claim, outcome)
+            return
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(SQLAlchemyError),
+            retry=retry_if_exception_type(DATABASE_ERRORS),
             stop=stop_after_delay(RECORDING_SECONDS),
             wait=wait_exponential(multiplier=0.2, max=5),
             before_sleep=before_sleep_log(log, logging.WARNING),

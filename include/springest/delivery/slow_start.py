@@ -33,6 +33,13 @@ class SlowStart:
         self._under_way: Counter[int] = Counter()
         self._changed = asyncio.Condition()
 
+    def enter_at_once(self, certification_id: int) -> bool:
+        """Enter when that needs no waiting, as once a certification has begun well; else do nothing."""
+        if self._is_closed(certification_id) or not self._may_go(certification_id):
+            return False
+        self._under_way[certification_id] += 1
+        return True
+
     async def enter(self, certification_id: int) -> bool:
         """Wait until a certificate of this certification may go; ``leave`` must follow.
 
@@ -42,10 +49,7 @@ class SlowStart:
             await self._changed.wait_for(
                 lambda: self._is_closed(certification_id) or self._may_go(certification_id)
             )
-            if self._is_closed(certification_id):
-                return False
-            self._under_way[certification_id] += 1
-            return True
+            return self.enter_at_once(certification_id)
 
     async def leave(self, certification_id: int, became: State | None) -> None:
         """Note what became of a certificate that was let through; ``None`` is that it was not sent."""

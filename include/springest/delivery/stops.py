@@ -58,6 +58,7 @@ class Halt:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._thrown: asyncio.Future[None] | None = None
         self.why: str | None = None
         self.error: DeliveryStopped | None = None
         self._at_once = asyncio.Event()
@@ -82,6 +83,8 @@ class Halt:
             log.warning("Sending stops: %s", why)
             self.why, self.error = why, error
             self._event.set()
+            if self._thrown is not None:
+                self._thrown.set_result(None)
 
     async def wait(self) -> None:
         """Return once it was thrown."""
@@ -93,12 +96,15 @@ class Halt:
 
     async def unless(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Do ``work``, or give it up and return ``None`` when the switch is thrown first."""
+        if self._thrown is None:
+            self._thrown = asyncio.get_running_loop().create_future()
+            if self:
+                self._thrown.set_result(None)
         task = asyncio.ensure_future(work)
-        thrown = asyncio.ensure_future(self._event.wait())
         try:
-            await asyncio.wait((task, thrown), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((task, self._thrown), return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
         finally:
-            for one in (task, thrown):
-                one.cancel()
-            await asyncio.gather(task, thrown, return_exceptions=True)
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)

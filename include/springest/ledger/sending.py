@@ -6,7 +6,9 @@ any number of workers, runs and backfills may work on one ledger.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,14 +17,15 @@ from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from include.springest.ledger.states import Event, State, next_state
+from include.springest.warehouse.lane import Lane, Rows, for_driver
 from include.springest.warehouse.statements import read_sql
 
 _SWEEP: Final = text(read_sql(__file__, "sweep_expired_leases"))
 _QUEUE: Final = text(read_sql(__file__, "queue"))
 _UNRELEASED: Final = text(read_sql(__file__, "count_unreleased"))
 _NIGHTS: Final = text(read_sql(__file__, "last_nights"))
-_CLAIM: Final = text(read_sql(__file__, "claim"))
-_RECORD: Final = text(read_sql(__file__, "record_outcome"))
+_CLAIM: Final = for_driver(read_sql(__file__, "claim"))
+_RECORD: Final = for_driver(read_sql(__file__, "record_outcome"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,16 @@ class QueueLength:
     of_this_run: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A delivery that a worker wants to claim."""
+
+    queued: Queued
+    lease_seconds: float
+    document_sha256: str
+    document_size: int
+
+
 class SendingLedger:
     """What the delivering task does to the ledger.
 
@@ -97,6 +110,12 @@ class SendingLedger:
         self._site = site
         self._run_id = run_id
         self._worker = worker
+        self._claims: Lane[_Wanted, Claim | None] = Lane(
+            engine, _CLAIM, parameters=self._claim_values, answers=self._claims_of
+        )
+        self._outcomes: Lane[tuple[Claim, Outcome], State | None] = Lane(
+            engine, _RECORD, parameters=_outcome_values, answers=_states_of
+        )
 
     async def sweep(self) -> int:
         """Make ``unknown`` of every delivery whose worker let its lease run out; nothing is sent.
@@ -182,19 +201,7 @@ class SendingLedger:
 
         :returns: ``None`` when another worker was faster or the delivery changed: nothing may be sent.
         """
-        rows = await self._rows(
-            _CLAIM,
-            delivery_key=queued.delivery_key,
-            version=queued.version,
-            run_id=self._run_id,
-            worker=self._worker,
-            lease_seconds=lease_seconds,
-            document_sha256=document_sha256,
-            document_size=document_size,
-        )
-        if not rows:
-            return None
-        return Claim(rows[0].attempt_id, queued.delivery_key, queued.version + 1, self._worker)
+        return await self._claims.ask(_Wanted(queued, lease_seconds, document_sha256, document_size))
 
     async def record(self, claim: Claim, outcome: Outcome) -> State | None:
         """Record what became of an attempt.
@@ -204,24 +211,72 @@ class SendingLedger:
 
         :returns: the delivery's state now; ``None`` when the outcome came too late to change it.
         """
-        recorded = await self._rows(
-            _RECORD,
-            attempt_id=claim.attempt_id,
-            delivery_key=claim.delivery_key,
-            version=claim.version,
-            worker=claim.worker,
-            event=outcome.event.value,
-            state=outcome.state.value,
-            reason=outcome.reason,
-            detail=outcome.detail,
-            failure=outcome.failure,
-            http_status=outcome.http_status,
-            bytes_handed_over=outcome.bytes_handed_over,
-            springest_certificate_id=outcome.springest_certificate_id,
-        )
-        return outcome.state if recorded else None
+        return await self._outcomes.ask((claim, outcome))
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Keep the connections for claims and outcomes meanwhile."""
+        async with self._claims.kept(), self._outcomes.kept():
+            yield
+
+    def _claim_values(self, wanted: Sequence[_Wanted]) -> dict[str, Any]:
+        asked = [
+            {
+                "place": place,
+                "delivery_key": one.queued.delivery_key,
+                "version": one.queued.version,
+                "lease_seconds": one.lease_seconds,
+                "document_sha256": one.document_sha256,
+                "document_size": one.document_size,
+            }
+            for place, one in enumerate(wanted)
+        ]
+        return {"run_id": self._run_id, "worker": self._worker, "asked": json.dumps(asked)}
+
+    def _claims_of(self, wanted: Sequence[_Wanted], rows: Rows) -> list[Claim | None]:
+        attempts: dict[str, int] = dict(rows)
+        made: list[Claim | None] = []
+        for one in wanted:
+            attempt_id = attempts.pop(one.queued.delivery_key, None)
+            version = one.queued.version + 1
+            made.append(
+                Claim(attempt_id, one.queued.delivery_key, version, self._worker) if attempt_id else None
+            )
+        return made
 
     async def _rows(self, statement: TextClause, **values: Any) -> Sequence[Row[*tuple[Any, ...]]]:
         async with self._engine.connect() as connection:
             result = await connection.execute(statement, values)
             return result.all() if result.returns_rows else []
+
+
+def _outcome_values(told: Sequence[tuple[Claim, Outcome]]) -> dict[str, Any]:
+    """Return the outcomes as one JSON text, which costs the driver far less than as many arrays."""
+    outcomes = [
+        {
+            "worker": claim.worker,
+            "attempt_id": claim.attempt_id,
+            "delivery_key": claim.delivery_key,
+            "version": claim.version,
+            "event": outcome.event.value,
+            "state": outcome.state.value,
+            "reason": outcome.reason,
+            "detail": _storable(outcome.detail),
+            "failure": outcome.failure,
+            "http_status": outcome.http_status,
+            "bytes_handed_over": outcome.bytes_handed_over,
+            "springest_certificate_id": outcome.springest_certificate_id,
+        }
+        for claim, outcome in told
+    ]
+    return {"told": json.dumps(outcomes)}
+
+
+def _storable(text: str | None) -> str | None:
+    """Return a text without what PostgreSQL can't store: NUL characters and halves of surrogates."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode() if text else text
+
+
+def _states_of(told: Sequence[tuple[Claim, Outcome]], rows: Rows) -> list[State | None]:
+    recorded = {attempt_id for (attempt_id,) in rows}
+    return [outcome.state if claim.attempt_id in recorded else None for claim, outcome in told]

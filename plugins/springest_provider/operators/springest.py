@@ -22,6 +22,7 @@ from include.springest.delivery.send import Parts
 from include.springest.delivery.tally import DeliverReport
 from include.springest.documents import DocumentStore
 from include.springest.ledger.sending import SendingLedger
+from include.springest.link import connected
 from include.springest.reconcile.publish import reconcile
 from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
 from include.springest.site import Site
@@ -80,7 +81,7 @@ class SpringestCatalogueOperator(SpringestOperator):
 
     async def _read(self, site: Site) -> tuple[list[Certification], bool]:
         key = site.certifications_api_key or None
-        async with parts.connected(self.warehouse_conn_id, site, key=key) as link:
+        async with connected(parts.warehouse_url(self.warehouse_conn_id), site, key=key) as link:
             pages = link.client.certifications()
             listed = [one async for page in pages for one in page.items]
             return listed, pages.evidence.reached_end
@@ -235,7 +236,9 @@ class SpringestDeliverOperator(_SourceOperator):
         self, site: Site, stager: Stager, documents: DocumentStore, settings: DeliverSettings, run_id: str
     ) -> DeliverReport:
         loop = asyncio.get_running_loop()
-        async with parts.connected(self.warehouse_conn_id, site, at_once=self.concurrency) as link:
+        async with connected(
+            parts.warehouse_url(self.warehouse_conn_id), site, at_once=self.concurrency
+        ) as link:
             worker = Parts(
                 site=site,
                 run_id=run_id,
@@ -273,7 +276,7 @@ class SpringestSnapshotOperator(SpringestOperator):
         return {**asdict(report), "started_at": report.started_at.isoformat()}
 
     async def _take(self, site: Site, run_id: str) -> SnapshotReport:
-        async with parts.connected(self.warehouse_conn_id, site) as link:
+        async with connected(parts.warehouse_url(self.warehouse_conn_id), site) as link:
             return await take_snapshot(
                 link.engine, link.client, site=site.name, run_id=run_id, pseudonyms=parts.pseudonyms()
             )

@@ -1,19 +1,38 @@
--- Compare-and-set, lease and attempt in one commit: it stands before the first byte leaves.
-WITH claimed AS (
-    UPDATE springest.delivery
+-- Compare-and-set, lease and attempt in one commit: it stands before the first byte leaves. Several deliveries
+-- at once, locked in the order of their keys, so that two workers never wait for each other in a circle.
+WITH asked AS (
+    -- Whoever asks first for one delivery is the only one to get it.
+    SELECT DISTINCT ON (delivery_key) *
+    FROM jsonb_to_recordset(CAST(:asked AS jsonb))
+         AS asked (place integer, delivery_key text, version integer, lease_seconds double precision,
+                   document_sha256 text, document_size bigint)
+    ORDER BY delivery_key, place
+), free AS MATERIALIZED (
+    SELECT delivery.delivery_key
+    FROM springest.delivery
+    JOIN asked ON asked.delivery_key = delivery.delivery_key
+    WHERE delivery.state = 'ready' AND delivery.version = asked.version
+    ORDER BY delivery.delivery_key
+    FOR UPDATE OF delivery
+), claimed AS (
+    UPDATE springest.delivery AS delivery
     SET state = 'sending',
         reason = NULL,
         reason_detail = NULL,
-        lease_owner = :worker,
-        lease_until = clock_timestamp() + make_interval(secs => :lease_seconds),
-        document_sha256 = :document_sha256,
-        document_size = :document_size,
-        version = version + 1,
+        lease_owner = CAST(:worker AS text),
+        lease_until = clock_timestamp() + make_interval(secs => asked.lease_seconds),
+        document_sha256 = asked.document_sha256,
+        document_size = asked.document_size,
+        version = delivery.version + 1,
         updated_at = clock_timestamp()
-    WHERE delivery_key = :delivery_key AND state = 'ready' AND version = :version
-    RETURNING delivery_key
+    FROM asked
+    JOIN free USING (delivery_key)
+    WHERE delivery.delivery_key = asked.delivery_key
+      AND delivery.state = 'ready'
+      AND delivery.version = asked.version
+    RETURNING delivery.delivery_key, delivery.document_sha256
 )
 INSERT INTO springest.delivery_attempt (delivery_key, run_id, worker, document_sha256)
-SELECT delivery_key, :run_id, :worker, :document_sha256
+SELECT delivery_key, CAST(:run_id AS text), CAST(:worker AS text), document_sha256
 FROM claimed
-RETURNING attempt_id
+RETURNING delivery_key, attempt_id

@@ -1,32 +1,49 @@
 -- The attempt always keeps what became of it. The delivery follows while its lease is this worker's; once the
--- lease was lost it is unknown, and only the worker's own 201 with an id still settles it.
-WITH attempt AS (
-    UPDATE springest.delivery_attempt
+-- lease was lost it is unknown, and only the worker's own 201 with an id still settles it. Several outcomes at
+-- once; deliveries are locked first and in the order of their keys, as the sweep and staging do.
+WITH told AS (
+    SELECT *
+    FROM jsonb_to_recordset(CAST(:told AS jsonb))
+         AS told (worker text, attempt_id bigint, delivery_key text, version integer, event text, state text,
+                  reason text, detail text, failure text, http_status integer, bytes_handed_over bigint,
+                  springest_certificate_id bigint)
+), held AS MATERIALIZED (
+    SELECT delivery.delivery_key
+    FROM springest.delivery
+    JOIN told ON told.delivery_key = delivery.delivery_key
+    ORDER BY delivery.delivery_key
+    FOR UPDATE OF delivery
+), attempt AS (
+    UPDATE springest.delivery_attempt AS attempt
     SET finished_at = clock_timestamp(),
-        outcome = :event,
-        failure = :failure,
-        http_status = :http_status,
-        bytes_handed_over = :bytes_handed_over,
-        springest_certificate_id = :springest_certificate_id,
-        message = :detail
-    WHERE attempt_id = :attempt_id
-    RETURNING started_at
+        outcome = told.event,
+        failure = told.failure,
+        http_status = told.http_status,
+        bytes_handed_over = told.bytes_handed_over,
+        springest_certificate_id = told.springest_certificate_id,
+        message = told.detail
+    FROM told
+    JOIN held USING (delivery_key)
+    WHERE attempt.attempt_id = told.attempt_id
+    RETURNING attempt.attempt_id, attempt.started_at
 ), recorded AS (
     UPDATE springest.delivery AS delivery
-    SET state = :state,
-        reason = :reason,
-        reason_detail = :detail,
-        springest_certificate_id = COALESCE(CAST(:springest_certificate_id AS bigint),
-                                            delivery.springest_certificate_id),
-        sent_at = CASE WHEN :event = 'not_taken' THEN delivery.sent_at ELSE attempt.started_at END,
+    SET state = told.state,
+        reason = told.reason,
+        reason_detail = told.detail,
+        springest_certificate_id = COALESCE(told.springest_certificate_id, delivery.springest_certificate_id),
+        sent_at = CASE WHEN told.event = 'not_taken' THEN delivery.sent_at ELSE attempt.started_at END,
         lease_owner = NULL,
         lease_until = NULL,
         version = delivery.version + 1,
         updated_at = clock_timestamp()
-    FROM attempt
-    WHERE delivery.delivery_key = :delivery_key
-      AND ((delivery.state = 'sending' AND delivery.lease_owner = :worker AND delivery.version = :version)
-           OR (:event = 'accepted_with_id' AND delivery.state IN ('unknown', 'review')))
-    RETURNING delivery.delivery_key
+    FROM told
+    JOIN attempt USING (attempt_id)
+    WHERE delivery.delivery_key = told.delivery_key
+      AND ((delivery.state = 'sending'
+            AND delivery.lease_owner = told.worker
+            AND delivery.version = told.version)
+           OR (told.event = 'accepted_with_id' AND delivery.state IN ('unknown', 'review')))
+    RETURNING told.attempt_id
 )
-SELECT delivery_key FROM recorded
+SELECT attempt_id FROM recorded

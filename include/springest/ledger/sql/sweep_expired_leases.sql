@@ -1,5 +1,11 @@
 -- A worker that let its lease run out may or may not have handed its body over: nobody can know, nobody sends.
-WITH lost AS (
+WITH expired AS MATERIALIZED (
+    SELECT delivery_key
+    FROM springest.delivery
+    WHERE site = :site AND state = 'sending' AND lease_until < clock_timestamp()
+    ORDER BY delivery_key
+    FOR UPDATE
+), lost AS (
     UPDATE springest.delivery AS delivery
     SET state = 'unknown',
         reason = 'lease_lost',
@@ -12,7 +18,10 @@ WITH lost AS (
         lease_until = NULL,
         version = delivery.version + 1,
         updated_at = clock_timestamp()
-    WHERE delivery.site = :site AND delivery.state = 'sending' AND delivery.lease_until < clock_timestamp()
+    FROM expired
+    WHERE delivery.delivery_key = expired.delivery_key
+      AND delivery.state = 'sending'
+      AND delivery.lease_until < clock_timestamp()
     RETURNING delivery.delivery_key
 ), told AS (
     UPDATE springest.delivery_attempt AS attempt

@@ -1,0 +1,1 @@
+"""Claims of speed and memory, measured side by side in one run: `make bench`."""

@@ -1,0 +1,1 @@
+"""What is measured side by side; each is run as a process of its own and prints one line of JSON."""

@@ -1,0 +1,90 @@
+"""This project's whole path: look up, check, hash, wait for a turn, claim, POST, record."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine
+
+from benchmarks.contenders.job import Job, measured, read_job
+from include.springest.delivery.deliver import Deliverer, DeliverSettings
+from include.springest.delivery.high_water import HighWater
+from include.springest.delivery.send import Parts
+from include.springest.documents import DocumentStore
+from include.springest.identity import Pseudonyms
+from include.springest.ledger.sending import SendingLedger
+from include.springest.link import connected
+from include.springest.site import Site
+from include.springest.source.reader import SourceReader
+from include.springest.staging.stage import Stager
+
+QUERY = Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql"
+SECRET = "a secret for benchmarks only, long enough"  # noqa: S105 - of no use anywhere
+RUN = "benchmark"
+
+
+class NoKeeper:
+    """Keeps nothing: Airflow's Variable costs one call a run, not one a certificate."""
+
+    def read(self) -> int | None:
+        """Nothing was kept."""
+        return None
+
+    def write(self, attempt_id: int) -> None:
+        """Keep nothing."""
+
+
+def site_of(job: Job) -> Site:
+    """Return the site that is posted to, uncapped."""
+    return Site.from_connection(
+        name="default",
+        host=job.base_url,
+        password="benchmark",  # noqa: S106
+        extra={"requests_per_hour": 1_000_000_000},
+    )
+
+
+def stager_of(job: Job, engine: Engine, source: Engine) -> Stager:
+    """Return what stages the source's rows."""
+    return Stager(
+        engine,
+        source=SourceReader(source, query=QUERY.read_text(encoding="utf-8")),
+        site=site_of(job),
+        pseudonyms=Pseudonyms(SECRET),
+        documents=DocumentStore.under([job.documents]),
+    )
+
+
+async def deliver(job: Job, stager: Stager) -> None:
+    """Work through the queue as the operator does."""
+    site = site_of(job)
+    async with connected(job.warehouse_url, site, at_once=job.at_once) as link:
+        worker = Parts(
+            site=site,
+            run_id=RUN,
+            ledger=SendingLedger(link.engine, site=site.name, run_id=RUN, worker="benchmark"),
+            limiter=link.limiter,
+            client=link.client,
+            stager=stager,
+            documents=DocumentStore.under([job.documents]),
+            high_water=HighWater(NoKeeper()),
+        )
+        report = await Deliverer(
+            worker, settings=DeliverSettings(concurrency=job.at_once, expected=job.count)
+        ).run()
+    if (report.accepted, report.left) != (job.count, 0):
+        raise RuntimeError(f"not all were delivered: {report}")
+
+
+def main() -> None:
+    """Deliver what is in the queue."""
+    job = read_job()
+    engine, source = create_engine(job.warehouse_url), create_engine(job.source_url)
+    stager = stager_of(job, engine, source)
+    with measured(job.count):
+        asyncio.run(deliver(job, stager))
+
+
+if __name__ == "__main__":
+    main()

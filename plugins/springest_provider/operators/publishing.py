@@ -100,7 +100,7 @@ class SpringestTableCheckOperator(SQLTableCheckOperator):
         """Check, and say which rows failed."""
         try:
             super().execute(context)
-        except AirflowException as error:
+        except (AirflowException, ValueError) as error:  # the latter when there is no set of verdicts
             raise _told(self, self.site_name, error) from None
 
 
@@ -143,7 +143,7 @@ def _of_site(name: str) -> str:
     return f"site = '{quoted}'"
 
 
-def _told(operator: BaseSQLOperator, site: str, error: AirflowException) -> QualityCheckFailed:
+def _told(operator: BaseSQLOperator, site: str, error: Exception) -> QualityCheckFailed:
     """Return the failure with the rows that failed; what Airflow said is in the log."""
     operator.log.error("%s", error)
     failed = operator.get_db_hook().get_records(_FAILED, parameters=(site,))

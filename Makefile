@@ -9,6 +9,7 @@ STATE := .springest
 VENV := $(STATE)/venv
 PY := $(VENV)/bin/python
 READY := $(STATE)/ready
+READY_TO_BENCH := $(STATE)/ready-to-bench
 UV_VERSION := 0.13.9
 PYTEST_WORKERS ?= 2
 
@@ -19,10 +20,10 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all check format migrate dictionary lock clean
+.PHONY: help demo ui test test-all bench bench-delivery bench-reconcile check format migrate dictionary lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## two nights of certificates through a real Airflow, and what became of them
 	@$(PY) -m include.demo
@@ -35,6 +36,14 @@ test: $(READY) ## the tests, in under ten minutes
 
 test-all: $(READY) ## all tests, the long proofs too
 	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+bench: bench-delivery bench-reconcile ## measure what docs/benchmarks.md claims, and write it anew
+
+bench-delivery: $(READY) ## measure delivery beside what people write instead
+	@$(PY) -m benchmarks.delivery
+
+bench-reconcile: $(READY_TO_BENCH) ## measure reconciliation beside pandas and a bare COPY
+	@$(PY) -m benchmarks.reconcile
 
 check: $(READY) ## lint, format, types
 	@$(VENV)/bin/ruff check .
@@ -54,6 +63,7 @@ dictionary: $(READY) ## write docs/data-dictionary.md from the comments in the w
 lock: $(READY) ## pin the whole tree again from requirements.in and requirements-dev.in
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -o requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-bench.in -o requirements-bench.txt
 
 clean: ## remove everything these commands made
 	@rm -rf $(STATE)
@@ -70,3 +80,7 @@ $(READY): requirements-dev.txt pyproject.toml
 	@$(VENV)/bin/uv pip sync --quiet --python $(PY) --require-hashes requirements-dev.txt
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
 	@touch $(READY)
+
+$(READY_TO_BENCH): $(READY) requirements-bench.txt
+	@$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements-bench.txt
+	@touch $@

@@ -140,6 +140,11 @@ class Supervisor:
             time.sleep(0.1)
         raise ProcessFailed(f"{child.name} was not ready within {seconds:.0f} s:\n{child.tail()}")
 
+    @property
+    def running(self) -> tuple[Child, ...]:
+        """The processes that run now."""
+        return tuple(child for child in self._children if child.process.poll() is None)
+
     def check(self) -> None:
         """Make sure that every process still runs.
 

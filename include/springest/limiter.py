@@ -9,7 +9,6 @@ server's wish to be left alone freezes the same row for everybody.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from include.springest.site import DEFAULT_TIMEOUTS
 from include.springest.warehouse.lane import Lane, Rows, for_driver
 from include.springest.warehouse.statements import read_sql
 
@@ -28,6 +28,8 @@ SHARE_OF_READS: Final = 0.2
 LARGEST_BURST: Final = 20
 GRANT_VALID_SECONDS: Final = 5.0
 """A grant that is not used by then is void, so that a paused process cannot spend an hour's worth at once."""
+LEAVES_WITHIN_SECONDS: Final = GRANT_VALID_SECONDS + DEFAULT_TIMEOUTS.connect
+"""From a grant to its request's first byte, at most: used at the last moment, then waiting to connect."""
 SHORTEST_WAIT: Final = 0.005
 LONGEST_WAIT: Final = 30.0
 """Seconds between two looks at the row, so that a lifted freeze is noticed."""
@@ -75,11 +77,11 @@ class Pace:
     def under(cls, requests_per_hour: int) -> Pace:
         """Return the pace that keeps every sliding hour under the cap.
 
-        An hour's requests at the steady pace, the burst, and what may be late by a grant's validity stay
-        together below ``requests_per_hour``. For 4,000 it is 3,800 an hour and a burst of 20.
+        An hour's requests at the steady pace, the burst, and what may leave late stay together below
+        ``requests_per_hour``. For 4,000 it is 3,800 an hour and a burst of 20.
         """
         steady = requests_per_hour * SHARE_USED
-        late = steady * GRANT_VALID_SECONDS / SECONDS_AN_HOUR
+        late = steady * LEAVES_WITHIN_SECONDS / SECONDS_AN_HOUR
         burst = max(1, min(LARGEST_BURST, int(requests_per_hour - steady - late)))
         return cls(interval=SECONDS_AN_HOUR / steady, burst=burst)
 
@@ -125,18 +127,19 @@ class RateLimiter:
     async def acquire(self, *, until: float | None = None) -> Grant | None:
         """Wait for a turn.
 
-        :param until: moment of ``time.monotonic()`` after which no turn is wanted any more.
+        :param until: moment of the event loop's clock after which no turn is wanted any more.
         :returns: the grant, to be used within ``GRANT_VALID_SECONDS``; ``None`` when ``until`` came first.
         """
+        now = asyncio.get_running_loop().time
         if not self._ensured:
             await self._ensure()
         while True:
-            answer = await self._grants.ask(time.monotonic())
+            answer = await self._grants.ask(now())
             if isinstance(answer, Grant):
                 self.granted += 1
                 return answer
             seconds = max(SHORTEST_WAIT, min(answer, LONGEST_WAIT))
-            if until is not None and time.monotonic() + seconds >= until:
+            if until is not None and now() + seconds >= until:
                 return None
             await self._sleep(seconds)
 
@@ -206,7 +209,7 @@ class ReadGate:
 class Grant:
     """One turn.
 
-    :param void_at: moment of ``time.monotonic()`` from which it must not be used.
+    :param void_at: moment of the event loop's clock from which it must not be used.
     """
 
     void_at: float
@@ -214,4 +217,4 @@ class Grant:
     @property
     def is_void(self) -> bool:
         """Whether it is too late to use it."""
-        return time.monotonic() >= self.void_at
+        return asyncio.get_running_loop().time() >= self.void_at

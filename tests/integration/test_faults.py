@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +93,29 @@ def test_a_retry_of_the_same_run_does_not_get_ten_more(world):
         with pytest.raises((TooManyUnknown, SpringestUnreachable)):
             world.deliver("night")
     assert world.posts <= 10
+
+
+def _deliver_until_nothing_goes(world, started):
+    world.warehouse.dispose(close=False)
+    world.source.dispose(close=False)
+    started.set()
+    with suppress(TooManyUnknown, SpringestUnreachable):
+        world.deliver("night", concurrency=2)
+
+
+def test_two_processes_of_one_run_do_not_get_ten_each(world):
+    """What both left unknown counts for both; only what is under way at the tenth may come on top."""
+    _staged(world, 60)
+    world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING, times=None))
+    context = multiprocessing.get_context("fork")
+    started = context.Event()
+    beside = context.Process(target=_deliver_until_nothing_goes, args=(world, started))
+    beside.start()
+    started.wait(30)
+    with suppress(TooManyUnknown, SpringestUnreachable):
+        world.deliver("night", concurrency=2)
+    beside.join(60)
+    assert [state for state, _ in world.states().values()].count("unknown") <= 9 + 2 * 2
 
 
 def test_a_short_trouble_is_waited_out(world, expected):

@@ -49,8 +49,8 @@ QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sq
 )
 SITE = Site(name="default", base_url="https://api.example.com", api_key="key", certifications_api_key="key")
 TABLES = (
-    "run_training, staging_run, stage_watermark, delivery_attempt, reconciled_delivery, publication, "
-    "delivery, certification, catalogue_scan, learner_secret"
+    "run_training, staging_run, stage_watermark, delivery_attempt, delivery_decision, reconciled_delivery, "
+    "publication, delivery, certification, catalogue_scan, learner_secret"
 )
 
 

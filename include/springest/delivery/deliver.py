@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -90,6 +89,7 @@ class Deliverer:
             breaker=breaker,
             tally=self.tally,
             may_become_unknown=may_become_unknown,
+            max_unknown=self._settings.max_unknown,
         )
         watch = asyncio.create_task(self._watch())
         try:
@@ -147,8 +147,8 @@ class Deliverer:
         left = self._settings.max_unknown - already
         if left <= 0:
             message = (
-                f"{already} outcomes of this run are unknown, as many as one may have: look at them in "
-                "certificate_reconciliation; another run goes on with the queue"
+                f"{already} outcomes of this run are unknown or not told yet, as many as one may have: look "
+                "at them in certificate_reconciliation; another run goes on with the queue"
             )
             self.halt.throw(message, error=TooManyUnknown(message))
         return max(left, 0)
@@ -231,8 +231,9 @@ class Deliverer:
 
     async def _watch(self) -> None:
         """Say how it goes, and stop at the run's own deadline."""
-        until = time.monotonic() + self._settings.seconds
-        while (left := until - time.monotonic()) > 0:
+        now = asyncio.get_running_loop().time
+        until = now() + self._settings.seconds
+        while (left := until - now()) > 0:
             await asyncio.sleep(min(PROGRESS_SECONDS, left))
             await self._parts.high_water.keep()
             await self._say_how_it_goes()

@@ -39,7 +39,7 @@ from include.springest.documents import DocumentError, DocumentStore, DocumentUn
 from include.springest.errors import Throttled
 from include.springest.ledger.sending import Claim, Outcome, Queued, SendingLedger
 from include.springest.ledger.states import Event, State
-from include.springest.limiter import RateLimiter
+from include.springest.limiter import Grant, RateLimiter
 from include.springest.site import Site
 from include.springest.source.contract import CompletedTraining
 from include.springest.staging.stage import Stager
@@ -89,19 +89,28 @@ class Sender:
 
     :param may_become_unknown: outcomes that the run may still leave unknown. As many are under way at most,
         so that an outage in the middle of a night can't make more.
+    :param max_unknown: outcomes that all processes of the run together may leave unknown.
     """
 
     def __init__(
-        self, parts: Parts, *, halt: Halt, breaker: Breaker, tally: Tally, may_become_unknown: int
+        self,
+        parts: Parts,
+        *,
+        halt: Halt,
+        breaker: Breaker,
+        tally: Tally,
+        may_become_unknown: int,
+        max_unknown: int,
     ) -> None:
         self._parts = parts
         self._halt = halt
         self._breaker = breaker
         self._tally = tally
         self.slow_start = SlowStart()
-        self._may_become_unknown = may_become_unknown
+        self._may_become_unknown, self._max_unknown = may_become_unknown, max_unknown
         self._doubt = asyncio.Semaphore(may_become_unknown)
         self._lease_seconds = parts.site.timeouts.total + LEASE_MARGIN_SECONDS
+        self._unused: list[Grant] = []
         self._in_trouble: dict[str, set[str]] = {}
         self._bodies: dict[asyncio.Task[None], asyncio.Event] = {}
 
@@ -162,18 +171,24 @@ class Sender:
         finally:
             if became is not State.UNKNOWN:
                 self._doubt.release()
-        if self._tally.outcomes[State.UNKNOWN] >= self._may_become_unknown:
+        if became is State.UNKNOWN:
+            await self._stop_at_too_many_unknown()
+        return became
+
+    async def _stop_at_too_many_unknown(self) -> None:
+        """Ask the ledger as well: another process of this run may have left some."""
+        own = self._tally.outcomes[State.UNKNOWN]
+        if own >= self._may_become_unknown or await self._parts.ledger.unknown_of_run() >= self._max_unknown:
             message = (
                 "as many outcomes as one run may have are unknown: see them in certificate_reconciliation, "
                 "see how Springest is, then clear the task"
             )
             self._halt.throw(message, error=TooManyUnknown(message))
-        return became
 
     async def _claim_and_post(
         self, queued: Queued, training: CompletedTraining, document: OpenDocument
     ) -> State | None:
-        turn = await self._halt.unless(self._parts.limiter.acquire())
+        turn = await self._halt.unless(self._turn())
         if turn is None or self._halt:
             return None
         asked_after = self._parts.high_water.highest
@@ -185,6 +200,7 @@ class Sender:
         )
         if claim is None:
             self._tally.taken_by_others += 1
+            self._unused.append(turn)
             return None
         try:
             await self._parts.high_water.note(claim.attempt_id, asked_after=asked_after)
@@ -199,6 +215,14 @@ class Sender:
         if turn.is_void:
             return await self._record(claim, TOO_LATE)
         return await self._post(claim, training, document)
+
+    async def _turn(self) -> Grant | None:
+        """Return a turn: one whose certificate another worker had taken, while it is valid, or a new one."""
+        while self._unused:
+            turn = self._unused.pop()
+            if not turn.is_void:
+                return turn
+        return await self._parts.limiter.acquire()
 
     async def _post(self, claim: Claim, training: CompletedTraining, document: OpenDocument) -> State | None:
         handed_over = asyncio.Event()

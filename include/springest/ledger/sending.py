@@ -24,8 +24,10 @@ _SWEEP: Final = text(read_sql(__file__, "sweep_expired_leases"))
 _QUEUE: Final = text(read_sql(__file__, "queue"))
 _UNRELEASED: Final = text(read_sql(__file__, "count_unreleased"))
 _NIGHTS: Final = text(read_sql(__file__, "last_nights"))
+_HIGHEST: Final = text(read_sql(__file__, "highest_attempt"))
 _CLAIM: Final = for_driver(read_sql(__file__, "claim"))
 _RECORD: Final = for_driver(read_sql(__file__, "record_outcome"))
+_FLAG_SECOND: Final = text(read_sql(__file__, "flag_second_certificate"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,17 +155,22 @@ class SendingLedger:
         return QueueLength(row.ready, row.of_this_run)
 
     async def unknown_of_run(self) -> int:
-        """Return how many attempts of this run left their outcome unknown, in earlier tries as well."""
+        """Return how many attempts of this run left their outcome unknown, in other processes as well.
+
+        Those that are open count too: a process that died a moment ago has told nothing of its own yet.
+        """
         row = (
             await self._rows(
                 text(
                     "SELECT count(*) FROM springest.delivery_attempt AS attempt"
                     " JOIN springest.delivery USING (delivery_key)"
                     " WHERE delivery.site = :site AND attempt.run_id = :run_id"
-                    " AND attempt.outcome = 'outcome_lost'"
+                    " AND (attempt.outcome = 'outcome_lost'"
+                    " OR (attempt.outcome IS NULL AND attempt.worker <> :worker))"
                 ),
                 site=self._site,
                 run_id=self._run_id,
+                worker=self._worker,
             )
         )[0]
         return int(row[0])
@@ -184,8 +191,11 @@ class SendingLedger:
         )
 
     async def highest_attempt(self) -> int:
-        """Return the number of the last attempt in the ledger, of any site; 0 without any."""
-        [row] = await self._rows(text("SELECT COALESCE(max(attempt_id), 0) FROM springest.delivery_attempt"))
+        """Return the number of the last attempt of any site that the ledger knows of; 0 without any.
+
+        Attempts that a restored ledger has forgotten count once a person has set it right.
+        """
+        [row] = await self._rows(_HIGHEST)
         return int(row[0])
 
     async def nights(self, *, last: int = 14) -> list[int]:
@@ -207,11 +217,20 @@ class SendingLedger:
         """Record what became of an attempt.
 
         When the lease was lost meanwhile, the delivery is ``unknown`` already; only the worker's own
-        201 with an id still settles it.
+        201 with an id still settles it. When it has been sent again by then, on a person's word, a person is
+        told that Springest may have it twice.
 
         :returns: the delivery's state now; ``None`` when the outcome came too late to change it.
         """
-        return await self._outcomes.ask((claim, outcome))
+        recorded = await self._outcomes.ask((claim, outcome))
+        if recorded is None and outcome.event is Event.ACCEPTED_WITH_ID:
+            await self._rows(
+                _FLAG_SECOND,
+                delivery_key=claim.delivery_key,
+                attempt_id=claim.attempt_id,
+                springest_certificate_id=outcome.springest_certificate_id,
+            )
+        return recorded
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:

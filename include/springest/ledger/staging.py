@@ -39,10 +39,11 @@ from include.springest.staging.decide import (
     Holder,
     Known,
 )
-from include.springest.warehouse.schema import delivery, delivery_attempt
+from include.springest.warehouse.schema import delivery, delivery_attempt, ledger_restoration
 
 GONE_AFTER_SENDING: Final = "withdrawn_after_sending"
 _KEYS: Final = bindparam("keys", type_=ARRAY(Text))
+_IDENTITY: Final = ("certification_id", "learner_ref", "valid_from")
 _NOT_TAKEN: Final = (Event.NOT_TAKEN.value, Event.REFUSED.value)
 _EVER_SENT: Final = (
     select(delivery_attempt.c.attempt_id)
@@ -104,10 +105,11 @@ def load_holders(
         delivery.c.valid_from,
         delivery.c.delivery_key,
         delivery.c.training_id,
+        delivery.c.duplicate_released,
     ).where(delivery.c.site == site, wanted.in_(list(identities)), stands)
     found: dict[CertificateIdentity, list[Holder]] = {}
-    for certification_id, learner_ref, valid_from, key, training_id in connection.execute(statement):
-        found.setdefault((certification_id, learner_ref, valid_from), []).append(Holder(key, training_id))
+    for certification_id, learner_ref, valid_from, *holder in connection.execute(statement):
+        found.setdefault((certification_id, learner_ref, valid_from), []).append(Holder(*holder))
     return found
 
 
@@ -126,8 +128,18 @@ def write(connection: Connection, staged: Iterable[Staged], *, run_id: str) -> N
     changed = {"updated_at": func.clock_timestamp()}
     here = delivery.c.delivery_key == bindparam("key")
     if restages:
-        restaging = update(delivery).where(here).values({**changed, "version": delivery.c.version + 1})
-        connection.execute(restaging, restages)
+        # Another certificate than the one that a person released beside its like is weighed again.
+        same = and_(
+            *(
+                delivery.c[name].is_not_distinct_from(bindparam(f"new_{name}", type_=delivery.c[name].type))
+                for name in _IDENTITY
+            )
+        )
+        released = {"duplicate_released": and_(delivery.c.duplicate_released, same)}
+        restaging = update(delivery).where(here)
+        restaging = restaging.values({**changed, **released, "version": delivery.c.version + 1})
+        renamed = [one | {f"new_{name}": one[name] for name in _IDENTITY} for one in restages]
+        connection.execute(restaging, renamed)
     if flags:
         # Not a new version: a worker that is sending it right now must still be able to say how it went.
         connection.execute(update(delivery).where(here).values({**changed, "needs_review": True}), flags)
@@ -191,6 +203,12 @@ def to_recheck(
         .limit(limit)
     )
     return [(key, training_id) for key, training_id in connection.execute(statement)]
+
+
+def restored_at(connection: Connection) -> datetime | None:
+    """Return when this ledger was last set right after it came back from a backup, if ever."""
+    moment: datetime | None = connection.execute(select(func.max(ledger_restoration.c.restored_at))).scalar()
+    return moment
 
 
 def now(connection: Connection) -> datetime:

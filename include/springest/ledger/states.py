@@ -67,9 +67,28 @@ class Event(StrEnum):
     RELEASED = "released"
     """A person decided that it may be sent (again)."""
     CONFIRMED = "confirmed"
-    """A person decided that it is there."""
+    """A person said which certificate it is, and Springest shows that one."""
+    CONFIRMED_UNSEEN = "confirmed_unseen"
+    """A person said under which id Springest has it; it is not shown, as its certification isn't verified."""
     DROPPED = "dropped"
     """A person decided that it will never be sent."""
+    REOPENED = "reopened"
+    """A person takes back an earlier decision."""
+    LEDGER_RESTORED = "ledger_restored"
+    """The ledger came back from a backup: what it does not know to have been sent may have been."""
+
+
+class DecisionKind(StrEnum):
+    """What a person may decide about a delivery; stored in ``springest.delivery_decision.decision``."""
+
+    RELEASE = "release"
+    """Send it (again)."""
+    CONFIRM = "confirm"
+    """It is there, under this id."""
+    CANCEL = "cancel"
+    """Never send it."""
+    REOPEN = "reopen"
+    """An earlier decision was wrong."""
 
 
 class IllegalTransition(SpringestError):
@@ -89,48 +108,70 @@ _CHECKED: Final = {
     Event.CHECKED_INVALID: State.INVALID,
     Event.CHECKED_HELD: State.HELD,
     Event.DUPLICATE_FOUND: State.REVIEW,
+    Event.LEDGER_RESTORED: State.UNKNOWN,
     Event.SOURCE_GONE: State.WITHDRAWN,
 }
-_DECIDED: Final = {
-    Event.RELEASED: State.READY,
+_LATE: Final = {Event.ACCEPTED_WITH_ID: State.ACCEPTED}
+"""What a worker's own late 201 still settles, whatever was decided meanwhile."""
+_SETTLED_BY_A_PERSON: Final = {
     Event.CONFIRMED: State.VISIBLE,
+    Event.CONFIRMED_UNSEEN: State.ACCEPTED,
     Event.DROPPED: State.CANCELLED,
 }
+_DECIDED: Final = {**_SETTLED_BY_A_PERSON, Event.RELEASED: State.READY}
+_UNSENT: Final = {**_CHECKED, **_SETTLED_BY_A_PERSON, **_LATE}
 
 TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
     None: {event: state for event, state in _CHECKED.items() if event is not Event.SOURCE_GONE},
-    State.READY: {**_CHECKED, Event.CLAIMED: State.SENDING},
-    State.INVALID: dict(_CHECKED),
-    State.HELD: {**_CHECKED, Event.ADOPTED: State.VISIBLE},
-    State.REJECTED: dict(_CHECKED),
-    State.WITHDRAWN: dict(_CHECKED),
+    State.READY: {**_UNSENT, Event.CLAIMED: State.SENDING},
+    State.INVALID: dict(_UNSENT),
+    State.HELD: {**_UNSENT, Event.ADOPTED: State.VISIBLE},
+    State.REJECTED: dict(_UNSENT),
+    State.WITHDRAWN: {**_CHECKED, **_LATE},
     State.SENDING: {
         Event.NOT_TAKEN: State.READY,
         Event.REFUSED: State.REJECTED,
         Event.ACCEPTED_WITH_ID: State.ACCEPTED,
         Event.ACCEPTED_WITHOUT_ID: State.ACCEPTED_NO_ID,
         Event.OUTCOME_LOST: State.UNKNOWN,
+        Event.LEDGER_RESTORED: State.UNKNOWN,
     },
     State.UNKNOWN: {
-        Event.ACCEPTED_WITH_ID: State.ACCEPTED,
+        **_DECIDED,
+        **_LATE,
         Event.SEEN: State.VISIBLE,
         Event.ABSENCE_INFORMATIVE: State.REVIEW,
     },
-    State.ACCEPTED: {Event.SEEN: State.VISIBLE, Event.ABSENCE_INFORMATIVE: State.REVIEW},
-    State.ACCEPTED_NO_ID: {Event.SEEN: State.VISIBLE, Event.ABSENCE_INFORMATIVE: State.REVIEW},
-    State.VISIBLE: {Event.SEEN: State.VISIBLE, Event.DISAPPEARED: State.VANISHED},
-    State.VANISHED: {Event.SEEN: State.VISIBLE},
+    State.ACCEPTED: {
+        **_LATE,
+        Event.SEEN: State.VISIBLE,
+        Event.ABSENCE_INFORMATIVE: State.REVIEW,
+        Event.REOPENED: State.REVIEW,
+    },
+    State.ACCEPTED_NO_ID: {
+        **_DECIDED,
+        Event.SEEN: State.VISIBLE,
+        Event.ABSENCE_INFORMATIVE: State.REVIEW,
+    },
+    State.VISIBLE: {
+        **_LATE,
+        Event.SEEN: State.VISIBLE,
+        Event.DISAPPEARED: State.VANISHED,
+        Event.REOPENED: State.REVIEW,
+    },
+    State.VANISHED: {**_DECIDED, Event.SEEN: State.VISIBLE},
     State.REVIEW: {
         **_DECIDED,
-        Event.ACCEPTED_WITH_ID: State.ACCEPTED,
+        **_LATE,
         Event.SEEN: State.VISIBLE,
         Event.ABSENCE_INFORMATIVE: State.REVIEW,
     },
-    State.CANCELLED: {},
+    State.CANCELLED: {**_LATE, Event.REOPENED: State.REVIEW},
 }
 """``TRANSITIONS[from][event]`` is the state that follows; ``None`` is a row that was never seen before.
 
 A ``REVIEW`` that was never sent (a duplicate) whose source row changes is staged anew: see ``UNSENT_REVIEW``.
+``ACCEPTED`` and ``VISIBLE`` are reopened, or settled by a late 201, only where a person had said the id.
 """
 
 UNSENT_REVIEW: Final[dict[Event, State]] = dict(_CHECKED)

@@ -12,6 +12,8 @@ class MatchMethod(StrEnum):
     """Springest's own id, told in its answer to the POST."""
     OWNER = "owner"
     """The owner, as Springest tells it, with the certification and the dates."""
+    PERSON = "person"
+    """A person looked and said so; no proof by itself."""
 
 
 class VerificationStatus(StrEnum):

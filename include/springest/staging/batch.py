@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -19,6 +19,7 @@ from include.springest.ledger.states import Event
 from include.springest.source.contract import CompletedTraining, Defect
 from include.springest.staging.decide import (
     CONFLICT,
+    RESTORED,
     CertificateIdentity,
     Holder,
     Known,
@@ -29,6 +30,7 @@ from include.springest.staging.decide import (
     find_duplicate,
     identity,
     is_before,
+    may_be_forgotten,
     may_be_restaged,
     needs_check,
 )
@@ -85,9 +87,11 @@ class BatchWriter:
             ledger.lock_site(connection, self._site)
             known = ledger.load_known(connection, keys, lock=True)
             certificates = {one for one in map(identity, batch.trainings.values()) if one is not None}
+            # Once the deliveries are locked, no restored ledger is set right before this batch ends.
+            restored_at = ledger.restored_at(connection)
             holders = ledger.load_holders(connection, self._site, sorted(certificates))
             staged = [
-                self._decide(one, known.get(key), catalogue, holders, batch, defects)
+                self._decide(one, known.get(key), catalogue, holders, batch, defects, restored_at)
                 for key, one in batch.trainings.items()
             ]
             ledger.write(connection, staged, run_id=run_id)
@@ -127,6 +131,7 @@ class BatchWriter:
         holders: dict[CertificateIdentity, list[Holder]],
         batch: Batch,
         defects: Mapping[str, Defect | None],
+        restored_at: datetime | None,
     ) -> ledger.Staged:
         key = training.delivery_key
         entry = catalogue.entry(training.certification_id)
@@ -138,8 +143,14 @@ class BatchWriter:
             key in batch.refused and may_be_restaged(known)
         ):
             verdict = check(training, entry, self._defect(training, defects, cutover), cutover=cutover)
+        if (
+            verdict is not None
+            and verdict.event is Event.CHECKED_READY
+            and may_be_forgotten(training, known, restored_at=restored_at)
+        ):
+            verdict = RESTORED
         if verdict is not None and verdict.event is Event.CHECKED_READY:
-            verdict = _unless_duplicate(training, verdict, holders)
+            verdict = _unless_duplicate(training, known, verdict, holders)
         return ledger.Staged(training, decide(known, training, verdict, catalogue_ref=entry.ref), entry.ref)
 
     def _defect(
@@ -161,17 +172,22 @@ class BatchWriter:
 
 
 def _unless_duplicate(
-    training: CompletedTraining, verdict: Verdict, holders: dict[CertificateIdentity, list[Holder]]
+    training: CompletedTraining,
+    known: Known | None,
+    verdict: Verdict,
+    holders: dict[CertificateIdentity, list[Holder]],
 ) -> Verdict:
     """Let the first training have the certificate, and note it among its holders."""
     certificate = identity(training)
     if certificate is None:
         return verdict
     same = holders.setdefault(certificate, [])
-    other = find_duplicate(training, same)
+    other = find_duplicate(training, same, known=known)
     if other is not None:
         return duplicate_of(other.training_id)
-    same.append(Holder(training.delivery_key, training.training_id))
+    same.append(
+        Holder(training.delivery_key, training.training_id, known is not None and known.duplicate_released)
+    )
     return verdict
 
 

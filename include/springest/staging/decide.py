@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -38,7 +38,10 @@ class CatalogueEntry:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A delivery as the ledger has it."""
+    """A delivery as the ledger has it.
+
+    :param duplicate_released: a person let it be sent although another training has the same certificate.
+    """
 
     delivery_key: str
     training_id: str
@@ -56,6 +59,8 @@ class Known:
     ever_sent: bool
     review_reason: str | None = None
     reason_detail: str | None = None
+    duplicate_released: bool = False
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,12 @@ class Decision:
 
 NOTHING: Final = Decision(Action.NOTHING)
 BEFORE_CUTOVER: Final = "before_cutover"
+RESTORED: Final = Verdict(
+    Event.LEDGER_RESTORED,
+    "ledger_restored",
+    "the ledger came back from a backup after this training was completed: it may have been sent and "
+    "forgotten. It is not sent before Springest is known to lack it and a person releases it",
+)
 CONFLICT: Final = Verdict(
     Event.CHECKED_INVALID,
     "conflicting_rows",
@@ -175,6 +186,22 @@ def check(
     return Verdict(Event.CHECKED_READY)
 
 
+def may_be_forgotten(
+    training: CompletedTraining, known: Known | None, *, restored_at: datetime | None
+) -> bool:
+    """Tell whether a certificate may have been sent by a ledger that was lost.
+
+    What waits in the queue does so because a person released it, or because it came later.
+
+    :param restored_at: when the ledger was last set right after it came back from a backup, if ever.
+    """
+    if restored_at is None or (known is not None and known.state is State.READY):
+        return False
+    if known is not None and known.created_at is not None and known.created_at < restored_at:
+        return True
+    return training.completed_at is None or training.completed_at < restored_at
+
+
 def duplicate_of(training_id: str) -> Verdict:
     """The verdict on a row that another training has already claimed the certificate of."""
     return Verdict(
@@ -253,17 +280,47 @@ def identity(training: CompletedTraining) -> CertificateIdentity | None:
     return training.certification_id, training.learner_ref, training.valid_from
 
 
+def identity_of(known: Known) -> CertificateIdentity | None:
+    """Return the same of what was staged."""
+    if known.certification_id is None or known.learner_ref is None or known.valid_from is None:
+        return None
+    return known.certification_id, known.learner_ref, known.valid_from
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A delivery that already stands for a certificate."""
+    """A delivery that already stands for a certificate.
+
+    :param duplicate_released: a person let it be sent beside another one.
+    """
 
     delivery_key: str
     training_id: str
+    duplicate_released: bool = False
 
 
-def find_duplicate(training: CompletedTraining, holders: Iterable[Holder]) -> Holder | None:
-    """Return another *training* that stands for the same certificate (an issue of the same one may)."""
-    return next((holder for holder in holders if holder.training_id != training.training_id), None)
+def find_duplicate(
+    training: CompletedTraining, holders: Iterable[Holder], *, known: Known | None = None
+) -> Holder | None:
+    """Return another *training* that stands for the same certificate (an issue of the same one may).
+
+    What a person has weighed is not weighed again: neither the delivery that was released beside another one,
+    nor that other one while it waits to be sent, as long as they are for the certificate that was decided on.
+
+    :param known: the training's own delivery.
+    """
+    decided_on = known is not None and identity_of(known) == identity(training)
+    if known is not None and decided_on and known.duplicate_released:
+        return None
+    stands = known is not None and decided_on and known.state is State.READY
+    return next(
+        (
+            holder
+            for holder in holders
+            if holder.training_id != training.training_id and not (stands and holder.duplicate_released)
+        ),
+        None,
+    )
 
 
 HOLDS_CERTIFICATE: Final = frozenset({State.READY}) | POSSIBLY_TAKEN

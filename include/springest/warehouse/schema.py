@@ -29,8 +29,9 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
-from include.springest.ledger.states import State
+from include.springest.ledger.states import DecisionKind, State
 from include.springest.reconcile.status import MatchMethod, VerificationStatus
 
 SCHEMA: Final = "springest"
@@ -138,6 +139,13 @@ delivery = Table(
         "needs_review", Boolean, nullable=False, server_default=text("false"), comment="A person should look"
     ),
     Column("review_reason", Text, comment="What to look at"),
+    Column(
+        "duplicate_released",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="A person released it although another training has the same certificate",
+    ),
     Column("created_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first staged"),
     Column("updated_at", _INSTANT, nullable=False, server_default=_NOW, comment="When the row last changed"),
     CheckConstraint(_one_of("state", tuple(State)), name="state"),
@@ -180,6 +188,64 @@ delivery_attempt = Table(
     Column("springest_certificate_id", BigInteger, comment="Id in the answer"),
     Column("message", Text, comment="What the server or the network said, redacted"),
     comment="One row per POST that was started",
+)
+
+delivery_decision = Table(
+    "delivery_decision",
+    metadata,
+    Column("decision_id", BigInteger, Identity(), primary_key=True, comment="Number of the decision"),
+    Column(
+        "delivery_key",
+        _HASH,
+        ForeignKey("delivery.delivery_key"),
+        nullable=False,
+        index=True,
+        comment="Delivery it is about",
+    ),
+    Column("decided_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was decided"),
+    Column("decided_by", Text, nullable=False, comment="Login of the person who decided; no address"),
+    Column("decision", Text, nullable=False, comment="release, confirm, cancel or reopen"),
+    Column("reason", Text, nullable=False, comment="Why, in the person's words; no address"),
+    Column("springest_certificate_id", BigInteger, comment="Certificate that it was confirmed to be"),
+    Column("version", Integer, nullable=False, comment="Version of the delivery that it was decided about"),
+    Column("from_state", Text, nullable=False, comment="State of the delivery before"),
+    Column("to_state", Text, nullable=False, comment="State of the delivery after"),
+    Column(
+        "without_evidence",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="The person released it although the evidence that a release needs was missing",
+    ),
+    Column("evidence", JSONB, nullable=False, comment="What was known when it was decided"),
+    CheckConstraint(_one_of("decision", tuple(DecisionKind)), name="decision"),
+    CheckConstraint(_one_of("from_state", tuple(State)), name="from_state"),
+    CheckConstraint(_one_of("to_state", tuple(State)), name="to_state"),
+    CheckConstraint("(decision = 'confirm') = (springest_certificate_id IS NOT NULL)", name="confirmed_id"),
+    CheckConstraint(r"reason ~ '\S' AND reason !~ '\S@\S'", name="reason"),
+    CheckConstraint(r"decided_by ~ '\S' AND decided_by !~ '\S@\S'", name="decided_by"),
+    comment="One row per decision that a person made about a delivery",
+)
+
+ledger_restoration = Table(
+    "ledger_restoration",
+    metadata,
+    Column("restoration_id", BigInteger, Identity(), primary_key=True, comment="Number of the restoration"),
+    Column(
+        "restored_at",
+        _INSTANT,
+        nullable=False,
+        server_default=_NOW,
+        comment="When it was settled: what was completed before may have been sent and forgotten",
+    ),
+    Column("settled_by", Text, nullable=False, comment="Login of the person who settled it; no address"),
+    Column("reason", Text, nullable=False, comment="Why, in the person's words; no address"),
+    Column("found_attempt_id", BigInteger, nullable=False, comment="Highest attempt that the ledger knew"),
+    Column("highest_attempt_id", BigInteger, nullable=False, comment="Highest attempt that was ever made"),
+    Column("deliveries", Integer, nullable=False, comment="Deliveries that became unknown by it"),
+    CheckConstraint(r"reason ~ '\S' AND reason !~ '\S@\S'", name="reason"),
+    CheckConstraint(r"settled_by ~ '\S' AND settled_by !~ '\S@\S'", name="settled_by"),
+    comment="One row per time that this warehouse came back from a backup and was set right",
 )
 
 staging_run = Table(

@@ -1,6 +1,7 @@
 -- The attempt always keeps what became of it. The delivery follows while its lease is this worker's; once the
--- lease was lost it is unknown, and only the worker's own 201 with an id still settles it. Several outcomes at
--- once; deliveries are locked first and in the order of their keys, as the sweep and staging do.
+-- lease was lost it is unknown, and only the worker's own 201 with an id still settles it: also when a person has
+-- decided meanwhile, as long as nobody sends it again. Above all, what was released is not sent a second time.
+-- Several outcomes at once; deliveries are locked first and in the order of their keys, as everywhere.
 WITH told AS (
     SELECT *
     FROM jsonb_to_recordset(CAST(:told AS jsonb))
@@ -32,9 +33,14 @@ WITH told AS (
         reason = told.reason,
         reason_detail = told.detail,
         springest_certificate_id = COALESCE(told.springest_certificate_id, delivery.springest_certificate_id),
+        match_method = NULL,
         sent_at = CASE WHEN told.event = 'not_taken' THEN delivery.sent_at ELSE attempt.started_at END,
         lease_owner = NULL,
         lease_until = NULL,
+        needs_review = delivery.needs_review OR delivery.state IN ('cancelled', 'withdrawn'),
+        review_reason = CASE delivery.state WHEN 'cancelled' THEN 'taken_although_cancelled'
+                                            WHEN 'withdrawn' THEN 'withdrawn_after_sending'
+                                            ELSE delivery.review_reason END,
         version = delivery.version + 1,
         updated_at = clock_timestamp()
     FROM told
@@ -43,7 +49,10 @@ WITH told AS (
       AND ((delivery.state = 'sending'
             AND delivery.lease_owner = told.worker
             AND delivery.version = told.version)
-           OR (told.event = 'accepted_with_id' AND delivery.state IN ('unknown', 'review')))
+           OR (told.event = 'accepted_with_id'
+               AND (delivery.state IN ('unknown', 'review', 'ready', 'invalid', 'held', 'rejected', 'withdrawn',
+                                       'cancelled')
+                    OR delivery.match_method = 'person')))
     RETURNING told.attempt_id
 )
 SELECT attempt_id FROM recorded

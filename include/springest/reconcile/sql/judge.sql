@@ -6,6 +6,10 @@ WITH facts AS (
            remote.springest_status,
            remote.first_seen_at,
            remote.first_snapshot_id,
+           remote.learner_ref = delivery.learner_ref AS owner_agrees,
+           format('confirmed by %s at %s UTC: %s', confirmed.decided_by,
+                  to_char(confirmed.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
+                  confirmed.reason) AS confirmation,
            COALESCE(remote.valid_until, delivery.valid_until) AS shown_until,
            -- What disagrees between what was sent and what is shown under its id.
            concat_ws(', ',
@@ -27,6 +31,12 @@ WITH facts AS (
     LEFT JOIN springest.remote_certificate AS remote
            ON remote.site = delivery.site
           AND remote.springest_certificate_id = delivery.springest_certificate_id
+    LEFT JOIN (
+        SELECT DISTINCT ON (delivery_key) delivery_key, decided_by, decided_at, reason
+        FROM springest.delivery_decision
+        WHERE decision = 'confirm'
+        ORDER BY delivery_key, decision_id DESC
+    ) AS confirmed ON confirmed.delivery_key = delivery.delivery_key
     WHERE delivery.site = :site
 ), judged AS (
     SELECT facts.*,
@@ -39,6 +49,8 @@ WITH facts AS (
                WHEN state = 'review' THEN 'unknown'
                WHEN NOT is_shown THEN 'awaiting_verification'
                WHEN disagreement <> '' OR NOT says_verified THEN 'ambiguous'
+               -- A person's word is no proof, unless the site names the learner as the owner.
+               WHEN match_method = 'person' AND owner_agrees IS NOT TRUE THEN 'inferred'
                WHEN shown_until < (clock_timestamp() AT TIME ZONE 'UTC')::date THEN 'expired'
                ELSE 'verified'
            END AS verification_status
@@ -63,6 +75,9 @@ WITH facts AS (
            CASE WHEN is_proven AND match_method = 'springest_id'
                 THEN 'the id in the answer to the POST of ' || to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
                      || ' UTC, first shown in snapshot ' || first_snapshot_id
+                WHEN is_proven AND match_method = 'person'
+                THEN confirmation || CASE WHEN owner_agrees
+                                          THEN '; Springest names the learner as its owner' ELSE '' END
                 WHEN is_proven AND match_method = 'owner'
                 THEN 'Springest names the learner as its owner, and certification and dates agree; first shown in snapshot '
                      || first_snapshot_id

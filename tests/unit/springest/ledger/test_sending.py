@@ -289,6 +289,21 @@ async def test_outcomes_left_unknown_are_counted_per_run_over_all_its_tries(
     assert await worker(run_id="another").unknown_of_run() == 0
 
 
+async def test_what_another_process_of_the_run_has_under_way_counts_as_unknown(
+    add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    """A killed task that is tried again before its leases run out is not given another handful."""
+    for name in ("T1", "T2"):
+        add_delivery(name)
+    one, two = await worker().queue(after=None, limit=2)
+    await take(worker("killed"), one)
+    claim = await take(worker("alive"), two)
+    assert await worker("killed").unknown_of_run() == 1
+    assert await worker("next try").unknown_of_run() == 2
+    await worker("alive").record(claim, ACCEPTED)
+    assert await worker("next try").unknown_of_run() == 1
+
+
 async def test_a_cancelled_claim_leaves_the_connection_usable(
     async_warehouse: AsyncEngine, add_delivery: AddDelivery, worker: MakeWorker
 ) -> None:

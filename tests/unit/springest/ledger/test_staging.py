@@ -92,6 +92,25 @@ def test_staging_anew_replaces_the_content_and_counts_a_version(warehouse: Engin
     assert (row.version, row.staged_run_id, row.row_version) == (2, "next", changed.row_version)
 
 
+def test_a_released_duplicate_stays_released_until_it_is_another_certificate(
+    warehouse: Engine, add_delivery: AddDelivery
+) -> None:
+    one = training()
+    same = {name: getattr(one, name) for name in ("certification_id", "learner_ref", "valid_from")}
+    key = add_delivery("T1", duplicate_released=True, **same)
+    again = Decision(Action.RESTAGE, State.READY)
+    write(warehouse, (training(booking_id=4), again))
+    assert row_of(warehouse, key).duplicate_released
+    certificate = identity(one)
+    assert certificate is not None
+    with warehouse.connect() as connection:
+        ((holder,),) = ledger.load_holders(connection, "default", [certificate]).values()
+    assert holder.duplicate_released
+    assert known(warehouse, key)[key].duplicate_released
+    write(warehouse, (training(valid_from=date(2027, 1, 1)), again))
+    assert not row_of(warehouse, key).duplicate_released
+
+
 def test_a_decision_to_do_nothing_writes_nothing(warehouse: Engine) -> None:
     one = training()
     write(warehouse, (one, READY))

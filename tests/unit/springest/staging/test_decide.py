@@ -255,6 +255,27 @@ def test_another_issue_of_the_same_training_is_no_duplicate() -> None:
     assert find_duplicate(row(), []) is None
 
 
+def test_a_duplicate_that_a_person_released_is_not_weighed_again_while_it_is_the_same_certificate() -> None:
+    """Neither when its catalogue entry changes nor when the row is touched; another certificate is."""
+    other = Holder("2" * 64, "T2")
+    released = known(State.READY, duplicate_released=True)
+    assert find_duplicate(row(), [other], known=released) is None
+    assert find_duplicate(row(booking_id=4), [other], known=released) is None
+    for changes in ({"certification_id": 103}, {"email": "x@example.com"}, {"valid_from": date(2027, 1, 1)}):
+        assert find_duplicate(row(**changes), [other], known=released) == other
+
+
+def test_the_one_beside_which_a_duplicate_was_released_stays_in_the_queue() -> None:
+    """Both are meant. One that is new, or was set aside, is weighed against it all the same."""
+    released = Holder("2" * 64, "T2", duplicate_released=True)
+    assert find_duplicate(row(), [released], known=known(State.READY)) is None
+    assert find_duplicate(row(), [released, Holder("3" * 64, "T3")], known=known(State.READY)) is not None
+    assert find_duplicate(row(), [released], known=known(State.HELD)) == released
+    assert find_duplicate(row(), [released], known=None) == released
+    changed = row(valid_from=date(2027, 1, 1))
+    assert find_duplicate(changed, [released], known=known(State.READY)) == released
+
+
 def test_a_duplicate_is_told_with_the_training_it_doubles() -> None:
     assert DUPLICATE.reason == "duplicate"
     assert "training T0" in str(DUPLICATE.detail)

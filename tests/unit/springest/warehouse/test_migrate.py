@@ -192,6 +192,42 @@ def test_the_first_version_is_brought_up_with_what_is_in_it_and_one_step_back(em
     assert upgrade(empty) == head_revision()
 
 
+def test_what_people_decided_is_brought_down_without_looking_like_proof(empty: Engine) -> None:
+    """Version 0003: from the one before with data in it, and one step back."""
+    upgrade(empty, revision="0001")
+    _fill_the_first_version(empty)
+    upgrade(empty, revision="0002")
+    upgrade(empty, revision="0003")
+    with empty.begin() as connection:
+        kept = connection.execute(
+            text("SELECT state, duplicate_released FROM springest.delivery ORDER BY delivery_key")
+        )
+        assert kept.all() == [("visible", False), ("ready", False)]
+        connection.execute(
+            text(
+                "UPDATE springest.delivery SET state = 'visible', match_method = 'person',"
+                " springest_certificate_id = 8 WHERE delivery_key = 'b'"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery_decision (delivery_key, decided_by, decision, reason,"
+                " springest_certificate_id, version, from_state, to_state, evidence)"
+                " VALUES ('b', 'anna', 'confirm', 'seen', 8, 1, 'ready', 'visible', '{}')"
+            )
+        )
+    assert downgrade(empty, revision="-1") == "0002"
+    with empty.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT state, springest_certificate_id, match_method"
+                " FROM springest.delivery ORDER BY delivery_key"
+            )
+        )
+        assert rows.all() == [("visible", 7, "springest_id"), ("unknown", None, None)]
+    assert upgrade(empty) == head_revision()
+
+
 def _fill_verdicts(engine: Engine) -> None:
     """What every earlier version may hold: verdicts of a site that was published, and of one that was not."""
     with engine.begin() as connection:

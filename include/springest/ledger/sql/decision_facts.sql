@@ -1,0 +1,37 @@
+-- What a decision rests on, beside the delivery itself; the delivery is locked. ``possibly_taken_at`` is the last
+-- moment at which a POST of it may have been on its way: NULL when none ever was.
+SELECT delivery.site,
+       delivery.springest_certificate_id,
+       delivery.match_method,
+       delivery.sent_at,
+       delivery.lease_until,
+       delivery.updated_at,
+       clock_timestamp() AS now,
+       GREATEST(attempt.last_at, delivery.sent_at,
+                -- Before the ledger came back from a backup, it may have been sent and forgotten.
+                CASE WHEN delivery.created_at < restoration.last_at
+                       OR COALESCE(delivery.completed_at < restoration.last_at, true)
+                     THEN restoration.last_at END) AS possibly_taken_at,
+       complete.snapshot_id,
+       complete.started_at AS snapshot_started_at,
+       complete.finished_at AS snapshot_finished_at,
+       certification.listed_since
+FROM springest.delivery AS delivery
+LEFT JOIN springest.certification AS certification
+       ON certification.site = delivery.site
+      AND certification.certification_id = delivery.certification_id
+CROSS JOIN LATERAL (
+    SELECT max(one.started_at) AS last_at
+    FROM springest.delivery_attempt AS one
+    WHERE one.delivery_key = delivery.delivery_key
+      AND (one.outcome IS NULL OR one.outcome NOT IN ('not_taken', 'refused'))
+) AS attempt
+CROSS JOIN LATERAL (SELECT max(restored_at) AS last_at FROM springest.ledger_restoration) AS restoration
+LEFT JOIN LATERAL (
+    SELECT snapshot_id, started_at, finished_at
+    FROM springest.snapshot
+    WHERE snapshot.site = delivery.site AND snapshot.complete
+    ORDER BY started_at DESC, snapshot_id DESC
+    LIMIT 1
+) AS complete ON true
+WHERE delivery.delivery_key = :delivery_key

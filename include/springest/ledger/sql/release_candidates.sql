@@ -1,0 +1,27 @@
+-- Certificates that Springest shows, that no other delivery stands for, and that could be this one. What the site
+-- does not tell contradicts nothing. One that is much older than the first POST is not that POST's; it counts all
+-- the same when it is known to be the learner's.
+SELECT remote.springest_certificate_id
+FROM springest.delivery AS delivery
+JOIN springest.remote_certificate AS remote ON remote.site = delivery.site
+CROSS JOIN LATERAL (
+    SELECT LEAST(min(attempt.started_at), delivery.sent_at) AS first_at
+    FROM springest.delivery_attempt AS attempt
+    WHERE attempt.delivery_key = delivery.delivery_key
+) AS sent
+WHERE delivery.delivery_key = :delivery_key
+  AND remote.last_seen_at >= COALESCE(CAST(:since AS timestamptz), '-infinity')
+  AND COALESCE(remote.certification_id = delivery.certification_id, true)
+  AND COALESCE(remote.valid_from = delivery.valid_from, true)
+  AND COALESCE(remote.valid_until = delivery.valid_until, true)
+  AND COALESCE(remote.learner_ref = delivery.learner_ref, true)
+  AND (remote.learner_ref IS NOT NULL
+       OR (CAST(:possibly_taken AS boolean)
+           AND (remote.created_at IS NULL
+                OR sent.first_at IS NULL
+                OR remote.created_at >= sent.first_at - make_interval(hours => :clock_hours))))
+  AND NOT EXISTS (SELECT FROM springest.delivery AS other
+                  WHERE other.site = remote.site
+                    AND other.springest_certificate_id = remote.springest_certificate_id
+                    AND other.delivery_key <> delivery.delivery_key)
+ORDER BY remote.springest_certificate_id

@@ -1,0 +1,163 @@
+"""A warehouse that comes back from a backup has forgotten what it sent since: nothing goes out twice."""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from include.springest.delivery.stops import LedgerBehind
+from include.springest.ledger import restoration
+from include.springest.ledger.judging import DecisionRefused
+from include.springest.warehouse.migrate import check
+
+
+@dataclass
+class Backup:
+    """A copy of the warehouse as it was, and how to go back to it."""
+
+    world: object
+    postgres: object
+    name: str
+
+    @classmethod
+    def of(cls, world, postgres):
+        world.warehouse.dispose()
+        backup = cls(world, postgres, f"backup_{secrets.token_hex(6)}")
+        postgres.create_database(backup.name, template=make_url(world.warehouse_url).database)
+        return backup
+
+    def restore(self):
+        """The warehouse is what it was when the backup was made; what is kept outside stays."""
+        name = make_url(self.world.warehouse_url).database
+        self.world.warehouse.dispose()
+        self.postgres.drop_database(name)
+        self.postgres.create_database(name, template=self.name)
+        self.postgres.drop_database(self.name)
+        self.world.warehouse = create_engine(self.world.warehouse_url)
+        check(self.world.warehouse)
+
+
+def settle(world):
+    return restoration.settle(
+        world.warehouse, kept=[world.kept.read()], by="anna", reason="disk of the warehouse broke"
+    )
+
+
+def test_what_was_sent_since_the_backup_is_not_sent_again(world, postgres):
+    """What waited, what was set aside, what was withdrawn, and what the backup has never heard of."""
+    old, waiting, broken, gone = (world.training() for _ in range(4))
+    document = Path(broken.certificate_uri)
+    content = document.read_bytes()
+    document.unlink()
+    world.complete(old)
+    world.night("before")
+    world.complete(waiting, broken)
+    world.stage("backup")
+    backup = Backup.of(world, postgres)
+
+    document.write_bytes(content)
+    new = world.training()
+    world.complete(new)
+    world.night("after")
+    stored = world.stored
+    assert len(stored) == 4
+    backup.restore()
+
+    with pytest.raises(LedgerBehind, match="'A restored ledger' in docs/operations"):
+        world.deliver("refused")
+    world.stage("refused")
+    assert settle(world).deliveries == 3
+    states = world.states()
+    assert {states[one.training_id] for one in (waiting, new)} == {("unknown", "ledger_restored")}
+
+    later = world.training(completed_at=datetime.now(UTC))
+    world.complete(later, gone)
+    world.night("later")
+    world.night("last")
+    states = world.states()
+    for one in (waiting, broken, new, gone):
+        assert states[one.training_id] == ("unknown", "ledger_restored"), one
+    assert states[old.training_id][0] == "visible"
+    assert states[later.training_id][0] == "visible"
+    assert len(world.stored) == len(stored) + 1
+    assert world.sandbox.store.duplicates() == 0
+    numbers = [row[0] for row in world.rows("SELECT attempt_id FROM springest.delivery_attempt ORDER BY 1")]
+    assert len(numbers) == len(set(numbers)) == 2
+    assert numbers[-1] == world.kept.read() == 5
+
+
+def test_where_the_site_tells_the_owner_the_next_snapshot_settles_what_was_forgotten(make_world, postgres):
+    """Then nobody has to look at each."""
+    world = make_world(profile="owner_shown")
+    waiting = world.training()
+    world.complete(waiting)
+    world.catalogue()
+    world.stage("backup")
+    backup = Backup.of(world, postgres)
+    world.night("after")
+    backup.restore()
+    settle(world)
+    world.night("later")
+    assert world.statuses()[waiting.training_id] == ("verified", None)
+    assert world.posts == 1
+
+
+def test_a_ledger_that_forgot_nothing_is_left_alone(world):
+    training = world.training()
+    world.complete(training)
+    world.night()
+    world.complete(world.training())
+    world.stage("next")
+    with pytest.raises(DecisionRefused, match="has forgotten nothing: its highest attempt is 1"):
+        settle(world)
+    assert [state for state, _ in world.states().values()].count("ready") == 1
+    assert world.rows("SELECT * FROM springest.ledger_restoration") == []
+
+
+def test_it_is_set_right_once_and_kept_who_did_it(world):
+    world.complete(world.training())
+    world.catalogue()
+    world.stage()
+    world.kept.write(41)
+    settle(world)
+    with pytest.raises(DecisionRefused, match="has forgotten nothing"):
+        settle(world)
+    [kept] = world.rows("SELECT * FROM springest.ledger_restoration")
+    assert (kept.settled_by, kept.reason) == ("anna", "disk of the warehouse broke")
+    assert (kept.found_attempt_id, kept.highest_attempt_id, kept.deliveries) == (0, 41, 1)
+
+
+def test_all_sites_of_the_warehouse_are_set_right_together(world):
+    """It came back as a whole, and its numbers are shared."""
+    world.complete(world.training())
+    world.catalogue()
+    world.stage()
+    with world.warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state,"
+                " row_version, staged_run_id) VALUES ('x', 'other', 'T', 1, 'ready', 'v', 'r')"
+            )
+        )
+    assert restoration.sites_of(world.warehouse) == ["default", "other"]
+    assert restoration.look(world.warehouse, kept=[3, None]).queued == {"default": 1, "other": 1}
+    assert restoration.settle(world.warehouse, kept=[3, None], by="anna", reason="disk").deliveries == 2
+
+
+def test_a_staging_at_the_same_time_leaves_nothing_in_the_queue(world):
+    """It ends before, and its rows become unknown, or begins after, and knows of the restoration."""
+    world.catalogue()
+    for number in range(6):
+        world.complete(*(world.training() for _ in range(3)))
+        world.kept.write(100 * (number + 1))
+        with ThreadPoolExecutor(2) as pool:
+            staging = pool.submit(world.stage, f"night-{number}")
+            settle(world)
+            staging.result()
+        assert {state for state, _ in world.states().values()} == {"unknown"}

@@ -1,0 +1,36 @@
+"""A world on a virtual clock, for all nights of a test."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg.waiting
+import pytest
+from sqlalchemy import create_engine
+
+from include.demo.postgres import EmbeddedPostgres
+from include.springest.delivery import deliver
+from tests.simulation.clock import VirtualClock
+from tests.simulation.night import World
+
+
+@pytest.fixture
+def world(
+    postgres: EmbeddedPostgres, warehouse_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    # The driver gives way to others after some real time: a seed's night would depend on the machine.
+    monkeypatch.setattr(psycopg.waiting, "MAX_BUSY_TIME", float("inf"))
+    # How often a run says how it goes is of no interest here, and costs a statement each.
+    monkeypatch.setattr(deliver, "PROGRESS_SECONDS", 1_800.0)
+    logging.getLogger("include.springest").setLevel(logging.CRITICAL)
+    clock = VirtualClock(postgres.data_dir / f"{warehouse_url.rpartition('/')[2]}.clock")
+    engine = create_engine(warehouse_url)
+    clock.rule(engine)
+    engine.dispose()
+    world = World(warehouse_url, clock, tmp_path)
+    yield world
+    world.close()
+    clock.close()
+    logging.getLogger("include.springest").setLevel(logging.NOTSET)

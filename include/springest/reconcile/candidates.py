@@ -78,6 +78,7 @@ class CandidateSet:
     """The verdicts that were worked out last.
 
     :param changed: how many are new or changed.
+    :param last_run_id: run that published last.
     :param outdated: the site was published since they were worked out.
     """
 
@@ -86,6 +87,7 @@ class CandidateSet:
     snapshot_id: int | None
     changed: int
     published_at: datetime | None
+    last_run_id: str | None
     outdated: bool
 
 
@@ -168,6 +170,7 @@ def load_set(connection: Connection, site: str) -> CandidateSet | None:
             candidate_set.c.snapshot_id,
             candidate_set.c.changed,
             candidate_set.c.published_at,
+            publication.c.run_id.label("last_run_id"),
             func.coalesce(publication.c.reconciled_at > candidate_set.c.built_at, False).label("outdated"),
         )
         .outerjoin_from(candidate_set, publication, publication.c.site == candidate_set.c.site)

@@ -140,14 +140,21 @@ def publish_candidates(engine: Engine, *, site: Site, run_id: str) -> Published:
         known = load_set(connection, site.name)
         if known is None:
             raise CandidatesLost(f"no verdicts were worked out for run {run_id}: clear the reconcile task")
-        if known.run_id != run_id or known.outdated:
-            log.warning("Run %s worked out newer verdicts: nothing is published for this one", known.run_id)
-            return Published(0, 0, _statuses(connection, site.name), superseded_by=known.run_id)
+        newer = _newer_run(known, run_id)
+        if newer is not None:
+            log.warning("Run %s worked out newer verdicts: nothing is published for this one", newer)
         written, versions = 0, 0
-        if known.published_at is None:
+        if newer is None and known.published_at is None:
             written, versions = _publish(connection, site, known)
         statuses = _statuses(connection, site.name)
-    return Published(written, versions, statuses)
+    return Published(written, versions, statuses, superseded_by=newer)
+
+
+def _newer_run(known: CandidateSet, run_id: str) -> str | None:
+    """Return the run whose verdicts stand instead of the run's own, if any."""
+    if known.run_id != run_id:
+        return known.run_id
+    return known.last_run_id if known.published_at is None and known.outdated else None
 
 
 def _prove(connection: Connection, site: str) -> int:
@@ -178,15 +185,15 @@ def _publish(connection: Connection, site: Site, known: CandidateSet) -> tuple[i
     out again, right here.
     """
     require_whole(connection, site.name, known.changed)
-    changed, sums = known.changed, conservation(connection, site.name)
+    sums = conservation(connection, site.name)
     if sums.incomplete_run is not None:
-        changed = judge(connection, site, run_id=known.run_id)
-        sums = conservation(connection, site.name)
+        judge(connection, site, run_id=known.run_id)
+        known, sums = load_set(connection, site.name) or known, conservation(connection, site.name)
     require_conservation(sums)
     require_quality(connection, site.name)
     here = {"site": site.name, "at": connection.execute(_MOMENT, {"site": site.name}).scalar_one()}
     versions = 0
-    if changed:
+    if known.changed:
         connection.execute(_WRITE_VERDICTS, here)
         connection.execute(_CLOSE_VERSIONS, here)
         versions = connection.execute(_OPEN_VERSIONS, here).rowcount
@@ -194,7 +201,7 @@ def _publish(connection: Connection, site: Site, known: CandidateSet) -> tuple[i
     noted = {"run_id": known.run_id, "snapshot_id": known.snapshot_id, "reconciled_at": here["at"]}
     upsert = insert(publication).values(site=site.name, **noted)
     connection.execute(upsert.on_conflict_do_update(index_elements=["site"], set_=noted))
-    return changed, versions
+    return known.changed, versions
 
 
 def _statuses(connection: Connection, site: str) -> dict[str, int]:

@@ -53,6 +53,7 @@ def test_publishing_twice_publishes_once(warehouse: Engine, deliver: Deliver) ->
     assert publish_candidates(warehouse, site=SITE, run_id="night").written == 1
     again = publish_candidates(warehouse, site=SITE, run_id="night")
     assert (again.written, again.versions, again.statuses) == (0, 0, {"held": 1})
+    assert again.superseded_by is None
 
 
 def test_older_verdicts_are_not_published_over_newer_ones(warehouse: Engine, deliver: Deliver) -> None:
@@ -89,7 +90,8 @@ def test_verdicts_that_are_older_than_the_publication_are_not_published(
         "INSERT INTO springest.publication (site, run_id, reconciled_at)"
         " VALUES ('default', 'x', '2099-01-01Z')",
     )
-    assert publish_candidates(warehouse, site=SITE, run_id="night").written == 0
+    report = publish_candidates(warehouse, site=SITE, run_id="night")
+    assert (report.written, report.superseded_by) == (0, "x")
 
 
 def test_verdicts_that_a_crash_of_the_server_took_are_missed(warehouse: Engine, deliver: Deliver) -> None:

@@ -35,7 +35,8 @@ SELECT training_id, to_char(valid_from_ts, 'HH24:MI:SS') AS "from",
        COALESCE(to_char(valid_to_ts, 'HH24:MI:SS'), 'now') AS until, delivery_state, verification_status
 FROM springest.certificate_reconciliation_history
 WHERE delivery_key = (SELECT delivery_key FROM springest.certificate_reconciliation_history
-                      GROUP BY delivery_key ORDER BY count(*) DESC, min(training_id) LIMIT 1)
+                      GROUP BY delivery_key HAVING bool_and(delivery_state <> 'sending')
+                      ORDER BY count(*) DESC, min(training_id) LIMIT 1)
 ORDER BY valid_from_ts
 """)
 

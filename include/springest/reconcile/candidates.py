@@ -21,6 +21,7 @@ _JUDGE: Final = text(read_sql(__file__, "judge"))
 _CONSERVATION: Final = text(read_sql(__file__, "conservation"))
 _NOTE: Final = text(read_sql(__file__, "note_candidates"))
 _FAILED: Final = text(read_sql(__file__, "failed_checks"))
+_MEMORY: Final = text("SET LOCAL work_mem = '64MB'")
 _ANALYZE: Final = text("ANALYZE springest.reconciled_candidate")
 TRIES: Final = 3
 FILLED_COLUMNS: Final = (
@@ -92,7 +93,11 @@ class CandidateSet:
 
 
 def lock_site(connection: Connection, site: str) -> None:
-    """Wait for other reconciliations of the site; the lock ends with the transaction."""
+    """Wait for other reconciliations of the site; the lock ends with the transaction.
+
+    Whole tables are joined from here on: the transaction gets memory for it.
+    """
+    connection.execute(_MEMORY)
     key = func.hashtextextended(f"springest.publish:{site}", 0)
     connection.execute(select(func.pg_advisory_xact_lock(key)))
 

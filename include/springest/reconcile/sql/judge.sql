@@ -18,9 +18,7 @@ WITH facts AS (
                CASE WHEN remote.springest_certificate_id IS NOT NULL
                      AND remote.valid_until IS DISTINCT FROM delivery.valid_until THEN 'valid_until' END,
                CASE WHEN remote.learner_ref <> delivery.learner_ref THEN 'learner' END,
-               CASE WHEN delivery.springest_certificate_id IS NOT NULL
-                     AND count(*) OVER (PARTITION BY delivery.springest_certificate_id) > 1
-                    THEN 'id used twice' END
+               CASE WHEN twice.springest_certificate_id IS NOT NULL THEN 'id used twice' END
            ) AS disagreement,
            remote.springest_status IS NULL
                OR lower(remote.springest_status) = ANY(CAST(:verified_statuses AS text[])) AS says_verified
@@ -31,6 +29,13 @@ WITH facts AS (
     LEFT JOIN springest.remote_certificate AS remote
            ON remote.site = delivery.site
           AND remote.springest_certificate_id = delivery.springest_certificate_id
+    LEFT JOIN (
+        SELECT springest_certificate_id
+        FROM springest.delivery
+        WHERE site = :site AND springest_certificate_id IS NOT NULL
+        GROUP BY springest_certificate_id
+        HAVING count(*) > 1
+    ) AS twice ON twice.springest_certificate_id = delivery.springest_certificate_id
     LEFT JOIN (
         SELECT DISTINCT ON (delivery_key) delivery_key, decided_by, decided_at, reason
         FROM springest.delivery_decision

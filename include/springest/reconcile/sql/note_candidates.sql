@@ -1,0 +1,10 @@
+-- Whose verdicts wait for their checks, and how they add up.
+INSERT INTO springest.candidate_set AS noted
+    (site, run_id, built_at, snapshot_id, changed, source_rows, verdict_rows, incomplete_run)
+VALUES (:site, :run_id, clock_timestamp(),
+        (SELECT max(snapshot_id) FROM springest.snapshot WHERE site = :site AND finished_at IS NOT NULL),
+        :changed, :source_rows, :verdict_rows, :incomplete_run)
+ON CONFLICT (site) DO UPDATE
+SET (run_id, built_at, snapshot_id, changed, source_rows, verdict_rows, incomplete_run, published_at)
+  = (excluded.run_id, excluded.built_at, excluded.snapshot_id, excluded.changed, excluded.source_rows,
+     excluded.verdict_rows, excluded.incomplete_run, NULL)

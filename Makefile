@@ -12,6 +12,8 @@ READY := $(STATE)/ready
 READY_TO_BENCH := $(STATE)/ready-to-bench
 UV_VERSION := 0.13.9
 PYTEST_WORKERS ?= 2
+ROUNDS ?= 3
+FIRST ?= 0
 
 # Independent of the caller's locale, caches stay in the ignored folder, nothing is reported anywhere.
 export PYTHONUTF8 := 1
@@ -20,7 +22,7 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all bench bench-delivery bench-reconcile check format migrate dictionary lock clean
+.PHONY: help demo ui test test-all chaos bench bench-delivery bench-reconcile check format migrate dictionary lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -36,6 +38,9 @@ test: $(READY) ## the tests, in under ten minutes
 
 test-all: $(READY) ## all tests, the long proofs too
 	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+chaos: $(READY) ## a real Airflow killed, suspended and cut off, for ROUNDS=3 (or 50) rounds
+	@$(PY) -m tests.chaos --rounds $(ROUNDS) --first $(FIRST) $(if $(SEED),--seed $(SEED))
 
 bench: bench-delivery bench-reconcile ## measure what docs/benchmarks.md claims, and write it anew
 

@@ -1,7 +1,7 @@
-"""A ledger and the list that Springest shows of it, of any size: most is there, some is not, some is another's.
+"""A ledger and the list that Springest shows of it, of any size: most is there, some is not, some is foreign.
 
-Of a hundred deliveries, 85 have an id and are shown, 10 have one and are not shown yet, 5 were answered without
-an id and are shown in pairs that nothing tells apart. Two of a hundred listed certificates are foreign.
+Of a hundred deliveries, 85 have an id and are shown, 10 have one and are not shown yet, 5 were answered
+without an id and are shown in pairs that nothing tells apart. Two of a hundred certificates are foreign.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import psycopg
 from sqlalchemy import create_engine, text
 
 from include.springest.warehouse.migrate import upgrade
+from include.springest.warehouse.statements import read_sql
 
 SENT_AT = datetime(2026, 11, 2, 1, tzinfo=UTC)
 FIRST_DAY = date(2026, 1, 1)
@@ -79,11 +80,7 @@ def fill(url: str, count: int) -> None:
     upgrade(engine)
     with engine.begin() as connection:
         connection.execute(
-            text(
-                "INSERT INTO springest.certification (site, certification_id, name, is_listed, first_seen_at,"
-                " last_seen_at, listed_since) SELECT 'default', number, 'Certification ' || number, true, :now,"
-                " :now, :now FROM generate_series(100, 99 + :count) AS number"
-            ),
+            text(read_sql(__file__, "list_certifications")),
             {"now": SENT_AT - timedelta(days=30), "count": CERTIFICATIONS},
         )
     engine.dispose()
@@ -94,13 +91,7 @@ def fill(url: str, count: int) -> None:
         ):
             for row in rows(count):
                 copy.write_row(_values(row))
-        connection.execute(
-            "INSERT INTO springest.delivery_attempt (delivery_key, run_id, worker, started_at, finished_at,"
-            " outcome, http_status, document_sha256, springest_certificate_id)"
-            " SELECT delivery_key, 'benchmark', 'benchmark', sent_at, sent_at + interval '1 s',"
-            " CASE WHEN springest_certificate_id IS NULL THEN 'accepted_without_id' ELSE 'accepted_with_id' END,"
-            " 201, repeat('0', 64), springest_certificate_id FROM springest.delivery"
-        )
+        connection.execute(read_sql(__file__, "attempts"))
         connection.execute("VACUUM ANALYZE")
 
 

@@ -11,8 +11,8 @@ from lxml import etree
 from benchmarks.contenders.job import measured, read_job
 
 _TABLES = """
-CREATE TEMPORARY TABLE listed (id bigint, certification_id bigint, valid_from date, valid_until date, status text,
-                               created_at timestamptz);
+CREATE TEMPORARY TABLE listed (id bigint, certification_id bigint, valid_from date, valid_until date,
+                               status text, created_at timestamptz);
 CREATE TABLE IF NOT EXISTS reconciled (delivery_key text PRIMARY KEY, springest_certificate_id bigint,
                                        status text, springest_status text);
 """

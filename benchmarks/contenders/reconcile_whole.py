@@ -7,8 +7,8 @@ import asyncio
 from sqlalchemy import create_engine
 
 from benchmarks.contenders.job import measured, read_job
-from benchmarks.contenders.whole_path import RUN, site_of
 from benchmarks.contenders.snapshot import snapshot
+from benchmarks.contenders.whole_path import RUN, site_of
 from include.springest.reconcile.publish import publish
 
 

@@ -7,7 +7,7 @@ query parameter, so no error of the HTTP library ever leaves this module: its te
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import date
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -53,7 +53,7 @@ T = TypeVar("T", bound="Certificate | Certification")
 CERTIFICATES_PATH: Final = "/users/certificates.xml"
 CERTIFICATIONS_PATH: Final = "/certifications.xml"
 PACKAGE: Final = "airflow-provider-springest"
-IDLE_SECONDS: Final = 2.0
+IDLE_SECONDS: Final = 0.1
 """An idle connection is not used again after this, so that a stale one does not swallow a POST."""
 READ_BYTES: Final = 64 * 1024
 
@@ -261,7 +261,7 @@ class Pages(Generic[T]):
         """How well the list was read so far."""
         return self._pager.evidence
 
-    async def __aiter__(self) -> AsyncIterator[Page[T]]:
+    async def __aiter__(self) -> AsyncGenerator[Page[T], None]:
         while (wanted := self._pager.next) is not None:
             query = {**self._filters, "size": str(wanted.size), "offset": str(wanted.offset)}
             page = await self._client.read_page(self._path, self._kind, self._key, query)

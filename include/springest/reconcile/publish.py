@@ -4,24 +4,20 @@ In two steps, so that checks can look at the verdicts in between: ``reconcile`` 
 what is new or changed as candidates; ``publish_candidates`` makes them, and their history, what analysts
 read, in one transaction.
 
-Deliveries are matched with what Springest shows by proof: the id that its answer told, or the owner where the
-site tells it. Absence counts only where it means something: in two complete snapshots a day apart, of a
-certification that is listed. A verdict is written only when it differs from the last one, so a quiet night
-rewrites nothing.
+Deliveries are matched with what Springest shows first (``matching.py``). A verdict is written only when it
+differs from the last one, so a quiet night rewrites nothing.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from include.springest.ledger.states import Event, sources_of
 from include.springest.reconcile.candidates import (
     CandidateSet,
     CandidatesLost,
@@ -34,27 +30,17 @@ from include.springest.reconcile.candidates import (
     require_quality,
     require_whole,
 )
+from include.springest.reconcile.matching import match
 from include.springest.site import Site
 from include.springest.warehouse.schema import publication, reconciled_delivery
 from include.springest.warehouse.statements import read_sql
 
 log = logging.getLogger(__name__)
 
-_MARK_VISIBLE: Final = text(read_sql(__file__, "mark_visible"))
-_MATCH_OWNERS: Final = text(read_sql(__file__, "match_owners"))
-_SETTLE_ABSENT: Final = text(read_sql(__file__, "settle_absent"))
-_REVIEW_OLD_DOUBTS: Final = text(read_sql(__file__, "review_old_doubts"))
 _WRITE_VERDICTS: Final = text(read_sql(__file__, "write_verdicts"))
 _CLOSE_VERSIONS: Final = text(read_sql(__file__, "close_versions"))
 _OPEN_VERSIONS: Final = text(read_sql(__file__, "open_versions"))
 _MOMENT: Final = text(read_sql(__file__, "moment"))
-SNAPSHOTS_APART_HOURS: Final = 24
-"""How far apart two complete snapshots must be for what both lack to be gone."""
-STORED_BY_HOURS: Final = 1
-"""How long after its POST a certificate may still be stored; only later snapshots can lack it."""
-CLOCK_HOURS: Final = 26
-"""How much earlier than the POST ``created_at`` may be: a zone mistaken, and clocks that differ."""
-UNKNOWN_FOR_LONG_DAYS: Final = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +50,13 @@ class ReconcileReport:
     :param became_visible: deliveries that a snapshot proved to be there.
     :param became_absent: deliveries of which it was found out that Springest lacks them.
     :param changed: verdicts that are new or changed and wait to be published.
+    :param told: deliveries without proof of which something is told, by kind; see ``pairing.Kind``.
     """
 
     became_visible: int
     became_absent: int
     changed: int
+    told: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +84,7 @@ class PublishReport:
     written: int
     versions: int
     statuses: Mapping[str, int]
+    told: Mapping[str, int] = field(default_factory=dict)
 
 
 def publish(engine: Engine, *, site: Site, run_id: str) -> PublishReport:
@@ -112,6 +101,7 @@ def publish(engine: Engine, *, site: Site, run_id: str) -> PublishReport:
         published.written,
         published.versions,
         published.statuses,
+        worked_out.told,
     )
 
 
@@ -119,10 +109,9 @@ def reconcile(engine: Engine, *, site: Site, run_id: str) -> ReconcileReport:
     """Match the site's deliveries with what Springest shows, and work out their verdicts."""
     with engine.begin() as connection:
         lock_site(connection, site.name)
-        proven = _prove(connection, site.name)
-        absent = _settle_absent(connection, site.name)
+        matched = match(connection, site)
         changed = judge(connection, site, run_id=run_id)
-    return ReconcileReport(proven, absent, changed)
+    return ReconcileReport(matched.proven, matched.absent, changed, matched.told)
 
 
 def publish_candidates(engine: Engine, *, site: Site, run_id: str) -> Published:
@@ -155,27 +144,6 @@ def _newer_run(known: CandidateSet, run_id: str) -> str | None:
     if known.run_id != run_id:
         return known.run_id
     return known.last_run_id if known.published_at is None and known.outdated else None
-
-
-def _prove(connection: Connection, site: str) -> int:
-    """Mark what Springest shows, and return how many there were."""
-    by_id = connection.execute(
-        _MARK_VISIBLE, {"site": site, "states": [state.value for state in sources_of(Event.SEEN)]}
-    )
-    by_owner = connection.execute(_MATCH_OWNERS, {"site": site, "clock_hours": CLOCK_HOURS})
-    return by_id.rowcount + by_owner.rowcount
-
-
-def _settle_absent(connection: Connection, site: str) -> int:
-    """Hand to a person what Springest lacks and what was in doubt for too long; return how many it lacks."""
-    lacked = connection.execute(
-        _SETTLE_ABSENT,
-        {"site": site, "apart_hours": SNAPSHOTS_APART_HOURS, "stored_by_hours": STORED_BY_HOURS},
-    ).all()
-    connection.execute(_REVIEW_OLD_DOUBTS, {"site": site, "days": UNKNOWN_FOR_LONG_DAYS})
-    for reason, number in sorted(Counter(reason for _, reason in lacked).items()):
-        log.warning("%d certificates are %s at Springest: see certificate_reconciliation", number, reason)
-    return len(lacked)
 
 
 def _publish(connection: Connection, site: Site, known: CandidateSet) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -32,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from include.springest.ledger.states import DecisionKind, State
-from include.springest.reconcile.status import MatchMethod, VerificationStatus
+from include.springest.reconcile.status import PROOFS, WEAKER, MatchMethod, VerificationStatus
 
 SCHEMA: Final = "springest"
 VERSION_TABLE: Final = "schema_version"
@@ -151,7 +152,7 @@ delivery = Table(
     CheckConstraint(_one_of("state", tuple(State)), name="state"),
     CheckConstraint("(state = 'sending') = (lease_owner IS NOT NULL)", name="lease"),
     CheckConstraint("state <> 'accepted' OR springest_certificate_id IS NOT NULL", name="accepted_has_id"),
-    CheckConstraint(_one_of("match_method", tuple(MatchMethod)), name="match_method"),
+    CheckConstraint(_one_of("match_method", (*PROOFS, MatchMethod.PERSON)), name="match_method"),
     CheckConstraint("match_method IS NULL OR springest_certificate_id IS NOT NULL", name="matched_has_id"),
     Index(
         "delivery_queue_idx", "site", "created_at", "delivery_key", postgresql_where=text("state = 'ready'")
@@ -185,6 +186,9 @@ delivery_attempt = Table(
     Column("http_status", Integer, comment="HTTP status answered; null: none"),
     Column("bytes_handed_over", BigInteger, comment="Bytes of the body that left this side"),
     Column("document_sha256", _HASH, nullable=False, comment="sha256 of the document that was to be sent"),
+    Column("certification_id", BigInteger, comment="Certification it was sent for"),
+    Column("valid_from", Date, comment="First day of validity that was sent"),
+    Column("valid_until", Date, comment="Last day of validity that was sent; null: none"),
     Column("springest_certificate_id", BigInteger, comment="Id in the answer"),
     Column("message", Text, comment="What the server or the network said, redacted"),
     comment="One row per POST that was started",
@@ -350,6 +354,16 @@ snapshot = Table(
     Column("distinct_ids", Integer, comment="Different ids seen"),
     Column("rewinds", Integer, comment="Times the list had shifted and was read again"),
     Column("requests", Integer, comment="Requests it took"),
+    Column(
+        "scope",
+        Text,
+        nullable=False,
+        server_default="full",
+        comment="full: the whole list; narrowed: a part by filters; owners: single learners' certificates",
+    ),
+    Column("scope_detail", Text, comment="Which filters, and why this scope"),
+    CheckConstraint(_one_of("scope", ("full", "narrowed", "owners")), name="scope"),
+    CheckConstraint("scope = 'full' OR NOT complete", name="partial"),
     Index(None, "site", "finished_at"),
     comment="One row per scan of the remote list, with its evidence",
 )
@@ -372,6 +386,11 @@ remote_certificate = Table(
     Column("created_at", _INSTANT, comment="When Springest stored it; null where it told no zone"),
     Column("learner_ref", _HASH, comment="HMAC of the owner's address, where the site tells the owner"),
     Column(
+        "owner_told_by",
+        Text,
+        comment="How the owner was told: list (in the row), filter (a GET filtered by the address)",
+    ),
+    Column(
         "first_snapshot_id",
         BigInteger,
         ForeignKey("snapshot.snapshot_id"),
@@ -387,7 +406,64 @@ remote_certificate = Table(
         nullable=False,
         comment="Last snapshot that showed it",
     ),
+    CheckConstraint(_one_of("owner_told_by", ("list", "filter")), name="owner_told_by"),
     comment="One row per certificate that Springest has shown, as last seen",
+)
+
+delivery_match = Table(
+    "delivery_match",
+    metadata,
+    Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
+    Column("site", Text, nullable=False, comment="Name of the Springest site"),
+    Column(
+        "verification_status",
+        Text,
+        nullable=False,
+        comment="What analysts are told: inferred or ambiguous; never verified, since this is no proof",
+    ),
+    Column(
+        "match_method",
+        Text,
+        comment="inferred or set_complete; null: several fit and nothing tells them apart",
+    ),
+    Column(
+        "springest_certificate_id", BigInteger, comment="The certificate, where a single one was inferred"
+    ),
+    Column(
+        "candidates",
+        ARRAY(BigInteger),
+        nullable=False,
+        comment="Springest's ids of certificates that fit, the first ten",
+    ),
+    Column("candidate_count", Integer, nullable=False, comment="How many fit in all"),
+    Column("evidence", Text, nullable=False, comment="What it rests on, to check by hand"),
+    Column("review_reason", Text, comment="Why a person should look; null: nobody needs to"),
+    Column("matched_at", _INSTANT, nullable=False, server_default=_NOW, comment="When this last changed"),
+    CheckConstraint(_one_of("verification_status", ("inferred", "ambiguous")), name="verification_status"),
+    CheckConstraint(_one_of("match_method", WEAKER), name="match_method"),
+    Index(None, "site", "springest_certificate_id"),
+    comment="One row per delivery that Springest may show without proof; rewritten only when it changes",
+)
+
+owner_question = Table(
+    "owner_question",
+    metadata,
+    Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
+    Column("asked_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was last asked"),
+    Column("certificates", Integer, comment="Certificates of the learner that were told; null: not asked"),
+    comment="One row per delivery whose learner Springest was asked about, so that each has its turn",
+)
+
+list_filter = Table(
+    "list_filter",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("filter", Text, primary_key=True, comment="email, created_from or certification_id"),
+    Column("is_honoured", Boolean, nullable=False, comment="Whether the site keeps to it"),
+    Column("evidence", Text, nullable=False, comment="What that rests on"),
+    Column("checked_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was found out"),
+    CheckConstraint(_one_of("filter", ("email", "created_from", "certification_id")), name="filter"),
+    comment="One row per filter of the list of certificates that was tried on a site",
 )
 
 publication = Table(

@@ -1,4 +1,4 @@
-"""Operators for Springest: read the catalogue, stage, deliver, take a snapshot, reconcile."""
+"""Operators for Springest: read the catalogue, stage, deliver. Those that reconcile are beside them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ from include.springest.api.models import Certification
 from include.springest.catalogue import store_catalogue
 from include.springest.delivery.deliver import Deliverer, DeliverSettings
 from include.springest.delivery.high_water import HighWater
-from include.springest.delivery.send import Parts
+from include.springest.delivery.send import LEASE_MARGIN_SECONDS, Parts
 from include.springest.delivery.tally import DeliverReport
 from include.springest.documents import DocumentStore
 from include.springest.ledger.sending import SendingLedger
 from include.springest.link import connected
-from include.springest.reconcile.publish import reconcile
-from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
 from include.springest.site import Site
 from include.springest.source.reader import SourceReader
 from include.springest.staging.stage import LOOK_BACK, Stager
@@ -87,7 +85,7 @@ class SpringestCatalogueOperator(SpringestOperator):
             return listed, pages.evidence.reached_end
 
 
-class _SourceOperator(SpringestOperator):
+class SourceOperator(SpringestOperator):
     """What those share that read the source as well."""
 
     template_ext: Sequence[str] = (".sql",)
@@ -110,7 +108,7 @@ class _SourceOperator(SpringestOperator):
             )
 
 
-class SpringestStageOperator(_SourceOperator):
+class SpringestStageOperator(SourceOperator):
     """
     Check completed trainings and put their certificates into the queue.
 
@@ -168,7 +166,7 @@ class SpringestStageOperator(_SourceOperator):
         }
 
 
-class SpringestDeliverOperator(_SourceOperator):
+class SpringestDeliverOperator(SourceOperator):
     """
     Work through the queue: POST every certificate that is ready, at most once.
 
@@ -185,6 +183,9 @@ class SpringestDeliverOperator(_SourceOperator):
     :param expected_certificates: how many to expect, for a night (or a backfill) that is much larger than the
         last ones; otherwise such a night waits for a person.
     :param max_unknown_per_night: outcomes that one run may leave unknown before it stops.
+    :param lease_margin: how much longer than the longest POST a certificate belongs to the worker that
+        claimed it. Shorter frees a dead worker's certificates earlier, and leaves a slow warehouse less time
+        to be told what became of a POST.
     :returns: counts of what was done, and how many are ``left``.
     """
 
@@ -204,6 +205,7 @@ class SpringestDeliverOperator(_SourceOperator):
         expected_certificates: str | int | None = None,
         concurrency: int = 10,
         max_unknown_per_night: int = 10,
+        lease_margin: timedelta = timedelta(seconds=LEASE_MARGIN_SECONDS),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -211,6 +213,7 @@ class SpringestDeliverOperator(_SourceOperator):
         self.expected_certificates = expected_certificates
         self.concurrency = concurrency
         self.max_unknown_per_night = max_unknown_per_night
+        self.lease_margin = lease_margin
         self._stop: Callable[[], object] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -221,6 +224,7 @@ class SpringestDeliverOperator(_SourceOperator):
             max_unknown=self.max_unknown_per_night,
             expected=expected_number(self.expected_certificates),
             seconds=seconds_until(self.deliver_until),
+            lease_margin=self.lease_margin.total_seconds(),
         )
         documents = parts.documents(site)
         with self._stager(site, documents) as stager:
@@ -255,54 +259,6 @@ class SpringestDeliverOperator(_SourceOperator):
                 return await deliverer.run()
             finally:
                 self._stop = None
-
-
-class SpringestSnapshotOperator(SpringestOperator):
-    """
-    Read the list of certificates that Springest shows into ``springest.remote_certificate``.
-
-    :param springest_conn_id: connection of the site.
-    :param warehouse_conn_id: connection of the warehouse.
-    :returns: ``snapshot_id``, ``rows``, ``requests``, and whether it is ``complete``.
-    """
-
-    template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Take the snapshot."""
-        site = self._site()
-        with parts.warehouse(self.warehouse_conn_id):
-            report = asyncio.run(self._take(site, str(context["run_id"])))
-        return {**asdict(report), "started_at": report.started_at.isoformat()}
-
-    async def _take(self, site: Site, run_id: str) -> SnapshotReport:
-        async with connected(parts.warehouse_url(self.warehouse_conn_id), site) as link:
-            return await take_snapshot(
-                link.engine, link.client, site=site.name, run_id=run_id, pseudonyms=parts.pseudonyms()
-            )
-
-
-class SpringestReconcileOperator(SpringestOperator):
-    """
-    Match deliveries with what Springest shows, and work out what became of each one.
-
-    Verdicts that are new or changed wait in ``springest.reconciled_candidate`` for their checks; readers
-    still see the last state.
-
-    :param springest_conn_id: connection of the site.
-    :param warehouse_conn_id: connection of the warehouse.
-    :returns: ``became_visible``, ``became_absent``, and how many verdicts ``changed``.
-    """
-
-    template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Match and judge."""
-        site = self._site()
-        with parts.warehouse(self.warehouse_conn_id) as engine:
-            report = reconcile(engine, site=site, run_id=str(context["run_id"]))
-        self.log.info("%d verdicts are new or changed", report.changed)
-        return asdict(report)
 
 
 def _worker() -> str:

@@ -1,6 +1,6 @@
 """The history of verdicts, what is about to be published, the views for analysts, and who was forgotten.
 
-Revision: 0005; follows 0003
+Revision: 0005; follows 0004
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from include.springest.warehouse.migrations.scripts import run_script
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

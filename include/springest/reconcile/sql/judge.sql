@@ -44,13 +44,6 @@ WITH twice AS (
           AND remote.springest_certificate_id
               = COALESCE(delivery.springest_certificate_id, matched.springest_certificate_id)
     LEFT JOIN (
-        SELECT springest_certificate_id
-        FROM springest.delivery
-        WHERE site = :site AND springest_certificate_id IS NOT NULL
-        GROUP BY springest_certificate_id
-        HAVING count(*) > 1
-    ) AS twice ON twice.springest_certificate_id = delivery.springest_certificate_id
-    LEFT JOIN (
         SELECT DISTINCT ON (delivery_key) delivery_key, decided_by, decided_at, reason
         FROM springest.delivery_decision
         WHERE decision = 'confirm'

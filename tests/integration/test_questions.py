@@ -34,7 +34,7 @@ def nights(world: World) -> World:
     world.complete(*good, expiring, *waiting, held, bad)
     world.night("first")
     world.complete(world.training(), ago=timedelta(0))
-    world.sandbox.state.faults.add(Fault(Kind.STATUS_AFTER_STORING, status=502))
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
     world.night("second")
     return world
 

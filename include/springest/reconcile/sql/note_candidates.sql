@@ -2,7 +2,9 @@
 INSERT INTO springest.candidate_set AS noted
     (site, run_id, built_at, snapshot_id, changed, source_rows, verdict_rows, incomplete_run)
 VALUES (:site, :run_id, clock_timestamp(),
-        (SELECT max(snapshot_id) FROM springest.snapshot WHERE site = :site AND finished_at IS NOT NULL),
+        -- Looking up single learners' certificates makes nothing else fresher.
+        (SELECT max(snapshot_id) FROM springest.snapshot
+         WHERE site = :site AND finished_at IS NOT NULL AND scope <> 'owners'),
         :changed, :source_rows, :verdict_rows, :incomplete_run)
 ON CONFLICT (site) DO UPDATE
 SET (run_id, built_at, snapshot_id, changed, source_rows, verdict_rows, incomplete_run, published_at)

@@ -54,7 +54,6 @@ PUBLISHER: Final[Mapping[str, str]] = {
     "forgotten_learner": _READ,
     "snapshot": _CHANGE,
     "remote_certificate": _CHANGE,
-    "delivery_match": _ALL,
     "owner_question": _CHANGE,
     "list_filter": _CHANGE,
     "publication": _CHANGE,

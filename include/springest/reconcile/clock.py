@@ -64,13 +64,16 @@ class Clock:
     def window(self, sent: float) -> Window:
         """Return the window of a POST.
 
-        It is narrow only where ids are known from before and after the POST: the clock may have been put
-        right in between, but then both differences are inside.
+        It is narrow only where ids are known from before the POST and from after its certificate can have
+        been stored: the clock may have been put right in between, but then both differences are inside.
 
         :param sent: seconds since the epoch.
         """
         around = self._known_around(int(sent // SECONDS_AN_HOUR))
-        if around is None or around.samples < FEWEST_SAMPLES or not around.first <= sent <= around.last:
+        stored_by = sent + STORED_BY_HOURS * SECONDS_AN_HOUR
+        if around is None or around.samples < FEWEST_SAMPLES:
+            return WIDE
+        if not (around.first <= sent and stored_by <= around.last):
             return WIDE
         # One whose answer was lost may have been stored later than those that were answered.
         latest = around.most + DRIFT_SECONDS + STORED_BY_HOURS * SECONDS_AN_HOUR

@@ -31,8 +31,7 @@ log = logging.getLogger(__name__)
 _TABLES: Final = read_sql(__file__, "matching_tables")
 _MARK_VISIBLE: Final = text(read_sql(__file__, "mark_visible"))
 _WATCHED_SINCE: Final = text(read_sql(__file__, "watched_since"))
-_FILL_NODES: Final = text(read_sql(__file__, "fill_nodes"))
-_FILL_ROWS: Final = text(read_sql(__file__, "fill_rows"))
+_FILL_SIDES: Final = text(read_sql(__file__, "fill_sides"))
 _MATCH_OWNERS: Final = text(read_sql(__file__, "match_owners"))
 _SHOWN_TWICE: Final = text(read_sql(__file__, "shown_twice"))
 _SETTLE_ABSENT: Final = text(read_sql(__file__, "settle_absent"))
@@ -93,8 +92,7 @@ def _lay_out(connection: Connection, site: str) -> None:
     since: datetime | None = connection.execute(
         _WATCHED_SINCE, {"site": site, "apart_hours": SNAPSHOTS_APART_HOURS}
     ).scalar_one()
-    connection.execute(_FILL_NODES, {"site": site})
-    connection.execute(_FILL_ROWS, {"site": site, "since": since})
+    connection.execute(_FILL_SIDES, {"site": site, "since": since})
     # The planner knows nothing of a new temporary table by itself.
     connection.exec_driver_sql("ANALYZE pg_temp.matching_node, pg_temp.matching_row")
 

@@ -263,3 +263,18 @@ def test_another_day_is_no_candidate(warehouse: Engine, deliver: Deliver, show: 
     show(valid_from=DAY + timedelta(days=1), created_at=MOMENT)
     publish_only_us(warehouse)
     assert verdict(warehouse).verification_status == "unknown"
+
+
+def test_a_persons_word_takes_no_post_out(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """T1 was confirmed to be 7; if that was wrong, 8 is T1's and not T2's."""
+    key = deliver("visible", "T1", match_method="person", springest_certificate_id=7)
+    attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
+    with warehouse.begin() as connection:
+        connection.execute(
+            insert(delivery_attempt).values(started_at=MOMENT, outcome="outcome_lost", **attempt)
+        )
+    deliver("unknown", "T2", learner_ref="b" * 64)
+    show(7, created_at=MOMENT)
+    show(8, created_at=MOMENT)
+    publish_only_us(warehouse)
+    assert verdict(warehouse, "T2").springest_certificate_id is None

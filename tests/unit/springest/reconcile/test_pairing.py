@@ -251,10 +251,18 @@ def test_a_clock_that_ids_have_shown_narrows_the_window():
         ([], 11.0),
         (_hours((10, 0.0, 1.0)), 11.5),
         (_hours((12, 0.0, 1.0)), 11.5),
+        (_hours((10, 0.0, 1.0), (11, 0.0, 1.0)), 11.5),
         (_hours((10, 0.0, 1.0), (12, 0.0, 1.0), samples=2), 11.5),
         (_hours((10, 0.0, 1.0), (90, 0.0, 1.0)), 50.0),
     ],
-    ids=["nothing known", "nothing after", "nothing before", "too few", "too long ago"],
+    ids=[
+        "nothing known",
+        "nothing after",
+        "nothing before",
+        "nothing after it was stored late",
+        "too few",
+        "too long ago",
+    ],
 )
 def test_where_the_clock_is_not_known_on_both_sides_the_window_is_wide(hours, sent):
     window = Clock(hours).window(sent * HOUR)

@@ -7,16 +7,18 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
-from include.demo.processes import Supervisor
+from include.demo.processes import Child, Supervisor
 
 PROJECT: Final = Path(__file__).parents[2]
 _SIMPLE_AUTH: Final = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager"
+COMPONENTS: Final = ("api-server", "scheduler", "dag-processor")
 FINISHED: Final = frozenset({"success", "failed"})
 
 
@@ -31,16 +33,18 @@ def environment(
     api_port: int,
     connections: Mapping[str, Mapping[str, Any]],
     variables: Mapping[str, str],
+    settings: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the environment of an Airflow with the LocalExecutor, all of it under ``home``.
 
     :param metadata_url: address of its database.
     :param connections: Airflow connections by id, each a dictionary of a connection's fields.
     :param variables: Airflow variables.
+    :param settings: settings of ``airflow.cfg`` on top of the usual ones, as ``SECTION__NAME``.
     """
     home.mkdir(parents=True, exist_ok=True)
     api = f"http://127.0.0.1:{api_port}"
-    settings = {
+    usual = {
         "CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "CORE__LOAD_EXAMPLES": "False",
@@ -68,7 +72,7 @@ def environment(
     }
     return {
         **_inherited(),
-        **{f"AIRFLOW__{name}": value for name, value in settings.items()},
+        **{f"AIRFLOW__{name}": value for name, value in {**usual, **(settings or {})}.items()},
         **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(one) for name, one in connections.items()},
         **{f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()},
         "AIRFLOW_HOME": str(home),
@@ -83,7 +87,8 @@ def _inherited() -> dict[str, str]:
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "PATH": f"{bin_folder}:{os.environ.get('PATH', '/usr/bin:/bin')}",
-        "PYTHONPATH": str(PROJECT),
+        # The code of this checkout, whichever one is installed.
+        "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
     }
@@ -94,25 +99,46 @@ def airflow(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "airflow", *arguments]
 
 
+def start_component(
+    supervisor: Supervisor, env: Mapping[str, str], component: str, *, name: str | None = None
+) -> Child:
+    """Start one of Airflow's components, such as ``scheduler``.
+
+    :param name: name of its log; by default after the component.
+    """
+    return supervisor.start(name or f"airflow-{component}", airflow(component), env=env)
+
+
+def wait_for_component(supervisor: Supervisor, api: AirflowApi, child: Child, component: str) -> None:
+    """Wait until a component that was just started is well."""
+    asked = {"api-server": api.is_well}.get(component, lambda: api.health(component.replace("-", "_")))
+    supervisor.wait_until(child, asked, seconds=120)
+
+
 def start_airflow(supervisor: Supervisor, env: Mapping[str, str], *, migrate: bool = True) -> AirflowApi:
     """Start an API server, a scheduler and a DAG processor, and wait until they are well."""
     if migrate:
         supervisor.run("airflow-db-migrate", airflow("db", "migrate"), env=env)
     api = AirflowApi(env["AIRFLOW__API__BASE_URL"])
-    server = supervisor.start("airflow-api-server", airflow("api-server"), env=env)
-    scheduler = supervisor.start("airflow-scheduler", airflow("scheduler"), env=env)
-    processor = supervisor.start("airflow-dag-processor", airflow("dag-processor"), env=env)
-    supervisor.wait_until(server, api.is_well, seconds=120)
-    supervisor.wait_until(scheduler, lambda: api.health("scheduler"), seconds=120)
-    supervisor.wait_until(processor, lambda: api.health("dag_processor"), seconds=120)
+    started = {one: start_component(supervisor, env, one) for one in COMPONENTS}
+    for component, child in started.items():
+        wait_for_component(supervisor, api, child, component)
     return api
 
 
 class AirflowApi:
-    """Airflow's REST API, as an admin of a server that lets everybody be one."""
+    """Airflow's REST API, as an admin of a server that lets everybody be one.
 
-    def __init__(self, url: str) -> None:
+    :param patience: seconds for which a question is asked again while the server or its database is gone.
+    """
+
+    def __init__(self, url: str, *, patience: float = 0.0) -> None:
         self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._patience = patience
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
 
     def is_well(self) -> bool:
         """Whether the API server answers; logs in on the way."""
@@ -137,16 +163,29 @@ class AirflowApi:
 
     def unpause(self, dag_id: str) -> None:
         """Let a DAG run."""
-        self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
     def trigger(self, dag_id: str, *, run_id: str, conf: Mapping[str, Any] | None = None) -> None:
         """Trigger a run."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
-        self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body).raise_for_status()
+        self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
 
-    def runs(self, dag_id: str) -> list[dict[str, Any]]:
-        """Return a DAG's runs, oldest first."""
-        told = self._get(f"/api/v2/dags/{dag_id}/dagRuns", order_by="run_after", limit=100)
+    def backfill(self, dag_id: str, *, first: datetime, last: datetime) -> int:
+        """Make the runs of the logical dates from ``first`` to ``last``; return the backfill's number."""
+        body = {"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat()}
+        return int(self._call("POST", "/api/v2/backfills", json=body).json()["id"])
+
+    def end_backfill(self, number: int) -> None:
+        """End a backfill; a DAG has one at a time, and Airflow itself looks only now and then."""
+        self._call("PUT", f"/api/v2/backfills/{number}/cancel")
+
+    def runs(self, dag_id: str, *, states: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Return a DAG's runs, oldest first.
+
+        :param states: only those in one of these states.
+        """
+        wanted = {"state": list(states)} if states else {}
+        told = self._get(f"/api/v2/dags/{dag_id}/dagRuns", order_by="run_after", limit=100, **wanted)
         return list(told["dag_runs"])
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
@@ -154,9 +193,9 @@ class AirflowApi:
         return list(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"])
 
     def clear(self, dag_id: str, run_id: str) -> None:
-        """Clear all of a run's tasks, finished ones too."""
+        """Clear all of a run's tasks, running and finished ones too."""
         body = {"dry_run": False, "dag_run_id": run_id, "only_failed": False}
-        self._client.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body).raise_for_status()
+        self._call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
         """Return a task's log."""
@@ -194,4 +233,17 @@ class AirflowApi:
         return "no task failed"
 
     def _get(self, path: str, **params: Any) -> dict[str, Any]:
-        return dict(self._client.get(path, params=params).raise_for_status().json())
+        return dict(self._call("GET", path, params=params).json())
+
+    def _call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                answer = self._client.request(method, path, **arguments)
+            except httpx.TransportError:
+                if time.monotonic() >= until:
+                    raise
+            else:
+                if not answer.is_server_error or time.monotonic() >= until:
+                    return answer.raise_for_status()
+            time.sleep(0.3)

@@ -107,10 +107,13 @@ class EmbeddedPostgres:
             self._shelter.remove()
             self._shelter, self._binaries, self.data_dir = None, _installed_binaries(), self._asked
 
-    def restart(self) -> None:
-        """Kill the server as a power cut would, and start it again on the same port."""
+    def restart(self, *, fast: bool = False) -> None:
+        """Stop the server and start it again on the same port.
+
+        :param fast: roll back and disconnect everybody, then stop; otherwise stop as a power cut would.
+        """
         if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)
+            self._process.send_signal(signal.SIGINT if fast else signal.SIGQUIT)
             self._process.wait(STOP_SECONDS)
         if not self._started():
             raise PostgresFailed(f"PostgreSQL did not come back:\n{self._log_tail()}")

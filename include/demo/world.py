@@ -60,7 +60,7 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
     """
     documents = folder / "certificates"
     with (
-        _alone(folder),
+        alone(folder),
         Supervisor(folder / "logs") as supervisor,
         EmbeddedPostgres(folder / "postgres") as postgres,
     ):
@@ -69,13 +69,15 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
             postgres.create_database(name) for name in ("airflow", "source", "warehouse")
         )
         keys = (secrets.token_hex(16), secrets.token_hex(16))
-        sandbox_url = _start_sandbox(supervisor, folder, keys)
+        sandbox_url = start_sandbox(supervisor, folder, keys)
         tell(f"The Springest sandbox listens at {sandbox_url}")
         env = environment(
             folder / "airflow",
             metadata_url=metadata_url,
             api_port=free_port(),
-            connections=_connections(source_url, warehouse_url, sandbox_url, keys),
+            connections=connections(
+                source_url, warehouse_url, sandbox_url, keys, {"requests_per_hour": REQUESTS_PER_HOUR}
+            ),
             variables={
                 "springest_learner_secret": secrets.token_hex(32),
                 "springest_document_roots": json.dumps([str(documents)]),
@@ -114,8 +116,8 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Empty the folder, and keep a second demo out of it.
+def alone(folder: Path) -> Iterator[None]:
+    """Empty the folder, and keep everybody else who asks for it out of it.
 
     :raises AlreadyRunning: one is in there.
     """
@@ -124,7 +126,7 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyRunning(f"a demo is already running in {folder}: end it first") from None
+            raise AlreadyRunning(f"one is already running in {folder}: end it first") from None
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         yield
@@ -135,7 +137,12 @@ def complete(world: World, night: Night) -> int:
     return source_database.add(world.source, night.trainings, now=datetime.now(UTC))
 
 
-def _start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str]) -> str:
+def start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str], *, page_max: int = 100) -> str:
+    """Start the sandbox with the demo's certifications, and return where it listens.
+
+    :param keys: API keys for certificates and for certifications.
+    :param page_max: rows of a page at most.
+    """
     ready, seed = folder / "sandbox.url", folder / "certifications.json"
     listed = [
         {
@@ -156,6 +163,8 @@ def _start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str]) 
         str(folder / "sandbox.db"),
         "--requests-per-hour",
         "0",
+        "--page-max",
+        str(page_max),
     ]
     env = {
         "PATH": "/usr/bin:/bin",
@@ -169,9 +178,18 @@ def _start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str]) 
     return ready.read_text(encoding="utf-8")
 
 
-def _connections(
-    source_url: str, warehouse_url: str, sandbox_url: str, keys: tuple[str, str]
+def connections(
+    source_url: str,
+    warehouse_url: str,
+    sandbox_url: str,
+    keys: tuple[str, str],
+    extra: Mapping[str, Any],
 ) -> Mapping[str, Mapping[str, Any]]:
+    """Return Airflow's connections by id.
+
+    :param keys: API keys for certificates and for certifications.
+    :param extra: settings of the site on top of what the sandbox needs.
+    """
     return {
         "training_source": _postgres(source_url),
         "certificate_warehouse": _postgres(warehouse_url),
@@ -181,8 +199,8 @@ def _connections(
             "password": keys[0],
             "extra": {
                 "certifications_api_key": keys[1],
-                "requests_per_hour": REQUESTS_PER_HOUR,
                 "send_unlisted": list(PENDING),
+                **extra,
             },
         },
     }

@@ -58,9 +58,9 @@ def create_app(state: SandboxState) -> FastAPI:
 async def _noted(request: Request, state: SandboxState) -> Response:
     """Answer, and keep that the request came and what became of it."""
     key_name = state.key_name(request.query_params.get("api_key"))
-    answered: int | None = None
+    exchange, answered = Exchange(request, state), None
     try:
-        response = await _answer(Exchange(request, state), key_name)
+        response = await _answer(exchange, key_name)
     except ClientDisconnect:
         return Dropped()
     else:
@@ -71,7 +71,9 @@ async def _noted(request: Request, state: SandboxState) -> Response:
         method, path = request.method, request.url.path
         # The path only: the query holds the key and may hold an address.
         log.info("%s %s: %s", method, path, answered or "no whole answer")
-        state.store.note_request(method=method, path=path, key_name=key_name, answered=answered)
+        state.store.note_request(
+            method=method, path=path, key_name=key_name, answered=answered, sha256=exchange.document
+        )
 
 
 async def _answer(exchange: Exchange, key_name: str) -> Response:

@@ -23,6 +23,7 @@ async def post_certificate(exchange: Exchange) -> Response:
         form = await read_form(content_type, request.stream(), keep_in=state.keep_files)
     except MalformedForm as error:
         return refusal([str(error)], 400)
+    exchange.document = form.sha256 or None
     email = form.values.get("email", "")
     exchange.meet_with_fields(whole_number(form.values.get("certification_id")), email)
     failed = instead(exchange.fault, email=email, url=str(request.url))

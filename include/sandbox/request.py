@@ -21,11 +21,13 @@ class Exchange:
     """A request, and what befalls it.
 
     :param fault: the fault it met so far.
+    :param document: sha256 of the file, once a whole form was read.
     """
 
     request: Request
     state: SandboxState
     fault: Fault | None = None
+    document: str | None = None
 
     def meet_at_head(self) -> None:
         """Meet a fault once the head is read: any of them, when there is no form to come."""

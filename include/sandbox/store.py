@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS certificate (
 CREATE INDEX IF NOT EXISTS certificate_of ON certificate (certification_id, id);
 CREATE TABLE IF NOT EXISTS request (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL,
-    key_name TEXT NOT NULL, answered INTEGER);
+    key_name TEXT NOT NULL, answered INTEGER, sha256 TEXT);
 INSERT INTO sqlite_sequence SELECT 'certificate', 1000
  WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'certificate');
 """
@@ -77,6 +77,7 @@ class Request:
     :param at: seconds since the epoch.
     :param key_name: which key it had: ``certificates``, ``certifications`` or ``none``.
     :param answered: status; ``None`` when the connection was closed instead.
+    :param sha256: of the document, when a whole form was read; ``None`` otherwise.
     """
 
     id: int
@@ -85,6 +86,7 @@ class Request:
     path: str
     key_name: str
     answered: int | None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +112,13 @@ class Store:
         self._run("PRAGMA synchronous = OFF")
         with self._lock:
             self._database.executescript(_SCHEMA)
+            self._add_what_an_older_file_lacks()
         self._late: list[_Late] = []
+
+    def _add_what_an_older_file_lacks(self) -> None:
+        known = {row["name"] for row in self._database.execute("PRAGMA table_info(request)")}
+        if "sha256" not in known:
+            self._database.execute("ALTER TABLE request ADD COLUMN sha256 TEXT")
 
     def close(self) -> None:
         """Close the database."""
@@ -221,7 +229,9 @@ class Store:
             ).fetchall()
         return total, [_certificate(row) for row in rows]
 
-    def note_request(self, *, method: str, path: str, key_name: str, answered: int | None) -> None:
+    def note_request(
+        self, *, method: str, path: str, key_name: str, answered: int | None, sha256: str | None = None
+    ) -> None:
         """Keep that a request came, and what became of it."""
         values = {
             "at": self._clock(),
@@ -229,6 +239,7 @@ class Store:
             "path": path,
             "key_name": key_name,
             "answered": answered,
+            "sha256": sha256,
         }
         self._insert("request", values)
 

@@ -21,6 +21,8 @@ from include.springest.delivery.stops import (
     TooManyUnknown,
 )
 
+_LEASE = "SELECT extract(epoch FROM lease_until - updated_at) FROM springest.delivery WHERE state = 'sending'"
+
 
 def _staged(world, count=1):
     """A queue of good rows."""
@@ -203,6 +205,22 @@ def test_a_worker_killed_outright_leaves_nothing_that_is_sent_again(world, after
     assert len(states) == len(trainings)
     assert len(stored) >= states.count("accepted")
     assert world.posts <= len(trainings)
+
+
+def test_a_lease_lasts_as_much_longer_than_the_longest_post_as_is_asked_for(world):
+    """Whoever wants a dead worker's certificates back sooner says so."""
+    _staged(world)
+    world.extra["timeout"] = {"connect": 1, "read": 2, "total": 3}
+    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.5))
+    context = multiprocessing.get_context("fork")
+    worker = context.Process(target=lambda: world.deliver(lease_margin=100.0))
+    worker.start()
+    until = time.monotonic() + 20
+    while not (lease := world.rows(_LEASE)):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    worker.join(60)
+    assert float(lease[0][0]) == pytest.approx(103, abs=1)
 
 
 def test_two_runs_beside_each_other_send_each_certificate_once(world, expected):

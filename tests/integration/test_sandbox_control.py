@@ -6,9 +6,11 @@ import gc
 import hashlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -172,6 +174,20 @@ def test_a_restart_keeps_what_was_received(tmp_path):
         assert [one.answered for one in second.store.requests()] == [201]
         post(second.url, second.state.api_key)
         assert [one.id for one in second.store.certificates()] == [before.id, before.id + 1]
+
+
+def test_a_file_of_an_older_sandbox_is_opened_all_the_same(tmp_path):
+    """It did not note documents; what comes from now on is noted with its own."""
+    file, document = str(tmp_path / "sandbox.db"), b"%PDF\0" + os.urandom(1_000)
+    with SandboxServer(database=file, certifications=[LISTED]) as first:
+        post(first.url, first.state.api_key)
+    with closing(sqlite3.connect(file)) as older:
+        older.execute("ALTER TABLE request DROP COLUMN sha256")
+        older.commit()
+    with SandboxServer(database=file) as second:
+        post(second.url, second.state.api_key, document=document)
+        noted = [one.sha256 for one in second.store.requests()]
+    assert noted == [None, hashlib.sha256(document).hexdigest()]
 
 
 def test_files_are_kept_when_asked(tmp_path):

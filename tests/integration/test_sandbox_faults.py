@@ -97,13 +97,16 @@ def stored(server):
     ],
 )
 def test_a_lost_answer_is_a_closed_connection_and_the_next_one_goes_well(sandbox, kind, kept, reset):
-    """The client sees no status, the record says that none was given."""
+    """The client sees no status, the record says that none was given, and what came in full."""
     sandbox.state.faults.add(Fault(kind, reset=reset))
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)):
         post(sandbox)
     assert stored(sandbox) == kept
-    assert [one.answered for one in sandbox.store.requests()] == [None]
+    [noted] = sandbox.store.requests()
+    assert noted.answered is None
     assert post(sandbox).status_code == 201
+    came_in_full = kind in {Kind.CLOSE_BEFORE_STORING, Kind.CLOSE_AFTER_STORING, Kind.STORE_LATE}
+    assert noted.sha256 == (sandbox.store.certificates()[-1].sha256 if came_in_full else None)
 
 
 def test_a_connection_closed_midway_has_read_a_part_of_the_body(sandbox):
@@ -346,5 +349,5 @@ def test_a_client_that_goes_away_leaves_nothing(sandbox):
     until = time.monotonic() + 10
     while not sandbox.store.requests():
         assert time.monotonic() < until
-    assert [one.answered for one in sandbox.store.requests()] == [None]
+    assert [(one.answered, one.sha256) for one in sandbox.store.requests()] == [(None, None)]
     assert stored(sandbox) == 0

@@ -11,7 +11,7 @@ from typing import Final
 from include.springest.api.client import SpringestClient
 from include.springest.delivery.brake import SMALLEST_LIMIT, largest_night
 from include.springest.delivery.breaker import PROBE_DELAYS, Breaker
-from include.springest.delivery.send import Parts, Sender
+from include.springest.delivery.send import LEASE_MARGIN_SECONDS, Parts, Sender
 from include.springest.delivery.stops import Halt, NightTooLarge, SpringestUnreachable, TooManyUnknown
 from include.springest.delivery.tally import DeliverReport, Tally
 from include.springest.ledger.sending import Queued
@@ -41,6 +41,7 @@ class DeliverSettings:
     :param expected: certificates that a person said to expect, for a night larger than others.
     :param seconds: how long the run may take; what is left then stays in the queue.
     :param probe_delays: seconds before each probe of a server in trouble.
+    :param lease_margin: seconds that a lease lasts longer than the longest POST.
     """
 
     concurrency: int = 10
@@ -49,6 +50,7 @@ class DeliverSettings:
     expected: int = 0
     seconds: float = 6 * 3600.0
     probe_delays: Sequence[float] = PROBE_DELAYS
+    lease_margin: float = LEASE_MARGIN_SECONDS
 
 
 class Deliverer:
@@ -90,6 +92,7 @@ class Deliverer:
             tally=self.tally,
             may_become_unknown=may_become_unknown,
             max_unknown=self._settings.max_unknown,
+            lease_margin=self._settings.lease_margin,
         )
         watch = asyncio.create_task(self._watch())
         try:

@@ -90,6 +90,7 @@ class Sender:
     :param may_become_unknown: outcomes that the run may still leave unknown. As many are under way at most,
         so that an outage in the middle of a night can't make more.
     :param max_unknown: outcomes that all processes of the run together may leave unknown.
+    :param lease_margin: seconds that a lease lasts longer than the longest POST.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Sender:
         tally: Tally,
         may_become_unknown: int,
         max_unknown: int,
+        lease_margin: float = LEASE_MARGIN_SECONDS,
     ) -> None:
         self._parts = parts
         self._halt = halt
@@ -109,7 +111,7 @@ class Sender:
         self.slow_start = SlowStart()
         self._may_become_unknown, self._max_unknown = may_become_unknown, max_unknown
         self._doubt = asyncio.Semaphore(may_become_unknown)
-        self._lease_seconds = parts.site.timeouts.total + LEASE_MARGIN_SECONDS
+        self._lease_seconds = parts.site.timeouts.total + lease_margin
         self._unused: list[Grant] = []
         self._in_trouble: dict[str, set[str]] = {}
         self._bodies: dict[asyncio.Task[None], asyncio.Event] = {}

@@ -18,7 +18,7 @@ from include.springest.api.models import Certification
 from include.springest.catalogue import store_catalogue
 from include.springest.delivery.deliver import Deliverer, DeliverSettings
 from include.springest.delivery.high_water import HighWater
-from include.springest.delivery.send import Parts
+from include.springest.delivery.send import LEASE_MARGIN_SECONDS, Parts
 from include.springest.delivery.tally import DeliverReport
 from include.springest.documents import DocumentStore
 from include.springest.ledger.sending import SendingLedger
@@ -185,6 +185,9 @@ class SpringestDeliverOperator(_SourceOperator):
     :param expected_certificates: how many to expect, for a night (or a backfill) that is much larger than the
         last ones; otherwise such a night waits for a person.
     :param max_unknown_per_night: outcomes that one run may leave unknown before it stops.
+    :param lease_margin: how much longer than the longest POST a certificate belongs to the worker that
+        claimed it. Shorter frees a dead worker's certificates earlier, and leaves a slow warehouse less time
+        to be told what became of a POST.
     :returns: counts of what was done, and how many are ``left``.
     """
 
@@ -204,6 +207,7 @@ class SpringestDeliverOperator(_SourceOperator):
         expected_certificates: str | int | None = None,
         concurrency: int = 10,
         max_unknown_per_night: int = 10,
+        lease_margin: timedelta = timedelta(seconds=LEASE_MARGIN_SECONDS),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -211,6 +215,7 @@ class SpringestDeliverOperator(_SourceOperator):
         self.expected_certificates = expected_certificates
         self.concurrency = concurrency
         self.max_unknown_per_night = max_unknown_per_night
+        self.lease_margin = lease_margin
         self._stop: Callable[[], object] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -221,6 +226,7 @@ class SpringestDeliverOperator(_SourceOperator):
             max_unknown=self.max_unknown_per_night,
             expected=expected_number(self.expected_certificates),
             seconds=seconds_until(self.deliver_until),
+            lease_margin=self.lease_margin.total_seconds(),
         )
         documents = parts.documents(site)
         with self._stager(site, documents) as stager:

@@ -76,11 +76,14 @@ def test_one_object_can_be_started_and_stopped_again(open_folder: Path) -> None:
     assert servers(open_folder / "data") == []
 
 
-def test_a_killed_server_comes_back_on_its_port_with_what_was_committed(open_folder: Path) -> None:
+@pytest.mark.parametrize("fast", [False, True], ids=["killed", "stopped fast"])
+def test_a_server_that_ended_comes_back_on_its_port_with_what_was_committed(
+    open_folder: Path, fast: bool
+) -> None:
     with EmbeddedPostgres(open_folder / "data") as server:
         port = server.port
         run(server, "CREATE TABLE kept AS SELECT 7 AS number")
-        server.restart()
+        server.restart(fast=fast)
         assert server.port == port
         assert run(server, "SELECT number FROM kept") == [(7,)]
 

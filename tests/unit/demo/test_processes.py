@@ -214,6 +214,23 @@ def test_a_process_that_died_is_noticed_and_one_that_ended_well_is_not(superviso
         supervisor.check()
 
 
+def test_a_process_that_was_killed_on_purpose_is_not_missed_and_leaves_its_children(
+    supervisor: Supervisor,
+) -> None:
+    """As a crash would; one of them is Airflow's, and it ends in the end."""
+    child = supervisor.start(
+        "family", python(FAMILY.replace('time.sleep(600)"', 'time.sleep(600)  # airflow"')), env=ENV
+    )
+    supervisor.wait_until(child, lambda: bool(said(child)), seconds=30)
+    grandchild = int(said(child))
+    supervisor.kill(child)
+    supervisor.check()
+    assert not lives(child.process.pid)
+    assert lives(grandchild)
+    supervisor.stop()
+    assert not lives(grandchild)
+
+
 def test_a_process_gets_the_environment_it_was_given_and_no_more(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

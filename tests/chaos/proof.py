@@ -1,0 +1,193 @@
+"""What must hold when all is calm again, whatever happened: pure functions over what the servers say."""
+
+from __future__ import annotations
+
+import bisect
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from include.sandbox.store import Request, StoredCertificate
+
+NOT_TAKEN = frozenset({400, 401, 403, 404, 413, 415, 422})
+"""Answers after which Springest has nothing: it understood, and said no."""
+SETTLED = frozenset({"accepted", "accepted_no_id", "visible", "unknown", "review"})
+SENT_AND_KNOWN = frozenset({"accepted", "visible"})
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """A completed training, with the document that belongs to it."""
+
+    training_id: str
+    email: str = field(repr=False)
+    certification_id: int
+    valid_from: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A row of the ledger."""
+
+    delivery_key: str
+    training_id: str
+    state: str
+    springest_certificate_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A POST as the ledger knows it.
+
+    :param started_at: seconds since the epoch.
+    """
+
+    attempt_id: int
+    delivery_key: str
+    started_at: float
+    outcome: str | None
+    sha256: str
+    springest_certificate_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that the source, the ledger and the server say.
+
+    :param source_count: the source's own count.
+    """
+
+    source_count: int
+    rows: Sequence[SourceRow]
+    deliveries: Sequence[Delivery]
+    attempts: Sequence[Attempt]
+    stored: Sequence[StoredCertificate]
+    posts: Sequence[Request]
+
+
+def failures(evidence: Evidence) -> list[str]:
+    """Return everything that does not hold; nothing when all is well."""
+    checks = (
+        doubled,
+        strange,
+        taken_twice,
+        unexplained,
+        unaccounted,
+        unsettled,
+        said_but_not_stored,
+        stored_but_not_said,
+        sent_twice,
+    )
+    return [f"{check.__name__}: {failure}" for check in checks for failure in check(evidence)]
+
+
+def doubled(evidence: Evidence) -> Iterator[str]:
+    """No certificate is stored twice: same learner, certification, first day and document."""
+    copies = Counter(_identity(one) for one in evidence.stored)
+    for one in evidence.stored:
+        if copies[_identity(one)] > 1:
+            yield f"certificate {one.id} has {copies[_identity(one)] - 1} equals"
+
+
+def strange(evidence: Evidence) -> Iterator[str]:
+    """Every stored certificate is a source row's: this person's, with these bytes."""
+    expected = {(one.email, one.certification_id, one.valid_from, one.sha256) for one in evidence.rows}
+    for one in evidence.stored:
+        if _identity(one) not in expected:
+            yield f"certificate {one.id} is no training's"
+
+
+def taken_twice(evidence: Evidence) -> Iterator[str]:
+    """No document came twice in full, unless Springest said that it did not take it."""
+    whole = Counter(one.sha256 for one in evidence.posts if one.sha256 and one.answered not in NOT_TAKEN)
+    yield from (f"document {sha256} came {times} times" for sha256, times in whole.items() if times > 1)
+
+
+def unexplained(evidence: Evidence) -> Iterator[str]:
+    """Every POST that the server saw belongs to an attempt of its own, committed before it came.
+
+    A POST that came in full is known by its document. One that broke off may be any attempt that is left:
+    with one for each, there is a way to pair all.
+    """
+    attempts: dict[str, list[float]] = defaultdict(list)
+    for attempt in evidence.attempts:
+        attempts[attempt.sha256].append(attempt.started_at)
+    for moments in attempts.values():
+        moments.sort()
+    for post in sorted(evidence.posts, key=lambda one: one.at):
+        if post.sha256 is not None:
+            moments = attempts[post.sha256]
+            earlier = bisect.bisect_right(moments, post.at)
+            if not earlier:
+                yield f"POST {post.id} of document {post.sha256} has no attempt"
+            else:
+                moments.pop(earlier - 1)
+    left = sorted(moment for moments in attempts.values() for moment in moments)
+    yield from _unpaired([one for one in evidence.posts if one.sha256 is None], left)
+
+
+def _unpaired(posts: Iterable[Request], moments: list[float]) -> Iterator[str]:
+    for post in sorted(posts, key=lambda one: one.at):
+        if moments and moments[0] <= post.at:
+            moments.pop(0)
+        else:
+            yield f"POST {post.id}, which broke off, has no attempt"
+
+
+def unaccounted(evidence: Evidence) -> Iterator[str]:
+    """Every source row has one delivery, and no delivery is without a row."""
+    rows = Counter(one.training_id for one in evidence.rows)
+    deliveries = Counter(one.training_id for one in evidence.deliveries)
+    if not evidence.source_count == rows.total() == deliveries.total():
+        yield (
+            f"the source counts {evidence.source_count} trainings, gives {rows.total()}, and the ledger has "
+            f"{deliveries.total()}"
+        )
+    yield from (f"training {one} is not in the ledger" for one in (rows - deliveries))
+    yield from (f"delivery of {one} has no training" for one in (deliveries - rows))
+
+
+def unsettled(evidence: Evidence) -> Iterator[str]:
+    """When the queue is empty, each is sent, in doubt, or was refused by the server."""
+    refused = {one.delivery_key for one in evidence.attempts if one.outcome == "refused"}
+    for one in evidence.deliveries:
+        if one.state not in SETTLED and not (one.state == "rejected" and one.delivery_key in refused):
+            yield f"training {one.training_id} is {one.state}"
+
+
+def said_but_not_stored(evidence: Evidence) -> Iterator[str]:
+    """Every ``accepted`` or ``visible`` certificate is there, under its id and with the right content."""
+    rows = {one.training_id: one for one in evidence.rows}
+    stored = {one.id: one for one in evidence.stored}
+    for one in evidence.deliveries:
+        if one.state not in SENT_AND_KNOWN:
+            continue
+        row, certificate = rows.get(one.training_id), stored.get(one.springest_certificate_id or 0)
+        if row is None or certificate is None:
+            yield f"training {one.training_id} is {one.state}, and Springest has no such certificate"
+        elif _identity(certificate) != (row.email, row.certification_id, row.valid_from, row.sha256):
+            yield f"training {one.training_id} is {one.state} with somebody else's certificate"
+
+
+def stored_but_not_said(evidence: Evidence) -> Iterator[str]:
+    """What Springest has is not to be sent, and not called refused."""
+    by_document = {one.sha256: one.training_id for one in evidence.rows}
+    states = {one.training_id: one.state for one in evidence.deliveries}
+    for certificate in evidence.stored:
+        training_id = by_document.get(certificate.sha256)
+        state = states.get(training_id or "")
+        if state not in SETTLED:
+            yield f"training {training_id} is {state}, and Springest has certificate {certificate.id}"
+
+
+def sent_twice(evidence: Evidence) -> Iterator[str]:
+    """At most one attempt of a delivery may have been taken."""
+    possible = Counter(
+        one.delivery_key for one in evidence.attempts if one.outcome not in {"not_taken", "refused"}
+    )
+    yield from (f"delivery {key} has {times} such attempts" for key, times in possible.items() if times > 1)
+
+
+def _identity(one: StoredCertificate) -> tuple[str, int, str, str]:
+    return one.email, one.certification_id, one.valid_from, one.sha256

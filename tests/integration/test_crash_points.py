@@ -42,6 +42,9 @@ SAMPLED = 14
 MOST_BOUNDARIES = 250
 FAR = 10**9
 
+TOLD = Path(__file__).parents[2] / ".springest" / "tests" / "crash_points.txt"
+"""What the long forms came to."""
+
 FATES = {
     "answers": None,
     "does not store": Kind.CLOSE_BEFORE_STORING,
@@ -49,6 +52,11 @@ FATES = {
     "stores late": Kind.STORE_LATE,
 }
 SUCCESSORS = ("retry", "clear", "backfill")
+
+
+def _tell(line: str) -> None:
+    with TOLD.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
 
 
 class Boundaries:
@@ -196,6 +204,7 @@ def test_dying_anywhere_while_sending_doubles_nothing_and_loses_nothing(world, f
         assert last < MOST_BOUNDARIES, "the boundaries never end"
         if _send_one_and_die(world, fate, successor, last) < last:
             break
+    _tell(f"sending, {fate}, {successor}: {last - 1} deaths")
     assert last > 30, "there should be more boundaries than that"
     assert len(world.states()) == last
 
@@ -334,4 +343,5 @@ def test_dying_anywhere_while_tables_are_written_leaves_what_an_undisturbed_run_
     """At every statement and every commit."""
     _prepare(world, monkeypatch)
     deaths = _die_in_each_phase(world, lambda most: range(1, most + 1))
+    _tell(f"phases: {dict(deaths)} deaths")
     assert min(deaths.values()) > 10

@@ -9,6 +9,7 @@ STATE := .springest
 VENV := $(STATE)/venv
 PY := $(VENV)/bin/python
 READY := $(STATE)/ready
+READY_TO_BENCH := $(STATE)/ready-to-bench
 UV_VERSION := 0.13.9
 PYTEST_WORKERS ?= 2
 ROUNDS ?= 3
@@ -21,10 +22,10 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all chaos check format migrate lock clean
+.PHONY: help demo ui test test-all chaos bench bench-delivery bench-reconcile check format migrate lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## two nights of certificates through a real Airflow, and what became of them
 	@$(PY) -m include.demo
@@ -41,6 +42,14 @@ test-all: $(READY) ## all tests, the long proofs too
 chaos: $(READY) ## a real Airflow killed, suspended and cut off, for ROUNDS=3 (or 50) rounds
 	@$(PY) -m tests.chaos --rounds $(ROUNDS) --first $(FIRST) $(if $(SEED),--seed $(SEED))
 
+bench: bench-delivery bench-reconcile ## measure what docs/benchmarks.md claims, and write it anew
+
+bench-delivery: $(READY) ## measure delivery beside what people write instead
+	@$(PY) -m benchmarks.delivery
+
+bench-reconcile: $(READY_TO_BENCH) ## measure reconciliation beside pandas and a bare COPY
+	@$(PY) -m benchmarks.reconcile
+
 check: $(READY) ## lint, format, types
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -56,6 +65,7 @@ migrate: $(READY) ## bring the schema of the connection certificate_warehouse up
 lock: $(READY) ## pin the whole tree again from requirements.in and requirements-dev.in
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -o requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-bench.in -o requirements-bench.txt
 
 clean: ## remove everything these commands made
 	@rm -rf $(STATE)
@@ -72,3 +82,7 @@ $(READY): requirements-dev.txt pyproject.toml
 	@$(VENV)/bin/uv pip sync --quiet --python $(PY) --require-hashes requirements-dev.txt
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
 	@touch $(READY)
+
+$(READY_TO_BENCH): $(READY) requirements-bench.txt
+	@$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements-bench.txt
+	@touch $@

@@ -10,8 +10,10 @@ import asyncio
 import re
 import signal
 import sys
+from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Final, cast
+from pathlib import Path
+from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -29,15 +31,38 @@ def created(number: int) -> bytes:
     return _answer(b"201 Created", body)
 
 
-def page(offset: int, size: int, total: int) -> bytes:
-    """Return a page of a list of ``total`` certificates, numbered from 1."""
-    rows = "".join(_row(number) for number in range(offset + 1, min(offset + size, total) + 1))
+def page(offset: int, size: int, rows: Sequence[bytes]) -> bytes:
+    """Return a page of a list."""
     body = (
-        '<?xml version="1.0" encoding="UTF-8"?>\n<response>'
-        f'<meta><results type="integer">{total}</results><offset type="integer">{offset}</offset></meta>'
-        f'<certificates type="array">{rows}</certificates></response>'
-    ).encode()
+        b'<?xml version="1.0" encoding="UTF-8"?>\n<response>'
+        b'<meta><results type="integer">%d</results><offset type="integer">%d</offset></meta>'
+        b'<certificates type="array">%b</certificates></response>'
+    ) % (len(rows), offset, b"".join(rows[offset : offset + size]))
     return _answer(b"200 OK", body)
+
+
+class Numbered(Sequence[bytes]):
+    """A list of so many certificates, numbered from 1, without keeping them.
+
+    :param count: how many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._numbers = range(1, count + 1)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, place: Any) -> Any:
+        numbers = self._numbers[place]
+        if isinstance(numbers, range):
+            return [_row(number).encode() for number in numbers]
+        return _row(numbers).encode()
+
+
+def listed(told: str) -> Sequence[bytes]:
+    """Return the rows of the list: a number of them, or a file with one a line."""
+    return Numbered(int(told)) if told.isdecimal() else Path(told).read_bytes().splitlines()
 
 
 def _row(number: int) -> str:
@@ -62,8 +87,8 @@ class Connection(asyncio.BufferedProtocol):
     posts = 0
     gets = 0
 
-    def __init__(self, total: int) -> None:
-        self._total = total
+    def __init__(self, rows: Sequence[bytes]) -> None:
+        self._rows = rows
         self._buffer = bytearray(_BUFFER_BYTES)
         self._head = bytearray()
         self._missing = 0
@@ -105,7 +130,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         Connection.gets += 1
         asked = parse_qs(urlsplit(head.split(b" ", 2)[1].decode()).query)
-        self._write(page(int(asked["offset"][0]), int(asked["size"][0]), self._total))
+        self._write(page(int(asked["offset"][0]), int(asked["size"][0]), self._rows))
 
     def _answer_post(self) -> None:
         Connection.posts += 1
@@ -117,13 +142,13 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(answer)
 
 
-async def serve(total: int) -> None:
+async def serve(rows: Sequence[bytes]) -> None:
     """Serve until SIGTERM; print the port first, and at the end what was asked for."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    server = await loop.create_server(lambda: Connection(total), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Connection(rows), "127.0.0.1", 0)
     async with server:
         sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
         sys.stdout.flush()
@@ -132,4 +157,4 @@ async def serve(total: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
+    asyncio.run(serve(listed(sys.argv[1])))

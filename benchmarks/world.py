@@ -41,10 +41,10 @@ class Server:
 
     @classmethod
     @contextmanager
-    def started(cls, *, listed: int = 0) -> Iterator[Server]:
+    def started(cls, *, listed: int | Path = 0) -> Iterator[Server]:
         """Start it, and note at the end what it was asked for.
 
-        :param listed: certificates in its list.
+        :param listed: certificates in its list, or a file with one a line.
         """
         command = [sys.executable, "-m", "benchmarks.server", str(listed)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -85,14 +85,21 @@ class Bench:
         """Return a job without databases."""
         return Job(**{"base_url": server.url, "count": count, "documents": self.documents, **values})
 
+    def warehouse(self) -> str:
+        """Return the address of an empty warehouse."""
+        self.postgres.drop_database("warehouse")
+        url = self.postgres.create_database("warehouse")
+        engine = create_engine(url)
+        upgrade(engine)
+        engine.dispose()
+        return url
+
     def queue(self, job: Job) -> Job:
         """Fill a source with as many rows, and stage them; return the job with both databases."""
-        for name in ("source", "warehouse"):
-            self.postgres.drop_database(name)
-        source_url, warehouse_url = (self.postgres.create_database(name) for name in ("source", "warehouse"))
+        self.postgres.drop_database("source")
+        source_url, warehouse_url = self.postgres.create_database("source"), self.warehouse()
         job = Job(**{**_fields(job), "source_url": source_url, "warehouse_url": warehouse_url})
         source, warehouse = create_engine(source_url), create_engine(warehouse_url)
-        upgrade(warehouse)
         source_database.create_schema(source)
         paths = [str(path) for path in job.paths()]
         for start in range(0, job.count, _ROWS_AT_ONCE):

@@ -22,6 +22,7 @@ class Job:
     :param count: how many.
     :param documents: folder of the documents, which are taken in turn.
     :param at_once: requests under way at once.
+    :param page_size: certificates of a list to ask for at once.
     :param warehouse_url: for contenders with a ledger.
     :param source_url: likewise.
     """
@@ -30,6 +31,7 @@ class Job:
     count: int
     documents: str
     at_once: int = 8
+    page_size: int = 100
     warehouse_url: str = ""
     source_url: str = ""
 

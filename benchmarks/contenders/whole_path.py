@@ -41,7 +41,7 @@ def site_of(job: Job) -> Site:
         name="default",
         host=job.base_url,
         password="benchmark",  # noqa: S106
-        extra={"requests_per_hour": 1_000_000_000},
+        extra={"requests_per_hour": 1_000_000_000, "page_size": job.page_size},
     )
 
 

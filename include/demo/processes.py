@@ -153,6 +153,11 @@ class Supervisor:
         """Expect a process no more that has ended."""
         self._children.remove(child)
 
+    @property
+    def running(self) -> tuple[Child, ...]:
+        """The processes that run now."""
+        return tuple(child for child in self._children if child.process.poll() is None)
+
     def check(self) -> None:
         """Make sure that every process still runs.
 

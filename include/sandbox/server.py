@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import uvicorn
 
@@ -21,6 +21,7 @@ from include.sandbox.store import Certification, Store
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
+IDLE_SECONDS = 30.0
 
 
 def listening_socket(port: int = 0) -> socket.socket:
@@ -32,8 +33,11 @@ def listening_socket(port: int = 0) -> socket.socket:
     return listener
 
 
-def make_server(state: SandboxState) -> uvicorn.Server:
-    """Return a server that logs no addresses of requests, which hold keys."""
+def make_server(state: SandboxState, *, idle_seconds: float = IDLE_SECONDS) -> uvicorn.Server:
+    """Return a server that logs no addresses of requests, which hold keys.
+
+    :param idle_seconds: how long a connection may be idle before the server closes it.
+    """
     return uvicorn.Server(
         uvicorn.Config(
             create_app(state),
@@ -42,7 +46,7 @@ def make_server(state: SandboxState) -> uvicorn.Server:
             log_level="critical",
             lifespan="off",
             timeout_graceful_shutdown=1,
-            timeout_keep_alive=30,
+            timeout_keep_alive=cast("int", idle_seconds),  # any number of seconds will do
         )
     )
 
@@ -57,6 +61,7 @@ class SandboxServer:
     :param page_max: rows of a page at most.
     :param clock: seconds since the epoch, for the cap, for what is stored late and for ``created-at``.
     :param keep_files: folder that gets every file it took, named by its sha256.
+    :param idle_seconds: how long a connection may be idle before the server closes it.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class SandboxServer:
         certifications_api_key: str | None = None,
         clock: Callable[[], float] = time.time,
         keep_files: Path | None = None,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self.store = Store(database, clock=clock)
         self.state = SandboxState(
@@ -87,7 +93,7 @@ class SandboxServer:
             self.store.add_certification(certification)
         self._listener = listening_socket()
         self._port = self._listener.getsockname()[1]
-        self._server = make_server(self.state)
+        self._server = make_server(self.state, idle_seconds=idle_seconds)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._listener]}, name="sandbox", daemon=True
         )

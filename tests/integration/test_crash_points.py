@@ -1,8 +1,10 @@
 """The process dies at every boundary there is, one after the other, and what follows is always the same.
 
-A child process sends; at its Nth boundary (a statement before and after its commit, the connection, a piece
-of the body, the answer) it is gone without a word. Its successor may then do what it likes: no certificate is
-posted twice, none is lost, and the ledger can explain each.
+A child process works; at its Nth boundary (a statement, a commit, the connection, a piece of the body, the
+answer) it is killed outright. Its successor may then do what it likes: no certificate is posted twice, none
+is lost, the ledger can explain each, and tables that were being written end as if nothing had happened.
+
+``make test`` draws its boundaries with a seed that a failure tells, ``make test-all`` dies at all of them.
 """
 
 from __future__ import annotations
@@ -10,68 +12,110 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+from sqlalchemy import text
+from sqlalchemy.engine.default import DefaultDialect
 
+from include.demo import source_database
+from include.demo.nights import Training
 from include.sandbox.faults import Fault, Kind
+from include.springest.api import client as api
 from include.springest.api.body import CertificateBody
 from include.springest.api.client import SpringestClient
-from include.springest.ledger.sending import SendingLedger
-from include.springest.limiter import RateLimiter
+from include.springest.delivery.high_water import HighWater
+from include.springest.source import reader
+from include.springest.source.reader import Window
 
-GONE = 9
-MOST_BOUNDARIES = 60
+SEED = int(os.environ.get("CRASH_SEED", str(random.SystemRandom().randrange(10**6))))
+SAMPLED = 14
+MOST_BOUNDARIES = 250
+FAR = 10**9
+
+FATES = {
+    "answers": None,
+    "does not store": Kind.CLOSE_BEFORE_STORING,
+    "stores without an answer": Kind.CLOSE_AFTER_STORING,
+    "stores late": Kind.STORE_LATE,
+}
+SUCCESSORS = ("retry", "clear", "backfill")
 
 
 class Boundaries:
-    """Counts boundaries, and ends the process at the chosen one."""
+    """Counts boundaries, and kills the process at the chosen one."""
 
-    def __init__(self, last: int) -> None:
-        self._left = last
+    def __init__(self, last: int, crossed: Any) -> None:
+        self._last, self._crossed = last, crossed
 
     def cross(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            os._exit(GONE)
+        self._crossed.value += 1
+        if self._crossed.value == self._last:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    def around(self, owner: type, name: str) -> None:
-        """Make a boundary before and after a coroutine method."""
-        inner = getattr(owner, name)
+    def around(self, owner: Any, *names: str) -> None:
+        """Make a boundary before and after a function."""
+        for name in names:
+            setattr(owner, name, self._crossing(getattr(owner, name)))
 
-        async def crossing(*args, **kwargs):
+    def around_coroutine(self, owner: Any, *names: str) -> None:
+        """Make a boundary before and after a coroutine function."""
+        for name in names:
+            setattr(owner, name, self._awaiting(getattr(owner, name)))
+
+    def _crossing(self, inner: Callable[..., Any]) -> Callable[..., Any]:
+        def crossing(*args: Any, **kwargs: Any) -> Any:
+            self.cross()
+            result = inner(*args, **kwargs)
+            self.cross()
+            return result
+
+        return crossing
+
+    def _awaiting(self, inner: Callable[..., Any]) -> Callable[..., Any]:
+        async def crossing(*args: Any, **kwargs: Any) -> Any:
             self.cross()
             result = await inner(*args, **kwargs)
             self.cross()
             return result
 
-        setattr(owner, name, crossing)
+        return crossing
 
 
-def _send_and_die(world, last):
-    """In a child process: deliver, until the chosen boundary."""
+def _in_child(world, last, crossed, work):
+    """Do ``work`` in the child process, until the chosen boundary."""
     world.warehouse.dispose(close=False)
     world.source.dispose(close=False)
-    boundaries = Boundaries(last)
-    for owner, name in (
-        (SendingLedger, "sweep"),
-        (SendingLedger, "queue"),
-        (RateLimiter, "acquire"),
-        (SendingLedger, "claim"),
-        (SpringestClient, "post_certificate"),
-        (CertificateBody, "_send"),
-        (SendingLedger, "record"),
-    ):
-        boundaries.around(owner, name)
-    world.deliver("night", concurrency=1)
+    boundaries = Boundaries(last, crossed)
+    boundaries.around(DefaultDialect, "do_execute", "do_executemany", "do_commit")
+    boundaries.around_coroutine(aiohttp.TCPConnector, "connect")
+    boundaries.around_coroutine(SpringestClient, "post_certificate", "read_page")
+    boundaries.around_coroutine(CertificateBody, "_send")
+    boundaries.around_coroutine(HighWater, "note")
+    boundaries.around_coroutine(api, "_read_what_comes")
+    with suppress(Exception):
+        work()
     os._exit(0)
 
 
-def _dies_at(world, last):
-    child = multiprocessing.get_context("fork").Process(target=_send_and_die, args=(world, last))
+def _cross(world, last, work):
+    """Do ``work`` in a child process that dies at the chosen boundary; return how many it crossed."""
+    context = multiprocessing.get_context("fork")
+    crossed = context.RawValue("i", 0)
+    child = context.Process(target=_in_child, args=(world, last, crossed, work))
     child.start()
     child.join(60)
-    assert child.exitcode in {0, GONE}
-    return child.exitcode == GONE
+    assert child.exitcode == (-signal.SIGKILL if crossed.value == last else 0)
+    return crossed.value
 
 
 def _leases_run_out(world):
@@ -81,49 +125,203 @@ def _leases_run_out(world):
         )
 
 
-@pytest.mark.parametrize(
-    ("fault", "after"),
-    [
-        (None, "retry"),
-        (Kind.CLOSE_BEFORE_STORING, "retry"),
-        (Kind.CLOSE_AFTER_STORING, "another run"),
-        (Kind.STORE_LATE, "staged again"),
-    ],
-    ids=["answers", "does not store", "stores without an answer", "stores late"],
-)
-def test_dying_anywhere_doubles_nothing_and_loses_nothing(world, fault, after):
-    """At every boundary, whatever the server did with it, and whatever is run afterwards."""
-    world.catalogue()
-    expected = 0
-    for last in itertools.count(1):
-        assert last < MOST_BOUNDARIES, "the boundaries never end"
-        training = world.training()
-        world.complete(training)
+def _follow(world, successor, last):
+    """What a person or Airflow does with a task that died."""
+    if successor == "clear":
         world.stage("night")
-        world.stage(f"night-{last}")
-        expected += 1
-        if fault is not None:
-            world.sandbox.state.faults.add(Fault(fault))
-        died = _dies_at(world, last)
-        _leases_run_out(world)
-        world.sandbox.state.faults.clear()
-        if after == "staged again":
-            world.stage(f"again-{last}")
-        world.deliver("night" if after == "retry" else f"after-{last}", max_unknown=1_000)
-        world.sandbox.store.release()
-        stored = [one for one in world.sandbox.store.certificates() if one.email == training.learner.email]
-        state, reason = world.states()[training.training_id]
-        attempts = world.rows(
+    if successor == "backfill":
+        now = datetime.now(UTC)
+        world.stage(f"backfill-{last}", asked=Window(now - timedelta(days=1), now))
+    world.deliver("night" if successor != "backfill" else f"backfill-{last}", max_unknown=FAR)
+
+
+def _send_one_and_die(world, fate, successor, last):
+    """Let one certificate's sending die, follow it up, check what became of it; return boundaries crossed."""
+    where = f"(dies at {last}, {fate}, {successor}, seed {SEED})"
+    training = world.training()
+    world.complete(training)
+    world.stage("night")
+    world.stage(f"night-{last}")
+    posts = world.posts
+    fault = FATES[fate]
+    if fault is not None:
+        world.sandbox.state.faults.add(Fault(fault))
+    crossed = _cross(world, last, lambda: world.deliver("night", concurrency=1, max_unknown=FAR))
+    _leases_run_out(world)
+    world.sandbox.state.faults.clear()
+    _follow(world, successor, last)
+    world.sandbox.store.release()
+    _check_one(world, training, world.posts - posts, where)
+    return crossed
+
+
+def _check_one(world, training: Training, posts: int, where: str) -> None:
+    stored = [one for one in world.sandbox.store.certificates() if one.email == training.learner.email]
+    state, reason = world.states()[training.training_id]
+    outcomes = [
+        outcome
+        for (outcome,) in world.rows(
             "SELECT outcome FROM springest.delivery_attempt JOIN springest.delivery USING (delivery_key)"
             " WHERE training_id = :training_id ORDER BY attempt_id",
             training_id=training.training_id,
         )
-        assert len(stored) <= 1, f"doubled when it died at boundary {last}"
-        assert state in {"accepted", "unknown"}, f"lost when it died at boundary {last}: {state} {reason}"
-        assert (state == "accepted") == (attempts[-1] == ("accepted_with_id",))
-        assert state == "unknown" or len(stored) == 1
-        assert sum(outcome != "not_taken" for (outcome,) in attempts) == 1
-        if not died:
+    ]
+    assert len(stored) <= 1, f"doubled {where}"
+    assert state in {"accepted", "unknown"}, f"lost {where}: {state} {reason}"
+    assert posts <= len(outcomes), f"a POST that no attempt explains {where}"
+    assert (state == "accepted") == (outcomes[-1] == "accepted_with_id"), f"{state} after {outcomes} {where}"
+    assert state == "unknown" or len(stored) == 1, f"called accepted, and isn't there {where}"
+    assert sum(outcome != "not_taken" for outcome in outcomes) == 1, f"{outcomes} {where}"
+
+
+def test_dying_somewhere_while_sending_doubles_nothing_and_loses_nothing(world):
+    """The short form: boundaries, fates and successors drawn with a seed."""
+    world.catalogue()
+    chance = random.Random(SEED)  # noqa: S311 - repeatable, not secret
+    most = _send_one_and_die(world, "answers", "retry", FAR)
+    for _ in range(SAMPLED):
+        last = chance.randint(1, most)
+        _send_one_and_die(world, chance.choice(list(FATES)), chance.choice(SUCCESSORS), last)
+    assert len(world.states()) == 1 + SAMPLED
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("successor", SUCCESSORS)
+@pytest.mark.parametrize("fate", FATES)
+def test_dying_anywhere_while_sending_doubles_nothing_and_loses_nothing(world, fate, successor):
+    """At every boundary, whatever the server did with it, and whatever is run afterwards."""
+    world.catalogue()
+    for last in itertools.count(1):
+        assert last < MOST_BOUNDARIES, "the boundaries never end"
+        if _send_one_and_die(world, fate, successor, last) < last:
             break
-    assert last > 12, "there should be more boundaries than that"
-    assert len(world.states()) == expected
+    assert last > 30, "there should be more boundaries than that"
+    assert len(world.states()) == last
+
+
+# Tables that are being written when the process dies.
+
+LEFT_OUT = {
+    "run_id",
+    "first_snapshot_id",
+    "last_snapshot_id",
+    "snapshot_id",
+    "scan_id",
+    "match_evidence",
+    "version",
+}
+"""Columns that tell which try wrote a row."""
+TABLES = (
+    "delivery",
+    "delivery_attempt",
+    "run_training",
+    "staging_run",
+    "stage_watermark",
+    "certification",
+    "snapshot",
+    "remote_certificate",
+    "reconciled_delivery",
+    "publication",
+)
+TABLES_IN_ORDER = ("delivery", *(one for one in TABLES if one != "delivery"))
+
+
+def _keep(world) -> None:
+    """Keep all tables as they are now."""
+    with world.warehouse.begin() as connection:
+        connection.execute(text("CREATE SCHEMA kept"))
+        for table in TABLES:
+            connection.execute(text(f"CREATE TABLE kept.{table} AS TABLE springest.{table}"))
+
+
+def _restore(world) -> None:
+    with world.warehouse.begin() as connection:
+        connection.execute(text("TRUNCATE " + ", ".join(f"springest.{one}" for one in TABLES) + " CASCADE"))
+        for table in TABLES_IN_ORDER:
+            statement = f"INSERT INTO springest.{table} OVERRIDING SYSTEM VALUE TABLE kept.{table}"
+            connection.execute(text(statement))
+
+
+def _tables(world) -> dict[str, Counter[tuple[Any, ...]]]:
+    """Everything that was written, but for which try did it and when.
+
+    Each scan is a snapshot of its own, so how many there are is left out too.
+    """
+    found: dict[str, Counter[tuple[Any, ...]]] = {}
+    with world.warehouse.connect() as connection:
+        for table in TABLES:
+            rows = connection.execute(text(f"TABLE springest.{table}")).mappings()
+            found[table] = Counter(
+                tuple(
+                    (name, value)
+                    for name, value in row.items()
+                    if name not in LEFT_OUT and (name == "completed_at" or not isinstance(value, datetime))
+                )
+                for row in rows
+                if table != "snapshot" or row["finished_at"] is not None
+            )
+    found["snapshot"] = Counter(set(found["snapshot"]))
+    return found
+
+
+def _prepare(world, monkeypatch) -> None:
+    """A first night that went half well, and a second day on which rows came, changed and went."""
+    monkeypatch.setattr(reader, "BATCH_ROWS", 2)
+    trainings = [world.training() for _ in range(4)]
+    gone, changed = world.training(certification_id=999), world.training(certification_id=999)
+    world.complete(*trainings, gone, changed)
+    world.catalogue()
+    world.stage("night")
+    world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
+    world.deliver("night", concurrency=1)
+    new = [world.training() for _ in range(3)]
+    broken = world.training(valid_until=datetime(2020, 1, 1, tzinfo=UTC).date())
+    Path(new[0].certificate_uri).unlink()
+    world.complete(*new, broken, broken, ago=timedelta(seconds=1))
+    table = source_database.completed_training
+    with world.source.begin() as connection:
+        connection.execute(table.delete().where(table.c.training_id == gone.training_id))
+        connection.execute(
+            table.update().where(table.c.training_id == changed.training_id).values(certification_id=102)
+        )
+
+
+def _die_in_each_phase(world, draw: Callable[[int], Iterable[int]]) -> Counter[str]:
+    """Die in each phase of a night and run it again: the tables end as when nothing disturbed it.
+
+    :param draw: chooses boundaries, of so many.
+    :returns: deaths by phase.
+    """
+    deaths: Counter[str] = Counter()
+    for phase in (world.catalogue, world.stage, world.snapshot, world.publish):
+        name, work = phase.__name__, partial(phase, "second")
+        _keep(world)
+        most = _cross(world, FAR, work)
+        undisturbed = _tables(world)
+        for last in draw(most):
+            _restore(world)
+            assert _cross(world, last, work) == last
+            deaths[name] += 1
+            work()
+            assert _tables(world) == undisturbed, f"{name} died at {last} (seed {SEED})"
+        with world.warehouse.begin() as connection:
+            connection.execute(text("DROP SCHEMA kept CASCADE"))
+    return deaths
+
+
+def test_dying_somewhere_while_tables_are_written_leaves_what_an_undisturbed_run_leaves(world, monkeypatch):
+    """The short form: some boundaries of each phase, drawn with a seed."""
+    _prepare(world, monkeypatch)
+    chance = random.Random(SEED)  # noqa: S311 - repeatable, not secret
+    deaths = _die_in_each_phase(world, lambda most: chance.sample(range(1, most + 1), 4))
+    assert set(deaths.values()) == {4}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_dying_anywhere_while_tables_are_written_leaves_what_an_undisturbed_run_leaves(world, monkeypatch):
+    """At every statement and every commit."""
+    _prepare(world, monkeypatch)
+    deaths = _die_in_each_phase(world, lambda most: range(1, most + 1))
+    assert min(deaths.values()) > 10

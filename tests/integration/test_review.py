@@ -54,6 +54,24 @@ def test_what_springest_lacks_is_released_and_goes_out_once(world, expected):
     assert world.statuses()[training.training_id] == ("verified", None)
 
 
+def test_what_shows_up_after_its_release_is_not_sent_again(world, expected):
+    """Springest stored it late; the reconciliation before the next night notices."""
+    training = world.training()
+    world.complete(training)
+    world.sandbox.state.faults.add(Fault(Kind.STORE_LATE))
+    world.night("first")
+    decide(world, training, "release")
+    world.sandbox.store.release()
+    world.snapshot("noon")
+    world.publish("noon")
+    assert world.states()[training.training_id] == ("review", "candidate_shown")
+    world.night("second")
+    assert (world.posts, world.stored) == (1, expected(training))
+    assert world.statuses()[training.training_id][0] == "unknown"
+    decide(world, training, "confirm", shown(world)[0])
+    assert world.states()[training.training_id] == ("visible", None)
+
+
 def test_what_springest_has_is_not_released_but_confirmed(world, expected):
     """The answer was lost, and the certificate was not."""
     training = world.training()

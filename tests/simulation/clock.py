@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import selectors
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
+import pytest
 from sqlalchemy import Engine, text
 
 BEGINNING: Final = datetime(2026, 11, 2, tzinfo=UTC)
@@ -105,6 +107,24 @@ class _Selector(selectors.DefaultSelector):
         found = super().select(REAL_SECONDS)
         assert found, "the database does not answer"
         return found
+
+
+def one_after_the_other(monkeypatch: pytest.MonkeyPatch, module: ModuleType, *names: str) -> None:
+    """Let the driver wait for one answer at a time, in the order of asking, over all its connections.
+
+    Answers that are awaited together would come in an order that the machine decides.
+    """
+    asking = asyncio.Lock()
+
+    def alone(wait: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def waits(*args: Any, **kwargs: Any) -> Any:
+            async with asking:
+                return await wait(*args, **kwargs)
+
+        return waits
+
+    for name in names:
+        monkeypatch.setattr(module, name, alone(getattr(module, name)))
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg.waiting
 import pytest
+from psycopg import waiting
 from sqlalchemy import create_engine
 
 from include.demo.postgres import EmbeddedPostgres
 from include.springest.delivery import deliver
-from tests.simulation.clock import VirtualClock
+from tests.simulation.clock import VirtualClock, one_after_the_other
 from tests.simulation.night import World
 
 
@@ -21,7 +21,8 @@ def world(
     postgres: EmbeddedPostgres, warehouse_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
     # The driver gives way to others after some real time: a seed's night would depend on the machine.
-    monkeypatch.setattr(psycopg.waiting, "MAX_BUSY_TIME", float("inf"))
+    monkeypatch.setattr(waiting, "MAX_BUSY_TIME", float("inf"))
+    one_after_the_other(monkeypatch, waiting, "wait_async", "wait_conn_async")
     # How often a run says how it goes is of no interest here, and costs a statement each.
     monkeypatch.setattr(deliver, "PROGRESS_SECONDS", 1_800.0)
     logging.getLogger("include.springest").setLevel(logging.CRITICAL)

@@ -38,17 +38,16 @@ from include.springest.limiter import Pace, RateLimiter, ReadGate
 from include.springest.site import Site
 from include.springest.source.reader import SourceReader
 from include.springest.staging.stage import Stager
+from include.springest.warehouse.schema import metadata
 from tests.simulation.clock import SEARCH_PATH, VirtualClock, VirtualLoop
 from tests.simulation.server import DOUBTFUL, Client, Fate, Outage, Server
 
 QUERY: Final = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text(
     encoding="utf-8"
 )
-TABLES: Final = (
-    "run_training, staging_run, stage_watermark, delivery_attempt, reconciled_delivery, publication, "
-    "delivery, certification, catalogue_scan, learner_secret, rate_limit"
-)
+TABLES: Final = ", ".join(one.fullname for one in metadata.sorted_tables)
 CERTIFICATIONS: Final = (101, 102, 103)
+CONNECTIONS: Final = 24
 MAX_UNKNOWN: Final = 10
 ONE_AM: Final = 3600.0
 RETRIES: Final = 2
@@ -226,9 +225,8 @@ class World:
         self.document.write_bytes(b"%PDF-1.7\n%%EOF\n")
         self.documents = DocumentStore.under([str(folder)])
         self.runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(clock))
-        # One connection: what several ask of the database at once comes one after the other.
         self.engine: AsyncEngine = create_async_engine(
-            url, pool_size=1, max_overflow=0, connect_args={"options": SEARCH_PATH}
+            url, pool_size=CONNECTIONS, connect_args={"options": SEARCH_PATH}
         )
 
     def close(self) -> None:
@@ -240,9 +238,8 @@ class World:
     def begin(self, rows: int, certifications: int) -> None:
         """Forget all nights, and let the institute complete trainings."""
         self.clock.set(0.0)
-        tables = ", ".join(f"springest.{one.strip()}" for one in TABLES.split(","))
         with self.warehouse.begin() as connection:
-            connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
+            connection.execute(text(f"TRUNCATE {TABLES} RESTART IDENTITY"))
             listed = [
                 Certification(one, str(one), None, requires_valid_until=False) for one in CERTIFICATIONS
             ]
@@ -374,7 +371,11 @@ async def _work(
         high_water=HighWater(keeper),
     )
     settings = DeliverSettings(
-        concurrency=worker.concurrency, batch=10, max_unknown=MAX_UNKNOWN, seconds=worker.seconds
+        concurrency=worker.concurrency,
+        batch=10,
+        max_unknown=MAX_UNKNOWN,
+        expected=night.scenario.rows,
+        seconds=worker.seconds,
     )
     delivering = asyncio.create_task(Deliverer(parts, settings=settings).run())
     if worker.dies is not None:

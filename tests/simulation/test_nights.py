@@ -16,7 +16,7 @@ import pytest
 from tests.simulation.night import MAX_UNKNOWN, Night, Scenario, Worker, World, check, play, used
 
 FIRST = int(os.environ.get("SIMULATED_FROM", "0"))
-SHORT = 14
+SHORT = 24
 LONG = int(os.environ.get("SIMULATED_NIGHTS", "10000"))
 A_LONG_TIME = 24 * 3600.0
 ENOUGH = {1: 0.98, 3: 0.95}

@@ -53,7 +53,7 @@ T = TypeVar("T", bound="Certificate | Certification")
 CERTIFICATES_PATH: Final = "/users/certificates.xml"
 CERTIFICATIONS_PATH: Final = "/certifications.xml"
 PACKAGE: Final = "airflow-provider-springest"
-IDLE_SECONDS: Final = 2.0
+IDLE_SECONDS: Final = 0.1
 """An idle connection is not used again after this, so that a stale one does not swallow a POST."""
 READ_BYTES: Final = 64 * 1024
 

@@ -8,16 +8,18 @@ does: no DTD, no entities, no network, and caps on size and depth, since this co
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final, Generic, TypeVar
+from functools import lru_cache
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from lxml import etree
 
 from include.springest.api.models import Certificate, Certification, Page
 
 T = TypeVar("T")
+Element: TypeAlias = etree._Element  # noqa: SLF001 - it has no public name
 
 LARGEST_PAGE: Final = 64 * 1024 * 1024
 LARGEST_ANSWER: Final = 256 * 1024
@@ -58,7 +60,7 @@ class PageParser(Generic[T]):
         self._parser = _pull_parser()
         self._left = largest
         self._path: list[str] = []
-        self._row_depth: int | None = None
+        self._inside = 0
         self._items: list[T] = []
         self._meta: dict[str, int | None] = {}
         self._listed = False
@@ -92,38 +94,47 @@ class PageParser(Generic[T]):
         return Page(tuple(self._items), self._meta.get("results"), self._meta.get("offset"))
 
     def _read_events(self) -> None:
-        for event, element in self._parser.read_events():
-            if not isinstance(element, etree._Element):  # noqa: SLF001 - it has no public name
-                continue
-            if event == "start":
+        for event, element in cast("Iterator[tuple[str, Element]]", self._parser.read_events()):
+            if self._inside:
+                self._read_within_row(event, element)
+            elif event == "start":
                 self._start(element)
             else:
                 self._end(element)
 
-    def _start(self, element: etree._Element) -> None:
-        if not self._path:
-            _refuse_dtd(element)
-            if _name(element) not in _WRAPPERS | {self._kind.container}:
-                raise NotUnderstood(f"its root is not a list of {self._kind.container}")
-        self._path.append(_name(element))
-        if len(self._path) > DEEPEST:
-            raise NotUnderstood("it is nested too deeply")
-        if self._row_depth is None:
-            self._listed |= self._path[-1] in {self._kind.container, "nil_classes"}
-            if self._path[-1] == self._kind.row:
-                self._row_depth = len(self._path)
-
-    def _end(self, element: etree._Element) -> None:
-        depth, name = len(self._path), self._path.pop()
-        if self._row_depth is None:
-            if self._path and self._path[-1] == "meta" and name in {"results", "offset"}:
-                self._meta[name] = _count(element)
+    def _read_within_row(self, event: str, element: Element) -> None:
+        """Count elements within a row, most of all there are; its own end makes it an item."""
+        if event == "start":
+            self._inside += 1
+            self._refuse_depth()
             return
-        if depth == self._row_depth:
-            self._row_depth = None
-            self._listed = True
+        self._inside -= 1
+        if not self._inside:
             self._items.append(self._kind.build(_fields(element)))
             _forget(element)
+
+    def _start(self, element: Element) -> None:
+        name = _name(element)
+        if not self._path:
+            _refuse_dtd(element)
+            if name not in _WRAPPERS | {self._kind.container}:
+                raise NotUnderstood(f"its root is not a list of {self._kind.container}")
+        if name == self._kind.row:
+            self._listed = True
+            self._inside = 1
+        else:
+            self._listed |= name in {self._kind.container, "nil_classes"}
+            self._path.append(name)
+        self._refuse_depth()
+
+    def _end(self, element: Element) -> None:
+        name = self._path.pop()
+        if self._path and self._path[-1] == "meta" and name in {"results", "offset"}:
+            self._meta[name] = _count(element)
+
+    def _refuse_depth(self) -> None:
+        if len(self._path) + self._inside > DEEPEST:
+            raise NotUnderstood("it is nested too deeply")
 
 
 def parse_new_id(body: bytes) -> int | None:
@@ -155,7 +166,7 @@ def parse_messages(body: bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in found if text))
 
 
-def _is_message(node: etree._Element) -> bool:
+def _is_message(node: Element) -> bool:
     """An ``<error>`` or ``<message>``, or a field's own element within ``<errors>``."""
     if len(node):
         return False
@@ -163,7 +174,7 @@ def _is_message(node: etree._Element) -> bool:
     return _name(node) in {"error", "message"} or (parent is not None and _name(parent) == "errors")
 
 
-def _parse(body: bytes) -> etree._Element | None:
+def _parse(body: bytes) -> Element | None:
     if not body.strip() or len(body) > LARGEST_ANSWER:
         return None
     parser = etree.XMLParser(
@@ -194,24 +205,29 @@ def _pull_parser() -> etree.XMLPullParser:
     )
 
 
-def _refuse_dtd(element: etree._Element) -> None:
+def _refuse_dtd(element: Element) -> None:
     if element.getroottree().docinfo.internalDTD is not None:
         raise NotUnderstood("it has a document type declaration, which is refused")
 
 
-def _name(element: etree._Element) -> str:
+def _name(element: Element) -> str:
+    return _plain(element.tag)
+
+
+@lru_cache(maxsize=1024)
+def _plain(tag: str) -> str:
     """Return the local name with underscores, whichever way it is written."""
-    return etree.QName(element).localname.replace("-", "_").lower()
+    return tag.rpartition("}")[2].replace("-", "_").lower()
 
 
-def _text(element: etree._Element) -> str | None:
+def _text(element: Element) -> str | None:
     if element.get("nil") in {"true", "1"}:
         return None
     text = (element.text or "").strip()
     return text[:LONGEST_ROW_TEXT] or None
 
 
-def _fields(row: etree._Element) -> dict[str, Any]:
+def _fields(row: Element) -> dict[str, Any]:
     """Return a row's fields by name; a nested element becomes a dictionary of its own."""
     return {
         _name(child): _fields(child) if len(child) else _text(child)
@@ -220,7 +236,7 @@ def _fields(row: etree._Element) -> dict[str, Any]:
     }
 
 
-def _forget(element: etree._Element) -> None:
+def _forget(element: Element) -> None:
     """Free a row that was read, and its elder siblings."""
     element.clear()
     parent = element.getparent()
@@ -234,13 +250,19 @@ def _number(text: Any) -> int | None:
     return int(text) if plain else None
 
 
-def _count(element: etree._Element) -> int | None:
+def _count(element: Element) -> int | None:
     return _number(_text(element))
 
 
-def _identifier(text: Any) -> int:
+def _id_if_told(text: Any) -> int | None:
+    """Read an id that may be missing; one that no table could hold counts as not told."""
     number = _number(text)
-    if not number or number >= 2**63:
+    return number if number and number < 2**63 else None
+
+
+def _identifier(text: Any) -> int:
+    number = _id_if_told(text)
+    if number is None:
         raise NotUnderstood("a row has no usable id")
     return number
 
@@ -281,7 +303,7 @@ def _certificate(fields: dict[str, Any]) -> Certificate:
     number = fields.get("certification_id") or certification.get("id")
     return Certificate(
         id=_identifier(fields.get("id")),
-        certification_id=_told({"id": number}, "id", _identifier),
+        certification_id=_id_if_told(number),
         valid_from=_told(fields, "valid_from", _day),
         valid_until=_told(fields, "valid_until", _day),
         status=_told(fields, "status", str),

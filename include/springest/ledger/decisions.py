@@ -43,6 +43,7 @@ CLOCK_HOURS: Final = 26
 _FACTS: Final = text(read_sql(__file__, "decision_facts"))
 _CANDIDATES: Final = text(read_sql(__file__, "release_candidates"))
 _CERTIFICATE: Final = text(read_sql(__file__, "confirmed_certificate"))
+_HOLD_RELEASED: Final = text(read_sql(__file__, "hold_released"))
 _WRITE: Final = text(read_sql(__file__, "write_decision"))
 
 
@@ -116,6 +117,30 @@ class Decisions:
             except DecisionRefused as refused:
                 yield Decided(choice.delivery_key, choice.decision, refusal=str(refused))
 
+    def refusal(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> str | None:
+        """Return why a decision would be refused now, or ``None``; change nothing.
+
+        A confirmation without an id is asked about as such: whether one could be made.
+        """
+        with self._engine.connect() as connection:
+            try:
+                facts = self._facts(connection, choice)
+                if choice.decision is DecisionKind.CONFIRM and choice.springest_certificate_id is None:
+                    allowed(facts, Event.CONFIRMED)
+                    return None
+                allowed(facts, self._judge(connection, facts, choice, rows).event)
+            except DecisionRefused as refused:
+                return str(refused)
+        return None
+
+    def candidates(self, choice: Choice) -> list[int]:
+        """Return the certificates that Springest shows and that could be this one; change nothing.
+
+        :raises DecisionRefused: the delivery has moved.
+        """
+        with self._engine.connect() as connection:
+            return _candidates(connection, self._facts(connection, choice))
+
     def decide(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> Decided:
         """Decide about one delivery.
 
@@ -172,6 +197,14 @@ class Decisions:
         if choice.decision is DecisionKind.CANCEL:
             return judge_cancellation(facts)
         return judge_reopening(facts)
+
+
+def hold_released(connection: Connection, site: str) -> int:
+    """Keep from being sent what was released and of which Springest shows a candidate by now.
+
+    :returns: how many a person should look at again.
+    """
+    return connection.execute(_HOLD_RELEASED, {"site": site, "clock_hours": CLOCK_HOURS}).rowcount
 
 
 def _candidates(connection: Connection, facts: Facts) -> list[int]:

@@ -159,7 +159,12 @@ def judge_release(
             f"{name}: {'; '.join(missing.values())}. To release it all the same, say so explicitly "
             "(--without-evidence): it is kept that you did"
         )
-    evidence = {"row": row, "snapshot_id": facts.snapshot_id, "listed_since": _text(facts.listed_since)}
+    evidence = {
+        "row": row,
+        "snapshot_id": facts.snapshot_id,
+        "listed_since": _text(facts.listed_since),
+        "possibly_taken": facts.possibly_taken,
+    }
     return Judgement(Event.RELEASED, {**_before(facts), **evidence, "missing": sorted(missing)})
 
 

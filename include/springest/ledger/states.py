@@ -62,6 +62,8 @@ class Event(StrEnum):
     """A snapshot proves that it was there before this project began; nothing was sent."""
     ABSENCE_INFORMATIVE = "absence_informative"
     """Complete snapshots lack it although its certification is verified, or the doubt grew too old."""
+    CANDIDATE_SHOWN = "candidate_shown"
+    """A snapshot shows what could be it, after a person had released it and before it was sent."""
     DISAPPEARED = "disappeared"
     """Seen before, and gone from complete snapshots a day apart."""
     RELEASED = "released"
@@ -123,7 +125,7 @@ _UNSENT: Final = {**_CHECKED, **_SETTLED_BY_A_PERSON, **_LATE}
 
 TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
     None: {event: state for event, state in _CHECKED.items() if event is not Event.SOURCE_GONE},
-    State.READY: {**_UNSENT, Event.CLAIMED: State.SENDING},
+    State.READY: {**_UNSENT, Event.CLAIMED: State.SENDING, Event.CANDIDATE_SHOWN: State.REVIEW},
     State.INVALID: dict(_UNSENT),
     State.HELD: {**_UNSENT, Event.ADOPTED: State.VISIBLE},
     State.REJECTED: dict(_UNSENT),

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from include.springest.errors import SpringestError
+from include.springest.ledger.decisions import hold_released
 from include.springest.ledger.states import Event, sources_of
 from include.springest.site import Site
 from include.springest.warehouse.schema import publication, reconciled_delivery, snapshot
@@ -92,6 +93,7 @@ def _settle_absent(connection: Connection, site: str) -> int:
         _SETTLE_ABSENT,
         {"site": site, "apart_hours": SNAPSHOTS_APART_HOURS, "stored_by_hours": STORED_BY_HOURS},
     ).all()
+    hold_released(connection, site)
     connection.execute(_REVIEW_OLD_DOUBTS, {"site": site, "days": UNKNOWN_FOR_LONG_DAYS})
     for reason, number in sorted(Counter(reason for _, reason in lacked).items()):
         log.warning("%d certificates are %s at Springest: see certificate_reconciliation", number, reason)

@@ -131,13 +131,7 @@ class Stager:
 
     def look_up(self, training_ids: Iterable[str]) -> dict[str, list[CompletedTraining]]:
         """Return the different rows that the source has now for these trainings, by delivery."""
-        findable = sorted({name for name in training_ids if not name.startswith(WITHOUT_TRAINING_ID)})
-        found: dict[str, list[CompletedTraining]] = {}
-        for training in self._read(self._source.look_up(findable)):
-            rows = found.setdefault(training.delivery_key, [])
-            if all(training.row_version != other.row_version for other in rows):
-                rows.append(training)
-        return found
+        return look_up(self._source, training_ids, site=self._site.name, pseudonyms=self._pseudonyms)
 
     def restage(
         self, keys: Iterable[str], found: Mapping[str, list[CompletedTraining]], *, run_id: str
@@ -192,6 +186,20 @@ class Stager:
             found = self.look_up(others.values())
             self._writer.write(_again(others, found), catalogue, run_id=run_id)
             rechecked += len(others)
+
+
+def look_up(
+    source: SourceReader, training_ids: Iterable[str], *, site: str, pseudonyms: Pseudonyms
+) -> dict[str, list[CompletedTraining]]:
+    """Return the different rows that the source has now for these trainings, by delivery."""
+    findable = sorted({name for name in training_ids if not name.startswith(WITHOUT_TRAINING_ID)})
+    found: dict[str, list[CompletedTraining]] = {}
+    for row in source.look_up(findable):
+        training = read_row(row, site=site, pseudonyms=pseudonyms)
+        rows = found.setdefault(training.delivery_key, [])
+        if all(training.row_version != other.row_version for other in rows):
+            rows.append(training)
+    return found
 
 
 def _again(keys: Iterable[str], found: Mapping[str, list[CompletedTraining]]) -> Batch:

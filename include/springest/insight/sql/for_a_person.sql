@@ -1,0 +1,37 @@
+-- Deliveries that wait for a person, or those in the states asked for. A verdict counts while it is about the state
+-- that the delivery is in.
+SELECT delivery.delivery_key,
+       delivery.training_id,
+       delivery.issue_no,
+       delivery.version,
+       delivery.state,
+       delivery.reason,
+       delivery.reason_detail,
+       COALESCE(CASE WHEN verdict.delivery_state = delivery.state THEN verdict.review_reason END,
+                delivery.review_reason) AS review_reason,
+       delivery.certification_id,
+       certification.name AS certification_name,
+       delivery.valid_from,
+       delivery.springest_certificate_id,
+       delivery.sent_at,
+       delivery.updated_at
+FROM springest.delivery AS delivery
+LEFT JOIN springest.certification AS certification
+       ON certification.site = delivery.site
+      AND certification.certification_id = delivery.certification_id
+LEFT JOIN springest.reconciled_delivery AS verdict ON verdict.delivery_key = delivery.delivery_key
+WHERE delivery.site = :site
+  AND CASE WHEN CAST(:states AS text[]) IS NOT NULL THEN delivery.state = ANY(CAST(:states AS text[]))
+           WHEN CAST(:training_ids AS text[]) IS NOT NULL THEN true
+           ELSE delivery.state IN ('review', 'unknown', 'vanished')
+                OR delivery.needs_review
+                OR (verdict.needs_review AND verdict.delivery_state = delivery.state) END
+  AND (CAST(:reason AS text) IS NULL OR delivery.reason = :reason OR delivery.review_reason = :reason)
+  AND (CAST(:certification_id AS bigint) IS NULL OR delivery.certification_id = :certification_id)
+  AND (CAST(:training_ids AS text[]) IS NULL OR delivery.training_id = ANY(CAST(:training_ids AS text[])))
+  AND (CAST(:run_id AS text) IS NULL
+       OR delivery.staged_run_id = :run_id
+       OR EXISTS (SELECT FROM springest.delivery_attempt AS attempt
+                  WHERE attempt.delivery_key = delivery.delivery_key AND attempt.run_id = :run_id))
+ORDER BY delivery.sent_at NULLS LAST, delivery.training_id, delivery.issue_no
+LIMIT :limit

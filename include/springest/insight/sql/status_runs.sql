@@ -1,0 +1,26 @@
+-- The last runs that staged or sent, with what became of their attempts. Attempts are looked at back to the last
+-- 50,000 of the warehouse.
+WITH attempts AS (
+    SELECT attempt.run_id,
+           max(attempt.started_at) AS last_at,
+           count(*) AS attempts,
+           count(*) FILTER (WHERE attempt.outcome IN ('accepted_with_id', 'accepted_without_id')) AS accepted,
+           count(*) FILTER (WHERE attempt.outcome = 'refused') AS refused,
+           count(*) FILTER (WHERE attempt.outcome = 'not_taken') AS not_taken,
+           count(*) FILTER (WHERE attempt.outcome = 'outcome_lost') AS unknown,
+           count(*) FILTER (WHERE attempt.outcome IS NULL) AS under_way
+    FROM (SELECT * FROM springest.delivery_attempt ORDER BY attempt_id DESC LIMIT 50000) AS attempt
+    JOIN springest.delivery USING (delivery_key)
+    WHERE delivery.site = :site
+    GROUP BY attempt.run_id
+), staged AS (
+    SELECT run_id, committed_at, source_count FROM springest.staging_run WHERE site = :site
+)
+SELECT run_id, staged.source_count AS staged_rows, staged.committed_at AS staged_at, attempts.last_at AS last_sent_at,
+       COALESCE(attempts.attempts, 0) AS attempts, COALESCE(attempts.accepted, 0) AS accepted,
+       COALESCE(attempts.refused, 0) AS refused, COALESCE(attempts.not_taken, 0) AS not_taken,
+       COALESCE(attempts.unknown, 0) AS unknown, COALESCE(attempts.under_way, 0) AS under_way
+FROM staged
+FULL JOIN attempts USING (run_id)
+ORDER BY GREATEST(staged.committed_at, attempts.last_at) DESC
+LIMIT 5

@@ -1,0 +1,1 @@
+"""``bin/springest``: what an operator sees and decides from a terminal."""

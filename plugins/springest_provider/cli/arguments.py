@@ -1,0 +1,189 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from include.springest.ledger.states import DecisionKind, State
+from springest_provider.cli.output import Output
+
+CODES: Final = """exit codes:
+  0  done
+  1  a connection, a setting or the warehouse stands in the way
+  2  the command is not understood
+  3  at least one decision was refused; the others were made
+  4  there is no such training, or nothing that fits
+  5  nothing was done yet: look at what would be, then add --yes"""
+QUERY: Final = Path(__file__).parents[3] / "include" / "sql" / "completed_trainings.sql"
+
+Run = Callable[[argparse.Namespace, Output], int]
+
+
+def read(arguments: Sequence[str]) -> argparse.Namespace:
+    """
+    Read a command line.
+
+    :raises SystemExit: it is not understood (2), or help was asked for (0).
+    """
+    return _parser().parse_args(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _new(
+        argparse.ArgumentParser, prog="springest", description="Certificates on their way to Springest."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    shared = _shared()
+    status = _command(commands, "status", "how the site stands: queue, doubts, rate limit, freshness", shared)
+    status.set_defaults(run=_later("status", "show"))
+    who = _command(commands, "who", "all that is known of one training's certificates", shared)
+    who.add_argument("training_id", metavar="TRAINING_ID")
+    who.set_defaults(run=_later("who", "show"))
+    review = _command(commands, "review", "what waits for a person, and what a person decides")
+    _add_review(review.add_subparsers(title="commands", metavar="COMMAND", required=True), shared)
+    return parser
+
+
+def _add_review(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    listing = _command(commands, "list", "what waits for a person", shared)
+    _add_filter(listing)
+    listing.add_argument("--limit", type=_positive, default=100, metavar="N", help="at most so many (100)")
+    listing.set_defaults(run=_later("review", "list_waiting"))
+    show = _command(commands, "show", "one training, and which decisions would stand", shared)
+    show.add_argument("training_id", metavar="TRAINING_ID")
+    _add_source(show)
+    show.set_defaults(run=_later("review", "show"))
+    for kind, text in _DECISIONS.items():
+        one = _command(commands, kind.value, text, shared)
+        _add_decision(one, kind)
+        one.set_defaults(run=_later("decide", "decide"), decision=kind)
+    restored = _command(commands, "restored", "set a ledger right that came back from a backup", shared)
+    _add_signature(restored)
+    restored.add_argument(
+        "--highest", type=_positive, metavar="N",
+        help="highest attempt that was ever made, where no Variable keeps it",
+    )  # fmt: skip
+    restored.set_defaults(run=_later("restored", "settle"))
+
+
+_DECISIONS: Final = {
+    DecisionKind.RELEASE: "send it (again): Springest is known to lack it",
+    DecisionKind.CONFIRM: "it is at Springest, under this id",
+    DecisionKind.CANCEL: "never send it",
+    DecisionKind.REOPEN: "take an earlier decision back",
+}
+
+
+def _add_decision(parser: argparse.ArgumentParser, kind: DecisionKind) -> None:
+    parser.add_argument("training_id", metavar="TRAINING_ID", nargs="?", help="or --file, or a filter")
+    if kind is DecisionKind.CONFIRM:
+        parser.add_argument(
+            "springest_certificate_id", metavar="ID", nargs="?", type=_positive, help="its id at Springest"
+        )
+    parser.add_argument(
+        "--issue", type=_positive, metavar="N", help="issue of the certificate, if there are several"
+    )
+    parser.add_argument(
+        "--version", type=_positive, metavar="N", help="decide only if it is still the version that you saw"
+    )
+    parser.add_argument(
+        "--file",
+        type=Path,
+        metavar="CSV",
+        help="many at once: columns training_id, issue_no, why"
+        + (", springest_certificate_id" if kind is DecisionKind.CONFIRM else ""),
+    )
+    if kind is not DecisionKind.CONFIRM:
+        _add_filter(parser)
+    _add_signature(parser)
+    if kind is DecisionKind.RELEASE:
+        _add_source(parser)
+        parser.add_argument(
+            "--snapshot",
+            action="store_true",
+            help="read what Springest shows right now, before anything is decided",
+        )
+        parser.add_argument(
+            "--without-evidence",
+            action="store_true",
+            help="although it is not known that Springest lacks it; kept as such",
+        )
+
+
+def _add_filter(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("filter", "by default: what waits for a person")
+    group.add_argument(
+        "--state", action="append", type=State, choices=list(State), metavar="STATE", help="may be repeated"
+    )
+    group.add_argument("--reason", metavar="WORD", help="the fixed word, such as absent or answer_timeout")
+    group.add_argument("--run", metavar="RUN_ID", dest="of_run", help="Airflow run that staged or sent it")
+    group.add_argument("--certification", type=_positive, metavar="ID")
+
+
+def _add_signature(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--why", metavar="TEXT", help="why; kept with the decision, so without addresses")
+    parser.add_argument("--by", metavar="LOGIN", help="who decides; your login by default")
+    parser.add_argument("--yes", action="store_true", help="do it; without it, many are only shown")
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--source", default="training_source", metavar="CONN_ID", help="connection of the source"
+    )
+    parser.add_argument(
+        "--sql", type=Path, default=QUERY, metavar="FILE", help="the query of completed trainings"
+    )
+
+
+def _shared() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--site", default="default", metavar="NAME", help="site; its connection is springest_NAME"
+    )
+    shared.add_argument(
+        "--warehouse", default="certificate_warehouse", metavar="CONN_ID", help="connection of the warehouse"
+    )
+    shared.add_argument("--json", action="store_true", help="for machines")
+    return shared
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    text: str,
+    shared: argparse.ArgumentParser | None = None,
+) -> argparse.ArgumentParser:
+    parents = [shared] if shared else []
+    return _new(
+        commands.add_parser, name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=parents
+    )
+
+
+def _new(
+    make: Callable[..., argparse.ArgumentParser], *names: str, **values: object
+) -> argparse.ArgumentParser:
+    plain = argparse.RawDescriptionHelpFormatter
+    return make(*names, epilog=CODES, formatter_class=plain, allow_abbrev=False, **values)
+
+
+def _later(module: str, name: str) -> Run:
+    """Return what runs a command, importing its module (and Airflow) only then."""
+
+    def run(told: argparse.Namespace, output: Output) -> int:
+        chosen: Run = getattr(importlib.import_module(f"springest_provider.cli.{module}"), name)
+        return chosen(told, output)
+
+    return run
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number

@@ -1,0 +1,30 @@
+"""One line for whatever went wrong: what, and what to do; no traceback, no statement, no parameter."""
+
+from __future__ import annotations
+
+from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from include.springest.errors import SpringestError
+from include.springest.redaction import Redactor
+
+
+def in_one_line(error: BaseException) -> str:
+    """Say what went wrong."""
+    if isinstance(error, SpringestError):
+        return str(error)
+    if isinstance(error, DBAPIError):
+        said = str(error.orig).strip().splitlines() or [type(error).__name__]
+        return f"the database refused: {Redactor().redact(said[0])}"
+    if isinstance(error, SQLAlchemyError):
+        return f"the database can't be used: {type(error).__name__}"
+    if isinstance(error, AirflowException | AirflowRuntimeError):
+        return f"Airflow: {_first_line(error)}"
+    if isinstance(error, OSError):
+        return f"{error.strerror or type(error).__name__}{f': {error.filename}' if error.filename else ''}"
+    return f"this should not happen ({type(error).__name__}): please report it"
+
+
+def _first_line(error: BaseException) -> str:
+    said = str(error).strip().splitlines()
+    return Redactor().redact(said[0]) if said else type(error).__name__

@@ -1,0 +1,96 @@
+"""What the terminal shows: lines, tables, or JSON; never a key, never an address."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, date, datetime
+from enum import IntEnum
+from typing import Any, cast
+
+from include.springest.redaction import Redactor
+
+
+class Exit(IntEnum):
+    """Exit codes, as ``--help`` and docs/operations.md tell them."""
+
+    DONE = 0
+    FAILED = 1
+    """A connection, a setting or the warehouse stands in the way; nothing more was done."""
+    USAGE = 2
+    """The command is not understood."""
+    REFUSED = 3
+    """At least one decision was refused; the others were made."""
+    NOTHING = 4
+    """There is no such training, or nothing that fits."""
+    UNCONFIRMED = 5
+    """Nothing was done yet: look at what would be, then add ``--yes``."""
+
+
+class Output:
+    """
+    Writes to the terminal; everything passes the redactor.
+
+    :param as_json: write one JSON document instead of text.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self._redactor = Redactor()
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Hide these from now on."""
+        self._redactor = Redactor(secrets)
+
+    def line(self, text: str = "") -> None:
+        """Write a line for people; nothing in JSON."""
+        if not self.as_json:
+            sys.stdout.write(f"{self._redactor.redact(text)}\n")
+
+    def complain(self, text: str) -> None:
+        """Write a line to standard error, in either form."""
+        sys.stderr.write(f"springest: {self._redactor.redact(text)}\n")
+
+    def document(self, value: Any) -> None:
+        """Write the JSON document; nothing in text."""
+        if self.as_json:
+            plain = json.dumps(self._plain(value), ensure_ascii=False, indent=2)
+            sys.stdout.write(f"{plain}\n")
+
+    def table(self, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Write rows in columns."""
+        cells = [[_text(cell) for cell in row] for row in rows]
+        widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+        for row in (headings, *cells):
+            padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self.line("  ".join(padded).rstrip())
+
+    def facts(self, facts: Iterable[tuple[str, Any]]) -> None:
+        """Write what is known, one line each; what is not known is left out."""
+        told = [(name, _text(value)) for name, value in facts if value not in (None, "")]
+        width = max((len(name) for name, _ in told), default=0)
+        for name, value in told:
+            self.line(f"  {name.ljust(width)}  {value}")
+
+    def _plain(self, value: Any) -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            value = asdict(cast("Any", value))
+        if isinstance(value, Mapping):
+            return {str(name): self._plain(one) for name, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._plain(one) for one in value]
+        if isinstance(value, datetime):
+            return value.astimezone(UTC).isoformat()
+        if isinstance(value, date):
+            return value.isoformat()
+        return self._redactor.redact(str(value)) if isinstance(value, str) else value
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return str(value)

@@ -1,0 +1,46 @@
+"""``springest review restored``: set a ledger right that came back from a backup."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from include.springest.ledger import restoration
+from include.springest.redaction import Redactor
+from springest_provider.cli.output import Exit, Output
+from springest_provider.cli.session import Session, login, opened
+from springest_provider.parts import AttemptKeeper
+
+
+def settle(told: argparse.Namespace, output: Output) -> int:
+    """Show how far the ledger is behind, and with ``--yes`` set it right."""
+    with opened(told, output) as session:
+        by = login(told)
+        kept = _kept(session, told)
+        restored = restoration.look(session.engine, kept=kept)
+        output.line(f"the ledger's highest attempt is {restored.found}; {restored.highest} was made")
+        queued = ", ".join(f"{count} of site {site}" for site, count in restored.queued.items())
+        if restored.is_behind:
+            output.line(f"may have been sent and forgotten: {queued or 'nothing that waits'}")
+        if restored.is_behind and not told.yes:
+            output.document(asdict(restored))
+            output.complain(
+                "nothing was done. With --yes and --why these become unknown, and so does, when it is "
+                "staged, each training that was completed before now and that the ledger doesn't know as sent"
+            )
+            return Exit.UNCONFIRMED
+        settled = restoration.settle(
+            session.engine, kept=kept, by=by, reason=told.why or "", redactor=Redactor(session.site.secrets)
+        )
+    output.document({**asdict(restored), **asdict(settled)})
+    output.line(f"{settled.deliveries} deliveries are unknown now; attempts go on above {restored.highest}")
+    output.line(
+        "next: trigger springest_reconcile, then see `springest review list --reason ledger_restored`"
+    )
+    return Exit.DONE
+
+
+def _kept(session: Session, told: argparse.Namespace) -> list[int | None]:
+    """Return what is kept outside for each site: a warehouse comes back as a whole."""
+    sites = {session.site.name, "default", *restoration.sites_of(session.engine)}
+    return [told.highest, *(AttemptKeeper(site).read() for site in sorted(sites))]

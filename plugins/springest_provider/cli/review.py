@@ -1,0 +1,112 @@
+"""``springest review list`` and ``show``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from include.springest.errors import SpringestError
+from include.springest.insight.review import Filter, Waiting, find
+from include.springest.insight.who import Story, tell
+from include.springest.ledger.decisions import Choice, Decisions
+from include.springest.ledger.states import DecisionKind
+from include.springest.source.contract import CompletedTraining
+from springest_provider.cli.output import Exit, Output
+from springest_provider.cli.session import Session, opened
+from springest_provider.cli.who import missing, write
+
+
+def list_waiting(told: argparse.Namespace, output: Output) -> int:
+    """List what waits for a person."""
+    with opened(told, output) as session:
+        found = find(session.engine, site=session.site.name, which=chosen(told), limit=told.limit)
+    output.document(found)
+    if not found:
+        output.line("nothing waits for a person" if chosen(told).is_empty else "nothing fits")
+        return Exit.DONE if chosen(told).is_empty else Exit.NOTHING
+    write_list(found, output)
+    if len(found) == told.limit:
+        output.line(f"… the first {told.limit}; see --limit")
+    return Exit.DONE
+
+
+def chosen(told: argparse.Namespace, training_ids: Sequence[str] | None = None) -> Filter:
+    """Return the filter that the options ask for."""
+    return Filter(
+        states=told.state or None,
+        reason=told.reason,
+        run_id=told.of_run,
+        certification_id=told.certification,
+        training_ids=training_ids,
+    )
+
+
+def write_list(found: Sequence[Waiting], output: Output) -> None:
+    """Write deliveries for people."""
+    output.table(
+        ("training", "issue", "state", "reason", "to look at", "certification", "valid from", "sent", "id"),
+        (
+            (one.training_id, one.issue_no, one.state, one.reason, one.review_reason, one.certification_id,
+             one.valid_from, one.sent_at, one.springest_certificate_id)
+            for one in found
+        ),
+    )  # fmt: skip
+
+
+def show(told: argparse.Namespace, output: Output) -> int:
+    """Tell all of one training, and which decisions would stand."""
+    with opened(told, output) as session:
+        stories = tell(session.engine, site=session.site.name, training_id=told.training_id)
+        if not stories:
+            output.complain(missing(told.training_id, session.site.name))
+            return Exit.NOTHING
+        rows, trouble = _rows(session, told)
+        document = []
+        for story in stories:
+            write(story, output)
+            refusals = _refusals(session, story, rows, trouble)
+            candidates = _candidates(session, story)
+            if candidates:
+                output.line(
+                    f"  could be certificate {', '.join(map(str, candidates))}, which Springest shows"
+                )
+            output.line("  you may")
+            output.facts((f"  {name}", refusal or "yes") for name, refusal in refusals.items())
+            document.append({**asdict(story), "candidates": candidates, "refusals": refusals})
+        output.document(document)
+    return Exit.DONE
+
+
+def _rows(
+    session: Session, told: argparse.Namespace
+) -> tuple[dict[str, list[CompletedTraining]], str | None]:
+    """Return what the source has, or why that is not known: the rest can be told all the same."""
+    try:
+        return session.rows(told, [told.training_id]), None
+    except SpringestError as error:
+        return {}, str(error)
+
+
+def _choice(story: Story, kind: DecisionKind) -> Choice:
+    return Choice(story.delivery_key, kind, story.version, decided_by="-", reason="-")
+
+
+def _candidates(session: Session, story: Story) -> list[int]:
+    """Return what Springest shows and could be it, where there is no id yet."""
+    if story.springest_certificate_id is not None:
+        return []
+    decisions = Decisions(session.engine, site=session.site.name)
+    return decisions.candidates(_choice(story, DecisionKind.CONFIRM))
+
+
+def _refusals(
+    session: Session, story: Story, rows: dict[str, list[CompletedTraining]], trouble: str | None
+) -> dict[str, str | None]:
+    decisions = Decisions(session.engine, site=session.site.name)
+    told: dict[str, Any] = {}
+    for kind in DecisionKind:
+        refusal = decisions.refusal(_choice(story, kind), rows=rows.get(story.delivery_key, ()))
+        told[kind.value] = trouble if trouble and kind is DecisionKind.RELEASE else refusal
+    return told

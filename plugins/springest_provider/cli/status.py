@@ -1,0 +1,101 @@
+"""``springest status``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from include.springest.insight.status import Status, look
+from include.springest.ledger import restoration
+from springest_provider.cli.output import Exit, Output
+from springest_provider.cli.session import opened
+from springest_provider.parts import AttemptKeeper
+
+
+def show(told: argparse.Namespace, output: Output) -> int:
+    """Tell how the site stands."""
+    with opened(told, output) as session:
+        status = look(session.engine, session.site)
+        ledger = restoration.look(session.engine, kept=[AttemptKeeper(session.site.name).read()])
+    attempts = {
+        "in_ledger": ledger.found,
+        "kept_outside": ledger.highest,
+        "ledger_is_behind": ledger.is_behind,
+    }
+    output.document({**asdict(status), "attempts": attempts})
+    output.line(f"site {status.site} ({status.host})")
+    output.facts(_facts(status))
+    if ledger.is_behind:
+        output.line(
+            f"THE LEDGER IS BEHIND: its highest attempt is {ledger.found}, and {ledger.highest} was made. "
+            "Nothing is sent; see 'A restored ledger' in docs/operations.md"
+        )
+    if status.runs:
+        output.line()
+        output.table(
+            ("last runs", "staged", "attempts", "accepted", "refused", "not taken", "unknown", "under way"),
+            (
+                (one.run_id, one.staged_rows, one.attempts, one.accepted, one.refused, one.not_taken,
+                 one.unknown, one.under_way)
+                for one in status.runs
+            ),
+        )  # fmt: skip
+    return Exit.DONE
+
+
+def _facts(status: Status) -> Iterator[tuple[str, Any]]:
+    yield "queue", _queue(status)
+    yield "states", ", ".join(f"{number} {state}" for state, number in status.states.items()) or "none yet"
+    yield "for a person", _for_a_person(status.for_a_person)
+    yield "rate limit", _rate(status)
+    yield "staged up to", status.watermark or "never"
+    yield "snapshot", _snapshot(status)
+    yield "verdicts", _ago(status, status.reconciled_at)
+    yield "catalogue", _catalogue(status)
+    yield "ledger restored", status.restored_at
+
+
+def _queue(status: Status) -> str:
+    if not status.ready:
+        return "empty"
+    oldest = f"the oldest staged {_ago(status, status.oldest_ready)}"
+    return f"{status.ready} left, about {status.hours_left:.1f} hours at the site's pace; {oldest}"
+
+
+def _for_a_person(number: int) -> str:
+    return f"{number}: see `springest review list`" if number else "nothing"
+
+
+def _rate(status: Status) -> str:
+    pace = f"{status.requests_per_hour:.0f} requests an hour, {status.granted} granted so far"
+    return (
+        f"FROZEN until {status.frozen_until:%H:%M:%S} UTC; {pace}" if status.frozen_until else f"open; {pace}"
+    )
+
+
+def _snapshot(status: Status) -> str:
+    if status.snapshot_id is None:
+        return "never"
+    last = f"{status.snapshot_certificates} certificates, {_ago(status, status.snapshot_finished_at)}"
+    if status.snapshot_complete:
+        return f"complete, {last}"
+    return f"NOT complete, {last}; the last complete one {_ago(status, status.complete_snapshot_finished_at)}"
+
+
+def _catalogue(status: Status) -> str:
+    if status.scanned_at is None:
+        return "never"
+    whole = "" if status.catalogue_complete else "NOT complete, "
+    return f"{whole}{status.listed} certifications listed, {_ago(status, status.scanned_at)}"
+
+
+def _ago(status: Status, moment: datetime | None) -> str:
+    if moment is None:
+        return "never"
+    minutes = int((status.now - moment).total_seconds() // 60)
+    if minutes < 2 * 60:
+        return f"{minutes} minutes ago"
+    return f"{minutes // 60} hours ago" if minutes < 72 * 60 else f"{minutes // 1440} days ago"

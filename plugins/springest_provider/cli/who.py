@@ -1,0 +1,84 @@
+"""``springest who``: one training, told from its beginning."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from include.springest.insight.who import Attempt, Made, Story, tell
+from springest_provider.cli.output import Exit, Output
+from springest_provider.cli.session import opened
+
+
+def show(told: argparse.Namespace, output: Output) -> int:
+    """Tell all that is known of a training's certificates."""
+    with opened(told, output) as session:
+        stories = tell(session.engine, site=session.site.name, training_id=told.training_id)
+    if not stories:
+        output.complain(missing(told.training_id, session.site.name))
+        return Exit.NOTHING
+    output.document(stories)
+    for story in stories:
+        write(story, output)
+    return Exit.DONE
+
+
+def missing(training_id: str, site: str) -> str:
+    """Say that a training is not in the ledger."""
+    return (
+        f"site {site} has no delivery of training {training_id}: it was not staged yet, or has another number"
+    )
+
+
+def write(story: Story, output: Output) -> None:
+    """Write one certificate's story for people."""
+    output.line(f"training {story.training_id}, issue {story.issue_no}: {story.state}")
+    output.facts(_facts(story))
+    for attempt in story.attempts:
+        output.line(
+            f"  attempt {attempt.attempt_id}, {attempt.started_at:%Y-%m-%d %H:%M:%S} UTC: {_attempt(attempt)}"
+        )
+    for decision in story.decisions:
+        when = f"{decision.decided_at:%Y-%m-%d %H:%M} UTC"
+        output.line(f"  decision {decision.decision_id}, {when}: {_decision(decision)}")
+
+
+def _facts(story: Story) -> Iterator[tuple[str, Any]]:
+    name = f" ({story.certification_name})" if story.certification_name else ""
+    yield "verdict", story.verification_status
+    yield "reason", story.reason
+    yield "", story.reason_detail
+    yield "to look at", story.review_reason
+    yield "certification", f"{story.certification_id}{name}" if story.certification_id else None
+    yield "listed since", story.listed_since or "it is not listed as verified"
+    yield "valid", f"{story.valid_from} to {story.valid_until or 'for ever'}" if story.valid_from else None
+    yield "completed", story.completed_at
+    yield "staged", f"{story.created_at:%Y-%m-%d %H:%M} UTC, last by {story.staged_run_id}"
+    yield "sent", story.sent_at
+    yield "Springest's id", story.springest_certificate_id
+    yield "matched by", story.match_method
+    yield "evidence", story.match_evidence
+    yield "its status", story.springest_status
+    yield "stored there", story.remote_created_at
+    yield "last shown", story.last_seen_at
+    yield "version", story.version
+
+
+def _attempt(one: Attempt) -> str:
+    parts = [
+        one.outcome or "no outcome yet",
+        f"HTTP {one.http_status}" if one.http_status else None,
+        one.failure,
+        f"certificate {one.springest_certificate_id}" if one.springest_certificate_id else None,
+        one.message,
+        f"by run {one.run_id}",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _decision(one: Made) -> str:
+    certificate = f" {one.springest_certificate_id}" if one.springest_certificate_id else ""
+    override = ", without evidence" if one.without_evidence else ""
+    moved = f"{one.from_state} to {one.to_state}"
+    return f"{one.decision}{certificate} by {one.decided_by}{override}, {moved}: {one.reason}"

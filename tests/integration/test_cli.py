@@ -1,0 +1,325 @@
+"""``bin/springest`` over a real warehouse, source and sandbox: what it tells, what it does, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from springest_provider import parts
+from springest_provider.cli.__main__ import main
+from sqlalchemy import make_url, text
+
+from include.sandbox.faults import Fault, Kind
+
+ROOT = Path(__file__).parents[2]
+SECRET = "a secret for tests only, long enough"
+assert parts  # Airflow is imported, and its logging set up, before the tests capture what is written
+LATER = "UPDATE springest.delivery_attempt SET started_at = started_at - interval '1 hour'"
+
+
+@pytest.fixture
+def cli(world, monkeypatch, capsys):
+    """Run a command with the world's connections; gives the exit code and what it wrote."""
+    url = make_url(world.warehouse_url)
+    connections = {
+        "certificate_warehouse": {
+            "conn_type": "postgres",
+            "host": url.host,
+            "port": url.port,
+            "login": url.username,
+            "password": url.password,
+            "schema": url.database,
+        },
+        "training_source": {"conn_type": "sqlite", "host": world.source.url.database},
+        "springest_default": {
+            "conn_type": "springest",
+            "host": world.sandbox.url,
+            "password": world.sandbox.state.api_key,
+            "extra": {"certifications_api_key": world.sandbox.state.certifications_api_key},
+        },
+    }
+    for name, values in connections.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(values))
+    monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", SECRET)
+    monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_HIGHEST_ATTEMPT", "0")
+    monkeypatch.setenv("LOGNAME", "anna")
+    told = []
+
+    def run(*arguments):
+        capsys.readouterr()  # what the world itself wrote
+        code = main(arguments)
+        out, err = capsys.readouterr()
+        told.append(out + err)
+        return code, out, err
+
+    yield run
+    _holds_nothing_private(world, "\n".join(told), url.password)
+
+
+def _holds_nothing_private(world, told, password):
+    """Every command of every test here: no key, no address, no password, no traceback."""
+    state = world.sandbox.state
+    for canary in (state.api_key, state.certifications_api_key, password, SECRET, "@example.com", "zoë"):
+        assert canary not in told
+    assert "Traceback" not in told
+
+
+def doubt(world, kind=Kind.CLOSE_BEFORE_STORING, **changes):
+    """A night in which one answer was lost, an hour ago."""
+    training = world.training(**changes)
+    world.complete(training)
+    world.sandbox.state.faults.add(Fault(kind))
+    world.catalogue()
+    world.stage()
+    world.deliver()
+    with world.warehouse.begin() as connection:
+        connection.execute(text(LATER))
+        connection.execute(text("UPDATE springest.delivery SET sent_at = sent_at - interval '1 hour'"))
+        connection.execute(
+            text("UPDATE springest.certification SET listed_since = now() - interval '9 days'")
+        )
+    world.publish()
+    return training.training_id
+
+
+def test_an_engineer_at_nine_finds_releases_and_sees_what_came_of_it(world, cli):
+    name = doubt(world)
+    code, out, _ = cli("review", "list")
+    assert code == 0
+    assert name in out
+    assert "answer_lost" in out
+    code, out, _ = cli("review", "show", name)
+    assert "no complete snapshot" in out
+    code, _, err = cli("review", "release", name, "--why", "Springest's admin lacks it")
+    assert (code, "trigger springest_reconcile first" in err) == (3, True)
+    code, out, err = cli("review", "release", name, "--why", "Springest's admin lacks it", "--snapshot")
+    assert (code, err) == (0, "")
+    assert "snapshot 1: 0 certificates, complete" in out
+    assert f"training {name}: release, is ready now" in out
+    world.deliver("second")
+    world.publish("second")
+    code, out, _ = cli("who", name)
+    assert code == 0
+    assert "attempt 1" in out
+    assert "attempt 2" in out
+    assert "release by anna, unknown to ready: Springest's admin lacks it" in out
+    assert cli("review", "list")[1] == "nothing waits for a person\n"
+
+
+def test_what_springest_shows_is_confirmed(world, cli):
+    name = doubt(world, Kind.CLOSE_AFTER_STORING)
+    [certificate] = world.sandbox.store.certificates()
+    world.snapshot()
+    assert f"could be certificate {certificate.id}, which Springest shows" in cli("review", "show", name)[1]
+    code, _, err = cli("review", "release", name, "--why", "x", "--without-evidence")
+    assert (code, "could be it" in err) == (3, True)
+    code, out, _ = cli("review", "confirm", name, str(certificate.id), "--why", "seen in the admin", "--json")
+    [report] = json.loads(out)
+    assert (code, report["state"], report["refusal"]) == (0, "visible", None)
+    world.publish()
+    _, out, _ = cli("who", name, "--json")
+    [story] = json.loads(out)
+    assert (story["verification_status"], story["match_method"]) == ("inferred", "person")
+    assert story["decisions"][0]["decided_by"] == "anna"
+
+
+def test_a_wrong_decision_is_taken_back(world, cli):
+    name = doubt(world)
+    assert cli("review", "cancel", name, "--why", "not ours", "--by", "bob")[0] == 0
+    assert cli("review", "release", name, "--why", "x")[0] == 3
+    assert cli("review", "reopen", name, "--why", "it is ours")[0] == 0
+    assert world.states()[name] == ("review", "reopened")
+
+
+def test_many_are_only_shown_until_yes_is_said(world, cli):
+    names = [doubt(world, Kind.CLOSE_BEFORE_STORING) for _ in range(3)]
+    code, out, err = cli("review", "cancel", "--reason", "answer_lost", "--why", "a bad night")
+    assert (code, "3 would be decided" in err) == (5, True)
+    assert all(name in out for name in names)
+    assert {state for state, _ in world.states().values()} == {"unknown"}
+    code, out, _ = cli("review", "cancel", "--run", "night", "--why", "a bad night", "--yes")
+    assert (code, "3 decided, 0 refused" in out) == (0, True)
+
+
+def test_a_file_is_decided_row_by_row_and_every_refusal_is_told(world, cli, tmp_path):
+    first, second = doubt(world), doubt(world)
+    path = tmp_path / "decided.csv"
+    path.write_text(
+        f"\ufefftraining_id;issue_no;why\r\n{first};1;asked Springest\r\nunheard;;\r\n{second};;\r\n",
+        encoding="utf-8",
+    )
+    assert cli("review", "cancel", "--file", str(path), "--why", "the rest")[0] == 5
+    code, out, err = cli("review", "cancel", "--file", str(path), "--why", "the rest", "--yes", "--json")
+    reports = json.loads(out)
+    assert code == 3
+    assert [one["state"] for one in reports] == ["cancelled", None, "cancelled"]
+    assert "there is no delivery of training unheard" in err
+    why = world.rows("SELECT reason FROM springest.delivery_decision ORDER BY decision_id")
+    assert [row[0] for row in why] == ["asked Springest", "the rest"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("T1,T2\n", "must begin with a heading of training_id"),
+        ("training_id,sprngest_id\nT1,4\n", "must begin with a heading of training_id"),
+        ("training_id,issue_no\nT1,x\n", "line 2: issue_no must be a whole number"),
+        ("training_id,why\nT1,a,b\n", "line 2: has more or fewer fields"),
+        ("training_id,why\nT1\n", "line 2: has more or fewer fields"),
+        ("training_id,why\n ,a\n", "line 2: training_id is empty"),
+    ],
+)
+def test_a_file_that_is_not_understood_decides_nothing_and_names_the_line(cli, tmp_path, content, said):
+    path = tmp_path / "decided.csv"
+    path.write_text(content, encoding="utf-8")
+    code, _, err = cli("review", "cancel", "--file", str(path), "--why", "x", "--yes")
+    assert (code, said in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("review", "cancel", "--why", "x", "--yes"),
+        ("review", "cancel", "T1", "--reason", "absent", "--why", "x"),
+        ("review", "confirm", "--why", "x", "--yes"),
+        ("review", "cancel", "--reason", "absent", "--version", "3", "--yes"),
+    ],
+)
+def test_what_is_not_said_clearly_is_not_done(cli, arguments):
+    """Above all, no filter at all does not mean everything."""
+    assert cli(*arguments)[0] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [("frobnicate",), ("review", "list", "--state", "sent"), ("review",), ()]
+)
+def test_a_command_that_is_not_understood_ends_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_somebody_who_can_not_be_named_decides_nothing(world, cli, monkeypatch):
+    """A login that several people share says nothing."""
+    name = doubt(world)
+    monkeypatch.setenv("LOGNAME", "airflow")
+    code, _, err = cli("review", "cancel", name, "--why", "x")
+    assert (code, "say who you are with --by" in err) == (1, True)
+    assert cli("review", "cancel", name, "--why", "x", "--by", "zoë.1@example.com")[0] == 3
+    assert cli("review", "cancel", name, "--by", "anna")[0] == 3
+    key = f"key {world.sandbox.state.api_key}"
+    assert cli("review", "cancel", name, "--by", "anna", "--why", key)[0] == 3
+    assert world.states()[name][0] == "unknown"
+
+
+def test_a_decision_about_what_moved_since_it_was_looked_at_is_refused(world, cli):
+    name = doubt(world)
+    code, _, err = cli("review", "cancel", name, "--why", "x", "--version", "1")
+    assert (code, "has moved since you looked: it is unknown" in err) == (3, True)
+
+
+@pytest.mark.parametrize("command", ["who", "show"])
+def test_a_training_that_nobody_heard_of(cli, command):
+    arguments = ("who", "T99") if command == "who" else ("review", "show", "T99")
+    code, out, err = cli(*arguments)
+    assert (code, out) == (4, "")
+    assert "no delivery of training T99" in err
+
+
+def test_the_status_tells_what_is_left_and_when_it_is_through(world, cli):
+    doubt(world)
+    world.complete(*(world.training() for _ in range(3)))
+    world.stage("second")
+    world.snapshot()
+    with world.warehouse.begin() as connection:
+        connection.execute(text("UPDATE springest.rate_limit SET frozen_until = now() + interval '1 hour'"))
+    code, out, _ = cli("status")
+    assert code == 0
+    for said in (
+        "3 left, about 0.0 hours",
+        "1 unknown",
+        "1: see",
+        "FROZEN until",
+        "complete, 0 certificates",
+    ):
+        assert said in out
+    _, out, _ = cli("status", "--json")
+    status = json.loads(out)
+    assert (status["ready"], status["states"]) == (3, {"ready": 3, "unknown": 1})
+    assert [run["run_id"] for run in status["runs"]] == ["second", "night"]
+    assert status["runs"][1]["unknown"] == 1
+    assert status["attempts"] == {"in_ledger": 1, "kept_outside": 0, "ledger_is_behind": False}
+
+
+def test_the_status_of_an_empty_warehouse(cli):
+    code, out, _ = cli("status")
+    assert code == 0
+    assert "queue" in out
+    assert "never" in out
+
+
+def test_a_restored_ledger_is_told_by_the_status_and_set_right_once(world, cli, monkeypatch):
+    world.complete(world.training(), world.training())
+    world.catalogue()
+    world.stage()
+    assert cli("review", "restored", "--why", "disk", "--yes")[0] == 1
+    monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_HIGHEST_ATTEMPT", "41")
+    assert "THE LEDGER IS BEHIND" in cli("status")[1]
+    code, out, err = cli("review", "restored")
+    assert (code, "2 of site default" in out, "nothing was done" in err) == (5, True, True)
+    assert cli("review", "restored", "--yes")[0] == 1
+    code, out, _ = cli("review", "restored", "--yes", "--why", "disk of the warehouse")
+    assert (code, "2 deliveries are unknown now; attempts go on above 41" in out) == (0, True)
+    assert "BEHIND" not in cli("status")[1]
+    assert cli("review", "list", "--reason", "ledger_restored", "--json")[0] == 0
+    number = world.rows("SELECT nextval(pg_get_serial_sequence('springest.delivery_attempt', 'attempt_id'))")
+    assert number[0][0] == 42
+
+
+def test_a_warehouse_that_can_not_be_reached_is_told_in_one_line(cli, monkeypatch):
+    gone = {
+        "conn_type": "postgres",
+        "host": "127.0.0.1",
+        "port": 9,
+        "login": "u",
+        "password": "hidden-canary",
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", json.dumps(gone))
+    code, out, err = cli("status")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "hidden-canary" not in err
+
+
+def test_a_missing_connection_and_a_query_that_only_airflow_renders(world, cli, monkeypatch, tmp_path):
+    name = doubt(world)
+    query = tmp_path / "query.sql"
+    query.write_text("SELECT {{ var.value.columns }}", encoding="utf-8")
+    code, _, err = cli("review", "release", name, "--why", "x", "--sql", str(query))
+    assert (code, "only Airflow renders" in err) == (1, True)
+    assert cli("review", "release", name, "--why", "x", "--sql", str(tmp_path / "none.sql"))[0] == 1
+    code, out, _ = cli("review", "show", name, "--sql", str(query))
+    assert (code, "only Airflow renders" in out) == (0, True)
+    monkeypatch.setenv("AIRFLOW_CONN_SPRINGEST_DEFAULT", json.dumps({"conn_type": "springest", "host": "nl"}))
+    assert cli("status")[0] == 1
+
+
+def test_the_command_works_from_any_folder_and_by_a_link(world, cli, tmp_path):
+    """As an operator calls it, in a process of its own."""
+    doubt(world)
+    link = tmp_path / "springest"
+    link.symlink_to(ROOT / "bin" / "springest")
+    done = subprocess.run(
+        [str(link), "status", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path / "airflow")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["states"] == {"unknown": 1}
+    _holds_nothing_private(world, done.stdout + done.stderr, SECRET)

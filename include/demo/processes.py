@@ -140,6 +140,11 @@ class Supervisor:
             time.sleep(0.1)
         raise ProcessFailed(f"{child.name} was not ready within {seconds:.0f} s:\n{child.tail()}")
 
+    @property
+    def running(self) -> tuple[Child, ...]:
+        """The processes that run now."""
+        return tuple(child for child in self._children if child.process.poll() is None)
+
     def kill(self, child: Child) -> None:
         """Kill one process as a crash would (kill -9), and expect it no more.
 
@@ -152,11 +157,6 @@ class Supervisor:
     def forget(self, child: Child) -> None:
         """Expect a process no more that has ended."""
         self._children.remove(child)
-
-    @property
-    def running(self) -> tuple[Child, ...]:
-        """The processes that run now."""
-        return tuple(child for child in self._children if child.process.poll() is None)
 
     def check(self) -> None:
         """Make sure that every process still runs.

@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy import Engine
 
 from include.springest.errors import ConfigurationError
+from include.springest.link import connected
 from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
 from include.springest.site import Site
 from include.springest.source.contract import CompletedTraining
@@ -55,7 +56,7 @@ class Session:
         """Read what Springest shows right now, under the shared rate limit."""
 
         async def take() -> SnapshotReport:
-            async with parts.connected(self.warehouse_conn_id, self.site) as link:
+            async with connected(parts.warehouse_url(self.warehouse_conn_id), self.site) as link:
                 return await take_snapshot(
                     link.engine,
                     link.client,

@@ -88,7 +88,7 @@ def test_parsing_touches_no_connection_no_variable_and_no_socket(parsing_env):
 
 
 def test_the_plugins_loader_runs_the_plugin_and_nothing_of_the_package(parsing_env):
-    """It runs whatever it is not told to ignore, as a module of that name: also the command's ``__main__``."""
+    """It runs whatever it is not told to ignore under its file's name: the command's ``__main__`` too."""
     told = _python(LOADED, parsing_env, "plugins")
     assert told == {"errors": {}, "plugins": ["springest"], "run": ["springest_plugin"]}
 

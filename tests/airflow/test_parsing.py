@@ -33,6 +33,21 @@ for path in sorted(Path(sys.argv[1]).glob("*.py")):
     runpy.run_path(str(path))
 print(json.dumps({"touched": touched, "heavy": sorted(heavy & sys.modules.keys())}))
 """
+LOADED = """
+import json, sys
+from airflow import plugins_manager
+plugins_manager.ensure_plugins_loaded()
+folder = plugins_manager.conf.get("core", "plugins_folder")
+print(json.dumps({
+    "errors": plugins_manager.get_import_errors(),
+    "plugins": [one["name"] for one in plugins_manager.get_plugin_info() if one["name"] == "springest"],
+    "run": sorted(
+        name for name, module in sys.modules.items()
+        if str(getattr(module, "__file__", None)).startswith(folder)
+        and name.partition(".")[0] != "springest_provider"
+    ),
+}))
+"""
 DESCRIBED = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
@@ -70,6 +85,12 @@ def test_parsing_touches_no_connection_no_variable_and_no_socket(parsing_env):
     """Whatever a DAG needs from outside, it asks for when it runs."""
     told = _python(WATCHED, parsing_env, parsing_env["AIRFLOW__CORE__DAGS_FOLDER"])
     assert told == {"touched": [], "heavy": []}
+
+
+def test_the_plugins_loader_runs_the_plugin_and_nothing_of_the_package(parsing_env):
+    """It runs whatever it is not told to ignore under its file's name: the command's ``__main__`` too."""
+    told = _python(LOADED, parsing_env, "plugins")
+    assert told == {"errors": {}, "plugins": ["springest"], "run": ["springest_plugin"]}
 
 
 def test_the_three_dags_are_there_documented_and_retried_by_kind_of_failure(parsing_env):

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from include.sandbox import xml
 from include.sandbox.answers import answer, instead
 from include.sandbox.faults import Fault, Kind
+from include.sandbox.profiles import EmailFilter
 from include.sandbox.request import Exchange
 from include.sandbox.state import SandboxState
 from include.sandbox.store import NewCertificate
@@ -22,10 +23,12 @@ async def list_certificates(exchange: Exchange) -> Response:
     if fault is not None:
         _meddle(state, fault)
     size, offset = exchange.paging()
-    created_from = exchange.day("created_from")
+    filters = state.profile.filters
+    created_from = exchange.day("created_from") if filters else None
     total, page = state.store.visible(
-        email=email,
-        certification_id=exchange.number("certification_id"),
+        email=None if state.profile.email_filter is EmailFilter.IGNORED else email,
+        email_is_part=state.profile.email_filter is EmailFilter.PART,
+        certification_id=exchange.number("certification_id") if filters else None,
         created_from=created_from.isoformat() if created_from else None,
         newest_first=state.profile.newest_first,
         size=size,

@@ -27,6 +27,15 @@ class AnswerBody(StrEnum):
     EMPTY = "empty"
 
 
+class EmailFilter(StrEnum):
+    """What a list does with ``email``."""
+
+    EXACT = "exact"
+    PART = "part"
+    """Takes a part of an address for the whole."""
+    IGNORED = "ignored"
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One way that Springest may behave.
@@ -42,6 +51,8 @@ class Profile:
     :param cap_status: status that answers a request beyond the hourly cap.
     :param cap_retry_after: whether that answer says when to come back.
     :param newest_first: lists begin with the newest certificate.
+    :param email_filter: what a list does with ``email``.
+    :param filters: lists keep to ``certification_id`` and ``created_from``.
     """
 
     created_status: int = 201
@@ -55,6 +66,8 @@ class Profile:
     cap_status: int = 429
     cap_retry_after: bool = True
     newest_first: bool = False
+    email_filter: EmailFilter = EmailFilter.EXACT
+    filters: bool = True
 
 
 PROFILES: Final[dict[str, Profile]] = {
@@ -69,6 +82,8 @@ PROFILES: Final[dict[str, Profile]] = {
     "underscores": Profile(underscores=True, zone=Zone.UTC),
     "no_wrapper": Profile(wrapper=False),
     "newest_first": Profile(newest_first=True),
+    "no_filters": Profile(email_filter=EmailFilter.IGNORED, filters=False),
+    "email_by_part": Profile(email_filter=EmailFilter.PART),
     "cap_403": Profile(cap_status=403, cap_retry_after=False),
     "cap_429_silent": Profile(cap_retry_after=False),
 }

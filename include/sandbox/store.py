@@ -205,26 +205,30 @@ class Store:
         offset: int,
         newest_first: bool,
         email: str | None = None,
+        email_is_part: bool = False,
         certification_id: int | None = None,
         created_from: str | None = None,
     ) -> tuple[int, list[StoredCertificate]]:
         """Return how many certificates are visible, and one page of them.
 
         Visible are those whose certification is verified.
+
+        :param email_is_part: take a part of an address for the whole.
         """
         where = (
             "FROM certificate JOIN certification ON certification.id = certificate.certification_id"
-            " WHERE certification.verified AND (?1 IS NULL OR lower(certificate.email) = lower(?1))"
+            " WHERE certification.verified AND (?1 IS NULL OR lower(certificate.email) = lower(?1)"
+            "      OR (?4 AND instr(lower(certificate.email), lower(?1)) > 0))"
             " AND (?2 IS NULL OR certificate.certification_id = ?2)"
             " AND (?3 IS NULL OR substr(certificate.created_at, 1, 10) >= ?3)"
         )
-        bound = (email, certification_id, created_from)
+        bound = (email, certification_id, created_from, email_is_part)
         order = "DESC" if newest_first else "ASC"
         with self._lock:
             self._settle()
             total = self._run(f"SELECT count(*) {where}", bound).fetchone()[0]
             rows = self._run(
-                f"SELECT certificate.* {where} ORDER BY certificate.id {order} LIMIT ?4 OFFSET ?5",
+                f"SELECT certificate.* {where} ORDER BY certificate.id {order} LIMIT ?5 OFFSET ?6",
                 (*bound, size, offset),
             ).fetchall()
         return total, [_certificate(row) for row in rows]

@@ -41,6 +41,7 @@ class Timeouts:
 
 
 DEFAULT_TIMEOUTS: Final = Timeouts()
+LIST_FILTERS: Final = ("email", "created_from", "certification_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class Site:
     :param exclusive_uploader: nobody else uploads certificates to this site.
     :param verified_statuses: statuses that mean *verified*.
     :param throttled_takes_nothing: what the site answers 429 to, it is known not to have taken.
+    :param list_filters: filters of GET certificates that may be tried, and used where the site keeps to them.
+    :param owner_reads_per_run: GETs that one run may spend on asking whose a certificate is; 0 asks never.
     """
 
     name: str
@@ -74,6 +77,8 @@ class Site:
     verified_statuses: tuple[str, ...] = ("verified",)
     throttled_takes_nothing: bool = False
     cutover_date: date | None = None
+    list_filters: tuple[str, ...] = LIST_FILTERS
+    owner_reads_per_run: int = 50
 
     @property
     def host(self) -> str:
@@ -250,6 +255,24 @@ def _unlisted(value: Any, setting: str) -> bool | frozenset[int]:
     return told
 
 
+def _filters(value: Any, setting: str) -> tuple[str, ...]:
+    told = _maybe_json(value)
+    if told is False or told == []:
+        return ()
+    if told is True:
+        return LIST_FILTERS
+    words = _words(value, setting)
+    if not set(words) <= set(LIST_FILTERS):
+        raise _wrong(setting, f"false, or a list of {', '.join(LIST_FILTERS)}")
+    return words
+
+
+def _whole_number(value: Any, setting: str) -> int:
+    if value in (0, "0") and not isinstance(value, bool):
+        return 0
+    return _positive_int(value, setting)
+
+
 def _timeouts(value: Any, setting: str) -> Timeouts:
     told = _maybe_json(value)
     if _is_duration(told):
@@ -290,5 +313,7 @@ EXTRAS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "verified_statuses": _words,
     "throttled_takes_nothing": _flag,
     "cutover_date": _date,
+    "list_filters": _filters,
+    "owner_reads_per_run": _whole_number,
 }
 """Every extra a connection may have, with how it is read."""

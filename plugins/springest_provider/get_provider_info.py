@@ -46,6 +46,16 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "Springest proves to have their certificate, and held otherwise",
         {"type": _TEXT, "format": "date"},
     ),
+    "list_filters": (
+        "Filters of the list that may be tried",
+        "email, created_from, certification_id by default, used where the site keeps to them; false: none",
+        {"type": _TEXT},
+    ),
+    "owner_reads_per_run": (
+        "Questions about owners in a run",
+        "GETs by a learner's address to tell certificates apart; 50 by default, 0 for none",
+        {"type": ["integer", "null"], "minimum": 0},
+    ),
     "throttled_takes_nothing": (
         "429 takes nothing",
         "The site is known not to have taken what it answers 429 to",
@@ -64,7 +74,14 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "Springest", "python-modules": ["springest_provider.hooks.springest"]}
         ],
         "operators": [
-            {"integration-name": "Springest", "python-modules": ["springest_provider.operators.springest"]}
+            {
+                "integration-name": "Springest",
+                "python-modules": [
+                    "springest_provider.operators.springest",
+                    "springest_provider.operators.publishing",
+                    "springest_provider.operators.springest_reconcile",
+                ],
+            }
         ],
         "connection-types": [
             {

@@ -100,7 +100,14 @@ def test_the_three_dags_are_there_documented_and_retried_by_kind_of_failure(pars
     assert {name: dag.pop("tasks") for name, dag in told["dags"].items()} == {
         "springest_catalogue": ["catalogue"],
         "springest_deliver": ["deliver", "stage"],
-        "springest_reconcile": ["reconcile", "snapshot"],
+        "springest_reconcile": [
+            "check_columns",
+            "check_table",
+            "owners",
+            "publish",
+            "reconcile",
+            "snapshot",
+        ],
     }
     assert all(all(dag.values()) for dag in told["dags"].values()), told
 

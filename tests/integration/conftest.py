@@ -29,9 +29,13 @@ from include.springest.documents import DocumentStore
 from include.springest.identity import Pseudonyms
 from include.springest.ledger.sending import SendingLedger
 from include.springest.limiter import RateLimiter
+from include.springest.reconcile.filters import Filters
+from include.springest.reconcile.owners import OwnerInquiry, OwnersReport
 from include.springest.reconcile.publish import PublishReport, publish
+from include.springest.reconcile.scope import plan
 from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
 from include.springest.site import Site
+from include.springest.source.addresses import addresses_from
 from include.springest.source.reader import SourceReader, Window
 from include.springest.staging.stage import Stager, StageReport
 
@@ -187,6 +191,45 @@ class World:
 
         return asyncio.run(run())
 
+    def planned(self, run_id: str = "night") -> SnapshotReport:
+        """Take a snapshot of as much as is needed, as the operator does."""
+
+        async def run() -> SnapshotReport:
+            engine = create_async_engine(self.warehouse_url)
+            try:
+                async with SpringestClient(self.site) as client:
+                    filters = Filters(engine, client, self.site)
+                    scope = await plan(engine, filters)
+                    return await take_snapshot(
+                        engine,
+                        client,
+                        site="default",
+                        run_id=run_id,
+                        pseudonyms=Pseudonyms(SECRET),
+                        scope=scope,
+                        spent=filters.requests,
+                    )
+            finally:
+                await engine.dispose()
+
+        return asyncio.run(run())
+
+    def owners(self, run_id: str = "night") -> OwnersReport:
+        """Ask whose certificates they are."""
+
+        async def run() -> OwnersReport:
+            engine = create_async_engine(self.warehouse_url)
+            pseudonyms = Pseudonyms(SECRET)
+            reader = SourceReader(self.source, query=QUERY)
+            try:
+                async with SpringestClient(self.site) as client:
+                    look_up = addresses_from(reader, site="default", pseudonyms=pseudonyms)
+                    return await OwnerInquiry(engine, client, self.site, pseudonyms, look_up).run(run_id)
+            finally:
+                await engine.dispose()
+
+        return asyncio.run(run())
+
     def publish(self, run_id: str = "night") -> PublishReport:
         return publish(self.warehouse, site=self.site, run_id=run_id)
 
@@ -196,6 +239,7 @@ class World:
         self.stage(run_id)
         self.deliver(run_id)
         self.snapshot(run_id)
+        self.owners(run_id)
         return self.publish(run_id)
 
     def rows(self, statement: str, **values: Any) -> Sequence[Any]:

@@ -236,6 +236,17 @@ def test_filters_narrow_the_list(sandbox):
     assert listed(get(sandbox, created_from="2999-01-01")) == []
 
 
+def test_filters_may_be_ignored_or_taken_for_a_part(sandbox, monkeypatch):
+    """What a site does that does not know them, or does not mean them."""
+    plant(sandbox, 1, email="ana@example.com")
+    plant(sandbox, 1, email="diana@example.com", certification_id=1)
+    monkeypatch.setattr(sandbox.state, "profile", PROFILES["email_by_part"])
+    assert len(listed(get(sandbox, email="ana@example.com"))) == 2
+    assert len(listed(get(sandbox, email="ana@example.com", certification_id=1))) == 1
+    monkeypatch.setattr(sandbox.state, "profile", PROFILES["no_filters"])
+    assert len(listed(get(sandbox, email="nobody@example.com", created_from="2999-01-01"))) == 2
+
+
 @pytest.mark.parametrize(
     "query",
     [

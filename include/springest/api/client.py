@@ -7,7 +7,7 @@ query parameter, so no error of the HTTP library ever leaves this module: its te
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import date
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -261,7 +261,7 @@ class Pages(Generic[T]):
         """How well the list was read so far."""
         return self._pager.evidence
 
-    async def __aiter__(self) -> AsyncIterator[Page[T]]:
+    async def __aiter__(self) -> AsyncGenerator[Page[T], None]:
         while (wanted := self._pager.next) is not None:
             query = {**self._filters, "size": str(wanted.size), "offset": str(wanted.offset)}
             page = await self._client.read_page(self._path, self._kind, self._key, query)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from include.springest.api.id_set import IdSet
+
 MOST_REWINDS: Final = 20
 MOST_SCANS: Final = 2
 
@@ -77,7 +79,7 @@ class Pager:
         self._overlap = 0
         self._expected: int | None = None
         self._back = self._size
-        self._seen: set[int] = set()
+        self._seen = IdSet()
         self._first_total: int | None = None
         self._last_total: int | None = None
         self._ended = False
@@ -113,8 +115,7 @@ class Pager:
         self._last_total = total
         if self._shifted(ids) and self._rewind():
             return set()
-        new = set(ids) - self._seen
-        self._seen |= new
+        new = {number for number in ids if self._seen.add(number)}
         self._go_on(ids, total)
         return new
 

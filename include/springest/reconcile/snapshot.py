@@ -1,4 +1,4 @@
-"""Take a snapshot: read the whole list of certificates that Springest shows, and keep it with its evidence.
+"""Take a snapshot: read the list of certificates that Springest shows, and keep it with its evidence.
 
 Rows are gathered beside the table and merged at the end, in one statement with the snapshot's own row: a
 snapshot that dies half-way changes nothing, and an older one never overwrites what a newer one saw.
@@ -7,8 +7,9 @@ snapshot that dies half-way changes nothing, and an older one never overwrites w
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,10 +17,12 @@ from psycopg import AsyncConnection as DriverConnection
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from include.springest.api.client import SpringestClient
+from include.springest.api.client import Pages, SpringestClient
 from include.springest.api.models import Certificate
 from include.springest.api.paging import Evidence
 from include.springest.identity import Pseudonyms
+from include.springest.reconcile.scope import Scope
+from include.springest.warehouse.erasure import HOLD_ERASURE, RELEASE_ERASURE, TOMBSTONES, Forgotten
 from include.springest.warehouse.statements import read_sql
 
 log = logging.getLogger(__name__)
@@ -30,9 +33,13 @@ FLUSHED_ROWS: Final = 5_000
 _GATHERED: Final = read_sql(__file__, "gathered_table")
 _COPY: Final = (
     "COPY pg_temp.gathered (springest_certificate_id, certification_id, valid_from, valid_until, "
-    "springest_status, created_at, learner_ref) FROM STDIN"
+    "springest_status, created_at, learner_ref, owner_told_by) FROM STDIN"
 )
 _MERGE: Final = text(read_sql(__file__, "merge_snapshot"))
+_OWNERS: Final = text("SELECT DISTINCT learner_ref FROM pg_temp.gathered WHERE learner_ref IS NOT NULL")
+_FORGET: Final = text(
+    "UPDATE pg_temp.gathered SET learner_ref = NULL WHERE learner_ref = ANY(CAST(:refs AS text[]))"
+)
 _BEGIN: Final = text(
     "INSERT INTO springest.snapshot (site, run_id) VALUES (:site, :run_id) RETURNING snapshot_id, started_at"
 )
@@ -45,6 +52,7 @@ class SnapshotReport:
     :param rows: different certificates seen.
     :param complete: whether nothing can have been missed.
     :param requests: GETs it took.
+    :param scope: ``full``, or ``narrowed`` by filters.
     """
 
     snapshot_id: int
@@ -52,25 +60,113 @@ class SnapshotReport:
     rows: int
     complete: bool
     requests: int
+    scope: str = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A snapshot that has begun."""
+
+    snapshot_id: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How well it was read; see ``Evidence``. Totals are those of the whole list only."""
+
+    complete: bool = False
+    first_total: int | None = None
+    last_total: int | None = None
+    distinct_ids: int = 0
+    rewinds: int = 0
+    requests: int = 0
+
+    def plus(self, evidence: Evidence) -> Reading:
+        """Return this and another list that was read, together: no whole list."""
+        return Reading(
+            distinct_ids=self.distinct_ids + evidence.distinct_ids,
+            rewinds=self.rewinds + evidence.rewinds,
+            requests=self.requests + evidence.requests,
+        )
 
 
 async def take_snapshot(
-    engine: AsyncEngine, client: SpringestClient, *, site: str, run_id: str, pseudonyms: Pseudonyms
+    engine: AsyncEngine,
+    client: SpringestClient,
+    *,
+    site: str,
+    run_id: str,
+    pseudonyms: Pseudonyms,
+    scope: Scope | None = None,
+    spent: int = 0,
 ) -> SnapshotReport:
     """Read the list and store it.
 
     :param pseudonyms: turns owners' addresses into references before they touch the database.
+    :param scope: how much of it to read; all of it by default.
+    :param spent: GETs that deciding it took, to be counted with the others.
     :raises ApiError: a page could not be read; nothing is stored.
     """
+    scope = scope or Scope()
+    kind = "full" if scope.is_full else "narrowed"
     async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        snapshot_id, started_at = (await connection.execute(_BEGIN, {"site": site, "run_id": run_id})).one()
-        evidence = await _gather(await _driver(connection), client, pseudonyms)
-        merged = await connection.execute(
-            _MERGE, {"site": site, "snapshot_id": snapshot_id, "started_at": started_at, **_told(evidence)}
+        begun = await begin(connection, site, run_id)
+        reading = await _gather(await _driver(connection), client, pseudonyms, scope)
+        reading = replace(reading, requests=reading.requests + spent)
+        rows = await merge(
+            connection, site, begun, reading, scope=kind, detail=scope.detail, pseudonyms=pseudonyms
         )
-        rows = int(merged.scalar_one())
-    log.info("Snapshot %d: %d certificates, complete: %s", snapshot_id, rows, evidence.complete)
-    return SnapshotReport(snapshot_id, started_at, rows, evidence.complete, evidence.requests)
+    log.info(
+        "Snapshot %d (%s): %d certificates, complete: %s", begun.snapshot_id, kind, rows, reading.complete
+    )
+    return SnapshotReport(begun.snapshot_id, begun.started_at, rows, reading.complete, reading.requests, kind)
+
+
+async def begin(connection: AsyncConnection, site: str, run_id: str) -> Begun:
+    """Note that a snapshot begins."""
+    return Begun(*(await connection.execute(_BEGIN, {"site": site, "run_id": run_id})).one())
+
+
+async def gather_rows(connection: AsyncConnection, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Put rows beside the table, in place of any that are there."""
+    driver = await _driver(connection)
+    await driver.execute(_GATHERED)
+    await _copy(driver, rows)
+
+
+async def merge(
+    connection: AsyncConnection,
+    site: str,
+    begun: Begun,
+    reading: Reading,
+    *,
+    scope: str,
+    detail: str,
+    pseudonyms: Pseudonyms,
+) -> int:
+    """Store what was gathered, with its evidence; return how many different certificates there are.
+
+    :param pseudonyms: recognises learners who were forgotten: they are taken out before.
+    """
+    values = {"site": site, "snapshot_id": begun.snapshot_id, "started_at": begun.started_at}
+    told = {**asdict(reading), "scope": scope, "scope_detail": detail}
+    async with _nobody_forgotten(connection, pseudonyms):
+        return int((await connection.execute(_MERGE, {**values, **told})).scalar_one())
+
+
+@asynccontextmanager
+async def _nobody_forgotten(connection: AsyncConnection, pseudonyms: Pseudonyms) -> AsyncIterator[None]:
+    """Take learners who were forgotten out of what was gathered, and let nobody be forgotten meanwhile."""
+    await connection.execute(HOLD_ERASURE)
+    try:
+        forgotten = Forgotten(pseudonyms, frozenset((await connection.execute(TOMBSTONES)).scalars()))
+        if forgotten:
+            owners = (await connection.execute(_OWNERS)).scalars()
+            await connection.execute(_FORGET, {"refs": [one for one in owners if forgotten.covers(one)]})
+        yield
+    finally:
+        await connection.execute(RELEASE_ERASURE)
 
 
 async def _driver(connection: AsyncConnection) -> DriverConnection[Any]:
@@ -80,17 +176,33 @@ async def _driver(connection: AsyncConnection) -> DriverConnection[Any]:
     return driver  # type: ignore[no-any-return]
 
 
-async def _gather(driver: DriverConnection[Any], client: SpringestClient, pseudonyms: Pseudonyms) -> Evidence:
+async def _gather(
+    driver: DriverConnection[Any], client: SpringestClient, pseudonyms: Pseudonyms, scope: Scope
+) -> Reading:
     await driver.execute(_GATHERED)
-    pages = client.certificates()
+    reading = Reading()
+    for filters in scope.reads:
+        pages = client.certificates(**filters)
+        await _gather_list(driver, pages, pseudonyms)
+        reading = reading.plus(pages.evidence)
+    if not scope.is_full:
+        return reading
+    whole = pages.evidence
+    return replace(
+        reading, complete=whole.complete, first_total=whole.first_total, last_total=whole.last_total
+    )
+
+
+async def _gather_list(
+    driver: DriverConnection[Any], pages: Pages[Certificate], pseudonyms: Pseudonyms
+) -> None:
     held: list[tuple[Any, ...]] = []
     async for page in pages:
-        held.extend(_values(certificate, pseudonyms) for certificate in page.items)
+        held.extend(values_of(certificate, pseudonyms) for certificate in page.items)
         if len(held) >= FLUSHED_ROWS:
             await _copy(driver, held)
             held.clear()
     await _copy(driver, held)
-    return pages.evidence
 
 
 async def _copy(driver: DriverConnection[Any], rows: Iterable[tuple[Any, ...]]) -> None:
@@ -99,7 +211,8 @@ async def _copy(driver: DriverConnection[Any], rows: Iterable[tuple[Any, ...]]) 
             await copy.write_row(row)
 
 
-def _values(certificate: Certificate, pseudonyms: Pseudonyms) -> tuple[Any, ...]:
+def values_of(certificate: Certificate, pseudonyms: Pseudonyms) -> tuple[Any, ...]:
+    """Return a row as it is gathered; its last two values are the owner and how that was told."""
     return (
         certificate.id,
         certificate.certification_id,
@@ -108,9 +221,5 @@ def _values(certificate: Certificate, pseudonyms: Pseudonyms) -> tuple[Any, ...]
         certificate.status,
         certificate.created_at if certificate.created_at_has_zone else None,
         pseudonyms.learner_ref(certificate.user_email) if certificate.user_email else None,
+        "list" if certificate.user_email else None,
     )
-
-
-def _told(evidence: Evidence) -> dict[str, Any]:
-    names = ("complete", "first_total", "last_total", "distinct_ids", "rewinds", "requests")
-    return {name: getattr(evidence, name) for name in names}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class MatchMethod(StrEnum):
-    """``match_method``: what proved that a delivery is a certificate that Springest shows."""
+    """``match_method``: how a delivery was matched with what Springest shows."""
 
     SPRINGEST_ID = "springest_id"
     """Springest's own id, told in its answer to the POST."""
@@ -14,6 +15,16 @@ class MatchMethod(StrEnum):
     """The owner, as Springest tells it, with the certification and the dates."""
     PERSON = "person"
     """A person looked and said so; no proof by itself."""
+    INFERRED = "inferred"
+    """No proof: it is the only delivery that the certificate can come from, if nobody else uploads."""
+    SET_COMPLETE = "set_complete"
+    """No proof: as many alike are shown as were sent, and which is whose is not known."""
+
+
+PROOFS: Final = (MatchMethod.SPRINGEST_ID, MatchMethod.OWNER)
+"""What moves a delivery to ``visible``."""
+WEAKER: Final = (MatchMethod.INFERRED, MatchMethod.SET_COMPLETE)
+"""What is only told."""
 
 
 class VerificationStatus(StrEnum):
@@ -38,7 +49,7 @@ class VerificationStatus(StrEnum):
     UNKNOWN = "unknown"
     """It cannot be known whether Springest took it; it is not sent again by itself."""
     AMBIGUOUS = "ambiguous"
-    """Springest shows several that fit, or words a status nobody foresaw."""
+    """Springest shows what fits and nothing tells whose it is, or says something nobody foresaw."""
     MISSING = "missing"
     """Springest took it, its certification is verified, and complete snapshots lack it."""
     VANISHED = "vanished"

@@ -9,13 +9,15 @@ The tables are written here once. The migrations under ``migrations/`` create th
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Date,
     DateTime,
     ForeignKey,
@@ -31,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from include.springest.ledger.states import DecisionKind, State
-from include.springest.reconcile.status import MatchMethod, VerificationStatus
+from include.springest.reconcile.status import PROOFS, WEAKER, MatchMethod, VerificationStatus
 
 SCHEMA: Final = "springest"
 VERSION_TABLE: Final = "schema_version"
@@ -150,7 +152,7 @@ delivery = Table(
     CheckConstraint(_one_of("state", tuple(State)), name="state"),
     CheckConstraint("(state = 'sending') = (lease_owner IS NOT NULL)", name="lease"),
     CheckConstraint("state <> 'accepted' OR springest_certificate_id IS NOT NULL", name="accepted_has_id"),
-    CheckConstraint(_one_of("match_method", tuple(MatchMethod)), name="match_method"),
+    CheckConstraint(_one_of("match_method", (*PROOFS, MatchMethod.PERSON)), name="match_method"),
     CheckConstraint("match_method IS NULL OR springest_certificate_id IS NOT NULL", name="matched_has_id"),
     Index(
         "delivery_queue_idx", "site", "created_at", "delivery_key", postgresql_where=text("state = 'ready'")
@@ -184,6 +186,9 @@ delivery_attempt = Table(
     Column("http_status", Integer, comment="HTTP status answered; null: none"),
     Column("bytes_handed_over", BigInteger, comment="Bytes of the body that left this side"),
     Column("document_sha256", _HASH, nullable=False, comment="sha256 of the document that was to be sent"),
+    Column("certification_id", BigInteger, comment="Certification it was sent for"),
+    Column("valid_from", Date, comment="First day of validity that was sent"),
+    Column("valid_until", Date, comment="Last day of validity that was sent; null: none"),
     Column("springest_certificate_id", BigInteger, comment="Id in the answer"),
     Column("message", Text, comment="What the server or the network said, redacted"),
     comment="One row per POST that was started",
@@ -349,6 +354,16 @@ snapshot = Table(
     Column("distinct_ids", Integer, comment="Different ids seen"),
     Column("rewinds", Integer, comment="Times the list had shifted and was read again"),
     Column("requests", Integer, comment="Requests it took"),
+    Column(
+        "scope",
+        Text,
+        nullable=False,
+        server_default="full",
+        comment="full: the whole list; narrowed: a part by filters; owners: single learners' certificates",
+    ),
+    Column("scope_detail", Text, comment="Which filters, and why this scope"),
+    CheckConstraint(_one_of("scope", ("full", "narrowed", "owners")), name="scope"),
+    CheckConstraint("scope = 'full' OR NOT complete", name="partial"),
     Index(None, "site", "finished_at"),
     comment="One row per scan of the remote list, with its evidence",
 )
@@ -371,6 +386,11 @@ remote_certificate = Table(
     Column("created_at", _INSTANT, comment="When Springest stored it; null where it told no zone"),
     Column("learner_ref", _HASH, comment="HMAC of the owner's address, where the site tells the owner"),
     Column(
+        "owner_told_by",
+        Text,
+        comment="How the owner was told: list (in the row), filter (a GET filtered by the address)",
+    ),
+    Column(
         "first_snapshot_id",
         BigInteger,
         ForeignKey("snapshot.snapshot_id"),
@@ -386,7 +406,64 @@ remote_certificate = Table(
         nullable=False,
         comment="Last snapshot that showed it",
     ),
+    CheckConstraint(_one_of("owner_told_by", ("list", "filter")), name="owner_told_by"),
     comment="One row per certificate that Springest has shown, as last seen",
+)
+
+delivery_match = Table(
+    "delivery_match",
+    metadata,
+    Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
+    Column("site", Text, nullable=False, comment="Name of the Springest site"),
+    Column(
+        "verification_status",
+        Text,
+        nullable=False,
+        comment="What analysts are told: inferred or ambiguous; never verified, since this is no proof",
+    ),
+    Column(
+        "match_method",
+        Text,
+        comment="inferred or set_complete; null: several fit and nothing tells them apart",
+    ),
+    Column(
+        "springest_certificate_id", BigInteger, comment="The certificate, where a single one was inferred"
+    ),
+    Column(
+        "candidates",
+        ARRAY(BigInteger),
+        nullable=False,
+        comment="Springest's ids of certificates that fit, the first ten",
+    ),
+    Column("candidate_count", Integer, nullable=False, comment="How many fit in all"),
+    Column("evidence", Text, nullable=False, comment="What it rests on, to check by hand"),
+    Column("review_reason", Text, comment="Why a person should look; null: nobody needs to"),
+    Column("matched_at", _INSTANT, nullable=False, server_default=_NOW, comment="When this last changed"),
+    CheckConstraint(_one_of("verification_status", ("inferred", "ambiguous")), name="verification_status"),
+    CheckConstraint(_one_of("match_method", WEAKER), name="match_method"),
+    Index(None, "site", "springest_certificate_id"),
+    comment="One row per delivery that Springest may show without proof; rewritten only when it changes",
+)
+
+owner_question = Table(
+    "owner_question",
+    metadata,
+    Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
+    Column("asked_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was last asked"),
+    Column("certificates", Integer, comment="Certificates of the learner that were told; null: not asked"),
+    comment="One row per delivery whose learner Springest was asked about, so that each has its turn",
+)
+
+list_filter = Table(
+    "list_filter",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("filter", Text, primary_key=True, comment="email, created_from or certification_id"),
+    Column("is_honoured", Boolean, nullable=False, comment="Whether the site keeps to it"),
+    Column("evidence", Text, nullable=False, comment="What that rests on"),
+    Column("checked_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was found out"),
+    CheckConstraint(_one_of("filter", ("email", "created_from", "certification_id")), name="filter"),
+    comment="One row per filter of the list of certificates that was tried on a site",
 )
 
 publication = Table(
@@ -402,7 +479,7 @@ publication = Table(
 reconciled_delivery = Table(
     "reconciled_delivery",
     metadata,
-    Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
+    Column("delivery_key", _HASH, primary_key=True, comment="Delivery"),
     Column("site", Text, nullable=False, comment="Name of the Springest site"),
     Column("training_id", Text, nullable=False, comment="Completed training in the source"),
     Column("issue_no", Integer, nullable=False, comment="Issue of the certificate"),
@@ -433,4 +510,87 @@ reconciled_delivery = Table(
     CheckConstraint(_one_of("verification_status", tuple(VerificationStatus)), name="verification_status"),
     Index(None, "site", "verification_status"),
     comment="The verdicts under the view certificate_reconciliation; a row is written only when it changes",
+)
+
+TOLD_ONLY: Final = ("certification_name", "delivery_reason_detail", "match_evidence")
+"""Columns of a verdict that explain it: a change of them alone makes no version, and versions lack them."""
+VERSIONED: Final = tuple(
+    column.name for column in reconciled_delivery.columns if column.name not in {*TOLD_ONLY, "delivery_key"}
+)
+"""Columns of a verdict that make a version, besides its key."""
+
+
+def _copied(name: str, *, constrained: bool = False) -> Column[Any]:
+    """Return a column like that of a verdict."""
+    column = reconciled_delivery.columns[name]
+    return Column(name, column.type, nullable=column.nullable or not constrained, comment=column.comment)
+
+
+certificate_reconciliation_history = Table(
+    "certificate_reconciliation_history",
+    metadata,
+    Column("delivery_key", _HASH, primary_key=True, comment="Delivery"),
+    Column(
+        "valid_from_ts",
+        _INSTANT,
+        primary_key=True,
+        comment="When this version was published; one moment per publication",
+    ),
+    Column(
+        "valid_to_ts", _INSTANT, comment="When the next version was published; null: it is the current one"
+    ),
+    Column(
+        "is_current",
+        Boolean,
+        Computed("valid_to_ts IS NULL", persisted=True),
+        nullable=False,
+        comment="It is what certificate_reconciliation says now",
+    ),
+    *(_copied(name, constrained=True) for name in VERSIONED),
+    CheckConstraint("valid_from_ts < valid_to_ts", name="order"),
+    Index(
+        "certificate_reconciliation_history_current_idx",
+        "delivery_key",
+        unique=True,
+        postgresql_where=text("is_current"),
+    ),
+    comment="One row per version of a verdict: from when until when certificate_reconciliation said it",
+)
+
+reconciled_candidate = Table(
+    "reconciled_candidate",
+    metadata,
+    *(_copied(column.name) for column in reconciled_delivery.columns),
+    comment="Verdicts that are new or changed and wait for their checks; empty between publications",
+    prefixes=["UNLOGGED"],
+)
+
+candidate_set = Table(
+    "candidate_set",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that worked them out"),
+    Column("built_at", _INSTANT, nullable=False, comment="When they were worked out"),
+    Column(
+        "snapshot_id", BigInteger, ForeignKey("snapshot.snapshot_id"), comment="Newest snapshot at that time"
+    ),
+    Column("changed", Integer, nullable=False, comment="Verdicts that are new or changed"),
+    Column("source_rows", BigInteger, nullable=False, comment="Source rows that all staged runs counted"),
+    Column("verdict_rows", BigInteger, nullable=False, comment="How many of those have a verdict"),
+    Column("incomplete_run", Text, comment="First run of which the two differ; null: none"),
+    Column("published_at", _INSTANT, comment="When they were published; null: not yet"),
+    comment="One row per site: the verdicts that were worked out last, and whether they are published",
+)
+
+forgotten_learner = Table(
+    "forgotten_learner",
+    metadata,
+    Column(
+        "tombstone",
+        _HASH,
+        primary_key=True,
+        comment="HMAC of the learner_ref that was erased; no other table has it",
+    ),
+    Column("forgotten_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was asked for"),
+    comment="One row per learner who was forgotten, so that nothing brings them back; says nothing but that",
 )

@@ -1,4 +1,4 @@
-"""Operators for Springest: read the catalogue, stage, deliver, take a snapshot, reconcile."""
+"""Operators for Springest: read the catalogue, stage, deliver. Those that reconcile are beside them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ from include.springest.delivery.tally import DeliverReport
 from include.springest.documents import DocumentStore
 from include.springest.ledger.sending import SendingLedger
 from include.springest.link import connected
-from include.springest.reconcile.publish import publish
-from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
 from include.springest.site import Site
 from include.springest.source.reader import SourceReader
 from include.springest.staging.stage import LOOK_BACK, Stager
@@ -33,7 +31,7 @@ from springest_provider.hooks.springest import SpringestHook
 from springest_provider.windows import asked_window, expected_number, seconds_until
 
 
-class _SpringestOperator(BaseOperator):
+class SpringestOperator(BaseOperator):
     """What all of them share: a site and a warehouse."""
 
     def __init__(
@@ -51,7 +49,7 @@ class _SpringestOperator(BaseOperator):
         return SpringestHook(self.springest_conn_id).get_site()
 
 
-class SpringestCatalogueOperator(_SpringestOperator):
+class SpringestCatalogueOperator(SpringestOperator):
     """
     Read the list of verified certifications into ``springest.certification``.
 
@@ -87,7 +85,7 @@ class SpringestCatalogueOperator(_SpringestOperator):
             return listed, pages.evidence.reached_end
 
 
-class _SourceOperator(_SpringestOperator):
+class SourceOperator(SpringestOperator):
     """What those share that read the source as well."""
 
     template_ext: Sequence[str] = (".sql",)
@@ -110,7 +108,7 @@ class _SourceOperator(_SpringestOperator):
             )
 
 
-class SpringestStageOperator(_SourceOperator):
+class SpringestStageOperator(SourceOperator):
     """
     Check completed trainings and put their certificates into the queue.
 
@@ -168,7 +166,7 @@ class SpringestStageOperator(_SourceOperator):
         }
 
 
-class SpringestDeliverOperator(_SourceOperator):
+class SpringestDeliverOperator(SourceOperator):
     """
     Work through the queue: POST every certificate that is ready, at most once.
 
@@ -261,54 +259,6 @@ class SpringestDeliverOperator(_SourceOperator):
                 return await deliverer.run()
             finally:
                 self._stop = None
-
-
-class SpringestSnapshotOperator(_SpringestOperator):
-    """
-    Read the list of certificates that Springest shows into ``springest.remote_certificate``.
-
-    :param springest_conn_id: connection of the site.
-    :param warehouse_conn_id: connection of the warehouse.
-    :returns: ``snapshot_id``, ``rows``, ``requests``, and whether it is ``complete``.
-    """
-
-    template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Take the snapshot."""
-        site = self._site()
-        with parts.warehouse(self.warehouse_conn_id):
-            report = asyncio.run(self._take(site, str(context["run_id"])))
-        return {**asdict(report), "started_at": report.started_at.isoformat()}
-
-    async def _take(self, site: Site, run_id: str) -> SnapshotReport:
-        async with connected(parts.warehouse_url(self.warehouse_conn_id), site) as link:
-            return await take_snapshot(
-                link.engine, link.client, site=site.name, run_id=run_id, pseudonyms=parts.pseudonyms()
-            )
-
-
-class SpringestReconcileOperator(_SpringestOperator):
-    """
-    Match deliveries with what Springest shows, and publish ``springest.certificate_reconciliation``.
-
-    All in one transaction: readers see the last state or this one, never half of it. A verdict is written
-    only when it differs from the last one.
-
-    :param springest_conn_id: connection of the site.
-    :param warehouse_conn_id: connection of the warehouse.
-    :returns: ``became_visible``, ``written``, and all deliveries by ``statuses``.
-    """
-
-    template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Match and publish."""
-        site = self._site()
-        with parts.warehouse(self.warehouse_conn_id) as engine:
-            report = publish(engine, site=site, run_id=str(context["run_id"]))
-        self.log.info("%d verdicts written; all: %s", report.written, dict(report.statuses))
-        return {**asdict(report), "statuses": dict(report.statuses)}
 
 
 def _worker() -> str:

@@ -30,9 +30,12 @@ WITH asked AS (
     WHERE delivery.delivery_key = asked.delivery_key
       AND delivery.state = 'ready'
       AND delivery.version = asked.version
-    RETURNING delivery.delivery_key, delivery.document_sha256
+    RETURNING delivery.delivery_key, delivery.document_sha256, delivery.certification_id, delivery.valid_from,
+              delivery.valid_until
 )
-INSERT INTO springest.delivery_attempt (delivery_key, run_id, worker, document_sha256)
-SELECT delivery_key, CAST(:run_id AS text), CAST(:worker AS text), document_sha256
+INSERT INTO springest.delivery_attempt
+    (delivery_key, run_id, worker, document_sha256, certification_id, valid_from, valid_until)
+SELECT delivery_key, CAST(:run_id AS text), CAST(:worker AS text), document_sha256, certification_id, valid_from,
+       valid_until
 FROM claimed
 RETURNING delivery_key, attempt_id

@@ -8,5 +8,6 @@ CREATE TEMPORARY TABLE gathered (
     valid_until date,
     springest_status text,
     created_at timestamptz,
-    learner_ref text
+    learner_ref text,
+    owner_told_by text
 );

@@ -24,15 +24,12 @@ WITH newest AS (
                   to_char(earlier.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
                   to_char(newest.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')) AS evidence
     FROM newest, earlier
-), absent AS (
-    SELECT delivery.delivery_key, delivery.version, 'review' AS state,
-           CASE WHEN delivery.state IN ('accepted', 'accepted_no_id') THEN 'missing' ELSE 'absent' END AS reason,
+), waiting AS (
+    SELECT delivery.*,
+           watched.since,
            watched.evidence || format(', although its certification has been listed as verified since %s UTC: ',
                                       to_char(certification.listed_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
-           || CASE WHEN delivery.state IN ('accepted', 'accepted_no_id')
-                   THEN 'ask Springest what became of it'
-                   ELSE 'Springest seems not to have taken it, and releasing it to be sent again looks safe' END
-               AS detail
+               AS evidence
     FROM springest.delivery AS delivery
     CROSS JOIN watched
     JOIN springest.certification AS certification
@@ -45,23 +42,58 @@ WITH newest AS (
       AND (delivery.state IN ('accepted', 'accepted_no_id', 'unknown')
            OR (delivery.state = 'review' AND delivery.reason = 'unknown_for_long'))
       AND delivery.sent_at + make_interval(hours => :stored_by_hours) < watched.since
-      -- Neither its id is shown, nor, without one, anything that could be it.
+), unseen AS (
+    -- Its id is not shown,
+    SELECT waiting.*
+    FROM waiting
+    WHERE waiting.springest_certificate_id IS NOT NULL
       AND NOT EXISTS (
           SELECT FROM springest.remote_certificate AS remote
-          WHERE remote.site = delivery.site
-            AND remote.springest_certificate_id = delivery.springest_certificate_id
-            AND remote.last_seen_at >= watched.since)
-      AND (delivery.springest_certificate_id IS NOT NULL OR NOT EXISTS (
-          SELECT FROM springest.remote_certificate AS remote
-          WHERE remote.site = delivery.site
-            AND COALESCE(remote.certification_id = delivery.certification_id, true)
-            AND COALESCE(remote.valid_from = delivery.valid_from, true)
-            AND COALESCE(remote.valid_until = delivery.valid_until, true)
-            AND COALESCE(remote.learner_ref = delivery.learner_ref, true)
-            AND remote.last_seen_at >= watched.since
-            AND NOT EXISTS (SELECT FROM springest.delivery AS claimed
-                            WHERE claimed.site = remote.site
-                              AND claimed.springest_certificate_id = remote.springest_certificate_id)))
+          WHERE remote.site = waiting.site
+            AND remote.springest_certificate_id = waiting.springest_certificate_id
+            AND remote.last_seen_at >= waiting.since)
+    UNION ALL
+    -- or, without one, nothing is shown that could be it, whatever Springest leaves untold.
+    SELECT waiting.*
+    FROM waiting
+    WHERE waiting.springest_certificate_id IS NULL
+      AND NOT EXISTS (
+          SELECT FROM pg_temp.matching_row AS shown
+          WHERE shown.certification_id = waiting.certification_id
+            AND shown.valid_from = waiting.valid_from
+            AND COALESCE(shown.valid_until = waiting.valid_until, true)
+            AND COALESCE(shown.learner_ref = waiting.learner_ref, true)
+            AND NOT shown.is_gone)
+      AND NOT EXISTS (
+          SELECT FROM pg_temp.matching_row AS shown
+          WHERE shown.certification_id = waiting.certification_id
+            AND shown.valid_from IS NULL
+            AND COALESCE(shown.valid_until = waiting.valid_until, true)
+            AND COALESCE(shown.learner_ref = waiting.learner_ref, true)
+            AND NOT shown.is_gone)
+      AND NOT EXISTS (
+          SELECT FROM pg_temp.matching_row AS shown
+          WHERE shown.valid_from = waiting.valid_from
+            AND shown.certification_id IS NULL
+            AND COALESCE(shown.valid_until = waiting.valid_until, true)
+            AND COALESCE(shown.learner_ref = waiting.learner_ref, true)
+            AND NOT shown.is_gone)
+      AND NOT EXISTS (
+          SELECT FROM pg_temp.matching_row AS shown
+          WHERE shown.certification_id IS NULL
+            AND shown.valid_from IS NULL
+            AND COALESCE(shown.valid_until = waiting.valid_until, true)
+            AND COALESCE(shown.learner_ref = waiting.learner_ref, true)
+            AND NOT shown.is_gone)
+), absent AS (
+    SELECT unseen.delivery_key, unseen.version, 'review' AS state,
+           CASE WHEN unseen.state IN ('accepted', 'accepted_no_id') THEN 'missing' ELSE 'absent' END AS reason,
+           unseen.evidence
+           || CASE WHEN unseen.state IN ('accepted', 'accepted_no_id')
+                   THEN 'ask Springest what became of it'
+                   ELSE 'Springest seems not to have taken it, and releasing it to be sent again looks safe' END
+               AS detail
+    FROM unseen
     UNION ALL
     SELECT delivery.delivery_key, delivery.version, 'vanished', 'vanished',
            format('certificate %s was shown until %s UTC; ', delivery.springest_certificate_id,

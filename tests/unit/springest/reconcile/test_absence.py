@@ -29,7 +29,7 @@ def two_scans(scan: Scan, list_certification: Certified) -> None:
 @pytest.fixture(autouse=True)
 def _recent_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
     """These moments are long ago for the database's clock: no doubt here is too old."""
-    monkeypatch.setattr("include.springest.reconcile.publish.UNKNOWN_FOR_LONG_DAYS", 36_500)
+    monkeypatch.setattr("include.springest.reconcile.matching.UNKNOWN_FOR_LONG_DAYS", 36_500)
 
 
 @pytest.mark.parametrize(

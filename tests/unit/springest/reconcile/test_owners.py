@@ -92,7 +92,7 @@ def test_two_certificates_or_two_deliveries_with_the_same_facts_prove_nothing(
     show(7, learner_ref=LEARNER)
     show(8, learner_ref=LEARNER)
     deliver("unknown", "T2", learner_ref="b" * 64)
-    deliver("sending", "T3", learner_ref="b" * 64)
+    deliver("sending", "T3", learner_ref="b" * 64, updated_at=MOMENT)
     show(9, learner_ref="b" * 64)
     assert publish_all(warehouse).became_visible == 0
 

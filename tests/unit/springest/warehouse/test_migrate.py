@@ -19,6 +19,7 @@ from include.springest.warehouse.migrate import (
     check,
     downgrade,
     head_revision,
+    revisions,
     upgrade,
 )
 from include.springest.warehouse.schema import SCHEMA, VERSION_TABLE, metadata
@@ -224,6 +225,124 @@ def test_what_people_decided_is_brought_down_without_looking_like_proof(empty: E
             )
         )
         assert rows.all() == [("visible", 7, "springest_id"), ("unknown", None, None)]
+    assert upgrade(empty) == head_revision()
+
+
+def test_what_was_sent_is_noted_with_its_attempts_and_owners_with_how_they_were_told(empty: Engine) -> None:
+    """Up from 0003 with data in it, and one step down."""
+    upgrade(empty, revision="0003")
+    with empty.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state,"
+                " row_version, staged_run_id, certification_id, valid_from, valid_until)"
+                " VALUES ('a', 's', 'A', 1, 'unknown', 'v', 'r', 102, '2026-11-02', '2030-01-01')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery_attempt (delivery_key, run_id, worker, document_sha256)"
+                " VALUES ('a', 'r', 'w', 's')"
+            )
+        )
+        connection.execute(
+            text("INSERT INTO springest.snapshot (site, run_id, complete) VALUES ('s', 'r', true)")
+        )
+        connection.execute(
+            text(
+                "INSERT INTO springest.remote_certificate (site, springest_certificate_id, learner_ref,"
+                " first_snapshot_id, first_seen_at, last_seen_at, last_snapshot_id)"
+                " SELECT 's', number, CASE number WHEN 7 THEN 'somebody' END, 1, now(), now(), 1"
+                " FROM generate_series(7, 8) AS number"
+            )
+        )
+    upgrade(empty, revision="0004")
+    with empty.begin() as connection:
+        sent = connection.execute(
+            text(
+                "SELECT certification_id, valid_from::text, valid_until::text FROM springest.delivery_attempt"
+            )
+        )
+        assert sent.all() == [(102, "2026-11-02", "2030-01-01")]
+        told = connection.execute(text("SELECT owner_told_by FROM springest.remote_certificate ORDER BY 1"))
+        assert told.scalars().all() == ["list", None]
+        assert connection.execute(text("SELECT scope, complete FROM springest.snapshot")).all() == [
+            ("full", True)
+        ]
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery_match (delivery_key, site, verification_status, match_method,"
+                " springest_certificate_id, candidates, candidate_count, evidence)"
+                " VALUES ('a', 's', 'inferred', 'inferred', 8, '{8}', 1, 'why')"
+            )
+        )
+        unmatched = connection.execute(
+            text("SELECT springest_certificate_id FROM springest.unmatched_remote_certificate")
+        )
+        assert unmatched.scalars().all() == [7]
+    assert downgrade(empty, revision="-1") == "0003"
+    with empty.connect() as connection:
+        assert connection.execute(text("SELECT state FROM springest.delivery")).scalars().all() == ["unknown"]
+    assert upgrade(empty) == head_revision()
+
+
+def _fill_verdicts(engine: Engine) -> None:
+    """What every earlier version may hold: verdicts of a site that was published, and of one that was not."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery"
+                " (delivery_key, site, training_id, issue_no, state, row_version, staged_run_id, learner_ref)"
+                " VALUES ('a', 's', 'A', 1, 'held', 'v', 'r', 'l'),"
+                " ('b', 's', 'B', 1, 'held', 'v', 'r', 'l'),"
+                " ('c', 't', 'C', 1, 'held', 'v', 'r', 'l')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO springest.reconciled_delivery (delivery_key, site, training_id, issue_no,"
+                " delivery_state, verification_status, needs_review, learner_ref)"
+                " SELECT delivery_key, site, training_id, 1, state, 'held', false, learner_ref"
+                " FROM springest.delivery"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO springest.publication (site, run_id, reconciled_at)"
+                " VALUES ('s', 'r', '2026-11-02Z')"
+            )
+        )
+
+
+HISTORY = "0005"
+BEFORE_HISTORY = [one.revision for one in revisions() if one.revision < HISTORY]
+
+
+@pytest.mark.parametrize("before", BEFORE_HISTORY)
+def test_verdicts_of_every_earlier_version_get_their_first_version_and_one_step_goes_back(
+    empty: Engine, before: str
+) -> None:
+    upgrade(empty, revision=before)
+    _fill_verdicts(empty)
+    assert upgrade(empty, revision=HISTORY) == HISTORY
+    told = "SELECT verification_status FROM springest.certificate_reconciliation"
+    with empty.connect() as connection:
+        versions = connection.execute(
+            text(
+                "SELECT delivery_key, valid_from_ts = '2026-11-02Z', valid_to_ts, is_current,"
+                " verification_status, learner_ref"
+                " FROM springest.certificate_reconciliation_history ORDER BY 1"
+            )
+        ).all()
+        assert connection.execute(text(told)).scalars().all() == ["held", "held"]
+    assert versions == [
+        ("a", True, None, True, "held", "l"),
+        ("b", True, None, True, "held", "l"),
+        ("c", False, None, True, "held", "l"),
+    ]
+    assert downgrade(empty, revision="-1") == BEFORE_HISTORY[0]
+    with empty.connect() as connection:
+        assert connection.execute(text(told)).scalars().all() == ["held", "held"]
     assert upgrade(empty) == head_revision()
 
 

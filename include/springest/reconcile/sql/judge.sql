@@ -1,6 +1,17 @@
--- One verdict per delivery, written only where it differs from the last one.
-WITH facts AS (
+-- One verdict per delivery; those that are new or differ from the published ones become candidates.
+WITH twice AS (
+    SELECT springest_certificate_id
+    FROM springest.delivery
+    WHERE site = :site AND springest_certificate_id IS NOT NULL
+    GROUP BY springest_certificate_id
+    HAVING count(*) > 1
+), facts AS (
     SELECT delivery.*,
+           matched.verification_status AS matched_status,
+           matched.match_method AS matched_method,
+           matched.evidence AS matched_evidence,
+           matched.review_reason AS matched_review_reason,
+           COALESCE(delivery.springest_certificate_id, matched.springest_certificate_id) AS certificate_id,
            certification.name AS certification_name,
            remote.springest_certificate_id IS NOT NULL AS is_shown,
            remote.springest_status,
@@ -10,6 +21,7 @@ WITH facts AS (
            format('confirmed by %s at %s UTC: %s', confirmed.decided_by,
                   to_char(confirmed.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
                   confirmed.reason) AS confirmation,
+           remote.owner_told_by,
            COALESCE(remote.valid_until, delivery.valid_until) AS shown_until,
            -- What disagrees between what was sent and what is shown under its id.
            concat_ws(', ',
@@ -18,9 +30,7 @@ WITH facts AS (
                CASE WHEN remote.springest_certificate_id IS NOT NULL
                      AND remote.valid_until IS DISTINCT FROM delivery.valid_until THEN 'valid_until' END,
                CASE WHEN remote.learner_ref <> delivery.learner_ref THEN 'learner' END,
-               CASE WHEN delivery.springest_certificate_id IS NOT NULL
-                     AND count(*) OVER (PARTITION BY delivery.springest_certificate_id) > 1
-                    THEN 'id used twice' END
+               CASE WHEN twice.springest_certificate_id IS NOT NULL THEN 'id used twice' END
            ) AS disagreement,
            remote.springest_status IS NULL
                OR lower(remote.springest_status) = ANY(CAST(:verified_statuses AS text[])) AS says_verified
@@ -28,19 +38,23 @@ WITH facts AS (
     LEFT JOIN springest.certification AS certification
            ON certification.site = delivery.site
           AND certification.certification_id = delivery.certification_id
+    LEFT JOIN springest.delivery_match AS matched USING (delivery_key)
     LEFT JOIN springest.remote_certificate AS remote
            ON remote.site = delivery.site
-          AND remote.springest_certificate_id = delivery.springest_certificate_id
+          AND remote.springest_certificate_id
+              = COALESCE(delivery.springest_certificate_id, matched.springest_certificate_id)
     LEFT JOIN (
         SELECT DISTINCT ON (delivery_key) delivery_key, decided_by, decided_at, reason
         FROM springest.delivery_decision
         WHERE decision = 'confirm'
         ORDER BY delivery_key, decision_id DESC
     ) AS confirmed ON confirmed.delivery_key = delivery.delivery_key
+    LEFT JOIN twice ON twice.springest_certificate_id = delivery.springest_certificate_id
     WHERE delivery.site = :site
 ), judged AS (
     SELECT facts.*,
            CASE
+               WHEN matched_status IS NOT NULL THEN matched_status
                WHEN state = 'ready' THEN 'not_sent'
                WHEN state IN ('held', 'invalid', 'rejected', 'withdrawn', 'cancelled', 'vanished') THEN state
                WHEN state IN ('unknown', 'sending') THEN 'unknown'
@@ -60,47 +74,43 @@ WITH facts AS (
            CASE
                WHEN review_reason IS NOT NULL THEN review_reason
                WHEN state IN ('review', 'vanished') THEN reason
+               WHEN matched_status IS NOT NULL THEN matched_review_reason
                WHEN verification_status = 'unknown' THEN 'outcome_unknown'
                WHEN verification_status = 'ambiguous' AND disagreement <> ''
                    THEN 'disagrees(' || disagreement || ')'
                WHEN verification_status = 'ambiguous' THEN 'status_not_foreseen'
            END AS look_at,
-           is_shown AND disagreement = '' AS is_proven
+           is_shown AND disagreement = '' AND matched_status IS NULL AS is_proven
     FROM judged
+), told AS (
+    SELECT delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
+           valid_until, completed_at, state, reason, reason_detail, verification_status,
+           certificate_id, springest_status,
+           CASE WHEN is_proven THEN match_method ELSE matched_method END,
+           CASE WHEN matched_status IS NOT NULL THEN matched_evidence
+                WHEN is_proven AND match_method = 'springest_id'
+                THEN 'the id in the answer to the POST of ' || to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+                     || ' UTC, first shown in snapshot ' || first_snapshot_id
+                WHEN is_proven AND match_method = 'person'
+                THEN confirmation || CASE WHEN owner_agrees
+                                          THEN '; Springest names the learner as its owner' ELSE '' END
+                WHEN is_proven AND match_method = 'owner'
+                THEN CASE WHEN owner_told_by = 'filter'
+                          THEN 'Springest gave it when asked for the certificates of this learner''s address'
+                          ELSE 'Springest names the learner as its owner' END
+                     || ', and certification and dates agree; first shown in snapshot ' || first_snapshot_id
+                     || CASE WHEN sent_at IS NULL THEN '; uploaded by somebody else before the cutover date' ELSE '' END END,
+           sent_at, first_seen_at,
+           needs_review OR look_at IS NOT NULL,
+           look_at
+    FROM verdict
 )
-INSERT INTO springest.reconciled_delivery AS published
+INSERT INTO springest.reconciled_candidate
     (delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
      valid_until, completed_at, delivery_state, delivery_reason, delivery_reason_detail, verification_status,
      springest_certificate_id, springest_status, match_method, match_evidence, sent_at, first_visible_at,
      needs_review, review_reason)
-SELECT delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
-       valid_until, completed_at, state, reason, reason_detail, verification_status,
-       springest_certificate_id, springest_status,
-       CASE WHEN is_proven THEN match_method END,
-       CASE WHEN is_proven AND match_method = 'springest_id'
-            THEN 'the id in the answer to the POST of ' || to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
-                 || ' UTC, first shown in snapshot ' || first_snapshot_id
-            WHEN is_proven AND match_method = 'person'
-            THEN confirmation || CASE WHEN owner_agrees
-                                      THEN '; Springest names the learner as its owner' ELSE '' END
-            WHEN is_proven AND match_method = 'owner'
-            THEN 'Springest names the learner as its owner, and certification and dates agree; first shown in snapshot '
-                 || first_snapshot_id
-                 || CASE WHEN sent_at IS NULL THEN '; uploaded by somebody else before the cutover date' ELSE '' END END,
-       sent_at, first_seen_at,
-       needs_review OR look_at IS NOT NULL,
-       look_at
-FROM verdict
-ON CONFLICT (delivery_key) DO UPDATE
-SET (site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from, valid_until,
-     completed_at, delivery_state, delivery_reason, delivery_reason_detail, verification_status,
-     springest_certificate_id, springest_status, match_method, match_evidence, sent_at, first_visible_at,
-     needs_review, review_reason)
-  = (excluded.site, excluded.training_id, excluded.issue_no, excluded.learner_ref, excluded.certification_id,
-     excluded.certification_name, excluded.valid_from, excluded.valid_until, excluded.completed_at,
-     excluded.delivery_state, excluded.delivery_reason, excluded.delivery_reason_detail,
-     excluded.verification_status, excluded.springest_certificate_id, excluded.springest_status,
-     excluded.match_method, excluded.match_evidence, excluded.sent_at, excluded.first_visible_at,
-     excluded.needs_review, excluded.review_reason)
-WHERE published IS DISTINCT FROM excluded
-RETURNING delivery_key
+SELECT told.*
+FROM told
+LEFT JOIN springest.reconciled_delivery AS published USING (delivery_key)
+WHERE ROW(told.*) IS DISTINCT FROM ROW(published.*)

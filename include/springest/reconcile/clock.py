@@ -1,0 +1,100 @@
+"""By how much Springest's clock and ours differ, as ids have shown it. No input or output.
+
+``created_at`` is told by a server whose clock, or whose idea of a time zone, need not be ours. Where ids
+prove which certificate came from which POST, the difference is known; between two such POSTs it is known
+for the others as well. Everywhere else a wide window is used, which is right for every zone that could be
+mistaken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+SECONDS_AN_HOUR: Final = 3_600
+FEWEST_SAMPLES: Final = 5
+HOURS_AROUND: Final = 24
+DRIFT_SECONDS: Final = 300.0
+"""What the clock may move between two POSTs with an id, and what ``created_at`` lacks of a second."""
+WIDE_HOURS: Final = 26
+"""Zones differ by up to 26 hours."""
+STORED_BY_HOURS: Final = 1
+"""How long after its POST a certificate may still be stored; only later snapshots can lack it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Seconds after a POST within which its certificate was created, by the other clock; may be negative."""
+
+    earliest: float
+    latest: float
+
+
+WIDE: Final = Window(-WIDE_HOURS * SECONDS_AN_HOUR, (WIDE_HOURS + STORED_BY_HOURS) * SECONDS_AN_HOUR)
+
+
+@dataclass(frozen=True, slots=True)
+class HourOfSamples:
+    """POSTs of one hour whose certificates are proven by id.
+
+    :param hour: hours since the epoch.
+    :param first: moment of the first POST, in seconds since the epoch; ``last``: of the last one.
+    :param least: least seconds by which ``created_at`` was later than the POST; ``most``: the most.
+    """
+
+    hour: int
+    samples: int
+    first: float
+    last: float
+    least: float
+    most: float
+
+
+class Clock:
+    """Tells when the certificate of a POST was created.
+
+    :param hours: what is known, in any order.
+    """
+
+    def __init__(self, hours: Iterable[HourOfSamples] = ()) -> None:
+        self._hours: Mapping[int, HourOfSamples] = {one.hour: one for one in hours}
+        self._around: dict[int, HourOfSamples | None] = {}
+
+    def window(self, sent: float) -> Window:
+        """Return the window of a POST.
+
+        It is narrow only where ids are known from before the POST and from after its certificate can have
+        been stored: the clock may have been put right in between, but then both differences are inside.
+
+        :param sent: seconds since the epoch.
+        """
+        around = self._known_around(int(sent // SECONDS_AN_HOUR))
+        stored_by = sent + STORED_BY_HOURS * SECONDS_AN_HOUR
+        if around is None or around.samples < FEWEST_SAMPLES:
+            return WIDE
+        if not (around.first <= sent and stored_by <= around.last):
+            return WIDE
+        # One whose answer was lost may have been stored later than those that were answered.
+        latest = around.most + DRIFT_SECONDS + STORED_BY_HOURS * SECONDS_AN_HOUR
+        return Window(around.least - DRIFT_SECONDS, latest)
+
+    def _known_around(self, hour: int) -> HourOfSamples | None:
+        if not self._hours:
+            return None
+        if hour not in self._around:
+            near = range(hour - HOURS_AROUND, hour + HOURS_AROUND + 1)
+            known = [self._hours[one] for one in near if one in self._hours]
+            self._around[hour] = (
+                HourOfSamples(
+                    hour,
+                    sum(one.samples for one in known),
+                    min(one.first for one in known),
+                    max(one.last for one in known),
+                    min(one.least for one in known),
+                    max(one.most for one in known),
+                )
+                if known
+                else None
+            )
+        return self._around[hour]

@@ -1,0 +1,80 @@
+"""Certificates laid out so that those which fit a POST are found without looking at each."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+
+class Certificate(Protocol):
+    """What is looked at."""
+
+    @property
+    def id(self) -> int:
+        """Springest's id."""
+
+    @property
+    def created(self) -> float | None:
+        """When it was created by the other clock."""
+
+    @property
+    def owner(self) -> str | None:
+        """Who owns it, where told."""
+
+    @property
+    def seen_by(self) -> float:
+        """When it was there at the latest by our clock."""
+
+
+class _Board:
+    """Certificates of one owner, or of those who are not told: by their time, and those without one apart."""
+
+    def __init__(self, certificates: Sequence[Certificate]) -> None:
+        timed = sorted((one.created, one.id) for one in certificates if one.created is not None)
+        self._moments = [moment for moment, _ in timed]
+        self._timed = [number for _, number in timed]
+        timeless = sorted((-one.seen_by, one.id) for one in certificates if one.created is None)
+        self._seen = [seen for seen, _ in timeless]
+        self._timeless = [number for _, number in timeless]
+
+    def fitting(self, sent: float, earliest: float, latest: float, most: int) -> tuple[int, list[int]]:
+        start, end = bisect_left(self._moments, earliest), bisect_right(self._moments, latest)
+        # Those that were not there before it was sent come first.
+        stop = bisect_right(self._seen, -sent)
+        named = self._timed[start : min(end, start + most)] + self._timeless[: min(stop, most)]
+        return end - start + stop, named[:most]
+
+
+class Shelf:
+    """Finds the certificates that a POST can have made.
+
+    :param certificates: of one block.
+    """
+
+    def __init__(self, certificates: Iterable[Certificate]) -> None:
+        by_owner: dict[str | None, list[Certificate]] = {}
+        everybody = []
+        for one in certificates:
+            by_owner.setdefault(one.owner, []).append(one)
+            everybody.append(one)
+        self._boards = {owner: _Board(own) for owner, own in by_owner.items()}
+        self._everybody = _Board(everybody)
+
+    def fitting(
+        self, learner: str | None, sent: float, earliest: float, latest: float, most: int
+    ) -> tuple[int, tuple[int, ...]]:
+        """Return how many fit, and the ids of the first ``most``.
+
+        :param learner: who it is for; a learner who is not known can be anybody.
+        :param earliest: of ``created``; ``latest``: of it.
+        """
+        if learner is None:
+            count, named = self._everybody.fitting(sent, earliest, latest, most)
+            return count, tuple(named)
+        count, named = 0, []
+        for owner in (learner, None):
+            if owner in self._boards:
+                more, ids = self._boards[owner].fitting(sent, earliest, latest, most)
+                count, named = count + more, [*named, *ids]
+        return count, tuple(named[:most])

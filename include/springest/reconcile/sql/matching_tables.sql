@@ -1,0 +1,49 @@
+-- Where one matching keeps what it works on; gone when its transaction ends.
+DROP TABLE IF EXISTS pg_temp.matching_node, pg_temp.matching_row, pg_temp.matching_block,
+    pg_temp.matching_found, pg_temp.matching_kept;
+-- A POST that may have made a certificate which is not known by its id.
+CREATE TEMPORARY TABLE matching_node (
+    node_id bigint GENERATED ALWAYS AS IDENTITY,
+    delivery_key text NOT NULL,
+    version integer NOT NULL,
+    state text NOT NULL,
+    -- Whether something may be told of it; the others only stand in the way.
+    is_open boolean NOT NULL,
+    is_acknowledged boolean NOT NULL,
+    sent_at timestamptz,
+    certification_id bigint,
+    valid_from date,
+    valid_to date NOT NULL,
+    learner_ref text
+) ON COMMIT DROP;
+-- A certificate that is shown and that no delivery has by its id.
+CREATE TEMPORARY TABLE matching_row (
+    springest_certificate_id bigint NOT NULL,
+    certification_id bigint,
+    valid_from date,
+    valid_until date,
+    valid_to date NOT NULL,
+    learner_ref text,
+    created_at timestamptz,
+    seen_by timestamptz NOT NULL,
+    is_gone boolean NOT NULL,
+    springest_status text
+) ON COMMIT DROP;
+CREATE TEMPORARY TABLE matching_block (
+    block_no bigint GENERATED ALWAYS AS IDENTITY,
+    certification_id bigint NOT NULL,
+    valid_from date NOT NULL,
+    valid_to date NOT NULL
+) ON COMMIT DROP;
+-- What is told as before is only named.
+CREATE TEMPORARY TABLE matching_kept (delivery_key text NOT NULL) ON COMMIT DROP;
+CREATE TEMPORARY TABLE matching_found (
+    delivery_key text NOT NULL,
+    verification_status text NOT NULL,
+    match_method text,
+    springest_certificate_id bigint,
+    candidates bigint[] NOT NULL,
+    candidate_count integer NOT NULL,
+    evidence text NOT NULL,
+    review_reason text
+) ON COMMIT DROP;

@@ -1,0 +1,40 @@
+"""Looks learners' addresses up in the source at the moment they are needed; they are never stored."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from include.springest.identity import Pseudonyms
+from include.springest.source.contract import WITHOUT_TRAINING_ID, read_row
+from include.springest.source.reader import SourceError, SourceReader
+
+log = logging.getLogger(__name__)
+
+
+def addresses_from(
+    reader: SourceReader, *, site: str, pseudonyms: Pseudonyms
+) -> Callable[[Sequence[tuple[str, str, str]]], Mapping[str, str]]:
+    """Return what looks addresses up by delivery.
+
+    It takes deliveries as key, training and learner's reference, and leaves out those whose learner has
+    another address by now. A source that does not answer gives none: asking is worth a try, not a failed
+    night.
+    """
+
+    def look_up(wanted: Sequence[tuple[str, str, str]]) -> dict[str, str]:
+        references = {key: reference for key, _, reference in wanted}
+        names = sorted({name for _, name, _ in wanted if not name.startswith(WITHOUT_TRAINING_ID)})
+        try:
+            rows = reader.look_up(names)
+        except SourceError as error:
+            log.warning("No addresses can be looked up: %s", error)
+            return {}
+        trainings = (read_row(row, site=site, pseudonyms=pseudonyms) for row in rows)
+        return {
+            one.delivery_key: one.email
+            for one in trainings
+            if one.email and references.get(one.delivery_key) == one.learner_ref
+        }
+
+    return look_up

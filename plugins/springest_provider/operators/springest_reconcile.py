@@ -1,0 +1,127 @@
+"""Operators for Springest that look at what it shows: take a snapshot, ask for owners, reconcile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from airflow.sdk import Context
+
+from include.springest.link import connected
+from include.springest.reconcile.filters import Filters
+from include.springest.reconcile.owners import OwnerInquiry, OwnersReport
+from include.springest.reconcile.publish import reconcile
+from include.springest.reconcile.scope import Scope, plan
+from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
+from include.springest.site import Site
+from include.springest.source.addresses import addresses_from
+from include.springest.source.reader import SourceReader
+from springest_provider import parts
+from springest_provider.operators.springest import SourceOperator, SpringestOperator
+
+
+class SpringestSnapshotOperator(SpringestOperator):
+    """
+    Read the list of certificates that Springest shows into ``springest.remote_certificate``.
+
+    A long list is read in full once a week and whenever something waits for what only the whole list can
+    tell; on other nights only what is new is read, where the site keeps to the filters for it.
+
+    :param full: read the whole list in any case.
+    :param springest_conn_id: connection of the site.
+    :param warehouse_conn_id: connection of the warehouse.
+    :returns: ``snapshot_id``, ``rows``, ``requests``, its ``scope``, and whether it is ``complete``.
+    """
+
+    template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
+
+    def __init__(self, *, full: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.full = full
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Take the snapshot."""
+        site = self._site()
+        with parts.warehouse(self.warehouse_conn_id):
+            report = asyncio.run(self._take(site, str(context["run_id"])))
+        return {**asdict(report), "started_at": report.started_at.isoformat()}
+
+    async def _take(self, site: Site, run_id: str) -> SnapshotReport:
+        async with connected(parts.warehouse_url(self.warehouse_conn_id), site) as link:
+            filters = Filters(link.engine, link.client, site)
+            scope = Scope() if self.full else await plan(link.engine, filters)
+            self.log.info("Reading %s", scope.detail)
+            return await take_snapshot(
+                link.engine,
+                link.client,
+                site=site.name,
+                run_id=run_id,
+                pseudonyms=parts.pseudonyms(),
+                scope=scope,
+                spent=filters.requests,
+            )
+
+
+class SpringestOwnersOperator(SourceOperator):
+    """
+    Ask Springest whose certificates they are, where deliveries could otherwise not be told apart.
+
+    Only where the site tells an owner by a filter (GET certificates of one address), which is found out by
+    itself; within ``owner_reads_per_run`` of the connection. An address is read from the source when it is
+    asked about, and never stored.
+
+    :param sql: the query of completed trainings.
+    :param source_conn_id: connection of the source.
+    :param springest_conn_id: connection of the site.
+    :param warehouse_conn_id: connection of the warehouse.
+    :returns: ``asked``, ``certificates`` whose owner was told, and ``requests``.
+    """
+
+    template_fields: Sequence[str] = ("sql", "source_conn_id", "springest_conn_id", "warehouse_conn_id")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Ask."""
+        site = self._site()
+        with parts.warehouse(self.warehouse_conn_id), parts.source(self.source_conn_id) as database:
+            reader = SourceReader(database, query=self.sql)
+            report = asyncio.run(self._ask(site, reader, str(context["run_id"])))
+        self.log.info("%d learners asked about: %d certificates", report.asked, report.certificates)
+        return asdict(report)
+
+    async def _ask(self, site: Site, reader: SourceReader, run_id: str) -> OwnersReport:
+        pseudonyms = parts.pseudonyms()
+        async with connected(parts.warehouse_url(self.warehouse_conn_id), site) as link:
+            inquiry = OwnerInquiry(
+                link.engine,
+                link.client,
+                site,
+                pseudonyms,
+                addresses_from(reader, site=site.name, pseudonyms=pseudonyms),
+            )
+            return await inquiry.run(run_id)
+
+
+class SpringestReconcileOperator(SpringestOperator):
+    """
+    Match deliveries with what Springest shows, and work out what became of each one.
+
+    Verdicts that are new or changed wait in ``springest.reconciled_candidate`` for their checks; readers
+    still see the last state.
+
+    :param springest_conn_id: connection of the site.
+    :param warehouse_conn_id: connection of the warehouse.
+    :returns: ``became_visible``, ``became_absent``, how many verdicts ``changed``, and what is ``told``
+        without proof.
+    """
+
+    template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Match and judge."""
+        site = self._site()
+        with parts.warehouse(self.warehouse_conn_id) as engine:
+            report = reconcile(engine, site=site, run_id=str(context["run_id"]))
+        self.log.info("%d verdicts are new or changed", report.changed)
+        return {**asdict(report), "told": dict(report.told)}

@@ -1,0 +1,153 @@
+"""Asking whose a certificate is, over a real source, a real warehouse and a real server."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import update
+
+from include.demo.source_database import learner
+from include.sandbox.faults import Fault, Kind
+from include.sandbox.profiles import AnswerBody, EmailFilter, Profile
+from include.sandbox.store import NewCertificate
+from include.springest.reconcile.owners import OwnersReport
+
+NO_ID = AnswerBody.NO_ID
+
+
+@pytest.fixture
+def class_of_three(make_world):
+    """Three learners with the same certification and dates; Springest tells neither ids nor owners."""
+
+    def make(email_filter=EmailFilter.EXACT, **extra):
+        world = make_world(**extra)
+        world.sandbox.state.profile = Profile(answer_body=NO_ID, email_filter=email_filter)
+        trainings = [world.training() for _ in range(3)]
+        world.complete(*trainings)
+        world.catalogue()
+        world.stage()
+        world.deliver()
+        world.snapshot()
+        world.publish()
+        return world
+
+    return make
+
+
+def told(world):
+    return world.rows(
+        "SELECT verification_status, match_method, count(*) FROM springest.certificate_reconciliation"
+        " GROUP BY 1, 2"
+    )
+
+
+def asked_for(world):
+    return [one for one in world.sandbox.store.requests() if one.method == "GET"]
+
+
+def test_a_tie_is_split_by_proof_where_the_site_keeps_to_the_address(class_of_three):
+    """Each learner's list holds one certificate: that proves whose it is, and the verdict says how."""
+    world = class_of_three()
+    assert told(world) == [("ambiguous", "set_complete", 3)]
+    report = world.owners()
+    # One question that must have no answer, three about learners, two about parts of the first address.
+    assert report == OwnersReport(asked=3, certificates=3, requests=6)
+    world.publish()
+    assert told(world) == [("verified", "owner", 3)]
+    own = world.rows(
+        "SELECT delivery.learner_ref = remote.learner_ref, match_evidence"
+        " FROM springest.certificate_reconciliation AS delivery"
+        " JOIN springest.remote_certificate AS remote USING (springest_certificate_id)"
+    )
+    assert all(same for same, _ in own)
+    assert all("when asked for the certificates of this learner's address" in evidence for _, evidence in own)
+    assert world.rows("SELECT filter, is_honoured FROM springest.list_filter") == [("email", True)]
+
+
+def test_what_was_told_stays_when_a_list_tells_no_owners_again_and_nobody_is_asked_twice(class_of_three):
+    world = class_of_three()
+    world.owners()
+    world.publish()
+    before = world.rows("SELECT xmin, * FROM springest.reconciled_delivery ORDER BY delivery_key")
+    world.snapshot("next")
+    assert world.owners("next") == OwnersReport()
+    world.publish("next")
+    assert world.rows("SELECT xmin, * FROM springest.reconciled_delivery ORDER BY delivery_key") == before
+
+
+@pytest.mark.parametrize("email_filter", [EmailFilter.IGNORED, EmailFilter.PART])
+def test_a_site_that_ignores_the_address_or_takes_a_part_of_it_is_found_out_and_not_believed(
+    class_of_three, email_filter
+):
+    world = class_of_three(email_filter)
+    report = world.owners()
+    assert (report.asked, report.certificates) == (0, 0)
+    world.publish()
+    assert told(world) == [("ambiguous", "set_complete", 3)]
+    assert world.rows("SELECT is_honoured FROM springest.list_filter") == [(False,)]
+    requests = len(asked_for(world))
+    assert world.owners("next") == OwnersReport()
+    assert len(asked_for(world)) == requests
+
+
+def test_a_filter_that_contradicts_an_id_is_not_believed_any_more(class_of_three):
+    """Whatever it kept to before: nothing of that run is stored."""
+    world = class_of_three()
+    world.owners()
+    [(number,)] = world.rows("SELECT min(springest_certificate_id) FROM springest.remote_certificate")
+    with world.warehouse.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM springest.owner_question")
+        connection.exec_driver_sql("UPDATE springest.remote_certificate SET learner_ref = NULL")
+        connection.exec_driver_sql(
+            "INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state, row_version,"  # noqa: S608
+            " staged_run_id, learner_ref, springest_certificate_id)"
+            f" VALUES ('other', 'default', 'other', 1, 'accepted', 'v', 'r', 'another', {number})"
+        )
+    assert world.owners("next").certificates == 0
+    assert world.rows("SELECT count(learner_ref) FROM springest.remote_certificate") == [(0,)]
+    assert world.rows("SELECT is_honoured, evidence FROM springest.list_filter") == [
+        (False, "it gave a certificate of one learner for another")
+    ]
+
+
+@pytest.mark.parametrize("extra", [{"owner_reads_per_run": 0}, {"list_filters": False}])
+def test_asking_can_be_switched_off(class_of_three, extra):
+    world = class_of_three(**extra)
+    before = len(asked_for(world))
+    assert world.owners() == OwnersReport()
+    assert len(asked_for(world)) == before
+
+
+def test_the_budget_is_kept_and_the_next_run_goes_on_with_the_others(class_of_three):
+    world = class_of_three(owner_reads_per_run=4)
+    assert world.owners() == OwnersReport(asked=1, certificates=1, requests=4)
+    assert world.owners("next") == OwnersReport(asked=2, certificates=2, requests=2)
+
+
+def test_a_manual_upload_beside_ours_stays_a_tie(class_of_three):
+    """Both are the learner's: nobody can tell which of them was sent."""
+    world = class_of_three()
+    mine = world.sandbox.store.certificates()[0]
+    world.sandbox.store.store(NewCertificate(mine.certification_id, mine.email, mine.valid_from))
+    world.snapshot()
+    world.owners()
+    world.publish()
+    assert sorted(told(world)) == [("ambiguous", None, 1), ("verified", "owner", 2)]
+
+
+def test_a_server_that_breaks_off_loses_nothing_that_it_told_before(class_of_three):
+    world = class_of_three()
+    world.owners()
+    with world.warehouse.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM springest.owner_question")
+        connection.exec_driver_sql("UPDATE springest.remote_certificate SET learner_ref = NULL")
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500, skip=1, method="GET"))
+    assert world.owners("next").asked == 1
+
+
+def test_a_learner_whose_address_is_another_by_now_is_not_asked_about(class_of_three):
+    world = class_of_three()
+    with world.source.begin() as connection:
+        connection.execute(update(learner).values(email="somebody.else@example.com"))
+    before = len(asked_for(world))
+    world.owners()
+    assert len(asked_for(world)) == before + 1

@@ -1,0 +1,338 @@
+"""Generated worlds: what was sent, what Springest stored of it, what others uploaded, and what it shows when.
+
+The generator knows the truth: which certificate came from which POST. The project sees the ledger and the
+lists. Many worlds share a site, each with a certification of its own, so that they meet in one clock and
+one run.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from include.springest.reconcile import snapshot as snapshots
+from include.springest.site import Site
+
+NIGHT = datetime(2026, 11, 2, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteKind:
+    """What a site tells, and who uploads to it.
+
+    :param offset: by how much its clock is ahead; ``jump`` is added to it from the middle of the night on.
+    """
+
+    name: str
+    tells_id: bool
+    tells_owner: bool
+    exclusive: bool
+    tells_zone: bool
+    offset: timedelta
+    jump: timedelta
+
+    @property
+    def site(self) -> Site:
+        return Site(
+            name=self.name,
+            base_url="https://springest.example.com",
+            api_key="k" * 20,
+            certifications_api_key="",
+            exclusive_uploader=self.exclusive,
+        )
+
+    def clock(self, moment: datetime) -> datetime:
+        return moment + self.offset + (self.jump if moment >= NIGHT + HOUR else timedelta(0))
+
+
+@dataclass(slots=True)
+class Remote:
+    """A certificate at Springest.
+
+    :param sent_for: delivery whose POST made it; ``None``: somebody else uploaded it.
+    :param shown_from: first of the nights that shows it; ``gone_from``: first that does not any more.
+    """
+
+    id: int
+    certification_id: int
+    learner: str
+    valid_from: date
+    valid_until: date | None
+    created: datetime
+    sent_for: str | None
+    status: str = "verified"
+    shown_from: int = 0
+    gone_from: int = 99
+
+    def is_shown(self, night: int) -> bool:
+        return self.shown_from <= night < self.gone_from
+
+
+@dataclass(slots=True)
+class Sent:
+    """A delivery in the ledger, with what became of its POSTs."""
+
+    key: str
+    certification_id: int
+    learner: str
+    valid_from: date
+    valid_until: date | None
+    state: str
+    reason: str | None = None
+    sent_at: datetime | None = None
+    updated_at: datetime = NIGHT
+    certificate_id: int | None = None
+    attempts: list[tuple[datetime, str | None, int | None]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class World:
+    """Everything of one site."""
+
+    kind: SiteKind
+    sent: list[Sent] = field(default_factory=list)
+    remote: list[Remote] = field(default_factory=list)
+    listed: set[int] = field(default_factory=set)
+
+
+class Maker:
+    """Makes worlds out of chance.
+
+    :param chance: seeded.
+    """
+
+    def __init__(self, chance: random.Random, kind: SiteKind) -> None:
+        self._chance = chance
+        self._kind = kind
+        self._world = World(kind)
+        self._next_id = chance.randrange(1_000, 9_000)
+
+    def make(self, worlds: int) -> World:
+        for number in range(1, worlds + 1):
+            self._class(number)
+        return self._world
+
+    def _maybe(self, share: float) -> bool:
+        return self._chance.random() < share
+
+    def _class(self, number: int) -> None:
+        """A class that was certified together: mostly the same dates for all."""
+        chance = self._chance
+        verified_from = chance.choice([0, 0, 0, 1, 2, 99])
+        if verified_from == 0:
+            self._world.listed.add(number)
+        gap = chance.choice([timedelta(seconds=1), timedelta(minutes=9), 2 * HOUR, timedelta(days=2)])
+        begin = NIGHT + timedelta(seconds=chance.randrange(7_200))
+        first_days = [date(2026, 11, 2), date(2026, 11, 2), date(2026, 10, 30)]
+        until = chance.choice([None, None, date(2030, 1, 1)])
+        people = [f"{number:05}{person:02}".rjust(64, "0") for person in range(chance.randrange(1, 8))]
+        before = len(self._world.remote)
+        for place in range(len(people)):
+            learner = chance.choice(people) if self._maybe(0.15) else people[place]
+            day = chance.choice(first_days) if self._maybe(0.2) else first_days[0]
+            key = f"{self._kind.name}:{number}:{place}"
+            self._life(Sent(key, number, learner, day, until, "ready"), begin + place * gap)
+        if not self._kind.exclusive:
+            self._others(number, people, first_days[0], until)
+        if self._maybe(0.1):
+            self._upload(
+                number, chance.choice(people), first_days[0], until, NIGHT - timedelta(days=90), None
+            )
+        for remote in self._world.remote[before:]:
+            remote.shown_from = max(verified_from, 0 if self._maybe(0.85) else chance.choice([1, 2]))
+            if self._maybe(0.03):
+                remote.gone_from = chance.choice([1, 2])
+            if self._maybe(0.03):
+                remote.status = "on hold"
+
+    def _life(self, sent: Sent, at: datetime) -> None:
+        fate = self._chance.choices(
+            [
+                "answered",
+                "lost",
+                "lost and stored",
+                "stored late",
+                "again",
+                "refused",
+                "waiting",
+                "under way",
+            ],
+            [50, 8, 10, 5, 6, 3, 3, 3],
+        )[0]
+        self._world.sent.append(sent)
+        if fate == "answered":
+            self._answered(sent, at)
+        elif fate in {"lost", "lost and stored", "stored late"}:
+            self._lost(sent, at, stored=fate != "lost", late=fate == "stored late")
+            sent.state, sent.reason = self._chance.choice(
+                [("unknown", "answer_lost"), ("review", "unknown_for_long")]
+            )
+        elif fate == "again":
+            self._again(sent, at)
+        elif fate == "refused":
+            sent.state, sent.sent_at = "rejected", at
+            sent.attempts.append((at, "refused", None))
+        elif fate == "under way":
+            sent.state, sent.updated_at = "sending", at
+            sent.attempts.append((at, None, None))
+            if self._maybe(0.5):
+                self._store(sent, at)
+
+    def _answered(self, sent: Sent, at: datetime) -> None:
+        number = self._store(sent, at)
+        told = self._kind.tells_id
+        sent.state = "accepted" if told else "accepted_no_id"
+        sent.sent_at, sent.certificate_id = at, number if told else None
+        sent.attempts.append((at, "accepted_with_id" if told else "accepted_without_id", sent.certificate_id))
+
+    def _lost(self, sent: Sent, at: datetime, *, stored: bool, late: bool = False) -> None:
+        if stored:
+            self._store(sent, at + (timedelta(minutes=self._chance.randrange(56)) if late else timedelta(0)))
+        sent.sent_at = at
+        sent.attempts.append((at, "outcome_lost", None))
+
+    def _again(self, sent: Sent, at: datetime) -> None:
+        """A person released it although the first POST had been taken, or had not."""
+        self._lost(sent, at - self._chance.choice([HOUR, 20 * HOUR]), stored=self._maybe(0.5))
+        what = self._chance.choice(["answered", "lost", "waiting", "cancelled"])
+        if what == "answered":
+            self._answered(sent, at)
+        elif what == "lost":
+            self._lost(sent, at, stored=self._maybe(0.5))
+            sent.state = "unknown"
+        else:
+            sent.state = "ready" if what == "waiting" else "cancelled"
+
+    def _store(self, sent: Sent, at: datetime) -> int:
+        delay = timedelta(seconds=self._chance.random() * 5)
+        return self._upload(
+            sent.certification_id, sent.learner, sent.valid_from, sent.valid_until, at + delay, sent.key
+        )
+
+    def _others(self, number: int, people: Sequence[str], day: date, until: date | None) -> None:
+        """Somebody uploads by hand: for a learner of ours, before or after, or for somebody else."""
+        for _ in range(self._chance.choice([0, 0, 1, 1, 2])):
+            learner = self._chance.choice(people) if self._maybe(0.6) else "e" * 64
+            at = NIGHT + timedelta(hours=self._chance.uniform(-80, 40))
+            self._upload(number, learner, day, until, at, None)
+
+    def _upload(
+        self, number: int, learner: str, day: date, until: date | None, at: datetime, sent_for: str | None
+    ) -> int:
+        self._next_id += self._chance.randrange(1, 4)
+        created = self._kind.clock(at).replace(microsecond=0)
+        self._world.remote.append(Remote(self._next_id, number, learner, day, until, created, sent_for))
+        return self._next_id
+
+
+def put(connection: Connection, world: World) -> None:
+    """Put a site's ledger and catalogue into the warehouse."""
+    name = world.kind.name
+    _copy(
+        connection,
+        "springest.delivery (delivery_key, site, training_id, issue_no, state, reason, learner_ref,"
+        " certification_id, valid_from, valid_until, row_version, staged_run_id, sent_at, updated_at,"
+        " springest_certificate_id, lease_owner)",
+        (
+            (one.key, name, one.key, 1, one.state, one.reason, one.learner, one.certification_id,
+             one.valid_from, one.valid_until, "v", "night", one.sent_at, one.updated_at, one.certificate_id,
+             "worker" if one.state == "sending" else None)
+            for one in world.sent
+        ),
+    )  # fmt: skip
+    _copy(
+        connection,
+        "springest.delivery_attempt (delivery_key, run_id, worker, started_at, outcome, document_sha256,"
+        " certification_id, valid_from, valid_until, springest_certificate_id)",
+        (
+            (one.key, "night", "worker", at, outcome, "0" * 64, one.certification_id, one.valid_from,
+             one.valid_until, told)
+            for one in world.sent
+            for at, outcome, told in one.attempts
+        ),
+    )  # fmt: skip
+    _copy(
+        connection,
+        "springest.certification (site, certification_id, is_listed, first_seen_at, last_seen_at,"
+        " listed_since)",
+        (
+            (
+                name,
+                number,
+                True,
+                NIGHT - timedelta(days=9),
+                NIGHT + timedelta(days=30),
+                NIGHT - timedelta(days=9),
+            )
+            for number in sorted(world.listed)
+        ),
+    )
+
+
+def scan(
+    connection: Connection, world: World, seen: Iterable[Remote], *, at: datetime, complete: bool
+) -> int:
+    """Store a snapshot that saw these certificates, as taking one does; returns its number."""
+    begun = begin(connection, world, at)
+    gather(connection, world, seen)
+    merge(connection, world.kind.name, begun, at, complete=complete)
+    return begun
+
+
+def begin(connection: Connection, world: World, at: datetime) -> int:
+    """Begin a snapshot; returns its number."""
+    begun = connection.execute(
+        text(
+            "INSERT INTO springest.snapshot (site, run_id, started_at) VALUES (:site, 'night', :at)"
+            " RETURNING snapshot_id"
+        ),
+        {"site": world.kind.name, "at": at},
+    )
+    return int(begun.scalar_one())
+
+
+def gather(connection: Connection, world: World, seen: Iterable[Remote]) -> None:
+    """Put what a snapshot sees beside the table."""
+    kind = world.kind
+    connection.exec_driver_sql(snapshots._GATHERED)
+    _copy(
+        connection,
+        "pg_temp.gathered (springest_certificate_id, certification_id, valid_from, valid_until,"
+        " springest_status, created_at, learner_ref, owner_told_by)",
+        (
+            (one.id, one.certification_id, one.valid_from, one.valid_until, one.status,
+             one.created if kind.tells_zone else None, one.learner if kind.tells_owner else None,
+             "list" if kind.tells_owner else None)
+            for one in seen
+        ),
+    )  # fmt: skip
+
+
+def merge(connection: Connection, site: str, number: int, at: datetime, *, complete: bool) -> None:
+    """Finish a snapshot with what was gathered."""
+    told = dict.fromkeys(("first_total", "last_total", "distinct_ids", "rewinds", "requests"), 0)
+    connection.execute(
+        snapshots._MERGE,
+        {"site": site, "snapshot_id": number, "started_at": at, "complete": complete, "scope": "full",
+         "scope_detail": None, **told},
+    )  # fmt: skip
+    connection.execute(
+        text(
+            "UPDATE springest.snapshot SET finished_at = started_at + interval '5 min'"
+            " WHERE snapshot_id = :id"
+        ),
+        {"id": number},
+    )
+
+
+def _copy(connection: Connection, target: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)

@@ -1,0 +1,250 @@
+"""Matching in generated worlds, against an oracle that knows which certificate came from which POST.
+
+No proof and, where nobody else uploads, no inference may be false, in any world; and what is told of
+candidates never leaves the true one out.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from include.springest.reconcile import matching
+from include.springest.reconcile.publish import publish
+
+from .matching_worlds import NIGHT, Maker, Remote, Sent, SiteKind, World, begin, gather, merge, put, scan
+
+SEED = 20_261_102
+NIGHTS = 4
+
+
+@pytest.fixture(autouse=True)
+def _recent_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These moments are long ago for the database's clock: no doubt here is too old."""
+    monkeypatch.setattr(matching, "UNKNOWN_FOR_LONG_DAYS", 36_500)
+
+
+def kinds(chance: random.Random) -> list[SiteKind]:
+    """Sites of every sort, with clocks that differ by up to 13 hours, half of them with a jump."""
+    return [
+        SiteKind(
+            f"site{number}",
+            *told,
+            offset=timedelta(hours=chance.choice([-11, -5, 0, 0, 1, 2, 13])),
+            jump=timedelta(hours=chance.choice([0, 0, -1, 1])),
+        )
+        for number, told in enumerate(product([True, False], repeat=4))
+    ]
+
+
+class Oracle:
+    """Judges what is published of one site."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._by_id = {one.id: one for one in world.remote}
+        self.linked: Counter[str] = Counter()
+
+    def judge(self, rows: Sequence[Any], night: int) -> None:
+        """Raise on the first false claim; count the true links that were found."""
+        sent = {one.key: one for one in self._world.sent}
+        seen = {one.id for one in self._world.remote if any(one.is_shown(n) for n in range(night + 1))}
+        self.linked.clear()
+        for row in rows:
+            delivery = sent[row.delivery_key]
+            own = {one.id for one in self._world.remote if one.sent_for == delivery.key}
+            self._claims_hold(row, delivery, own, own & seen, night)
+            shown = {number for number in own if self._by_id[number].is_shown(night)}
+            if shown and delivery.state in {"accepted", "accepted_no_id", "unknown", "review"}:
+                self.linked["shown"] += 1
+                told = row.verification_status in {"verified", "expired", "inferred"}
+                self.linked["found"] += told and row.springest_certificate_id in own
+                self.linked["in a set"] += told and row.match_method == "set_complete"
+
+    def _claims_hold(self, row: Any, delivery: Sent, own: set[int], seen: set[int], night: int) -> None:
+        number, status = row.springest_certificate_id, row.verification_status
+        if status in {"verified", "expired"}:
+            assert row.match_method in {"springest_id", "owner"}, row
+            assert _agree(self._by_id[number], delivery), f"another's certificate: {row}"
+            assert number in own or (row.match_method == "owner" and not seen), f"false proof: {row} {seen}"
+        elif status == "inferred":
+            assert self._world.kind.exclusive, row
+            assert (number in own) if number else (own and seen), f"false inference: {row} {own}"
+        elif status == "missing" or row.delivery_reason == "absent":
+            shown = {one for one in own if self._by_id[one].is_shown(night)}
+            assert not shown, f"it is there: {row} {shown}"
+        elif status == "ambiguous" and row.candidates is not None and row.candidate_count <= 10:
+            there = {one for one in seen if self._by_id[one].gone_from > night}
+            if there and delivery.state != "cancelled":
+                assert there & set(row.candidates) or row.match_method == "inferred", (
+                    f"left out: {row} {there}"
+                )
+
+
+def _agree(remote: Remote, delivery: Sent) -> bool:
+    return (remote.learner, remote.certification_id, remote.valid_from, remote.valid_until) == (
+        delivery.learner,
+        delivery.certification_id,
+        delivery.valid_from,
+        delivery.valid_until,
+    )
+
+
+def published(warehouse: Engine, site: str) -> Sequence[Any]:
+    with warehouse.connect() as connection:
+        return connection.execute(
+            text(
+                "SELECT verdict.delivery_key, verdict.delivery_state, verdict.delivery_reason,"
+                " verdict.verification_status, verdict.springest_certificate_id, verdict.match_method,"
+                " verdict.match_evidence, matched.candidates, matched.candidate_count"
+                " FROM springest.reconciled_delivery AS verdict"
+                " LEFT JOIN springest.delivery_match AS matched USING (delivery_key)"
+                " WHERE verdict.site = :site ORDER BY verdict.delivery_key"
+            ),
+            {"site": site},
+        ).all()
+
+
+def live(warehouse: Engine, world: World, chance: random.Random) -> Oracle:
+    """Let the nights pass, with partial and complete snapshots, publish, and judge each night."""
+    oracle, site = Oracle(world), world.kind.site
+    with warehouse.begin() as connection:
+        put(connection, world)
+    for night in range(NIGHTS):
+        at = NIGHT + timedelta(days=night + 16, hours=5)
+        there = [one for one in world.remote if one.is_shown(night)]
+        for complete in chance.choice([(True,), (False, True), (True, False)]):
+            part = there if complete else chance.sample(there, len(there) * 2 // 3)
+            with warehouse.begin() as connection:
+                scan(connection, world, part, at=at, complete=complete)
+            at += timedelta(minutes=30)
+        publish(warehouse, site=site, run_id=f"night {night}")
+        oracle.judge(published(warehouse, world.kind.name), night)
+    with warehouse.begin() as connection:
+        assert matching.match(connection, site).changed == 0
+    assert publish(warehouse, site=site, run_id="again").written == 0
+    return oracle
+
+
+def run_worlds(warehouse: Engine, worlds_a_site: int, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    shares: dict[tuple[bool, bool, bool], Counter[str]] = {}
+    statuses: Counter[str] = Counter()
+    for kind in kinds(chance):
+        world = Maker(chance, kind).make(worlds_a_site)
+        oracle = live(warehouse, world, chance)
+        of_kind = shares.setdefault((kind.tells_id, kind.tells_owner, kind.exclusive), Counter())
+        of_kind.update(oracle.linked)
+        statuses.update(
+            f"{row.verification_status} by {row.match_method}" for row in published(warehouse, kind.name)
+        )
+    for (told, owner, exclusive), linked in sorted(shares.items(), reverse=True):
+        print(  # noqa: T201 - the figures are what one wants to see of it
+            f"{'id told' if told else 'no id':8} {'owner told' if owner else 'no owner':11}"
+            f" {'only we upload' if exclusive else 'others upload too':18}"
+            f" {linked['found']} of {linked['shown']} true links found"
+            f" ({linked['found'] / linked['shown']:.1%}),"
+            f" {linked['in a set']} more shown as a set"
+        )
+    print(statuses)  # noqa: T201
+    # The worlds are not trivial: every way of matching is met.
+    for met in ("verified by springest_id", "verified by owner", "inferred by inferred", "ambiguous by None"):
+        assert statuses[met] > worlds_a_site / 20, met
+    assert statuses["inferred by set_complete"] > 0
+
+
+def test_no_claim_is_false_in_a_thousand_worlds(warehouse: Engine) -> None:
+    run_worlds(warehouse, 63, SEED)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("seed", range(10))
+def test_no_claim_is_false_in_ten_thousand_worlds(warehouse: Engine, seed: int) -> None:
+    run_worlds(warehouse, 63, SEED + 1 + seed)
+
+
+TABLES = (
+    "remote_certificate",
+    "delivery_match",
+    "reconciled_delivery",
+    "delivery",
+)
+CHANGING = ("matched_at", "updated_at", "created_at", "version", "run_id", "reconciled_at")
+
+
+def tables(warehouse: Engine) -> dict[str, list[dict[str, Any]]]:
+    """Everything that matching leaves, but for when it was written."""
+    with warehouse.connect() as connection:
+        return {
+            table: sorted(
+                (
+                    {
+                        name: value
+                        for name, value in row.items()
+                        if table == "remote_certificate" or name not in CHANGING
+                    }
+                    for row in connection.execute(text(f"SELECT * FROM springest.{table}")).mappings()  # noqa: S608
+                ),
+                key=str,
+            )
+            for table in TABLES
+        }
+
+
+def verdicts(warehouse: Engine, site: str) -> list[Any]:
+    return [
+        (row.delivery_key, row.verification_status, row.candidate_count or row.springest_certificate_id)
+        for row in published(warehouse, site)
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 3, 5, 9, 13])
+def test_snapshots_in_any_order_twice_or_broken_off_end_in_the_same_tables(
+    warehouse: Engine, number: int
+) -> None:
+    """An older snapshot never overwrites what a newer one saw, and a partial one takes nothing back.
+
+    When it is published in between, verdicts end the same as well; states may have been proven on the way.
+    """
+    chance = random.Random(SEED + number)  # noqa: S311
+    kind = kinds(chance)[number]
+    world = Maker(chance, kind).make(25)
+    seen = []
+    for night in range(6):
+        there = [one for one in world.remote if one.is_shown(min(night, NIGHTS - 1))]
+        complete = night in {3, 5} or chance.random() < 0.5
+        seen.append((there if complete else chance.sample(there, len(there) // 2), complete))
+
+    def run(order: list[int], *, publishing: bool) -> Any:
+        with warehouse.begin() as connection:
+            connection.exec_driver_sql(
+                "TRUNCATE springest.snapshot, springest.delivery, springest.certification,"
+                " springest.publication RESTART IDENTITY CASCADE"
+            )
+            put(connection, world)
+            at = [NIGHT + timedelta(days=16 + night) for night in range(len(seen))]
+            begun = [begin(connection, world, moment) for moment in at]
+            begin(connection, world, at[-1])  # one that is broken off
+        for place in order:
+            with warehouse.begin() as connection:
+                gather(connection, world, seen[place][0])
+                merge(connection, kind.name, begun[place], at[place], complete=seen[place][1])
+            if publishing:
+                publish(warehouse, site=kind.site, run_id="between")
+        publish(warehouse, site=kind.site, run_id="last")
+        return tables(warehouse), verdicts(warehouse, kind.name)
+
+    straight = list(range(len(seen)))
+    wanted = run(straight, publishing=False)
+    for _ in range(2):
+        shuffled = chance.sample([*straight, *chance.sample(straight, 3)], len(straight) + 3)
+        assert run(shuffled, publishing=False) == wanted
+    assert run(straight, publishing=True)[1] == wanted[1]

@@ -22,7 +22,7 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all chaos bench bench-delivery bench-reconcile check format migrate lock clean
+.PHONY: help demo ui test test-all chaos bench bench-delivery bench-reconcile check format migrate dictionary lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,9 @@ format: $(READY) ## put the code into its format
 
 migrate: $(READY) ## bring the schema of the connection certificate_warehouse up to date
 	@$(PY) -m springest_provider.migrate
+
+dictionary: $(READY) ## write docs/data-dictionary.md from the comments in the warehouse
+	@$(PY) -m include.demo.dictionary
 
 lock: $(READY) ## pin the whole tree again from requirements.in and requirements-dev.in
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -o requirements.txt

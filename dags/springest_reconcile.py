@@ -6,6 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
+from springest_provider.operators.publishing import (
+    SpringestColumnCheckOperator,
+    SpringestPublishOperator,
+    SpringestTableCheckOperator,
+)
 from springest_provider.operators.springest_reconcile import (
     SpringestOwnersOperator,
     SpringestReconcileOperator,
@@ -19,9 +24,12 @@ DOC = """
 1. **snapshot** reads the list of certificates that Springest shows: in full, or what is new in a long one.
 2. **owners** asks Springest whose certificates they are where nothing else tells them apart, if the site
    keeps to a filter by address. Addresses are read from the source for it and not kept.
-3. **reconcile** matches all that with the ledger and publishes `springest.certificate_reconciliation`: one
-   row for each certificate, with its `verification_status` and what that rests on. `verified` is said only
-   with proof; weaker matches are called `inferred` or `ambiguous`.
+3. **reconcile** matches all that with the ledger and works out what became of each certificate. `verified` is
+   said only with proof; weaker matches are called `inferred` or `ambiguous`.
+4. **check_columns** and **check_table** look at every verdict that is new or changed. What fails blocks the
+   publication; the log names the rows and the remedy, and so does `springest.failed_check`.
+5. **publish** makes the verdicts and their history what analysts read, in one transaction. DAGs that build on
+   them can be scheduled on the asset `springest_reconciliations`.
 
 It runs after each delivery, and every night in any case: certificates become visible when an employee of
 Springest verifies their certification, whenever that is.
@@ -43,8 +51,10 @@ with DAG(
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_policy": RETRY_POLICY},
     tags=["springest"],
 ):
-    (
-        SpringestSnapshotOperator(task_id="snapshot")
-        >> SpringestOwnersOperator(task_id="owners", sql="completed_trainings.sql")
-        >> SpringestReconcileOperator(task_id="reconcile")
-    )
+    snapshot = SpringestSnapshotOperator(task_id="snapshot")
+    owners = SpringestOwnersOperator(task_id="owners", sql="completed_trainings.sql")
+    reconcile = SpringestReconcileOperator(task_id="reconcile")
+    check_columns = SpringestColumnCheckOperator(task_id="check_columns")
+    check_table = SpringestTableCheckOperator(task_id="check_table")
+    publish = SpringestPublishOperator(task_id="publish", outlets=[Asset("springest_reconciliations")])
+    snapshot >> owners >> reconcile >> [check_columns, check_table] >> publish

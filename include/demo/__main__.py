@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from include.demo.airflow_home import PROJECT
 from include.demo.nights import CERTIFICATIONS, Night
@@ -29,6 +29,15 @@ SELECT DISTINCT ON (verification_status, delivery_reason)
 FROM springest.certificate_reconciliation
 ORDER BY verification_status, delivery_reason, training_id
 LIMIT 14
+""")
+_HISTORY: Final = text("""
+SELECT training_id, to_char(valid_from_ts, 'HH24:MI:SS') AS "from",
+       COALESCE(to_char(valid_to_ts, 'HH24:MI:SS'), 'now') AS until, delivery_state, verification_status
+FROM springest.certificate_reconciliation_history
+WHERE delivery_key = (SELECT delivery_key FROM springest.certificate_reconciliation_history
+                      GROUP BY delivery_key HAVING bool_and(delivery_state <> 'sending')
+                      ORDER BY count(*) DESC, min(training_id) LIMIT 1)
+ORDER BY valid_from_ts
 """)
 
 
@@ -162,17 +171,21 @@ class Demo:
             nights.add_row(str(one.day), str(one.completed), *counts, f"{one.statuses.total()} {mark}")
         self._console.print()
         self._console.print(nights)
-        with self._world.warehouse.connect() as connection:
-            rows = connection.execute(_SAMPLE)
-            sample = Table(*rows.keys(), title="springest.certificate_reconciliation, one row of each kind")
-            for row in rows:
-                sample.add_row(*(str(value or "") for value in row))
-        self._console.print(sample)
+        self._print(_SAMPLE, "springest.certificate_reconciliation, one row of each kind")
+        self._print(_HISTORY, "springest.certificate_reconciliation_history of one certificate")
         self._console.print(
             f"The sandbox's own record: {posts} POSTs for {len(self._world.sandbox.certificates())} "
             f"certificates{', each once with the right bytes' if proven else ''}; "
             f"running the nights again made {again} more."
         )
+
+    def _print(self, statement: TextClause, title: str) -> None:
+        with self._world.warehouse.connect() as connection:
+            rows = connection.execute(statement)
+            table = Table(*rows.keys(), title=title)
+            for row in rows:
+                table.add_row(*(str(value or "") for value in row))
+        self._console.print(table)
 
 
 def main(arguments: Sequence[str]) -> int:

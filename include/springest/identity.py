@@ -11,10 +11,13 @@ import hmac
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from include.springest.errors import ConfigurationError
 
 SHORTEST_SECRET = 16
+FORGOTTEN_VERSION: Final = "0" * 64
+"""``row_version`` of a row whose learner was forgotten; a real one is made of their address as well."""
 
 
 def delivery_key(*, site: str, training_id: str, issue_no: int) -> str:
@@ -54,6 +57,10 @@ class Pseudonyms:
     def learner_ref(self, address: str) -> str:
         """Return the reference of the learner with that address."""
         return self._digest("learner", (normalised_address(address),))
+
+    def tombstone(self, learner_ref: str) -> str:
+        """Return what is left of a learner who was forgotten; without the secret it leads to no reference."""
+        return self._digest("forgotten", (learner_ref,))
 
     def document_ref(self, uri: str) -> str:
         """Return the reference of a document's address (file names tend to hold people's names)."""

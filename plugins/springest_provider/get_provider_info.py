@@ -78,6 +78,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "Springest",
                 "python-modules": [
                     "springest_provider.operators.springest",
+                    "springest_provider.operators.publishing",
                     "springest_provider.operators.springest_reconcile",
                 ],
             }

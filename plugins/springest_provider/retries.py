@@ -7,6 +7,7 @@ from datetime import timedelta
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
 _ERRORS = "include.springest.errors"
+_CANDIDATES = "include.springest.reconcile.candidates"
 _STOPS = "include.springest.delivery.stops"
 
 
@@ -24,7 +25,9 @@ RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         _give_up(f"{_ERRORS}.ConfigurationError", "a setting must be corrected first"),
         _give_up("include.springest.warehouse.migrate.SchemaOutOfDate", "run `make migrate` first"),
-        _give_up("include.springest.reconcile.publish.ConservationBroken", "staging must be run again first"),
+        _give_up(f"{_CANDIDATES}.ConservationBroken", "staging must be run again first"),
+        _give_up(f"{_CANDIDATES}.QualityCheckFailed", "a person should look at the rows it names"),
+        _give_up(f"{_CANDIDATES}.CandidatesLost", "the verdicts must be worked out again first"),
         _give_up(f"{_STOPS}.AccessRefused", "Springest does not let this key in"),
         _give_up(f"{_STOPS}.NightTooLarge", "a person should say that the night is right"),
         _give_up(f"{_STOPS}.LedgerBehind", "the ledger has forgotten what was sent"),

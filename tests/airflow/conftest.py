@@ -127,6 +127,7 @@ def make_airflow(
 
     def make(*, trainings: Callable[[Path], list[Training]], **env: str) -> AirflowWorld:
         name = secrets.token_hex(4)
+        _forget_attempts(metadata)
         source_url = postgres.create_database(f"source_{name}")
         warehouse_url = postgres.create_database(f"warehouse_{name}")
         folder = tmp_path / "certificates"
@@ -173,6 +174,14 @@ def make_airflow(
         world.sandbox.__exit__(None, None, None)
         for url in (world.source_url, world.warehouse_url):
             postgres.drop_database(urlsplit(url).path.removeprefix("/"))
+
+
+def _forget_attempts(metadata: str) -> None:
+    """Each world has a ledger of its own, and they share an Airflow that keeps the highest attempt."""
+    engine = create_engine(metadata)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM variable WHERE key LIKE 'springest_highest_attempt%'"))
+    engine.dispose()
 
 
 def _postgres(url: str) -> Mapping[str, Any]:

@@ -33,6 +33,21 @@ for path in sorted(Path(sys.argv[1]).glob("*.py")):
     runpy.run_path(str(path))
 print(json.dumps({"touched": touched, "heavy": sorted(heavy & sys.modules.keys())}))
 """
+LOADED = """
+import json, sys
+from airflow import plugins_manager
+plugins_manager.ensure_plugins_loaded()
+folder = plugins_manager.conf.get("core", "plugins_folder")
+print(json.dumps({
+    "errors": plugins_manager.get_import_errors(),
+    "plugins": [one["name"] for one in plugins_manager.get_plugin_info() if one["name"] == "springest"],
+    "run": sorted(
+        name for name, module in sys.modules.items()
+        if str(getattr(module, "__file__", None)).startswith(folder)
+        and name.partition(".")[0] != "springest_provider"
+    ),
+}))
+"""
 DESCRIBED = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
@@ -72,6 +87,12 @@ def test_parsing_touches_no_connection_no_variable_and_no_socket(parsing_env):
     assert told == {"touched": [], "heavy": []}
 
 
+def test_the_plugins_loader_runs_the_plugin_and_nothing_of_the_package(parsing_env):
+    """It runs whatever it is not told to ignore under its file's name: the command's ``__main__`` too."""
+    told = _python(LOADED, parsing_env, "plugins")
+    assert told == {"errors": {}, "plugins": ["springest"], "run": ["springest_plugin"]}
+
+
 def test_the_three_dags_are_there_documented_and_retried_by_kind_of_failure(parsing_env):
     """The names and the shape that people rely on."""
     told = _python(DESCRIBED, parsing_env, parsing_env["AIRFLOW__CORE__DAGS_FOLDER"])
@@ -79,7 +100,14 @@ def test_the_three_dags_are_there_documented_and_retried_by_kind_of_failure(pars
     assert {name: dag.pop("tasks") for name, dag in told["dags"].items()} == {
         "springest_catalogue": ["catalogue"],
         "springest_deliver": ["deliver", "stage"],
-        "springest_reconcile": ["owners", "reconcile", "snapshot"],
+        "springest_reconcile": [
+            "check_columns",
+            "check_table",
+            "owners",
+            "publish",
+            "reconcile",
+            "snapshot",
+        ],
     }
     assert all(all(dag.values()) for dag in told["dags"].values()), told
 

@@ -29,6 +29,7 @@ FOLDER = PROJECT / ".springest" / "chaos"
 SECONDS_TO_START = 240
 SECONDS_A_ROUND = 120
 SECONDS_TO_END = 60
+MOST_TOLD = 20
 
 
 class TimeOver(KeyboardInterrupt):
@@ -111,8 +112,10 @@ class Game:
                 self._console.print_exception(max_frames=4)
                 failures = ["the round broke off"]
             self._tell_figures(world, rounds)
-            for failure in failures:
+            for failure in failures[:MOST_TOLD]:
                 self._console.print(f"[red]{failure}[/red]", soft_wrap=True)
+            if len(failures) > MOST_TOLD:
+                self._console.print(f"[red]… and {len(failures) - MOST_TOLD} more[/red]")
             if failures:
                 self._keep_evidence(world)
         if not failures:

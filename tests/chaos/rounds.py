@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,8 @@ from .world import CANARY, DAGS, World, backfill_day
 RECONCILE = "springest_reconcile"
 ACTIVE = ("queued", "running")
 SECONDS_TO_SETTLE = 240.0
+SECONDS_OF_FAULTS = 40.0
+"""How long runs may go on among faults once all strikes are through."""
 
 
 class NotSettled(RuntimeError):
@@ -117,7 +120,9 @@ class Rounds:
             )
 
     def _calm(self, plan: Plan) -> None:
-        """Let nothing more go wrong, and run until the queue is empty."""
+        """Let the server's faults happen, then nothing more, and run until the queue is empty."""
+        with suppress(NotSettled):
+            self._wait_for_runs(time.monotonic() + SECONDS_OF_FAULTS)
         self._world.sandbox.clear_faults()
         self._world.sandbox.release()
         until = time.monotonic() + SECONDS_TO_SETTLE

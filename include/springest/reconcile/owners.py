@@ -195,7 +195,15 @@ class OwnerInquiry:
             return OwnersReport(asked=0, requests=told.requests)
         detail = f"{len(told.asked)} learners were asked about"
         evidence = snapshot.Reading(distinct_ids=len({row[0] for row in rows}), requests=told.requests)
-        await snapshot.merge(connection, self.site.name, begun, evidence, scope="owners", detail=detail)
+        await snapshot.merge(
+            connection,
+            self.site.name,
+            begun,
+            evidence,
+            scope="owners",
+            detail=detail,
+            pseudonyms=self.pseudonyms,
+        )
         for key, certificates in told.asked.items():
             await connection.execute(_ASKED, {"delivery_key": key, "certificates": certificates})
         return OwnersReport(len(told.asked), len(rows), told.requests)

@@ -1,4 +1,8 @@
-"""Work out what became of every delivery, and publish it for analysts, in one transaction.
+"""Work out what became of every delivery, and publish it for analysts.
+
+In two steps, so that checks can look at the verdicts in between: ``reconcile`` matches, judges, and keeps
+what is new or changed as candidates; ``publish_candidates`` makes them, and their history, what analysts
+read, in one transaction.
 
 Deliveries are matched with what Springest shows first (``matching.py``). A verdict is written only when it
 differs from the last one, so a quiet night rewrites nothing.
@@ -14,87 +18,158 @@ from typing import Final
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from include.springest.errors import SpringestError
+from include.springest.reconcile.candidates import (
+    CandidateSet,
+    CandidatesLost,
+    conservation,
+    judge,
+    load_set,
+    lock_site,
+    note_published,
+    require_conservation,
+    require_quality,
+    require_whole,
+)
 from include.springest.reconcile.matching import match
 from include.springest.site import Site
-from include.springest.warehouse.schema import publication, reconciled_delivery, snapshot
+from include.springest.warehouse.schema import publication, reconciled_delivery
 from include.springest.warehouse.statements import read_sql
 
 log = logging.getLogger(__name__)
 
-_PUBLISH: Final = text(read_sql(__file__, "publish"))
-_LOST: Final = text(read_sql(__file__, "count_lost"))
-TRIES: Final = 3
-
-
-class ConservationBroken(SpringestError):
-    """Source rows and verdicts do not add up; nothing was published, and the last good state stays."""
+_WRITE_VERDICTS: Final = text(read_sql(__file__, "write_verdicts"))
+_CLOSE_VERSIONS: Final = text(read_sql(__file__, "close_versions"))
+_OPEN_VERSIONS: Final = text(read_sql(__file__, "open_versions"))
+_MOMENT: Final = text(read_sql(__file__, "moment"))
 
 
 @dataclass(frozen=True, slots=True)
-class PublishReport:
-    """What was published.
+class ReconcileReport:
+    """What was worked out.
 
     :param became_visible: deliveries that a snapshot proved to be there.
     :param became_absent: deliveries of which it was found out that Springest lacks them.
-    :param written: verdicts that are new or changed.
-    :param statuses: all of the site's deliveries by ``verification_status``.
+    :param changed: verdicts that are new or changed and wait to be published.
     :param told: deliveries without proof of which something is told, by kind; see ``pairing.Kind``.
     """
 
     became_visible: int
     became_absent: int
+    changed: int
+    told: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was published.
+
+    :param written: verdicts that are new or changed.
+    :param versions: versions that were added to the history.
+    :param statuses: all of the site's deliveries by ``verification_status``.
+    :param superseded_by: run that worked out newer verdicts; then nothing was published for this one.
+    """
+
     written: int
+    versions: int
+    statuses: Mapping[str, int]
+    superseded_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReport:
+    """What both steps did; see ``ReconcileReport`` and ``Published``."""
+
+    became_visible: int
+    became_absent: int
+    written: int
+    versions: int
     statuses: Mapping[str, int]
     told: Mapping[str, int] = field(default_factory=dict)
 
 
 def publish(engine: Engine, *, site: Site, run_id: str) -> PublishReport:
-    """Work out and publish the site's verdicts.
+    """Work out and publish the site's verdicts, one step right after the other.
 
     :raises ConservationBroken: some staged source row has no verdict.
+    :raises QualityCheckFailed: some verdict can't be right.
+    """
+    worked_out = reconcile(engine, site=site, run_id=run_id)
+    published = publish_candidates(engine, site=site, run_id=run_id)
+    return PublishReport(
+        worked_out.became_visible,
+        worked_out.became_absent,
+        published.written,
+        published.versions,
+        published.statuses,
+        worked_out.told,
+    )
+
+
+def reconcile(engine: Engine, *, site: Site, run_id: str) -> ReconcileReport:
+    """Match the site's deliveries with what Springest shows, and work out their verdicts."""
+    with engine.begin() as connection:
+        lock_site(connection, site.name)
+        matched = match(connection, site)
+        changed = judge(connection, site, run_id=run_id)
+    return ReconcileReport(matched.proven, matched.absent, changed, matched.told)
+
+
+def publish_candidates(engine: Engine, *, site: Site, run_id: str) -> Published:
+    """Make the verdicts that the run worked out what analysts read, and add their versions to the history.
+
+    Doing it again publishes nothing more. A run whose verdicts were superseded publishes nothing: the newer
+    ones say all that they said.
+
+    :raises CandidatesLost: the run's verdicts are gone.
+    :raises ConservationBroken: some staged source row has no verdict.
+    :raises QualityCheckFailed: some verdict can't be right.
     """
     with engine.begin() as connection:
-        key = func.hashtextextended(f"springest.publish:{site.name}", 0)
-        connection.execute(select(func.pg_advisory_xact_lock(key)))
-        matched = match(connection, site)
-        written = _publish(connection, site)
-        _note_publication(connection, site.name, run_id)
+        lock_site(connection, site.name)
+        known = load_set(connection, site.name)
+        if known is None:
+            raise CandidatesLost(f"no verdicts were worked out for run {run_id}: clear the reconcile task")
+        newer = _newer_run(known, run_id)
+        if newer is not None:
+            log.warning("Run %s worked out newer verdicts: nothing is published for this one", newer)
+        written, versions = 0, 0
+        if newer is None and known.published_at is None:
+            written, versions = _publish(connection, site, known)
         statuses = _statuses(connection, site.name)
-    return PublishReport(matched.proven, matched.absent, written, statuses, matched.told)
+    return Published(written, versions, statuses, superseded_by=newer)
 
 
-def _publish(connection: Connection, site: Site) -> int:
-    """Write the verdicts, and make sure that no source row is without one.
+def _newer_run(known: CandidateSet, run_id: str) -> str | None:
+    """Return the run whose verdicts stand instead of the run's own, if any."""
+    if known.run_id != run_id:
+        return known.run_id
+    return known.last_run_id if known.published_at is None and known.outdated else None
 
-    A run that finishes staging in between is seen by the check and not by the verdicts: then both are done
-    again.
+
+def _publish(connection: Connection, site: Site, known: CandidateSet) -> tuple[int, int]:
+    """Check once more what nobody can change from here on, then write verdicts and versions.
+
+    A run that finished staging since the verdicts were worked out has rows without one: then they are worked
+    out again, right here.
     """
-    verified = [word.lower() for word in site.verified_statuses]
-    written, lost = 0, None
-    for _ in range(TRIES):
-        written += len(connection.execute(_PUBLISH, {"site": site.name, "verified_statuses": verified}).all())
-        lost = connection.execute(_LOST, {"site": site.name}).first()
-        if lost is None:
-            return written
-    run, rows, verdicts = lost or ("", 0, 0)
-    raise ConservationBroken(
-        f"run {run} counted {rows} completed trainings in the source and {verdicts} have a verdict: "
-        "clear the run's stage task, then this one; nothing was published"
-    )
-
-
-def _note_publication(connection: Connection, site: str, run_id: str) -> None:
-    last = (
-        select(func.max(snapshot.c.snapshot_id))
-        .where(snapshot.c.site == site, snapshot.c.finished_at.is_not(None))
-        .scalar_subquery()
-    )
-    noted = insert(publication).values(
-        site=site, run_id=run_id, snapshot_id=last, reconciled_at=func.clock_timestamp()
-    )
-    changed = {name: noted.excluded[name] for name in ("run_id", "snapshot_id", "reconciled_at")}
-    connection.execute(noted.on_conflict_do_update(index_elements=["site"], set_=changed))
+    require_whole(connection, site.name, known.changed)
+    sums = conservation(connection, site.name)
+    if sums.incomplete_run is not None:
+        judge(connection, site, run_id=known.run_id)
+        known, sums = load_set(connection, site.name) or known, conservation(connection, site.name)
+    require_conservation(sums)
+    require_quality(connection, site.name)
+    here = {"site": site.name, "at": connection.execute(_MOMENT, {"site": site.name}).scalar_one()}
+    versions = 0
+    if known.changed:
+        connection.execute(_WRITE_VERDICTS, here)
+        connection.execute(_CLOSE_VERSIONS, here)
+        versions = connection.execute(_OPEN_VERSIONS, here).rowcount
+    note_published(connection, site.name, here["at"])
+    noted = {"run_id": known.run_id, "snapshot_id": known.snapshot_id, "reconciled_at": here["at"]}
+    upsert = insert(publication).values(site=site.name, **noted)
+    connection.execute(upsert.on_conflict_do_update(index_elements=["site"], set_=noted))
+    return known.changed, versions
 
 
 def _statuses(connection: Connection, site: str) -> dict[str, int]:

@@ -7,7 +7,8 @@ snapshot that dies half-way changes nothing, and an older one never overwrites w
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -21,6 +22,7 @@ from include.springest.api.models import Certificate
 from include.springest.api.paging import Evidence
 from include.springest.identity import Pseudonyms
 from include.springest.reconcile.scope import Scope
+from include.springest.warehouse.erasure import HOLD_ERASURE, RELEASE_ERASURE, TOMBSTONES, Forgotten
 from include.springest.warehouse.statements import read_sql
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,13 @@ _COPY: Final = (
     "COPY pg_temp.gathered (springest_certificate_id, certification_id, valid_from, valid_until, "
     "springest_status, created_at, learner_ref, owner_told_by) FROM STDIN"
 )
+_LOCK: Final = text("SELECT pg_advisory_lock(hashtextextended('springest.snapshot:' || :site, 0))")
+_UNLOCK: Final = text("SELECT pg_advisory_unlock(hashtextextended('springest.snapshot:' || :site, 0))")
 _MERGE: Final = text(read_sql(__file__, "merge_snapshot"))
+_OWNERS: Final = text("SELECT DISTINCT learner_ref FROM pg_temp.gathered WHERE learner_ref IS NOT NULL")
+_FORGET: Final = text(
+    "UPDATE pg_temp.gathered SET learner_ref = NULL WHERE learner_ref = ANY(CAST(:refs AS text[]))"
+)
 _BEGIN: Final = text(
     "INSERT INTO springest.snapshot (site, run_id) VALUES (:site, :run_id) RETURNING snapshot_id, started_at"
 )
@@ -108,7 +116,9 @@ async def take_snapshot(
         begun = await begin(connection, site, run_id)
         reading = await _gather(await _driver(connection), client, pseudonyms, scope)
         reading = replace(reading, requests=reading.requests + spent)
-        rows = await merge(connection, site, begun, reading, scope=kind, detail=scope.detail)
+        rows = await merge(
+            connection, site, begun, reading, scope=kind, detail=scope.detail, pseudonyms=pseudonyms
+        )
     log.info(
         "Snapshot %d (%s): %d certificates, complete: %s", begun.snapshot_id, kind, rows, reading.complete
     )
@@ -128,12 +138,47 @@ async def gather_rows(connection: AsyncConnection, rows: Iterable[tuple[Any, ...
 
 
 async def merge(
-    connection: AsyncConnection, site: str, begun: Begun, reading: Reading, *, scope: str, detail: str
+    connection: AsyncConnection,
+    site: str,
+    begun: Begun,
+    reading: Reading,
+    *,
+    scope: str,
+    detail: str,
+    pseudonyms: Pseudonyms,
 ) -> int:
-    """Store what was gathered, with its evidence; return how many different certificates there are."""
+    """Store what was gathered, with its evidence; return how many different certificates there are.
+
+    :param pseudonyms: recognises learners who were forgotten: they are taken out before.
+    """
     values = {"site": site, "snapshot_id": begun.snapshot_id, "started_at": begun.started_at}
     told = {**asdict(reading), "scope": scope, "scope_detail": detail}
-    return int((await connection.execute(_MERGE, {**values, **told})).scalar_one())
+    async with _nobody_forgotten(connection, pseudonyms), _alone(connection, site):
+        return int((await connection.execute(_MERGE, {**values, **told})).scalar_one())
+
+
+@asynccontextmanager
+async def _alone(connection: AsyncConnection, site: str) -> AsyncIterator[None]:
+    """Let no other snapshot of the site be stored meanwhile: both would take the same rows for new."""
+    await connection.execute(_LOCK, {"site": site})
+    try:
+        yield
+    finally:
+        await connection.execute(_UNLOCK, {"site": site})
+
+
+@asynccontextmanager
+async def _nobody_forgotten(connection: AsyncConnection, pseudonyms: Pseudonyms) -> AsyncIterator[None]:
+    """Take learners who were forgotten out of what was gathered, and let nobody be forgotten meanwhile."""
+    await connection.execute(HOLD_ERASURE)
+    try:
+        forgotten = Forgotten(pseudonyms, frozenset((await connection.execute(TOMBSTONES)).scalars()))
+        if forgotten:
+            owners = (await connection.execute(_OWNERS)).scalars()
+            await connection.execute(_FORGET, {"refs": [one for one in owners if forgotten.covers(one)]})
+        yield
+    finally:
+        await connection.execute(RELEASE_ERASURE)
 
 
 async def _driver(connection: AsyncConnection) -> DriverConnection[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Final
 
@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from include.springest.catalogue import Catalogue
 from include.springest.documents import DocumentError, DocumentStore
+from include.springest.identity import Pseudonyms
 from include.springest.ledger import staging as ledger
 from include.springest.ledger.states import Event
 from include.springest.source.contract import CompletedTraining, Defect
@@ -33,6 +34,8 @@ from include.springest.staging.decide import (
     may_be_restaged,
     needs_check,
 )
+from include.springest.staging.forgotten import without_forgotten
+from include.springest.warehouse.erasure import WAIT_FOR_ERASURE, load_forgotten
 from include.springest.warehouse.schema import run_training
 
 PROBES_AT_ONCE: Final = 8
@@ -60,12 +63,16 @@ class BatchWriter:
     """Writes batches of one site.
 
     :param engine: engine of the warehouse.
+    :param pseudonyms: tells learners who were forgotten.
     :param documents: where the certificates lie.
     """
 
-    def __init__(self, engine: Engine, *, site: str, documents: DocumentStore) -> None:
+    def __init__(
+        self, engine: Engine, *, site: str, pseudonyms: Pseudonyms, documents: DocumentStore
+    ) -> None:
         self._engine = engine
         self._site = site
+        self._pseudonyms = pseudonyms
         self._documents = documents
 
     def write(self, batch: Batch, catalogue: Catalogue, *, run_id: str) -> None:
@@ -75,6 +82,8 @@ class BatchWriter:
             known = ledger.load_known(connection, keys, lock=False)
         defects = self._probe(batch, known, catalogue)
         with self._engine.begin() as connection:
+            connection.execute(WAIT_FOR_ERASURE)
+            batch = self._without_forgotten(batch, connection)
             ledger.lock_site(connection, self._site)
             known = ledger.load_known(connection, keys, lock=True)
             certificates = {one for one in map(identity, batch.trainings.values()) if one is not None}
@@ -89,6 +98,14 @@ class BatchWriter:
             ledger.withdraw(connection, batch.gone)
             if batch.rows:
                 _note_rows(connection, self._site, run_id, batch.rows)
+
+    def _without_forgotten(self, batch: Batch, connection: Connection) -> Batch:
+        """Let go of who was forgotten since the rows were read."""
+        forgotten = load_forgotten(connection, self._pseudonyms)
+        if not forgotten:
+            return batch
+        rows = {key: without_forgotten(one, forgotten) for key, one in batch.trainings.items()}
+        return replace(batch, trainings=rows)
 
     def _probe(
         self, batch: Batch, known: Mapping[str, Known], catalogue: Catalogue

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Final
 
+from include.springest.identity import FORGOTTEN_VERSION
 from include.springest.ledger.states import POSSIBLY_TAKEN, Event, State, next_state
 from include.springest.source.contract import CompletedTraining, Defect
 
@@ -239,7 +240,9 @@ def decide(
 
 
 def _after_sending(known: Known, training: CompletedTraining) -> Decision:
-    if known.state not in POSSIBLY_TAKEN | {State.REVIEW} or known.row_version == training.row_version:
+    if known.state not in POSSIBLY_TAKEN | {State.REVIEW}:
+        return NOTHING
+    if known.row_version in {training.row_version, FORGOTTEN_VERSION}:
         return NOTHING
     fields = changed_fields(known, training)
     reason = f"changed_after_sending({', '.join(fields)})"

@@ -24,8 +24,10 @@ from include.springest.site import Site
 from include.springest.source.contract import WITHOUT_TRAINING_ID, CompletedTraining, Defect, read_row
 from include.springest.source.reader import BATCH_ROWS, SourceError, SourceReader, Window
 from include.springest.staging.batch import Batch, BatchWriter
+from include.springest.staging.forgotten import without_forgotten
 from include.springest.staging.learner_secret import keep_to_secret
 from include.springest.staging.window import close_window, plan_window
+from include.springest.warehouse.erasure import load_forgotten
 from include.springest.warehouse.schema import delivery, run_training
 
 log = logging.getLogger(__name__)
@@ -89,7 +91,7 @@ class Stager:
         self._source = source
         self._site = site
         self._pseudonyms = pseudonyms
-        self._writer = BatchWriter(engine, site=site.name, documents=documents)
+        self._writer = BatchWriter(engine, site=site.name, pseudonyms=pseudonyms, documents=documents)
 
     def stage(
         self, run_id: str, *, asked: Window | None = None, look_back: timedelta = LOOK_BACK
@@ -150,7 +152,10 @@ class Stager:
         self._writer.write(batch, catalogue, run_id=run_id)
 
     def _read(self, rows: Iterable[Mapping[str, Any]]) -> list[CompletedTraining]:
-        return [read_row(row, site=self._site.name, pseudonyms=self._pseudonyms) for row in rows]
+        read = [read_row(row, site=self._site.name, pseudonyms=self._pseudonyms) for row in rows]
+        with self._engine.connect() as connection:
+            forgotten = load_forgotten(connection, self._pseudonyms)
+        return [without_forgotten(one, forgotten) for one in read]
 
     def _stage_batch(
         self, trainings: list[CompletedTraining], catalogue: Catalogue, tally: _Tally, *, run_id: str

@@ -12,7 +12,7 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from include.springest.errors import SpringestError
@@ -37,6 +37,11 @@ def _config(connection: Connection) -> Config:
 def head_revision() -> str | None:
     """Return the revision this code needs."""
     return ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+
+
+def revisions() -> list[Script]:
+    """Return all revisions, the newest first."""
+    return list(ScriptDirectory(str(_MIGRATIONS)).walk_revisions())
 
 
 def current_revision(connection: Connection) -> str | None:

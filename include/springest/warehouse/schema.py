@@ -9,7 +9,7 @@ The tables are written here once. The migrations under ``migrations/`` create th
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
@@ -17,6 +17,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Date,
     DateTime,
     ForeignKey,
@@ -389,22 +390,11 @@ remote_certificate = Table(
         Text,
         comment="How the owner was told: list (in the row), filter (a GET filtered by the address)",
     ),
-    Column(
-        "first_snapshot_id",
-        BigInteger,
-        ForeignKey("snapshot.snapshot_id"),
-        nullable=False,
-        comment="First snapshot that showed it",
-    ),
+    # No foreign keys to the snapshots: a million rows would each look the same one up.
+    Column("first_snapshot_id", BigInteger, nullable=False, comment="First snapshot that showed it"),
     Column("first_seen_at", _INSTANT, nullable=False, comment="Start of the first snapshot that showed it"),
     Column("last_seen_at", _INSTANT, nullable=False, comment="Start of the last snapshot that showed it"),
-    Column(
-        "last_snapshot_id",
-        BigInteger,
-        ForeignKey("snapshot.snapshot_id"),
-        nullable=False,
-        comment="Last snapshot that showed it",
-    ),
+    Column("last_snapshot_id", BigInteger, nullable=False, comment="Last snapshot that showed it"),
     CheckConstraint(_one_of("owner_told_by", ("list", "filter")), name="owner_told_by"),
     comment="One row per certificate that Springest has shown, as last seen",
 )
@@ -478,7 +468,7 @@ publication = Table(
 reconciled_delivery = Table(
     "reconciled_delivery",
     metadata,
-    Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
+    Column("delivery_key", _HASH, primary_key=True, comment="Delivery"),
     Column("site", Text, nullable=False, comment="Name of the Springest site"),
     Column("training_id", Text, nullable=False, comment="Completed training in the source"),
     Column("issue_no", Integer, nullable=False, comment="Issue of the certificate"),
@@ -509,4 +499,87 @@ reconciled_delivery = Table(
     CheckConstraint(_one_of("verification_status", tuple(VerificationStatus)), name="verification_status"),
     Index(None, "site", "verification_status"),
     comment="The verdicts under the view certificate_reconciliation; a row is written only when it changes",
+)
+
+TOLD_ONLY: Final = ("certification_name", "delivery_reason_detail", "match_evidence")
+"""Columns of a verdict that explain it: a change of them alone makes no version, and versions lack them."""
+VERSIONED: Final = tuple(
+    column.name for column in reconciled_delivery.columns if column.name not in {*TOLD_ONLY, "delivery_key"}
+)
+"""Columns of a verdict that make a version, besides its key."""
+
+
+def _copied(name: str, *, constrained: bool = False) -> Column[Any]:
+    """Return a column like that of a verdict."""
+    column = reconciled_delivery.columns[name]
+    return Column(name, column.type, nullable=column.nullable or not constrained, comment=column.comment)
+
+
+certificate_reconciliation_history = Table(
+    "certificate_reconciliation_history",
+    metadata,
+    Column("delivery_key", _HASH, primary_key=True, comment="Delivery"),
+    Column(
+        "valid_from_ts",
+        _INSTANT,
+        primary_key=True,
+        comment="When this version was published; one moment per publication",
+    ),
+    Column(
+        "valid_to_ts", _INSTANT, comment="When the next version was published; null: it is the current one"
+    ),
+    Column(
+        "is_current",
+        Boolean,
+        Computed("valid_to_ts IS NULL", persisted=True),
+        nullable=False,
+        comment="It is what certificate_reconciliation says now",
+    ),
+    *(_copied(name, constrained=True) for name in VERSIONED),
+    CheckConstraint("valid_from_ts < valid_to_ts", name="order"),
+    Index(
+        "certificate_reconciliation_history_current_idx",
+        "delivery_key",
+        unique=True,
+        postgresql_where=text("is_current"),
+    ),
+    comment="One row per version of a verdict: from when until when certificate_reconciliation said it",
+)
+
+reconciled_candidate = Table(
+    "reconciled_candidate",
+    metadata,
+    *(_copied(column.name) for column in reconciled_delivery.columns),
+    comment="Verdicts that are new or changed and wait for their checks; empty between publications",
+    prefixes=["UNLOGGED"],
+)
+
+candidate_set = Table(
+    "candidate_set",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that worked them out"),
+    Column("built_at", _INSTANT, nullable=False, comment="When they were worked out"),
+    Column(
+        "snapshot_id", BigInteger, ForeignKey("snapshot.snapshot_id"), comment="Newest snapshot at that time"
+    ),
+    Column("changed", Integer, nullable=False, comment="Verdicts that are new or changed"),
+    Column("source_rows", BigInteger, nullable=False, comment="Source rows that all staged runs counted"),
+    Column("verdict_rows", BigInteger, nullable=False, comment="How many of those have a verdict"),
+    Column("incomplete_run", Text, comment="First run of which the two differ; null: none"),
+    Column("published_at", _INSTANT, comment="When they were published; null: not yet"),
+    comment="One row per site: the verdicts that were worked out last, and whether they are published",
+)
+
+forgotten_learner = Table(
+    "forgotten_learner",
+    metadata,
+    Column(
+        "tombstone",
+        _HASH,
+        primary_key=True,
+        comment="HMAC of the learner_ref that was erased; no other table has it",
+    ),
+    Column("forgotten_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was asked for"),
+    comment="One row per learner who was forgotten, so that nothing brings them back; says nothing but that",
 )

@@ -12,7 +12,7 @@ from airflow.sdk import Context
 from include.springest.link import connected
 from include.springest.reconcile.filters import Filters
 from include.springest.reconcile.owners import OwnerInquiry, OwnersReport
-from include.springest.reconcile.publish import publish
+from include.springest.reconcile.publish import reconcile
 from include.springest.reconcile.scope import Scope, plan
 from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
 from include.springest.site import Site
@@ -105,22 +105,23 @@ class SpringestOwnersOperator(SourceOperator):
 
 class SpringestReconcileOperator(SpringestOperator):
     """
-    Match deliveries with what Springest shows, and publish ``springest.certificate_reconciliation``.
+    Match deliveries with what Springest shows, and work out what became of each one.
 
-    All in one transaction: readers see the last state or this one, never half of it. A verdict is written
-    only when it differs from the last one.
+    Verdicts that are new or changed wait in ``springest.reconciled_candidate`` for their checks; readers
+    still see the last state.
 
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
-    :returns: ``became_visible``, ``written``, and all deliveries by ``statuses``.
+    :returns: ``became_visible``, ``became_absent``, how many verdicts ``changed``, and what is ``told``
+        without proof.
     """
 
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Match and publish."""
+        """Match and judge."""
         site = self._site()
         with parts.warehouse(self.warehouse_conn_id) as engine:
-            report = publish(engine, site=site, run_id=str(context["run_id"]))
-        self.log.info("%d verdicts written; all: %s", report.written, dict(report.statuses))
-        return {**asdict(report), "statuses": dict(report.statuses), "told": dict(report.told)}
+            report = reconcile(engine, site=site, run_id=str(context["run_id"]))
+        self.log.info("%d verdicts are new or changed", report.changed)
+        return {**asdict(report), "told": dict(report.told)}

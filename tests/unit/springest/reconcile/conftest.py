@@ -38,6 +38,7 @@ def deliver(warehouse: Engine) -> Deliver:
             "valid_from": DAY,
             "learner_ref": "a" * 64,
             "springest_certificate_id": 7 if state in {"accepted", "visible", "vanished"} else None,
+            "match_method": "springest_id" if state in {"visible", "vanished"} else None,
             "lease_owner": "worker" if state == "sending" else None,
             "sent_at": MOMENT if sent else None,
             **values,

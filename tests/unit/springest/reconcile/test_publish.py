@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Engine, func, insert, select, text
 
 from include.springest.ledger.states import State
-from include.springest.reconcile.publish import ConservationBroken, PublishReport, publish
+from include.springest.reconcile.candidates import ConservationBroken
+from include.springest.reconcile.publish import PublishReport, publish
 from include.springest.site import Site
 from include.springest.warehouse.schema import reconciled_delivery, run_training, staging_run
 

@@ -19,6 +19,7 @@ from include.springest.warehouse.migrate import (
     check,
     downgrade,
     head_revision,
+    revisions,
     upgrade,
 )
 from include.springest.warehouse.schema import SCHEMA, VERSION_TABLE, metadata
@@ -283,6 +284,89 @@ def test_what_was_sent_is_noted_with_its_attempts_and_owners_with_how_they_were_
     with empty.connect() as connection:
         assert connection.execute(text("SELECT state FROM springest.delivery")).scalars().all() == ["unknown"]
     assert upgrade(empty) == head_revision()
+
+
+def _fill_verdicts(engine: Engine) -> None:
+    """What every earlier version may hold: verdicts of a site that was published, and of one that was not."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery"
+                " (delivery_key, site, training_id, issue_no, state, row_version, staged_run_id, learner_ref)"
+                " VALUES ('a', 's', 'A', 1, 'held', 'v', 'r', 'l'),"
+                " ('b', 's', 'B', 1, 'held', 'v', 'r', 'l'),"
+                " ('c', 't', 'C', 1, 'held', 'v', 'r', 'l')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO springest.reconciled_delivery (delivery_key, site, training_id, issue_no,"
+                " delivery_state, verification_status, needs_review, learner_ref)"
+                " SELECT delivery_key, site, training_id, 1, state, 'held', false, learner_ref"
+                " FROM springest.delivery"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO springest.publication (site, run_id, reconciled_at)"
+                " VALUES ('s', 'r', '2026-11-02Z')"
+            )
+        )
+
+
+HISTORY = "0005"
+BEFORE_HISTORY = [one.revision for one in revisions() if one.revision < HISTORY]
+
+
+@pytest.mark.parametrize("before", BEFORE_HISTORY)
+def test_verdicts_of_every_earlier_version_get_their_first_version_and_one_step_goes_back(
+    empty: Engine, before: str
+) -> None:
+    upgrade(empty, revision=before)
+    _fill_verdicts(empty)
+    assert upgrade(empty, revision=HISTORY) == HISTORY
+    told = "SELECT verification_status FROM springest.certificate_reconciliation"
+    with empty.connect() as connection:
+        versions = connection.execute(
+            text(
+                "SELECT delivery_key, valid_from_ts = '2026-11-02Z', valid_to_ts, is_current,"
+                " verification_status, learner_ref"
+                " FROM springest.certificate_reconciliation_history ORDER BY 1"
+            )
+        ).all()
+        assert connection.execute(text(told)).scalars().all() == ["held", "held"]
+    assert versions == [
+        ("a", True, None, True, "held", "l"),
+        ("b", True, None, True, "held", "l"),
+        ("c", False, None, True, "held", "l"),
+    ]
+    assert downgrade(empty, revision="-1") == BEFORE_HISTORY[0]
+    with empty.connect() as connection:
+        assert connection.execute(text(told)).scalars().all() == ["held", "held"]
+    assert upgrade(empty) == head_revision()
+
+
+def test_certificates_that_are_there_lose_nothing_when_they_get_room_and_one_step_goes_back(
+    empty: Engine,
+) -> None:
+    """Up from 0005 with data in it, and one step down."""
+    upgrade(empty, revision="0005")
+    with empty.begin() as connection:
+        connection.execute(text("INSERT INTO springest.snapshot (site, run_id) VALUES ('s', 'r')"))
+        connection.execute(
+            text(
+                "INSERT INTO springest.remote_certificate (site, springest_certificate_id,"
+                " first_snapshot_id, first_seen_at, last_seen_at, last_snapshot_id)"
+                " SELECT 's', 7, snapshot_id, now(), now(), snapshot_id FROM springest.snapshot"
+            )
+        )
+    upgrade(empty, revision="0006")
+    told = "SELECT springest_certificate_id FROM springest.remote_certificate JOIN springest.snapshot"
+    with empty.connect() as connection:
+        assert connection.execute(text(f"{told} ON snapshot_id = last_snapshot_id")).scalars().all() == [7]
+    assert downgrade(empty, revision="-1") == "0005"
+    with empty.connect() as connection:
+        assert connection.execute(text(f"{told} ON snapshot_id = first_snapshot_id")).scalars().all() == [7]
 
 
 def test_two_deployments_at_once_migrate_once(empty: Engine, database: str) -> None:

@@ -1,4 +1,4 @@
--- One verdict per delivery, written only where it differs from the last one.
+-- One verdict per delivery; those that are new or differ from the published ones become candidates.
 WITH twice AS (
     SELECT springest_certificate_id
     FROM springest.delivery
@@ -82,43 +82,35 @@ WITH twice AS (
            END AS look_at,
            is_shown AND disagreement = '' AND matched_status IS NULL AS is_proven
     FROM judged
+), told AS (
+    SELECT delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
+           valid_until, completed_at, state, reason, reason_detail, verification_status,
+           certificate_id, springest_status,
+           CASE WHEN is_proven THEN match_method ELSE matched_method END,
+           CASE WHEN matched_status IS NOT NULL THEN matched_evidence
+                WHEN is_proven AND match_method = 'springest_id'
+                THEN 'the id in the answer to the POST of ' || to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+                     || ' UTC, first shown in snapshot ' || first_snapshot_id
+                WHEN is_proven AND match_method = 'person'
+                THEN confirmation || CASE WHEN owner_agrees
+                                          THEN '; Springest names the learner as its owner' ELSE '' END
+                WHEN is_proven AND match_method = 'owner'
+                THEN CASE WHEN owner_told_by = 'filter'
+                          THEN 'Springest gave it when asked for the certificates of this learner''s address'
+                          ELSE 'Springest names the learner as its owner' END
+                     || ', and certification and dates agree; first shown in snapshot ' || first_snapshot_id
+                     || CASE WHEN sent_at IS NULL THEN '; uploaded by somebody else before the cutover date' ELSE '' END END,
+           sent_at, first_seen_at,
+           needs_review OR look_at IS NOT NULL,
+           look_at
+    FROM verdict
 )
-INSERT INTO springest.reconciled_delivery AS published
+INSERT INTO springest.reconciled_candidate
     (delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
      valid_until, completed_at, delivery_state, delivery_reason, delivery_reason_detail, verification_status,
      springest_certificate_id, springest_status, match_method, match_evidence, sent_at, first_visible_at,
      needs_review, review_reason)
-SELECT delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
-       valid_until, completed_at, state, reason, reason_detail, verification_status,
-       certificate_id, springest_status,
-       CASE WHEN is_proven THEN match_method ELSE matched_method END,
-       CASE WHEN matched_status IS NOT NULL THEN matched_evidence
-            WHEN is_proven AND match_method = 'springest_id'
-            THEN 'the id in the answer to the POST of ' || to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
-                 || ' UTC, first shown in snapshot ' || first_snapshot_id
-            WHEN is_proven AND match_method = 'person'
-            THEN confirmation || CASE WHEN owner_agrees
-                                      THEN '; Springest names the learner as its owner' ELSE '' END
-            WHEN is_proven AND match_method = 'owner'
-            THEN CASE WHEN owner_told_by = 'filter'
-                      THEN 'Springest gave it when asked for the certificates of this learner''s address'
-                      ELSE 'Springest names the learner as its owner' END
-                 || ', and certification and dates agree; first shown in snapshot ' || first_snapshot_id
-                 || CASE WHEN sent_at IS NULL THEN '; uploaded by somebody else before the cutover date' ELSE '' END END,
-       sent_at, first_seen_at,
-       needs_review OR look_at IS NOT NULL,
-       look_at
-FROM verdict
-ON CONFLICT (delivery_key) DO UPDATE
-SET (site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from, valid_until,
-     completed_at, delivery_state, delivery_reason, delivery_reason_detail, verification_status,
-     springest_certificate_id, springest_status, match_method, match_evidence, sent_at, first_visible_at,
-     needs_review, review_reason)
-  = (excluded.site, excluded.training_id, excluded.issue_no, excluded.learner_ref, excluded.certification_id,
-     excluded.certification_name, excluded.valid_from, excluded.valid_until, excluded.completed_at,
-     excluded.delivery_state, excluded.delivery_reason, excluded.delivery_reason_detail,
-     excluded.verification_status, excluded.springest_certificate_id, excluded.springest_status,
-     excluded.match_method, excluded.match_evidence, excluded.sent_at, excluded.first_visible_at,
-     excluded.needs_review, excluded.review_reason)
-WHERE published IS DISTINCT FROM excluded
-RETURNING delivery_key
+SELECT told.*
+FROM told
+LEFT JOIN springest.reconciled_delivery AS published USING (delivery_key)
+WHERE ROW(told.*) IS DISTINCT FROM ROW(published.*)

@@ -1,0 +1,211 @@
+"""Candidates: verdicts that are new or changed, kept beside the published ones until their checks pass.
+
+There is one set for each site. Working it out again replaces it, and publishing empties it, so a set that
+was superseded can't be published over a newer one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, delete, func, select, text, update
+
+from include.springest.errors import SpringestError
+from include.springest.site import Site
+from include.springest.warehouse.schema import candidate_set, publication, reconciled_candidate
+from include.springest.warehouse.statements import read_sql
+
+_JUDGE: Final = text(read_sql(__file__, "judge"))
+_CONSERVATION: Final = text(read_sql(__file__, "conservation"))
+_NOTE: Final = text(read_sql(__file__, "note_candidates"))
+_FAILED: Final = text(read_sql(__file__, "failed_checks"))
+_MEMORY: Final = text("SET LOCAL work_mem = '64MB'")
+_ANALYZE: Final = text("ANALYZE springest.reconciled_candidate")
+TRIES: Final = 3
+FILLED_COLUMNS: Final = (
+    "delivery_key",
+    "site",
+    "training_id",
+    "issue_no",
+    "delivery_state",
+    "verification_status",
+    "needs_review",
+)
+"""What every verdict must say."""
+TABLE_CHECKS: Final = (
+    "accepted_values",
+    "known_delivery",
+    "known_certificate",
+    "verified_has_proof",
+    "dates_in_order",
+    "review_has_reason",
+    "history_without_gaps",
+    "conservation",
+)
+"""Checks of ``springest.failed_check`` besides those that columns have (``unique``, ``not_null``)."""
+SHOWN_FAILURES: Final = 10
+
+
+class ConservationBroken(SpringestError):
+    """Source rows and verdicts do not add up; nothing was published, and the last good state stays."""
+
+
+class QualityCheckFailed(SpringestError):
+    """Verdicts failed a check; nothing was published, and the last good state stays."""
+
+
+class CandidatesLost(SpringestError):
+    """The verdicts that were to be published are gone; they must be worked out again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conservation:
+    """Whether source rows and verdicts add up.
+
+    :param incomplete_run: first run of which they do not, with its two numbers.
+    """
+
+    source_rows: int
+    verdict_rows: int
+    incomplete_run: str | None
+    incomplete_source_rows: int | None
+    incomplete_verdicts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSet:
+    """The verdicts that were worked out last.
+
+    :param changed: how many are new or changed.
+    :param last_run_id: run that published last.
+    :param outdated: the site was published since they were worked out.
+    """
+
+    run_id: str
+    built_at: datetime
+    snapshot_id: int | None
+    changed: int
+    published_at: datetime | None
+    last_run_id: str | None
+    outdated: bool
+
+
+def lock_site(connection: Connection, site: str) -> None:
+    """Wait for other reconciliations of the site; the lock ends with the transaction.
+
+    Whole tables are joined from here on: the transaction gets memory for it.
+    """
+    connection.execute(_MEMORY)
+    key = func.hashtextextended(f"springest.publish:{site}", 0)
+    connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+def judge(connection: Connection, site: Site, *, run_id: str) -> int:
+    """Work out the site's verdicts and keep those that are new or changed; return how many.
+
+    A run that finishes staging in between is seen by the sum and not by the verdicts: then both are done
+    again.
+    """
+    verified = [word.lower() for word in site.verified_statuses]
+    changed, sums = 0, None
+    for _ in range(TRIES):
+        clear(connection, site.name)
+        judged = connection.execute(_JUDGE, {"site": site.name, "verified_statuses": verified})
+        changed, sums = judged.rowcount, conservation(connection, site.name)
+        if sums.incomplete_run is None:
+            break
+    assert sums is not None  # noqa: S101 - there is a first try
+    noted = {name: getattr(sums, name) for name in ("source_rows", "verdict_rows", "incomplete_run")}
+    connection.execute(_NOTE, {"site": site.name, "run_id": run_id, "changed": changed, **noted})
+    if changed:
+        # The planner should know how many there are; a role that does not own the table is let off.
+        connection.execute(_ANALYZE)
+    return changed
+
+
+def conservation(connection: Connection, site: str) -> Conservation:
+    """Compare the source's counts with the verdicts, published ones and candidates together."""
+    return Conservation(**connection.execute(_CONSERVATION, {"site": site}).mappings().one())
+
+
+def require_conservation(sums: Conservation) -> None:
+    """Refuse sums that do not add up.
+
+    :raises ConservationBroken: some staged source row has no verdict.
+    """
+    if sums.incomplete_run is not None:
+        raise ConservationBroken(
+            f"run {sums.incomplete_run} counted {sums.incomplete_source_rows} completed trainings in the "
+            f"source and {sums.incomplete_verdicts} have a verdict: clear the run's stage task, then the "
+            "reconcile task; nothing was published"
+        )
+
+
+def require_quality(connection: Connection, site: str) -> None:
+    """Refuse candidates that fail a check.
+
+    :raises QualityCheckFailed: some do; the text names the rows and the remedies.
+    """
+    failed = connection.execute(_FAILED, {"site": site, "shown": SHOWN_FAILURES + 1}).all()
+    if failed:
+        raise QualityCheckFailed(describe_failures([tuple(row) for row in failed]))
+
+
+def describe_failures(failed: list[tuple[str, str | None, str | None, str, str]]) -> str:
+    """Say which rows failed which check, and what to do.
+
+    :param failed: (check, delivery key, training, what was found, remedy) of each.
+    """
+    lines = [
+        f"{check}: {f'training {training} (delivery {key}) ' if key else ''}{found}: {remedy}"
+        for check, key, training, found, remedy in failed[:SHOWN_FAILURES]
+    ]
+    more = ["and more: see springest.failed_check"] if len(failed) > SHOWN_FAILURES else []
+    return "\n".join(["nothing was published, since the verdicts failed their checks:", *lines, *more])
+
+
+def load_set(connection: Connection, site: str) -> CandidateSet | None:
+    """Return the site's last set; ``None`` when there never was one."""
+    rows = connection.execute(
+        select(
+            candidate_set.c.run_id,
+            candidate_set.c.built_at,
+            candidate_set.c.snapshot_id,
+            candidate_set.c.changed,
+            candidate_set.c.published_at,
+            publication.c.run_id.label("last_run_id"),
+            func.coalesce(publication.c.reconciled_at > candidate_set.c.built_at, False).label("outdated"),
+        )
+        .outerjoin_from(candidate_set, publication, publication.c.site == candidate_set.c.site)
+        .where(candidate_set.c.site == site)
+    ).mappings()
+    found = rows.one_or_none()
+    return CandidateSet(**found) if found is not None else None
+
+
+def require_whole(connection: Connection, site: str, changed: int) -> None:
+    """Make sure that the set still has all of its rows: a crash of the server empties the table.
+
+    :raises CandidatesLost: it has not.
+    """
+    counted = (
+        select(func.count()).select_from(reconciled_candidate).where(reconciled_candidate.c.site == site)
+    )
+    if connection.execute(counted).scalar_one() != changed:
+        raise CandidatesLost(
+            "the verdicts that were to be published are gone, as after a crash of the warehouse: "
+            "clear the reconcile task"
+        )
+
+
+def clear(connection: Connection, site: str) -> None:
+    """Drop the site's candidates."""
+    connection.execute(delete(reconciled_candidate).where(reconciled_candidate.c.site == site))
+
+
+def note_published(connection: Connection, site: str, at: datetime) -> None:
+    """Write down that the set is published, and empty it."""
+    clear(connection, site)
+    connection.execute(update(candidate_set).where(candidate_set.c.site == site).values(published_at=at))

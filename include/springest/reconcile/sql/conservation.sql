@@ -1,0 +1,20 @@
+-- Conservation: every source row that a run counted has exactly one verdict, published or about to be.
+WITH counted AS (
+    SELECT staged.run_id, staged.source_count,
+           count(COALESCE(published.delivery_key, candidate.delivery_key)) AS verdicts
+    FROM springest.staging_run AS staged
+    LEFT JOIN springest.run_training AS seen ON seen.site = staged.site AND seen.run_id = staged.run_id
+    LEFT JOIN springest.reconciled_delivery AS published ON published.delivery_key = seen.delivery_key
+    LEFT JOIN springest.reconciled_candidate AS candidate
+           ON candidate.delivery_key = seen.delivery_key AND published.delivery_key IS NULL
+    WHERE staged.site = :site
+    GROUP BY staged.run_id, staged.source_count
+), incomplete AS (
+    SELECT run_id, source_count, verdicts FROM counted WHERE source_count <> verdicts ORDER BY run_id LIMIT 1
+)
+SELECT COALESCE(sum(counted.source_count), 0)::bigint AS source_rows,
+       COALESCE(sum(counted.verdicts), 0)::bigint AS verdict_rows,
+       (SELECT run_id FROM incomplete) AS incomplete_run,
+       (SELECT source_count FROM incomplete) AS incomplete_source_rows,
+       (SELECT verdicts FROM incomplete) AS incomplete_verdicts
+FROM counted

@@ -1,0 +1,5 @@
+-- What stands in the way of publishing.
+SELECT check_name, delivery_key, training_id, found, remedy
+FROM springest.failed_check
+WHERE site = :site AND check_name <> 'conservation'
+LIMIT :shown

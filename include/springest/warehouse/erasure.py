@@ -1,0 +1,127 @@
+"""Forget a learner: clear every reference to them, and keep anything from bringing it back.
+
+Counts stay: a delivery keeps its key, which has no personal part, and what became of it, so that a
+certificate that was delivered is never sent again. What is left of the learner is a *tombstone*, an HMAC of
+the erased reference. It answers one question only, whether an incoming row is about somebody who was
+forgotten; see docs/adr/0009-erasure-leaves-a-tombstone.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, Engine, delete, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from include.springest.identity import FORGOTTEN_VERSION, Pseudonyms
+from include.springest.staging.learner_secret import keep_to_secret
+from include.springest.warehouse.schema import delivery, forgotten_learner, metadata
+from include.springest.warehouse.statements import read_sql
+
+REASON: Final = "learner_forgotten"
+DETAIL: Final = (
+    "the learner was forgotten: let the source forget them too; if they have come back, say so with "
+    "`python -m springest_provider.erase --lift`"
+)
+_LOCK_KEY: Final = "hashtextextended('springest.forget', 0)"
+WAIT_FOR_ERASURE: Final = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY})")
+"""Until the transaction ends, nobody is forgotten."""
+HOLD_ERASURE: Final = text(f"SELECT pg_advisory_lock_shared({_LOCK_KEY})")
+RELEASE_ERASURE: Final = text(f"SELECT pg_advisory_unlock_shared({_LOCK_KEY})")
+_ALONE: Final = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
+_PUBLISH_LOCK: Final = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended('springest.publish:' || :site, 0))"
+)
+_FORGET_DELIVERIES: Final = text(read_sql(__file__, "forget_deliveries"))
+_FORGET_ATTEMPTS: Final = text(read_sql(__file__, "forget_attempts"))
+TOMBSTONES: Final = select(forgotten_learner.c.tombstone)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Who was forgotten.
+
+    :param pseudonyms: makes tombstones.
+    """
+
+    pseudonyms: Pseudonyms
+    tombstones: frozenset[str] = field(repr=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.tombstones)
+
+    def covers(self, learner_ref: str | None) -> bool:
+        """Tell whether the learner was forgotten."""
+        return (
+            bool(self.tombstones)
+            and learner_ref is not None
+            and self.pseudonyms.tombstone(learner_ref) in self.tombstones
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureReport:
+    """What was erased.
+
+    :param cleared: rows from which the learner was cleared, by table.
+    :param stopped: certificates among them that will not be sent any more.
+    """
+
+    cleared: Mapping[str, int]
+    stopped: int
+
+
+def load_forgotten(connection: Connection, pseudonyms: Pseudonyms) -> Forgotten:
+    """Return who was forgotten so far."""
+    return Forgotten(pseudonyms, frozenset(connection.execute(TOMBSTONES).scalars()))
+
+
+def forget(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> ErasureReport:
+    """Forget a learner, in one transaction; doing it again changes nothing.
+
+    Publishing, staging and the end of a snapshot wait for it, and it for them.
+
+    :raises ConfigurationError: the learner secret is not the warehouse's.
+    """
+    with engine.begin() as connection:
+        keep_to_secret(connection, pseudonyms)
+        connection.execute(_ALONE)
+        sites = select(delivery.c.site).where(delivery.c.learner_ref == learner_ref).distinct()
+        for site in sorted(connection.execute(sites).scalars()):
+            connection.execute(_PUBLISH_LOCK, {"site": site})
+        buried = insert(forgotten_learner).values(tombstone=pseudonyms.tombstone(learner_ref))
+        connection.execute(buried.on_conflict_do_nothing())
+        words = {"reason": REASON, "detail": DETAIL, "row_version": FORGOTTEN_VERSION}
+        rows = connection.execute(_FORGET_DELIVERIES, {"learner_ref": learner_ref, **words}).all()
+        attempts = connection.execute(_FORGET_ATTEMPTS, {"keys": [row.delivery_key for row in rows]})
+        cleared = {"delivery": len(rows), "delivery_attempt": attempts.rowcount}
+        return ErasureReport(
+            cleared | _clear_references(connection, learner_ref), sum(one.stopped for one in rows)
+        )
+
+
+def remember(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> bool:
+    """Let a learner who was forgotten come back; return whether they had been.
+
+    What was erased stays erased. New trainings of theirs are sent again, also one that stands for a
+    certificate that was delivered before under another ``training_id``: nobody can tell any more.
+    """
+    with engine.begin() as connection:
+        keep_to_secret(connection, pseudonyms)
+        connection.execute(_ALONE)
+        lifted = delete(forgotten_learner).where(
+            forgotten_learner.c.tombstone == pseudonyms.tombstone(learner_ref)
+        )
+        return bool(connection.execute(lifted).rowcount)
+
+
+def _clear_references(connection: Connection, learner_ref: str) -> dict[str, int]:
+    """Clear the reference in every table that has a place for it, in the order that publishing takes."""
+    cleared = {}
+    for table in metadata.tables.values():
+        if "learner_ref" in table.c and table is not delivery:
+            clearing = update(table).where(table.c.learner_ref == learner_ref).values(learner_ref=None)
+            cleared[table.name] = connection.execute(clearing).rowcount
+    return cleared

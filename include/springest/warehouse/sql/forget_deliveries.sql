@@ -1,0 +1,32 @@
+-- Everything that leads to the learner goes; what became of the certificate stays. What was never sent is set aside:
+-- its new version keeps a worker from claiming it. What is being sent keeps its version, so that the worker can
+-- still say how it went.
+WITH theirs AS (
+    SELECT delivery.delivery_key,
+           delivery.state IN ('ready', 'held', 'invalid', 'rejected')
+           OR (delivery.state = 'review' AND NOT EXISTS (
+                   SELECT FROM springest.delivery_attempt AS attempt
+                   WHERE attempt.delivery_key = delivery.delivery_key
+                     AND (attempt.outcome IS NULL OR attempt.outcome NOT IN ('not_taken', 'refused')))) AS stopped
+    FROM springest.delivery AS delivery
+    WHERE delivery.learner_ref = :learner_ref
+    ORDER BY delivery.delivery_key
+    FOR UPDATE
+)
+UPDATE springest.delivery AS delivery
+SET learner_ref = NULL,
+    booking_id = NULL,
+    document_ref = NULL,
+    document_sha256 = NULL,
+    document_size = NULL,
+    row_version = :row_version,
+    state = CASE WHEN theirs.stopped THEN 'invalid' ELSE delivery.state END,
+    reason = CASE WHEN theirs.stopped THEN :reason ELSE delivery.reason END,
+    reason_detail = CASE WHEN theirs.stopped THEN :detail ELSE delivery.reason_detail END,
+    needs_review = delivery.needs_review AND NOT theirs.stopped,
+    review_reason = CASE WHEN theirs.stopped THEN NULL ELSE delivery.review_reason END,
+    version = delivery.version + CASE WHEN theirs.stopped THEN 1 ELSE 0 END,
+    updated_at = clock_timestamp()
+FROM theirs
+WHERE delivery.delivery_key = theirs.delivery_key
+RETURNING delivery.delivery_key, theirs.stopped

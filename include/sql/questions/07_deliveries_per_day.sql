@@ -1,0 +1,12 @@
+-- How many certificates were in each status at the end of each of the last 14 days (UTC)?
+WITH days AS (
+    SELECT day::date AS day, day + interval '1 day' AS ends_at
+    FROM generate_series(date_trunc('day', now(), 'UTC') - interval '13 days', now(), interval '1 day') AS day
+)
+SELECT days.day, version.site, version.verification_status, count(*) AS certificates
+FROM days
+JOIN springest.certificate_reconciliation_history AS version
+  ON version.valid_from_ts < days.ends_at
+ AND (version.valid_to_ts IS NULL OR version.valid_to_ts >= days.ends_at)
+GROUP BY days.day, version.site, version.verification_status
+ORDER BY days.day, version.site, version.verification_status

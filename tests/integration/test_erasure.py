@@ -1,0 +1,195 @@
+"""A learner is forgotten, and stays so: nothing brings them back, nothing of theirs is sent again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from include.demo.source_database import completed_training
+from include.springest.errors import ConfigurationError
+from include.springest.identity import Pseudonyms
+from include.springest.warehouse.erasure import forget, remember
+from tests.integration.conftest import SECRET, World
+
+PSEUDONYMS = Pseudonyms(SECRET)
+
+
+def ref_of(training: Any) -> str:
+    return PSEUDONYMS.learner_ref(training.learner.email)
+
+
+def everything(world: World) -> str:
+    """All tables of the warehouse, as text."""
+    tables = world.rows(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'springest'::regnamespace AND relkind = 'r'"
+    )
+    return " ".join(str(world.rows(f"SELECT * FROM springest.{table}")) for (table,) in tables)  # noqa: S608
+
+
+def test_a_learner_is_cleared_from_every_table_and_the_counts_stay(make_world):
+    """Delivered, shown with its owner, and set aside: all of it is still counted, and leads to nobody."""
+    world = make_world(profile="owner_shown")
+    theirs, other = world.training(), world.training()
+    aside = replace(world.training(certification_id=999), learner=theirs.learner)
+    world.complete(theirs, other, aside)
+    world.night("first")
+    assert everything(world).count(ref_of(theirs)) >= 6
+    counts = "SELECT count(*) FROM springest.certificate_reconciliation"
+    before = world.rows(counts), world.statuses()
+    report = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    assert report.cleared["delivery"] == 2
+    assert report.cleared["remote_certificate"] == 1
+    assert report.cleared["certificate_reconciliation_history"] == 2
+    assert report.stopped == 1
+    text = everything(world)
+    assert ref_of(theirs) not in text
+    assert ref_of(other) in text
+    for private in ("document_ref", "row_version", "document_sha256"):
+        [(left,)] = world.rows(
+            f"SELECT {private} FROM springest.delivery WHERE training_id = :name",  # noqa: S608
+            name=theirs.training_id,
+        )
+        assert left in (None, "0" * 64)
+    assert (world.rows(counts), world.statuses()) == before
+
+
+def test_it_stays_so_whatever_the_source_and_springest_still_say(make_world):
+    """The same rows staged again, changed, and a snapshot that names the owner bring nothing back."""
+    world = make_world(profile="owner_shown")
+    theirs, aside = world.training(), world.training(certification_id=999)
+    aside = replace(aside, learner=theirs.learner)
+    world.complete(theirs, aside)
+    world.night("first")
+    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    world.night("second")
+    with world.source.begin() as connection:
+        connection.execute(
+            update(completed_training).values(updated_at=datetime.now(UTC), certification_id=102)
+        )
+    world.night("third")
+    assert ref_of(theirs) not in everything(world)
+    assert world.statuses() == {
+        theirs.training_id: ("verified", None),
+        aside.training_id: ("invalid", "learner_forgotten"),
+    }
+    assert world.posts == 1
+    assert world.rows("SELECT count(*) FROM springest.delivery_review") == [(0,)]
+
+
+def test_a_delivered_certificate_is_not_sent_again_under_another_number_of_the_training(world):
+    """The reference that duplicates are found by is gone; the tombstone holds."""
+    theirs = world.training()
+    world.complete(theirs)
+    world.night("first")
+    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    world.complete(replace(theirs, training_id="renumbered"))
+    world.night("second")
+    assert world.posts == 1
+    assert world.statuses()["renumbered"] == ("invalid", "learner_forgotten")
+    assert ref_of(theirs) not in everything(world)
+
+
+def test_what_waits_in_the_queue_is_not_sent(world):
+    """Also when the worker has read the queue already."""
+    theirs, other = world.training(), world.training()
+    world.complete(theirs, other)
+    world.catalogue()
+    world.stage()
+    assert forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs)).stopped == 1
+    world.deliver()
+    assert [address for address, _ in world.stored] == [other.learner.email]
+
+
+def test_a_row_read_before_and_written_after_is_noticed(world, monkeypatch):
+    """Between reading a batch and writing it down, somebody is forgotten."""
+    theirs = world.training()
+    world.complete(theirs)
+    world.catalogue()
+    stager = world.stager
+    real = stager._writer.write
+
+    def write(*arguments: Any, **keywords: Any) -> None:
+        forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+        real(*arguments, **keywords)
+
+    monkeypatch.setattr(stager._writer, "write", write)
+    assert stager.stage("night").states == {"invalid": 1}
+    assert ref_of(theirs) not in everything(world)
+
+
+def test_an_outcome_that_arrives_while_somebody_is_forgotten_is_still_recorded(world):
+    """What is being sent can't be called back; what became of it must be known."""
+    theirs = world.training()
+    world.complete(theirs)
+    world.catalogue()
+    world.stage()
+    with world.warehouse.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE springest.delivery SET state = 'sending', lease_owner = 'w', version = 7"
+        )
+    assert forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs)).stopped == 0
+    assert world.rows("SELECT state, version, learner_ref FROM springest.delivery") == [("sending", 7, None)]
+
+
+def test_forgetting_again_changes_nothing_and_nobody_is_not_an_error(world):
+    theirs = world.training()
+    world.complete(theirs)
+    world.night("first")
+    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    before = world.rows("SELECT xmin::text, ctid::text FROM springest.delivery")
+    again = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    assert set(again.cleared.values()) == {0}
+    assert world.rows("SELECT xmin::text, ctid::text FROM springest.delivery") == before
+    assert world.rows("SELECT count(*) FROM springest.forgotten_learner") == [(1,)]
+
+
+def test_a_learner_who_comes_back_is_served_again(world):
+    """Lifted by a person; what was set aside goes out the next night, what was delivered does not."""
+    theirs, aside = world.training(), world.training(certification_id=999)
+    aside = replace(aside, learner=theirs.learner)
+    world.complete(theirs, aside)
+    world.night("first")
+    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    world.night("second")
+    assert remember(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    assert not remember(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    with world.source.begin() as connection:
+        connection.execute(update(completed_training).values(certification_id=102))
+    new = replace(world.training(), learner=theirs.learner, valid_from=date(2027, 1, 1))
+    world.complete(new)
+    world.night("third")
+    assert world.statuses()[new.training_id] == ("verified", None)
+    assert world.posts == 3
+
+
+def test_another_secret_would_bury_the_wrong_learner_and_is_refused(world):
+    world.complete(world.training())
+    world.night("first")
+    with pytest.raises(ConfigurationError, match="springest_learner_secret"):
+        forget(world.warehouse, Pseudonyms("another secret, also long enough"), learner_ref="a" * 64)
+
+
+def test_details_of_old_attempts_are_cleared_and_those_in_doubt_are_kept(world):
+    """Ninety days, unless somebody may still need them to find out what happened."""
+    from include.springest.reconcile.maintenance import clear_old_details
+
+    trainings = [world.training() for _ in range(3)]
+    world.complete(*trainings)
+    world.night("first")
+    said = "SELECT count(*) FILTER (WHERE worker <> '') FROM springest.delivery_attempt"
+    assert clear_old_details(world.warehouse, site="default") == 0
+    with world.warehouse.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE springest.delivery_attempt SET finished_at = finished_at - interval '91 days'"
+        )
+        connection.exec_driver_sql(
+            "UPDATE springest.delivery SET needs_review = true, review_reason = 'r'"
+            " WHERE training_id = 'T0001'"
+        )
+    assert clear_old_details(world.warehouse, site="default") == 2
+    assert world.rows(said) == [(1,)]
+    assert clear_old_details(world.warehouse, site="default") == 0

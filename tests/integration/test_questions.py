@@ -1,0 +1,213 @@
+"""What analysts read, over a warehouse with several nights in it: the views and the questions' own SQL."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from include.sandbox.faults import Fault, Kind
+from include.springest.identity import Pseudonyms
+from include.springest.warehouse.dictionary import load_questions
+from include.springest.warehouse.roles import RoleNames, grant_roles
+from tests.integration.conftest import SECRET, World
+
+ROOT = Path(__file__).parents[2]
+QUESTIONS = {one.name: one for one in load_questions(ROOT / "include" / "sql" / "questions")}
+TODAY = datetime.now(UTC).date()
+LEARNER = Pseudonyms(SECRET).learner_ref("zoë.1@example.com")
+
+
+@pytest.fixture
+def nights(world: World) -> World:
+    """Good ones, waiting ones, held, bad and doubtful ones; a verification before the last night."""
+    good = [world.training() for _ in range(3)]
+    expiring = world.training(certification_id=101, valid_until=TODAY + timedelta(days=30))
+    waiting = [world.training(certification_id=105) for _ in range(2)]
+    held = world.training(certification_id=999)
+    bad = world.training(valid_from=date(2026, 12, 1), valid_until=date(2026, 11, 1))
+    world.complete(*good, expiring, *waiting, held, bad)
+    world.night("first")
+    world.complete(world.training(), ago=timedelta(0))
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
+    world.night("second")
+    return world
+
+
+def ask(world: World, name: str, **values: Any) -> list[Any]:
+    return list(world.rows(QUESTIONS[name].sql, **values))
+
+
+def test_every_question_can_be_asked_by_a_reader(nights: World) -> None:
+    """With the reader's rights and nothing more: no question needs the ledger."""
+    names = RoleNames.with_prefix(f"t{secrets.token_hex(6)}")
+    grant_roles(nights.warehouse, names)
+    with nights.warehouse.connect() as connection:
+        connection.execute(text(f"SET ROLE {names.reader}"))
+        for question in QUESTIONS.values():
+            values = {"learner_ref": LEARNER, "days": 90}
+            wanted = {name: value for name, value in values.items() if f":{name}" in question.sql}
+            assert connection.execute(text(question.sql), wanted).all(), question.name
+    _drop(nights, names)
+
+
+def test_a_certification_that_keeps_certificates_waiting_is_told_with_a_text_to_send(nights: World) -> None:
+    """It counts what one verification would free, names no learner, and is empty once it is verified."""
+    waiting, held = ask(nights, "01_waiting_for_verification.sql")
+    assert (waiting.certification_id, waiting.sent, waiting.not_sent, waiting.days) == (105, 2, 0, 0)
+    assert waiting.subject == "Please verify certification 105"
+    assert "2 of our certificates wait for it, the oldest since " in waiting.body
+    assert (held.certification_id, held.sent, held.not_sent) == (999, 0, 1)
+    assert "1 more will be sent once it is" in held.body
+    assert "@" not in waiting.body + held.body
+    nights.sandbox.store.verify(105)
+    nights.night("third")
+    assert [one.certification_id for one in ask(nights, "01_waiting_for_verification.sql")] == [999]
+
+
+def test_what_failed_is_told_with_its_reason_and_remedy(nights: World) -> None:
+    failed = {one.training_id: one for one in ask(nights, "02_failed_last_night.sql")}
+    assert {(one.verification_status, one.delivery_reason) for one in failed.values()} == {
+        ("held", "certification_not_listed"),
+        ("invalid", "dates_reversed"),
+        ("unknown", "server_fault"),
+    }
+    assert all(one.delivery_reason_detail for one in failed.values())
+
+
+def test_the_time_to_verification_is_a_median_by_certification(nights: World) -> None:
+    with nights.warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE springest.reconciled_delivery SET first_visible_at = sent_at + interval '3 hours'"
+                " WHERE verification_status = 'verified'"
+            )
+        )
+    told = {one.certification_id: one for one in ask(nights, "03_time_to_verification.sql")}
+    assert (told[102].certificates, float(told[102].median_hours)) == (3, 3.0)
+    assert set(told) == {101, 102}
+
+
+def test_one_learner_has_what_is_theirs(nights: World) -> None:
+    [row] = ask(nights, "04_one_learner.sql", learner_ref=LEARNER)
+    assert (row.training_id, row.verification_status) == ("T0001", "verified")
+
+
+def test_what_expires_soon_is_told_with_the_days_left(nights: World) -> None:
+    [row] = ask(nights, "05_expiring_soon.sql", days=60)
+    assert (row.certification_id, row.valid_until) == (101, TODAY + timedelta(days=30))
+    assert row.days_left in (29, 30)
+    assert ask(nights, "05_expiring_soon.sql", days=20) == []
+
+
+def test_what_needs_a_person_is_told_with_since_when_and_what_to_do(nights: World) -> None:
+    [row] = ask(nights, "06_needs_a_person.sql")
+    assert (row.verification_status, row.review_reason) == ("unknown", "outcome_unknown")
+    assert "Springest's admin" in row.what_to_do
+    [(published,)] = nights.rows("SELECT reconciled_at FROM springest.publication")
+    assert row.waits_since == published
+    nights.night("third")
+    assert ask(nights, "06_needs_a_person.sql")[0].waits_since == published
+
+
+def test_the_statuses_of_a_day_are_those_at_its_end(nights: World) -> None:
+    """Yesterday's are told from the history, also when everything has changed since."""
+    with nights.warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE springest.certificate_reconciliation_history"
+                " SET valid_from_ts = valid_from_ts - interval '2 days' WHERE certification_id = 105"
+            )
+        )
+    before = ask(nights, "07_deliveries_per_day.sql")
+    nights.sandbox.store.verify(105)
+    nights.night("third")
+    counted = [(one.day, one.verification_status, one.certificates) for one in before]
+    after = [
+        (one.day, one.verification_status, one.certificates)
+        for one in ask(nights, "07_deliveries_per_day.sql")
+    ]
+    yesterday = max(day for day, *_ in after) - timedelta(days=1)
+    assert (yesterday, "awaiting_verification", 2) in counted
+    assert [one for one in after if one[0] <= yesterday] == [one for one in counted if one[0] <= yesterday]
+    assert (yesterday + timedelta(days=1), "verified", 6) in after
+
+
+def test_what_changed_is_told_from_what_to_what(nights: World) -> None:
+    nights.sandbox.store.verify(105)
+    nights.night("third")
+    changes = [(one.was, one.became) for one in ask(nights, "08_changed_since_yesterday.sql")]
+    assert changes.count(("awaiting_verification", "verified")) == 2
+    assert changes.count((None, "verified")) == 4
+
+
+def test_certifications_that_were_never_verified_are_named(nights: World) -> None:
+    told = [(one.certification_id, one.certificates) for one in ask(nights, "09_never_verified.sql")]
+    assert told == [(105, 2), (999, 1)]
+
+
+def test_freshness_is_told(nights: World) -> None:
+    [row] = ask(nights, "10_how_fresh.sql")
+    assert row.is_fresh
+    assert row.snapshot_complete
+    assert row.snapshot_at == row.complete_snapshot_at < row.reconciled_at
+    with nights.warehouse.begin() as connection:
+        connection.execute(
+            text("UPDATE springest.publication SET reconciled_at = reconciled_at - interval '27 hours'")
+        )
+    assert not ask(nights, "10_how_fresh.sql")[0].is_fresh
+
+
+def test_sums_add_up_and_a_lost_row_is_seen(nights: World) -> None:
+    """Two runs saw eight of the rows: they count twice, as in the source's own counts."""
+    [row] = ask(nights, "11_sums_per_day.sql")
+    assert (row.completed, row.with_a_status, row.lost) == (17, 17, 0)
+    with nights.warehouse.begin() as connection:
+        connection.execute(text("DELETE FROM springest.run_training WHERE run_id = 'second' AND row_no = 1"))
+    assert ask(nights, "11_sums_per_day.sql")[0].lost == 1
+
+
+@pytest.fixture
+def roles(world: World) -> Iterator[RoleNames]:
+    names = RoleNames.with_prefix(f"t{secrets.token_hex(6)}")
+    grant_roles(world.warehouse, names)
+    yield names
+    _drop(world, names)
+
+
+def test_a_whole_night_runs_with_the_rights_of_writer_and_publisher_only(
+    world: World, roles: RoleNames, expected: Any
+) -> None:
+    """Staging and delivering as the writer, snapshot and publishing as the publisher; owner of nothing."""
+    owner, url = world.warehouse, world.warehouse_url
+    training = world.training()
+    world.complete(training)
+    _become(world, url, roles.writer)
+    world.catalogue()
+    world.stage()
+    world.deliver()
+    world.warehouse.dispose()
+    _become(world, url, roles.publisher)
+    world.snapshot()
+    assert world.publish().statuses == {"verified": 1}
+    assert world.publish("again").written == 0
+    world.warehouse.dispose()
+    world.warehouse, world.warehouse_url = owner, url
+    assert world.stored == expected(training)
+
+
+def _become(world: World, url: str, role: str) -> None:
+    world.warehouse_url = f"{url}?options=-c%20role%3D{role}"
+    world.warehouse = create_engine(world.warehouse_url)
+
+
+def _drop(world: World, names: RoleNames) -> None:
+    with world.warehouse.begin() as connection:
+        for name, _ in names.grants():
+            connection.execute(text(f"DROP OWNED BY {name}"))
+            connection.execute(text(f"DROP ROLE {name}"))

@@ -1,0 +1,81 @@
+"""The command that forgets a learner, over a real warehouse."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from springest_provider.erase import main
+from sqlalchemy import Engine, insert, text
+
+from include.springest.identity import Pseudonyms
+from include.springest.warehouse.schema import delivery
+
+SECRET = "a secret for tests only, long enough"
+ADDRESS = "Zoë@example.com"
+REF = Pseudonyms(SECRET).learner_ref(ADDRESS)
+
+
+@pytest.fixture
+def filled(warehouse: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """A warehouse behind ``certificate_warehouse`` with one learner in it."""
+    url = warehouse.url
+    connection = {"conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username}
+    connection |= {"password": url.password, "schema": url.database}
+    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", SECRET)
+    with warehouse.begin() as begun:
+        row = {"delivery_key": "k", "site": "default", "training_id": "T1", "issue_no": 1, "state": "ready"}
+        begun.execute(insert(delivery).values(**row, row_version="v", staged_run_id="r", learner_ref=REF))
+    return warehouse
+
+
+def ledger(warehouse: Engine) -> tuple[str | None, str]:
+    with warehouse.connect() as connection:
+        return tuple(connection.execute(text("SELECT learner_ref, state FROM springest.delivery")).one())
+
+
+def test_an_address_is_read_from_the_standard_input_and_told_to_nobody(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not an argument: those are in the shell's history and in the list of processes."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(f" {ADDRESS.upper()} \n"))
+    assert main(["--address-from-stdin"]) == 0
+    assert ledger(filled) == (None, "invalid")
+    said = capsys.readouterr()
+    assert "forgotten; rows cleared: delivery 1" in said.out
+    assert "1 certificates will not be sent" in said.out
+    assert "example" not in (said.out + said.err).lower()
+
+
+def test_a_reference_will_do_and_a_learner_may_come_back(
+    filled: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--learner-ref", REF]) == 0
+    assert ledger(filled) == (None, "invalid")
+    assert main(["--learner-ref", REF, "--lift"]) == 0
+    assert main(["--learner-ref", REF, "--lift"]) == 0
+    said = capsys.readouterr().out
+    assert "may come back" in said
+    assert "nobody was forgotten" in said
+
+
+@pytest.mark.parametrize("given", [["--learner-ref", "zoë@example.com"], ["--address-from-stdin"], []])
+def test_anything_else_is_refused_and_nothing_is_erased(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, given: list[str]
+) -> None:
+    """An empty line is not an address, and an address is not a reference."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    with pytest.raises(SystemExit):
+        main(given)
+    assert ledger(filled) == (REF, "ready")
+
+
+def test_a_missing_secret_is_said(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET")
+    monkeypatch.setattr("springest_provider.parts.Variable.get", lambda *_, **__: None)
+    assert main(["--learner-ref", REF]) == 1
+    assert "springest_learner_secret is missing" in capsys.readouterr().err

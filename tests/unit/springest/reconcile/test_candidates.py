@@ -1,0 +1,186 @@
+"""Verdicts on their way through the checks, over a real PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, text
+
+from include.springest.reconcile.candidates import (
+    TABLE_CHECKS,
+    CandidatesLost,
+    ConservationBroken,
+    QualityCheckFailed,
+)
+from include.springest.reconcile.publish import publish, publish_candidates, reconcile
+from include.springest.site import Site
+from include.springest.warehouse.schema import staging_run
+
+from .conftest import MOMENT, Deliver, Show
+
+SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
+
+
+def rows(warehouse: Engine, statement: str) -> list[Any]:
+    with warehouse.connect() as connection:
+        return list(connection.execute(text(statement)))
+
+
+def run(warehouse: Engine, statement: str) -> None:
+    with warehouse.begin() as connection:
+        connection.execute(text(statement))
+
+
+def statuses(warehouse: Engine) -> list[Any]:
+    return rows(warehouse, "SELECT verification_status FROM springest.certificate_reconciliation ORDER BY 1")
+
+
+def test_readers_see_the_last_state_until_it_is_published(warehouse: Engine, deliver: Deliver) -> None:
+    deliver("held")
+    publish(warehouse, site=SITE, run_id="first")
+    run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
+    assert reconcile(warehouse, site=SITE, run_id="second").changed == 1
+    assert statuses(warehouse) == [("held",)]
+    assert publish_candidates(warehouse, site=SITE, run_id="second").written == 1
+    assert statuses(warehouse) == [("invalid",)]
+
+
+def test_publishing_twice_publishes_once(warehouse: Engine, deliver: Deliver) -> None:
+    """As when the task is cleared."""
+    deliver("held")
+    reconcile(warehouse, site=SITE, run_id="night")
+    assert publish_candidates(warehouse, site=SITE, run_id="night").written == 1
+    again = publish_candidates(warehouse, site=SITE, run_id="night")
+    assert (again.written, again.versions, again.statuses) == (0, 0, {"held": 1})
+    assert again.superseded_by is None
+
+
+def test_older_verdicts_are_not_published_over_newer_ones(warehouse: Engine, deliver: Deliver) -> None:
+    """A publish task that is cleared, or that was slow, finds that another run was faster."""
+    deliver("held")
+    reconcile(warehouse, site=SITE, run_id="older")
+    run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
+    publish(warehouse, site=SITE, run_id="newer")
+    report = publish_candidates(warehouse, site=SITE, run_id="older")
+    assert (report.written, report.superseded_by, report.statuses) == (0, "newer", {"invalid": 1})
+    assert statuses(warehouse) == [("invalid",)]
+
+
+def test_verdicts_that_were_superseded_before_anything_was_published_are_not_either(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    """The newer ones say all that they said."""
+    deliver("held")
+    reconcile(warehouse, site=SITE, run_id="older")
+    reconcile(warehouse, site=SITE, run_id="newer")
+    assert publish_candidates(warehouse, site=SITE, run_id="older").superseded_by == "newer"
+    assert statuses(warehouse) == []
+    assert publish_candidates(warehouse, site=SITE, run_id="newer").written == 1
+
+
+def test_verdicts_that_are_older_than_the_publication_are_not_published(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    """As after a warehouse was put together from two backups."""
+    deliver("held")
+    reconcile(warehouse, site=SITE, run_id="night")
+    run(
+        warehouse,
+        "INSERT INTO springest.publication (site, run_id, reconciled_at)"
+        " VALUES ('default', 'x', '2099-01-01Z')",
+    )
+    report = publish_candidates(warehouse, site=SITE, run_id="night")
+    assert (report.written, report.superseded_by) == (0, "x")
+
+
+def test_verdicts_that_a_crash_of_the_server_took_are_missed(warehouse: Engine, deliver: Deliver) -> None:
+    """The table is unlogged: a crash empties it, and publishing nothing would look like a quiet night."""
+    deliver("held")
+    reconcile(warehouse, site=SITE, run_id="night")
+    run(warehouse, "TRUNCATE springest.reconciled_candidate")
+    with pytest.raises(CandidatesLost, match="clear the reconcile task"):
+        publish_candidates(warehouse, site=SITE, run_id="night")
+    reconcile(warehouse, site=SITE, run_id="night")
+    assert publish_candidates(warehouse, site=SITE, run_id="night").written == 1
+
+
+def test_publishing_without_verdicts_says_what_to_do(warehouse: Engine) -> None:
+    with pytest.raises(CandidatesLost, match="clear the reconcile task"):
+        publish_candidates(warehouse, site=SITE, run_id="night")
+
+
+def test_another_sites_verdicts_stay_where_they_are(warehouse: Engine, deliver: Deliver) -> None:
+    deliver("held")
+    reconcile(warehouse, site=SITE, run_id="night")
+    run(warehouse, "INSERT INTO springest.reconciled_candidate (site, delivery_key) VALUES ('other', NULL)")
+    assert publish_candidates(warehouse, site=SITE, run_id="night").written == 1
+    assert rows(warehouse, "SELECT site FROM springest.reconciled_candidate") == [("other",)]
+
+
+SPOILED = {
+    "accepted_values": "UPDATE springest.reconciled_candidate SET verification_status = 'fine'",
+    "known_delivery": "UPDATE springest.reconciled_candidate SET delivery_key = repeat('f', 64)",
+    "known_certificate": "UPDATE springest.reconciled_candidate SET springest_certificate_id = 9",
+    "verified_has_proof": "UPDATE springest.reconciled_candidate SET match_evidence = NULL",
+    "dates_in_order": "UPDATE springest.reconciled_candidate SET valid_until = '2020-01-01'",
+    "review_has_reason": "UPDATE springest.reconciled_candidate SET needs_review = true",
+    "history_without_gaps": "UPDATE springest.certificate_reconciliation_history"
+    " SET valid_to_ts = valid_from_ts + interval '1 day'",
+    "not_null": "UPDATE springest.reconciled_candidate SET training_id = NULL",
+    "unique": "INSERT INTO springest.reconciled_candidate SELECT * FROM springest.reconciled_candidate",
+    "conservation": "UPDATE springest.candidate_set SET incomplete_run = 'night'",
+}
+
+
+def test_there_is_a_test_for_every_check(warehouse: Engine) -> None:
+    assert SPOILED.keys() == {*TABLE_CHECKS, "not_null", "unique"}
+    [(definition,)] = rows(warehouse, "SELECT pg_get_viewdef('springest.failed_check'::regclass)")
+    assert all(f"'{name}'" in definition for name in SPOILED)
+
+
+@pytest.mark.parametrize("check", SPOILED)
+def test_a_verdict_that_can_not_be_right_is_shown_with_its_row_and_remedy_by_its_own_check(
+    warehouse: Engine, deliver: Deliver, show: Show, check: str
+) -> None:
+    deliver("accepted")
+    publish(warehouse, site=SITE, run_id="first")
+    show()
+    reconcile(warehouse, site=SITE, run_id="second")
+    assert rows(warehouse, "SELECT * FROM springest.failed_check") == []
+    run(warehouse, SPOILED[check])
+    failed = rows(warehouse, "SELECT check_name, site, found, remedy FROM springest.failed_check")
+    assert {one.check_name for one in failed} == {check}
+    assert all(one.site == "default" and one.found and one.remedy for one in failed)
+
+
+@pytest.mark.parametrize("check", sorted(SPOILED.keys() - {"unique", "conservation"}))
+def test_it_blocks_the_publication_and_the_last_good_state_stays(
+    warehouse: Engine, deliver: Deliver, show: Show, check: str
+) -> None:
+    """Checked once more in the transaction that publishes: whoever skips the check tasks gains nothing."""
+    deliver("accepted")
+    publish(warehouse, site=SITE, run_id="first")
+    show()
+    reconcile(warehouse, site=SITE, run_id="second")
+    run(warehouse, SPOILED[check])
+    with pytest.raises(QualityCheckFailed, match=rf"nothing was published.*\n{check}: ") as refused:
+        publish_candidates(warehouse, site=SITE, run_id="second")
+    assert "training T1" in str(refused.value) or check == "not_null"
+    assert statuses(warehouse) == [("awaiting_verification",)]
+
+
+def test_source_rows_without_a_verdict_fail_the_check_of_conservation(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    """The check task names the run; publishing counts once more by itself."""
+    deliver("held")
+    with warehouse.begin() as connection:
+        values = {"site": "default", "run_id": "lost", "mode": "watermark", "source_count": 2}
+        connection.execute(insert(staging_run).values(**values, window_start=MOMENT, window_end=MOMENT))
+    reconcile(warehouse, site=SITE, run_id="night")
+    [(check, found)] = rows(warehouse, "SELECT check_name, found FROM springest.failed_check")
+    assert check == "conservation"
+    assert "run lost" in found
+    with pytest.raises(ConservationBroken, match="run lost counted 2"):
+        publish_candidates(warehouse, site=SITE, run_id="night")

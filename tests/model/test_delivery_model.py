@@ -597,7 +597,7 @@ def live(postgres, warehouse_url, tmp_path):
 
 def test_random_lives_double_nothing_and_lose_nothing(live):
     """The short form; a failure prints its steps and how to take them again."""
-    live(max_examples=25, stateful_step_count=50)
+    live(max_examples=15, stateful_step_count=50)
 
 
 @pytest.mark.long

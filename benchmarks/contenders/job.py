@@ -23,6 +23,7 @@ class Job:
     :param documents: folder of the documents, which are taken in turn.
     :param at_once: requests under way at once.
     :param page_size: certificates of a list to ask for at once.
+    :param as_planned: read as much of a list as the nightly job would, rather than all of it.
     :param warehouse_url: for contenders with a ledger.
     :param source_url: likewise.
     """
@@ -32,6 +33,7 @@ class Job:
     documents: str
     at_once: int = 8
     page_size: int = 100
+    as_planned: bool = False
     warehouse_url: str = ""
     source_url: str = ""
 

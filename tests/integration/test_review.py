@@ -40,6 +40,12 @@ def shown(world):
     return [one.id for one in world.sandbox.store.certificates()]
 
 
+@pytest.fixture
+def world(make_world):
+    """A site that tells no owner in any way, so that a person has to."""
+    return make_world(profile="no_filters")
+
+
 def test_what_springest_lacks_is_released_and_goes_out_once(world, expected):
     """The answer was lost, and so was the certificate."""
     training = world.training()

@@ -44,7 +44,8 @@ def _fill(warehouse: Engine, rows: int, *, told: bool, owned: bool) -> None:
     values = {"base": "2026-01-01T00:00:00+00:00", "rows": rows, "told": told, "owned": owned}
     with warehouse.begin() as connection:
         connection.exec_driver_sql(
-            "TRUNCATE springest.snapshot, springest.delivery, springest.publication CASCADE"
+            "TRUNCATE springest.snapshot, springest.remote_certificate, springest.delivery,"
+            " springest.publication CASCADE"
         )
         for statement in (_SNAPSHOTS, _DELIVERIES, _REMOTES):
             typed = statement.replace(":base", "CAST(:base AS timestamptz)")

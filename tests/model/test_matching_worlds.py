@@ -226,8 +226,8 @@ def test_snapshots_in_any_order_twice_or_broken_off_end_in_the_same_tables(
     def run(order: list[int], *, publishing: bool) -> Any:
         with warehouse.begin() as connection:
             connection.exec_driver_sql(
-                "TRUNCATE springest.snapshot, springest.delivery, springest.certification,"
-                " springest.publication RESTART IDENTITY CASCADE"
+                "TRUNCATE springest.snapshot, springest.remote_certificate, springest.delivery,"
+                " springest.certification, springest.publication RESTART IDENTITY CASCADE"
             )
             put(connection, world)
             at = [NIGHT + timedelta(days=16 + night) for night in range(len(seen))]

@@ -160,7 +160,8 @@ class Deliverer:
         """Go through the queue once."""
         self._came_back = False
         not_taken = self.tally.outcomes[State.READY]
-        line: asyncio.Queue[Item | None] = asyncio.Queue(self._settings.concurrency)
+        # Twice as many wait as are under way, so that looking up the next batch keeps nobody waiting.
+        line: asyncio.Queue[Item | None] = asyncio.Queue(2 * self._settings.concurrency)
         workers = [asyncio.create_task(self._work(line, sender)) for _ in range(self._settings.concurrency)]
         try:
             await self.halt.unless(self._fill(line, ends=len(workers)))

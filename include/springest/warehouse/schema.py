@@ -157,6 +157,14 @@ delivery = Table(
     Index(
         "delivery_queue_idx", "site", "created_at", "delivery_key", postgresql_where=text("state = 'ready'")
     ),
+    Index(
+        "delivery_queue_of_run_idx",
+        "site",
+        "staged_run_id",
+        "created_at",
+        "delivery_key",
+        postgresql_where=text("state = 'ready'"),
+    ),
     Index("delivery_state_idx", "site", "state"),
     Index("delivery_same_certificate_idx", "site", "certification_id", "learner_ref", "valid_from"),
     Index("delivery_springest_id_idx", "site", "springest_certificate_id"),

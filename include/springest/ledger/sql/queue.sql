@@ -1,10 +1,29 @@
--- This run's deliveries first, then the oldest; read on behind the last one seen.
-SELECT delivery_key, training_id, row_version, version, created_at, staged_run_id = :run_id AS of_this_run
-FROM springest.delivery
-WHERE site = :site
-  AND state = 'ready'
-  AND (CAST(:after_created_at AS timestamptz) IS NULL
-       OR (staged_run_id <> :run_id, created_at, delivery_key)
-          > (CAST(:after_later AS boolean), CAST(:after_created_at AS timestamptz), CAST(:after_key AS text)))
-ORDER BY staged_run_id <> :run_id, created_at, delivery_key
+-- This run's deliveries first, then the oldest; read on behind the last one seen. Two parts, each in the order of an
+-- index, so that a page of a long queue costs what a page of a short one does.
+(
+    SELECT delivery_key, training_id, row_version, version, created_at, true AS of_this_run
+    FROM springest.delivery
+    WHERE site = :site
+      AND state = 'ready'
+      AND staged_run_id = :run_id
+      AND NOT CAST(:after_later AS boolean)
+      AND (created_at, delivery_key)
+          > (COALESCE(CAST(:after_created_at AS timestamptz), '-infinity'), CAST(:after_key AS text))
+    ORDER BY created_at, delivery_key
+    LIMIT :limit
+)
+UNION ALL
+(
+    SELECT delivery_key, training_id, row_version, version, created_at, false
+    FROM springest.delivery
+    WHERE site = :site
+      AND state = 'ready'
+      AND staged_run_id <> :run_id
+      AND (created_at, delivery_key)
+          > (CASE WHEN CAST(:after_later AS boolean) THEN CAST(:after_created_at AS timestamptz) ELSE '-infinity' END,
+             CASE WHEN CAST(:after_later AS boolean) THEN CAST(:after_key AS text) ELSE '' END)
+    ORDER BY created_at, delivery_key
+    LIMIT :limit
+)
+ORDER BY of_this_run DESC, created_at, delivery_key
 LIMIT :limit

@@ -1,3 +1,4 @@
+DROP INDEX springest.delivery_queue_of_run_idx;
 ALTER TABLE springest.delivery RESET (fillfactor);
 ALTER TABLE springest.remote_certificate
     RESET (fillfactor),

@@ -1,4 +1,4 @@
-"""Certificates that are seen once more are updated in place.
+"""Room for certificates that are seen once more, and an index for a run's part of the queue.
 
 Revision: 0006; follows 0005
 """

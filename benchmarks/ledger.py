@@ -1,7 +1,8 @@
 """A ledger and the list that Springest shows of it, of any size: most is there, some is not, some is foreign.
 
-Of a hundred deliveries, 85 have an id and are shown, 10 have one and are not shown yet, 5 were answered
-without an id and are shown in pairs that nothing tells apart. Two of a hundred certificates are foreign.
+Of a hundred deliveries, 85 have an id and are shown; 10 have one and are not shown, since nobody verified
+their certification yet; 5 were answered without an id and are shown in pairs that nothing tells apart. Two of
+a hundred certificates are foreign.
 """
 
 from __future__ import annotations
@@ -64,13 +65,14 @@ def rows(count: int) -> Iterator[Row]:
         has_id = kind >= 5
         # Two neighbours without an id share certification and date: a tie.
         block = number if has_id else number - kind % 2
+        is_shown = not 5 <= kind < 15
         yield Row(
             number=number,
-            certification_id=100 + block % CERTIFICATIONS,
+            certification_id=(100 if is_shown else 200) + block % CERTIFICATIONS,
             valid_from=FIRST_DAY + timedelta(days=block // CERTIFICATIONS % 300),
             certificate_id=number + 1,
             has_id=has_id,
-            is_shown=not 5 <= kind < 15,
+            is_shown=is_shown,
         )
 
 

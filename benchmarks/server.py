@@ -41,6 +41,13 @@ def page(offset: int, size: int, rows: Sequence[bytes]) -> bytes:
     return _answer(b"200 OK", body)
 
 
+def keeps(row: bytes, *, created_from: str = "", certification_id: str = "") -> bool:
+    """Whether a certificate is among those that the filters ask for."""
+    created = row.partition(b"<created-at")[2].partition(b">")[2][: len("2026-11-02")].decode()
+    number = row.partition(b"<certification-id")[2].partition(b">")[2].partition(b"<")[0].decode()
+    return created >= created_from and certification_id in ("", number)
+
+
 class Numbered(Sequence[bytes]):
     """A list of so many certificates, numbered from 1, without keeping them.
 
@@ -130,7 +137,11 @@ class Connection(asyncio.BufferedProtocol):
             return
         Connection.gets += 1
         asked = parse_qs(urlsplit(head.split(b" ", 2)[1].decode()).query)
-        self._write(page(int(asked["offset"][0]), int(asked["size"][0]), self._rows))
+        rows = self._rows
+        if "created_from" in asked or "certification_id" in asked:
+            told = {name: asked[name][0] for name in ("created_from", "certification_id") if name in asked}
+            rows = [row for row in rows if keeps(row, **told)]
+        self._write(page(int(asked["offset"][0]), int(asked["size"][0]), rows))
 
     def _answer_post(self) -> None:
         Connection.posts += 1

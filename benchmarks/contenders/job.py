@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 CERTIFICATION = 102
@@ -23,6 +23,7 @@ class Job:
     :param documents: folder of the documents, which are taken in turn.
     :param at_once: requests under way at once.
     :param page_size: certificates of a list to ask for at once.
+    :param as_planned: read as much of a list as the nightly job would, rather than all of it.
     :param warehouse_url: for contenders with a ledger.
     :param source_url: likewise.
     """
@@ -32,6 +33,7 @@ class Job:
     documents: str
     at_once: int = 8
     page_size: int = 100
+    as_planned: bool = False
     warehouse_url: str = ""
     source_url: str = ""
 
@@ -53,12 +55,25 @@ class Result:
     :param seconds: from the first certificate to the last.
     :param cpu_seconds: of this process in that time.
     :param peak_mb: largest resident size of this process, from its start.
+    :param steps: seconds by name of the step, where there are several.
     """
 
     count: int
     seconds: float
     cpu_seconds: float
     peak_mb: float
+    steps: dict[str, float] = field(default_factory=dict)
+
+
+class Steps(dict[str, float]):
+    """Seconds by name of a step."""
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Time what happens inside as one step."""
+        started = time.perf_counter()
+        yield
+        self[name] = time.perf_counter() - started
 
 
 def read_job() -> Job:
@@ -67,12 +82,12 @@ def read_job() -> Job:
 
 
 @contextmanager
-def measured(count: int) -> Iterator[None]:
+def measured(count: int) -> Iterator[Steps]:
     """Measure what happens inside, and print it."""
-    before, started = _cpu(), time.perf_counter()
-    yield
+    steps, before, started = Steps(), _cpu(), time.perf_counter()
+    yield steps
     seconds, used = time.perf_counter() - started, _cpu() - before
-    sys.stdout.write(json.dumps(asdict(Result(count, seconds, used, peak_mb()))) + "\n")
+    sys.stdout.write(json.dumps(asdict(Result(count, seconds, used, peak_mb(), steps))) + "\n")
 
 
 def peak_mb() -> float:

@@ -9,16 +9,20 @@ from sqlalchemy import create_engine
 from benchmarks.contenders.job import measured, read_job
 from benchmarks.contenders.snapshot import snapshot
 from benchmarks.contenders.whole_path import RUN, site_of
-from include.springest.reconcile.publish import publish
+from include.springest.reconcile.publish import publish_candidates, reconcile
 
 
 def main() -> None:
     """Reconcile."""
     job = read_job()
-    engine = create_engine(job.warehouse_url)
-    with measured(job.count):
-        asyncio.run(snapshot(job))
-        publish(engine, site=site_of(job), run_id=RUN)
+    engine, site = create_engine(job.warehouse_url), site_of(job)
+    with measured(job.count) as steps:
+        with steps.timed("snapshot"):
+            asyncio.run(snapshot(job))
+        with steps.timed("match and judge"):
+            reconcile(engine, site=site, run_id=RUN)
+        with steps.timed("check and publish"):
+            publish_candidates(engine, site=site, run_id=RUN)
     engine.dispose()
 
 

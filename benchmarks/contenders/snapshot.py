@@ -1,4 +1,4 @@
-"""This project's snapshot: read the whole list that Springest shows into the warehouse."""
+"""This project's snapshot: read the list that Springest shows into the warehouse."""
 
 from __future__ import annotations
 
@@ -8,18 +8,30 @@ from benchmarks.contenders.job import Job, measured, read_job
 from benchmarks.contenders.whole_path import RUN, SECRET, site_of
 from include.springest.identity import Pseudonyms
 from include.springest.link import connected
+from include.springest.reconcile.filters import Filters
+from include.springest.reconcile.scope import Scope, plan
 from include.springest.reconcile.snapshot import take_snapshot
 
 
 async def snapshot(job: Job) -> None:
-    """Take one snapshot, which must be complete."""
+    """Take one snapshot, which must be complete when all of the list is read."""
     site = site_of(job)
     async with connected(job.warehouse_url, site) as link:
+        filters = Filters(link.engine, link.client, site)
+        scope = await plan(link.engine, filters) if job.as_planned else Scope()
         report = await take_snapshot(
-            link.engine, link.client, site=site.name, run_id=RUN, pseudonyms=Pseudonyms(SECRET)
+            link.engine,
+            link.client,
+            site=site.name,
+            run_id=RUN,
+            pseudonyms=Pseudonyms(SECRET),
+            scope=scope,
+            spent=filters.requests,
         )
-    if (report.rows, report.complete) != (job.count, True):
+    if scope.is_full and (report.rows, report.complete) != (job.count, True):
         raise RuntimeError(f"the list was not read whole: {report}")
+    if job.as_planned and scope.is_full:
+        raise RuntimeError(f"the whole list was read: {scope.why}")
 
 
 def main() -> None:

@@ -43,6 +43,12 @@ class Backup:
         check(self.world.warehouse)
 
 
+@pytest.fixture
+def world(make_world):
+    """A site that tells no owner in any way, so that a person has to."""
+    return make_world(profile="no_filters")
+
+
 def settle(world):
     return restoration.settle(
         world.warehouse, kept=[world.kept.read()], by="anna", reason="disk of the warehouse broke"

@@ -78,13 +78,13 @@ class Oracle:
             assert self._world.kind.exclusive, row
             assert (number in own) if number else (own and seen), f"false inference: {row} {own}"
         elif status == "missing" or row.delivery_reason == "absent":
-            shown = {one for one in own if self._by_id[one].is_shown(night)}
+            shown = {one for one in own if self._by_id[one].is_shown(night) and number in {None, one}}
             assert not shown, f"it is there: {row} {shown}"
         elif status == "ambiguous" and row.candidates is not None and row.candidate_count <= 10:
             there = {one for one in seen if self._by_id[one].gone_from > night}
             if there and delivery.state != "cancelled":
                 assert there & set(row.candidates) or row.match_method == "inferred", (
-                    f"left out: {row} {there}"
+                    f"left out: {row} {there} {delivery} {[self._by_id[n] for n in (*own, *row.candidates)]}"
                 )
 
 

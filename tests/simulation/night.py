@@ -424,6 +424,8 @@ def check(world: World, night: Night) -> None:
     if scenario.server_cap == scenario.cap:
         assert server.over_cap == 0, f"{label}: more requests than an hour may have"
     assert night.peak <= scenario.cap, f"{label}: more requests than an hour may have"
+    if all(one.dies is None for one in scenario.workers):
+        assert server.unheeded == 0, f"{label}: a Retry-After was not heeded"
     _check_states(world, night, label)
     night.unknown_by_run = dict(
         world.rows(

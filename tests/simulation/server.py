@@ -27,6 +27,8 @@ from include.springest.site import DEFAULT_TIMEOUTS
 PATH: Final = "/certificates.xml"
 SLOW_CONNECTIONS: Final = 0.05
 """Share of requests."""
+LONGEST_TO_HEED: Final = 90.0
+"""Seconds until a refusal is heard and written down, and what was granted before has come."""
 LONGEST_ANSWER: Final = 300.0
 """Seconds after which a client gives an answer up."""
 
@@ -92,6 +94,9 @@ class Server:
     arrivals: list[float] = field(default_factory=list)
     posts: list[float] = field(default_factory=list)
     over_cap: int = 0
+    quiet: tuple[float, float] = (0.0, 0.0)
+    """From when until when nobody should ask, as the last refusal told."""
+    unheeded: int = 0
     whole: Counter[str] = field(default_factory=Counter)
     """Bodies that came whole, by learner."""
     stored: dict[int, str] = field(default_factory=dict)
@@ -106,6 +111,7 @@ class Server:
     def arrive(self, now: float) -> float | None:
         """Count a request; return in how many seconds it may come again if it is one too many."""
         self.arrivals.append(now)
+        self.unheeded += self.quiet[0] <= now < self.quiet[1]
         wait = self.hour.take("key", limit=self.cap, now=now)
         self.over_cap += wait is not None
         return wait
@@ -161,6 +167,7 @@ class Client:
             on_body_handed_over()
         server.whole[upload.email] += 1
         if wait is not None:
+            server.quiet = (now() + LONGEST_TO_HEED, now() + min(wait, HOUR))
             await asyncio.sleep(server.some(0.7))
             raise Throttled(
                 method="POST", path=PATH, detail="throttled", status=429, retry_after=min(wait + 1, HOUR)

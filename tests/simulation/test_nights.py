@@ -16,7 +16,8 @@ import pytest
 from tests.simulation.night import MAX_UNKNOWN, Night, Scenario, Worker, World, check, play, used
 
 FIRST = int(os.environ.get("SIMULATED_FROM", "0"))
-SHORT = 24
+SHORT = (*range(16), 33, 37, 43)
+"""Seeds; the last ones have a server that takes less than it said, and an hour filled to its brim."""
 LONG = int(os.environ.get("SIMULATED_NIGHTS", "10000"))
 A_LONG_TIME = 24 * 3600.0
 ENOUGH = {1: 0.98, 3: 0.95}
@@ -77,7 +78,7 @@ def _play(world: World, seeds: Iterable[int]) -> Told:
 
 def test_nights_with_faults_outages_and_deaths(world: World) -> None:
     """The short form; each failure names the seed of its night."""
-    told = _play(world, range(FIRST, FIRST + SHORT))
+    told = _play(world, SHORT)
     assert (told.with_outage, told.deaths) > (0, 0)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -29,6 +30,8 @@ LONGEST_NUMBER: Final = 19
 """Digits of the largest number that a bigint holds."""
 _ANSWERS: Final = frozenset({"response", "hash"})
 _WRAPPERS: Final = _ANSWERS | {"nil_classes"}
+_COUNTS: Final = frozenset({"results", "offset"})
+_TOO_DEEP: Final = "it is nested too deeply"
 
 
 class NotUnderstood(ValueError):
@@ -48,6 +51,11 @@ class RowKind(Generic[T]):
     container: str
     build: Callable[[dict[str, Any]], T]
 
+    @property
+    def lists(self) -> frozenset[str]:
+        """Elements whose presence makes a document a list."""
+        return frozenset({self.row, self.container, "nil_classes"})
+
 
 class PageParser(Generic[T]):
     """Parses one page as it arrives; memory grows with the page, never with the list.
@@ -57,9 +65,8 @@ class PageParser(Generic[T]):
 
     def __init__(self, kind: RowKind[T], *, largest: int = LARGEST_PAGE) -> None:
         self._kind = kind
-        self._parser = _pull_parser()
+        self._parser = _pull_parser(kind)
         self._left = largest
-        self._path: list[str] = []
         self._inside = 0
         self._items: list[T] = []
         self._meta: dict[str, int | None] = {}
@@ -85,56 +92,47 @@ class PageParser(Generic[T]):
         :raises NotUnderstood: it is cut off, or not such a list.
         """
         try:
-            self._parser.close()
+            root = self._parser.close()
             self._read_events()
         except etree.XMLSyntaxError:
             raise NotUnderstood("it is cut off or not XML") from None
+        self._refuse_another(root)
         if not self._listed and self._meta.get("results") != 0:
             raise NotUnderstood(f"it holds no list of {self._kind.container}")
         return Page(tuple(self._items), self._meta.get("results"), self._meta.get("offset"))
 
     def _read_events(self) -> None:
+        """Read what has come of the elements that are watched for; those within a row are only counted."""
         for event, element in cast("Iterator[tuple[str, Element]]", self._parser.read_events()):
             if self._inside:
-                self._read_within_row(event, element)
+                self._inside += 1 if event == "start" else -1
+                if not self._inside:
+                    self._items.append(self._kind.build(_fields(element)))
+                    _forget(element)
             elif event == "start":
                 self._start(element)
             else:
                 self._end(element)
 
-    def _read_within_row(self, event: str, element: Element) -> None:
-        """Count elements within a row, most of all there are; its own end makes it an item."""
-        if event == "start":
-            self._inside += 1
-            self._refuse_depth()
-            return
-        self._inside -= 1
-        if not self._inside:
-            self._items.append(self._kind.build(_fields(element)))
-            _forget(element)
-
     def _start(self, element: Element) -> None:
         name = _name(element)
-        if not self._path:
+        if not self._listed:
             _refuse_dtd(element)
-            if name not in _WRAPPERS | {self._kind.container}:
-                raise NotUnderstood(f"its root is not a list of {self._kind.container}")
-        if name == self._kind.row:
-            self._listed = True
-            self._inside = 1
-        else:
-            self._listed |= name in {self._kind.container, "nil_classes"}
-            self._path.append(name)
-        self._refuse_depth()
+        self._listed |= name in self._kind.lists
+        self._inside = int(name == self._kind.row)
 
     def _end(self, element: Element) -> None:
-        name = self._path.pop()
-        if self._path and self._path[-1] == "meta" and name in {"results", "offset"}:
+        name, parent = _name(element), element.getparent()
+        if name in _COUNTS and parent is not None and _name(parent) == "meta":
             self._meta[name] = _count(element)
 
-    def _refuse_depth(self) -> None:
-        if len(self._path) + self._inside > DEEPEST:
-            raise NotUnderstood("it is nested too deeply")
+    def _refuse_another(self, root: Element) -> None:
+        """Refuse a document that is no such list, or too deep; its rows have been freed by now."""
+        _refuse_dtd(root)
+        if _name(root) not in _WRAPPERS | {self._kind.container}:
+            raise NotUnderstood(f"its root is not a list of {self._kind.container}")
+        if root.xpath("boolean(//*[count(ancestor::*) >= $deepest])", deepest=DEEPEST):
+            raise NotUnderstood(_TOO_DEEP)
 
 
 def parse_new_id(body: bytes) -> int | None:
@@ -193,9 +191,12 @@ def _parse(body: bytes) -> Element | None:
     return root
 
 
-def _pull_parser() -> etree.XMLPullParser:
+def _pull_parser(kind: RowKind[Any]) -> etree.XMLPullParser:
+    """Return a parser that tells only of the elements that matter: telling of each costs most."""
+    watched = {kind.row, kind.container, "nil_classes", "nil-classes", *_COUNTS}
     return etree.XMLPullParser(
         events=("start", "end"),
+        tag=[f"{{*}}{name}" for name in sorted(watched)],
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -211,26 +212,32 @@ def _refuse_dtd(element: Element) -> None:
 
 
 def _name(element: Element) -> str:
+    """Return the local name with underscores."""
     return _plain(element.tag)
 
 
 @lru_cache(maxsize=1024)
 def _plain(tag: str) -> str:
-    """Return the local name with underscores, whichever way it is written."""
+    """Return a tag without its namespace, in lower case, with underscores."""
     return tag.rpartition("}")[2].replace("-", "_").lower()
 
 
 def _text(element: Element) -> str | None:
-    if element.get("nil") in {"true", "1"}:
+    text = element.text
+    if text is None or element.get("nil") in {"true", "1"}:
         return None
-    text = (element.text or "").strip()
-    return text[:LONGEST_ROW_TEXT] or None
+    return text.strip()[:LONGEST_ROW_TEXT] or None
 
 
-def _fields(row: Element) -> dict[str, Any]:
-    """Return a row's fields by name; a nested element becomes a dictionary of its own."""
+def _fields(row: Element, depth: int = 3) -> dict[str, Any]:
+    """Return a row's fields by name; a nested element becomes a dictionary of its own.
+
+    :param depth: of the row's children within the document; a list and a wrapper stand above a row.
+    """
+    if depth > DEEPEST:
+        raise NotUnderstood(_TOO_DEEP)
     return {
-        _name(child): _fields(child) if len(child) else _text(child)
+        _plain(child.tag): _fields(child, depth + 1) if len(child) else _text(child)
         for child in row
         if isinstance(child.tag, str)
     }
@@ -281,9 +288,11 @@ _OFFSET: Final = re.compile(r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})$", re.IGNO
 
 def _moment(text: str) -> datetime:
     """Read the ways a date-time is written: ISO 8601, with a space, ``UTC``, any offset, or no zone."""
+    with suppress(ValueError):
+        return datetime.fromisoformat(text)
     zone = _OFFSET.search(text)
     if zone is None:
-        return datetime.fromisoformat(text)
+        raise NotUnderstood("a date-time that can't be read")
     told = zone["zone"].upper()
     return datetime.fromisoformat(text[: zone.start()] + ("+00:00" if told in {"Z", "UTC", "GMT"} else told))
 

@@ -250,11 +250,12 @@ class Deliverer:
             log.warning("The warehouse does not answer: %s", type(error).__name__)
             return
         log.info(
-            "%s; %d left, at most %.1f hours at this pace; %d requests used",
+            "%s; %d left, at most %.1f hours at this pace; %d requests made, of %d an hour",
             self.tally.describe(),
             waiting,
             waiting * self._parts.limiter.pace.interval / 3600,
             self._parts.limiter.granted,
+            self._parts.site.requests_per_hour,
         )
 
     def _give_up(self, error: Exception) -> None:

@@ -23,6 +23,7 @@ from include.springest.ledger.states import Event, sources_of
 from include.springest.reconcile.clock import STORED_BY_HOURS, WIDE_HOURS, Clock, HourOfSamples
 from include.springest.reconcile.evidence import told_of
 from include.springest.reconcile.pairing import CANDIDATES_NAMED, Finding, Kind, Post, Shown, pair
+from include.springest.reconcile.together import together
 from include.springest.site import Site
 from include.springest.warehouse.statements import read_sql
 
@@ -160,9 +161,9 @@ def _findings(connection: Connection, site: Site) -> Iterator[tuple[Finding, str
                 shown.append(Shown(int(name), moment, learner, seen_by, one, other))
             else:
                 posts.append(Post(name, moment, learner, one, other))
-                if one:
+                if digest is not None:
                     digests[name] = digest
-        for finding in pair(posts, shown, clock=clock, exclusive=site.exclusive_uploader):
+        for finding in together(pair(posts, shown, clock=clock, exclusive=site.exclusive_uploader)):
             yield finding, digests[finding.post.delivery_key]
 
 

@@ -35,6 +35,8 @@ _COPY: Final = (
     "COPY pg_temp.gathered (springest_certificate_id, certification_id, valid_from, valid_until, "
     "springest_status, created_at, learner_ref, owner_told_by) FROM STDIN"
 )
+_LOCK: Final = text("SELECT pg_advisory_lock(hashtextextended('springest.snapshot:' || :site, 0))")
+_UNLOCK: Final = text("SELECT pg_advisory_unlock(hashtextextended('springest.snapshot:' || :site, 0))")
 _MERGE: Final = text(read_sql(__file__, "merge_snapshot"))
 _OWNERS: Final = text("SELECT DISTINCT learner_ref FROM pg_temp.gathered WHERE learner_ref IS NOT NULL")
 _FORGET: Final = text(
@@ -151,8 +153,18 @@ async def merge(
     """
     values = {"site": site, "snapshot_id": begun.snapshot_id, "started_at": begun.started_at}
     told = {**asdict(reading), "scope": scope, "scope_detail": detail}
-    async with _nobody_forgotten(connection, pseudonyms):
+    async with _nobody_forgotten(connection, pseudonyms), _alone(connection, site):
         return int((await connection.execute(_MERGE, {**values, **told})).scalar_one())
+
+
+@asynccontextmanager
+async def _alone(connection: AsyncConnection, site: str) -> AsyncIterator[None]:
+    """Let no other snapshot of the site be stored meanwhile: both would take the same rows for new."""
+    await connection.execute(_LOCK, {"site": site})
+    try:
+        yield
+    finally:
+        await connection.execute(_UNLOCK, {"site": site})
 
 
 @asynccontextmanager

@@ -390,22 +390,11 @@ remote_certificate = Table(
         Text,
         comment="How the owner was told: list (in the row), filter (a GET filtered by the address)",
     ),
-    Column(
-        "first_snapshot_id",
-        BigInteger,
-        ForeignKey("snapshot.snapshot_id"),
-        nullable=False,
-        comment="First snapshot that showed it",
-    ),
+    # No foreign keys to the snapshots: a million rows would each look the same one up.
+    Column("first_snapshot_id", BigInteger, nullable=False, comment="First snapshot that showed it"),
     Column("first_seen_at", _INSTANT, nullable=False, comment="Start of the first snapshot that showed it"),
     Column("last_seen_at", _INSTANT, nullable=False, comment="Start of the last snapshot that showed it"),
-    Column(
-        "last_snapshot_id",
-        BigInteger,
-        ForeignKey("snapshot.snapshot_id"),
-        nullable=False,
-        comment="Last snapshot that showed it",
-    ),
+    Column("last_snapshot_id", BigInteger, nullable=False, comment="Last snapshot that showed it"),
     CheckConstraint(_one_of("owner_told_by", ("list", "filter")), name="owner_told_by"),
     comment="One row per certificate that Springest has shown, as last seen",
 )

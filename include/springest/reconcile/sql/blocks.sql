@@ -1,7 +1,7 @@
 -- Block after block: its POSTs, each with a digest of what is told of its delivery so far, and its certificates.
 SELECT block.block_no, false AS is_shown, node.delivery_key AS name, node.learner_ref,
        extract(epoch FROM node.sent_at)::float8 AS moment, NULL::float8 AS seen_by,
-       node.is_open AS one, node.is_acknowledged AS other,
+       node.is_open OR node.is_earlier AS one, node.is_acknowledged AS other,
        CASE WHEN node.is_open
             THEN md5(concat_ws('|', old.verification_status, COALESCE(old.match_method, '-'),
                                COALESCE(old.springest_certificate_id, 0), COALESCE(old.review_reason, '-'),

@@ -6,10 +6,10 @@
 -- person's word, which is no proof, takes no POST out.
 WITH nodes AS (
     INSERT INTO pg_temp.matching_node
-        (delivery_key, version, state, is_open, is_acknowledged, sent_at, certification_id, valid_from, valid_to,
+        (delivery_key, version, state, is_open, is_earlier, is_acknowledged, sent_at, certification_id, valid_from, valid_to,
          learner_ref)
     SELECT delivery.delivery_key, delivery.version, delivery.state,
-           delivery.state <> 'sending',
+           delivery.state <> 'sending', false,
            delivery.state = 'accepted_no_id' OR (delivery.state = 'review' AND delivery.reason = 'missing'),
            CASE WHEN delivery.state = 'sending' THEN delivery.updated_at
                 -- When it was sent last is forgotten.
@@ -24,7 +24,12 @@ WITH nodes AS (
            OR (delivery.state = 'review' AND (delivery.sent_at IS NOT NULL OR delivery.reason = 'ledger_restored'))
            OR (delivery.state = 'held' AND delivery.reason = 'before_cutover'))
     UNION ALL
-    SELECT delivery.delivery_key, delivery.version, delivery.state, false, false, attempt.started_at,
+    SELECT delivery.delivery_key, delivery.version, delivery.state, false,
+           COALESCE(delivery.state IN ('unknown', 'accepted_no_id', 'review') AND delivery.springest_certificate_id IS NULL
+               AND delivery.sent_at IS NOT NULL
+               AND (attempt.certification_id, attempt.valid_from) = (delivery.certification_id, delivery.valid_from)
+               AND attempt.valid_until IS NOT DISTINCT FROM delivery.valid_until, false),
+           false, attempt.started_at,
            COALESCE(attempt.certification_id, delivery.certification_id),
            COALESCE(attempt.valid_from, delivery.valid_from),
            COALESCE(attempt.valid_until, CASE WHEN attempt.valid_from IS NULL THEN delivery.valid_until END,

@@ -9,6 +9,8 @@ CREATE TEMPORARY TABLE matching_node (
     state text NOT NULL,
     -- Whether something may be told of it; the others only stand in the way.
     is_open boolean NOT NULL,
+    -- An earlier POST of a delivery that is open, with what was sent last: its certificate is that delivery's as well.
+    is_earlier boolean NOT NULL DEFAULT false,
     is_acknowledged boolean NOT NULL,
     sent_at timestamptz,
     certification_id bigint,

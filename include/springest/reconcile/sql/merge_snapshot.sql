@@ -1,43 +1,51 @@
--- The whole snapshot at once: its rows, as last read, and its evidence. What a newer snapshot saw stays.
-WITH latest AS (
-    SELECT DISTINCT ON (springest_certificate_id) *
-    FROM pg_temp.gathered
+-- The whole snapshot at once: its rows, as last read, and its evidence. What a newer snapshot saw stays. Most rows are
+-- known and have only been seen once more; those are updated in place, without a word to any index.
+WITH latest AS MATERIALIZED (
+    SELECT DISTINCT ON (springest_certificate_id)
+           gathered.*, CAST(:snapshot_id AS bigint) AS snapshot_id, CAST(:started_at AS timestamptz) AS seen_at
+    FROM pg_temp.gathered AS gathered
     ORDER BY springest_certificate_id, position DESC
-), merged AS (
-    INSERT INTO springest.remote_certificate AS remote
+), known AS (
+    UPDATE springest.remote_certificate AS remote
+    SET certification_id = CASE WHEN remote.last_seen_at < latest.seen_at
+                                THEN latest.certification_id ELSE remote.certification_id END,
+        valid_from = CASE WHEN remote.last_seen_at < latest.seen_at
+                          THEN latest.valid_from ELSE remote.valid_from END,
+        valid_until = CASE WHEN remote.last_seen_at < latest.seen_at
+                           THEN latest.valid_until ELSE remote.valid_until END,
+        springest_status = CASE WHEN remote.last_seen_at < latest.seen_at
+                                THEN latest.springest_status ELSE remote.springest_status END,
+        created_at = CASE WHEN remote.last_seen_at < latest.seen_at
+                          THEN latest.created_at ELSE remote.created_at END,
+        last_snapshot_id = CASE WHEN remote.last_seen_at < latest.seen_at
+                                THEN latest.snapshot_id ELSE remote.last_snapshot_id END,
+        last_seen_at = GREATEST(remote.last_seen_at, latest.seen_at),
+        first_snapshot_id = CASE WHEN remote.first_seen_at > latest.seen_at
+                                 THEN latest.snapshot_id ELSE remote.first_snapshot_id END,
+        first_seen_at = LEAST(remote.first_seen_at, latest.seen_at),
+        -- A list that does not tell owners takes nothing back of what a filtered one has told.
+        learner_ref = CASE WHEN latest.learner_ref IS NOT NULL AND remote.last_seen_at < latest.seen_at
+                           THEN latest.learner_ref ELSE COALESCE(remote.learner_ref, latest.learner_ref) END,
+        owner_told_by = CASE WHEN latest.learner_ref IS NOT NULL
+                                  AND (remote.learner_ref IS NULL OR remote.last_seen_at < latest.seen_at)
+                             THEN latest.owner_told_by ELSE remote.owner_told_by END
+    FROM latest
+    WHERE remote.site = :site
+      AND remote.springest_certificate_id = latest.springest_certificate_id
+      AND (remote.last_seen_at < latest.seen_at
+           OR remote.first_seen_at > latest.seen_at
+           OR (remote.learner_ref IS NULL AND latest.learner_ref IS NOT NULL))
+), new AS (
+    INSERT INTO springest.remote_certificate
         (site, springest_certificate_id, certification_id, valid_from, valid_until, springest_status, created_at,
          learner_ref, owner_told_by, first_snapshot_id, first_seen_at, last_snapshot_id, last_seen_at)
     SELECT CAST(:site AS text), springest_certificate_id, certification_id, valid_from, valid_until,
            springest_status, created_at, learner_ref, owner_told_by,
-           CAST(:snapshot_id AS bigint), CAST(:started_at AS timestamptz),
-           CAST(:snapshot_id AS bigint), CAST(:started_at AS timestamptz)
+           snapshot_id, seen_at, snapshot_id, seen_at
     FROM latest
-    ON CONFLICT (site, springest_certificate_id) DO UPDATE
-    SET (certification_id, valid_from, valid_until, springest_status, created_at, last_snapshot_id, last_seen_at)
-        = (SELECT newer.certification_id, newer.valid_from, newer.valid_until, newer.springest_status,
-                  newer.created_at, newer.last_snapshot_id, newer.last_seen_at
-           FROM (VALUES (excluded.certification_id, excluded.valid_from, excluded.valid_until,
-                         excluded.springest_status, excluded.created_at, excluded.last_snapshot_id,
-                         excluded.last_seen_at),
-                        (remote.certification_id, remote.valid_from, remote.valid_until, remote.springest_status,
-                         remote.created_at, remote.last_snapshot_id, remote.last_seen_at))
-                AS newer (certification_id, valid_from, valid_until, springest_status, created_at,
-                          last_snapshot_id, last_seen_at)
-           ORDER BY newer.last_seen_at DESC, newer.last_snapshot_id DESC
-           LIMIT 1),
-        first_snapshot_id = CASE WHEN excluded.first_seen_at < remote.first_seen_at
-                                 THEN excluded.first_snapshot_id ELSE remote.first_snapshot_id END,
-        first_seen_at = LEAST(excluded.first_seen_at, remote.first_seen_at),
-        -- A list that does not tell owners takes nothing back of what a filtered one has told.
-        (learner_ref, owner_told_by)
-        = (SELECT CASE WHEN takes THEN excluded.learner_ref ELSE remote.learner_ref END,
-                  CASE WHEN takes THEN excluded.owner_told_by ELSE remote.owner_told_by END
-           FROM (SELECT remote.learner_ref IS NULL
-                        OR (excluded.learner_ref IS NOT NULL AND excluded.last_seen_at > remote.last_seen_at))
-                AS told (takes))
-    WHERE remote.last_seen_at < excluded.last_seen_at
-       OR remote.first_seen_at > excluded.first_seen_at
-       OR (remote.learner_ref IS NULL AND excluded.learner_ref IS NOT NULL)
+    WHERE NOT EXISTS (SELECT FROM springest.remote_certificate AS known
+                      WHERE known.site = :site
+                        AND known.springest_certificate_id = latest.springest_certificate_id)
 ), finished AS (
     UPDATE springest.snapshot
     SET finished_at = clock_timestamp(),

@@ -332,3 +332,27 @@ def test_a_persons_word_takes_no_post_out(warehouse: Engine, deliver: Deliver, s
     show(8, created_at=MOMENT)
     publish_only_us(warehouse)
     assert verdict(warehouse, "T2").springest_certificate_id is None
+
+
+@pytest.mark.parametrize("shown", [1, 2])
+def test_what_an_earlier_post_of_a_delivery_made_is_that_deliverys(
+    warehouse: Engine, deliver: Deliver, show: Show, shown: int
+) -> None:
+    """It was released and sent again three days later, and neither outcome is known; two of it are a tie."""
+    again = MOMENT + timedelta(days=3)
+    key = deliver("unknown", sent_at=again)
+    sent = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
+    sent |= {"outcome": "outcome_lost", "certification_id": 102, "valid_from": DAY}
+    with warehouse.begin() as connection:
+        for at in (MOMENT, again):
+            connection.execute(insert(delivery_attempt).values(started_at=at, **sent))
+    for number, at in list(enumerate((MOMENT, again), start=7))[:shown]:
+        show(number, created_at=at, first_seen_at=again, last_seen_at=again)
+    publish_only_us(warehouse)
+    row = verdict(warehouse)
+    if shown == 1:
+        assert (row.verification_status, row.springest_certificate_id) == ("inferred", 7)
+    else:
+        assert (row.verification_status, row.springest_certificate_id) == ("ambiguous", None)
+        assert "(7, 8)" in row.match_evidence
+    assert publish_only_us(warehouse).written == 0

@@ -360,6 +360,29 @@ def test_history_is_not_taken_back_while_it_would_bring_back_who_was_forgotten(e
     assert downgrade(empty, revision=BEFORE_HISTORY[0]) == BEFORE_HISTORY[0]
 
 
+def test_certificates_that_are_there_lose_nothing_when_they_get_room_and_one_step_goes_back(
+    empty: Engine,
+) -> None:
+    """Up from 0005 with data in it, and one step down."""
+    upgrade(empty, revision="0005")
+    with empty.begin() as connection:
+        connection.execute(text("INSERT INTO springest.snapshot (site, run_id) VALUES ('s', 'r')"))
+        connection.execute(
+            text(
+                "INSERT INTO springest.remote_certificate (site, springest_certificate_id,"
+                " first_snapshot_id, first_seen_at, last_seen_at, last_snapshot_id)"
+                " SELECT 's', 7, snapshot_id, now(), now(), snapshot_id FROM springest.snapshot"
+            )
+        )
+    upgrade(empty, revision="0006")
+    told = "SELECT springest_certificate_id FROM springest.remote_certificate JOIN springest.snapshot"
+    with empty.connect() as connection:
+        assert connection.execute(text(f"{told} ON snapshot_id = last_snapshot_id")).scalars().all() == [7]
+    assert downgrade(empty, revision="-1") == "0005"
+    with empty.connect() as connection:
+        assert connection.execute(text(f"{told} ON snapshot_id = first_snapshot_id")).scalars().all() == [7]
+
+
 def test_two_deployments_at_once_migrate_once(empty: Engine, database: str) -> None:
     others = [create_engine(database) for _ in range(4)]
     with ThreadPoolExecutor(len(others)) as pool:

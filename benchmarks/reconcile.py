@@ -1,0 +1,188 @@
+"""`make bench-reconcile`: this project's reconciliation beside pandas and a bare COPY."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.contenders.job import Job, Result
+from benchmarks.delivery import STATE, run
+from benchmarks.ledger import fill, write_list
+from benchmarks.report import machine, table, target, write
+from benchmarks.world import Bench, Server
+
+SIZES = (10_000, 100_000, 1_000_000)
+COMPARED = 100_000
+ROUNDS = 3
+PAGE = 1_000
+TIMES_THE_FLOOR = 2.5
+TIMES_PANDAS = 2.0
+TIMES_A_ROW = 1.3
+SHARE_OF_THE_FIRST = 1 / 3
+MEMORY_MB = 300.0
+STEPS = ("snapshot", "match and judge", "check and publish")
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """A first reconciliation of a ledger, and others with nothing new.
+
+    :param again: as the nightly job does it, with what is new of the list.
+    :param whole: with the whole list, as once a week.
+    """
+
+    first: Result
+    again: Result
+    whole: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All contenders over the same ledger and list, in one round."""
+
+    floor: Result
+    pandas: Result
+    night: Night
+
+
+def reconcile(url: str, lines: Path, listed: int) -> Night:
+    """Reconcile three times."""
+    with Server.started(listed=lines) as server:
+        job = Job(server.url, listed, "", warehouse_url=url, page_size=PAGE)
+        planned = replace(job, as_planned=True)
+        return Night(*(run("reconcile_whole", one) for one in (job, planned, job)))
+
+
+def compare(bench: Bench, count: int) -> Comparison:
+    """Let each contender reconcile the same ledger, in tables of its own."""
+    document, lines, listed = write_list(STATE / "lists", count)
+    url = bench.warehouse()
+    fill(url, count)
+    others = [
+        run(name, Job("", count, str(document), warehouse_url=url))
+        for name in ("reconcile_floor", "reconcile_pandas")
+    ]
+    return Comparison(*others, reconcile(url, lines, listed))
+
+
+def main() -> None:
+    """Measure, print, and write the page."""
+    rounds: list[Comparison] = []
+    nights: dict[int, Night] = {}
+    with Bench.started(STATE) as bench:
+        for number in range(ROUNDS):
+            console.print(f"round {number + 1} of {ROUNDS}: all contenders, {COMPARED:,} deliveries")
+            rounds.append(compare(bench, COMPARED))
+        for count in SIZES:
+            if count != COMPARED:
+                console.print(f"{count:,} deliveries")
+                nights[count] = _night(bench, count)
+    nights[COMPARED] = _middle([one.night for one in rounds])
+    floor = median(one.floor.seconds for one in rounds)
+    pandas = median(one.pandas.seconds for one in rounds)
+    write(
+        "reconcile",
+        "\n\n".join((machine(), _side_by_side(rounds), _sizes(nights), _targets(nights, floor, pandas))),
+    )
+
+
+def _night(bench: Bench, count: int) -> Night:
+    _, lines, listed = write_list(STATE / "lists", count)
+    url = bench.warehouse()
+    fill(url, count)
+    return reconcile(url, lines, listed)
+
+
+def _middle(nights: list[Night]) -> Night:
+    ordered = sorted(nights, key=lambda one: one.first.seconds)
+    return ordered[len(ordered) // 2]
+
+
+def _side_by_side(rounds: list[Comparison]) -> str:
+    def row(name: str, of: Any) -> tuple[str, ...]:
+        results: list[Result] = [of(one) for one in rounds]
+        return (
+            name,
+            f"{median(one.seconds for one in results):.2f}",
+            f"{median(one.cpu_seconds for one in results):.2f}",
+            f"{median(one.peak_mb for one in results):.0f}",
+        )
+
+    head = (f"{COMPARED:,} deliveries, median of {ROUNDS} rounds", "seconds", "CPU of the worker", "peak MB")
+    return table(
+        head,
+        [
+            row("floor: bare `iterparse`, COPY, one upsert", lambda one: one.floor),
+            row("pandas: `read_xml`, `merge`, `to_sql`", lambda one: one.pandas),
+            row("**this project**, first time", lambda one: one.night.first),
+            row("**this project**, again, what is new of the list", lambda one: one.night.again),
+            row("**this project**, again, the whole list", lambda one: one.night.whole),
+        ],
+    )
+
+
+def _sizes(nights: dict[int, Night]) -> str:
+    rows = []
+    for count in SIZES:
+        night = nights[count]
+        for name, one in (("first", night.first), ("again", night.again), ("again, whole list", night.whole)):
+            rows.append(
+                (
+                    f"{count:,} deliveries, {name}",
+                    f"{one.seconds:.2f}",
+                    *(f"{one.steps[step]:.2f}" for step in STEPS),
+                    f"{1_000_000 * one.seconds / count:.0f}",
+                    f"{one.peak_mb:.0f}",
+                )
+            )
+    return table(("size", "seconds", *STEPS, "µs a row", "peak MB"), rows)
+
+
+def _targets(nights: dict[int, Night], floor: float, pandas: float) -> str:
+    first = nights[COMPARED].first.seconds
+    largest = max(SIZES)
+    a_row = (nights[largest].first.seconds / largest) / (first / COMPARED)
+    again = {count: night.again.seconds / night.first.seconds for count, night in nights.items()}
+    whole = {count: night.whole.seconds / night.first.seconds for count, night in nights.items()}
+    peak = max(one.peak_mb for night in nights.values() for one in (night.first, night.again, night.whole))
+    return table(
+        ("target", "measured", ""),
+        [
+            target(
+                f"within {TIMES_THE_FLOOR} times the floor",
+                first <= TIMES_THE_FLOOR * floor,
+                f"{first / floor:.2f} times",
+            ),
+            target(
+                f"at least {TIMES_PANDAS:.0f} times as fast as pandas",
+                pandas >= TIMES_PANDAS * first,
+                f"{pandas / first:.2f} times",
+            ),
+            target(
+                f"a row at {largest:,} costs at most {TIMES_A_ROW} times what it costs at {COMPARED:,}",
+                a_row <= TIMES_A_ROW,
+                f"{a_row:.2f} times",
+            ),
+            target(f"worker under {MEMORY_MB:.0f} MB throughout", peak < MEMORY_MB, f"{peak:.0f} MB"),
+            target(
+                "again with nothing new: at most a third of the first time",
+                all(share <= SHARE_OF_THE_FIRST for share in again.values()),
+                ", ".join(f"{again[count]:.2f} at {count:,}" for count in SIZES),
+            ),
+            target(
+                "the same with the whole list read again",
+                all(share <= SHARE_OF_THE_FIRST for share in whole.values()),
+                ", ".join(f"{whole[count]:.2f} at {count:,}" for count in SIZES),
+            ),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from include.demo.source_database import learner
 from include.sandbox.faults import Fault, Kind
 from include.sandbox.profiles import AnswerBody, EmailFilter, Profile
 from include.sandbox.store import NewCertificate
 from include.springest.reconcile.owners import OwnersReport
+from include.springest.warehouse.schema import list_filter
 
 NO_ID = AnswerBody.NO_ID
 
@@ -120,7 +121,7 @@ def test_asking_can_be_switched_off(class_of_three, extra):
 def test_the_budget_is_kept_and_the_next_run_goes_on_with_the_others(class_of_three):
     world = class_of_three(owner_reads_per_run=4)
     assert world.owners() == OwnersReport(asked=1, certificates=1, requests=4)
-    assert world.owners("next") == OwnersReport(asked=2, certificates=2, requests=2)
+    assert world.owners("next") == OwnersReport(asked=2, certificates=2, requests=3)
 
 
 def test_a_manual_upload_beside_ours_stays_a_tie(class_of_three):
@@ -140,7 +141,7 @@ def test_a_server_that_breaks_off_loses_nothing_that_it_told_before(class_of_thr
     with world.warehouse.begin() as connection:
         connection.exec_driver_sql("DELETE FROM springest.owner_question")
         connection.exec_driver_sql("UPDATE springest.remote_certificate SET learner_ref = NULL")
-    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500, skip=1, method="GET"))
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500, skip=2, method="GET"))
     assert world.owners("next").asked == 1
 
 
@@ -151,3 +152,28 @@ def test_a_learner_whose_address_is_another_by_now_is_not_asked_about(class_of_t
     before = len(asked_for(world))
     world.owners()
     assert len(asked_for(world)) == before + 1
+
+
+def test_a_site_that_keeps_to_the_address_no_more_is_found_out_before_it_is_believed_again(make_world):
+    """What was remembered is days old; somebody else's certificate is not taken for the learner's."""
+    world = make_world()
+    world.sandbox.state.profile = Profile(answer_body=NO_ID)
+    mine = world.training()
+    world.complete(mine)
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
+    world.catalogue()
+    world.stage()
+    world.deliver()
+    world.sandbox.store.store(
+        NewCertificate(mine.certification_id, "manual@example.com", mine.valid_from.isoformat())
+    )
+    world.snapshot()
+    world.publish()
+    with world.warehouse.begin() as connection:
+        kept = {"site": "default", "filter": "email", "is_honoured": True, "evidence": "kept"}
+        connection.execute(insert(list_filter).values(kept))
+    world.sandbox.state.profile = Profile(answer_body=NO_ID, email_filter=EmailFilter.IGNORED)
+    world.owners()
+    world.publish()
+    assert told(world) == [("ambiguous", None, 1)]
+    assert world.rows("SELECT filter, is_honoured FROM springest.list_filter") == [("email", False)]

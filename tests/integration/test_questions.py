@@ -115,6 +115,18 @@ def test_what_needs_a_person_is_told_with_since_when_and_what_to_do(nights: Worl
     assert ask(nights, "06_needs_a_person.sql")[0].waits_since == published
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati"])
+def test_the_days_are_utc_wherever_the_analyst_is(nights: World, zone: str) -> None:
+    """The zone of the session moves neither their names nor their ends."""
+    question = text(QUESTIONS["07_deliveries_per_day.sql"].sql)
+    with nights.warehouse.connect() as connection:
+        connection.execute(text("SET TIME ZONE 'UTC'"))
+        here = connection.execute(question).all()
+        connection.execute(text(f"SET TIME ZONE '{zone}'"))
+        assert connection.execute(question).all() == here
+    assert {one.day for one in here} == {TODAY}
+
+
 def test_the_statuses_of_a_day_are_those_at_its_end(nights: World) -> None:
     """Yesterday's are told from the history, also when everything has changed since."""
     with nights.warehouse.begin() as connection:

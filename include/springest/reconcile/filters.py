@@ -40,7 +40,7 @@ _REMEMBER: Final = text(
     " evidence = excluded.evidence, checked_at = excluded.checked_at"
 )
 _IS_ANYTHING_SHOWN: Final = text(
-    "SELECT EXISTS (SELECT FROM springest.remote_certificate WHERE site = :site AND last_snapshot_id ="
+    "SELECT EXISTS (SELECT FROM springest.remote_certificate WHERE site = :site AND last_snapshot_id >="
     " (SELECT max(snapshot_id) FROM springest.snapshot WHERE site = :site AND complete))"
 )
 
@@ -75,9 +75,10 @@ class Filters:
     site: Site
     requests: int = 0
 
-    async def ask(self, wanted: Filter) -> Answer:
+    async def ask(self, wanted: Filter, *, still: bool = False) -> Answer:
         """Return what is known of a filter; ask the site if nothing is.
 
+        :param still: ask the impossible question again although the site kept to it before.
         :raises ApiError: the site could not be asked.
         """
         if wanted.value not in self.site.list_filters:
@@ -85,11 +86,12 @@ class Filters:
         named = {"site": self.site.name, "filter": wanted.value}
         async with self.engine.connect() as connection:
             row = (await connection.execute(_KNOWN, {**named, "days": ASKED_AGAIN_DAYS})).first()
-            if row is not None:
+            if row is not None and not (still and row.is_honoured):
                 return Answer.HONOURED if row.is_honoured else Answer.IGNORED
             if not (await connection.execute(_IS_ANYTHING_SHOWN, {"site": self.site.name})).scalar_one():
                 return Answer.IGNORED  # an empty answer would mean nothing; it is asked another night
-        return await self._find_out(wanted)
+        found = await self._find_out(wanted)
+        return Answer.HONOURED if row is not None and found is Answer.PLAUSIBLE else found
 
     async def is_honoured(self, wanted: Filter) -> bool:
         """Tell whether a filter narrows the list; an empty answer to an impossible question is enough."""

@@ -167,7 +167,7 @@ def _components(runs: list[_Run]) -> Iterator[list[_Run]]:
 def _judge(runs: list[_Run], timed: Sequence[Shown], exclusive: bool) -> Iterator[Finding]:
     """Tell what can be told of one component."""
     first, end = runs[0].start, max(run.end for run in runs)
-    fits = _each_has_a_post(runs, first, end)
+    fits = _each_has_a_post(runs, first, end) and not _was_there_before(runs, timed[first:end])
     pairs = _only_pairs(runs, first, end) if exclusive and fits else {}
     # A certificate that was there before its POST: then somebody else uploaded it.
     if any(timed[rank].seen_by < (runs[number].post.sent or 0) for number, rank in pairs.items()):
@@ -218,6 +218,12 @@ def _each_has_a_post(runs: Sequence[_Run], first: int, end: int) -> bool:
             return False
         heapq.heappop(waiting)
     return True
+
+
+def _was_there_before(runs: Sequence[_Run], shown: Sequence[Shown]) -> bool:
+    """Tell whether a certificate was shown before all of these POSTs: then somebody else uploaded it."""
+    earliest = min(run.post.sent or 0.0 for run in runs)
+    return any(one.seen_by < earliest for one in shown)
 
 
 def _only_pairs(runs: Sequence[_Run], first: int, end: int) -> dict[int, int]:

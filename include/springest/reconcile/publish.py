@@ -149,12 +149,13 @@ def _newer_run(known: CandidateSet, run_id: str) -> str | None:
 def _publish(connection: Connection, site: Site, known: CandidateSet) -> tuple[int, int]:
     """Check once more what nobody can change from here on, then write verdicts and versions.
 
-    A run that finished staging since the verdicts were worked out has rows without one: then they are worked
-    out again, right here.
+    A run that finished staging since the verdicts were worked out has rows without one: then they are matched
+    and worked out again, right here.
     """
     require_whole(connection, site.name, known.changed)
     sums = conservation(connection, site.name)
     if sums.incomplete_run is not None:
+        match(connection, site)
         judge(connection, site, run_id=known.run_id)
         known, sums = load_set(connection, site.name) or known, conservation(connection, site.name)
     require_conservation(sums)

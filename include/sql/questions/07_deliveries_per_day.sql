@@ -1,7 +1,8 @@
 -- How many certificates were in each status at the end of each of the last 14 days (UTC)?
 WITH days AS (
-    SELECT day::date AS day, day + interval '1 day' AS ends_at
-    FROM generate_series(date_trunc('day', now(), 'UTC') - interval '13 days', now(), interval '1 day') AS day
+    SELECT day::date AS day, (day + interval '1 day') AT TIME ZONE 'UTC' AS ends_at
+    FROM generate_series((now() AT TIME ZONE 'UTC')::date - interval '13 days', now() AT TIME ZONE 'UTC',
+                         interval '1 day') AS day
 )
 SELECT days.day, version.site, version.verification_status, count(*) AS certificates
 FROM days

@@ -34,7 +34,8 @@ WITH newest AS (
       AND NOT EXISTS (SELECT FROM springest.delivery AS other
                       WHERE other.site = remote.site
                         AND other.springest_certificate_id = remote.springest_certificate_id
-                        AND other.delivery_key <> released.delivery_key)
+                        AND other.delivery_key <> released.delivery_key
+                        AND COALESCE(other.learner_ref = remote.learner_ref, true))
     GROUP BY released.delivery_key, released.version
 )
 UPDATE springest.delivery AS delivery

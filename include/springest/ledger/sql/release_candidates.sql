@@ -1,6 +1,6 @@
--- Certificates that Springest shows, that no other delivery stands for, and that could be this one. What the site
--- does not tell contradicts nothing. One that is much older than the first POST is not that POST's; it counts all
--- the same when it is known to be the learner's.
+-- Certificates that Springest shows, that no other delivery stands for (unless their owner contradicts it), and that
+-- could be this one. What the site does not tell contradicts nothing. One that is much older than the first POST is not
+-- that POST's; it counts all the same when it is known to be the learner's.
 SELECT remote.springest_certificate_id
 FROM springest.delivery AS delivery
 JOIN springest.remote_certificate AS remote ON remote.site = delivery.site
@@ -23,5 +23,6 @@ WHERE delivery.delivery_key = :delivery_key
   AND NOT EXISTS (SELECT FROM springest.delivery AS other
                   WHERE other.site = remote.site
                     AND other.springest_certificate_id = remote.springest_certificate_id
-                    AND other.delivery_key <> delivery.delivery_key)
+                    AND other.delivery_key <> delivery.delivery_key
+                    AND COALESCE(other.learner_ref = remote.learner_ref, true))
 ORDER BY remote.springest_certificate_id

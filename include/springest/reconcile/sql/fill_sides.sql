@@ -45,9 +45,13 @@ WITH nodes AS (
            OR delivery.match_method = 'person'
            OR delivery.state IN ('ready', 'held', 'invalid', 'rejected', 'withdrawn', 'cancelled')
            OR attempt.started_at < delivery.sent_at
+           -- An earlier POST's late answer told the id: what the later one made is not known.
+           OR (delivery.springest_certificate_id IS NOT NULL AND delivery.state <> 'sending'
+               AND attempt.started_at > delivery.sent_at)
            OR (delivery.state = 'sending' AND attempt.outcome IS NOT NULL))
 )
--- Every certificate that was shown and that no delivery has by its id. `seen_by`: when it was there at the latest.
+-- Every certificate that was shown and that no delivery has by its id; one whose owner contradicts who has it may be
+-- its owner's. `seen_by`: when it was there at the latest.
 -- One that two complete snapshots lack is gone: nothing is told of it, and what came from where it came stays known.
 INSERT INTO pg_temp.matching_row
 SELECT remote.springest_certificate_id, remote.certification_id, remote.valid_from, remote.valid_until,
@@ -60,4 +64,5 @@ JOIN springest.snapshot AS first ON first.snapshot_id = remote.first_snapshot_id
 WHERE remote.site = :site
   AND NOT EXISTS (SELECT FROM springest.delivery AS claimed
                   WHERE claimed.site = remote.site
-                    AND claimed.springest_certificate_id = remote.springest_certificate_id)
+                    AND claimed.springest_certificate_id = remote.springest_certificate_id
+                    AND COALESCE(claimed.learner_ref = remote.learner_ref, true))

@@ -164,6 +164,17 @@ def test_a_certificate_of_another_delivery_does_not_stand_in_the_way(ground: Gro
     assert ground.decide(key, "release").state is State.READY
 
 
+def test_one_that_another_delivery_is_said_to_be_and_whose_owner_is_this_learner_stands_in_the_way(
+    ground: Ground,
+) -> None:
+    """A person confirmed T2 wrongly; then Springest named the owner."""
+    key = doubtful(ground)
+    ground.delivery("visible", "T2", email="another@example.com", match_method="person")
+    ground.shown(7, ground.snapshot(), learner_ref=row().learner_ref)
+    with pytest.raises(DecisionRefused, match="certificate 7"):
+        ground.decide(key, "release")
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from include.springest.reconcile.candidates import (
 )
 from include.springest.reconcile.publish import publish, publish_candidates, reconcile
 from include.springest.site import Site
-from include.springest.warehouse.schema import staging_run
+from include.springest.warehouse.schema import run_training, staging_run
 
 from .conftest import MOMENT, Deliver, Show
 
@@ -184,3 +185,25 @@ def test_source_rows_without_a_verdict_fail_the_check_of_conservation(
     assert "run lost" in found
     with pytest.raises(ConservationBroken, match="run lost counted 2"):
         publish_candidates(warehouse, site=SITE, run_id="night")
+
+
+def test_verdicts_that_are_worked_out_again_while_publishing_are_matched_again(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """A run finished staging in between, and an answer came: what was inferred before is not told of it."""
+    deliver("unknown", "T1")
+    show(created_at=MOMENT)
+    only_us = replace(SITE, exclusive_uploader=True)
+    reconcile(warehouse, site=only_us, run_id="night")
+    run(
+        warehouse,
+        "UPDATE springest.delivery SET state = 'accepted', springest_certificate_id = 99",
+    )
+    key = deliver("ready", "T2")
+    seen = {"site": "default", "run_id": "other"}
+    with warehouse.begin() as connection:
+        window = {"mode": "watermark", "window_start": MOMENT, "window_end": MOMENT, "source_count": 1}
+        connection.execute(insert(staging_run).values(**seen, **window))
+        connection.execute(insert(run_training).values(**seen, row_no=1, delivery_key=key))
+    publish_candidates(warehouse, site=only_us, run_id="night")
+    assert statuses(warehouse) == [("awaiting_verification",), ("not_sent",)]

@@ -163,6 +163,60 @@ def test_an_earlier_post_of_a_delivery_that_was_sent_again_can_own_what_is_shown
     assert "2 POSTs can have made them" in row.match_evidence
 
 
+def test_a_later_post_than_the_one_whose_late_answer_told_the_id_can_own_what_is_shown(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """T1 was released and sent again, which was lost; then the first POST's answer came after all."""
+    again = MOMENT + timedelta(hours=3)
+    key = deliver("accepted", "T1", springest_certificate_id=7)
+    attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
+    with warehouse.begin() as connection:
+        connection.execute(
+            insert(delivery_attempt).values(
+                started_at=MOMENT, outcome="accepted_with_id", springest_certificate_id=7, **attempt
+            )
+        )
+        connection.execute(
+            insert(delivery_attempt).values(started_at=again, outcome="outcome_lost", **attempt)
+        )
+    deliver("unknown", "T2", sent_at=again, learner_ref="b" * 64)
+    show(7, created_at=MOMENT)
+    show(8, created_at=again, last_seen_at=again + timedelta(hours=1))
+    publish_only_us(warehouse)
+    row = verdict(warehouse, "T2")
+    assert (row.verification_status, row.springest_certificate_id) == ("ambiguous", None)
+    assert "2 POSTs can have made them" in row.match_evidence
+
+
+@pytest.mark.parametrize("method", ["person", "springest_id"])
+def test_a_certificate_whose_owner_contradicts_its_claim_is_still_its_owners(
+    warehouse: Engine,
+    deliver: Deliver,
+    show: Show,
+    scan: Scan,
+    list_certification: Callable[..., None],
+    method: str,
+) -> None:
+    """T1 is said to be 7, and Springest names T2's learner: T2 is not absent, and neither is verified."""
+    last = MOMENT + timedelta(days=4)
+    deliver("visible", "T1", match_method=method)
+    deliver("unknown", "T2", learner_ref="b" * 64)
+    show(7, learner_ref="b" * 64, created_at=MOMENT, last_seen_at=last)
+    list_certification(since=MOMENT - timedelta(days=9), last=last)
+    scan(MOMENT + timedelta(days=2))
+    scan(last)
+    assert publish_all(warehouse).became_absent == 0
+    assert {verdict(warehouse, name).verification_status for name in ("T1", "T2")} <= {"ambiguous", "unknown"}
+    change(
+        warehouse,
+        "UPDATE springest.delivery SET state = 'unknown', springest_certificate_id = NULL,"
+        " match_method = NULL WHERE training_id = 'T1'",
+    )
+    publish_all(warehouse)
+    row = verdict(warehouse, "T2")
+    assert (row.verification_status, row.springest_certificate_id) == ("verified", 7)
+
+
 def test_two_certificates_of_one_learner_are_no_proof_of_one_of_them_in_whichever_order_they_appear(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:

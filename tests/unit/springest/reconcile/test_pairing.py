@@ -177,6 +177,14 @@ def test_a_certificate_that_a_snapshot_had_shown_before_the_post_contradicts_tha
     assert finding.kind is Kind.LEFT_OVER
 
 
+def test_one_of_a_set_that_was_there_before_all_of_its_posts_makes_no_set_complete():
+    """Somebody else uploaded 7, and one of the two POSTs made nothing: nobody knows which."""
+    posts = [Post("a", 100.0, "x", True, True), Post("b", 101.0, "y", True, True)]
+    shown = [Shown(7, 80.0, seen_by=90.0), Shown(8, 102.0, seen_by=200.0)]
+    for exclusive, kind in ((True, Kind.LEFT_OVER), (False, Kind.TIE)):
+        assert {finding.kind for finding in one(posts, shown, exclusive=exclusive)} == {kind}
+
+
 def test_what_is_gone_is_not_told_and_still_belongs_to_the_post_it_came_from():
     """Two POSTs days apart; the first one's certificate is gone, the second is not dealt again."""
     posts = [Post("d1", 0.0), Post("d2", 200.0 * HOUR)]

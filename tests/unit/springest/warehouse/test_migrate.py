@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from psycopg.errors import RaiseException
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
@@ -344,6 +345,19 @@ def test_verdicts_of_every_earlier_version_get_their_first_version_and_one_step_
     with empty.connect() as connection:
         assert connection.execute(text(told)).scalars().all() == ["held", "held"]
     assert upgrade(empty) == head_revision()
+
+
+def test_history_is_not_taken_back_while_it_would_bring_back_who_was_forgotten(empty: Engine) -> None:
+    """The tombstones go with it: a certificate that was delivered could be sent again."""
+    upgrade(empty, revision=HISTORY)
+    with empty.begin() as connection:
+        connection.execute(text("INSERT INTO springest.forgotten_learner (tombstone) VALUES ('t')"))
+    with pytest.raises(RaiseException, match="learners were forgotten"):
+        downgrade(empty, revision=BEFORE_HISTORY[0])
+    with empty.begin() as connection:
+        kept = connection.execute(text("DELETE FROM springest.forgotten_learner RETURNING tombstone"))
+        assert kept.scalars().all() == ["t"]
+    assert downgrade(empty, revision=BEFORE_HISTORY[0]) == BEFORE_HISTORY[0]
 
 
 def test_certificates_that_are_there_lose_nothing_when_they_get_room_and_one_step_goes_back(

@@ -1,3 +1,14 @@
+-- The older version knows nobody who was forgotten: the next night would bring them back, and send a certificate again
+-- that was delivered under another number of the training.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM springest.forgotten_learner) THEN
+        RAISE EXCEPTION 'learners were forgotten, which the older version can not keep to: nothing was changed'
+            USING HINT = 'Make sure that the source has forgotten them too, keep a copy of springest.forgotten_learner '
+                         'to put back later, empty it, and go back again';
+    END IF;
+END
+$$;
 DROP VIEW springest.failed_check;
 DROP VIEW springest.reconciliation_freshness;
 DROP VIEW springest.expiring_soon;

@@ -311,10 +311,12 @@ def _media_type(head: bytes) -> str:
 
 
 def _read(handle: BinaryIO, *, keep: bool) -> tuple[bytes | None, str, int]:
-    digest, kept, length = hashlib.sha256(), bytearray(), 0
+    digest, length = hashlib.sha256(), 0
+    kept: list[bytes] = []
     while chunk := handle.read(CHUNK):
         digest.update(chunk)
         length += len(chunk)
         if keep:
-            kept += chunk
-    return (bytes(kept) if keep else None), digest.hexdigest(), length
+            kept.append(chunk)
+    # Most documents are a single chunk, which is not copied again.
+    return (b"".join(kept) if keep else None), digest.hexdigest(), length

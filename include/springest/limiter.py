@@ -131,17 +131,28 @@ class RateLimiter:
         :returns: the grant, to be used within ``GRANT_VALID_SECONDS``; ``None`` when ``until`` came first.
         """
         now = asyncio.get_running_loop().time
+        while not isinstance(answer := await self.ask(), Grant):
+            if until is not None and now() + answer >= until:
+                return None
+            await self.pause(answer)
+        return answer
+
+    async def pause(self, seconds: float) -> None:
+        """Wait until it is time to ask again."""
+        await self._sleep(seconds)
+
+    async def ask(self) -> Grant | float:
+        """Ask for a turn once, without waiting for it.
+
+        :returns: the grant, or the seconds after which to ask again.
+        """
         if not self._ensured:
             await self._ensure()
-        while True:
-            answer = await self._grants.ask(now())
-            if isinstance(answer, Grant):
-                self.granted += 1
-                return answer
-            seconds = max(SHORTEST_WAIT, min(answer, LONGEST_WAIT))
-            if until is not None and now() + seconds >= until:
-                return None
-            await self._sleep(seconds)
+        answer = await self._grants.ask(asyncio.get_running_loop().time())
+        if isinstance(answer, Grant):
+            self.granted += 1
+            return answer
+        return max(SHORTEST_WAIT, min(answer, LONGEST_WAIT))
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:

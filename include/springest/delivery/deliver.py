@@ -90,6 +90,7 @@ class Deliverer:
             halt=self.halt,
             breaker=breaker,
             tally=self.tally,
+            at_once=self._settings.concurrency,
             may_become_unknown=may_become_unknown,
             max_unknown=self._settings.max_unknown,
             lease_margin=self._settings.lease_margin,
@@ -160,9 +161,10 @@ class Deliverer:
         """Go through the queue once."""
         self._came_back = False
         not_taken = self.tally.outcomes[State.READY]
-        # Twice as many wait as are under way, so that looking up the next batch keeps nobody waiting.
-        line: asyncio.Queue[Item | None] = asyncio.Queue(2 * self._settings.concurrency)
-        workers = [asyncio.create_task(self._work(line, sender)) for _ in range(self._settings.concurrency)]
+        # Twice as many as are under way: the others look rows up and open documents meanwhile.
+        at_hand = 2 * self._settings.concurrency
+        line: asyncio.Queue[Item | None] = asyncio.Queue(at_hand)
+        workers = [asyncio.create_task(self._work(line, sender)) for _ in range(at_hand)]
         try:
             await self.halt.unless(self._fill(line, ends=len(workers)))
         except Exception as error:
@@ -196,11 +198,17 @@ class Deliverer:
 
     async def _work(self, line: asyncio.Queue[Item | None], sender: Sender) -> None:
         try:
-            while (item := await self.halt.unless(line.get())) is not None:
+            while (item := await self._next(line)) is not None:
                 await sender.send(*item)
         except Exception as error:
             self.halt.throw(f"sending failed: {type(error).__name__}")
             raise
+
+    async def _next(self, line: asyncio.Queue[Item | None]) -> Item | None:
+        """Return what to send next; ``None`` at the end, or when the run halts."""
+        if self.halt:
+            return None
+        return await self.halt.unless(line.get()) if line.empty() else line.get_nowait()
 
     async def _fill(self, line: asyncio.Queue[Item | None], *, ends: int) -> None:
         after = None

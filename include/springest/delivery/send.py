@@ -87,6 +87,7 @@ class Parts:
 class Sender:
     """Sends certificates, and draws the consequences for the run.
 
+    :param at_once: POSTs under way at once. More than that may have their documents opened already.
     :param may_become_unknown: outcomes that the run may still leave unknown. As many are under way at most,
         so that an outage in the middle of a night can't make more.
     :param max_unknown: outcomes that all processes of the run together may leave unknown.
@@ -100,6 +101,7 @@ class Sender:
         halt: Halt,
         breaker: Breaker,
         tally: Tally,
+        at_once: int,
         may_become_unknown: int,
         max_unknown: int,
         lease_margin: float = LEASE_MARGIN_SECONDS,
@@ -111,6 +113,7 @@ class Sender:
         self.slow_start = SlowStart()
         self._may_become_unknown, self._max_unknown = may_become_unknown, max_unknown
         self._doubt = asyncio.Semaphore(may_become_unknown)
+        self._under_way = asyncio.Semaphore(at_once)
         self._lease_seconds = parts.site.timeouts.total + lease_margin
         self._unused: list[Grant] = []
         self._in_trouble: dict[str, set[str]] = {}
@@ -169,7 +172,8 @@ class Sender:
             await self._doubt.acquire()
         became: State | None = None
         try:
-            became = await self._claim_and_post(queued, training, document)
+            async with self._under_way:
+                became = await self._claim_and_post(queued, training, document)
         finally:
             if became is not State.UNKNOWN:
                 self._doubt.release()
@@ -190,7 +194,7 @@ class Sender:
     async def _claim_and_post(
         self, queued: Queued, training: CompletedTraining, document: OpenDocument
     ) -> State | None:
-        turn = await self._halt.unless(self._turn())
+        turn = await self._turn()
         if turn is None or self._halt:
             return None
         asked_after = self._parts.high_water.highest
@@ -219,12 +223,21 @@ class Sender:
         return await self._post(claim, training, document)
 
     async def _turn(self) -> Grant | None:
-        """Return a turn: one whose certificate another worker had taken, while it is valid, or a new one."""
-        while self._unused:
-            turn = self._unused.pop()
-            if not turn.is_void:
-                return turn
-        return await self._parts.limiter.acquire()
+        """Return a turn: one whose certificate another worker had taken, while it is valid, or a new one.
+
+        :returns: ``None`` when the run halts first.
+        """
+        while not self._halt:
+            if self._unused:
+                turn = self._unused.pop()
+                if not turn.is_void:
+                    return turn
+                continue
+            answer = await self._parts.limiter.ask()
+            if isinstance(answer, Grant):
+                return answer
+            await self._halt.unless(self._parts.limiter.pause(answer))
+        return None
 
     async def _post(self, claim: Claim, training: CompletedTraining, document: OpenDocument) -> State | None:
         handed_over = asyncio.Event()

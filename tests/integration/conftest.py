@@ -147,7 +147,9 @@ class World:
     def stage(self, run_id: str = "night", asked: Window | None = None) -> StageReport:
         return self.stager.stage(run_id, asked=asked)
 
-    def deliver(self, run_id: str = "night", **settings: Any) -> DeliverReport:
+    def deliver(
+        self, run_id: str = "night", *, high_water: HighWater | None = None, **settings: Any
+    ) -> DeliverReport:
         async def run() -> DeliverReport:
             engine = create_async_engine(self.warehouse_url, pool_size=12)
             site = self.site
@@ -168,7 +170,7 @@ class World:
                         client=client,
                         stager=self.stager,
                         documents=self.documents,
-                        high_water=HighWater(self.kept),
+                        high_water=high_water or HighWater(self.kept),
                     )
                     return await Deliverer(
                         parts, settings=DeliverSettings(**{"probe_delays": (0.01, 0.01), **settings})

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from include.springest.delivery.high_water import HighWater
 from include.springest.delivery.stops import LedgerBehind
 from include.springest.ledger import restoration
 from include.springest.ledger.judging import DecisionRefused
 from include.springest.warehouse.migrate import check
+from tests.integration.conftest import MemoryKeeper
 
 
 @dataclass
@@ -155,6 +157,43 @@ def test_all_sites_of_the_warehouse_are_set_right_together(world):
     assert restoration.sites_of(world.warehouse) == ["default", "other"]
     assert restoration.look(world.warehouse, kept=[3, None]).queued == {"default": 1, "other": 1}
     assert restoration.settle(world.warehouse, kept=[3, None], by="anna", reason="disk").deliveries == 2
+
+
+def test_no_site_goes_on_with_a_ledger_that_has_forgotten_what_another_site_sent(world, postgres):
+    """Attempts are numbered together: its new ones would hide from the other site that it is behind."""
+    world.complete(world.training())
+    world.catalogue()
+    world.stage("backup")
+    backup = Backup.of(world, postgres)
+    world.night("after")
+    assert world.kept.read() == 1
+    backup.restore()
+    own = MemoryKeeper()
+    with pytest.raises(LedgerBehind):
+        world.deliver("a run of another site", high_water=HighWater(own, others=[world.kept]))
+    assert (world.posts, own.read()) == (1, None)
+
+
+def test_a_run_beside_this_one_does_not_look_like_a_forgotten_attempt(world):
+    """What it keeps outside while this run compares was in the ledger before."""
+    world.complete(world.training())
+    world.night("first")
+
+    class KeptMeanwhile(MemoryKeeper):
+        def read(self):
+            if self.number is None:
+                with world.warehouse.begin() as connection:
+                    connection.execute(
+                        text(
+                            "INSERT INTO springest.delivery_attempt (delivery_key, run_id, worker,"
+                            " document_sha256)"
+                            " SELECT delivery_key, 'beside', 'other', document_sha256 FROM springest.delivery"
+                        )
+                    )
+                self.number = 2
+            return self.number
+
+    world.deliver("second", high_water=HighWater(KeptMeanwhile()))
 
 
 def test_a_staging_at_the_same_time_leaves_nothing_in_the_queue(world):

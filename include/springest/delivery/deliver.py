@@ -76,7 +76,7 @@ class Deliverer:
         :returns: what was done and what is left.
         :raises DeliveryStopped: something stands in the way of all that is left; see its classes.
         """
-        await self._parts.high_water.check(await self._parts.ledger.highest_attempt())
+        await self._parts.high_water.check(self._parts.ledger.highest_attempt)
         await self._brake()
         await self._sweep()
         may_become_unknown = await self._unknown_left()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from include.springest.delivery.stops import LedgerBehind
@@ -30,25 +31,29 @@ class HighWater:
     """Compares the ledger with what is kept outside, and keeps that up to date; one a run.
 
     :param keeper: where it is kept; it may block.
+    :param others: where it is kept for the warehouse's other sites. Attempts of all are numbered together: if
+        one site went on with a restored ledger, its new numbers would hide what the others have lost.
     """
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, *, others: Sequence[Keeper] = ()) -> None:
         self._keeper = keeper
+        self._others = others
         self._kept = 0
         self._begun = False
         self._beginning = asyncio.Lock()
         self.highest = 0
 
-    async def check(self, in_ledger: int) -> None:
+    async def check(self, highest_in_ledger: Callable[[], Awaitable[int]]) -> None:
         """Compare before anything is sent.
 
-        :param in_ledger: highest attempt in the ledger, 0 without any.
+        :param highest_in_ledger: asks for the ledger's highest attempt, 0 without any; last, so that what
+            a run beside this one adds meanwhile does not look forgotten.
         :raises LedgerBehind: the ledger has forgotten attempts.
         """
-        kept: int | None = await asyncio.to_thread(self._keeper.read)
-        self._kept = kept or 0
-        if in_ledger < self._kept:
-            raise LedgerBehind(in_ledger, self._kept)
+        self._kept, kept = await asyncio.to_thread(self._read)
+        in_ledger = await highest_in_ledger()
+        if in_ledger < kept:
+            raise LedgerBehind(in_ledger, kept)
         self.highest = in_ledger
 
     async def note(self, attempt_id: int, *, asked_after: int) -> None:
@@ -79,6 +84,11 @@ class HighWater:
         number = self.highest
         await asyncio.to_thread(self._write, number)
         self._kept = max(self._kept, number)
+
+    def _read(self) -> tuple[int, int]:
+        """Return what is kept for this site, and the highest of all sites."""
+        own = self._keeper.read() or 0
+        return own, max([own, *(other.read() or 0 for other in self._others)])
 
     def _write(self, number: int) -> None:
         # A run beside this one may have kept more.

@@ -198,6 +198,14 @@ class SendingLedger:
         [row] = await self._rows(_HIGHEST)
         return int(row[0])
 
+    async def other_sites(self) -> list[str]:
+        """Return the other sites that the ledger knows: it is restored, and numbered, with them."""
+        found = await self._rows(
+            text("SELECT DISTINCT site FROM springest.delivery WHERE site <> :site ORDER BY site"),
+            site=self._site,
+        )
+        return [str(row[0]) for row in found]
+
     async def nights(self, *, last: int = 14) -> list[int]:
         """Return how many certificates each of the last delivering runs sent, without this one."""
         return [

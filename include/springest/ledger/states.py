@@ -125,7 +125,12 @@ _UNSENT: Final = {**_CHECKED, **_SETTLED_BY_A_PERSON, **_LATE}
 
 TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
     None: {event: state for event, state in _CHECKED.items() if event is not Event.SOURCE_GONE},
-    State.READY: {**_UNSENT, Event.CLAIMED: State.SENDING, Event.CANDIDATE_SHOWN: State.REVIEW},
+    State.READY: {
+        **_UNSENT,
+        Event.CLAIMED: State.SENDING,
+        Event.CANDIDATE_SHOWN: State.REVIEW,
+        Event.ACCEPTED_WITHOUT_ID: State.ACCEPTED_NO_ID,  # late, of what was released
+    },
     State.INVALID: dict(_UNSENT),
     State.HELD: {**_UNSENT, Event.ADOPTED: State.VISIBLE},
     State.REJECTED: dict(_UNSENT),

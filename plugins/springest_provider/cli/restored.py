@@ -16,7 +16,7 @@ def settle(told: argparse.Namespace, output: Output) -> int:
     """Show how far the ledger is behind, and with ``--yes`` set it right."""
     with opened(told, output) as session:
         by = login(told)
-        kept = _kept(session, told)
+        kept = [told.highest, *kept_outside(session)]
         restored = restoration.look(session.engine, kept=kept)
         output.line(f"the ledger's highest attempt is {restored.found}; {restored.highest} was made")
         queued = ", ".join(f"{count} of site {site}" for site, count in restored.queued.items())
@@ -40,7 +40,7 @@ def settle(told: argparse.Namespace, output: Output) -> int:
     return Exit.DONE
 
 
-def _kept(session: Session, told: argparse.Namespace) -> list[int | None]:
+def kept_outside(session: Session) -> list[int | None]:
     """Return what is kept outside for each site: a warehouse comes back as a whole."""
     sites = {session.site.name, "default", *restoration.sites_of(session.engine)}
-    return [told.highest, *(AttemptKeeper(site).read() for site in sorted(sites))]
+    return [AttemptKeeper(site).read() for site in sorted(sites)]

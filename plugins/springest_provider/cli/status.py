@@ -11,15 +11,15 @@ from typing import Any
 from include.springest.insight.status import Status, look
 from include.springest.ledger import restoration
 from springest_provider.cli.output import Exit, Output
+from springest_provider.cli.restored import kept_outside
 from springest_provider.cli.session import opened
-from springest_provider.parts import AttemptKeeper
 
 
 def show(told: argparse.Namespace, output: Output) -> int:
     """Tell how the site stands."""
     with opened(told, output) as session:
         status = look(session.engine, session.site)
-        ledger = restoration.look(session.engine, kept=[AttemptKeeper(session.site.name).read()])
+        ledger = restoration.look(session.engine, kept=kept_outside(session))
     attempts = {
         "in_ledger": ledger.found,
         "kept_outside": ledger.highest,

@@ -243,15 +243,17 @@ class SpringestDeliverOperator(SourceOperator):
         async with connected(
             parts.warehouse_url(self.warehouse_conn_id), site, at_once=self.concurrency
         ) as link:
+            ledger = SendingLedger(link.engine, site=site.name, run_id=run_id, worker=_worker())
+            others = [parts.AttemptKeeper(name) for name in await ledger.other_sites()]
             worker = Parts(
                 site=site,
                 run_id=run_id,
-                ledger=SendingLedger(link.engine, site=site.name, run_id=run_id, worker=_worker()),
+                ledger=ledger,
                 limiter=link.limiter,
                 client=link.client,
                 stager=stager,
                 documents=documents,
-                high_water=HighWater(parts.AttemptKeeper(site.name)),
+                high_water=HighWater(parts.AttemptKeeper(site.name), others=others),
             )
             deliverer = Deliverer(worker, settings=settings)
             self._stop = lambda: loop.call_soon_threadsafe(deliverer.stop_at_once)

@@ -1,6 +1,7 @@
 -- The attempt always keeps what became of it. The delivery follows while its lease is this worker's; once the
 -- lease was lost it is unknown, and only the worker's own 201 with an id still settles it: also when a person has
--- decided meanwhile, as long as nobody sends it again. Above all, what was released is not sent a second time.
+-- decided meanwhile, as long as nobody sends it again. Above all, what was released is not sent a second time;
+-- for that, any answer that says it was taken is enough.
 -- Several outcomes at once; deliveries are locked first and in the order of their keys, as everywhere.
 WITH told AS (
     SELECT *
@@ -52,7 +53,8 @@ WITH told AS (
            OR (told.event = 'accepted_with_id'
                AND (delivery.state IN ('unknown', 'review', 'ready', 'invalid', 'held', 'rejected', 'withdrawn',
                                        'cancelled')
-                    OR delivery.match_method = 'person')))
+                    OR delivery.match_method = 'person'))
+           OR (told.event = 'accepted_without_id' AND delivery.state = 'ready'))
     RETURNING told.attempt_id
 )
 SELECT attempt_id FROM recorded

@@ -199,6 +199,22 @@ async def test_a_late_201_still_settles_its_own_delivery(
     assert (found.state, found.springest_certificate_id, found.reason) == ("accepted", 7, None)
 
 
+async def test_what_was_taken_late_without_an_id_is_not_sent_again_once_released(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    """Springest said that it has it; the person who released it could not know."""
+    key = add_delivery("T1")
+    late = await take(worker("late"), await first(worker()), lease=-1)
+    await worker().sweep()
+    with warehouse.begin() as connection:
+        connection.execute(text("UPDATE springest.delivery SET state = 'ready', version = version + 1"))
+    assert late is not None
+    taken = Outcome(Event.ACCEPTED_WITHOUT_ID, reason="no_id_in_answer", http_status=202)
+    assert await worker("late").record(late, taken) is State.ACCEPTED_NO_ID
+    assert delivery_of(warehouse, key).state == "accepted_no_id"
+    assert await worker().queue(after=None, limit=1) == []
+
+
 async def test_a_late_201_does_not_touch_a_delivery_that_somebody_else_is_sending(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:

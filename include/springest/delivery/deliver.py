@@ -167,7 +167,7 @@ class Deliverer:
         workers = [asyncio.create_task(self._work(line, sender)) for _ in range(at_hand)]
         try:
             await self.halt.unless(self._fill(line, ends=len(workers)))
-        except Exception as error:
+        except BaseException as error:  # cancelled as well: nobody may wait for what is brought no more
             self.halt.throw(f"the queue can't be read on: {type(error).__name__}")
             raise
         finally:

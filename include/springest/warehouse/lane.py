@@ -8,6 +8,7 @@ Nobody waits for company: whoever finds the lane idle goes at once, and nobody i
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+log = logging.getLogger(__name__)
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 Rows = list[TupleRow]
@@ -127,13 +129,17 @@ class Lane(Generic[Asked, Answer]):
     async def _fail(self, batch: Sequence[_Waiting[Asked, Answer]], error: Exception) -> None:
         """Tell everybody; but what the warehouse refused may be one's fault alone: try each by itself."""
         if isinstance(error, psycopg.Error) and self._is_open and len(batch) > 1:
-            for one in batch:
-                await self._serve([one])
+            try:
+                for one in batch:
+                    await self._serve([one])
+            finally:
+                for one in batch:
+                    one.answer.cancel()  # those that were not served because the lane was cancelled
             return
-        await self._give_back(broken=True)
         for one in batch:
             if not one.answer.done():
                 one.answer.set_exception(error)
+        await self._give_back(broken=True)
 
     async def _execute(self, asked: Sequence[Asked]) -> Sequence[Answer]:
         if self._driver is None:
@@ -155,5 +161,7 @@ class Lane(Generic[Asked, Answer]):
         try:
             if broken:
                 await connection.invalidate()
+        except DATABASE_ERRORS as error:
+            log.warning("A connection to the warehouse can't even be given up: %s", type(error).__name__)
         finally:
             await connection.close()

@@ -217,7 +217,9 @@ class Deliveries(RuleBasedStateMachine):
         )
         self.decisions = Decisions(self.engine, site="default")
         self.runner = asyncio.Runner()
-        self.async_engine = create_async_engine(self.url, connect_args={"options": SEARCH_PATH})
+        self.async_engine = create_async_engine(
+            self.url, connect_args={"options": SEARCH_PATH}, pool_size=5, max_overflow=95
+        )
         self.server = Server()
         self.begun: list[Hanging] = []
         self.learners: dict[str, int] = {}

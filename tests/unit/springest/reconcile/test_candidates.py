@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text
 
+from include.springest.reconcile import matching
+from include.springest.reconcile import publish as publishing
 from include.springest.reconcile.candidates import (
     TABLE_CHECKS,
     CandidatesLost,
@@ -207,3 +209,41 @@ def test_verdicts_that_are_worked_out_again_while_publishing_are_matched_again(
         connection.execute(insert(run_training).values(**seen, row_no=1, delivery_key=key))
     publish_candidates(warehouse, site=only_us, run_id="night")
     assert statuses(warehouse) == [("awaiting_verification",), ("not_sent",)]
+
+
+MEANWHILE = {
+    "an answer with another id": (
+        "state = 'accepted', springest_certificate_id = 99",
+        "awaiting_verification",
+    ),
+    "a person's confirmation": (
+        "state = 'accepted', springest_certificate_id = 99, match_method = 'person'",
+        "awaiting_verification",
+    ),
+    "a release": ("state = 'ready'", "not_sent"),
+    "a cancellation": ("state = 'cancelled'", "cancelled"),
+}
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_what_was_told_without_proof_is_not_told_of_a_delivery_that_moved_before_it_was_judged(
+    warehouse: Engine, deliver: Deliver, show: Show, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Workers and people don't wait for the site's lock: one commits between matching and judging."""
+    moved, status = MEANWHILE[what]
+    monkeypatch.setattr(matching, "UNKNOWN_FOR_LONG_DAYS", 36_500)
+    deliver("unknown")
+    show(created_at=MOMENT)
+    real = publishing.judge
+
+    def judge(*arguments: Any, **named: Any) -> int:
+        [told] = arguments[0].execute(text("SELECT match_method FROM springest.delivery_match")).scalars()
+        assert told == "inferred"
+        run(warehouse, f"UPDATE springest.delivery SET {moved}")  # noqa: S608
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(publishing, "judge", judge)
+    publish(warehouse, site=replace(SITE, exclusive_uploader=True), run_id="night")
+    told = "SELECT verification_status, match_method, match_evidence, springest_certificate_id"
+    [row] = rows(warehouse, f"{told} FROM springest.certificate_reconciliation")
+    assert tuple(row) == (status, None, None, 99 if status == "awaiting_verification" else None)

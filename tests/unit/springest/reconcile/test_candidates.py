@@ -136,6 +136,46 @@ SPOILED = {
 }
 
 
+NO_PROOF = {
+    "inferred": "match_method = 'inferred'",
+    "as many as were sent": "match_method = 'set_complete'",
+    "a person's word": "match_method = 'person'",
+    "a person's word, and it is expired": "match_method = 'person', verification_status = 'expired'",
+    "a word that nobody knows": "match_method = 'fine'",
+}
+
+
+@pytest.mark.parametrize("what", NO_PROOF)
+def test_nothing_is_published_as_verified_that_rests_on_no_proof(
+    warehouse: Engine, deliver: Deliver, show: Show, what: str
+) -> None:
+    deliver("accepted")
+    show()
+    reconcile(warehouse, site=SITE, run_id="night")
+    run(warehouse, f"UPDATE springest.reconciled_candidate SET {NO_PROOF[what]}")  # noqa: S608
+    assert rows(warehouse, "SELECT check_name FROM springest.failed_check") == [("verified_has_proof",)]
+    with pytest.raises(QualityCheckFailed, match=r"verified_has_proof: training T1 .*clear the reconcile"):
+        publish_candidates(warehouse, site=SITE, run_id="night")
+
+
+def test_a_persons_word_is_published_as_verified_where_springest_names_that_learner(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted", match_method="person")
+    with warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery_decision (delivery_key, decided_by, decision, reason,"
+                " springest_certificate_id, version, from_state, to_state, evidence)"
+                " SELECT delivery_key, 'anna', 'confirm', 'seen', 7, 1, 'unknown', 'accepted', '{}'"
+                " FROM springest.delivery"
+            )
+        )
+    show(learner_ref="a" * 64)
+    publish(warehouse, site=SITE, run_id="night")
+    assert statuses(warehouse) == [("verified",)]
+
+
 def test_there_is_a_test_for_every_check(warehouse: Engine) -> None:
     assert SPOILED.keys() == {*TABLE_CHECKS, "not_null", "unique"}
     [(definition,)] = rows(warehouse, "SELECT pg_get_viewdef('springest.failed_check'::regclass)")

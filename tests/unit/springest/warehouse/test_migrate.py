@@ -383,6 +383,35 @@ def test_certificates_that_are_there_lose_nothing_when_they_get_room_and_one_ste
         assert connection.execute(text(f"{told} ON snapshot_id = first_snapshot_id")).scalars().all() == [7]
 
 
+CHANGED_VIEWS = {"failed_check"}
+VIEWS = """
+SELECT relname, pg_get_viewdef(oid), obj_description(oid), relacl::text,
+       (SELECT array_agg(col_description(oid, attnum) ORDER BY attnum) FROM pg_attribute WHERE attrelid = oid)
+FROM pg_class WHERE relnamespace = to_regnamespace('springest') AND relkind = 'v' ORDER BY 1
+"""
+
+
+def test_views_that_change_keep_their_comments_and_grants_and_are_what_they_were_after_a_step_back(
+    empty: Engine,
+) -> None:
+    upgrade(empty, revision="0005")
+
+    def views() -> list[tuple[object, ...]]:
+        with empty.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(VIEWS))]
+
+    with empty.begin() as connection:
+        for name in ("failed_check", "delivery_review"):
+            connection.execute(text(f"GRANT SELECT ON springest.{name} TO pg_monitor"))
+    before = views()
+    upgrade(empty, revision="0006")
+    changed = views()
+    assert [(one[0], *one[2:]) for one in changed] == [(one[0], *one[2:]) for one in before]
+    assert {was[0] for was, now in zip(before, changed, strict=True) if was != now} == CHANGED_VIEWS
+    downgrade(empty, revision="-1")
+    assert views() == before
+
+
 def test_two_deployments_at_once_migrate_once(empty: Engine, database: str) -> None:
     others = [create_engine(database) for _ in range(4)]
     with ThreadPoolExecutor(len(others)) as pool:

@@ -93,6 +93,18 @@ def test_the_time_to_verification_is_a_median_by_certification(nights: World) ->
     assert set(told) == {101, 102}
 
 
+def test_what_a_snapshot_showed_that_began_before_it_was_sent_took_no_time_and_not_less(nights: World) -> None:
+    with nights.warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE springest.reconciled_delivery SET first_visible_at = sent_at - interval '1 hour'"
+                " WHERE verification_status = 'verified'"
+            )
+        )
+    told = ask(nights, "03_time_to_verification.sql")
+    assert {(float(one.median_hours), float(one.longest_hours)) for one in told} == {(0.0, 0.0)}
+
+
 def test_one_learner_has_what_is_theirs(nights: World) -> None:
     [row] = ask(nights, "04_one_learner.sql", learner_ref=LEARNER)
     assert (row.training_id, row.verification_status) == ("T0001", "verified")

@@ -196,6 +196,14 @@ def test_sums_add_up_and_a_lost_row_is_seen(nights: World) -> None:
     assert ask(nights, "11_sums_per_day.sql")[0].lost == 1
 
 
+def test_rows_that_were_staged_after_the_last_publication_have_no_status_yet(nights: World) -> None:
+    """They are not lost either."""
+    nights.complete(nights.training(), ago=timedelta(0))
+    nights.stage("third")
+    [row] = ask(nights, "11_sums_per_day.sql")
+    assert (row.completed - row.with_a_status, row.lost) == (1, 0)
+
+
 @pytest.fixture
 def roles(world: World) -> Iterator[RoleNames]:
     names = RoleNames.with_prefix(f"t{secrets.token_hex(6)}")

@@ -93,7 +93,9 @@ def test_the_time_to_verification_is_a_median_by_certification(nights: World) ->
     assert set(told) == {101, 102}
 
 
-def test_what_a_snapshot_showed_that_began_before_it_was_sent_took_no_time_and_not_less(nights: World) -> None:
+def test_what_a_snapshot_showed_that_began_before_it_was_sent_took_no_time_and_not_less(
+    nights: World,
+) -> None:
     with nights.warehouse.begin() as connection:
         connection.execute(
             text(

@@ -6,6 +6,48 @@ ALTER TABLE springest.remote_certificate
         REFERENCES springest.snapshot (snapshot_id),
     ADD CONSTRAINT remote_certificate_last_snapshot_id_fkey FOREIGN KEY (last_snapshot_id)
         REFERENCES springest.snapshot (snapshot_id);
+CREATE OR REPLACE VIEW springest.delivery_review AS
+SELECT verdict.site, verdict.delivery_key, verdict.training_id, verdict.issue_no, verdict.certification_id,
+       verdict.certification_name, verdict.verification_status, verdict.delivery_state, verdict.review_reason,
+       since.waits_since,
+       CASE
+           WHEN verdict.review_reason LIKE 'changed_after_sending%'
+               THEN 'The source changed these fields after the certificate was sent: if the new values are right, '
+                    'ask Springest to correct the certificate; else correct the source'
+           WHEN verdict.review_reason LIKE 'disagrees%'
+               THEN 'Springest shows these fields otherwise than they were sent: ask Springest which certificate it is'
+           ELSE COALESCE((
+               SELECT told.what FROM (VALUES
+                   ('outcome_unknown', 'Look for the certificate in Springest''s admin: it may have been taken. '
+                                       'It is not sent again by itself'),
+                   ('unknown_for_long', 'Look for the certificate in Springest''s admin, and decide whether it is there'),
+                   ('absent', 'Complete snapshots lack it: make sure in Springest''s admin, then let it be sent again'),
+                   ('missing', 'Springest took it and does not show it although its certification is verified: '
+                               'ask Springest what became of it'),
+                   ('vanished', 'Springest showed it and no longer does: ask Springest what became of it'),
+                   ('duplicate', 'Another training has the same learner, certification and first day: keep one of '
+                                 'the two in the source'),
+                   ('withdrawn_after_sending', 'The source took the row back after the certificate was sent: if that '
+                                               'is right, ask Springest to remove the certificate'),
+                   ('status_not_foreseen', 'Springest gives it a status that nobody foresaw: if it means verified, '
+                                           'add it to the connection''s verified_statuses')
+               ) AS told (reason, what) WHERE told.reason = verdict.review_reason),
+               'Read delivery_reason_detail and match_evidence, then decide') END AS what_to_do,
+       verdict.delivery_reason_detail, verdict.match_evidence, verdict.springest_certificate_id, verdict.sent_at
+FROM springest.certificate_reconciliation AS verdict
+CROSS JOIN LATERAL (
+    -- The beginning of the versions that needed a person without a break up to now.
+    SELECT min(version.valid_from_ts) AS waits_since
+    FROM springest.certificate_reconciliation_history AS version
+    WHERE version.delivery_key = verdict.delivery_key
+      AND version.needs_review
+      AND NOT EXISTS (SELECT FROM springest.certificate_reconciliation_history AS later
+                      WHERE later.delivery_key = version.delivery_key
+                        AND later.valid_from_ts > version.valid_from_ts
+                        AND NOT later.needs_review)
+) AS since
+WHERE verdict.needs_review
+ORDER BY since.waits_since, verdict.delivery_key;
 -- What stands in the way of publishing, row by row. A query for one check_name runs that check only.
 CREATE OR REPLACE VIEW springest.failed_check AS
 SELECT site, 'unique' AS check_name, delivery_key, min(training_id) AS training_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from include.springest.reconcile.publish import publish, publish_candidates, rec
 from include.springest.site import Site
 from include.springest.warehouse.schema import run_training, staging_run
 
-from .conftest import MOMENT, Deliver, Show
+from .conftest import MOMENT, Deliver, Scan, Show
 
 SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
 
@@ -287,3 +288,20 @@ def test_what_was_told_without_proof_is_not_told_of_a_delivery_that_moved_before
     told = "SELECT verification_status, match_method, match_evidence, springest_certificate_id"
     [row] = rows(warehouse, f"{told} FROM springest.certificate_reconciliation")
     assert tuple(row) == (status, None, None, 99 if status == "awaiting_verification" else None)
+
+
+def test_a_snapshot_that_ends_after_the_matching_makes_the_verdicts_no_fresher(
+    warehouse: Engine, deliver: Deliver, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver("held")
+    known = scan(MOMENT)
+    real = publishing.judge
+
+    def judge(*arguments: Any, **named: Any) -> int:
+        scan(MOMENT + timedelta(hours=1))
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(publishing, "judge", judge)
+    publish(warehouse, site=SITE, run_id="night")
+    assert rows(warehouse, "SELECT snapshot_id FROM springest.publication") == [(known,)]
+    assert rows(warehouse, "SELECT snapshot_at FROM springest.reconciliation_freshness") == [(MOMENT,)]

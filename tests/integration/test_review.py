@@ -91,7 +91,7 @@ def test_what_shows_up_without_its_certification_or_its_day_is_not_sent_again_ei
     world.sandbox.store.release()
     world.snapshot("noon")
     with world.warehouse.begin() as connection:
-        connection.execute(text(f"UPDATE springest.remote_certificate SET {untold} = NULL"))
+        connection.execute(text(f"UPDATE springest.remote_certificate SET {untold} = NULL"))  # noqa: S608
     world.publish("noon")
     assert world.states()[training.training_id] == ("review", "candidate_shown")
     world.stage("second")

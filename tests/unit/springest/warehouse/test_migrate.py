@@ -229,6 +229,24 @@ def test_what_people_decided_is_brought_down_without_looking_like_proof(empty: E
     assert upgrade(empty) == head_revision()
 
 
+def test_what_a_person_cancelled_stays_cancelled_one_step_back(empty: Engine) -> None:
+    """Also after it had been confirmed: it would be looked for, and could be released, else."""
+    upgrade(empty, revision="0001")
+    _fill_the_first_version(empty)
+    upgrade(empty, revision="0003")
+    with empty.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE springest.delivery SET state = 'cancelled', match_method = 'person', springest_certificate_id = 8,"
+                " reason = 'cancelled_by_person' WHERE delivery_key = 'b'"
+            )
+        )
+    assert downgrade(empty, revision="-1") == "0002"
+    with empty.connect() as connection:
+        kept = "SELECT state, reason, match_method FROM springest.delivery WHERE delivery_key = 'b'"
+        assert connection.execute(text(kept)).all() == [("cancelled", "cancelled_by_person", None)]
+
+
 def test_what_was_sent_is_noted_with_its_attempts_and_owners_with_how_they_were_told(empty: Engine) -> None:
     """Up from 0003 with data in it, and one step down."""
     upgrade(empty, revision="0003")

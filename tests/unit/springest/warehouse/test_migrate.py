@@ -237,8 +237,8 @@ def test_what_a_person_cancelled_stays_cancelled_one_step_back(empty: Engine) ->
     with empty.begin() as connection:
         connection.execute(
             text(
-                "UPDATE springest.delivery SET state = 'cancelled', match_method = 'person', springest_certificate_id = 8,"
-                " reason = 'cancelled_by_person' WHERE delivery_key = 'b'"
+                "UPDATE springest.delivery SET state = 'cancelled', match_method = 'person',"
+                " springest_certificate_id = 8, reason = 'cancelled_by_person' WHERE delivery_key = 'b'"
             )
         )
     assert downgrade(empty, revision="-1") == "0002"

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from include.demo.source_database import completed_training
+from include.sandbox.faults import Fault, Kind
 from include.springest.errors import ConfigurationError
 from include.springest.identity import Pseudonyms
 from include.springest.warehouse.erasure import forget, remember
@@ -55,6 +56,28 @@ def test_a_learner_is_cleared_from_every_table_and_the_counts_stay(make_world):
         )
         assert left in (None, "0" * 64)
     assert (world.rows(counts), world.statuses()) == before
+
+
+def test_the_servers_words_go_at_once_and_the_fixed_ones_stay(world):
+    """From the ledger and from what analysts read, also of what was sent and before the next publication."""
+    theirs = world.training()
+    world.complete(theirs)
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
+    world.night("first")
+    said = {"state": "unknown", "reason": "server_fault"}
+    words = "no room for what the server said of somebody"
+    with world.warehouse.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE springest.delivery SET reason_detail = '{words}'")  # noqa: S608
+    world.publish("again")
+    assert everything(world).count(words) == 2
+    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    assert words not in everything(world)
+    ledger = world.rows("SELECT state, reason, reason_detail FROM springest.delivery")
+    read = world.rows(
+        "SELECT delivery_state, delivery_reason, delivery_reason_detail"
+        " FROM springest.certificate_reconciliation"
+    )
+    assert [tuple(row) for row in (*ledger, *read)] == [(*said.values(), None)] * 2
 
 
 def test_it_stays_so_whatever_the_source_and_springest_still_say(make_world):

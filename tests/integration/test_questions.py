@@ -93,6 +93,20 @@ def test_the_time_to_verification_is_a_median_by_certification(nights: World) ->
     assert set(told) == {101, 102}
 
 
+def test_what_a_snapshot_showed_that_began_before_it_was_sent_took_no_time_and_not_less(
+    nights: World,
+) -> None:
+    with nights.warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE springest.reconciled_delivery SET first_visible_at = sent_at - interval '1 hour'"
+                " WHERE verification_status = 'verified'"
+            )
+        )
+    told = ask(nights, "03_time_to_verification.sql")
+    assert {(float(one.median_hours), float(one.longest_hours)) for one in told} == {(0.0, 0.0)}
+
+
 def test_one_learner_has_what_is_theirs(nights: World) -> None:
     [row] = ask(nights, "04_one_learner.sql", learner_ref=LEARNER)
     assert (row.training_id, row.verification_status) == ("T0001", "verified")
@@ -182,6 +196,14 @@ def test_sums_add_up_and_a_lost_row_is_seen(nights: World) -> None:
     with nights.warehouse.begin() as connection:
         connection.execute(text("DELETE FROM springest.run_training WHERE run_id = 'second' AND row_no = 1"))
     assert ask(nights, "11_sums_per_day.sql")[0].lost == 1
+
+
+def test_rows_that_were_staged_after_the_last_publication_have_no_status_yet(nights: World) -> None:
+    """They are not lost either."""
+    nights.complete(nights.training(), ago=timedelta(0))
+    nights.stage("third")
+    [row] = ask(nights, "11_sums_per_day.sql")
+    assert (row.completed - row.with_a_status, row.lost) == (1, 0)
 
 
 @pytest.fixture

@@ -79,6 +79,26 @@ def test_what_shows_up_after_its_release_is_not_sent_again(world, expected):
     assert world.states()[training.training_id] == ("visible", None)
 
 
+@pytest.mark.parametrize("untold", ["certification_id", "valid_from"])
+def test_what_shows_up_without_its_certification_or_its_day_is_not_sent_again_either(world, untold):
+    """As it would keep from a release: what the site does not tell contradicts nothing."""
+    world.extra["list_filters"] = False  # nobody is proven by his address
+    training = world.training()
+    world.complete(training)
+    world.sandbox.state.faults.add(Fault(Kind.STORE_LATE))
+    world.night("first")
+    decide(world, training, "release")
+    world.sandbox.store.release()
+    world.snapshot("noon")
+    with world.warehouse.begin() as connection:
+        connection.execute(text(f"UPDATE springest.remote_certificate SET {untold} = NULL"))  # noqa: S608
+    world.publish("noon")
+    assert world.states()[training.training_id] == ("review", "candidate_shown")
+    world.stage("second")
+    world.deliver("second")
+    assert world.posts == 1
+
+
 def test_what_springest_has_is_not_released_but_confirmed(world, expected):
     """The answer was lost, and the certificate was not."""
     world.extra["list_filters"] = False  # nobody is proven by his address

@@ -19,6 +19,7 @@ from include.springest.warehouse.statements import read_sql
 
 _JUDGE: Final = text(read_sql(__file__, "judge"))
 _CONSERVATION: Final = text(read_sql(__file__, "conservation"))
+_NEWEST_SNAPSHOT: Final = text(read_sql(__file__, "newest_snapshot"))
 _NOTE: Final = text(read_sql(__file__, "note_candidates"))
 _FAILED: Final = text(read_sql(__file__, "failed_checks"))
 _MEMORY: Final = text("SET LOCAL work_mem = '64MB'")
@@ -102,8 +103,19 @@ def lock_site(connection: Connection, site: str) -> None:
     connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
-def judge(connection: Connection, site: Site, *, run_id: str) -> int:
+def newest_snapshot(connection: Connection, site: str) -> int | None:
+    """Return the newest snapshot that is finished, if any; to be asked for before matching.
+
+    One that ends while deliveries are matched may be missed: the verdicts don't rest on it.
+    """
+    number: int | None = connection.execute(_NEWEST_SNAPSHOT, {"site": site}).scalar_one()
+    return number
+
+
+def judge(connection: Connection, site: Site, *, run_id: str, snapshot_id: int | None) -> int:
     """Work out the site's verdicts and keep those that are new or changed; return how many.
+
+    :param snapshot_id: the newest snapshot that the matching knew for certain.
 
     A run that finishes staging in between is seen by the sum and not by the verdicts: then both are done
     again.
@@ -118,7 +130,8 @@ def judge(connection: Connection, site: Site, *, run_id: str) -> int:
             break
     assert sums is not None  # noqa: S101 - there is a first try
     noted = {name: getattr(sums, name) for name in ("source_rows", "verdict_rows", "incomplete_run")}
-    connection.execute(_NOTE, {"site": site.name, "run_id": run_id, "changed": changed, **noted})
+    values = {"site": site.name, "run_id": run_id, "snapshot_id": snapshot_id, "changed": changed}
+    connection.execute(_NOTE, {**values, **noted})
     if changed:
         # The planner should know how many there are; a role that does not own the table is let off.
         connection.execute(_ANALYZE)

@@ -25,12 +25,13 @@ from include.springest.reconcile.candidates import (
     judge,
     load_set,
     lock_site,
+    newest_snapshot,
     note_published,
     require_conservation,
     require_quality,
     require_whole,
 )
-from include.springest.reconcile.matching import match
+from include.springest.reconcile.matching import MatchReport, match
 from include.springest.site import Site
 from include.springest.warehouse.schema import publication, reconciled_delivery
 from include.springest.warehouse.statements import read_sql
@@ -109,9 +110,14 @@ def reconcile(engine: Engine, *, site: Site, run_id: str) -> ReconcileReport:
     """Match the site's deliveries with what Springest shows, and work out their verdicts."""
     with engine.begin() as connection:
         lock_site(connection, site.name)
-        matched = match(connection, site)
-        changed = judge(connection, site, run_id=run_id)
+        matched, changed = _work_out(connection, site, run_id)
     return ReconcileReport(matched.proven, matched.absent, changed, matched.told)
+
+
+def _work_out(connection: Connection, site: Site, run_id: str) -> tuple[MatchReport, int]:
+    snapshot_id = newest_snapshot(connection, site.name)
+    matched = match(connection, site)
+    return matched, judge(connection, site, run_id=run_id, snapshot_id=snapshot_id)
 
 
 def publish_candidates(engine: Engine, *, site: Site, run_id: str) -> Published:
@@ -155,8 +161,7 @@ def _publish(connection: Connection, site: Site, known: CandidateSet) -> tuple[i
     require_whole(connection, site.name, known.changed)
     sums = conservation(connection, site.name)
     if sums.incomplete_run is not None:
-        match(connection, site)
-        judge(connection, site, run_id=known.run_id)
+        _work_out(connection, site, known.run_id)
         known, sums = load_set(connection, site.name) or known, conservation(connection, site.name)
     require_conservation(sums)
     require_quality(connection, site.name)

@@ -118,10 +118,11 @@ def remember(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> boo
 
 
 def _clear_references(connection: Connection, learner_ref: str) -> dict[str, int]:
-    """Clear the reference in every table that has a place for it, in the order that publishing takes."""
+    """Clear the reference and the texts in every table that has a place for them, in publishing's order."""
     cleared = {}
     for table in metadata.tables.values():
         if "learner_ref" in table.c and table is not delivery:
-            clearing = update(table).where(table.c.learner_ref == learner_ref).values(learner_ref=None)
+            emptied = {name: None for name in ("learner_ref", "delivery_reason_detail") if name in table.c}
+            clearing = update(table).where(table.c.learner_ref == learner_ref).values(emptied)
             cleared[table.name] = connection.execute(clearing).rowcount
     return cleared

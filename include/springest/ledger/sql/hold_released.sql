@@ -1,5 +1,6 @@
 -- What a person released is not sent any more once Springest shows a certificate that could be it: it was stored
--- late, or the snapshot that the release rests on had missed it. The conditions are those of a release.
+-- late, or the snapshot that the release rests on had missed it. The conditions are those of a release
+-- (release_candidates.sql): what the site does not tell contradicts nothing.
 WITH newest AS (
     SELECT max(started_at) AS since
     FROM springest.snapshot
@@ -22,8 +23,8 @@ WITH newest AS (
     CROSS JOIN newest
     JOIN springest.remote_certificate AS remote
       ON remote.site = released.site
-     AND remote.certification_id = released.certification_id
-     AND remote.valid_from = released.valid_from
+     AND COALESCE(remote.certification_id = released.certification_id, true)
+     AND COALESCE(remote.valid_from = released.valid_from, true)
     WHERE remote.last_seen_at >= COALESCE(newest.since, '-infinity')
       AND COALESCE(remote.valid_until = released.valid_until, true)
       AND COALESCE(remote.learner_ref = released.learner_ref, true)

@@ -38,7 +38,13 @@ WITH twice AS (
     LEFT JOIN springest.certification AS certification
            ON certification.site = delivery.site
           AND certification.certification_id = delivery.certification_id
-    LEFT JOIN springest.delivery_match AS matched USING (delivery_key)
+    -- Workers and people don't wait for the site's lock: what became of it since it was matched counts, and what was
+    -- told without proof is told no more.
+    LEFT JOIN springest.delivery_match AS matched
+           ON matched.delivery_key = delivery.delivery_key
+          AND ((delivery.springest_certificate_id IS NULL
+                AND delivery.state IN ('unknown', 'accepted_no_id', 'review'))
+               OR (delivery.state = 'visible' AND delivery.match_method = 'owner'))
     LEFT JOIN springest.remote_certificate AS remote
            ON remote.site = delivery.site
           AND remote.springest_certificate_id

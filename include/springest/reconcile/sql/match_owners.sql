@@ -1,5 +1,6 @@
--- Proof by owner: Springest names the learner, and certification and dates agree. The certificate and the POST must
--- each be the only one that the other can be; otherwise nobody can tell which is whose. What was there before the
+-- Proof by owner: Springest names the learner, and certification and dates agree. The certificate must be the only one
+-- that the POST can have made, and the delivery's POSTs the only ones that can have made it; otherwise nobody can tell
+-- which is whose. Which of its POSTs it was does not matter: the certificate is the delivery's all the same. What was there before the
 -- POST, by the time that Springest tells or because a snapshot had shown it, is another one. What is to be
 -- adopted (`held`) was never sent and may be of any age.
 WITH edge AS (
@@ -18,7 +19,8 @@ WITH edge AS (
 ), counted AS (
     SELECT edge.*,
            count(*) OVER (PARTITION BY node_id) AS rows_of_node,
-           count(*) OVER (PARTITION BY springest_certificate_id) AS nodes_of_row
+           min(delivery_key) OVER (PARTITION BY springest_certificate_id)
+               = max(delivery_key) OVER (PARTITION BY springest_certificate_id) AS is_of_one_delivery
     FROM edge
 ), settled AS (
     UPDATE springest.delivery AS delivery
@@ -36,12 +38,18 @@ WITH edge AS (
       AND counted.is_open
       AND NOT counted.is_gone
       AND counted.rows_of_node = 1
-      AND counted.nodes_of_row = 1
+      AND counted.is_of_one_delivery
     RETURNING delivery.delivery_key, delivery.springest_certificate_id
 ), closed AS (
     DELETE FROM pg_temp.matching_node AS node
     USING settled
     WHERE node.delivery_key = settled.delivery_key AND node.is_open
+), answered AS (
+    -- Its earlier POSTs may have made another one: nothing is told of that, and they stand in the way of others.
+    UPDATE pg_temp.matching_node AS node
+    SET is_earlier = false
+    FROM settled
+    WHERE node.delivery_key = settled.delivery_key AND node.is_earlier
 ), claimed AS (
     DELETE FROM pg_temp.matching_row AS shown
     USING settled

@@ -1,11 +1,8 @@
 -- Whose verdicts wait for their checks, and how they add up.
 INSERT INTO springest.candidate_set AS noted
     (site, run_id, built_at, snapshot_id, changed, source_rows, verdict_rows, incomplete_run)
-VALUES (:site, :run_id, clock_timestamp(),
-        -- Looking up single learners' certificates makes nothing else fresher.
-        (SELECT max(snapshot_id) FROM springest.snapshot
-         WHERE site = :site AND finished_at IS NOT NULL AND scope <> 'owners'),
-        :changed, :source_rows, :verdict_rows, :incomplete_run)
+VALUES (:site, :run_id, clock_timestamp(), CAST(:snapshot_id AS bigint), :changed, :source_rows, :verdict_rows,
+        :incomplete_run)
 ON CONFLICT (site) DO UPDATE
 SET (run_id, built_at, snapshot_id, changed, source_rows, verdict_rows, incomplete_run, published_at)
   = (excluded.run_id, excluded.built_at, excluded.snapshot_id, excluded.changed, excluded.source_rows,

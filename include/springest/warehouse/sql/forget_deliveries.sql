@@ -1,6 +1,7 @@
 -- Everything that leads to the learner goes; what became of the certificate stays. What was never sent is set aside:
 -- its new version keeps a worker from claiming it. What is being sent keeps its version, so that the worker can
--- still say how it went.
+-- still say how it went. Of why it stands where it does the fixed word is kept, and not the text, which may be the
+-- server's.
 WITH theirs AS (
     SELECT delivery.delivery_key,
            delivery.state IN ('ready', 'held', 'invalid', 'rejected')
@@ -22,7 +23,7 @@ SET learner_ref = NULL,
     row_version = :row_version,
     state = CASE WHEN theirs.stopped THEN 'invalid' ELSE delivery.state END,
     reason = CASE WHEN theirs.stopped THEN :reason ELSE delivery.reason END,
-    reason_detail = CASE WHEN theirs.stopped THEN :detail ELSE delivery.reason_detail END,
+    reason_detail = CASE WHEN theirs.stopped THEN :detail END,
     needs_review = delivery.needs_review AND NOT theirs.stopped,
     review_reason = CASE WHEN theirs.stopped THEN NULL ELSE delivery.review_reason END,
     version = delivery.version + CASE WHEN theirs.stopped THEN 1 ELSE 0 END,

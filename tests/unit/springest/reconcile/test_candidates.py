@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert, text
 
+from include.springest.reconcile import matching
+from include.springest.reconcile import publish as publishing
 from include.springest.reconcile.candidates import (
     TABLE_CHECKS,
     CandidatesLost,
@@ -18,7 +21,7 @@ from include.springest.reconcile.publish import publish, publish_candidates, rec
 from include.springest.site import Site
 from include.springest.warehouse.schema import run_training, staging_run
 
-from .conftest import MOMENT, Deliver, Show
+from .conftest import MOMENT, Deliver, Scan, Show
 
 SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
 
@@ -134,6 +137,46 @@ SPOILED = {
 }
 
 
+NO_PROOF = {
+    "inferred": "match_method = 'inferred'",
+    "as many as were sent": "match_method = 'set_complete'",
+    "a person's word": "match_method = 'person'",
+    "a person's word, and it is expired": "match_method = 'person', verification_status = 'expired'",
+    "a word that nobody knows": "match_method = 'fine'",
+}
+
+
+@pytest.mark.parametrize("what", NO_PROOF)
+def test_nothing_is_published_as_verified_that_rests_on_no_proof(
+    warehouse: Engine, deliver: Deliver, show: Show, what: str
+) -> None:
+    deliver("accepted")
+    show()
+    reconcile(warehouse, site=SITE, run_id="night")
+    run(warehouse, f"UPDATE springest.reconciled_candidate SET {NO_PROOF[what]}")  # noqa: S608
+    assert rows(warehouse, "SELECT check_name FROM springest.failed_check") == [("verified_has_proof",)]
+    with pytest.raises(QualityCheckFailed, match=r"verified_has_proof: training T1 .*clear the reconcile"):
+        publish_candidates(warehouse, site=SITE, run_id="night")
+
+
+def test_a_persons_word_is_published_as_verified_where_springest_names_that_learner(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted", match_method="person")
+    with warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery_decision (delivery_key, decided_by, decision, reason,"
+                " springest_certificate_id, version, from_state, to_state, evidence)"
+                " SELECT delivery_key, 'anna', 'confirm', 'seen', 7, 1, 'unknown', 'accepted', '{}'"
+                " FROM springest.delivery"
+            )
+        )
+    show(learner_ref="a" * 64)
+    publish(warehouse, site=SITE, run_id="night")
+    assert statuses(warehouse) == [("verified",)]
+
+
 def test_there_is_a_test_for_every_check(warehouse: Engine) -> None:
     assert SPOILED.keys() == {*TABLE_CHECKS, "not_null", "unique"}
     [(definition,)] = rows(warehouse, "SELECT pg_get_viewdef('springest.failed_check'::regclass)")
@@ -207,3 +250,58 @@ def test_verdicts_that_are_worked_out_again_while_publishing_are_matched_again(
         connection.execute(insert(run_training).values(**seen, row_no=1, delivery_key=key))
     publish_candidates(warehouse, site=only_us, run_id="night")
     assert statuses(warehouse) == [("awaiting_verification",), ("not_sent",)]
+
+
+MEANWHILE = {
+    "an answer with another id": (
+        "state = 'accepted', springest_certificate_id = 99",
+        "awaiting_verification",
+    ),
+    "a person's confirmation": (
+        "state = 'accepted', springest_certificate_id = 99, match_method = 'person'",
+        "awaiting_verification",
+    ),
+    "a release": ("state = 'ready'", "not_sent"),
+    "a cancellation": ("state = 'cancelled'", "cancelled"),
+}
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_what_was_told_without_proof_is_not_told_of_a_delivery_that_moved_before_it_was_judged(
+    warehouse: Engine, deliver: Deliver, show: Show, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Workers and people don't wait for the site's lock: one commits between matching and judging."""
+    moved, status = MEANWHILE[what]
+    monkeypatch.setattr(matching, "UNKNOWN_FOR_LONG_DAYS", 36_500)
+    deliver("unknown")
+    show(created_at=MOMENT)
+    real = publishing.judge
+
+    def judge(*arguments: Any, **named: Any) -> int:
+        [told] = arguments[0].execute(text("SELECT match_method FROM springest.delivery_match")).scalars()
+        assert told == "inferred"
+        run(warehouse, f"UPDATE springest.delivery SET {moved}")  # noqa: S608
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(publishing, "judge", judge)
+    publish(warehouse, site=replace(SITE, exclusive_uploader=True), run_id="night")
+    told = "SELECT verification_status, match_method, match_evidence, springest_certificate_id"
+    [row] = rows(warehouse, f"{told} FROM springest.certificate_reconciliation")
+    assert tuple(row) == (status, None, None, 99 if status == "awaiting_verification" else None)
+
+
+def test_a_snapshot_that_ends_after_the_matching_makes_the_verdicts_no_fresher(
+    warehouse: Engine, deliver: Deliver, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver("held")
+    known = scan(MOMENT)
+    real = publishing.judge
+
+    def judge(*arguments: Any, **named: Any) -> int:
+        scan(MOMENT + timedelta(hours=1))
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(publishing, "judge", judge)
+    publish(warehouse, site=SITE, run_id="night")
+    assert rows(warehouse, "SELECT snapshot_id FROM springest.publication") == [(known,)]
+    assert rows(warehouse, "SELECT snapshot_at FROM springest.reconciliation_freshness") == [(MOMENT,)]

@@ -6,7 +6,9 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
+
+from include.springest.warehouse.schema import delivery_attempt
 
 from .conftest import DAY, MOMENT, Deliver, Show
 from .test_publish import publish_all, verdict
@@ -112,4 +114,57 @@ def test_a_certificate_that_goes_by_its_owner_is_not_matched_across_sites(
 ) -> None:
     deliver("unknown", valid_from=DAY)
     show(learner_ref=LEARNER, site="other")
+    assert publish_all(warehouse).became_visible == 0
+
+
+def released_after_a_lost_post(warehouse: Engine, deliver: Deliver, state: str, training_id: str) -> None:
+    """A delivery that was released after its first answer was lost, and whose second one was lost too."""
+    again = MOMENT + timedelta(hours=3)
+    key = deliver(state, training_id, sent_at=again, reason="answer_lost")
+    attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
+    sent = {"certification_id": 102, "valid_from": DAY, "outcome": "outcome_lost"}
+    with warehouse.begin() as connection:
+        for moment in (MOMENT, again):
+            connection.execute(insert(delivery_attempt).values(**attempt, **sent, started_at=moment))
+
+
+@pytest.mark.parametrize("state", ["unknown", "accepted_no_id", "review"])
+@pytest.mark.parametrize("hours", [0, 3])
+def test_the_only_certificate_of_a_learner_is_the_delivery_s_whichever_of_its_posts_made_it(
+    warehouse: Engine, deliver: Deliver, show: Show, state: str, hours: int
+) -> None:
+    """Its own earlier POST is no rival; another certificate in the same block is still looked at."""
+    seen = MOMENT + timedelta(hours=4)
+    released_after_a_lost_post(warehouse, deliver, state, "T1")
+    deliver("unknown", "T2", learner_ref="b" * 64, sent_at=MOMENT)
+    show(7, learner_ref=LEARNER, created_at=MOMENT + timedelta(hours=hours), last_seen_at=seen)
+    show(8, learner_ref="c" * 64, created_at=MOMENT, last_seen_at=seen)
+    assert publish_all(warehouse).became_visible == 1
+    row = verdict(warehouse)
+    assert (row.verification_status, row.match_method, row.springest_certificate_id) == (
+        "verified",
+        "owner",
+        7,
+    )
+    assert publish_all(warehouse).written == 0
+
+
+def test_two_certificates_of_two_posts_of_one_delivery_prove_neither(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """It was stored twice: a person looks."""
+    seen = MOMENT + timedelta(hours=4)
+    released_after_a_lost_post(warehouse, deliver, "unknown", "T1")
+    for number, hours in ((7, 0), (8, 3)):
+        show(number, learner_ref=LEARNER, created_at=MOMENT + timedelta(hours=hours), last_seen_at=seen)
+    assert publish_all(warehouse).became_visible == 0
+    assert verdict(warehouse).verification_status == "ambiguous"
+
+
+def test_a_certificate_that_two_deliveries_may_have_made_proves_nothing_however_often_they_were_sent(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    released_after_a_lost_post(warehouse, deliver, "unknown", "T1")
+    released_after_a_lost_post(warehouse, deliver, "unknown", "T2")
+    show(learner_ref=LEARNER, created_at=MOMENT, last_seen_at=MOMENT + timedelta(hours=4))
     assert publish_all(warehouse).became_visible == 0

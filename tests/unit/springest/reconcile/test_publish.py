@@ -185,3 +185,44 @@ def test_another_sites_deliveries_are_not_this_sites_business(warehouse: Engine,
     assert publish_all(warehouse).statuses == {}
     with warehouse.connect() as connection:
         assert connection.execute(select(func.count()).select_from(reconciled_delivery)).scalar_one() == 0
+
+
+DECIDED = (
+    "outcome_unknown",
+    "unknown_for_long",
+    "absent",
+    "missing",
+    "vanished",
+    "tie",
+    "more_shown_than_sent",
+    "candidate_shown",
+    "duplicate",
+    "reopened",
+    "ledger_restored",
+    "disagrees(learner)",
+)
+"""Reasons after which a person decides about the delivery."""
+LOOKED_AT = (
+    "changed_after_sending(valid_from)",
+    "withdrawn_after_sending",
+    "shown_twice",
+    "taken_twice(attempt 1: certificate 7)",
+    "taken_although_cancelled",
+    "status_not_foreseen",
+)
+"""Reasons after which it is put right elsewhere."""
+
+
+def test_every_reason_is_told_with_what_to_do_about_it_and_decisions_with_their_command(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    for reason in ("something else", *DECIDED, *LOOKED_AT):
+        deliver("review", reason, reason="absent", needs_review=True, review_reason=reason)
+    publish_all(warehouse)
+    with warehouse.connect() as connection:
+        told = connection.execute(text("SELECT training_id, what_to_do FROM springest.delivery_review"))
+        what = {row.training_id: row.what_to_do for row in told}
+    other = what.pop("something else")
+    assert what.keys() == {*DECIDED, *LOOKED_AT}
+    assert len({*what.values(), other}) == len(what) + 1
+    assert all("bin/springest review" in what[reason] for reason in DECIDED)

@@ -229,6 +229,24 @@ def test_what_people_decided_is_brought_down_without_looking_like_proof(empty: E
     assert upgrade(empty) == head_revision()
 
 
+def test_what_a_person_cancelled_stays_cancelled_one_step_back(empty: Engine) -> None:
+    """Also after it had been confirmed: it would be looked for, and could be released, else."""
+    upgrade(empty, revision="0001")
+    _fill_the_first_version(empty)
+    upgrade(empty, revision="0003")
+    with empty.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE springest.delivery SET state = 'cancelled', match_method = 'person',"
+                " springest_certificate_id = 8, reason = 'cancelled_by_person' WHERE delivery_key = 'b'"
+            )
+        )
+    assert downgrade(empty, revision="-1") == "0002"
+    with empty.connect() as connection:
+        kept = "SELECT state, reason, match_method FROM springest.delivery WHERE delivery_key = 'b'"
+        assert connection.execute(text(kept)).all() == [("cancelled", "cancelled_by_person", None)]
+
+
 def test_what_was_sent_is_noted_with_its_attempts_and_owners_with_how_they_were_told(empty: Engine) -> None:
     """Up from 0003 with data in it, and one step down."""
     upgrade(empty, revision="0003")
@@ -381,6 +399,35 @@ def test_certificates_that_are_there_lose_nothing_when_they_get_room_and_one_ste
     assert downgrade(empty, revision="-1") == "0005"
     with empty.connect() as connection:
         assert connection.execute(text(f"{told} ON snapshot_id = first_snapshot_id")).scalars().all() == [7]
+
+
+CHANGED_VIEWS = {"failed_check", "delivery_review"}
+VIEWS = """
+SELECT relname, pg_get_viewdef(oid), obj_description(oid), relacl::text,
+       (SELECT array_agg(col_description(oid, attnum) ORDER BY attnum) FROM pg_attribute WHERE attrelid = oid)
+FROM pg_class WHERE relnamespace = to_regnamespace('springest') AND relkind = 'v' ORDER BY 1
+"""
+
+
+def test_views_that_change_keep_their_comments_and_grants_and_are_what_they_were_after_a_step_back(
+    empty: Engine,
+) -> None:
+    upgrade(empty, revision="0005")
+
+    def views() -> list[tuple[object, ...]]:
+        with empty.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(VIEWS))]
+
+    with empty.begin() as connection:
+        for name in ("failed_check", "delivery_review"):
+            connection.execute(text(f"GRANT SELECT ON springest.{name} TO pg_monitor"))
+    before = views()
+    upgrade(empty, revision="0006")
+    changed = views()
+    assert [(one[0], *one[2:]) for one in changed] == [(one[0], *one[2:]) for one in before]
+    assert {was[0] for was, now in zip(before, changed, strict=True) if was != now} == CHANGED_VIEWS
+    downgrade(empty, revision="-1")
+    assert views() == before
 
 
 def test_two_deployments_at_once_migrate_once(empty: Engine, database: str) -> None:

@@ -6,7 +6,9 @@ SET state = 'unknown',
     springest_certificate_id = NULL,
     match_method = NULL,
     version = version + 1
-WHERE match_method = 'person';
+WHERE match_method = 'person' AND state <> 'cancelled';
+-- What a person cancelled stays so.
+UPDATE springest.delivery SET match_method = NULL, version = version + 1 WHERE match_method = 'person';
 ALTER TABLE springest.delivery
     DROP CONSTRAINT delivery_match_method_check,
     ADD CONSTRAINT delivery_match_method_check CHECK (match_method IN ('springest_id', 'owner'));

@@ -1,4 +1,4 @@
-"""Room for certificates that are seen once more, and an index for a run's part of the queue.
+"""Room for certificates that are seen once more, an index for a run's part of the queue, and stricter views.
 
 Revision: 0006; follows 0005
 """

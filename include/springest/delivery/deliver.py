@@ -182,6 +182,11 @@ class Deliverer:
         stopping = asyncio.create_task(self._stop_at_once(workers, sender))
         try:
             await asyncio.wait(workers)
+        except asyncio.CancelledError:
+            for worker in workers:  # each still says what became of its certificate
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            raise
         finally:
             stopping.cancel()
             await asyncio.gather(stopping, return_exceptions=True)

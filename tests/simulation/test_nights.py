@@ -17,8 +17,8 @@ from tests.simulation.night import MAX_UNKNOWN, Night, Scenario, Worker, World, 
 
 FIRST = int(os.environ.get("SIMULATED_FROM", "0"))
 SHORT = (*range(16), 33, 37, 43, 1994)
-"""Seeds; the last ones have a server that takes less than it said, an hour filled to its brim, and a process that dies
-while its workers wait for more."""
+"""Seeds; the last ones have a server that takes less than it said, an hour filled to its brim, and a process
+that dies while its workers wait for more."""
 LONG = int(os.environ.get("SIMULATED_NIGHTS", "10000"))
 A_LONG_TIME = 24 * 3600.0
 ENOUGH = {1: 0.98, 3: 0.95}

@@ -48,7 +48,7 @@ LIST_FILTERS: Final = ("email", "created_from", "certification_id")
 class Site:
     """Everything needed to talk to one Springest site.
 
-    :param name: name of the site; part of every delivery's key, so it never changes.
+    :param name: name of the site; part of every delivery's key, so it never changes; staging refuses another.
     :param post_path: path to post certificates to; newer documentation says ``/users/certificates.xml``.
     :param booking_field: name of the booking's field; a copy of 2023 calls it ``conversion_id``.
     :param requests_per_hour: the cap for the key, GETs and POSTs together.
@@ -84,6 +84,16 @@ class Site:
     def host(self) -> str:
         """Host and port, as the name of the shared rate limit."""
         return urlsplit(self.base_url).netloc
+
+    @property
+    def identity_host(self) -> str:
+        """Host and port that the site is known by; a server on this machine is one, whatever its port."""
+        parts = urlsplit(self.base_url)
+        name = (parts.hostname or "").rstrip(".")
+        if _is_loopback(name):
+            return "localhost"
+        port = parts.port
+        return name if port in (None, _USUAL_PORTS.get(parts.scheme)) else f"{name}:{port}"
 
     @property
     def key_fingerprint(self) -> str:

@@ -74,6 +74,7 @@ class World:
     folder: Path
     extra: dict[str, Any] = field(default_factory=dict)
     password: str | None = None
+    name: str = "default"
     number: int = 0
     kept: MemoryKeeper = field(default_factory=MemoryKeeper)
 
@@ -85,7 +86,7 @@ class World:
     @property
     def site(self) -> Site:
         return Site.from_connection(
-            name="default",
+            name=self.name,
             host=self.sandbox.url,
             password=self.password or self.sandbox.state.api_key,
             extra={
@@ -142,7 +143,7 @@ class World:
 
         listed, complete = asyncio.run(read())
         with self.warehouse.begin() as connection:
-            store_catalogue(connection, "default", listed, complete=complete, run_id=run_id)
+            store_catalogue(connection, self.name, listed, complete=complete, run_id=run_id)
 
     def stage(self, run_id: str = "night", asked: Window | None = None) -> StageReport:
         return self.stager.stage(run_id, asked=asked)
@@ -186,7 +187,7 @@ class World:
             try:
                 async with SpringestClient(self.site) as client:
                     return await take_snapshot(
-                        engine, client, site="default", run_id=run_id, pseudonyms=Pseudonyms(SECRET)
+                        engine, client, site=self.name, run_id=run_id, pseudonyms=Pseudonyms(SECRET)
                     )
             finally:
                 await engine.dispose()
@@ -205,7 +206,7 @@ class World:
                     return await take_snapshot(
                         engine,
                         client,
-                        site="default",
+                        site=self.name,
                         run_id=run_id,
                         pseudonyms=Pseudonyms(SECRET),
                         scope=scope,
@@ -225,7 +226,7 @@ class World:
             reader = SourceReader(self.source, query=QUERY)
             try:
                 async with SpringestClient(self.site) as client:
-                    look_up = addresses_from(reader, site="default", pseudonyms=pseudonyms)
+                    look_up = addresses_from(reader, site=self.name, pseudonyms=pseudonyms)
                     return await OwnerInquiry(engine, client, self.site, pseudonyms, look_up).run(run_id)
             finally:
                 await engine.dispose()

@@ -14,6 +14,7 @@ from include.demo.source_database import completed_training
 from include.sandbox.profiles import PROFILES
 from include.sandbox.store import NewCertificate
 from include.springest.errors import ConfigurationError
+from include.springest.site import Site
 from include.springest.source.reader import Window
 from include.springest.staging.window import Mode
 
@@ -235,6 +236,46 @@ def test_a_changed_learner_secret_refuses_to_run(world, monkeypatch):
     monkeypatch.setattr(type(world), "stager", property(lambda self: _with_another_secret(self)))
     with pytest.raises(ConfigurationError, match="fingerprint"):
         world.stage("second")
+
+
+def test_a_renamed_site_sends_nothing_until_it_has_its_name_back(world, expected):
+    """Under another name every row would be a new delivery: a backfill would send all of them again."""
+    sent = world.training()
+    world.complete(sent)
+    world.night("first")
+    world.name = "nl"
+    world.catalogue("renamed")
+    everything = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
+    with pytest.raises(ConfigurationError, match=r"'nl' .* 'default'.* id springest_default back"):
+        world.stage("renamed", asked=everything)
+    with pytest.raises(ConfigurationError, match="springest_default back"):
+        world.deliver("renamed")
+    assert world.rows("SELECT DISTINCT site FROM springest.delivery") == [("default",)]
+    world.name = "default"
+    later = world.training()
+    world.complete(later)
+    world.night("back")
+    assert world.stored == expected(sent, later)
+    assert world.posts == 2
+
+
+def test_a_queue_that_was_staged_for_one_springest_is_not_sent_to_another(world, expected, monkeypatch):
+    """The connection's host may change between staging and delivering, or before a task is cleared."""
+    sent, queued = world.training(), world.training()
+    world.complete(sent)
+    world.night("first")
+    world.complete(queued)
+    world.stage("second")
+    with monkeypatch.context() as patched:
+        # Known by another name, while all that is really asked is the sandbox.
+        patched.setattr(Site, "identity_host", "api.springest.co.uk")
+        with pytest.raises(
+            ConfigurationError, match="certificates of the site 'default' were sent to localhost"
+        ):
+            world.deliver("second")
+    assert world.stored == expected(sent)
+    world.deliver("second")
+    assert world.stored == expected(sent, queued)
 
 
 def _with_another_secret(world):

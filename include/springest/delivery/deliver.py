@@ -75,8 +75,10 @@ class Deliverer:
 
         :returns: what was done and what is left.
         :raises DeliveryStopped: something stands in the way of all that is left; see its classes.
+        :raises ConfigurationError: the site's connection leads to another account than what was staged.
         """
         await self._parts.high_water.check(self._parts.ledger.highest_attempt)
+        await asyncio.to_thread(self._parts.stager.keep_to_site)
         await self._brake()
         await self._sweep()
         may_become_unknown = await self._unknown_left()

@@ -26,6 +26,7 @@ from include.springest.source.reader import BATCH_ROWS, SourceError, SourceReade
 from include.springest.staging.batch import Batch, BatchWriter
 from include.springest.staging.forgotten import without_forgotten
 from include.springest.staging.learner_secret import keep_to_secret
+from include.springest.staging.site_identity import keep_to_site
 from include.springest.staging.window import close_window, plan_window
 from include.springest.warehouse.erasure import load_forgotten
 from include.springest.warehouse.schema import delivery, run_training
@@ -100,10 +101,12 @@ class Stager:
 
         :param asked: the interval of a backfill; ``None`` reads on from the watermark.
         :raises SourceError: the source fails, or does not give as many rows as it counts.
-        :raises ConfigurationError: there is no catalogue yet, or the learner secret changed.
+        :raises ConfigurationError: there is no catalogue yet, the learner secret changed, or the site's
+            name or host did.
         """
         with self._engine.begin() as connection:
             keep_to_secret(connection, self._pseudonyms)
+            keep_to_site(connection, self._site)
             catalogue = load_catalogue(connection, self._site)
             planned = plan_window(
                 connection, site=self._site.name, run_id=run_id, asked=asked, look_back=look_back
@@ -130,6 +133,14 @@ class Stager:
             close_window(connection, planned, site=self._site.name, run_id=run_id, source_count=count)
             states = _states(connection, self._site.name, run_id)
         return StageReport(planned.window, count, states, rechecked)
+
+    def keep_to_site(self) -> None:
+        """Make sure that the site's name still stands for the account it was staged for.
+
+        :raises ConfigurationError: it does not; nothing may be sent.
+        """
+        with self._engine.begin() as connection:
+            keep_to_site(connection, self._site)
 
     def look_up(self, training_ids: Iterable[str]) -> dict[str, list[CompletedTraining]]:
         """Return the different rows that the source has now for these trainings, by delivery."""

@@ -35,6 +35,7 @@ WRITER: Final[Mapping[str, str]] = {
     "stage_watermark": _CHANGE,
     "run_training": _ALL,
     "learner_secret": _ADD,
+    "site_identity": _CHANGE,
     "rate_limit": _CHANGE,
     "forgotten_learner": _READ,
     "remote_certificate": _READ,

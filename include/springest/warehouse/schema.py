@@ -28,6 +28,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -316,6 +317,20 @@ learner_secret = Table(
     Column("fingerprint", String(16), primary_key=True, comment="Tells secrets apart without telling them"),
     Column("first_used_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first used"),
     comment="The fingerprint of the secret that learner_ref is made with; a second one is refused",
+)
+
+site_identity = Table(
+    "site_identity",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("host", Text, nullable=False, comment="Host it is at; localhost: a server on the same machine"),
+    Column(
+        "key_fingerprint", String(16), nullable=False, comment="Tells API keys apart without telling them"
+    ),
+    Column("first_used_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it first staged"),
+    Column("last_used_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it last staged"),
+    UniqueConstraint("host", "key_fingerprint"),
+    comment="One row per site: the account that its name stands for, so that no account gets a second name",
 )
 
 rate_limit = Table(

@@ -39,6 +39,23 @@ def test_a_host_is_a_country_a_name_or_a_url(host, fields, url):
 
 
 @pytest.mark.parametrize(
+    ("url", "known_by"),
+    [
+        ("https://API.springest.nl./v1", "api.springest.nl"),
+        ("https://api.springest.nl:443", "api.springest.nl"),
+        ("https://api.example.com:8443", "api.example.com:8443"),
+        ("http://127.0.0.1:5000", "localhost"),
+        ("http://localhost", "localhost"),
+        ("https://[::1]:5000", "localhost"),
+    ],
+)
+def test_a_site_is_known_by_its_host_however_it_is_spelt(url, known_by):
+    """A server on this machine is one host, whatever its port."""
+    assert _site(url).identity_host == known_by
+    assert Site(name="s", base_url=url, api_key=KEY, certifications_api_key="").identity_host == known_by
+
+
+@pytest.mark.parametrize(
     "host",
     [
         None,

@@ -430,6 +430,35 @@ def test_views_that_change_keep_their_comments_and_grants_and_are_what_they_were
     assert views() == before
 
 
+def test_a_filled_ledger_gets_an_empty_table_of_sites_and_one_step_goes_back(empty: Engine) -> None:
+    """Up from 0006 with data in it, first use, and one step down: deliveries stay as they are."""
+    upgrade(empty, revision="0006")
+    told = text("SELECT delivery_key, state, springest_certificate_id FROM springest.delivery")
+    with empty.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state,"
+                " row_version, staged_run_id, springest_certificate_id)"
+                " VALUES ('a', 's', 'A', 1, 'visible', 'v', 'r', 7)"
+            )
+        )
+    assert upgrade(empty, revision="0007") == "0007"
+    with empty.begin() as connection:
+        assert connection.execute(text("SELECT * FROM springest.site_identity")).all() == []
+        connection.execute(
+            text("INSERT INTO springest.site_identity (site, host, key_fingerprint) VALUES ('s', 'h', 'k')")
+        )
+        assert connection.execute(told).all() == [("a", "visible", 7)]
+    with pytest.raises(IntegrityError, match="site_identity_host_key"), empty.begin() as connection:
+        connection.execute(
+            text("INSERT INTO springest.site_identity (site, host, key_fingerprint) VALUES ('t', 'h', 'k')")
+        )
+    assert downgrade(empty, revision="-1") == "0006"
+    assert "site_identity" not in relations(empty)
+    with empty.connect() as connection:
+        assert connection.execute(told).all() == [("a", "visible", 7)]
+
+
 def test_two_deployments_at_once_migrate_once(empty: Engine, database: str) -> None:
     others = [create_engine(database) for _ in range(4)]
     with ThreadPoolExecutor(len(others)) as pool:

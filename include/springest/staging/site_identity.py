@@ -1,0 +1,92 @@
+"""Keeps each site's name to one Springest account: the name is part of every delivery's key.
+
+Under another name every row would be a new delivery, and be sent a second time. With another host under the
+same name, one ledger would speak of two Springests. A server on this machine is one host, whatever its port.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from sqlalchemy import Connection, Row, exists, insert, or_, select, text, update
+
+from include.springest.errors import ConfigurationError
+from include.springest.ledger.states import State
+from include.springest.site import Site
+from include.springest.warehouse.schema import delivery, site_identity
+
+log = logging.getLogger(__name__)
+
+_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('springest.site_identity', 0))")
+_MAYBE_SENT: Final = (State.SENDING, State.UNKNOWN)
+
+
+def keep_to_site(connection: Connection, site: Site) -> None:
+    """Note which host and key the site's name stands for, and refuse what would send certificates again.
+
+    A rotated key is noted. Others wait until this transaction ends, so that of two names for one account that
+    begin at the same moment only one is noted.
+
+    :raises ConfigurationError: the host and key are known under another name, or certificates were sent to
+        another host under this name.
+    """
+    connection.execute(_LOCK)
+    known = {row.site: row for row in connection.execute(select(site_identity))}
+    _refuse_second_name(site, known)
+    mine = known.get(site.name)
+    values = {"host": site.identity_host, "key_fingerprint": site.key_fingerprint}
+    if mine is None:
+        _warn_of_shared_host(site, known)
+        connection.execute(insert(site_identity).values(site=site.name, **values))
+        return
+    if mine.host != site.identity_host:
+        _refuse_second_host(connection, site, mine.host)
+        log.warning("Site %s was at %s and is at %s now", site.name, mine.host, site.identity_host)
+    elif mine.key_fingerprint != site.key_fingerprint:
+        log.info("Site %s has a new key (fingerprint %s)", site.name, site.key_fingerprint)
+    connection.execute(
+        update(site_identity)
+        .where(site_identity.c.site == site.name)
+        .values(**values, last_used_at=text("clock_timestamp()"))
+    )
+
+
+def _refuse_second_name(site: Site, known: dict[str, Row[tuple[object, ...]]]) -> None:
+    for name, other in known.items():
+        same = (other.host, other.key_fingerprint) == (site.identity_host, site.key_fingerprint)
+        if same and name != site.name:
+            raise ConfigurationError(
+                f"the site {site.name!r} has the host {other.host} and the API key of the site {name!r}: it "
+                "is the same Springest account, and under another name all would be sent again. "
+                f"Give the connection its former id springest_{name} back; if {site.name!r} is meant to be "
+                "another Springest site, give its connection that site's own host and key"
+            )
+
+
+def _refuse_second_host(connection: Connection, site: Site, former: str) -> None:
+    sent = or_(
+        delivery.c.sent_at.is_not(None),
+        delivery.c.springest_certificate_id.is_not(None),
+        delivery.c.state.in_(_MAYBE_SENT),
+    )
+    if connection.execute(select(exists().where(delivery.c.site == site.name, sent))).scalar_one():
+        raise ConfigurationError(
+            f"certificates of the site {site.name!r} were sent to {former}, and its connection now has the "
+            f"host {site.identity_host}: the ledger would mix two Springests. Give the connection "
+            f"springest_{site.name} its former host back, and the other Springest a connection with an id of "
+            "its own; if Springest itself moved, see docs/operations.md, 'When a site moves'"
+        )
+
+
+def _warn_of_shared_host(site: Site, known: dict[str, Row[tuple[object, ...]]]) -> None:
+    for name, other in known.items():
+        if other.host == site.identity_host:
+            log.warning(
+                "Site %s is new, and site %s has the same host with another key: if it is the same account "
+                "with a new key, stop here and give the connection its former id springest_%s back, or every "
+                "certificate is sent again",
+                site.name,
+                name,
+                name,
+            )

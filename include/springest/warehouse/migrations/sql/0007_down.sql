@@ -1,0 +1,1 @@
+DROP TABLE springest.site_identity;

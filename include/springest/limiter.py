@@ -35,6 +35,8 @@ LONGEST_WAIT: Final = 30.0
 """Seconds between two looks at the row, so that a lifted freeze is noticed."""
 FIRST_FREEZE: Final = 60
 LONGEST_FREEZE: Final = SECONDS_AN_HOUR
+"""When the server does not say for how long."""
+LONGEST_TOLD_FREEZE: Final = 24 * SECONDS_AN_HOUR
 
 _ENSURE: Final = text(
     "INSERT INTO springest.rate_limit (host, key_fingerprint) VALUES (:host, :key_fingerprint)"
@@ -181,7 +183,7 @@ class RateLimiter:
 
     async def freeze(self, retry_after: float | None) -> None:
         """Let nobody send for ``retry_after`` seconds; without one, for 60 s, then twice as long."""
-        told = None if retry_after is None else min(max(retry_after, 0.0), LONGEST_FREEZE)
+        told = None if retry_after is None else min(max(retry_after, 0.0), LONGEST_TOLD_FREEZE)
         self._maybe_frozen = True
         async with self._engine.connect() as connection:
             await connection.execute(_ENSURE, self._row)

@@ -293,6 +293,9 @@ def _timeouts(value: Any, setting: str) -> Timeouts:
         raise _wrong(setting, 'seconds, or {"connect": 10, "read": 60, "total": 300}')
     if not all(map(_is_duration, told.values())):
         raise _wrong(setting, "made of positive numbers of seconds")
+    if told.get("connect", 0) > DEFAULT_TIMEOUTS.connect:
+        # The rate limit counts on it that a request leaves soon after its turn.
+        raise _wrong(setting, f"made of at most {DEFAULT_TIMEOUTS.connect:g} seconds for connect")
     return Timeouts(**{name: float(one) for name, one in told.items()})
 
 

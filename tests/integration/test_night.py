@@ -421,7 +421,7 @@ def test_trainings_from_before_the_cutover_are_adopted_where_they_are_proven_and
         " WHERE training_id = :name",
         name=there.training_id,
     )
-    assert (method, "before the cutover date" in evidence) == ("owner", True)
+    assert (method, "this ledger knows of no POST of it" in evidence) == ("owner", True)
 
 
 def test_a_cutover_that_is_set_after_staging_keeps_the_queue_from_being_sent(world):

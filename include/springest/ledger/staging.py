@@ -97,7 +97,8 @@ def load_holders(
     wanted = tuple_(delivery.c.certification_id, delivery.c.learner_ref, delivery.c.valid_from)
     stands: ColumnElement[bool] = or_(
         delivery.c.state.in_([state.value for state in HOLDS_CERTIFICATE]),
-        and_(delivery.c.state == State.REVIEW.value, _EVER_SENT),
+        # Also what a person has cancelled: Springest may have it all the same.
+        and_(delivery.c.state.in_([State.REVIEW.value, State.CANCELLED.value]), _EVER_SENT),
     )
     statement = select(
         delivery.c.certification_id,

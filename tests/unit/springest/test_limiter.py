@@ -19,6 +19,7 @@ from include.springest.limiter import (
     LARGEST_BURST,
     LEAVES_WITHIN_SECONDS,
     LONGEST_FREEZE,
+    LONGEST_TOLD_FREEZE,
     LONGEST_WAIT,
     SECONDS_AN_HOUR,
     SHORTEST_WAIT,
@@ -212,7 +213,14 @@ async def test_a_freeze_may_come_before_any_turn(warehouse: Engine, limiter: Mak
 
 @pytest.mark.parametrize(
     ("told", "lasts"),
-    [(7.5, 7.5), (0, 0), (-5, 0), (10 * LONGEST_FREEZE, LONGEST_FREEZE), (None, FIRST_FREEZE)],
+    [
+        (7.5, 7.5),
+        (0, 0),
+        (-5, 0),
+        (6 * LONGEST_FREEZE, 6 * LONGEST_FREEZE),
+        (10 * LONGEST_TOLD_FREEZE, LONGEST_TOLD_FREEZE),
+        (None, FIRST_FREEZE),
+    ],
 )
 async def test_a_freeze_lasts_as_long_as_the_server_told(
     warehouse: Engine, limiter: MakeLimiter, told: float | None, lasts: float

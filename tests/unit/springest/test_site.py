@@ -148,6 +148,7 @@ def test_extras_as_json_or_as_a_forms_text(name, value, attribute, read):
         ("timeout", -3),
         ("timeout", "Infinity"),
         ("timeout", {"total": float("inf")}),
+        ("timeout", {"connect": 11}),
         ("timeout", "[" * 100_000),
         ("accepted_types", []),
         ("cutover_date", "1 November"),

@@ -105,7 +105,7 @@ WITH twice AS (
                           THEN 'Springest gave it when asked for the certificates of this learner''s address'
                           ELSE 'Springest names the learner as its owner' END
                      || ', and certification and dates agree; first shown in snapshot ' || first_snapshot_id
-                     || CASE WHEN sent_at IS NULL THEN '; uploaded by somebody else before the cutover date' ELSE '' END END,
+                     || CASE WHEN sent_at IS NULL THEN '; this ledger knows of no POST of it' ELSE '' END END,
            sent_at, first_seen_at,
            needs_review OR look_at IS NOT NULL,
            look_at

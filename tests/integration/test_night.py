@@ -14,6 +14,7 @@ from include.demo.source_database import completed_training
 from include.sandbox.profiles import PROFILES
 from include.sandbox.store import NewCertificate
 from include.springest.errors import ConfigurationError
+from include.springest.limiter import RateLimiter
 from include.springest.site import Site
 from include.springest.source.reader import Window
 from include.springest.staging.window import Mode
@@ -434,3 +435,29 @@ def test_a_cutover_that_is_set_after_staging_keeps_the_queue_from_being_sent(wor
     world.deliver()
     assert world.posts == 0
     assert world.states() == {old.training_id: ("held", "before_cutover")}
+
+
+def test_a_row_that_changes_while_its_turn_is_waited_for_is_not_sent_as_it_was(world, monkeypatch):
+    """A freeze may last for hours; the source is asked again once it is over."""
+    monkeypatch.setattr("include.springest.delivery.send.FRESH_SECONDS", -1.0)
+    training, withdrawn = world.training(), world.training()
+    world.complete(training, withdrawn)
+    world.catalogue()
+    world.stage()
+    asked = RateLimiter.ask
+
+    async def ask_late(limiter):
+        """The source changes once, between the look-up and the turn."""
+        monkeypatch.setattr(RateLimiter, "ask", asked)
+        gone = completed_training.c.training_id == withdrawn.training_id
+        kept = completed_training.c.training_id == training.training_id
+        with world.source.begin() as connection:
+            connection.execute(delete(completed_training).where(gone))
+            connection.execute(update(completed_training).where(kept).values(valid_from=date(2026, 11, 3)))
+        return await asked(limiter)
+
+    monkeypatch.setattr(RateLimiter, "ask", ask_late)
+    report = world.deliver()
+    assert (report.accepted, report.restaged, world.posts) == (1, 2, 1)
+    assert world.sandbox.store.certificates()[0].valid_from == "2026-11-03"
+    assert world.states()[withdrawn.training_id] == ("withdrawn", "source_gone")

@@ -11,13 +11,13 @@ from typing import Final
 from include.springest.api.client import SpringestClient
 from include.springest.delivery.brake import SMALLEST_LIMIT, largest_night
 from include.springest.delivery.breaker import PROBE_DELAYS, Breaker
+from include.springest.delivery.freshness import still_current
 from include.springest.delivery.send import LEASE_MARGIN_SECONDS, Parts, Sender
 from include.springest.delivery.stops import Halt, NightTooLarge, SpringestUnreachable, TooManyUnknown
 from include.springest.delivery.tally import DeliverReport, Tally
 from include.springest.ledger.sending import Queued
 from include.springest.ledger.states import State
 from include.springest.source.contract import CompletedTraining
-from include.springest.staging.decide import is_before
 from include.springest.warehouse.lane import DATABASE_ERRORS
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,8 @@ SECONDS_TO_ANSWER: Final = 3.0
 """How long what is under way may still be answered when the process is about to be killed."""
 PROGRESS_SECONDS: Final = 15.0
 
-Item = tuple[Queued, CompletedTraining]
+Item = tuple[Queued, CompletedTraining, float]
+"""A delivery, its source row, and when that was looked up, by the event loop's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Deliverer:
     async def _pass(self, sender: Sender) -> None:
         """Go through the queue once."""
         self._came_back = False
-        not_taken = self.tally.outcomes[State.READY]
+        not_taken, restaged = self.tally.outcomes[State.READY], self.tally.restaged
         # Twice as many as are under way: the others look rows up and open documents meanwhile.
         at_hand = 2 * self._settings.concurrency
         line: asyncio.Queue[Item | None] = asyncio.Queue(at_hand)
@@ -174,7 +175,7 @@ class Deliverer:
             raise
         finally:
             await self._finish(workers, sender)
-        self._came_back |= self.tally.outcomes[State.READY] > not_taken
+        self._came_back |= self.tally.outcomes[State.READY] > not_taken or self.tally.restaged > restaged
 
     async def _finish(self, workers: Sequence[asyncio.Task[None]], sender: Sender) -> None:
         """Let what is under way be answered.
@@ -228,25 +229,12 @@ class Deliverer:
 
     async def _current(self, batch: Sequence[Queued]) -> list[Item]:
         """Return what the source still says as it was staged; stage the rest anew."""
-        stager = self._parts.stager
-        found = await asyncio.to_thread(stager.look_up, [one.training_id for one in batch])
-        current: list[Item] = []
-        moved: list[str] = []
-        for one in batch:
-            rows = found.get(one.delivery_key, [])
-            if (
-                len(rows) == 1
-                and rows[0].row_version == one.row_version
-                and not is_before(self._parts.site.cutover_date, rows[0])
-            ):
-                current.append((one, rows[0]))
-            else:
-                moved.append(one.delivery_key)
-        if moved:
-            await asyncio.to_thread(stager.restage, moved, found, run_id=self._parts.run_id)
-            self.tally.restaged += len(moved)
-            self._came_back = True
-        return current
+        now = asyncio.get_running_loop().time()
+        current = await still_current(
+            self._parts.stager, batch, cutover=self._parts.site.cutover_date, run_id=self._parts.run_id
+        )
+        self.tally.restaged += len(batch) - len(current)
+        return [(queued, training, now) for queued, training in current]
 
     async def _watch(self) -> None:
         """Say how it goes, and stop at the run's own deadline."""

@@ -24,6 +24,7 @@ from tenacity import (
 from include.springest.api.client import SpringestClient
 from include.springest.api.models import CertificateUpload
 from include.springest.delivery.breaker import Breaker
+from include.springest.delivery.freshness import FRESH_SECONDS, still_current
 from include.springest.delivery.high_water import HighWater
 from include.springest.delivery.outcomes import Consequence, Rule, answered, failed, rule_of
 from include.springest.delivery.slow_start import SlowStart
@@ -125,8 +126,11 @@ class Sender:
             if not handed_over.is_set():
                 worker.cancel()
 
-    async def send(self, queued: Queued, training: CompletedTraining) -> None:
-        """Send one certificate, unless the run halts before its claim."""
+    async def send(self, queued: Queued, training: CompletedTraining, looked_up: float) -> None:
+        """Send one certificate, unless the run halts before its claim.
+
+        :param looked_up: when its row was, by the event loop's clock.
+        """
         certification_id = training.certification_id or 0
         if not self.slow_start.enter_at_once(certification_id) and not await self._halt.unless(
             self.slow_start.enter(certification_id)
@@ -134,14 +138,16 @@ class Sender:
             return
         became: State | None = None
         try:
-            became = await self._open_and_send(queued, training)
+            became = await self._open_and_send(queued, training, looked_up)
         finally:
             await self.slow_start.leave(certification_id, became)
 
-    async def _open_and_send(self, queued: Queued, training: CompletedTraining) -> State | None:
+    async def _open_and_send(
+        self, queued: Queued, training: CompletedTraining, looked_up: float
+    ) -> State | None:
         try:
             async with self._document(training) as document:
-                return await self._send(queued, training, document)
+                return await self._send(queued, training, document, looked_up)
         except DocumentError as error:
             await asyncio.to_thread(self._parts.stager.set_aside, training, error, run_id=self._parts.run_id)
             self._tally.set_aside += 1
@@ -161,7 +167,7 @@ class Sender:
             yield await asyncio.to_thread(stack.enter_context, opening)
 
     async def _send(
-        self, queued: Queued, training: CompletedTraining, document: OpenDocument
+        self, queued: Queued, training: CompletedTraining, document: OpenDocument, looked_up: float
     ) -> State | None:
         if not self._breaker.is_closed:
             await self._halt.unless(self._breaker.wait())
@@ -173,7 +179,7 @@ class Sender:
         became: State | None = None
         try:
             async with self._under_way:
-                became = await self._claim_and_post(queued, training, document)
+                became = await self._claim_and_post(queued, training, document, looked_up)
         finally:
             if became is not State.UNKNOWN:
                 self._doubt.release()
@@ -192,10 +198,13 @@ class Sender:
             self._halt.throw(message, error=TooManyUnknown(message))
 
     async def _claim_and_post(
-        self, queued: Queued, training: CompletedTraining, document: OpenDocument
+        self, queued: Queued, training: CompletedTraining, document: OpenDocument, looked_up: float
     ) -> State | None:
         turn = await self._turn()
         if turn is None or self._halt:
+            return None
+        if not await self._is_fresh(queued, looked_up):
+            self._unused.append(turn)
             return None
         asked_after = self._parts.high_water.highest
         claim = await self._parts.ledger.claim(
@@ -221,6 +230,17 @@ class Sender:
         if turn.is_void:
             return await self._record(claim, TOO_LATE)
         return await self._post(claim, training, document)
+
+    async def _is_fresh(self, queued: Queued, looked_up: float) -> bool:
+        """Tell whether the source still says what it did, after a long wait for the turn."""
+        if asyncio.get_running_loop().time() - looked_up <= FRESH_SECONDS:
+            return True
+        parts = self._parts
+        current = await still_current(
+            parts.stager, [queued], cutover=parts.site.cutover_date, run_id=parts.run_id
+        )
+        self._tally.restaged += not current
+        return bool(current)
 
     async def _turn(self) -> Grant | None:
         """Return a turn: one whose certificate another worker had taken, while it is valid, or a new one.

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from include.demo import source_database
 from include.demo.nights import Training
@@ -79,7 +80,8 @@ class World:
     kept: MemoryKeeper = field(default_factory=MemoryKeeper)
 
     def __post_init__(self) -> None:
-        self.warehouse = create_engine(self.warehouse_url)
+        # No pool: a worker that is forked off must not share a connection with this process.
+        self.warehouse = create_engine(self.warehouse_url, poolclass=NullPool)
         source_database.create_schema(self.source)
         self.folder.mkdir(exist_ok=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from sqlalchemy import Connection, Row, exists, insert, or_, select, text, update
+from sqlalchemy import Connection, Engine, Row, exists, insert, or_, select, text, update
 
 from include.springest.errors import ConfigurationError
 from include.springest.ledger.states import State
@@ -50,6 +50,19 @@ def keep_to_site(connection: Connection, site: Site) -> None:
         .where(site_identity.c.site == site.name)
         .values(**values, last_used_at=text("clock_timestamp()"))
     )
+
+
+def require_same_host(engine: Engine, site: Site) -> None:
+    """Refuse to read another Springest than the one that certificates were sent to. Notes nothing.
+
+    :raises ConfigurationError: certificates were sent to another host under this name.
+    """
+    with engine.connect() as connection:
+        host = connection.execute(
+            select(site_identity.c.host).where(site_identity.c.site == site.name)
+        ).scalar_one_or_none()
+        if host is not None and host != site.identity_host:
+            _refuse_second_host(connection, site, host)
 
 
 def _refuse_second_name(site: Site, known: dict[str, Row[tuple[object, ...]]]) -> None:

@@ -47,6 +47,7 @@ PUBLISHER: Final[Mapping[str, str]] = {
     "delivery": "SELECT, UPDATE",
     "delivery_attempt": "SELECT, UPDATE",
     "delivery_decision": _READ,
+    "site_identity": _READ,
     "delivery_match": _ALL,
     "ledger_restoration": _READ,
     "staging_run": _READ,

@@ -25,6 +25,7 @@ from include.springest.ledger.sending import SendingLedger
 from include.springest.link import connected
 from include.springest.site import Site
 from include.springest.source.reader import SourceReader
+from include.springest.staging.site_identity import require_same_host
 from include.springest.staging.stage import LOOK_BACK, Stager
 from springest_provider import parts
 from springest_provider.hooks.springest import SpringestHook
@@ -67,6 +68,7 @@ class SpringestCatalogueOperator(SpringestOperator):
         """Read and store the list."""
         site = self._site()
         with parts.warehouse(self.warehouse_conn_id) as engine:
+            require_same_host(engine, site)
             listed, complete = asyncio.run(self._read(site))
             with engine.begin() as connection:
                 report = store_catalogue(

@@ -18,6 +18,7 @@ from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
 from include.springest.site import Site
 from include.springest.source.addresses import addresses_from
 from include.springest.source.reader import SourceReader
+from include.springest.staging.site_identity import require_same_host
 from springest_provider import parts
 from springest_provider.operators.springest import SourceOperator, SpringestOperator
 
@@ -44,7 +45,8 @@ class SpringestSnapshotOperator(SpringestOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Take the snapshot."""
         site = self._site()
-        with parts.warehouse(self.warehouse_conn_id):
+        with parts.warehouse(self.warehouse_conn_id) as engine:
+            require_same_host(engine, site)
             report = asyncio.run(self._take(site, str(context["run_id"])))
         return {**asdict(report), "started_at": report.started_at.isoformat()}
 
@@ -84,7 +86,11 @@ class SpringestOwnersOperator(SourceOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask."""
         site = self._site()
-        with parts.warehouse(self.warehouse_conn_id), parts.source(self.source_conn_id) as database:
+        with (
+            parts.warehouse(self.warehouse_conn_id) as engine,
+            parts.source(self.source_conn_id) as database,
+        ):
+            require_same_host(engine, site)
             reader = SourceReader(database, query=self.sql)
             report = asyncio.run(self._ask(site, reader, str(context["run_id"])))
         self.log.info("%d learners asked about: %d certificates", report.asked, report.certificates)

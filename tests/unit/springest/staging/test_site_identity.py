@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine, insert, select, text
 
 from include.springest.errors import ConfigurationError
 from include.springest.site import Site
-from include.springest.staging.site_identity import keep_to_site
+from include.springest.staging.site_identity import keep_to_site, require_same_host
 from include.springest.warehouse.roles import RoleNames, grant_roles
 from include.springest.warehouse.schema import delivery, site_identity
 
@@ -139,6 +139,20 @@ def test_another_host_is_taken_while_nothing_was_sent_to_the_first(warehouse: En
     deliver(warehouse, "unknown", delivery_key="o", site="other")
     use(warehouse, site(host=UK))
     assert noted(warehouse) == {"default": identity(site(), "api.springest.co.uk")}
+
+
+def test_another_host_is_not_read_either_and_reading_notes_nothing(warehouse: Engine) -> None:
+    """Its certificates would pass for what became of those that were sent to the first."""
+    require_same_host(warehouse, site())
+    assert noted(warehouse) == {}
+    use(warehouse, site())
+    before = noted(warehouse)
+    require_same_host(warehouse, site(host=UK))
+    deliver(warehouse, "accepted", springest_certificate_id=7)
+    require_same_host(warehouse, site())
+    with pytest.raises(ConfigurationError, match="would mix two Springests"):
+        require_same_host(warehouse, site(host=UK))
+    assert noted(warehouse) == before
 
 
 def test_a_move_of_springest_itself_is_told_to_the_ledger_by_hand(warehouse: Engine) -> None:

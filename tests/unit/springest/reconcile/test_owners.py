@@ -39,7 +39,7 @@ def test_the_only_certificate_of_a_learner_is_the_only_delivery(
         7,
     )
     assert "names the learner as its owner" in row.match_evidence
-    assert ("cutover" in row.match_evidence) == (state == "held")
+    assert ("knows of no POST" in row.match_evidence) == (state == "held")
     assert (row.delivery_reason, row.needs_review) == (None, False)
     assert publish_all(warehouse).written == 0
 

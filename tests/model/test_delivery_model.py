@@ -55,6 +55,7 @@ from include.springest.source.reader import SourceReader, Window
 from include.springest.staging.stage import Stager
 from include.springest.warehouse.schema import metadata
 from tests.simulation.clock import SEARCH_PATH, VirtualClock
+from tests.verdicts import require_no_stale_verdict
 
 QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text(
     encoding="utf-8"
@@ -461,6 +462,7 @@ class Deliveries(RuleBasedStateMachine):
     @rule()
     def reconcile(self):
         publish(self.engine, site=SITE, run_id=f"run-{self.runs}")
+        require_no_stale_verdict(self.engine, SITE)
         for key, state, status in self._rows(
             "SELECT delivery_key, delivery_state, verification_status FROM springest.reconciled_delivery"
         ):

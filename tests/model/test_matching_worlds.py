@@ -18,6 +18,7 @@ from sqlalchemy import Engine, text
 
 from include.springest.reconcile import matching
 from include.springest.reconcile.publish import publish
+from tests.verdicts import require_no_stale_verdict
 
 from .matching_worlds import NIGHT, Maker, Remote, Sent, SiteKind, World, begin, gather, merge, put, scan
 
@@ -127,6 +128,7 @@ def live(warehouse: Engine, world: World, chance: random.Random) -> Oracle:
             at += timedelta(minutes=30)
         publish(warehouse, site=site, run_id=f"night {night}")
         oracle.judge(published(warehouse, world.kind.name), night)
+        require_no_stale_verdict(warehouse, site)
     with warehouse.begin() as connection:
         assert matching.match(connection, site).changed == 0
     assert publish(warehouse, site=site, run_id="again").written == 0

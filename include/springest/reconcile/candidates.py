@@ -6,9 +6,11 @@ was superseded can't be published over a newer one.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select, text, update
 
@@ -17,13 +19,21 @@ from include.springest.site import Site
 from include.springest.warehouse.schema import candidate_set, publication, reconciled_candidate
 from include.springest.warehouse.statements import read_sql
 
-_JUDGE: Final = text(read_sql(__file__, "judge"))
+_PARTS: Final = {name: read_sql(__file__, f"verdict_{name}") for name in ("facts", "basis")}
+_FIND_UNJUDGED: Final = text(read_sql(__file__, "find_unjudged", **_PARTS))
+_FORGET_UNJUDGED: Final = text("DROP TABLE IF EXISTS pg_temp.unjudged")
+_JUDGE: Final = text(read_sql(__file__, "judge", **_PARTS))
+_DROP_UNCHANGED: Final = text(read_sql(__file__, "drop_unchanged"))
+_TODAY: Final = text("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date")
 _CONSERVATION: Final = text(read_sql(__file__, "conservation"))
 _NEWEST_SNAPSHOT: Final = text(read_sql(__file__, "newest_snapshot"))
 _NOTE: Final = text(read_sql(__file__, "note_candidates"))
 _FAILED: Final = text(read_sql(__file__, "failed_checks"))
 _MEMORY: Final = text("SET LOCAL work_mem = '64MB'")
-_ANALYZE: Final = text("ANALYZE springest.reconciled_candidate")
+_ANALYZE: Final = text(
+    "ANALYZE springest.reconciled_candidate (site, delivery_key, verification_status, match_method, "
+    "springest_certificate_id)"
+)
 TRIES: Final = 3
 FILLED_COLUMNS: Final = (
     "delivery_key",
@@ -117,25 +127,47 @@ def judge(connection: Connection, site: Site, *, run_id: str, snapshot_id: int |
 
     :param snapshot_id: the newest snapshot that the matching knew for certain.
 
-    A run that finishes staging in between is seen by the sum and not by the verdicts: then both are done
-    again.
+    Only those are judged anew whose verdict was made from something else than what is there now. A run that
+    finishes staging in between is seen by the sum and not by the verdicts: then both are done again.
     """
-    verified = [word.lower() for word in site.verified_statuses]
+    verified = sorted(word.lower() for word in site.verified_statuses)
+    values = {
+        "site": site.name,
+        "verified_statuses": verified,
+        "rules": _rules(verified),
+        "today": connection.execute(_TODAY).scalar_one(),
+    }
     changed, sums = 0, None
     for _ in range(TRIES):
         clear(connection, site.name)
-        judged = connection.execute(_JUDGE, {"site": site.name, "verified_statuses": verified})
-        changed, sums = judged.rowcount, conservation(connection, site.name)
+        changed = _judge_anew(connection, values)
+        sums = conservation(connection, site.name)
         if sums.incomplete_run is None:
             break
     assert sums is not None  # noqa: S101 - there is a first try
     noted = {name: getattr(sums, name) for name in ("source_rows", "verdict_rows", "incomplete_run")}
-    values = {"site": site.name, "run_id": run_id, "snapshot_id": snapshot_id, "changed": changed}
-    connection.execute(_NOTE, {**values, **noted})
-    if changed:
-        # The planner should know how many there are; a role that does not own the table is let off.
-        connection.execute(_ANALYZE)
+    of_run = {"site": site.name, "run_id": run_id, "snapshot_id": snapshot_id, "changed": changed}
+    connection.execute(_NOTE, {**of_run, **noted})
     return changed
+
+
+def _judge_anew(connection: Connection, values: Mapping[str, Any]) -> int:
+    """Make candidates of the verdicts that are new or changed; return how many."""
+    connection.execute(_FORGET_UNJUDGED)
+    if not connection.execute(_FIND_UNJUDGED, values).rowcount:
+        return 0
+    connection.exec_driver_sql("ANALYZE pg_temp.unjudged")
+    judged = connection.execute(_JUDGE, values).rowcount
+    # The planner should know how many there are; a role that does not own the table is let off.
+    connection.execute(_ANALYZE)
+    unchanged: int = connection.execute(_DROP_UNCHANGED, values).scalar_one()
+    return judged - unchanged
+
+
+def _rules(verified: list[str]) -> int:
+    """Return what verdicts are made by, as a number of 64 bits with a sign."""
+    rules = "\n".join([str(_JUDGE), *verified])
+    return int.from_bytes(hashlib.sha256(rules.encode()).digest()[:8], signed=True)
 
 
 def conservation(connection: Connection, site: str) -> Conservation:

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _TABLES: Final = read_sql(__file__, "matching_tables")
 _MARK_VISIBLE: Final = text(read_sql(__file__, "mark_visible"))
+_ANALYZE_STATES: Final = text("ANALYZE springest.delivery (site, state)")
 _WATCHED_SINCE: Final = text(read_sql(__file__, "watched_since"))
 _FILL_SIDES: Final = text(read_sql(__file__, "fill_sides"))
 _MATCH_OWNERS: Final = text(read_sql(__file__, "match_owners"))
@@ -52,6 +53,8 @@ SNAPSHOTS_APART_HOURS: Final = 24
 UNKNOWN_FOR_LONG_DAYS: Final = 14
 WORK_MEMORY: Final = "64MB"
 """For the joins of this transaction; a million rows then cost as much each as a hundred thousand."""
+MANY_MOVED: Final = 10_000
+"""Deliveries that become visible at once from which on the planner's statistics are gathered anew."""
 HELD_ROWS: Final = 5_000
 """Rows held in memory on their way from and to the database."""
 
@@ -77,33 +80,43 @@ def match(connection: Connection, site: Site) -> MatchReport:
     named = {"site": site.name}
     seen = [state.value for state in sources_of(Event.SEEN)]
     by_id = connection.execute(_MARK_VISIBLE, {**named, "states": seen}).rowcount
-    _lay_out(connection, site.name)
+    if by_id >= MANY_MOVED:
+        # Else what follows is planned as if hardly any were visible. A role that does not own it is let off.
+        connection.execute(_ANALYZE_STATES)
+    since = _watched_since(connection, site.name)
+    _lay_out(connection, site.name, since)
     by_owner = connection.execute(_MATCH_OWNERS, {**named, "clock_hours": WIDE_HOURS}).scalar_one()
-    absent = _settle_absent(connection, site.name)
+    absent = _settle_absent(connection, site.name, watched=since is not None)
     told = _tell(connection, site)
     written, taken_back = connection.execute(_MERGE, named).one()
     connection.execute(_TAKE_BACK_ABSENCE, named)
     return MatchReport(by_id + by_owner, absent, dict(told), written + taken_back)
 
 
-def _lay_out(connection: Connection, site: str) -> None:
-    """Put everything that is open beside everything that nobody has."""
-    connection.exec_driver_sql(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
-    connection.exec_driver_sql(_TABLES)
+def _watched_since(connection: Connection, site: str) -> datetime | None:
+    """Return since when what was not shown is gone; ``None`` when nothing can tell yet."""
     since: datetime | None = connection.execute(
         _WATCHED_SINCE, {"site": site, "apart_hours": SNAPSHOTS_APART_HOURS}
     ).scalar_one()
+    return since
+
+
+def _lay_out(connection: Connection, site: str, since: datetime | None) -> None:
+    """Put everything that is open beside everything that nobody has."""
+    connection.exec_driver_sql(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
+    connection.exec_driver_sql(_TABLES)
     connection.execute(_FILL_SIDES, {"site": site, "since": since})
     # The planner knows nothing of a new temporary table by itself.
     connection.exec_driver_sql("ANALYZE pg_temp.matching_node, pg_temp.matching_row")
 
 
-def _settle_absent(connection: Connection, site: str) -> int:
-    """Hand to a person what Springest lacks and what was in doubt for too long; return how many it lacks."""
-    lacked = connection.execute(
-        _SETTLE_ABSENT,
-        {"site": site, "apart_hours": SNAPSHOTS_APART_HOURS, "stored_by_hours": STORED_BY_HOURS},
-    ).all()
+def _settle_absent(connection: Connection, site: str, *, watched: bool) -> int:
+    """Hand to a person what Springest lacks and what was in doubt for too long; return how many it lacks.
+
+    :param watched: whether two complete snapshots are far enough apart for an absence to mean something.
+    """
+    values = {"site": site, "apart_hours": SNAPSHOTS_APART_HOURS, "stored_by_hours": STORED_BY_HOURS}
+    lacked = connection.execute(_SETTLE_ABSENT, values).all() if watched else []
     hold_released(connection, site)
     connection.execute(_REVIEW_OLD_DOUBTS, {"site": site, "days": UNKNOWN_FOR_LONG_DAYS})
     for reason, number in sorted(Counter(reason for _, reason in lacked).items()):

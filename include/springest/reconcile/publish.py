@@ -164,7 +164,8 @@ def _publish(connection: Connection, site: Site, known: CandidateSet) -> tuple[i
         _work_out(connection, site, known.run_id)
         known, sums = load_set(connection, site.name) or known, conservation(connection, site.name)
     require_conservation(sums)
-    require_quality(connection, site.name)
+    if known.changed:
+        require_quality(connection, site.name)
     here = {"site": site.name, "at": connection.execute(_MOMENT, {"site": site.name}).scalar_one()}
     versions = 0
     if known.changed:

@@ -518,6 +518,11 @@ reconciled_delivery = Table(
     Column("first_visible_at", _INSTANT, comment="When a snapshot first showed it"),
     Column("needs_review", Boolean, nullable=False, comment="A person should look"),
     Column("review_reason", Text, comment="What to look at"),
+    Column(
+        "seal",
+        BigInteger,
+        comment="Number made of what the verdict was made from and of this row: while it fits, neither changed",
+    ),
     CheckConstraint(_one_of("delivery_state", tuple(State)), name="delivery_state"),
     CheckConstraint(_one_of("verification_status", tuple(VerificationStatus)), name="verification_status"),
     Index(None, "site", "verification_status"),
@@ -527,7 +532,9 @@ reconciled_delivery = Table(
 TOLD_ONLY: Final = ("certification_name", "delivery_reason_detail", "match_evidence")
 """Columns of a verdict that explain it: a change of them alone makes no version, and versions lack them."""
 VERSIONED: Final = tuple(
-    column.name for column in reconciled_delivery.columns if column.name not in {*TOLD_ONLY, "delivery_key"}
+    column.name
+    for column in reconciled_delivery.columns
+    if column.name not in {*TOLD_ONLY, "delivery_key", "seal"}
 )
 """Columns of a verdict that make a version, besides its key."""
 
@@ -572,7 +579,8 @@ certificate_reconciliation_history = Table(
 reconciled_candidate = Table(
     "reconciled_candidate",
     metadata,
-    *(_copied(column.name) for column in reconciled_delivery.columns),
+    *(_copied(column.name) for column in reconciled_delivery.columns if column.name != "seal"),
+    Column("basis", BigInteger, comment="Number made of everything that the verdict was made from"),
     comment="Verdicts that are new or changed and wait for their checks; empty between publications",
     prefixes=["UNLOGGED"],
 )

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def read_sql(module: str, name: str) -> str:
+def read_sql(module: str, name: str, **parts: str) -> str:
     """Return the text of ``sql/<name>.sql`` beside a module.
 
     :param module: the module's ``__file__``.
+    :param parts: texts that several statements share, by the name that stands for them in braces.
     """
-    return (Path(module).parent / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    statement = (Path(module).parent / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    for part, shared in parts.items():
+        statement = statement.replace(f"{{{part}}}", shared)
+    return statement

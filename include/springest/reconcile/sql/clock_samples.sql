@@ -1,10 +1,10 @@
 -- By how much Springest's `created_at` is later than the POST, hour by hour, where an id proves which is whose.
-SELECT extract(epoch FROM date_trunc('hour', delivery.sent_at))::bigint / 3600 AS hour,
+SELECT floor(date_part('epoch', delivery.sent_at) / 3600)::bigint AS hour,
        count(*),
-       min(extract(epoch FROM delivery.sent_at))::float8,
-       max(extract(epoch FROM delivery.sent_at))::float8,
-       min(extract(epoch FROM remote.created_at - delivery.sent_at))::float8,
-       max(extract(epoch FROM remote.created_at - delivery.sent_at))::float8
+       min(date_part('epoch', delivery.sent_at)),
+       max(date_part('epoch', delivery.sent_at)),
+       min(date_part('epoch', remote.created_at - delivery.sent_at)),
+       max(date_part('epoch', remote.created_at - delivery.sent_at))
 FROM springest.delivery AS delivery
 JOIN springest.remote_certificate AS remote
   ON remote.site = delivery.site

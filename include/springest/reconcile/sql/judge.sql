@@ -1,12 +1,7 @@
--- One verdict per delivery; those that are new or differ from the published ones become candidates.
-WITH twice AS (
-    SELECT springest_certificate_id
-    FROM springest.delivery
-    WHERE site = :site AND springest_certificate_id IS NOT NULL
-    GROUP BY springest_certificate_id
-    HAVING count(*) > 1
-), facts AS (
+-- One verdict for each delivery that is to be judged, with what it was made from; see `verdict_facts.sql`.
+WITH facts AS (
     SELECT delivery.*,
+           {basis} AS basis,
            matched.verification_status AS matched_status,
            matched.match_method AS matched_method,
            matched.evidence AS matched_evidence,
@@ -34,29 +29,7 @@ WITH twice AS (
            ) AS disagreement,
            remote.springest_status IS NULL
                OR lower(remote.springest_status) = ANY(CAST(:verified_statuses AS text[])) AS says_verified
-    FROM springest.delivery AS delivery
-    LEFT JOIN springest.certification AS certification
-           ON certification.site = delivery.site
-          AND certification.certification_id = delivery.certification_id
-    -- Workers and people don't wait for the site's lock: what became of it since it was matched counts, and what was
-    -- told without proof is told no more.
-    LEFT JOIN springest.delivery_match AS matched
-           ON matched.delivery_key = delivery.delivery_key
-          AND ((delivery.springest_certificate_id IS NULL
-                AND delivery.state IN ('unknown', 'accepted_no_id', 'review'))
-               OR (delivery.state = 'visible' AND delivery.match_method = 'owner'))
-    LEFT JOIN springest.remote_certificate AS remote
-           ON remote.site = delivery.site
-          AND remote.springest_certificate_id
-              = COALESCE(delivery.springest_certificate_id, matched.springest_certificate_id)
-    LEFT JOIN (
-        SELECT DISTINCT ON (delivery_key) delivery_key, decided_by, decided_at, reason
-        FROM springest.delivery_decision
-        WHERE decision = 'confirm'
-        ORDER BY delivery_key, decision_id DESC
-    ) AS confirmed ON confirmed.delivery_key = delivery.delivery_key
-    LEFT JOIN twice ON twice.springest_certificate_id = delivery.springest_certificate_id
-    WHERE delivery.site = :site
+{facts}      AND delivery.delivery_key IN (SELECT delivery_key FROM pg_temp.unjudged)
 ), judged AS (
     SELECT facts.*,
            CASE
@@ -71,7 +44,7 @@ WITH twice AS (
                WHEN disagreement <> '' OR NOT says_verified THEN 'ambiguous'
                -- A person's word is no proof, unless the site names the learner as the owner.
                WHEN match_method = 'person' AND owner_agrees IS NOT TRUE THEN 'inferred'
-               WHEN shown_until < (clock_timestamp() AT TIME ZONE 'UTC')::date THEN 'expired'
+               WHEN shown_until < CAST(:today AS date) THEN 'expired'
                ELSE 'verified'
            END AS verification_status
     FROM facts
@@ -108,15 +81,12 @@ WITH twice AS (
                      || CASE WHEN sent_at IS NULL THEN '; this ledger knows of no POST of it' ELSE '' END END,
            sent_at, first_seen_at,
            needs_review OR look_at IS NOT NULL,
-           look_at
+           look_at, basis
     FROM verdict
 )
 INSERT INTO springest.reconciled_candidate
     (delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
      valid_until, completed_at, delivery_state, delivery_reason, delivery_reason_detail, verification_status,
      springest_certificate_id, springest_status, match_method, match_evidence, sent_at, first_visible_at,
-     needs_review, review_reason)
-SELECT told.*
-FROM told
-LEFT JOIN springest.reconciled_delivery AS published USING (delivery_key)
-WHERE ROW(told.*) IS DISTINCT FROM ROW(published.*)
+     needs_review, review_reason, basis)
+SELECT told.* FROM told

@@ -1,0 +1,37 @@
+-- What a verdict is made from; a part of `judge.sql` and of `find_unjudged.sql`.
+FROM springest.delivery AS delivery
+LEFT JOIN springest.certification AS certification
+       ON certification.site = delivery.site
+      AND certification.certification_id = delivery.certification_id
+-- Workers and people don't wait for the site's lock: what became of it since it was matched counts, and what was told
+-- without proof is told no more.
+LEFT JOIN springest.delivery_match AS matched
+       ON matched.delivery_key = delivery.delivery_key
+      AND ((delivery.springest_certificate_id IS NULL AND delivery.state IN ('unknown', 'accepted_no_id', 'review'))
+           OR (delivery.state = 'visible' AND delivery.match_method = 'owner'))
+LEFT JOIN (
+    -- Every night shows it once more: only when it was seen last is no part of it.
+    SELECT shown.*,
+           hash_record_extended(
+               ROW(shown.certification_id, shown.valid_from, shown.valid_until, shown.springest_status,
+                   shown.learner_ref, shown.owner_told_by, shown.first_seen_at, shown.first_snapshot_id,
+                   shown.valid_until < CAST(:today AS date)), 0) AS digest
+    FROM springest.remote_certificate AS shown
+    WHERE shown.site = :site
+) AS remote
+       ON remote.springest_certificate_id
+          = COALESCE(delivery.springest_certificate_id, matched.springest_certificate_id)
+LEFT JOIN (
+    SELECT DISTINCT ON (delivery_key) delivery_key, decided_by, decided_at, reason, xmin AS changed_by
+    FROM springest.delivery_decision
+    WHERE decision = 'confirm'
+    ORDER BY delivery_key, decision_id DESC
+) AS confirmed ON confirmed.delivery_key = delivery.delivery_key
+LEFT JOIN (
+    SELECT springest_certificate_id
+    FROM springest.delivery
+    WHERE site = :site AND springest_certificate_id IS NOT NULL
+    GROUP BY springest_certificate_id
+    HAVING count(*) > 1
+) AS twice ON twice.springest_certificate_id = delivery.springest_certificate_id
+WHERE delivery.site = :site

@@ -1,0 +1,31 @@
+"""Whether what is published is what would be worked out from nothing."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, text
+
+from include.springest.reconcile.candidates import judge, lock_site
+from include.springest.site import Site
+
+
+def require_no_stale_verdict(warehouse: Engine, site: Site) -> None:
+    """Judge every delivery as if nothing were known of its verdict, and change nothing.
+
+    :raises AssertionError: some published verdict is another one than would be worked out.
+    """
+    with warehouse.connect() as connection, connection.begin() as transaction:
+        lock_site(connection, site.name)
+        unsealed = "UPDATE springest.reconciled_delivery SET seal = NULL WHERE site = :site"
+        connection.execute(text(unsealed), {"site": site.name})
+        changed = judge(connection, site, run_id="from nothing", snapshot_id=None)
+        stale = connection.execute(
+            text(
+                "SELECT candidate.training_id, candidate.verification_status, published.verification_status"
+                " FROM springest.reconciled_candidate AS candidate"
+                " LEFT JOIN springest.reconciled_delivery AS published USING (delivery_key)"
+                " WHERE candidate.site = :site"
+            ),
+            {"site": site.name},
+        ).all()
+        transaction.rollback()
+    assert (changed, stale) == (0, [])

@@ -1,8 +1,8 @@
 """The certificates' documents: opened under allow-listed roots, checked, and sent as they were hashed.
 
-A document is opened once for sending. Its bytes are hashed from that one handle, and a large one is hashed
-again while it streams: should it have changed in between, the body is broken off before its last bytes, so
-that the server cannot have taken it.
+A document is opened once for sending. A small one is read whole and closed: the bytes that are sent are those
+that were hashed. A large one is hashed again while it streams from the same handle: should it have changed in
+between, the body is broken off before its last bytes, so that the server cannot have taken it.
 
 Local files are opened here. Anything else comes through ``RemoteOpener``, which the Airflow side implements
 with ``ObjectStoragePath``.
@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
-import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final, Protocol
+from pathlib import PurePosixPath
+from types import TracebackType
+from typing import BinaryIO, Final, Protocol, Self
 from urllib.parse import unquote, urlsplit
 
 import puremagic
 
 from include.springest.errors import ConfigurationError, SpringestError
+from include.springest.local_file import LeadsOut, NotMounted, open_in
 
 MEGABYTE: Final = 1024 * 1024
 LARGEST_DOCUMENT: Final = 256 * MEGABYTE
@@ -94,9 +94,11 @@ class Root:
     def holds(self, uri: str) -> bool:
         """Tell whether ``uri``, taken literally, lies under this root."""
         try:
-            scheme, host, path = _split(uri)
+            return self._holds(*_split(uri))
         except ValueError:  # no address at all, such as one with half an IPv6 host
             return False
+
+    def _holds(self, scheme: str, host: str, path: PurePosixPath) -> bool:
         if (scheme, host) != (self.scheme, self.host) or ".." in path.parts:
             return False
         return path != self.path and path.is_relative_to(self.path)
@@ -114,10 +116,11 @@ def _split(uri: str) -> tuple[str, str, PurePosixPath]:
 
 @dataclass(slots=True)
 class OpenDocument:
-    """A checked document, ready to be sent; made by ``DocumentStore.open``.
+    """A checked document, ready to be sent until it is closed; made by ``DocumentStore.open``.
 
     :param filename: name that Springest is told; taken from the address's last part.
     :param content: all of it when it is small, else ``None``.
+    :param _handle: the open document when it is not small.
     """
 
     filename: str = field(repr=False)
@@ -125,7 +128,23 @@ class OpenDocument:
     size: int
     sha256: str
     content: bytes | None = field(repr=False)
-    _handle: BinaryIO = field(repr=False)
+    _handle: BinaryIO | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._handle is not None:
+            self._handle.close()
 
     def chunks(self) -> Iterator[bytes]:
         """Give the document from its start; can be called again.
@@ -133,8 +152,8 @@ class OpenDocument:
         :raises DocumentError: the bytes are no longer those that were hashed. It is raised before the last
             chunk is given, so that no body is ever completed with them.
         """
-        if self.content is not None:
-            yield self.content
+        if self.content is not None or self._handle is None:
+            yield self.content or b""
             return
         self._handle.seek(0)
         digest, held, length = hashlib.sha256(), b"", 0
@@ -183,61 +202,76 @@ class DocumentStore:
         :raises DocumentError: it can't be sent.
         :raises DocumentUnreachable: the store did not answer.
         """
-        with self._opened(uri) as (handle, size), _store_errors():
-            self._check(handle, size)
+        handle, size, _ = self._open(uri)
+        with handle, _store_errors():
+            self._check_size(size)
+            self._check_type(handle.read(_HEAD))
 
-    @contextmanager
-    def open(self, uri: str) -> Iterator[OpenDocument]:
-        """Open, check and hash a document; it can be sent until the context ends.
+    def open(self, uri: str) -> OpenDocument:
+        """Open, check and hash a document; it can be sent until it is closed.
 
         :raises DocumentError: it can't be sent.
         :raises DocumentUnreachable: the store did not answer.
         """
-        with self._opened(uri) as (handle, size):
+        handle, size, name = self._open(uri)
+        try:
             with _store_errors():
-                content_type = self._check(handle, size)
-                content, sha256, read = _read(handle, keep=size <= SENT_FROM_MEMORY)
-            if read != size:
-                raise DocumentError("document_changed", "the document changed while it was being read")
-            name = _split(uri)[2].name
-            yield OpenDocument(name, content_type, size, sha256, content, handle)
+                self._check_size(size)
+                is_small = size <= SENT_FROM_MEMORY
+                return self._read(handle, size, name) if is_small else self._hash(handle, size, name)
+        except BaseException:
+            handle.close()
+            raise
 
-    @contextmanager
-    def _opened(self, uri: str) -> Iterator[tuple[BinaryIO, int]]:
-        root = next((root for root in self.roots if root.holds(uri)), None)
-        if root is None:
-            raise DocumentError(
-                "document_outside_roots",
-                "certificate_uri is under none of the folders in the Variable springest_document_roots: "
-                "move the document, or add its folder",
-            )
+    def _read(self, handle: BinaryIO, size: int, name: str) -> OpenDocument:
+        """Read a small document whole, and close it."""
+        content = handle.read(size + 1)  # one byte more would come if it had grown
+        while len(content) < size and (more := handle.read(size + 1 - len(content))):
+            content += more
+        handle.close()
+        if len(content) != size:
+            raise _changed()
+        content_type = self._check_type(content[:_HEAD])
+        return OpenDocument(name, content_type, size, hashlib.sha256(content).hexdigest(), content)
+
+    def _hash(self, handle: BinaryIO, size: int, name: str) -> OpenDocument:
+        """Read a large document once, to know what it is; it is read again to be sent."""
+        content_type = self._check_type(handle.read(_HEAD))
+        handle.seek(0)
+        digest, length = hashlib.sha256(), 0
+        while chunk := handle.read(CHUNK):
+            digest.update(chunk)
+            length += len(chunk)
+        if length != size:
+            raise _changed()
+        return OpenDocument(name, content_type, size, digest.hexdigest(), None, handle)
+
+    def _open(self, uri: str) -> tuple[BinaryIO, int, str]:
+        """Open for reading; return the handle, the size, and the address's last part."""
+        root, path = self._find(uri)
         with _store_errors():
-            handle, size = self._open_local(uri, root) if root.scheme == "file" else self._open_remote(uri)
-        with handle:
-            yield handle, size
+            handle, size = open_in(root.path, path) if root.scheme == "file" else self._open_remote(uri)
+        return handle, size, path.name
 
-    def _open_local(self, uri: str, root: Root) -> tuple[BinaryIO, int]:
-        """Open by the real path, so that no link leads out of the root, then look at the open file itself."""
-        if not Path(root.path).is_dir():
-            raise DocumentUnreachable(f"the folder {root.path} is not there: is it mounted on this worker?")
-        real_root, real = _real(root.path), _real(_split(uri)[2])
-        if not real.is_relative_to(real_root):
-            raise DocumentError(
-                "document_outside_roots", "certificate_uri is a link that leads out of its folder"
-            )
-        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
-            raise _no_file()
-        return os.fdopen(descriptor, "rb", buffering=0), status.st_size
+    def _find(self, uri: str) -> tuple[Root, PurePosixPath]:
+        """Return the root that a document lies under, and its path."""
+        with suppress(ValueError):  # no address at all
+            scheme, host, path = _split(uri)
+            for root in self.roots:
+                if root._holds(scheme, host, path):  # noqa: SLF001
+                    return root, path
+        raise DocumentError(
+            "document_outside_roots",
+            "certificate_uri is under none of the folders in the Variable springest_document_roots: "
+            "move the document, or add its folder",
+        )
 
     def _open_remote(self, uri: str) -> tuple[BinaryIO, int]:
         if self.open_remote is None:
             raise ConfigurationError("documents outside the local file system need an opener")
         return self.open_remote(uri)
 
-    def _check(self, handle: BinaryIO, size: int) -> str:
+    def _check_size(self, size: int) -> None:
         if size == 0:
             raise DocumentError("document_empty", "the document is empty: render it again")
         if size > self.largest:
@@ -246,8 +280,9 @@ class DocumentStore:
                 f"the document has {size / MEGABYTE:.0f} MB, "
                 f"more than the {self.largest / MEGABYTE:.0f} MB allowed",
             )
-        found = _media_type(handle.read(_HEAD))
-        handle.seek(0)
+
+    def _check_type(self, head: bytes) -> str:
+        found = _media_type(head)
         if found not in self.accepted_types:
             raise DocumentError(
                 "document_wrong_type",
@@ -262,6 +297,12 @@ def _store_errors() -> Iterator[None]:
     """Tell a document that can't be sent apart from a store that does not answer."""
     try:
         yield
+    except LeadsOut:
+        raise DocumentError(
+            "document_outside_roots", "certificate_uri is a link that leads out of its folder"
+        ) from None
+    except NotMounted as error:
+        raise DocumentUnreachable(str(error)) from None
     except PermissionError:
         raise DocumentError(
             "document_unreadable", "the worker may not read the document: give it the right to"
@@ -281,19 +322,12 @@ def _missing() -> DocumentError:
     )
 
 
+def _changed() -> DocumentError:
+    return DocumentError("document_changed", "the document changed while it was being read")
+
+
 def _no_file() -> DocumentError:
     return DocumentError("document_not_a_file", "certificate_uri is not a regular file")
-
-
-def _real(path: PurePosixPath) -> Path:
-    """Return the path without links.
-
-    :raises OSError: there is no such path.
-    """
-    try:
-        return Path(path).resolve(strict=True)
-    except (ValueError, RuntimeError):  # a NUL or half a surrogate in the name; links in a circle
-        raise _missing() from None
 
 
 def _media_type(head: bytes) -> str:
@@ -308,15 +342,3 @@ def _media_type(head: bytes) -> str:
         return str(puremagic.from_string(head, mime=True))
     except (puremagic.PureError, ValueError):
         return ""
-
-
-def _read(handle: BinaryIO, *, keep: bool) -> tuple[bytes | None, str, int]:
-    digest, length = hashlib.sha256(), 0
-    kept: list[bytes] = []
-    while chunk := handle.read(CHUNK):
-        digest.update(chunk)
-        length += len(chunk)
-        if keep:
-            kept.append(chunk)
-    # Most documents are a single chunk, which is not copied again.
-    return (b"".join(kept) if keep else None), digest.hexdigest(), length

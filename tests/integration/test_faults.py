@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from include.springest.delivery.stops import (
     SpringestUnreachable,
     TooManyUnknown,
 )
+from include.springest.documents import DocumentStore
 
 _LEASE = "SELECT extract(epoch FROM lease_until - updated_at) FROM springest.delivery WHERE state = 'sending'"
 
@@ -62,6 +64,30 @@ def test_one_bad_answer_and_a_second_run(world, fault, state, reason, stored):
     world.deliver("second")
     assert world.posts == 1
     assert len(world.sandbox.store.certificates()) == stored
+
+
+def test_a_stuck_file_system_stops_neither_another_certificate_nor_the_end_of_the_run(world, monkeypatch):
+    """One document can't be opened; another's certificate is answered so that the run must stop."""
+    stuck, _ = _staged(world, 2)
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=401))
+    open_, let_go, returned = DocumentStore.open, threading.Event(), threading.Event()
+
+    def opener(store, uri):
+        if uri == stuck.certificate_uri:
+            let_go.wait(30)
+            returned.set()
+        return open_(store, uri)
+
+    monkeypatch.setattr(DocumentStore, "open", opener)
+    try:
+        with pytest.raises(AccessRefused):
+            world.deliver()
+        assert not returned.is_set()
+    finally:
+        let_go.set()
+    assert returned.wait(30)
+    assert world.posts == 1
+    assert {state for state, _ in world.states().values()} == {"ready"}
 
 
 def test_what_never_reached_the_server_is_sent_in_the_same_run(world, expected):

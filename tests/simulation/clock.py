@@ -11,6 +11,7 @@ import asyncio
 import os
 import selectors
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -148,3 +149,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it
             done.set_exception(error)
         return done
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """There is no other thread, so nobody needs to be woken."""
+        return self.call_soon(callback, *args, context=context)

@@ -67,10 +67,11 @@ class CertificateBody(Payload):
     async def _write(self, writer: AbstractStreamWriter) -> None:
         if isinstance(writer, StreamWriter) and writer.transport is not None:
             writer.transport.set_write_buffer_limits(high=_WAIT_FOR_EMPTY_BUFFER, low=0)
-        chunks = self._document.chunks()
-        if self._document.content is not None:
-            await self._send_before_tail(writer, self._encoded.head + b"".join(chunks))
+        content = self._document.content
+        if content is not None:
+            await self._send_before_tail(writer, self._encoded.head + content)
         else:
+            chunks = self._document.chunks()
             await self._send_before_tail(writer, self._encoded.head)
             while (chunk := await asyncio.to_thread(next, chunks, b"")) != b"":
                 await self._send_before_tail(writer, chunk)
@@ -93,7 +94,7 @@ class CertificateBody(Payload):
         await writer.write(chunk)
         self._written += len(chunk)
         await writer.drain()
-        self.bytes_sent = max(self.bytes_sent, self._written - _waiting(writer))
+        self.bytes_sent = max(self.bytes_sent, self._written - _waiting(_transports(writer)))
 
     async def _until_all_has_left(self, writer: AbstractStreamWriter) -> None:
         """Wait until nothing that was written is still in this process.
@@ -101,10 +102,8 @@ class CertificateBody(Payload):
         :raises ClientConnectionResetError: the connection is gone, and what waited with it.
         """
         # No event tells that the socket's own buffer under TLS is empty.
-        while _is_open(writer) and _waiting(writer):  # noqa: ASYNC110
+        while _waiting(_open_transports(writer)):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        if not _is_open(writer):
-            raise ClientConnectionResetError("the connection is gone")
         self.bytes_sent = self._written
 
 
@@ -124,14 +123,20 @@ def _transports(writer: AbstractStreamWriter) -> list[asyncio.WriteTransport]:
     return [writer.transport, below] if below is not None else [writer.transport]
 
 
-def _is_open(writer: AbstractStreamWriter) -> bool:
+def _open_transports(writer: AbstractStreamWriter) -> list[asyncio.WriteTransport]:
+    """Return what the bytes go through.
+
+    :raises ClientConnectionResetError: the connection is gone.
+    """
     transports = _transports(writer)
-    return bool(transports) and not any(one.is_closing() for one in transports)
+    if not transports or any(one.is_closing() for one in transports):
+        raise ClientConnectionResetError("the connection is gone")
+    return transports
 
 
-def _waiting(writer: AbstractStreamWriter) -> int:
+def _waiting(transports: list[asyncio.WriteTransport]) -> int:
     """Return how many bytes wait in this process."""
-    return sum(one.get_write_buffer_size() for one in _transports(writer))
+    return sum(one.get_write_buffer_size() for one in transports)
 
 
 def _abort(writer: AbstractStreamWriter) -> None:

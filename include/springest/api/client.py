@@ -75,6 +75,7 @@ class SpringestClient:
         self._max_connections = max_connections
         self._session: aiohttp.ClientSession | None = None
         self._redactor = Redactor(site.secrets)
+        self._post_url = self._url(site.post_path, site.api_key, {})
 
     async def __aenter__(self) -> Self:
         timeouts = self._site.timeouts
@@ -150,7 +151,7 @@ class SpringestClient:
         failure: BaseException
         try:
             async with self._open.post(
-                self._url(path, self._site.api_key, {}),
+                self._post_url,
                 data=body,
                 headers={"Content-Type": encoded.content_type},
                 allow_redirects=False,

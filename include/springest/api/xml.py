@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from lxml import etree
@@ -175,7 +175,18 @@ def _is_message(node: Element) -> bool:
 def _parse(body: bytes) -> Element | None:
     if not body.strip() or len(body) > LARGEST_ANSWER:
         return None
-    parser = etree.XMLParser(
+    try:
+        root = etree.fromstring(body, _parser())
+        _refuse_dtd(root)
+    except (etree.XMLSyntaxError, NotUnderstood, ValueError):
+        return None
+    return root
+
+
+@cache
+def _parser() -> etree.XMLParser:
+    """Return the parser of small answers: making one costs more than reading such an answer."""
+    return etree.XMLParser(
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -183,12 +194,6 @@ def _parse(body: bytes) -> Element | None:
         remove_comments=True,
         remove_pis=True,
     )
-    try:
-        root = etree.fromstring(body, parser)
-        _refuse_dtd(root)
-    except (etree.XMLSyntaxError, NotUnderstood, ValueError):
-        return None
-    return root
 
 
 def _pull_parser(kind: RowKind[Any]) -> etree.XMLPullParser:

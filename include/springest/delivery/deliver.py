@@ -103,6 +103,7 @@ class Deliverer:
             async with self._parts.ledger.kept(), self._parts.limiter.kept():
                 await self._work_through(sender)
         finally:
+            sender.give_up_opening()
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
             await self._parts.high_water.keep()
@@ -174,15 +175,17 @@ class Deliverer:
             self.halt.throw(f"the queue can't be read on: {type(error).__name__}")
             raise
         finally:
+            if self.halt:
+                _end(line, len(workers))
             await self._finish(workers, sender)
         self._came_back |= self.tally.outcomes[State.READY] > not_taken or self.tally.restaged > restaged
 
     async def _finish(self, workers: Sequence[asyncio.Task[None]], sender: Sender) -> None:
-        """Let what is under way be answered.
+        """Let what is under way be answered; no document is opened any more once the run halts.
 
         When the process is about to be killed, unfinished bodies are broken off and answers get a short time.
         """
-        stopping = asyncio.create_task(self._stop_at_once(workers, sender))
+        stopping = asyncio.create_task(self._stop(workers, sender))
         try:
             await asyncio.wait(workers)
         except asyncio.CancelledError:
@@ -197,7 +200,9 @@ class Deliverer:
             if not worker.cancelled():
                 worker.result()
 
-    async def _stop_at_once(self, workers: Sequence[asyncio.Task[None]], sender: Sender) -> None:
+    async def _stop(self, workers: Sequence[asyncio.Task[None]], sender: Sender) -> None:
+        await self.halt.wait()
+        sender.give_up_opening()
         await self.halt.wait_until_at_once()
         sender.abort_unfinished_bodies()
         await asyncio.sleep(SECONDS_TO_ANSWER)
@@ -206,17 +211,11 @@ class Deliverer:
 
     async def _work(self, line: asyncio.Queue[Item | None], sender: Sender) -> None:
         try:
-            while (item := await self._next(line)) is not None:
+            while (item := await line.get()) is not None and not self.halt:
                 await sender.send(*item)
         except Exception as error:
             self.halt.throw(f"sending failed: {type(error).__name__}")
             raise
-
-    async def _next(self, line: asyncio.Queue[Item | None]) -> Item | None:
-        """Return what to send next; ``None`` at the end, or when the run halts."""
-        if self.halt:
-            return None
-        return await self.halt.unless(line.get()) if line.empty() else line.get_nowait()
 
     async def _fill(self, line: asyncio.Queue[Item | None], *, ends: int) -> None:
         after = None
@@ -276,6 +275,14 @@ class Deliverer:
         if left:
             log.warning("%d stay in the queue: %.1f hours at the site's pace", left, report.hours_left)
         return report
+
+
+def _end(line: asyncio.Queue[Item | None], workers: int) -> None:
+    """Let no worker wait for what is brought no more."""
+    while not line.empty():
+        line.get_nowait()
+    for _ in range(workers):
+        line.put_nowait(None)
 
 
 async def _probe(client: SpringestClient) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -26,6 +25,7 @@ from include.springest.api.models import CertificateUpload
 from include.springest.delivery.breaker import Breaker
 from include.springest.delivery.freshness import FRESH_SECONDS, still_current
 from include.springest.delivery.high_water import HighWater
+from include.springest.delivery.opening import Opening
 from include.springest.delivery.outcomes import Consequence, Rule, answered, failed, rule_of
 from include.springest.delivery.slow_start import SlowStart
 from include.springest.delivery.stops import (
@@ -116,6 +116,7 @@ class Sender:
         self._doubt = asyncio.Semaphore(may_become_unknown)
         self._under_way = asyncio.Semaphore(at_once)
         self._lease_seconds = parts.site.timeouts.total + lease_margin
+        self._opening = Opening(parts.documents.open, most=at_once)
         self._unused: list[Grant] = []
         self._in_trouble: dict[str, set[str]] = {}
         self._bodies: dict[asyncio.Task[None], asyncio.Event] = {}
@@ -125,6 +126,10 @@ class Sender:
         for worker, handed_over in list(self._bodies.items()):
             if not handed_over.is_set():
                 worker.cancel()
+
+    def give_up_opening(self) -> None:
+        """Wait for no document any more: its file system may be stuck."""
+        self._opening.give_up()
 
     async def send(self, queued: Queued, training: CompletedTraining, looked_up: float) -> None:
         """Send one certificate, unless the run halts before its claim.
@@ -146,8 +151,9 @@ class Sender:
         self, queued: Queued, training: CompletedTraining, looked_up: float
     ) -> State | None:
         try:
-            async with self._document(training) as document:
-                return await self._send(queued, training, document, looked_up)
+            if (document := await self._document(training)) is not None:
+                with document:
+                    return await self._send(queued, training, document, looked_up)
         except DocumentError as error:
             await asyncio.to_thread(self._parts.stager.set_aside, training, error, run_id=self._parts.run_id)
             self._tally.set_aside += 1
@@ -156,33 +162,31 @@ class Sender:
             self._note_trouble("document_unreachable", queued.delivery_key, str(error))
         return None
 
-    @asynccontextmanager
-    async def _document(self, training: CompletedTraining) -> AsyncIterator[OpenDocument]:
+    async def _document(self, training: CompletedTraining) -> OpenDocument | None:
+        """Open the document; ``None`` when the run halts first."""
         if training.certificate_uri is None:
             raise DocumentError(
                 "certificate_uri_missing", "certificate_uri is empty: say where the document is"
             )
-        with ExitStack() as stack:
-            opening = self._parts.documents.open(training.certificate_uri)
-            yield await asyncio.to_thread(stack.enter_context, opening)
+        return await self._opening.open(training.certificate_uri)
 
     async def _send(
         self, queued: Queued, training: CompletedTraining, document: OpenDocument, looked_up: float
     ) -> State | None:
         if not self._breaker.is_closed:
             await self._halt.unless(self._breaker.wait())
-        if self._doubt.locked():
-            if await self._halt.unless(self._doubt.acquire()) is None:
-                return None
-        else:
-            await self._doubt.acquire()
         became: State | None = None
-        try:
-            async with self._under_way:
+        async with self._under_way:
+            if self._doubt.locked():
+                if await self._halt.unless(self._doubt.acquire()) is None:
+                    return None
+            else:
+                await self._doubt.acquire()
+            try:
                 became = await self._claim_and_post(queued, training, document, looked_up)
-        finally:
-            if became is not State.UNKNOWN:
-                self._doubt.release()
+            finally:
+                if became is not State.UNKNOWN:
+                    self._doubt.release()
         if became is State.UNKNOWN:
             await self._stop_at_too_many_unknown()
         return became

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.springest import local_file
 from include.springest.documents import (
     CHUNK,
     SENT_FROM_MEMORY,
@@ -26,6 +27,7 @@ from include.springest.documents import (
 from include.springest.errors import ConfigurationError
 
 PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
+LONG_HEAD = b"%PDF-1.7\n" + bytes(100)
 LARGE = PDF + os.urandom(SENT_FROM_MEMORY + CHUNK // 2)
 
 
@@ -36,8 +38,11 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def store(root: Path) -> DocumentStore:
+@pytest.fixture(params=["where it says", "behind links"])
+def store(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> DocumentStore:
+    """Files are opened in one of two ways, and nothing may tell them apart."""
+    if request.param == "behind links":
+        monkeypatch.setattr(local_file, "_NAMING", None)
     return DocumentStore.under([str(root)])
 
 
@@ -232,16 +237,107 @@ def test_a_document_that_changes_while_it_is_sent_is_broken_off_before_the_body_
     assert given_away < len(LARGE)
 
 
+@pytest.mark.parametrize("content", [PDF, LARGE], ids=["small", "large"])
 def test_a_document_replaced_by_another_file_is_sent_as_it_was_hashed(
-    store: DocumentStore, root: Path
+    store: DocumentStore, root: Path, content: bytes
 ) -> None:
     """Most programs replace a file; the open one stays what it was."""
-    path = root / "large.pdf"
-    path.write_bytes(LARGE)
+    path = root / "T1.pdf"
+    path.write_bytes(content)
     with store.open(str(path)) as document:
-        (root / "new.pdf").write_bytes(PDF)
+        (root / "new.pdf").write_bytes(PDF + b"new")
         (root / "new.pdf").replace(path)
-        assert b"".join(document.chunks()) == LARGE
+        assert b"".join(document.chunks()) == content
+        assert document.sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"%PDF-other")])
+def test_a_small_document_is_sent_as_it_was_hashed_whatever_happens_to_its_file(
+    store: DocumentStore, root: Path, change: Callable[[Path], object]
+) -> None:
+    (root / "T1.pdf").write_bytes(PDF)
+    with store.open(f"{root}/T1.pdf") as document:
+        change(root / "T1.pdf")
+        assert b"".join(document.chunks()) == PDF
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors as Linux tells them")
+def test_no_descriptor_stays_open(store: DocumentStore, root: Path) -> None:
+    """Whatever a document is like."""
+    (root / "T1.pdf").write_bytes(PDF)
+    (root / "large.pdf").write_bytes(LARGE)
+    (root / "empty.pdf").touch()
+    (root / "text.pdf").write_bytes(b"of no known kind at all")
+    (root / "folder.pdf").mkdir()
+    os.mkfifo(root / "fifo.pdf")
+    (root / "out.pdf").symlink_to("/etc/hostname")
+    (root / "link.pdf").symlink_to("T1.pdf")
+    before = descriptors()
+    for name in ("empty", "text", "folder", "fifo", "out", "missing"):
+        refusal(store, root / f"{name}.pdf")
+    for name in ("T1", "large", "link"):
+        store.probe(f"{root}/{name}.pdf")
+        with store.open(f"{root}/{name}.pdf"):
+            assert descriptors() == before + (name == "large")
+    assert descriptors() == before
+
+
+needs_linux = pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="only Linux says where a file lies")
+
+
+@needs_linux
+def test_a_file_that_is_replaced_by_a_link_while_it_is_opened_is_still_the_one_that_was_looked_at(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, secret = root / "T1.pdf", root.parent / "secret.pdf"
+    path.write_bytes(PDF)
+    secret.write_bytes(PDF + b"secret")
+    told = os.readlink
+
+    def readlink(name: str) -> str:
+        real = told(name)
+        path.unlink()
+        path.symlink_to(secret)
+        return real
+
+    monkeypatch.setattr(os, "readlink", readlink)
+    with DocumentStore.under([str(root)]).open(str(path)) as document:
+        assert document.content == PDF
+
+
+@needs_linux
+@pytest.mark.parametrize(
+    ("becomes", "reason"),
+    [
+        (lambda path, secret: None, "document_missing"),
+        (lambda path, secret: path.symlink_to(secret), "document_outside_roots"),
+        (lambda path, secret: path.mkdir(), "document_not_a_file"),
+    ],
+    ids=["nothing", "a link", "a folder"],
+)
+def test_a_file_that_is_gone_before_it_was_looked_at_is_what_took_its_place(
+    root: Path, monkeypatch: pytest.MonkeyPatch, becomes: Callable[[Path, Path], None], reason: str
+) -> None:
+    path, secret = root / "T1.pdf", root.parent / "secret.pdf"
+    path.write_bytes(PDF)
+    secret.write_bytes(PDF)
+    told = os.readlink
+
+    def readlink(name: str) -> str:
+        monkeypatch.setattr(os, "readlink", told)
+        path.unlink()
+        becomes(path, secret)
+        return told(name)
+
+    monkeypatch.setattr(os, "readlink", readlink)
+    with pytest.raises(DocumentError) as caught:
+        DocumentStore.under([str(root)]).open(str(path))
+    assert caught.value.reason == reason
+    assert os.readlink is told
 
 
 @pytest.mark.parametrize(
@@ -317,6 +413,25 @@ def test_a_store_that_does_not_answer_says_nothing_about_its_documents(
     with pytest.raises(DocumentUnreachable), remote(answer).open("s3://bucket/T1.pdf"):
         pass
     assert "T1.pdf" not in str(looked.value)
+
+
+class Dripping(io.BytesIO):
+    """A handle that gives a few bytes at a time, as a network may."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(3, size) if size is not None and size >= 0 else 3)
+
+
+@pytest.mark.parametrize("short", [0, 1])
+def test_a_document_that_comes_in_small_pieces_is_read_whole(short: int) -> None:
+    store = remote(lambda: (Dripping(LONG_HEAD + PDF[: len(PDF) - short]), len(LONG_HEAD + PDF)))
+    if short:
+        with pytest.raises(DocumentError) as caught:
+            store.open("s3://bucket/T1.pdf")
+        assert caught.value.reason == "document_changed"
+    else:
+        with store.open("s3://bucket/T1.pdf") as document:
+            assert document.content == LONG_HEAD + PDF
 
 
 @pytest.mark.parametrize("told", [len(PDF) - 1, len(PDF) + 1])

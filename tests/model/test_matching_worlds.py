@@ -179,7 +179,7 @@ TABLES = (
     "reconciled_delivery",
     "delivery",
 )
-CHANGING = ("matched_at", "updated_at", "created_at", "version", "run_id", "reconciled_at")
+CHANGING = ("matched_at", "updated_at", "created_at", "version", "run_id", "reconciled_at", "seal")
 
 
 def tables(warehouse: Engine) -> dict[str, list[dict[str, Any]]]:

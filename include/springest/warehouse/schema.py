@@ -521,7 +521,7 @@ reconciled_delivery = Table(
     Column(
         "seal",
         BigInteger,
-        comment="Number made of what the verdict was made from and of this row: while it fits, neither changed",
+        comment="Number made of what it was made from and of this row: while it fits, neither changed",
     ),
     CheckConstraint(_one_of("delivery_state", tuple(State)), name="delivery_state"),
     CheckConstraint(_one_of("verification_status", tuple(VerificationStatus)), name="verification_status"),

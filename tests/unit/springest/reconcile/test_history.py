@@ -142,8 +142,7 @@ def test_the_moments_of_publications_go_forward_when_the_clock_goes_back(
     run(warehouse, "UPDATE springest.publication SET reconciled_at = '2099-01-01Z'")
     run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
     reconcile(warehouse, site=SITE, run_id="second")
-    run(warehouse, "UPDATE springest.candidate_set SET built_at = '2099-01-02Z'")
-    publish_candidates(warehouse, site=SITE, run_id="second")
+    assert publish_candidates(warehouse, site=SITE, run_id="second").written == 1
     before, after = versions(warehouse)
     assert before.valid_from_ts < before.valid_to_ts == after.valid_from_ts
 

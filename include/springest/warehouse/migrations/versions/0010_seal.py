@@ -1,21 +1,21 @@
 """What each verdict was made from, so that only what changed is judged again.
 
-Revision: 0008; follows 0007
+Revision: 0010; follows 0009
 """
 
 from __future__ import annotations
 
 from include.springest.warehouse.migrations.scripts import run_script
 
-revision = "0008"
-down_revision = "0007"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    run_script("0008_up.sql")
+    run_script("0010_up.sql")
 
 
 def downgrade() -> None:
-    run_script("0008_down.sql")
+    run_script("0010_down.sql")

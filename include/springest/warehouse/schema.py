@@ -167,7 +167,7 @@ delivery = Table(
         postgresql_where=text("state = 'ready'"),
     ),
     Index("delivery_state_idx", "site", "state"),
-    Index("delivery_same_certificate_idx", "site", "certification_id", "learner_ref", "valid_from"),
+    Index(None, "learner_ref", postgresql_using="hash"),
     Index("delivery_springest_id_idx", "site", "springest_certificate_id"),
     comment="The ledger: one row per certificate to deliver",
 )

@@ -459,6 +459,36 @@ def test_a_filled_ledger_gets_an_empty_table_of_sites_and_one_step_goes_back(emp
         assert connection.execute(told).all() == [("a", "visible", 7)]
 
 
+LEARNERS = """
+SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid)
+FROM pg_index
+WHERE indrelid = 'springest.delivery'::regclass AND pg_get_indexdef(indexrelid) LIKE '%learner_ref%'
+"""
+
+
+def test_a_filled_ledger_gets_a_narrower_index_and_one_step_goes_back(empty: Engine) -> None:
+    """Up from 0007 with data in it, and one step down: what is asked for by learner is found."""
+    upgrade(empty, revision="0007")
+    _fill_verdicts(empty)
+    found = text("SELECT delivery_key FROM springest.delivery WHERE learner_ref = 'l' ORDER BY 1")
+
+    def look() -> tuple[list[str], dict[str, str]]:
+        with empty.begin() as connection:
+            connection.execute(text("SET LOCAL enable_seqscan = off"))
+            keys = list(connection.execute(found).scalars())
+            return keys, {str(name): str(made) for name, made in connection.execute(text(LEARNERS))}
+
+    before = look()
+    assert (before[0], before[1].keys()) == (["a", "b", "c"], {"springest.delivery_same_certificate_idx"})
+    upgrade(empty, revision="0008")
+    keys, indexes = look()
+    assert keys == ["a", "b", "c"]
+    assert indexes.keys() == {"springest.delivery_learner_ref_idx"}
+    assert "USING hash (learner_ref)" in indexes["springest.delivery_learner_ref_idx"]
+    assert downgrade(empty, revision="-1") == "0007"
+    assert look() == before
+
+
 def test_two_deployments_at_once_migrate_once(empty: Engine, database: str) -> None:
     others = [create_engine(database) for _ in range(4)]
     with ThreadPoolExecutor(len(others)) as pool:

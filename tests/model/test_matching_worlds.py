@@ -177,7 +177,7 @@ TABLES = (
     "reconciled_delivery",
     "delivery",
 )
-CHANGING = ("matched_at", "updated_at", "created_at", "version", "run_id", "reconciled_at")
+CHANGING = ("matched_at", "updated_at", "created_at", "version", "run_id", "reconciled_at", "valid_from_ts")
 
 
 def tables(warehouse: Engine) -> dict[str, list[dict[str, Any]]]:

@@ -119,4 +119,10 @@ INSERT INTO springest.reconciled_candidate
 SELECT told.*
 FROM told
 LEFT JOIN springest.reconciled_delivery AS published USING (delivery_key)
-WHERE ROW(told.*) IS DISTINCT FROM ROW(published.*)
+WHERE ROW(told.*) IS DISTINCT FROM
+      ROW(published.delivery_key, published.site, published.training_id, published.issue_no, published.learner_ref,
+          published.certification_id, published.certification_name, published.valid_from, published.valid_until,
+          published.completed_at, published.delivery_state, published.delivery_reason,
+          published.delivery_reason_detail, published.verification_status, published.springest_certificate_id,
+          published.springest_status, published.match_method, published.match_evidence, published.sent_at,
+          published.first_visible_at, published.needs_review, published.review_reason)

@@ -232,6 +232,7 @@ TABLES = (
     "snapshot",
     "remote_certificate",
     "reconciled_delivery",
+    "ended_verdict",
     "publication",
 )
 TABLES_IN_ORDER = ("delivery", *(one for one in TABLES if one != "delivery"))

@@ -146,7 +146,7 @@ def test_the_statuses_of_a_day_are_those_at_its_end(nights: World) -> None:
     with nights.warehouse.begin() as connection:
         connection.execute(
             text(
-                "UPDATE springest.certificate_reconciliation_history"
+                "UPDATE springest.reconciled_delivery"
                 " SET valid_from_ts = valid_from_ts - interval '2 days' WHERE certification_id = 105"
             )
         )

@@ -179,7 +179,16 @@ TABLES = (
     "reconciled_delivery",
     "delivery",
 )
-CHANGING = ("matched_at", "updated_at", "created_at", "version", "run_id", "reconciled_at", "seal")
+CHANGING = (
+    "matched_at",
+    "updated_at",
+    "created_at",
+    "version",
+    "run_id",
+    "reconciled_at",
+    "valid_from_ts",
+    "seal",
+)
 
 
 def tables(warehouse: Engine) -> dict[str, list[dict[str, Any]]]:

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
-    ColumnElement,
     Connection,
     Text,
     and_,
@@ -24,7 +23,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    tuple_,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -40,10 +39,12 @@ from include.springest.staging.decide import (
     Known,
 )
 from include.springest.warehouse.schema import delivery, delivery_attempt, ledger_restoration
+from include.springest.warehouse.statements import read_sql
 
 GONE_AFTER_SENDING: Final = "withdrawn_after_sending"
 _KEYS: Final = bindparam("keys", type_=ARRAY(Text))
 _IDENTITY: Final = ("certification_id", "learner_ref", "valid_from")
+_HOLDERS: Final = text(read_sql(__file__, "holders"))
 _NOT_TAKEN: Final = (Event.NOT_TAKEN.value, Event.REFUSED.value)
 _EVER_SENT: Final = (
     select(delivery_attempt.c.attempt_id)
@@ -94,22 +95,15 @@ def load_holders(
     connection: Connection, site: str, identities: Sequence[CertificateIdentity]
 ) -> dict[CertificateIdentity, list[Holder]]:
     """Return the deliveries that already stand for these certificates."""
-    wanted = tuple_(delivery.c.certification_id, delivery.c.learner_ref, delivery.c.valid_from)
-    stands: ColumnElement[bool] = or_(
-        delivery.c.state.in_([state.value for state in HOLDS_CERTIFICATE]),
-        # Also what a person has cancelled: Springest may have it all the same.
-        and_(delivery.c.state.in_([State.REVIEW.value, State.CANCELLED.value]), _EVER_SENT),
-    )
-    statement = select(
-        delivery.c.certification_id,
-        delivery.c.learner_ref,
-        delivery.c.valid_from,
-        delivery.c.delivery_key,
-        delivery.c.training_id,
-        delivery.c.duplicate_released,
-    ).where(delivery.c.site == site, wanted.in_(list(identities)), stands)
+    wanted = {
+        "site": site,
+        "certification_ids": [certification_id for certification_id, _, _ in identities],
+        "learner_refs": [learner_ref for _, learner_ref, _ in identities],
+        "first_days": [valid_from for _, _, valid_from in identities],
+        "holding": [state.value for state in HOLDS_CERTIFICATE],
+    }
     found: dict[CertificateIdentity, list[Holder]] = {}
-    for certification_id, learner_ref, valid_from, *holder in connection.execute(statement):
+    for certification_id, learner_ref, valid_from, *holder in connection.execute(_HOLDERS, wanted):
         found.setdefault((certification_id, learner_ref, valid_from), []).append(Holder(*holder))
     return found
 

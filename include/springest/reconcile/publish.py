@@ -39,8 +39,6 @@ from include.springest.warehouse.statements import read_sql
 log = logging.getLogger(__name__)
 
 _WRITE_VERDICTS: Final = text(read_sql(__file__, "write_verdicts"))
-_CLOSE_VERSIONS: Final = text(read_sql(__file__, "close_versions"))
-_OPEN_VERSIONS: Final = text(read_sql(__file__, "open_versions"))
 _MOMENT: Final = text(read_sql(__file__, "moment"))
 
 
@@ -169,9 +167,7 @@ def _publish(connection: Connection, site: Site, known: CandidateSet) -> tuple[i
     here = {"site": site.name, "at": connection.execute(_MOMENT, {"site": site.name}).scalar_one()}
     versions = 0
     if known.changed:
-        connection.execute(_WRITE_VERDICTS, here)
-        connection.execute(_CLOSE_VERSIONS, here)
-        versions = connection.execute(_OPEN_VERSIONS, here).rowcount
+        versions = connection.execute(_WRITE_VERDICTS, here).scalar_one()
     note_published(connection, site.name, here["at"])
     noted = {"run_id": known.run_id, "snapshot_id": known.snapshot_id, "reconciled_at": here["at"]}
     upsert = insert(publication).values(site=site.name, **noted)

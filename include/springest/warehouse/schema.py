@@ -17,7 +17,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Computed,
     Date,
     DateTime,
     ForeignKey,
@@ -167,7 +166,7 @@ delivery = Table(
         postgresql_where=text("state = 'ready'"),
     ),
     Index("delivery_state_idx", "site", "state"),
-    Index("delivery_same_certificate_idx", "site", "certification_id", "learner_ref", "valid_from"),
+    Index(None, "learner_ref", postgresql_using="hash"),
     Index("delivery_springest_id_idx", "site", "springest_certificate_id"),
     comment="The ledger: one row per certificate to deliver",
 )
@@ -519,6 +518,12 @@ reconciled_delivery = Table(
     Column("needs_review", Boolean, nullable=False, comment="A person should look"),
     Column("review_reason", Text, comment="What to look at"),
     Column(
+        "valid_from_ts",
+        _INSTANT,
+        nullable=False,
+        comment="When this version was published; the texts that explain it may be newer",
+    ),
+    Column(
         "seal",
         BigInteger,
         comment="Number made of what it was made from and of this row: while it fits, neither changed",
@@ -531,11 +536,11 @@ reconciled_delivery = Table(
 
 TOLD_ONLY: Final = ("certification_name", "delivery_reason_detail", "match_evidence")
 """Columns of a verdict that explain it: a change of them alone makes no version, and versions lack them."""
-VERSIONED: Final = tuple(
-    column.name
-    for column in reconciled_delivery.columns
-    if column.name not in {*TOLD_ONLY, "delivery_key", "seal"}
-)
+KEPT_BESIDE: Final = ("valid_from_ts", "seal")
+"""Columns that say when a verdict was published and what it was made from; all others are worked out."""
+JUDGED: Final = tuple(column.name for column in reconciled_delivery.columns if column.name not in KEPT_BESIDE)
+"""Columns of a verdict that are worked out."""
+VERSIONED: Final = tuple(name for name in JUDGED if name not in {*TOLD_ONLY, "delivery_key"})
 """Columns of a verdict that make a version, besides its key."""
 
 
@@ -545,8 +550,8 @@ def _copied(name: str, *, constrained: bool = False) -> Column[Any]:
     return Column(name, column.type, nullable=column.nullable or not constrained, comment=column.comment)
 
 
-certificate_reconciliation_history = Table(
-    "certificate_reconciliation_history",
+ended_verdict = Table(
+    "ended_verdict",
     metadata,
     Column("delivery_key", _HASH, primary_key=True, comment="Delivery"),
     Column(
@@ -555,31 +560,17 @@ certificate_reconciliation_history = Table(
         primary_key=True,
         comment="When this version was published; one moment per publication",
     ),
-    Column(
-        "valid_to_ts", _INSTANT, comment="When the next version was published; null: it is the current one"
-    ),
-    Column(
-        "is_current",
-        Boolean,
-        Computed("valid_to_ts IS NULL", persisted=True),
-        nullable=False,
-        comment="It is what certificate_reconciliation says now",
-    ),
+    Column("valid_to_ts", _INSTANT, nullable=False, comment="When the next version was published"),
     *(_copied(name, constrained=True) for name in VERSIONED),
     CheckConstraint("valid_from_ts < valid_to_ts", name="order"),
-    Index(
-        "certificate_reconciliation_history_current_idx",
-        "delivery_key",
-        unique=True,
-        postgresql_where=text("is_current"),
-    ),
-    comment="One row per version of a verdict: from when until when certificate_reconciliation said it",
+    comment="One row per version of a verdict that ended; certificate_reconciliation_history shows them with "
+    "what is said now",
 )
 
 reconciled_candidate = Table(
     "reconciled_candidate",
     metadata,
-    *(_copied(column.name) for column in reconciled_delivery.columns if column.name != "seal"),
+    *(_copied(name) for name in JUDGED),
     Column("basis", BigInteger, comment="Number made of everything that the verdict was made from"),
     comment="Verdicts that are new or changed and wait for their checks; empty between publications",
     prefixes=["UNLOGGED"],

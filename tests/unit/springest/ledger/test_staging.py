@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -186,6 +186,25 @@ def test_stagings_of_one_site_wait_for_each_other_and_those_of_others_do_not(
     with other.begin() as afterwards:
         ledger.lock_site(afterwards, "default")
     other.dispose()
+
+
+def test_a_learners_deliveries_are_read_once_however_many_certificates_are_asked_about(
+    warehouse: Engine, add_delivery: AddDelivery
+) -> None:
+    """An address that stands for many people may have thousands: not thousands of times thousands."""
+    days = [date(2026, 1, 1) + timedelta(days=number) for number in range(30)]
+    for number, day in enumerate(days):
+        add_delivery(f"T{number}", certification_id=102, learner_ref="a" * 64, valid_from=day)
+    add_delivery("another", certification_id=102, learner_ref="b" * 64, valid_from=days[0])
+    asked = [(102, "a" * 64, day) for day in days]
+    read = text("SELECT pg_stat_get_xact_tuples_returned('springest.delivery_learner_ref_idx'::regclass)")
+    with warehouse.begin() as connection:
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        found = ledger.load_holders(connection, "default", asked)
+        assert connection.execute(read).scalar_one() == len(days)
+    assert [holder.training_id for one in asked for holder in found[one]] == [
+        f"T{number}" for number in range(len(days))
+    ]
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.SENDING])

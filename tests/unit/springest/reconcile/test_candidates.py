@@ -122,6 +122,14 @@ def test_another_sites_verdicts_stay_where_they_are(warehouse: Engine, deliver: 
     assert rows(warehouse, "SELECT site FROM springest.reconciled_candidate") == [("other",)]
 
 
+ENDED = (
+    "INSERT INTO springest.ended_verdict (delivery_key, valid_from_ts, valid_to_ts, site, training_id,"
+    " issue_no, delivery_state, verification_status, needs_review)"
+    " SELECT delivery_key, valid_from_ts - interval '{begins} days', valid_from_ts - interval '{ends} days',"
+    " site, training_id, issue_no, delivery_state, verification_status, needs_review"
+    " FROM springest.reconciled_delivery"
+)
+"""Puts a version into the history that began and ended so many days before what is said now began."""
 SPOILED = {
     "accepted_values": "UPDATE springest.reconciled_candidate SET verification_status = 'fine'",
     "known_delivery": "UPDATE springest.reconciled_candidate SET delivery_key = repeat('f', 64)",
@@ -129,8 +137,7 @@ SPOILED = {
     "verified_has_proof": "UPDATE springest.reconciled_candidate SET match_evidence = NULL",
     "dates_in_order": "UPDATE springest.reconciled_candidate SET valid_until = '2020-01-01'",
     "review_has_reason": "UPDATE springest.reconciled_candidate SET needs_review = true",
-    "history_without_gaps": "UPDATE springest.certificate_reconciliation_history"
-    " SET valid_to_ts = valid_from_ts + interval '1 day'",
+    "history_without_gaps": ENDED.format(begins=2, ends=1),
     "not_null": "UPDATE springest.reconciled_candidate SET training_id = NULL",
     "unique": "INSERT INTO springest.reconciled_candidate SELECT * FROM springest.reconciled_candidate",
     "conservation": "UPDATE springest.candidate_set SET incomplete_run = 'night'",
@@ -212,6 +219,49 @@ def test_it_blocks_the_publication_and_the_last_good_state_stays(
         publish_candidates(warehouse, site=SITE, run_id="second")
     assert "training T1" in str(refused.value) or check == "not_null"
     assert statuses(warehouse) == [("awaiting_verification",)]
+
+
+HISTORIES: dict[str, tuple[list[tuple[int, int]], int]] = {
+    "none": ([], 0),
+    "one after the other": ([(3, 2), (2, 1), (1, 0)], 0),
+    "a gap between what ended": ([(3, 2), (1, 0)], 1),
+    "a gap before what is said now": ([(3, 2), (2, 1)], 1),
+    "an overlap of what ended": ([(3, 1), (2, 0)], 1),
+    "an overlap with what is said now": ([(3, 2), (2, -1)], 1),
+    "later than what is said now": ([(0, -1)], 1),
+    "gaps everywhere": ([(9, 8), (7, 6), (5, 4)], 3),
+}
+
+
+@pytest.mark.parametrize("what", HISTORIES)
+@pytest.mark.parametrize("asked", [True, False])
+def test_versions_follow_each_other_up_to_what_is_said_now(
+    warehouse: Engine, deliver: Deliver, what: str, asked: bool
+) -> None:
+    """Asked of what is about to be published, and of nothing else."""
+    deliver("held")
+    publish(warehouse, site=SITE, run_id="first")
+    ended, gaps = HISTORIES[what]
+    for begins, ends in ended:
+        run(warehouse, ENDED.format(begins=begins, ends=ends))
+    if asked:
+        run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
+    reconcile(warehouse, site=SITE, run_id="second")
+    failed = rows(warehouse, "SELECT check_name FROM springest.failed_check")
+    assert failed == [("history_without_gaps",)] * (gaps if asked else 0)
+
+
+def test_a_version_that_ended_without_a_verdict_after_it_is_a_gap(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    """Somebody deleted the verdict: what is worked out anew does not begin when the last version ended."""
+    deliver("held")
+    publish(warehouse, site=SITE, run_id="first")
+    run(warehouse, ENDED.format(begins=1, ends=0))
+    run(warehouse, "DELETE FROM springest.reconciled_delivery")
+    reconcile(warehouse, site=SITE, run_id="second")
+    with pytest.raises(QualityCheckFailed, match="history_without_gaps: training T1"):
+        publish_candidates(warehouse, site=SITE, run_id="second")
 
 
 def test_source_rows_without_a_verdict_fail_the_check_of_conservation(

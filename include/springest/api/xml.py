@@ -8,8 +8,7 @@ does: no DTD, no entities, no network, and caps on size and depth, since this co
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -23,14 +22,25 @@ T = TypeVar("T")
 Element: TypeAlias = etree._Element  # noqa: SLF001 - it has no public name
 
 LARGEST_PAGE: Final = 64 * 1024 * 1024
+PARSED_AT_ONCE: Final = 1024 * 1024
 LARGEST_ANSWER: Final = 256 * 1024
 DEEPEST: Final = 32
 LONGEST_ROW_TEXT: Final = 100_000
 LONGEST_NUMBER: Final = 19
 """Digits of the largest number that a bigint holds."""
+LONGEST_MOMENT: Final = 64
 _ANSWERS: Final = frozenset({"response", "hash"})
 _WRAPPERS: Final = _ANSWERS | {"nil_classes"}
 _COUNTS: Final = frozenset({"results", "offset"})
+_SAFELY: Final[dict[str, Any]] = {
+    "resolve_entities": False,
+    "no_network": True,
+    "load_dtd": False,
+    "huge_tree": False,
+    "remove_comments": True,
+    "remove_pis": True,
+}
+_NIL: Final = frozenset({"true", "1"})
 _TOO_DEEP: Final = "it is nested too deeply"
 
 
@@ -58,18 +68,29 @@ class RowKind(Generic[T]):
 
 
 class PageParser(Generic[T]):
-    """Parses one page as it arrives; memory grows with the page, never with the list.
+    """Parses one page; memory grows with the page's rows, never with the list.
+
+    A page of a usual size is kept and parsed at once: to be told of rows meanwhile costs lxml twice as much.
+    Of a larger one, rows are read and freed while the rest arrives.
 
     :param kind: what the rows are.
+    :param largest: bytes that a page may have.
+    :param at_once: bytes that are kept.
     """
 
-    def __init__(self, kind: RowKind[T], *, largest: int = LARGEST_PAGE) -> None:
+    def __init__(
+        self, kind: RowKind[T], *, largest: int = LARGEST_PAGE, at_once: int = PARSED_AT_ONCE
+    ) -> None:
         self._kind = kind
-        self._parser = _pull_parser(kind)
         self._left = largest
-        self._inside = 0
+        self._at_once = at_once
+        self._kept: bytearray | None = bytearray()
+        self._watched = [f"{{*}}{name}" for name in sorted({*kind.lists, "nil-classes", *_COUNTS})]
+        self._parser = etree.XMLPullParser(events=("start",), tag=self._watched, **_SAFELY)
+        self._row: Element | None = None
+        self._around: Element | None = None
+        self._counts: dict[str, Element] = {}
         self._items: list[T] = []
-        self._meta: dict[str, int | None] = {}
         self._listed = False
 
     def feed(self, chunk: bytes) -> None:
@@ -80,9 +101,14 @@ class PageParser(Generic[T]):
         self._left -= len(chunk)
         if self._left < 0:
             raise NotUnderstood("it is larger than a page may be")
+        if self._kept is not None:
+            self._kept += chunk
+            if len(self._kept) <= self._at_once:
+                return
+            chunk, self._kept = bytes(self._kept), None
         try:
             self._parser.feed(chunk)
-            self._read_events()
+            self._read_begun()
         except etree.XMLSyntaxError:
             raise NotUnderstood("it is not well-formed XML") from None
 
@@ -92,39 +118,67 @@ class PageParser(Generic[T]):
         :raises NotUnderstood: it is cut off, or not such a list.
         """
         try:
-            root = self._parser.close()
-            self._read_events()
+            root = self._read_rest()
         except etree.XMLSyntaxError:
             raise NotUnderstood("it is cut off or not XML") from None
+        if self._row is not None:
+            self._items.append(self._kind.build(_fields(self._row)))
+            _forget(self._row)
         self._refuse_another(root)
-        if not self._listed and self._meta.get("results") != 0:
+        total, offset = (self._count(name) for name in ("results", "offset"))
+        if not self._listed and total != 0:
             raise NotUnderstood(f"it holds no list of {self._kind.container}")
-        return Page(tuple(self._items), self._meta.get("results"), self._meta.get("offset"))
+        return Page(tuple(self._items), total, offset)
 
-    def _read_events(self) -> None:
-        """Read what has come of the elements that are watched for; those within a row are only counted."""
-        for event, element in cast("Iterator[tuple[str, Element]]", self._parser.read_events()):
-            if self._inside:
-                self._inside += 1 if event == "start" else -1
-                if not self._inside:
-                    self._items.append(self._kind.build(_fields(element)))
-                    _forget(element)
-            elif event == "start":
-                self._start(element)
-            else:
-                self._end(element)
+    def _read_rest(self) -> Element:
+        """Read what was not parsed yet; return the document's root."""
+        if self._kept is None:
+            root = self._parser.close()
+            self._read_begun()
+            return root
+        root = etree.fromstring(bytes(self._kept), etree.XMLParser(**_SAFELY))
+        self._read(root.iter(*self._watched))
+        return root
 
-    def _start(self, element: Element) -> None:
-        name = _name(element)
+    def _read_begun(self) -> None:
+        events = cast("Iterator[tuple[str, Element]]", self._parser.read_events())
+        self._read(element for _, element in events)
+
+    def _read(self, elements: Iterable[Element]) -> None:
+        """Read the next of the elements that are watched for, in their order.
+
+        They have begun, and may not have ended yet: a row has once another begins that is not within it.
+        """
+        row_name, build, take = self._kind.row, self._kind.build, self._items.append
+        row, around = self._row, self._around
+        for element in elements:
+            parent = element.getparent()
+            if row is not None:
+                if parent is not around and row in element.iterancestors():
+                    continue
+                take(build(_fields(row)))
+                if parent is not around:
+                    _forget(row)
+                row = None
+            name = _plain(element.tag)
+            if not self._listed or name != row_name:
+                self._look_at(element, name, parent)
+            if name == row_name:
+                row, around = element, parent
+        self._row, self._around = row, around
+        if row is not None:
+            _forget_before(row)
+
+    def _look_at(self, element: Element, name: str, parent: Element | None) -> None:
+        """Note what an element says of the document."""
         if not self._listed:
             _refuse_dtd(element)
-        self._listed |= name in self._kind.lists
-        self._inside = int(name == self._kind.row)
-
-    def _end(self, element: Element) -> None:
-        name, parent = _name(element), element.getparent()
+            self._listed = name in self._kind.lists
         if name in _COUNTS and parent is not None and _name(parent) == "meta":
-            self._meta[name] = _count(element)
+            self._counts[name] = element
+
+    def _count(self, name: str) -> int | None:
+        return _number(_text(self._counts[name])) if name in self._counts else None
 
     def _refuse_another(self, root: Element) -> None:
         """Refuse a document that is no such list, or too deep; its rows have been freed by now."""
@@ -175,35 +229,12 @@ def _is_message(node: Element) -> bool:
 def _parse(body: bytes) -> Element | None:
     if not body.strip() or len(body) > LARGEST_ANSWER:
         return None
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
     try:
-        root = etree.fromstring(body, parser)
+        root = etree.fromstring(body, etree.XMLParser(**_SAFELY))
         _refuse_dtd(root)
     except (etree.XMLSyntaxError, NotUnderstood, ValueError):
         return None
     return root
-
-
-def _pull_parser(kind: RowKind[Any]) -> etree.XMLPullParser:
-    """Return a parser that tells only of the elements that matter: telling of each costs most."""
-    watched = {kind.row, kind.container, "nil_classes", "nil-classes", *_COUNTS}
-    return etree.XMLPullParser(
-        events=("start", "end"),
-        tag=[f"{{*}}{name}" for name in sorted(watched)],
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
 
 
 def _refuse_dtd(element: Element) -> None:
@@ -224,7 +255,7 @@ def _plain(tag: str) -> str:
 
 def _text(element: Element) -> str | None:
     text = element.text
-    if text is None or element.get("nil") in {"true", "1"}:
+    if text is None or element.get("nil") in _NIL:
         return None
     return text.strip()[:LONGEST_ROW_TEXT] or None
 
@@ -236,29 +267,32 @@ def _fields(row: Element, depth: int = 3) -> dict[str, Any]:
     """
     if depth > DEEPEST:
         raise NotUnderstood(_TOO_DEEP)
-    return {
-        _plain(child.tag): _fields(child, depth + 1) if len(child) else _text(child)
-        for child in row
-        if isinstance(child.tag, str)
-    }
+    fields: dict[str, Any] = {}
+    for child in row:
+        text = child.text
+        if text is not None:
+            text = None if child.get("nil") in _NIL else text.strip()
+        fields[_plain(child.tag)] = _fields(child, depth + 1) if len(child) else text
+    return fields
 
 
 def _forget(element: Element) -> None:
-    """Free a row that was read, and its elder siblings."""
+    """Free what is in an element, and its elder siblings."""
     element.clear()
+    _forget_before(element)
+
+
+def _forget_before(element: Element) -> None:
+    """Free an element's elder siblings."""
     parent = element.getparent()
-    while parent is not None and element.getprevious() is not None:
-        del parent[0]
+    if parent is not None:
+        del parent[: parent.index(element)]
 
 
 def _number(text: Any) -> int | None:
     """Read a number of plain digits, short enough to be one."""
-    plain = isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
+    plain = isinstance(text, str) and len(text) <= LONGEST_NUMBER and text.isascii() and text.isdecimal()
     return int(text) if plain else None
-
-
-def _count(element: Element) -> int | None:
-    return _number(_text(element))
 
 
 def _id_if_told(text: Any) -> int | None:
@@ -274,13 +308,18 @@ def _identifier(text: Any) -> int:
     return number
 
 
-def _told(fields: dict[str, Any], name: str, reader: Callable[[str], T]) -> T | None:
+def _told(value: Any, reader: Callable[[str], T]) -> T | None:
     """Read an optional field; what can't be read counts as not told, never as something else."""
-    value = fields.get(name)
-    try:
-        return reader(value) if isinstance(value, str) else None
-    except (ValueError, NotUnderstood):
+    if not isinstance(value, str):
         return None
+    try:
+        return reader(value)
+    except ValueError:
+        return None
+
+
+def _words(value: Any) -> str | None:
+    return value[:LONGEST_ROW_TEXT] or None if isinstance(value, str) else None
 
 
 _OFFSET: Final = re.compile(r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})$", re.IGNORECASE)
@@ -288,9 +327,10 @@ _OFFSET: Final = re.compile(r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})$", re.IGNO
 
 def _moment(text: str) -> datetime:
     """Read the ways a date-time is written: ISO 8601, with a space, ``UTC``, any offset, or no zone."""
-    with suppress(ValueError):
+    try:
         return datetime.fromisoformat(text)
-    zone = _OFFSET.search(text)
+    except ValueError:
+        zone = _OFFSET.search(text) if len(text) <= LONGEST_MOMENT else None
     if zone is None:
         raise NotUnderstood("a date-time that can't be read")
     told = zone["zone"].upper()
@@ -306,19 +346,18 @@ def _flag(text: str) -> bool:
 
 
 def _certificate(fields: dict[str, Any]) -> Certificate:
-    user = fields.get("user")
-    nested = fields.get("certification")
+    told = fields.get
+    user, nested = told("user"), told("certification")
     certification = nested if isinstance(nested, dict) else {}
-    number = fields.get("certification_id") or certification.get("id")
     return Certificate(
-        id=_identifier(fields.get("id")),
-        certification_id=_id_if_told(number),
-        valid_from=_told(fields, "valid_from", _day),
-        valid_until=_told(fields, "valid_until", _day),
-        status=_told(fields, "status", str),
-        created_at=_told(fields, "created_at", _moment),
-        user_email=_told(user, "email", str) if isinstance(user, dict) else None,
-        certification_name=_told(certification, "name", str),
+        _identifier(told("id")),
+        _id_if_told(told("certification_id") or certification.get("id")),
+        _told(told("valid_from"), _day),
+        _told(told("valid_until"), _day),
+        _words(told("status")),
+        _told(told("created_at"), _moment),
+        _words(user.get("email")) if isinstance(user, dict) else None,
+        _words(certification.get("name")),
     )
 
 
@@ -327,8 +366,8 @@ def _certification(fields: dict[str, Any]) -> Certification:
     known = isinstance(told, str) and told.lower() in {"true", "1", "yes", "false", "0", "no"}
     return Certification(
         id=_identifier(fields.get("id")),
-        name=_told(fields, "name", str),
-        description=_told(fields, "description", str),
+        name=_words(fields.get("name")),
+        description=_words(fields.get("description")),
         requires_valid_until=_flag(str(told)) if known else None,
     )
 

@@ -7,28 +7,35 @@ does: no DTD, no entities, no network, and caps on size and depth, since this co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from lxml import etree
 
 from include.springest.api.models import Certificate, Certification, Page
+from include.springest.api.values import (
+    LONGEST_ROW_TEXT,
+    NotUnderstood,
+    day_of,
+    flag_of,
+    id_if_told,
+    id_of,
+    moment_of,
+    number_of,
+    told,
+    words,
+)
 
 T = TypeVar("T")
 Element: TypeAlias = etree._Element  # noqa: SLF001 - it has no public name
 
 LARGEST_PAGE: Final = 64 * 1024 * 1024
 PARSED_AT_ONCE: Final = 1024 * 1024
+"""Bytes of some 3,000 rows; their tree takes about ten times as much."""
 LARGEST_ANSWER: Final = 256 * 1024
 DEEPEST: Final = 32
-LONGEST_ROW_TEXT: Final = 100_000
-LONGEST_NUMBER: Final = 19
-"""Digits of the largest number that a bigint holds."""
-LONGEST_MOMENT: Final = 64
 _ANSWERS: Final = frozenset({"response", "hash"})
 _WRAPPERS: Final = _ANSWERS | {"nil_classes"}
 _COUNTS: Final = frozenset({"results", "offset"})
@@ -42,10 +49,6 @@ _SAFELY: Final[dict[str, Any]] = {
 }
 _NIL: Final = frozenset({"true", "1"})
 _TOO_DEEP: Final = "it is nested too deeply"
-
-
-class NotUnderstood(ValueError):
-    """A body is not what was asked for; the text says why, without quoting it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ class PageParser(Generic[T]):
             self._counts[name] = element
 
     def _count(self, name: str) -> int | None:
-        return _number(_text(self._counts[name])) if name in self._counts else None
+        return number_of(_text(self._counts[name])) if name in self._counts else None
 
     def _refuse_another(self, root: Element) -> None:
         """Refuse a document that is no such list, or too deep; its rows have been freed by now."""
@@ -204,7 +207,7 @@ def parse_new_id(body: bytes) -> int | None:
         if isinstance(child.tag, str) and _name(child) == "id"
     }
     try:
-        return _identifier(found.pop()) if len(found) == 1 else None
+        return id_of(found.pop()) if len(found) == 1 else None
     except NotUnderstood:
         return None
 
@@ -289,86 +292,30 @@ def _forget_before(element: Element) -> None:
         del parent[: parent.index(element)]
 
 
-def _number(text: Any) -> int | None:
-    """Read a number of plain digits, short enough to be one."""
-    plain = isinstance(text, str) and len(text) <= LONGEST_NUMBER and text.isascii() and text.isdecimal()
-    return int(text) if plain else None
-
-
-def _id_if_told(text: Any) -> int | None:
-    """Read an id that may be missing; one that no table could hold counts as not told."""
-    number = _number(text)
-    return number if number and number < 2**63 else None
-
-
-def _identifier(text: Any) -> int:
-    number = _id_if_told(text)
-    if number is None:
-        raise NotUnderstood("a row has no usable id")
-    return number
-
-
-def _told(value: Any, reader: Callable[[str], T]) -> T | None:
-    """Read an optional field; what can't be read counts as not told, never as something else."""
-    if not isinstance(value, str):
-        return None
-    try:
-        return reader(value)
-    except ValueError:
-        return None
-
-
-def _words(value: Any) -> str | None:
-    return value[:LONGEST_ROW_TEXT] or None if isinstance(value, str) else None
-
-
-_OFFSET: Final = re.compile(r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})$", re.IGNORECASE)
-
-
-def _moment(text: str) -> datetime:
-    """Read the ways a date-time is written: ISO 8601, with a space, ``UTC``, any offset, or no zone."""
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        zone = _OFFSET.search(text) if len(text) <= LONGEST_MOMENT else None
-    if zone is None:
-        raise NotUnderstood("a date-time that can't be read")
-    told = zone["zone"].upper()
-    return datetime.fromisoformat(text[: zone.start()] + ("+00:00" if told in {"Z", "UTC", "GMT"} else told))
-
-
-def _day(text: str) -> date:
-    return date.fromisoformat(text) if len(text) == len("2026-01-31") else _moment(text).date()
-
-
-def _flag(text: str) -> bool:
-    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-
-
 def _certificate(fields: dict[str, Any]) -> Certificate:
-    told = fields.get
-    user, nested = told("user"), told("certification")
+    field = fields.get
+    user, nested = field("user"), field("certification")
     certification = nested if isinstance(nested, dict) else {}
     return Certificate(
-        _identifier(told("id")),
-        _id_if_told(told("certification_id") or certification.get("id")),
-        _told(told("valid_from"), _day),
-        _told(told("valid_until"), _day),
-        _words(told("status")),
-        _told(told("created_at"), _moment),
-        _words(user.get("email")) if isinstance(user, dict) else None,
-        _words(certification.get("name")),
+        id_of(field("id")),
+        id_if_told(field("certification_id") or certification.get("id")),
+        told(field("valid_from"), day_of),
+        told(field("valid_until"), day_of),
+        words(field("status")),
+        told(field("created_at"), moment_of),
+        words(user.get("email")) if isinstance(user, dict) else None,
+        words(certification.get("name")),
     )
 
 
 def _certification(fields: dict[str, Any]) -> Certification:
-    told = fields.get("requires_valid_until")
-    known = isinstance(told, str) and told.lower() in {"true", "1", "yes", "false", "0", "no"}
+    needed = fields.get("requires_valid_until")
+    known = isinstance(needed, str) and needed.lower() in {"true", "1", "yes", "false", "0", "no"}
     return Certification(
-        id=_identifier(fields.get("id")),
-        name=_words(fields.get("name")),
-        description=_words(fields.get("description")),
-        requires_valid_until=_flag(str(told)) if known else None,
+        id=id_of(fields.get("id")),
+        name=words(fields.get("name")),
+        description=words(fields.get("description")),
+        requires_valid_until=flag_of(str(needed)) if known else None,
     )
 
 

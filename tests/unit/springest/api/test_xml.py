@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.springest.api.models import Certificate, Certification
+from include.springest.api.values import NotUnderstood
 from include.springest.api.xml import (
     CERTIFICATES,
     CERTIFICATIONS,
-    NotUnderstood,
     PageParser,
     parse_messages,
     parse_new_id,

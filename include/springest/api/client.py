@@ -28,11 +28,11 @@ from include.springest.api.models import (
 )
 from include.springest.api.multipart import encode
 from include.springest.api.paging import Evidence, Pager
+from include.springest.api.values import NotUnderstood
 from include.springest.api.xml import (
     CERTIFICATES,
     CERTIFICATIONS,
     LARGEST_ANSWER,
-    NotUnderstood,
     PageParser,
     RowKind,
     parse_new_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -61,9 +61,8 @@ class PostAnswer:
     bytes_sent: int
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """A certificate that Springest shows.
+class Certificate(NamedTuple):
+    """A certificate that Springest shows. A tuple, since lists of a million are read.
 
     :param created_at: when Springest stored it; naive where the server told no zone.
     :param user_email: the owner, on sites that tell.
@@ -75,8 +74,14 @@ class Certificate:
     valid_until: date | None = None
     status: str | None = None
     created_at: datetime | None = None
-    user_email: str | None = field(default=None, repr=False)
+    user_email: str | None = None
     certification_name: str | None = None
+
+    def __repr__(self) -> str:
+        """Tell everything but whose it is."""
+        told = self._asdict()
+        del told["user_email"]
+        return f"Certificate({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
     @property
     def created_at_has_zone(self) -> bool:

@@ -115,7 +115,7 @@ class Pager:
         self._last_total = total
         if self._shifted(ids) and self._rewind():
             return set()
-        new = {number for number in ids if self._seen.add(number)}
+        new = self._seen.add_all(ids)
         self._go_on(ids, total)
         return new
 

@@ -7,35 +7,48 @@ does: no DTD, no entities, no network, and caps on size and depth, since this co
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
 from functools import cache, lru_cache
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from lxml import etree
 
 from include.springest.api.models import Certificate, Certification, Page
+from include.springest.api.values import (
+    LONGEST_ROW_TEXT,
+    NotUnderstood,
+    day_of,
+    flag_of,
+    id_if_told,
+    id_of,
+    moment_of,
+    number_of,
+    told,
+    words,
+)
 
 T = TypeVar("T")
 Element: TypeAlias = etree._Element  # noqa: SLF001 - it has no public name
 
 LARGEST_PAGE: Final = 64 * 1024 * 1024
+PARSED_AT_ONCE: Final = 1024 * 1024
+"""Bytes of some 3,000 rows; their tree takes about ten times as much."""
 LARGEST_ANSWER: Final = 256 * 1024
 DEEPEST: Final = 32
-LONGEST_ROW_TEXT: Final = 100_000
-LONGEST_NUMBER: Final = 19
-"""Digits of the largest number that a bigint holds."""
 _ANSWERS: Final = frozenset({"response", "hash"})
 _WRAPPERS: Final = _ANSWERS | {"nil_classes"}
 _COUNTS: Final = frozenset({"results", "offset"})
+_SAFELY: Final[dict[str, Any]] = {
+    "resolve_entities": False,
+    "no_network": True,
+    "load_dtd": False,
+    "huge_tree": False,
+    "remove_comments": True,
+    "remove_pis": True,
+}
+_NIL: Final = frozenset({"true", "1"})
 _TOO_DEEP: Final = "it is nested too deeply"
-
-
-class NotUnderstood(ValueError):
-    """A body is not what was asked for; the text says why, without quoting it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +71,29 @@ class RowKind(Generic[T]):
 
 
 class PageParser(Generic[T]):
-    """Parses one page as it arrives; memory grows with the page, never with the list.
+    """Parses one page; memory grows with the page's rows, never with the list.
+
+    A page of a usual size is kept and parsed at once: to be told of rows meanwhile costs lxml twice as much.
+    Of a larger one, rows are read and freed while the rest arrives.
 
     :param kind: what the rows are.
+    :param largest: bytes that a page may have.
+    :param at_once: bytes that are kept.
     """
 
-    def __init__(self, kind: RowKind[T], *, largest: int = LARGEST_PAGE) -> None:
+    def __init__(
+        self, kind: RowKind[T], *, largest: int = LARGEST_PAGE, at_once: int = PARSED_AT_ONCE
+    ) -> None:
         self._kind = kind
-        self._parser = _pull_parser(kind)
         self._left = largest
-        self._inside = 0
+        self._at_once = at_once
+        self._kept: bytearray | None = bytearray()
+        self._watched = [f"{{*}}{name}" for name in sorted({*kind.lists, "nil-classes", *_COUNTS})]
+        self._parser = etree.XMLPullParser(events=("start",), tag=self._watched, **_SAFELY)
+        self._row: Element | None = None
+        self._around: Element | None = None
+        self._counts: dict[str, Element] = {}
         self._items: list[T] = []
-        self._meta: dict[str, int | None] = {}
         self._listed = False
 
     def feed(self, chunk: bytes) -> None:
@@ -80,9 +104,14 @@ class PageParser(Generic[T]):
         self._left -= len(chunk)
         if self._left < 0:
             raise NotUnderstood("it is larger than a page may be")
+        if self._kept is not None:
+            self._kept += chunk
+            if len(self._kept) <= self._at_once:
+                return
+            chunk, self._kept = bytes(self._kept), None
         try:
             self._parser.feed(chunk)
-            self._read_events()
+            self._read_begun()
         except etree.XMLSyntaxError:
             raise NotUnderstood("it is not well-formed XML") from None
 
@@ -92,39 +121,67 @@ class PageParser(Generic[T]):
         :raises NotUnderstood: it is cut off, or not such a list.
         """
         try:
-            root = self._parser.close()
-            self._read_events()
+            root = self._read_rest()
         except etree.XMLSyntaxError:
             raise NotUnderstood("it is cut off or not XML") from None
+        if self._row is not None:
+            self._items.append(self._kind.build(_fields(self._row)))
+            _forget(self._row)
         self._refuse_another(root)
-        if not self._listed and self._meta.get("results") != 0:
+        total, offset = (self._count(name) for name in ("results", "offset"))
+        if not self._listed and total != 0:
             raise NotUnderstood(f"it holds no list of {self._kind.container}")
-        return Page(tuple(self._items), self._meta.get("results"), self._meta.get("offset"))
+        return Page(tuple(self._items), total, offset)
 
-    def _read_events(self) -> None:
-        """Read what has come of the elements that are watched for; those within a row are only counted."""
-        for event, element in cast("Iterator[tuple[str, Element]]", self._parser.read_events()):
-            if self._inside:
-                self._inside += 1 if event == "start" else -1
-                if not self._inside:
-                    self._items.append(self._kind.build(_fields(element)))
-                    _forget(element)
-            elif event == "start":
-                self._start(element)
-            else:
-                self._end(element)
+    def _read_rest(self) -> Element:
+        """Read what was not parsed yet; return the document's root."""
+        if self._kept is None:
+            root = self._parser.close()
+            self._read_begun()
+            return root
+        root = etree.fromstring(bytes(self._kept), _parser())
+        self._read(root.iter(*self._watched))
+        return root
 
-    def _start(self, element: Element) -> None:
-        name = _name(element)
+    def _read_begun(self) -> None:
+        events = cast("Iterator[tuple[str, Element]]", self._parser.read_events())
+        self._read(element for _, element in events)
+
+    def _read(self, elements: Iterable[Element]) -> None:
+        """Read the next of the elements that are watched for, in their order.
+
+        They have begun, and may not have ended yet: a row has once another begins that is not within it.
+        """
+        row_name, build, take = self._kind.row, self._kind.build, self._items.append
+        row, around = self._row, self._around
+        for element in elements:
+            parent = element.getparent()
+            if row is not None:
+                if parent is not around and row in element.iterancestors():
+                    continue
+                take(build(_fields(row)))
+                if parent is not around:
+                    _forget(row)
+                row = None
+            name = _plain(element.tag)
+            if not self._listed or name != row_name:
+                self._look_at(element, name, parent)
+            if name == row_name:
+                row, around = element, parent
+        self._row, self._around = row, around
+        if row is not None:
+            _forget_before(row)
+
+    def _look_at(self, element: Element, name: str, parent: Element | None) -> None:
+        """Note what an element says of the document."""
         if not self._listed:
             _refuse_dtd(element)
-        self._listed |= name in self._kind.lists
-        self._inside = int(name == self._kind.row)
-
-    def _end(self, element: Element) -> None:
-        name, parent = _name(element), element.getparent()
+            self._listed = name in self._kind.lists
         if name in _COUNTS and parent is not None and _name(parent) == "meta":
-            self._meta[name] = _count(element)
+            self._counts[name] = element
+
+    def _count(self, name: str) -> int | None:
+        return number_of(_text(self._counts[name])) if name in self._counts else None
 
     def _refuse_another(self, root: Element) -> None:
         """Refuse a document that is no such list, or too deep; its rows have been freed by now."""
@@ -150,7 +207,7 @@ def parse_new_id(body: bytes) -> int | None:
         if isinstance(child.tag, str) and _name(child) == "id"
     }
     try:
-        return _identifier(found.pop()) if len(found) == 1 else None
+        return id_of(found.pop()) if len(found) == 1 else None
     except NotUnderstood:
         return None
 
@@ -185,30 +242,8 @@ def _parse(body: bytes) -> Element | None:
 
 @cache
 def _parser() -> etree.XMLParser:
-    """Return the parser of small answers: making one costs more than reading such an answer."""
-    return etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
-
-
-def _pull_parser(kind: RowKind[Any]) -> etree.XMLPullParser:
-    """Return a parser that tells only of the elements that matter: telling of each costs most."""
-    watched = {kind.row, kind.container, "nil_classes", "nil-classes", *_COUNTS}
-    return etree.XMLPullParser(
-        events=("start", "end"),
-        tag=[f"{{*}}{name}" for name in sorted(watched)],
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
+    """Return the parser of whole documents: making one costs more than reading a small answer."""
+    return etree.XMLParser(**_SAFELY)
 
 
 def _refuse_dtd(element: Element) -> None:
@@ -229,7 +264,7 @@ def _plain(tag: str) -> str:
 
 def _text(element: Element) -> str | None:
     text = element.text
-    if text is None or element.get("nil") in {"true", "1"}:
+    if text is None or element.get("nil") in _NIL:
         return None
     return text.strip()[:LONGEST_ROW_TEXT] or None
 
@@ -241,100 +276,52 @@ def _fields(row: Element, depth: int = 3) -> dict[str, Any]:
     """
     if depth > DEEPEST:
         raise NotUnderstood(_TOO_DEEP)
-    return {
-        _plain(child.tag): _fields(child, depth + 1) if len(child) else _text(child)
-        for child in row
-        if isinstance(child.tag, str)
-    }
+    fields: dict[str, Any] = {}
+    for child in row:
+        text = child.text
+        if text is not None:
+            text = None if child.get("nil") in _NIL else text.strip()
+        fields[_plain(child.tag)] = _fields(child, depth + 1) if len(child) else text
+    return fields
 
 
 def _forget(element: Element) -> None:
-    """Free a row that was read, and its elder siblings."""
+    """Free what is in an element, and its elder siblings."""
     element.clear()
+    _forget_before(element)
+
+
+def _forget_before(element: Element) -> None:
+    """Free an element's elder siblings."""
     parent = element.getparent()
-    while parent is not None and element.getprevious() is not None:
-        del parent[0]
-
-
-def _number(text: Any) -> int | None:
-    """Read a number of plain digits, short enough to be one."""
-    plain = isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
-    return int(text) if plain else None
-
-
-def _count(element: Element) -> int | None:
-    return _number(_text(element))
-
-
-def _id_if_told(text: Any) -> int | None:
-    """Read an id that may be missing; one that no table could hold counts as not told."""
-    number = _number(text)
-    return number if number and number < 2**63 else None
-
-
-def _identifier(text: Any) -> int:
-    number = _id_if_told(text)
-    if number is None:
-        raise NotUnderstood("a row has no usable id")
-    return number
-
-
-def _told(fields: dict[str, Any], name: str, reader: Callable[[str], T]) -> T | None:
-    """Read an optional field; what can't be read counts as not told, never as something else."""
-    value = fields.get(name)
-    try:
-        return reader(value) if isinstance(value, str) else None
-    except (ValueError, NotUnderstood):
-        return None
-
-
-_OFFSET: Final = re.compile(r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})$", re.IGNORECASE)
-
-
-def _moment(text: str) -> datetime:
-    """Read the ways a date-time is written: ISO 8601, with a space, ``UTC``, any offset, or no zone."""
-    with suppress(ValueError):
-        return datetime.fromisoformat(text)
-    zone = _OFFSET.search(text)
-    if zone is None:
-        raise NotUnderstood("a date-time that can't be read")
-    told = zone["zone"].upper()
-    return datetime.fromisoformat(text[: zone.start()] + ("+00:00" if told in {"Z", "UTC", "GMT"} else told))
-
-
-def _day(text: str) -> date:
-    return date.fromisoformat(text) if len(text) == len("2026-01-31") else _moment(text).date()
-
-
-def _flag(text: str) -> bool:
-    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+    if parent is not None:
+        del parent[: parent.index(element)]
 
 
 def _certificate(fields: dict[str, Any]) -> Certificate:
-    user = fields.get("user")
-    nested = fields.get("certification")
+    field = fields.get
+    user, nested = field("user"), field("certification")
     certification = nested if isinstance(nested, dict) else {}
-    number = fields.get("certification_id") or certification.get("id")
     return Certificate(
-        id=_identifier(fields.get("id")),
-        certification_id=_id_if_told(number),
-        valid_from=_told(fields, "valid_from", _day),
-        valid_until=_told(fields, "valid_until", _day),
-        status=_told(fields, "status", str),
-        created_at=_told(fields, "created_at", _moment),
-        user_email=_told(user, "email", str) if isinstance(user, dict) else None,
-        certification_name=_told(certification, "name", str),
+        id_of(field("id")),
+        id_if_told(field("certification_id") or certification.get("id")),
+        told(field("valid_from"), day_of),
+        told(field("valid_until"), day_of),
+        words(field("status")),
+        told(field("created_at"), moment_of),
+        words(user.get("email")) if isinstance(user, dict) else None,
+        words(certification.get("name")),
     )
 
 
 def _certification(fields: dict[str, Any]) -> Certification:
-    told = fields.get("requires_valid_until")
-    known = isinstance(told, str) and told.lower() in {"true", "1", "yes", "false", "0", "no"}
+    needed = fields.get("requires_valid_until")
+    known = isinstance(needed, str) and needed.lower() in {"true", "1", "yes", "false", "0", "no"}
     return Certification(
-        id=_identifier(fields.get("id")),
-        name=_told(fields, "name", str),
-        description=_told(fields, "description", str),
-        requires_valid_until=_flag(str(told)) if known else None,
+        id=id_of(fields.get("id")),
+        name=words(fields.get("name")),
+        description=words(fields.get("description")),
+        requires_valid_until=flag_of(str(needed)) if known else None,
     )
 
 

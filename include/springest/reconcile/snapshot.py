@@ -33,8 +33,10 @@ FLUSHED_ROWS: Final = 5_000
 _GATHERED: Final = read_sql(__file__, "gathered_table")
 _COPY: Final = (
     "COPY pg_temp.gathered (springest_certificate_id, certification_id, valid_from, valid_until, "
-    "springest_status, created_at, learner_ref, owner_told_by) FROM STDIN"
+    "springest_status, created_at, learner_ref, owner_told_by) FROM STDIN (FORMAT BINARY)"
 )
+_TYPES: Final = ("int8", "int8", "date", "date", "text", "timestamptz", "text", "text")
+"""Of the columns that are copied: what is written in binary costs a tenth of what is written as text."""
 _LOCK: Final = text("SELECT pg_advisory_lock(hashtextextended('springest.snapshot:' || :site, 0))")
 _UNLOCK: Final = text("SELECT pg_advisory_unlock(hashtextextended('springest.snapshot:' || :site, 0))")
 _MERGE: Final = text(read_sql(__file__, "merge_snapshot"))
@@ -42,6 +44,9 @@ _OWNERS: Final = text("SELECT DISTINCT learner_ref FROM pg_temp.gathered WHERE l
 _FORGET: Final = text(
     "UPDATE pg_temp.gathered SET learner_ref = NULL WHERE learner_ref = ANY(CAST(:refs AS text[]))"
 )
+_WEIGH_GATHERED: Final = text("ANALYZE pg_temp.gathered")
+_WEIGH_STORED: Final = text("ANALYZE springest.remote_certificate")
+"""A planner that takes a million rows for a few joins them page by page at random: three times as slow."""
 _BEGIN: Final = text(
     "INSERT INTO springest.snapshot (site, run_id) VALUES (:site, :run_id) RETURNING snapshot_id, started_at"
 )
@@ -154,7 +159,11 @@ async def merge(
     values = {"site": site, "snapshot_id": begun.snapshot_id, "started_at": begun.started_at}
     told = {**asdict(reading), "scope": scope, "scope_detail": detail}
     async with _nobody_forgotten(connection, pseudonyms), _alone(connection, site):
-        return int((await connection.execute(_MERGE, {**values, **told})).scalar_one())
+        await connection.execute(_WEIGH_GATHERED)
+        rows = int((await connection.execute(_MERGE, {**values, **told})).scalar_one())
+        if scope == "full":
+            await connection.execute(_WEIGH_STORED)
+        return rows
 
 
 @asynccontextmanager
@@ -219,19 +228,21 @@ async def _gather_list(
 
 async def _copy(driver: DriverConnection[Any], rows: Iterable[tuple[Any, ...]]) -> None:
     async with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.set_types(_TYPES)
         for row in rows:
             await copy.write_row(row)
 
 
 def values_of(certificate: Certificate, pseudonyms: Pseudonyms) -> tuple[Any, ...]:
     """Return a row as it is gathered; its last two values are the owner and how that was told."""
+    number, certification, valid_from, valid_until, status, created_at, email, _ = certificate
     return (
-        certificate.id,
-        certificate.certification_id,
-        certificate.valid_from,
-        certificate.valid_until,
-        certificate.status,
-        certificate.created_at if certificate.created_at_has_zone else None,
-        pseudonyms.learner_ref(certificate.user_email) if certificate.user_email else None,
-        "list" if certificate.user_email else None,
+        number,
+        certification,
+        valid_from,
+        valid_until,
+        status,
+        created_at if certificate.created_at_has_zone else None,
+        pseudonyms.learner_ref(email) if email else None,
+        "list" if email else None,
     )

@@ -1,0 +1,83 @@
+"""Read what the text of a field says; a number, an id, a date or a moment that is none counts as not told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+LONGEST_ROW_TEXT: Final = 100_000
+LONGEST_NUMBER: Final = 19
+"""Digits of the largest number that a bigint holds."""
+LONGEST_MOMENT: Final = 64
+"""Characters of a date-time that is looked at closer: a pattern may take minutes with a long one."""
+
+
+class NotUnderstood(ValueError):
+    """A body is not what was asked for; the text says why, without quoting it."""
+
+
+def number_of(text: Any) -> int | None:
+    """Read a number of plain digits, short enough to be one."""
+    plain = isinstance(text, str) and len(text) <= LONGEST_NUMBER and text.isascii() and text.isdecimal()
+    return int(text) if plain else None
+
+
+def id_if_told(text: Any) -> int | None:
+    """Read an id that may be missing; one that no table could hold counts as not told."""
+    number = number_of(text)
+    return number if number and number < 2**63 else None
+
+
+def id_of(text: Any) -> int:
+    """Read an id that must be there.
+
+    :raises NotUnderstood: it is not.
+    """
+    number = id_if_told(text)
+    if number is None:
+        raise NotUnderstood("a row has no usable id")
+    return number
+
+
+def told(value: Any, reader: Callable[[str], T]) -> T | None:
+    """Read an optional field; what can't be read counts as not told, never as something else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return reader(value)
+    except ValueError:
+        return None
+
+
+def words(value: Any) -> str | None:
+    """Read an optional text; an empty one tells nothing."""
+    return value[:LONGEST_ROW_TEXT] or None if isinstance(value, str) else None
+
+
+_OFFSET: Final = re.compile(r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})$", re.IGNORECASE)
+
+
+def moment_of(text: str) -> datetime:
+    """Read the ways a date-time is written: ISO 8601, with a space, ``UTC``, any offset, or no zone."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        zone = _OFFSET.search(text) if len(text) <= LONGEST_MOMENT else None
+    if zone is None:
+        raise NotUnderstood("a date-time that can't be read")
+    name = zone["zone"].upper()
+    return datetime.fromisoformat(text[: zone.start()] + ("+00:00" if name in {"Z", "UTC", "GMT"} else name))
+
+
+def day_of(text: str) -> date:
+    """Read a date, or the date of a date-time."""
+    return date.fromisoformat(text) if len(text) == len("2026-01-31") else moment_of(text).date()
+
+
+def flag_of(text: str) -> bool:
+    """Read the ways that yes and no are written."""
+    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]

@@ -419,6 +419,7 @@ remote_certificate = Table(
     Column("last_snapshot_id", BigInteger, nullable=False, comment="Last snapshot that showed it"),
     CheckConstraint(_one_of("owner_told_by", ("list", "filter")), name="owner_told_by"),
     comment="One row per certificate that Springest has shown, as last seen",
+    postgresql_with={"fillfactor": 50},
 )
 
 delivery_match = Table(

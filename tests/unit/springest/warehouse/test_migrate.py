@@ -63,6 +63,24 @@ def test_the_migrations_make_exactly_what_the_metadata_says(warehouse: Engine) -
         assert compare_metadata(context, metadata) == []
 
 
+def test_tables_leave_the_room_that_the_metadata_says(warehouse: Engine) -> None:
+    """What Alembic does not compare."""
+    with warehouse.connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT relname, reloptions FROM pg_class"
+                " WHERE relnamespace = to_regnamespace('springest') AND reloptions IS NOT NULL"
+            )
+        )
+        options = {row.relname: row.reloptions for row in found}
+    told = {
+        table.name: [f"{name}={value}" for name, value in table.dialect_options["postgresql"]["with"].items()]
+        for table in metadata.tables.values()
+        if table.dialect_options["postgresql"]["with"]
+    }
+    assert options == told == {"remote_certificate": ["fillfactor=50"]}
+
+
 CHECKS = """
 SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
 FROM pg_constraint WHERE contype = 'c' AND connamespace = to_regnamespace('springest')

@@ -1,0 +1,1 @@
+ALTER TABLE springest.remote_certificate RESET (fillfactor);

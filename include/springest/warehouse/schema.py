@@ -169,6 +169,7 @@ delivery = Table(
     Index(None, "learner_ref", postgresql_using="hash"),
     Index("delivery_springest_id_idx", "site", "springest_certificate_id"),
     comment="The ledger: one row per certificate to deliver",
+    postgresql_with={"fillfactor": 70},
 )
 
 delivery_attempt = Table(

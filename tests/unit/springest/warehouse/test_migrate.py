@@ -78,7 +78,7 @@ def test_tables_leave_the_room_that_the_metadata_says(warehouse: Engine) -> None
         for table in metadata.tables.values()
         if table.dialect_options["postgresql"]["with"]
     }
-    assert options == told == {"remote_certificate": ["fillfactor=50"]}
+    assert options == told == {"delivery": ["fillfactor=70"], "remote_certificate": ["fillfactor=50"]}
 
 
 CHECKS = """

@@ -220,6 +220,7 @@ LEFT_OUT = {
     "scan_id",
     "match_evidence",
     "version",
+    "seal",
 }
 """Columns that tell which try wrote a row."""
 TABLES = (

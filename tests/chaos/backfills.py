@@ -24,13 +24,17 @@ class Backfills:
         self.made = 0
 
     def start(self, plan: Plan) -> None:
-        """Start the one of a round: it reads the round's own past day, which may be empty."""
+        """Start the one of a round: it reads the round's own past day, which may be empty.
+
+        Two strikes of a round may each want one: the first has had its time by then.
+        """
+        self.end()
         day = backfill_day(plan)
         self._last = self._api.backfill(DELIVER, first=day, last=day)
         self.made += 1
 
     def end(self) -> None:
-        """End the last one, whose runs are through."""
+        """End the last one, whose runs are through or have had their time."""
         if self._last is not None:
             with already_done():
                 self._api.end_backfill(self._last)

@@ -71,10 +71,18 @@ def _open_behind_links(folder: PurePosixPath, path: PurePosixPath) -> int:
     """Open by the real path."""
     if not Path(folder).is_dir():
         raise NotMounted(f"the folder {folder} is not there: is it mounted on this worker?")
-    real = _real(path)
-    if not real.is_relative_to(_real(folder)):
+    real, real_folder = _real(path), _real(folder)
+    if not real.is_relative_to(real_folder):
         raise LeadsOut
-    return os.open(real, _READING | os.O_NOFOLLOW)
+    descriptor = os.open(real, _READING | os.O_NOFOLLOW)
+    try:
+        lies_at = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - as above
+    except OSError:  # only Linux says it
+        return descriptor
+    if not Path(lies_at).is_relative_to(real_folder):  # a folder on the way became a link meanwhile
+        os.close(descriptor)
+        raise LeadsOut
+    return descriptor
 
 
 def _real(path: PurePosixPath) -> Path:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Engine, create_engine, event, update
 
 from include.demo.source_database import completed_training
 from include.sandbox.faults import Fault, Kind
 from include.springest.errors import ConfigurationError
 from include.springest.identity import Pseudonyms
+from include.springest.reconcile.publish import publish_candidates, reconcile
 from include.springest.warehouse.erasure import forget, remember
+from include.springest.warehouse.schema import delivery
 from tests.integration.conftest import SECRET, World
 
 PSEUDONYMS = Pseudonyms(SECRET)
@@ -21,6 +27,14 @@ PSEUDONYMS = Pseudonyms(SECRET)
 
 def ref_of(training: Any) -> str:
     return PSEUDONYMS.learner_ref(training.learner.email)
+
+
+@pytest.fixture
+def warehouse_beside(world: World) -> Iterator[Engine]:
+    """The same warehouse for somebody else."""
+    engine = create_engine(world.warehouse.url)
+    yield engine
+    engine.dispose()
 
 
 def everything(world: World) -> str:
@@ -72,6 +86,37 @@ def test_a_learner_is_cleared_from_versions_that_ended(world):
     assert world.rows(told, ref=ref_of(other)) == [(2,)]
     counts = "SELECT count(*), count(DISTINCT delivery_key) FROM springest.certificate_reconciliation_history"
     assert world.rows(counts) == [(4, 2)]
+
+
+def test_a_learner_whom_only_a_verdict_still_names_waits_for_its_publication(world, warehouse_beside):
+    """The source said another learner meanwhile: the version that ends must not bring them back."""
+    theirs = world.training()
+    world.complete(theirs)
+    world.night("first")
+    other = "b" * 64
+    with world.warehouse.begin() as connection:
+        connection.execute(update(delivery).values(learner_ref=other))
+    reconcile(world.warehouse, site=world.site, run_id="second")
+    about_to_commit, go_on = threading.Event(), threading.Event()
+
+    def hold(_: Any) -> None:
+        about_to_commit.set()
+        go_on.wait(20)
+
+    event.listen(warehouse_beside, "commit", hold)
+    with ThreadPoolExecutor(2) as threads:
+        forgetting = threads.submit(forget, warehouse_beside, PSEUDONYMS, learner_ref=ref_of(theirs))
+        assert about_to_commit.wait(20)
+        publishing = threads.submit(publish_candidates, world.warehouse, site=world.site, run_id="second")
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        for _ in range(200):
+            if world.rows(waiting) != [(0,)]:
+                break
+            time.sleep(0.05)
+        go_on.set()
+        forgetting.result(20)
+        publishing.result(20)
+    assert ref_of(theirs) not in everything(world)
 
 
 def test_the_servers_words_go_at_once_and_the_fixed_ones_stay(world):

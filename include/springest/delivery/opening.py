@@ -58,10 +58,14 @@ class Opening:
         if self._is_over:
             return None
         answer: asyncio.Future[OpenDocument | None] = self._loop.create_future()
-        self._under_way.add(answer)
         self._waiting.append(_Waiting(uri, self._loop.time(), answer))
         if not self._at_work:
-            self._set_to_work()
+            try:
+                self._set_to_work()
+            except RuntimeError:  # there is no thread to be had
+                self._waiting.pop()
+                raise
+        self._under_way.add(answer)
         try:
             return await answer
         except asyncio.CancelledError:
@@ -126,7 +130,9 @@ class Opening:
         try:
             return self._opener(uri)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is theirs who asked
-            return error
+            return RuntimeError("the opener stopped") if isinstance(error, StopIteration) else error
+        except BaseException as error:  # noqa: BLE001 - such as a remote store's own cancellation
+            return RuntimeError(f"the opener ended with {type(error).__name__}")
 
     def _tell(self, one: _Waiting, opened: OpenDocument | Exception) -> None:
         """Have the event loop look; once for all that is opened before it does."""

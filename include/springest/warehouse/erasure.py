@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from include.springest.identity import FORGOTTEN_VERSION, Pseudonyms
 from include.springest.staging.learner_secret import keep_to_secret
-from include.springest.warehouse.schema import delivery, forgotten_learner, metadata
+from include.springest.warehouse.schema import candidate_set, delivery, forgotten_learner, metadata
 from include.springest.warehouse.statements import read_sql
 
 REASON: Final = "learner_forgotten"
@@ -88,8 +88,9 @@ def forget(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> Erasu
     with engine.begin() as connection:
         keep_to_secret(connection, pseudonyms)
         connection.execute(_ALONE)
-        sites = select(delivery.c.site).where(delivery.c.learner_ref == learner_ref).distinct()
-        for site in sorted(connection.execute(sites).scalars()):
+        # Also where only a verdict still names them, since the source has said another learner meanwhile.
+        theirs = select(delivery.c.site).where(delivery.c.learner_ref == learner_ref)
+        for site in sorted(connection.execute(theirs.union(select(candidate_set.c.site))).scalars()):
             connection.execute(_PUBLISH_LOCK, {"site": site})
         buried = insert(forgotten_learner).values(tombstone=pseudonyms.tombstone(learner_ref))
         connection.execute(buried.on_conflict_do_nothing())

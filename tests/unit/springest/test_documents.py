@@ -8,7 +8,7 @@ import os
 import pickle
 import socket
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import pytest
@@ -466,3 +466,29 @@ def test_a_root_that_is_not_mounted_says_nothing_about_its_documents(tmp_path: P
     store = DocumentStore.under([str(tmp_path / "unmounted")])
     with pytest.raises(DocumentUnreachable, match="mounted"):
         store.probe(str(tmp_path / "unmounted" / "a.pdf"))
+
+
+@needs_linux
+def test_a_folder_that_becomes_a_link_while_a_file_is_opened_leads_nowhere(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The long way, which a path with a link in it takes: what lies elsewhere is let go unread."""
+    outside, inside = tmp_path / "outside", root / "inside"
+    for folder in (outside, inside):
+        folder.mkdir()
+        (folder / "one.pdf").write_bytes(b"%PDF-1.7\n")
+    real = local_file._real
+    monkeypatch.setattr(local_file, "_open_where_it_says", lambda _: None)
+
+    def swap(path: PurePosixPath) -> Path:
+        found = real(path)
+        if path == PurePosixPath(root):
+            inside.rename(root / "moved")
+            inside.symlink_to(outside)
+        return found
+
+    monkeypatch.setattr(local_file, "_real", swap)
+    before = descriptors()
+    with pytest.raises(DocumentError, match="link that leads out"):
+        DocumentStore.under([str(root)]).open(str(inside / "one.pdf"))
+    assert descriptors() == before

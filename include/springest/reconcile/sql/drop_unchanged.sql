@@ -20,7 +20,7 @@ WITH same AS (
     RETURNING candidate.delivery_key, candidate.basis
 ), sealed AS (
     UPDATE springest.reconciled_delivery AS published
-    SET seal = hash_record_extended(ROW(same.basis, pg_current_xact_id()::xid), 0)
+    SET seal = hash_record_extended(ROW(int8send(same.basis), pg_current_xact_id()::xid), 0)
     FROM same
     WHERE published.delivery_key = same.delivery_key
 )

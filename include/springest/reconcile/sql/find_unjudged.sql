@@ -6,4 +6,4 @@ FROM (
     SELECT delivery.delivery_key, {basis} AS basis
     {facts}) AS needed
 LEFT JOIN springest.reconciled_delivery AS published ON published.delivery_key = needed.delivery_key
-WHERE published.seal IS DISTINCT FROM hash_record_extended(ROW(needed.basis, published.xmin), 0)
+WHERE published.seal IS DISTINCT FROM hash_record_extended(ROW(int8send(needed.basis), published.xmin), 0)

@@ -42,6 +42,8 @@ WITH facts AS (
                WHEN state = 'review' THEN 'unknown'
                WHEN NOT is_shown THEN 'awaiting_verification'
                WHEN disagreement <> '' OR NOT says_verified THEN 'ambiguous'
+               -- A worker has just recorded its id: the next matching proves it.
+               WHEN state = 'accepted' AND match_method IS NULL THEN 'awaiting_verification'
                -- A person's word is no proof, unless the site names the learner as the owner.
                WHEN match_method = 'person' AND owner_agrees IS NOT TRUE THEN 'inferred'
                WHEN shown_until < CAST(:today AS date) THEN 'expired'

@@ -13,8 +13,9 @@ LEFT JOIN (
     -- Every night shows it once more: only when it was seen last is no part of it.
     SELECT shown.*,
            hash_record_extended(
-               ROW(shown.certification_id, shown.valid_from, shown.valid_until, shown.springest_status,
-                   shown.learner_ref, shown.owner_told_by, shown.first_seen_at, shown.first_snapshot_id,
+               ROW(int8send(shown.certification_id), shown.valid_from, shown.valid_until, shown.springest_status,
+                   shown.learner_ref, shown.owner_told_by, timestamptz_send(shown.first_seen_at),
+                   int8send(shown.first_snapshot_id),
                    shown.valid_until < CAST(:today AS date)), 0) AS digest
     FROM springest.remote_certificate AS shown
     WHERE shown.site = :site
@@ -22,7 +23,7 @@ LEFT JOIN (
        ON remote.springest_certificate_id
           = COALESCE(delivery.springest_certificate_id, matched.springest_certificate_id)
 LEFT JOIN (
-    SELECT DISTINCT ON (delivery_key) delivery_key, decided_by, decided_at, reason, xmin AS changed_by
+    SELECT DISTINCT ON (delivery_key) delivery_key, decision_id, decided_by, decided_at, reason, xmin AS changed_by
     FROM springest.delivery_decision
     WHERE decision = 'confirm'
     ORDER BY delivery_key, decision_id DESC

@@ -42,7 +42,7 @@ WITH ended AS (
          candidate.springest_status, candidate.match_method, candidate.match_evidence, candidate.sent_at,
          candidate.first_visible_at, candidate.needs_review, candidate.review_reason,
          CASE WHEN ended.delivery_key IS NULL THEN published.valid_from_ts ELSE :at END,
-         hash_record_extended(ROW(candidate.basis, pg_current_xact_id()::xid), 0))
+         hash_record_extended(ROW(int8send(candidate.basis), pg_current_xact_id()::xid), 0))
     FROM springest.reconciled_candidate AS candidate
     LEFT JOIN ended USING (delivery_key)
     WHERE candidate.site = :site AND published.delivery_key = candidate.delivery_key
@@ -55,7 +55,7 @@ WITH ended AS (
     SELECT delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
            valid_until, completed_at, delivery_state, delivery_reason, delivery_reason_detail, verification_status,
            springest_certificate_id, springest_status, match_method, match_evidence, sent_at, first_visible_at,
-           needs_review, review_reason, :at, hash_record_extended(ROW(basis, pg_current_xact_id()::xid), 0)
+           needs_review, review_reason, :at, hash_record_extended(ROW(int8send(basis), pg_current_xact_id()::xid), 0)
     FROM springest.reconciled_candidate AS candidate
     WHERE site = :site
       AND NOT EXISTS (SELECT FROM springest.reconciled_delivery AS published

@@ -199,3 +199,49 @@ async def test_an_opener_sees_the_context_of_who_asks(store: Store) -> None:
     assert await opening.open("a.pdf") is not None
     assert seen == ["seen"]
     opening.give_up()
+
+
+@pytest.mark.parametrize("odd", [asyncio.CancelledError, KeyboardInterrupt, StopIteration, GeneratorExit])
+def test_an_opener_that_ends_oddly_lets_nobody_wait(odd: type[BaseException]) -> None:
+    """A remote store may have an event loop of its own, and raise what that one was told."""
+
+    def opener(uri: str) -> OpenDocument:
+        if uri == "odd":
+            raise odd
+        return OpenDocument(uri, "application/pdf", 1, "", b"x")
+
+    async def ask() -> OpenDocument | None:
+        line = Opening(opener, most=2)
+        with pytest.raises(RuntimeError, match="the opener"):
+            await asyncio.wait_for(line.open("odd"), LONG)
+        opened = await asyncio.wait_for(line.open("even"), LONG)
+        line.give_up()
+        return opened
+
+    opened = asyncio.run(ask())
+    assert opened is not None
+    assert opened.filename == "even"
+
+
+def test_where_no_thread_can_be_had_nothing_stays_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def opener(uri: str) -> OpenDocument:
+        asked.append(uri)
+        return OpenDocument(uri, "application/pdf", 1, "", b"x")
+
+    async def ask() -> None:
+        line, loop = Opening(opener, most=2), asyncio.get_running_loop()
+
+        def refuse(*_: Any) -> Any:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "run_in_executor", refuse)
+            with pytest.raises(RuntimeError, match="new thread"):
+                await line.open("first")
+        await asyncio.wait_for(line.open("second"), LONG)
+        line.give_up()
+
+    asyncio.run(ask())
+    assert asked == ["second"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -355,3 +355,23 @@ def test_a_snapshot_that_ends_after_the_matching_makes_the_verdicts_no_fresher(
     publish(warehouse, site=SITE, run_id="night")
     assert rows(warehouse, "SELECT snapshot_id FROM springest.publication") == [(known,)]
     assert rows(warehouse, "SELECT snapshot_at FROM springest.reconciliation_freshness") == [(MOMENT,)]
+
+
+def test_an_id_that_is_recorded_after_the_matching_waits_for_the_next_one(
+    warehouse: Engine, deliver: Deliver, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker waits for no lock; what it records is no proof yet, and must not block the night."""
+    deliver("unknown", sent_at=datetime.now(UTC))
+    show()
+
+    def record(connection: Any, site: Site) -> Any:
+        report = matching.match(connection, site)
+        run(warehouse, "UPDATE springest.delivery SET state = 'accepted', springest_certificate_id = 7")
+        return report
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, "match", record)
+        publish(warehouse, site=SITE, run_id="first")
+    assert statuses(warehouse) == [("awaiting_verification",)]
+    publish(warehouse, site=SITE, run_id="second")
+    assert statuses(warehouse) == [("verified",)]

@@ -164,6 +164,18 @@ def test_the_moments_of_publications_go_forward_when_the_clock_goes_back(
     assert before.valid_from_ts < before.valid_to_ts == after.valid_from_ts
 
 
+def test_a_verdict_that_began_later_than_the_clock_says_can_still_end(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    deliver("held")
+    publish(warehouse, site=SITE, run_id="first")
+    run(warehouse, "UPDATE springest.reconciled_delivery SET valid_from_ts = '2099-01-01Z'")
+    run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
+    assert publish(warehouse, site=SITE, run_id="second").versions == 1
+    before, after = versions(warehouse)
+    assert before.valid_from_ts < before.valid_to_ts == after.valid_from_ts
+
+
 def test_words_that_only_explain_a_verdict_make_no_version(warehouse: Engine, deliver: Deliver) -> None:
     """A certification that is renamed, or a longer explanation, is no news about a certificate."""
     deliver("held", reason="a_reason", reason_detail="before")

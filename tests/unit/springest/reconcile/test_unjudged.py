@@ -88,10 +88,14 @@ CHANGES = {
     "a state": "UPDATE springest.delivery SET state = 'invalid' WHERE training_id = 'in the queue'",
     "a status": _SHOWN.format("springest_status = 'on hold'"),
     "another certification": _SHOWN.format("certification_id = 103"),
+    "a certification whose halves fold to the same": _SHOWN.format(f"certification_id = {(1 << 32) + 103}"),
     "another first day": _SHOWN.format("valid_from = '2026-11-03'"),
     "another last day": _SHOWN.format("valid_until = '2030-01-01'"),
     "an owner": _SHOWN.format(f"learner_ref = '{'e' * 64}'"),
     "seen earlier": _SHOWN.format(f"first_seen_at = timestamptz '{MOMENT}' - interval '1 day'"),
+    "seen earlier by what folds to the same": _SHOWN.format(
+        "first_seen_at = first_seen_at - make_interval(secs => 4294.967297)"
+    ),
     "seen first in another snapshot": _SHOWN.format("first_snapshot_id = 4711"),
     "a name": "UPDATE springest.certification SET name = 'Project Controlling'",
     "shown at last": _TOLD.format(8),

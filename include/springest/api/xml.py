@@ -87,9 +87,9 @@ class PageParser(Generic[T]):
         self._kind = kind
         self._left = largest
         self._at_once = at_once
-        self._kept: bytearray | None = bytearray()
+        self._kept = bytearray()
         self._watched = [f"{{*}}{name}" for name in sorted({*kind.lists, "nil-classes", *_COUNTS})]
-        self._parser = etree.XMLPullParser(events=("start",), tag=self._watched, **_SAFELY)
+        self._parser: etree.XMLPullParser | None = None
         self._row: Element | None = None
         self._around: Element | None = None
         self._counts: dict[str, Element] = {}
@@ -104,14 +104,15 @@ class PageParser(Generic[T]):
         self._left -= len(chunk)
         if self._left < 0:
             raise NotUnderstood("it is larger than a page may be")
-        if self._kept is not None:
+        if self._parser is None:
             self._kept += chunk
             if len(self._kept) <= self._at_once:
                 return
-            chunk, self._kept = bytes(self._kept), None
+            self._parser = etree.XMLPullParser(events=("start",), tag=self._watched, **_SAFELY)
+            chunk, self._kept = bytes(self._kept), bytearray()
         try:
             self._parser.feed(chunk)
-            self._read_begun()
+            self._read_begun(self._parser)
         except etree.XMLSyntaxError:
             raise NotUnderstood("it is not well-formed XML") from None
 
@@ -135,16 +136,16 @@ class PageParser(Generic[T]):
 
     def _read_rest(self) -> Element:
         """Read what was not parsed yet; return the document's root."""
-        if self._kept is None:
+        if self._parser is not None:
             root = self._parser.close()
-            self._read_begun()
+            self._read_begun(self._parser)
             return root
         root = etree.fromstring(bytes(self._kept), _parser())
         self._read(root.iter(*self._watched))
         return root
 
-    def _read_begun(self) -> None:
-        events = cast("Iterator[tuple[str, Element]]", self._parser.read_events())
+    def _read_begun(self, parser: etree.XMLPullParser) -> None:
+        events = cast("Iterator[tuple[str, Element]]", parser.read_events())
         self._read(element for _, element in events)
 
     def _read(self, elements: Iterable[Element]) -> None:

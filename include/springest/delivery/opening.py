@@ -129,9 +129,10 @@ class Opening:
     def _open(self, uri: str) -> OpenDocument | Exception:
         try:
             return self._opener(uri)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is theirs who asked
-            return RuntimeError("the opener stopped") if isinstance(error, StopIteration) else error
-        except BaseException as error:  # noqa: BLE001 - such as a remote store's own cancellation
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is theirs who asked
+            if isinstance(error, Exception) and not isinstance(error, StopIteration):
+                return error
+            # A remote store's own cancellation, say, which no future takes.
             return RuntimeError(f"the opener ended with {type(error).__name__}")
 
     def _tell(self, one: _Waiting, opened: OpenDocument | Exception) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, func, select, text, update
 
 from include.springest.errors import SpringestError
 from include.springest.site import Site
+from include.springest.warehouse.erasure import PUBLISH_LOCK
 from include.springest.warehouse.schema import candidate_set, publication, reconciled_candidate
 from include.springest.warehouse.statements import read_sql
 
@@ -109,8 +110,7 @@ def lock_site(connection: Connection, site: str) -> None:
     Whole tables are joined from here on: the transaction gets memory for it.
     """
     connection.execute(_MEMORY)
-    key = func.hashtextextended(f"springest.publish:{site}", 0)
-    connection.execute(select(func.pg_advisory_xact_lock(key)))
+    connection.execute(PUBLISH_LOCK, {"site": site})
 
 
 def newest_snapshot(connection: Connection, site: str) -> int | None:

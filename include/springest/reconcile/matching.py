@@ -51,8 +51,6 @@ _COPY_KEPT: Final = "COPY pg_temp.matching_kept (delivery_key) FROM STDIN"
 SNAPSHOTS_APART_HOURS: Final = 24
 """How far apart two complete snapshots must be for what both lack to be gone."""
 UNKNOWN_FOR_LONG_DAYS: Final = 14
-WORK_MEMORY: Final = "64MB"
-"""For the joins of this transaction; a million rows then cost as much each as a hundred thousand."""
 MANY_MOVED: Final = 10_000
 """Deliveries that become visible at once from which on the planner's statistics are gathered anew."""
 HELD_ROWS: Final = 5_000
@@ -103,7 +101,6 @@ def _watched_since(connection: Connection, site: str) -> datetime | None:
 
 def _lay_out(connection: Connection, site: str, since: datetime | None) -> None:
     """Put everything that is open beside everything that nobody has."""
-    connection.exec_driver_sql(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
     connection.exec_driver_sql(_TABLES)
     connection.execute(_FILL_SIDES, {"site": site, "since": since})
     # The planner knows nothing of a new temporary table by itself.

@@ -31,9 +31,7 @@ WAIT_FOR_ERASURE: Final = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY}
 HOLD_ERASURE: Final = text(f"SELECT pg_advisory_lock_shared({_LOCK_KEY})")
 RELEASE_ERASURE: Final = text(f"SELECT pg_advisory_unlock_shared({_LOCK_KEY})")
 _ALONE: Final = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
-_PUBLISH_LOCK: Final = text(
-    "SELECT pg_advisory_xact_lock(hashtextextended('springest.publish:' || :site, 0))"
-)
+PUBLISH_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('springest.publish:' || :site, 0))")
 _FORGET_DELIVERIES: Final = text(read_sql(__file__, "forget_deliveries"))
 _FORGET_ATTEMPTS: Final = text(read_sql(__file__, "forget_attempts"))
 TOMBSTONES: Final = select(forgotten_learner.c.tombstone)
@@ -91,7 +89,7 @@ def forget(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> Erasu
         # Also where only a verdict still names them, since the source has said another learner meanwhile.
         theirs = select(delivery.c.site).where(delivery.c.learner_ref == learner_ref)
         for site in sorted(connection.execute(theirs.union(select(candidate_set.c.site))).scalars()):
-            connection.execute(_PUBLISH_LOCK, {"site": site})
+            connection.execute(PUBLISH_LOCK, {"site": site})
         buried = insert(forgotten_learner).values(tombstone=pseudonyms.tombstone(learner_ref))
         connection.execute(buried.on_conflict_do_nothing())
         words = {"reason": REASON, "detail": DETAIL, "row_version": FORGOTTEN_VERSION}

@@ -34,7 +34,7 @@ ui: $(READY) ## the demo, staying up with Airflow's UI until Ctrl-C
 	@$(PY) -m include.demo --stay
 
 test: $(READY) ## the tests, in under ten minutes
-	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not long"
+	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not long" --hypothesis-profile repeatable
 
 test-all: $(READY) ## all tests, the long proofs too
 	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup

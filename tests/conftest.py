@@ -26,7 +26,7 @@ os.environ.setdefault("AIRFLOW_HOME", str(SCRATCH / "airflow"))
 set_hypothesis_home_dir(SCRATCH / "hypothesis")
 # No deadline: a machine that is busy with something else must not fail a property.
 settings.register_profile("exploring", deadline=None)
-# What was built once is built again: a commit passes or fails, whoever asks. New ground is for `make test-all`.
+# What was built once is built again: a commit passes or fails, whoever asks. `make test-all` explores.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("exploring")
 

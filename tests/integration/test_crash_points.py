@@ -36,6 +36,7 @@ from include.springest.api.client import SpringestClient
 from include.springest.delivery.high_water import HighWater
 from include.springest.source import reader
 from include.springest.source.reader import Window
+from include.springest.warehouse.schema import metadata
 
 SEED = int(os.environ.get("CRASH_SEED", str(random.SystemRandom().randrange(10**6))))
 SAMPLED = 14
@@ -251,8 +252,14 @@ def _restore(world) -> None:
     with world.warehouse.begin() as connection:
         connection.execute(text("TRUNCATE " + ", ".join(f"springest.{one}" for one in TABLES) + " CASCADE"))
         for table in TABLES_IN_ORDER:
-            statement = f"INSERT INTO springest.{table} OVERRIDING SYSTEM VALUE TABLE kept.{table}"
-            connection.execute(text(statement))
+            written = metadata.tables[f"springest.{table}"].columns
+            names = ", ".join(column.name for column in written if column.computed is None)
+            connection.execute(
+                text(
+                    f"INSERT INTO springest.{table} ({names}) OVERRIDING SYSTEM VALUE"  # noqa: S608
+                    f" SELECT {names} FROM kept.{table}"
+                )
+            )
 
 
 def _tables(world) -> dict[str, Counter[tuple[Any, ...]]]:

@@ -146,7 +146,7 @@ class SendingLedger:
             await self._rows(
                 text(
                     "SELECT count(*) AS ready, count(*) FILTER (WHERE staged_run_id = :run_id) AS of_this_run"
-                    " FROM springest.delivery WHERE site = :site AND state = 'ready'"
+                    " FROM springest.delivery WHERE site = :site AND indexed_state = 'ready'"
                 ),
                 site=self._site,
                 run_id=self._run_id,

@@ -186,12 +186,15 @@ def withdraw(connection: Connection, keys: Sequence[str]) -> int:
 def to_recheck(
     connection: Connection, site: str, *, states: Iterable[State], after: str, limit: int
 ) -> list[tuple[str, str]]:
-    """Return (delivery_key, training_id) of deliveries in these states, in the order of their keys."""
+    """Return (delivery_key, training_id) of deliveries in these states, in the order of their keys.
+
+    :param states: those that indexes know: neither accepted nor visible.
+    """
     statement = (
         select(delivery.c.delivery_key, delivery.c.training_id)
         .where(
             delivery.c.site == site,
-            delivery.c.state.in_([state.value for state in states]),
+            delivery.c.indexed_state.in_([state.value for state in states]),
             delivery.c.delivery_key > after,
         )
         .order_by(delivery.c.delivery_key)

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 _TABLES: Final = read_sql(__file__, "matching_tables")
 _MARK_VISIBLE: Final = text(read_sql(__file__, "mark_visible"))
-_ANALYZE_STATES: Final = text("ANALYZE springest.delivery (site, state)")
+_ANALYZE_STATES: Final = text("ANALYZE springest.delivery (site, state, indexed_state)")
 _WATCHED_SINCE: Final = text(read_sql(__file__, "watched_since"))
 _FILL_SIDES: Final = text(read_sql(__file__, "fill_sides"))
 _MATCH_OWNERS: Final = text(read_sql(__file__, "match_owners"))

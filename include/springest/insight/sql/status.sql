@@ -17,7 +17,7 @@ SELECT clock_timestamp() AS now,
        restoration.restored_at
 FROM (SELECT count(*) AS ready, min(created_at) AS oldest
       FROM springest.delivery
-      WHERE site = :site AND state = 'ready') AS queue
+      WHERE site = :site AND indexed_state = 'ready') AS queue
 LEFT JOIN (SELECT * FROM springest.rate_limit
            WHERE host = :host AND key_fingerprint = :key_fingerprint) AS limits ON true
 LEFT JOIN (SELECT * FROM springest.stage_watermark WHERE site = :site) AS watermark ON true

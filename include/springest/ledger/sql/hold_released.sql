@@ -12,7 +12,7 @@ WITH newest AS (
                   WHERE attempt.delivery_key = delivery.delivery_key), delivery.sent_at) AS first_at
     FROM springest.delivery AS delivery
     WHERE delivery.site = :site
-      AND delivery.state = 'ready'
+      AND delivery.indexed_state = 'ready'
       AND EXISTS (SELECT FROM springest.delivery_decision AS decided
                   WHERE decided.delivery_key = delivery.delivery_key
                     AND decided.decision = 'release'

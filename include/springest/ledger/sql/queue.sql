@@ -4,7 +4,7 @@
     SELECT delivery_key, training_id, row_version, version, created_at, true AS of_this_run
     FROM springest.delivery
     WHERE site = :site
-      AND state = 'ready'
+      AND indexed_state = 'ready'
       AND staged_run_id = :run_id
       AND NOT CAST(:after_later AS boolean)
       AND (created_at, delivery_key)
@@ -17,7 +17,7 @@ UNION ALL
     SELECT delivery_key, training_id, row_version, version, created_at, false
     FROM springest.delivery
     WHERE site = :site
-      AND state = 'ready'
+      AND indexed_state = 'ready'
       AND staged_run_id <> :run_id
       AND (created_at, delivery_key)
           > (CASE WHEN CAST(:after_later AS boolean) THEN CAST(:after_created_at AS timestamptz) ELSE '-infinity' END,

@@ -2,7 +2,7 @@
 WITH expired AS MATERIALIZED (
     SELECT delivery_key
     FROM springest.delivery
-    WHERE site = :site AND state = 'sending' AND lease_until < clock_timestamp()
+    WHERE site = :site AND indexed_state = 'sending' AND lease_until < clock_timestamp()
     ORDER BY delivery_key
     FOR UPDATE
 ), lost AS (

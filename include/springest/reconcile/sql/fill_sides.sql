@@ -20,9 +20,9 @@ WITH nodes AS (
     FROM springest.delivery AS delivery
     WHERE delivery.site = :site
       AND delivery.springest_certificate_id IS NULL
-      AND (delivery.state IN ('sending', 'unknown', 'accepted_no_id')
-           OR (delivery.state = 'review' AND (delivery.sent_at IS NOT NULL OR delivery.reason = 'ledger_restored'))
-           OR (delivery.state = 'held' AND delivery.reason = 'before_cutover'))
+      AND (delivery.indexed_state IN ('sending', 'unknown', 'accepted_no_id')
+           OR (delivery.indexed_state = 'review' AND (delivery.sent_at IS NOT NULL OR delivery.reason = 'ledger_restored'))
+           OR (delivery.indexed_state = 'held' AND delivery.reason = 'before_cutover'))
     UNION ALL
     SELECT delivery.delivery_key, delivery.version, delivery.state, false,
            COALESCE(delivery.state IN ('unknown', 'accepted_no_id', 'review') AND delivery.springest_certificate_id IS NULL

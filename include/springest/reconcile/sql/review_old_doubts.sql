@@ -7,5 +7,5 @@ SET state = 'review',
     version = delivery.version + 1,
     updated_at = clock_timestamp()
 WHERE delivery.site = :site
-  AND delivery.state = 'unknown'
+  AND delivery.indexed_state = 'unknown'
   AND delivery.sent_at < clock_timestamp() - make_interval(days => :days)

@@ -8,5 +8,5 @@ SET reason = 'tie',
 FROM springest.delivery_match AS found
 WHERE delivery.delivery_key = found.delivery_key
   AND delivery.site = :site
-  AND delivery.state = 'review'
+  AND delivery.indexed_state = 'review'
   AND delivery.reason = 'absent'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from psycopg.errors import RaiseException
 from sqlalchemy import Engine, text
@@ -329,3 +331,39 @@ def test_a_filled_ledger_gets_a_narrower_index_and_one_step_goes_back(empty: Eng
     assert "USING hash (learner_ref)" in indexes["springest.delivery_learner_ref_idx"]
     assert downgrade(empty, revision="-1") == "0007"
     assert look() == before
+
+
+def test_a_filled_ledger_is_indexed_but_for_what_was_taken_and_one_step_goes_back(empty: Engine) -> None:
+    """Up from 0011 with data in it, and one step down: each delivery is as it was, and found by its state."""
+    upgrade(empty, revision="0011")
+    with empty.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state,"
+                " row_version, staged_run_id, springest_certificate_id, lease_owner)"
+                " VALUES ('a', 's', 'A', 1, 'ready', 'v', 'r', NULL, NULL),"
+                " ('b', 's', 'B', 1, 'sending', 'v', 'r', NULL, 'w'),"
+                " ('c', 's', 'C', 1, 'accepted', 'v', 'r', 7, NULL),"
+                " ('d', 's', 'D', 1, 'visible', 'v', 'r', 8, NULL)"
+            )
+        )
+    indexes = text("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'delivery' ORDER BY 1")
+
+    def look(*columns: str) -> tuple[Any, Any]:
+        with empty.connect() as connection:
+            rows = connection.execute(
+                text(f"SELECT {', '.join(columns)} FROM springest.delivery ORDER BY delivery_key")  # noqa: S608
+            )
+            return rows.all(), connection.execute(indexes).all()
+
+    before = look("*")
+    upgrade(empty, revision="0012")
+    rows, _ = look("delivery_key", "state", "indexed_state")
+    assert rows == [
+        ("a", "ready", "ready"),
+        ("b", "sending", "sending"),
+        ("c", "accepted", None),
+        ("d", "visible", None),
+    ]
+    assert downgrade(empty, revision="-1") == "0011"
+    assert look("*") == before

@@ -10,6 +10,7 @@ import asyncio
 import re
 import signal
 import sys
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -41,11 +42,30 @@ def page(offset: int, size: int, rows: Sequence[bytes]) -> bytes:
     return _answer(b"200 OK", body)
 
 
-def keeps(row: bytes, *, created_from: str = "", certification_id: str = "") -> bool:
-    """Whether a certificate is among those that the filters ask for."""
-    created = row.partition(b"<created-at")[2].partition(b">")[2][: len("2026-11-02")].decode()
-    number = row.partition(b"<certification-id")[2].partition(b">")[2].partition(b"<")[0].decode()
-    return created >= created_from and certification_id in ("", number)
+class Filters:
+    """Finds the certificates that filters ask for by an index, as Springest's database does.
+
+    :param rows: the list.
+    """
+
+    def __init__(self, rows: Sequence[bytes]) -> None:
+        self._rows = rows
+        in_order = sorted(
+            (_told(row, b"created-at")[: len("2026-11-02")], place) for place, row in enumerate(rows)
+        )
+        self._days = [day for day, _ in in_order]
+        self._places = [place for _, place in in_order]
+
+    def find(self, *, created_from: str = "", certification_id: str = "") -> list[bytes]:
+        """Return the rows that were stored since a day, of one certification, in the list's order."""
+        since = self._places[bisect_left(self._days, created_from.encode()) :]
+        found = [self._rows[place] for place in sorted(since)]
+        number = certification_id.encode()
+        return [row for row in found if _told(row, b"certification-id") == number] if number else found
+
+
+def _told(row: bytes, name: bytes) -> bytes:
+    return row.partition(b"<" + name)[2].partition(b">")[2].partition(b"<")[0]
 
 
 class Numbered(Sequence[bytes]):
@@ -94,8 +114,9 @@ class Connection(asyncio.BufferedProtocol):
     posts = 0
     gets = 0
 
-    def __init__(self, rows: Sequence[bytes]) -> None:
+    def __init__(self, rows: Sequence[bytes], filters: Filters) -> None:
         self._rows = rows
+        self._filters = filters
         self._buffer = bytearray(_BUFFER_BYTES)
         self._head = bytearray()
         self._missing = 0
@@ -140,7 +161,7 @@ class Connection(asyncio.BufferedProtocol):
         rows = self._rows
         if "created_from" in asked or "certification_id" in asked:
             told = {name: asked[name][0] for name in ("created_from", "certification_id") if name in asked}
-            rows = [row for row in rows if keeps(row, **told)]
+            rows = self._filters.find(**told)
         self._write(page(int(asked["offset"][0]), int(asked["size"][0]), rows))
 
     def _answer_post(self) -> None:
@@ -154,12 +175,16 @@ class Connection(asyncio.BufferedProtocol):
 
 
 async def serve(rows: Sequence[bytes]) -> None:
-    """Serve until SIGTERM; print the port first, and at the end what was asked for."""
+    """Serve until SIGTERM; print the port first, and at the end what was asked for.
+
+    A list that is only numbered is not filtered.
+    """
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    server = await loop.create_server(lambda: Connection(rows), "127.0.0.1", 0)
+    filters = Filters(() if isinstance(rows, Numbered) else rows)
+    server = await loop.create_server(lambda: Connection(rows, filters), "127.0.0.1", 0)
     async with server:
         sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
         sys.stdout.flush()

@@ -43,7 +43,6 @@ CLOCK_HOURS: Final = 26
 _FACTS: Final = text(read_sql(__file__, "decision_facts"))
 _CANDIDATES: Final = text(read_sql(__file__, "release_candidates"))
 _CERTIFICATE: Final = text(read_sql(__file__, "confirmed_certificate"))
-_HOLD_RELEASED: Final = text(read_sql(__file__, "hold_released"))
 _WRITE: Final = text(read_sql(__file__, "write_decision"))
 
 
@@ -197,14 +196,6 @@ class Decisions:
         if choice.decision is DecisionKind.CANCEL:
             return judge_cancellation(facts)
         return judge_reopening(facts)
-
-
-def hold_released(connection: Connection, site: str) -> int:
-    """Keep from being sent what was released and of which Springest shows a candidate by now.
-
-    :returns: how many a person should look at again.
-    """
-    return connection.execute(_HOLD_RELEASED, {"site": site, "clock_hours": CLOCK_HOURS}).rowcount
 
 
 def _candidates(connection: Connection, facts: Facts) -> list[int]:

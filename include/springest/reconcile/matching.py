@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from include.springest.ledger.decisions import hold_released
+from include.springest.ledger.decisions import CLOCK_HOURS
 from include.springest.ledger.states import Event, sources_of
 from include.springest.reconcile.clock import STORED_BY_HOURS, WIDE_HOURS, Clock, HourOfSamples
 from include.springest.reconcile.evidence import told_of
@@ -37,6 +37,8 @@ _FILL_SIDES: Final = text(read_sql(__file__, "fill_sides"))
 _MATCH_OWNERS: Final = text(read_sql(__file__, "match_owners"))
 _SHOWN_TWICE: Final = text(read_sql(__file__, "shown_twice"))
 _SETTLE_ABSENT: Final = text(read_sql(__file__, "settle_absent"))
+_FIND_RELEASED: Final = text(read_sql(__file__, "find_released"))
+_HOLD_RELEASED: Final = text(read_sql(__file__, "hold_released"))
 _REVIEW_OLD_DOUBTS: Final = text(read_sql(__file__, "review_old_doubts"))
 _CLOCK_SAMPLES: Final = text(read_sql(__file__, "clock_samples"))
 _FILL_BLOCKS: Final = text(read_sql(__file__, "fill_blocks"))
@@ -108,17 +110,25 @@ def _lay_out(connection: Connection, site: str, since: datetime | None) -> None:
 
 
 def _settle_absent(connection: Connection, site: str, *, watched: bool) -> int:
-    """Hand to a person what Springest lacks and what was in doubt for too long; return how many it lacks.
+    """Hand to a person what Springest lacks, what it shows since a release, and what was in doubt for long.
 
     :param watched: whether two complete snapshots are far enough apart for an absence to mean something.
+    :returns: how many it lacks.
     """
     values = {"site": site, "apart_hours": SNAPSHOTS_APART_HOURS, "stored_by_hours": STORED_BY_HOURS}
     lacked = connection.execute(_SETTLE_ABSENT, values).all() if watched else []
-    hold_released(connection, site)
+    _hold_released(connection, site)
     connection.execute(_REVIEW_OLD_DOUBTS, {"site": site, "days": UNKNOWN_FOR_LONG_DAYS})
     for reason, number in sorted(Counter(reason for _, reason in lacked).items()):
         log.warning("%d certificates are %s at Springest: see certificate_reconciliation", number, reason)
     return len(lacked)
+
+
+def _hold_released(connection: Connection, site: str) -> None:
+    """Keep from being sent what was released and of which Springest shows a candidate by now."""
+    if connection.execute(_FIND_RELEASED, {"site": site}).rowcount:
+        connection.exec_driver_sql("ANALYZE pg_temp.matching_released")
+        connection.execute(_HOLD_RELEASED, {"site": site, "clock_hours": CLOCK_HOURS})
 
 
 def _tell(connection: Connection, site: Site) -> Counter[str]:

@@ -1,4 +1,5 @@
--- One verdict for each delivery that is to be judged, with what it was made from; see `verdict_facts.sql`.
+-- One verdict for each delivery that is to be judged, with what it was made from; see `verdict_facts.sql`. `OFFSET 0`
+-- keeps the steps apart: else each expression would be worked out once for each time that it is mentioned.
 WITH facts AS (
     SELECT delivery.*,
            {basis} AS basis,
@@ -30,6 +31,7 @@ WITH facts AS (
            remote.springest_status IS NULL
                OR lower(remote.springest_status) = ANY(CAST(:verified_statuses AS text[])) AS says_verified
 {facts}      AND delivery.delivery_key IN (SELECT delivery_key FROM pg_temp.unjudged)
+    OFFSET 0
 ), judged AS (
     SELECT facts.*,
            CASE
@@ -50,6 +52,7 @@ WITH facts AS (
                ELSE 'verified'
            END AS verification_status
     FROM facts
+    OFFSET 0
 ), verdict AS (
     SELECT judged.*,
            CASE
@@ -63,6 +66,7 @@ WITH facts AS (
            END AS look_at,
            is_shown AND disagreement = '' AND matched_status IS NULL AS is_proven
     FROM judged
+    OFFSET 0
 ), told AS (
     SELECT delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
            valid_until, completed_at, state, reason, reason_detail, verification_status,

@@ -1,6 +1,6 @@
 -- Where one matching keeps what it works on; gone when its transaction ends.
 DROP TABLE IF EXISTS pg_temp.matching_node, pg_temp.matching_row, pg_temp.matching_block,
-    pg_temp.matching_found, pg_temp.matching_kept;
+    pg_temp.matching_found, pg_temp.matching_kept, pg_temp.matching_released;
 -- A POST that may have made a certificate which is not known by its id.
 CREATE TEMPORARY TABLE matching_node (
     node_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -36,6 +36,16 @@ CREATE TEMPORARY TABLE matching_block (
     certification_id bigint NOT NULL,
     valid_from date NOT NULL,
     valid_to date NOT NULL
+) ON COMMIT DROP;
+-- What a person let be sent once more.
+CREATE TEMPORARY TABLE matching_released (
+    delivery_key text NOT NULL,
+    version integer NOT NULL,
+    certification_id bigint,
+    valid_from date,
+    valid_until date,
+    learner_ref text,
+    first_at timestamptz
 ) ON COMMIT DROP;
 -- What is told as before is only named.
 CREATE TEMPORARY TABLE matching_kept (delivery_key text NOT NULL) ON COMMIT DROP;

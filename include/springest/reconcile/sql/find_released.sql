@@ -1,0 +1,15 @@
+-- What a person released although it may have been taken, and is not sent yet; `first_at`: its first POST. Nothing is ready
+-- without a certification and a first day.
+INSERT INTO pg_temp.matching_released
+SELECT delivery.delivery_key, delivery.version, delivery.certification_id, delivery.valid_from, delivery.valid_until,
+       delivery.learner_ref,
+       LEAST((SELECT min(attempt.started_at)
+              FROM springest.delivery_attempt AS attempt
+              WHERE attempt.delivery_key = delivery.delivery_key), delivery.sent_at)
+FROM springest.delivery AS delivery
+WHERE delivery.site = :site
+  AND delivery.indexed_state = 'ready'
+  AND EXISTS (SELECT FROM springest.delivery_decision AS decided
+              WHERE decided.delivery_key = delivery.delivery_key
+                AND decided.decision = 'release'
+                AND CAST(decided.evidence ->> 'possibly_taken' AS boolean))

@@ -17,14 +17,26 @@ from sqlalchemy import Connection, delete, func, select, text, update
 from include.springest.errors import SpringestError
 from include.springest.site import Site
 from include.springest.warehouse.erasure import PUBLISH_LOCK
-from include.springest.warehouse.schema import candidate_set, publication, reconciled_candidate
-from include.springest.warehouse.statements import read_sql
+from include.springest.warehouse.schema import (
+    SAID,
+    candidate_set,
+    publication,
+    reconciled_candidate,
+)
+from include.springest.warehouse.statements import listed, read_sql
 
 _PARTS: Final = {name: read_sql(__file__, f"verdict_{name}") for name in ("facts", "basis")}
 _FIND_UNJUDGED: Final = text(read_sql(__file__, "find_unjudged", **_PARTS))
 _FORGET_UNJUDGED: Final = text("DROP TABLE IF EXISTS pg_temp.unjudged")
 _JUDGE: Final = text(read_sql(__file__, "judge", **_PARTS))
-_DROP_UNCHANGED: Final = text(read_sql(__file__, "drop_unchanged"))
+_DROP_UNCHANGED: Final = text(
+    read_sql(
+        __file__,
+        "drop_unchanged",
+        published=listed(SAID, of="published"),
+        candidate=listed(SAID, of="candidate"),
+    )
+)
 _TODAY: Final = text("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date")
 _CONSERVATION: Final = text(read_sql(__file__, "conservation"))
 _NEWEST_SNAPSHOT: Final = text(read_sql(__file__, "newest_snapshot"))

@@ -33,12 +33,22 @@ from include.springest.reconcile.candidates import (
 )
 from include.springest.reconcile.matching import MatchReport, match
 from include.springest.site import Site
-from include.springest.warehouse.schema import publication, reconciled_delivery
-from include.springest.warehouse.statements import read_sql
+from include.springest.warehouse.schema import SAID, VERSIONED, publication, reconciled_delivery
+from include.springest.warehouse.statements import listed, read_sql
 
 log = logging.getLogger(__name__)
 
-_WRITE_VERDICTS: Final = text(read_sql(__file__, "write_verdicts"))
+_WRITE_VERDICTS: Final = text(
+    read_sql(
+        __file__,
+        "write_verdicts",
+        said=listed(SAID),
+        candidate_said=listed(SAID, of="candidate"),
+        versioned=listed(VERSIONED),
+        candidate_versioned=listed(VERSIONED, of="candidate"),
+        published_versioned=listed(VERSIONED, of="published"),
+    )
+)
 _MOMENT: Final = text(read_sql(__file__, "moment"))
 
 

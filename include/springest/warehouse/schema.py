@@ -565,7 +565,9 @@ KEPT_BESIDE: Final = ("valid_from_ts", "seal")
 """Columns that say when a verdict was published and what it was made from; all others are worked out."""
 JUDGED: Final = tuple(column.name for column in reconciled_delivery.columns if column.name not in KEPT_BESIDE)
 """Columns of a verdict that are worked out."""
-VERSIONED: Final = tuple(name for name in JUDGED if name not in {*TOLD_ONLY, "delivery_key"})
+SAID: Final = tuple(name for name in JUDGED if name != "delivery_key")
+"""Columns of a verdict that are worked out, besides its key."""
+VERSIONED: Final = tuple(name for name in SAID if name not in TOLD_ONLY)
 """Columns of a verdict that make a version, besides its key."""
 
 

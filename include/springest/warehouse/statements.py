@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -15,3 +16,11 @@ def read_sql(module: str, name: str, **parts: str) -> str:
     for part, shared in parts.items():
         statement = statement.replace(f"{{{part}}}", shared)
     return statement
+
+
+def listed(columns: Iterable[str], *, of: str = "") -> str:
+    """Return columns as a statement lists them.
+
+    :param of: alias of the table that they are of.
+    """
+    return ", ".join(f"{of}.{column}" if of else column for column in columns)

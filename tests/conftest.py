@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
+from hypothesis.database import DirectoryBasedExampleDatabase
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -25,7 +26,8 @@ SCRATCH = Path(__file__).parents[1] / ".springest" / "tests"
 os.environ.setdefault("AIRFLOW_HOME", str(SCRATCH / "airflow"))
 set_hypothesis_home_dir(SCRATCH / "hypothesis")
 # No deadline: a machine that is busy with something else must not fail a property.
-settings.register_profile("exploring", deadline=None)
+EXAMPLES = DirectoryBasedExampleDatabase(SCRATCH / "hypothesis" / "examples")
+settings.register_profile("exploring", deadline=None, derandomize=False, database=EXAMPLES)
 # What was built once is built again: a commit passes or fails, whoever asks. `make test-all` explores.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("exploring")

@@ -35,6 +35,21 @@ def test_a_secret_is_found_in_every_encoding(secret, which):
     assert Redactor([secret]).redact(f"got {encoded} back") == "got *** back"
 
 
+@given(
+    secret=_SECRETS,
+    which=st.integers(0, len(_ENCODINGS) - 1),
+    before=st.sampled_from('<="&/:('),
+    after=st.sampled_from('>"&/;)'),
+)
+def test_a_secret_is_found_whatever_stands_beside_it(secret, which, before, after):
+    """Where it ends is not always plain: then some of what stands beside it may go with it."""
+    encoded = _ENCODINGS[which](secret)
+    redacted = Redactor([secret]).redact(f"got {before}{encoded}{after} back")
+    assert "***" in redacted
+    assert secret not in redacted
+    assert encoded not in redacted
+
+
 @given(parts=st.lists(st.tuples(_SECRETS, st.integers(0, len(_ENCODINGS) - 1)), min_size=2, max_size=6))
 def test_a_secret_is_found_when_only_some_of_it_is_encoded(parts):
     """Each library leaves other characters as they are."""

@@ -1,5 +1,4 @@
--- What a person released although it may have been taken, and is not sent yet; `first_at`: its first POST. Nothing is ready
--- without a certification and a first day.
+-- What a person released although it may have been taken, and is not sent yet; the last value is when it was sent first.
 INSERT INTO pg_temp.matching_released
 SELECT delivery.delivery_key, delivery.version, delivery.certification_id, delivery.valid_from, delivery.valid_until,
        delivery.learner_ref,

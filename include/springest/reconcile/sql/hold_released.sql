@@ -1,46 +1,55 @@
 -- What a person released is not sent any more once Springest shows a certificate that could be it: it was stored
 -- late, or the snapshot that the release rests on had missed it. The conditions are those of a release
--- (release_candidates.sql): what the site does not tell contradicts nothing.
-WITH fitting AS (
-    -- One part for each that Springest may leave untold, so that each is a hash join.
-    SELECT released.*, shown.springest_certificate_id
-    FROM pg_temp.matching_released AS released
-    JOIN pg_temp.matching_row AS shown
-      ON shown.certification_id = released.certification_id AND shown.valid_from = released.valid_from
-    UNION ALL
-    SELECT released.*, shown.springest_certificate_id
-    FROM pg_temp.matching_released AS released
-    JOIN pg_temp.matching_row AS shown
-      ON shown.certification_id = released.certification_id AND shown.valid_from IS NULL
-    UNION ALL
-    SELECT released.*, shown.springest_certificate_id
-    FROM pg_temp.matching_released AS released
-    JOIN pg_temp.matching_row AS shown
-      ON shown.certification_id IS NULL AND shown.valid_from = released.valid_from
-    UNION ALL
-    SELECT released.*, shown.springest_certificate_id
-    FROM pg_temp.matching_released AS released
-    JOIN pg_temp.matching_row AS shown
-      ON shown.certification_id IS NULL AND shown.valid_from IS NULL
-), candidate AS (
-    SELECT fitting.delivery_key, fitting.version, min(remote.springest_certificate_id) AS springest_certificate_id
-    FROM fitting
-    JOIN springest.remote_certificate AS remote
-      ON remote.site = :site AND remote.springest_certificate_id = fitting.springest_certificate_id
-    WHERE remote.last_seen_at >= COALESCE((SELECT max(started_at) FROM springest.snapshot
+-- (release_candidates.sql): what the site does not tell contradicts nothing. All is read here, as it is at one moment:
+-- between two, the certificate that could be it may be another one, and neither would be found.
+WITH shown AS MATERIALIZED (
+    -- What no delivery has by its id, but for one that waits here itself.
+    SELECT remote.springest_certificate_id, remote.certification_id, remote.valid_from, remote.valid_until,
+           remote.learner_ref, remote.created_at
+    FROM springest.remote_certificate AS remote
+    WHERE remote.site = :site
+      AND remote.last_seen_at >= COALESCE((SELECT max(started_at) FROM springest.snapshot
                                            WHERE site = :site AND complete), '-infinity')
-      AND COALESCE(remote.valid_until = fitting.valid_until, true)
-      AND COALESCE(remote.learner_ref = fitting.learner_ref, true)
-      AND (remote.learner_ref IS NOT NULL
-           OR remote.created_at IS NULL
-           OR fitting.first_at IS NULL
-           OR remote.created_at >= fitting.first_at - make_interval(hours => :clock_hours))
-      -- Since both sides were laid out, a delivery may have been told that it is its own.
       AND NOT EXISTS (SELECT FROM springest.delivery AS other
                       WHERE other.site = :site
                         AND other.springest_certificate_id = remote.springest_certificate_id
+                        AND other.indexed_state IS DISTINCT FROM 'ready'
                         AND COALESCE(other.learner_ref = remote.learner_ref, true))
-    GROUP BY fitting.delivery_key, fitting.version
+), fitting AS (
+    -- One part for each that Springest, or the ledger, may leave untold, so that each is a hash join.
+    SELECT released.delivery_key, shown.springest_certificate_id
+    FROM pg_temp.matching_released AS released
+    JOIN shown ON shown.certification_id = released.certification_id AND shown.valid_from = released.valid_from
+    UNION ALL
+    SELECT released.delivery_key, shown.springest_certificate_id
+    FROM pg_temp.matching_released AS released
+    JOIN shown ON shown.certification_id = released.certification_id AND shown.valid_from IS NULL
+    UNION ALL
+    SELECT released.delivery_key, shown.springest_certificate_id
+    FROM pg_temp.matching_released AS released
+    JOIN shown ON shown.certification_id IS NULL AND shown.valid_from = released.valid_from
+    UNION ALL
+    SELECT released.delivery_key, shown.springest_certificate_id
+    FROM pg_temp.matching_released AS released
+    JOIN shown ON shown.certification_id IS NULL AND shown.valid_from IS NULL
+    UNION ALL
+    SELECT released.delivery_key, shown.springest_certificate_id
+    FROM pg_temp.matching_released AS released
+    JOIN shown ON COALESCE(shown.certification_id = released.certification_id, true)
+              AND COALESCE(shown.valid_from = released.valid_from, true)
+    WHERE released.certification_id IS NULL OR released.valid_from IS NULL
+), candidate AS (
+    SELECT released.delivery_key, released.version, min(shown.springest_certificate_id) AS springest_certificate_id
+    FROM fitting
+    JOIN pg_temp.matching_released AS released USING (delivery_key)
+    JOIN shown USING (springest_certificate_id)
+    WHERE COALESCE(shown.valid_until = released.valid_until, true)
+      AND COALESCE(shown.learner_ref = released.learner_ref, true)
+      AND (shown.learner_ref IS NOT NULL
+           OR shown.created_at IS NULL
+           OR released.first_at IS NULL
+           OR shown.created_at >= released.first_at - make_interval(hours => :clock_hours))
+    GROUP BY released.delivery_key, released.version
 )
 UPDATE springest.delivery AS delivery
 SET state = 'review',

@@ -7,9 +7,11 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
-from include.springest.ledger.decisions import CLOCK_HOURS
+from include.springest.ledger.decisions import CLOCK_HOURS, Choice, Decisions
+from include.springest.ledger.states import DecisionKind
+from include.springest.reconcile import matching
 
 from .conftest import DAY, MOMENT, Deliver, Scan, Show
 from .test_publish import publish_all
@@ -47,6 +49,22 @@ def states(warehouse: Engine) -> list[tuple[str, str, str | None]]:
             text("SELECT training_id, state, reason FROM springest.delivery ORDER BY training_id")
         )
         return [(row.training_id, row.state, row.reason) for row in found]
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Let something happen while deliveries are matched, right before it is looked at what was released."""
+
+    def arrange(happens: Callable[[], object]) -> None:
+        hold = matching._hold_released
+
+        def held(connection: Connection, site: str) -> None:
+            happens()
+            hold(connection, site)
+
+        monkeypatch.setattr(matching, "_hold_released", held)
+
+    return arrange
 
 
 HELD = [("T1", "review", "candidate_shown")]
@@ -160,3 +178,79 @@ def test_all_that_one_certificate_could_be_wait(warehouse: Engine, release: Rele
     with warehouse.connect() as connection:
         details = connection.execute(text("SELECT reason_detail FROM springest.delivery")).scalars()
         assert all("shows certificate 7, which could be it" in detail for detail in details)
+
+
+@pytest.mark.parametrize(
+    "untold", [{"certification_id": None}, {"valid_from": None}], ids=["certification", "day"]
+)
+def test_what_the_ledger_does_not_tell_contradicts_nothing_either(
+    warehouse: Engine, release: Release, show: Show, untold: dict[str, None]
+) -> None:
+    release(**untold)
+    show()
+    publish_all(warehouse)
+    assert states(warehouse) == HELD
+
+
+def test_its_own_certificate_keeps_it_from_being_sent(
+    warehouse: Engine, release: Release, show: Show
+) -> None:
+    release(springest_certificate_id=7, match_method="springest_id")
+    show(7)
+    publish_all(warehouse)
+    assert states(warehouse) == HELD
+
+
+def test_a_certificate_whose_first_snapshot_is_gone_keeps_it_from_being_sent(
+    warehouse: Engine, release: Release, show: Show
+) -> None:
+    """As after a partial restore."""
+    release()
+    show()
+    with warehouse.begin() as connection:
+        connection.execute(text("UPDATE springest.remote_certificate SET first_snapshot_id = 999"))
+    publish_all(warehouse)
+    assert states(warehouse) == HELD
+
+
+def test_a_confirmation_that_is_mended_meanwhile_hides_neither_certificate(
+    warehouse: Engine, release: Release, deliver: Deliver, show: Show, meanwhile: Callable[..., None]
+) -> None:
+    """It was 7 and is 8: before and after, one of them is nobody's and could be the one that was released."""
+    release()
+    key = deliver("visible", "T2", springest_certificate_id=7, match_method="person")
+    show(7)
+    show(8)
+
+    def decide(decision: DecisionKind, certificate_id: int | None = None) -> None:
+        with warehouse.connect() as connection:
+            found = text("SELECT version FROM springest.delivery WHERE delivery_key = :key")
+            version = connection.execute(found, {"key": key}).scalar_one()
+        Decisions(warehouse, site="default").decide(
+            Choice(key, decision, version, "someone", "it was the wrong one", certificate_id)
+        )
+
+    def mend() -> None:
+        decide(DecisionKind.REOPEN)
+        decide(DecisionKind.CONFIRM, 8)
+
+    meanwhile(mend)
+    publish_all(warehouse)
+    assert states(warehouse)[:1] == HELD
+
+
+def test_a_snapshot_that_is_stored_meanwhile_hides_no_certificate(
+    warehouse: Engine, release: Release, show: Show, scan: Scan, meanwhile: Callable[..., None]
+) -> None:
+    """It lacks the one that could be it, and shows another."""
+    release()
+    scan(MOMENT)
+    show(7)
+
+    def store() -> None:
+        scan(LATER)
+        show(8, first_seen_at=LATER, last_seen_at=LATER)
+
+    meanwhile(store)
+    publish_all(warehouse)
+    assert states(warehouse) == HELD

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 _TABLES: Final = read_sql(__file__, "matching_tables")
 _MARK_VISIBLE: Final = text(read_sql(__file__, "mark_visible"))
-_ANALYZE_STATES: Final = text("ANALYZE springest.delivery (site, state, indexed_state)")
+_ANALYZE_STATES: Final = text("ANALYZE springest.delivery (site, state, indexed_state, match_method)")
 _WATCHED_SINCE: Final = text(read_sql(__file__, "watched_since"))
 _FILL_SIDES: Final = text(read_sql(__file__, "fill_sides"))
 _MATCH_OWNERS: Final = text(read_sql(__file__, "match_owners"))
@@ -53,7 +53,7 @@ _COPY_KEPT: Final = "COPY pg_temp.matching_kept (delivery_key) FROM STDIN"
 SNAPSHOTS_APART_HOURS: Final = 24
 """How far apart two complete snapshots must be for what both lack to be gone."""
 UNKNOWN_FOR_LONG_DAYS: Final = 14
-MANY_MOVED: Final = 10_000
+MANY_MOVED: Final = 1_000
 """Deliveries that become visible at once from which on the planner's statistics are gathered anew."""
 HELD_ROWS: Final = 5_000
 """Rows held in memory on their way from and to the database."""

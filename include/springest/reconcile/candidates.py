@@ -17,12 +17,7 @@ from sqlalchemy import Connection, delete, func, select, text, update
 from include.springest.errors import SpringestError
 from include.springest.site import Site
 from include.springest.warehouse.erasure import PUBLISH_LOCK
-from include.springest.warehouse.schema import (
-    SAID,
-    candidate_set,
-    publication,
-    reconciled_candidate,
-)
+from include.springest.warehouse.schema import SAID, candidate_set, publication, reconciled_candidate
 from include.springest.warehouse.statements import listed, read_sql
 
 _PARTS: Final = {name: read_sql(__file__, f"verdict_{name}") for name in ("facts", "basis")}

@@ -32,13 +32,11 @@ from include.springest.ledger.judging import (
 from include.springest.ledger.staging import load_known, lock_site
 from include.springest.ledger.states import DecisionKind, Event, State
 from include.springest.ledger.words import clean
+from include.springest.reconcile.clock import WIDE_HOURS
 from include.springest.reconcile.status import MatchMethod
 from include.springest.redaction import Redactor
 from include.springest.source.contract import CompletedTraining
 from include.springest.warehouse.statements import read_sql
-
-CLOCK_HOURS: Final = 26
-"""How much earlier than the POST ``created_at`` may be: a zone mistaken, and clocks that differ."""
 
 _FACTS: Final = text(read_sql(__file__, "decision_facts"))
 _CANDIDATES: Final = text(read_sql(__file__, "release_candidates"))
@@ -203,7 +201,7 @@ def _candidates(connection: Connection, facts: Facts) -> list[int]:
         "delivery_key": facts.known.delivery_key,
         "since": facts.snapshot_started_at,
         "possibly_taken": facts.possibly_taken,
-        "clock_hours": CLOCK_HOURS,
+        "clock_hours": WIDE_HOURS,
     }
     return [int(row[0]) for row in connection.execute(_CANDIDATES, values)]
 

@@ -18,7 +18,7 @@ HOURS_AROUND: Final = 24
 DRIFT_SECONDS: Final = 300.0
 """What the clock may move between two POSTs with an id, and what ``created_at`` lacks of a second."""
 WIDE_HOURS: Final = 26
-"""Zones differ by up to 26 hours."""
+"""How much earlier than its POST a certificate may be by the other clock: zones differ by up to 26 hours."""
 STORED_BY_HOURS: Final = 1
 """How long after its POST a certificate may still be stored; only later snapshots can lack it."""
 

@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from include.springest.ledger.decisions import CLOCK_HOURS
 from include.springest.ledger.states import Event, sources_of
 from include.springest.reconcile.clock import STORED_BY_HOURS, WIDE_HOURS, Clock, HourOfSamples
 from include.springest.reconcile.evidence import told_of
@@ -128,7 +127,7 @@ def _hold_released(connection: Connection, site: str) -> None:
     """Keep from being sent what was released and of which Springest shows a candidate by now."""
     if connection.execute(_FIND_RELEASED, {"site": site}).rowcount:
         connection.exec_driver_sql("ANALYZE pg_temp.matching_released")
-        connection.execute(_HOLD_RELEASED, {"site": site, "clock_hours": CLOCK_HOURS})
+        connection.execute(_HOLD_RELEASED, {"site": site, "clock_hours": WIDE_HOURS})
 
 
 def _tell(connection: Connection, site: Site) -> Counter[str]:

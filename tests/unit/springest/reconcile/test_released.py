@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from include.springest.ledger.decisions import CLOCK_HOURS, Choice, Decisions
+from include.springest.ledger.decisions import Choice, Decisions
 from include.springest.ledger.states import DecisionKind
 from include.springest.reconcile import matching
+from include.springest.reconcile.clock import WIDE_HOURS
 
 from .conftest import DAY, MOMENT, Deliver, Scan, Show
 from .test_publish import publish_all
@@ -79,7 +80,7 @@ QUEUED = [("T1", "ready", None)]
         {"valid_from": None},
         {"certification_id": None, "valid_from": None},
         {"created_at": LATER},
-        {"created_at": MOMENT - timedelta(hours=CLOCK_HOURS - 1)},
+        {"created_at": MOMENT - timedelta(hours=WIDE_HOURS - 1)},
         {"learner_ref": LEARNER, "owner_told_by": "list", "created_at": MOMENT - timedelta(days=90)},
     ],
     ids=[
@@ -111,7 +112,7 @@ def test_what_could_be_it_keeps_it_from_being_sent(
         {"valid_from": None, "certification_id": 103},
         {"valid_until": date(2027, 1, 1)},
         {"learner_ref": ANOTHER, "owner_told_by": "list"},
-        {"created_at": MOMENT - timedelta(hours=CLOCK_HOURS + 1)},
+        {"created_at": MOMENT - timedelta(hours=WIDE_HOURS + 1)},
     ],
     ids=["certification", "day", "day alone", "certification alone", "last day", "learner", "long before"],
 )
@@ -134,23 +135,31 @@ def test_what_the_newest_complete_snapshot_lacks_does_not(
     assert states(warehouse) == QUEUED
 
 
+@pytest.mark.parametrize(
+    ("state", "other", "shown"),
+    [
+        ("visible", {"springest_certificate_id": 7}, {}),
+        ("accepted", {"springest_certificate_id": 7}, {}),
+        (
+            "unknown",
+            {"learner_ref": ANOTHER},
+            {"learner_ref": ANOTHER, "owner_told_by": "list", "created_at": LATER},
+        ),
+    ],
+    ids=["known before", "proven by its id now", "proven by its owner now"],
+)
 def test_what_is_another_deliverys_does_not(
-    warehouse: Engine, release: Release, deliver: Deliver, show: Show
-) -> None:
-    """By its id, told long ago or proven in this very reconciliation."""
-    release()
-    deliver("accepted", "T2", springest_certificate_id=7)
-    show(7)
-    publish_all(warehouse)
-    assert states(warehouse) == [*QUEUED, ("T2", "visible", None)]
-
-
-def test_what_its_owner_proves_to_be_another_deliverys_does_not(
-    warehouse: Engine, release: Release, deliver: Deliver, show: Show
+    warehouse: Engine,
+    release: Release,
+    deliver: Deliver,
+    show: Show,
+    state: str,
+    other: dict[str, Any],
+    shown: dict[str, Any],
 ) -> None:
     release()
-    deliver("unknown", "T2", learner_ref=ANOTHER)
-    show(7, learner_ref=ANOTHER, owner_told_by="list", created_at=LATER)
+    deliver(state, "T2", **other)
+    show(7, **shown)
     publish_all(warehouse)
     assert states(warehouse) == [*QUEUED, ("T2", "visible", None)]
 

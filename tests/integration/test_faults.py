@@ -192,7 +192,7 @@ def test_a_run_ends_before_its_own_deadline_and_says_what_is_left(world):
     """What does not fit tonight stays in the queue for tomorrow."""
     _staged(world, 30)
     world.extra["requests_per_hour"] = 3600
-    report = world.deliver(seconds=1.5)
+    report = world.deliver(seconds=3.0)
     assert report.stopped_by == "the run's time is over"
     assert report.left == 30 - report.accepted
     assert 0 < report.accepted < 30
@@ -237,7 +237,7 @@ def test_a_lease_lasts_as_much_longer_than_the_longest_post_as_is_asked_for(worl
     """Whoever wants a dead worker's certificates back sooner says so."""
     _staged(world)
     world.extra["timeout"] = {"connect": 1, "read": 2, "total": 3}
-    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.5))
+    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=1.5))
     context = multiprocessing.get_context("fork")
     worker = context.Process(target=lambda: world.deliver(lease_margin=100.0))
     worker.start()
@@ -266,7 +266,8 @@ def test_two_runs_beside_each_other_send_each_certificate_once(world, expected):
 def test_a_late_answer_still_settles_what_became_unknown(world):
     """The worker's own 201 comes after its lease was lost to a sweep."""
     [training] = _staged(world)
-    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=1.0))
+    world.extra["timeout"] = {"connect": 10, "read": 30, "total": 60}
+    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=1.5))
     context = multiprocessing.get_context("fork")
     started = context.Event()
     worker = context.Process(target=_deliver_forever, args=(world, started))
@@ -275,10 +276,14 @@ def test_a_late_answer_still_settles_what_became_unknown(world):
     while world.states()[training.training_id][0] != "sending":
         assert time.monotonic() < until
         time.sleep(0.02)
-    with world.warehouse.begin() as connection:
-        connection.exec_driver_sql("UPDATE springest.delivery SET lease_until = now() - interval '1 s'")
-    world.deliver("beside")
-    assert world.states() == {training.training_id: ("unknown", "lease_lost")}
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        with world.warehouse.begin() as connection:
+            connection.exec_driver_sql("UPDATE springest.delivery SET lease_until = now() - interval '1 s'")
+        world.deliver("beside")
+        assert world.states() == {training.training_id: ("unknown", "lease_lost")}
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
     worker.join(60)
     assert world.states() == {training.training_id: ("accepted", None)}
     assert world.posts == 1
@@ -310,9 +315,9 @@ def test_a_night_much_larger_than_others_waits_for_a_person(world):
     with pytest.raises(NightTooLarge):
         world.deliver("large again", expected=599)
     assert world.posts == 0
-    world.extra["requests_per_hour"] = 3_600
-    report = world.deliver("told", expected=600, seconds=3.0)
+    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.1, times=None))
+    report = world.deliver("told", expected=600, seconds=2.0, concurrency=1)
     assert 0 < report.left < 600
-    del world.extra["requests_per_hour"]
+    world.sandbox.state.faults.clear()
     assert world.deliver("the next night").left == 0
     assert len(world.sandbox.store.certificates()) == 600

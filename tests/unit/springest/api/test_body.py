@@ -103,13 +103,13 @@ async def _serving(handler, *, certificate=None):
         yield f"{'https' if context else 'http'}://127.0.0.1:{port}"
 
 
-async def _post(url, document, *, read=0.3):
+async def _post(url, document, *, read=10.0):
     site = Site(
         name="default",
         base_url=url,
         api_key=KEY,
         certifications_api_key="",
-        timeouts=Timeouts(connect=1, read=read, total=2),
+        timeouts=Timeouts(connect=10, read=read, total=30),
     )
     async with SpringestClient(site) as client:
         return await client.post_certificate(_upload(document))
@@ -217,7 +217,7 @@ async def test_an_early_refusal_is_that_refusal(ending):
 
     async with _serving(refusing) as url:
         with pytest.raises(Rejected) as caught:
-            await _post(url, Memory(None, (b"x" * 1_000_000,) * 64, size=64_000_000))
+            await _post(url, Memory(None, (b"x" * 1_000_000,) * 64, size=64_000_000), read=1.0)
         stop.set()
     assert caught.value.status == 413
     assert caught.value.bytes_handed_over < 64_000_000

@@ -98,7 +98,7 @@ def _site(url: str, **changes) -> Site:
         "base_url": url,
         "api_key": KEY,
         "certifications_api_key": "canary-other-key",
-        "timeouts": Timeouts(connect=1, read=0.3, total=2),
+        "timeouts": Timeouts(connect=10, read=10, total=30),
     }
     return Site(**{**values, **changes})
 
@@ -263,7 +263,7 @@ async def test_no_answer_in_time_is_told_apart_from_a_broken_one():
 
     async with serving(silent) as server:
         with pytest.raises(AnswerTimeout):
-            await _post(server.url)
+            await _post(server.url, timeouts=Timeouts(read=0.3))
         quiet.set()
 
     async def closing(call: Call) -> None:

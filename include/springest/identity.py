@@ -18,6 +18,8 @@ from include.springest.errors import ConfigurationError
 SHORTEST_SECRET = 16
 FORGOTTEN_VERSION: Final = "0" * 64
 """``row_version`` of a row whose learner was forgotten; a real one is made of their address as well."""
+FORGOTTEN_OWNER: Final = "forgotten"
+"""In place of an owner's reference: a learner who was forgotten."""
 
 
 def delivery_key(*, site: str, training_id: str, issue_no: int) -> str:

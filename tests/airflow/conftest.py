@@ -50,7 +50,7 @@ class AirflowWorld:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=170,
+            timeout=500,
         )
         self.output.append(done.stdout)
         assert done.returncode == code, done.stdout[-4000:]
@@ -95,7 +95,7 @@ def airflow_home(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFa
         env=env,
         check=True,
         capture_output=True,
-        timeout=170,
+        timeout=500,
     )
     return home, metadata
 

@@ -220,7 +220,7 @@ def _values(
     keeps_id = decision is DecisionKind.CANCEL or (decision is DecisionKind.REOPEN and not by_person)
     confirmed = decision is DecisionKind.CONFIRM
     review_reason = review_after(facts, decision)
-    state_reason, state_detail = _why(choice, state, by=by, reason=reason)
+    state_reason, state_detail = _why(choice, state)
     return {
         "delivery_key": known.delivery_key,
         "version": known.version,
@@ -247,7 +247,8 @@ def _values(
     }
 
 
-def _why(choice: Choice, state: State, *, by: str, reason: str) -> tuple[str | None, str | None]:
+def _why(choice: Choice, state: State) -> tuple[str | None, str | None]:
+    """Say it without who and in which words, which are the ledger's: analysts read this."""
     if state is State.VISIBLE:
         return None, None
     word, said = {
@@ -259,4 +260,4 @@ def _why(choice: Choice, state: State, *, by: str, reason: str) -> tuple[str | N
         DecisionKind.CANCEL: ("cancelled_by_person", "cancelled"),
         DecisionKind.REOPEN: ("reopened", "reopened"),
     }[choice.decision]
-    return word, f"{said} by {by}: {reason}"
+    return word, f"{said} by a person: `bin/springest review show` tells who and why"

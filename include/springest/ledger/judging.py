@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from include.springest.errors import SpringestError
+from include.springest.identity import FORGOTTEN_OWNER
 from include.springest.ledger.states import (
     POSSIBLY_TAKEN,
     DecisionKind,
@@ -230,7 +231,7 @@ def judge_confirmation(facts: Facts, certificate_id: int, shown: Shown) -> Judge
                 f"{name}: Springest last showed certificate {certificate_id} at {_text(shown.last_seen_at)}, "
                 f"and the complete snapshot {facts.snapshot_id} lacks it: ask Springest what became of it"
             )
-        evidence["owner_agrees"] = shown.learner_ref is not None
+        evidence["owner_agrees"] = shown.learner_ref not in (None, FORGOTTEN_OWNER)
         return Judgement(Event.CONFIRMED, evidence)
     if facts.listed_since is not None:
         raise DecisionRefused(
@@ -247,7 +248,7 @@ def _agrees(name: str, known: Known, certificate_id: int, shown: Shown) -> None:
         for field, ours, theirs in (
             ("certification_id", known.certification_id, shown.certification_id),
             ("valid_from", known.valid_from, shown.valid_from),
-            ("learner", known.learner_ref, shown.learner_ref),
+            ("learner", known.learner_ref or FORGOTTEN_OWNER, shown.learner_ref),
         )
         if theirs is not None and theirs != ours
     ]

@@ -19,6 +19,7 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import Final, NamedTuple
 
+from include.springest.identity import FORGOTTEN_OWNER
 from include.springest.reconcile.clock import Clock
 from include.springest.reconcile.shelf import Shelf
 
@@ -31,7 +32,7 @@ class Post(NamedTuple):
     """A POST that may have made a certificate whose id is not known.
 
     :param sent: seconds since the epoch; ``None`` when that is forgotten.
-    :param learner: reference of the learner; ``None`` when it was erased.
+    :param learner: reference of the learner, or ``FORGOTTEN_OWNER``; ``None`` fits every owner.
     :param is_open: whether something may be told of its delivery; others only stand in the way.
     :param is_acknowledged: the server said that it took it.
     """
@@ -120,7 +121,11 @@ def pair(
     elif told:
         for owner in sorted({one.owner for one in told if one.owner is not None}):
             of_owner = [post for post in posts if post.learner == owner]
-            yield from _group(of_owner, [one for one in told if one.owner == owner], clock, exclusive)
+            theirs = [one for one in told if one.owner == owner]
+            if owner == FORGOTTEN_OWNER:  # who may be several: nothing follows
+                yield from _ties(of_owner, theirs, clock)
+            else:
+                yield from _group(of_owner, theirs, clock, exclusive)
     else:
         yield from _group(posts, untold, clock, exclusive)
 

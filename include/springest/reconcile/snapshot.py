@@ -42,8 +42,9 @@ _UNLOCK: Final = text("SELECT pg_advisory_unlock(hashtextextended('springest.sna
 _MERGE: Final = text(read_sql(__file__, "merge_snapshot"))
 _OWNERS: Final = text("SELECT DISTINCT learner_ref FROM pg_temp.gathered WHERE learner_ref IS NOT NULL")
 _FORGET: Final = text(
-    "UPDATE pg_temp.gathered SET learner_ref = NULL WHERE learner_ref = ANY(CAST(:refs AS text[]))"
+    "UPDATE pg_temp.gathered SET learner_ref = 'forgotten' WHERE learner_ref = ANY(CAST(:refs AS text[]))"
 )
+_FORGET_OWNERS: Final = text(read_sql(__file__, "forget_gathered_owners"))
 _WEIGH_GATHERED: Final = text("ANALYZE pg_temp.gathered")
 _WEIGH_STORED: Final = text("ANALYZE springest.remote_certificate")
 """A planner that takes a million rows for a few joins them page by page at random: three times as slow."""
@@ -158,7 +159,7 @@ async def merge(
     """
     values = {"site": site, "snapshot_id": begun.snapshot_id, "started_at": begun.started_at}
     told = {**asdict(reading), "scope": scope, "scope_detail": detail}
-    async with _nobody_forgotten(connection, pseudonyms), _alone(connection, site):
+    async with _nobody_forgotten(connection, site, pseudonyms), _alone(connection, site):
         await connection.execute(_WEIGH_GATHERED)
         rows = int((await connection.execute(_MERGE, {**values, **told})).scalar_one())
         if scope == "full":
@@ -177,7 +178,9 @@ async def _alone(connection: AsyncConnection, site: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _nobody_forgotten(connection: AsyncConnection, pseudonyms: Pseudonyms) -> AsyncIterator[None]:
+async def _nobody_forgotten(
+    connection: AsyncConnection, site: str, pseudonyms: Pseudonyms
+) -> AsyncIterator[None]:
     """Take learners who were forgotten out of what was gathered, and let nobody be forgotten meanwhile."""
     await connection.execute(HOLD_ERASURE)
     try:
@@ -185,6 +188,7 @@ async def _nobody_forgotten(connection: AsyncConnection, pseudonyms: Pseudonyms)
         if forgotten:
             owners = (await connection.execute(_OWNERS)).scalars()
             await connection.execute(_FORGET, {"refs": [one for one in owners if forgotten.covers(one)]})
+            await connection.execute(_FORGET_OWNERS, {"site": site})
         yield
     finally:
         await connection.execute(RELEASE_ERASURE)

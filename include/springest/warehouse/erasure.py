@@ -17,7 +17,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from include.springest.identity import FORGOTTEN_VERSION, Pseudonyms
 from include.springest.staging.learner_secret import keep_to_secret
-from include.springest.warehouse.schema import candidate_set, delivery, forgotten_learner, metadata
+from include.springest.warehouse.schema import (
+    candidate_set,
+    delivery,
+    forgotten_learner,
+    metadata,
+    remote_certificate,
+)
 from include.springest.warehouse.statements import read_sql
 
 REASON: Final = "learner_forgotten"
@@ -34,6 +40,9 @@ _ALONE: Final = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
 PUBLISH_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('springest.publish:' || :site, 0))")
 _FORGET_DELIVERIES: Final = text(read_sql(__file__, "forget_deliveries"))
 _FORGET_ATTEMPTS: Final = text(read_sql(__file__, "forget_attempts"))
+_FORGET_DECISIONS: Final = text(read_sql(__file__, "forget_decisions"))
+_FORGET_OWNERS: Final = text(read_sql(__file__, "forget_owners"))
+_LEADING_TO_THEM: Final = ("learner_ref", "delivery_reason_detail")
 TOMBSTONES: Final = select(forgotten_learner.c.tombstone)
 
 
@@ -94,8 +103,15 @@ def forget(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> Erasu
         connection.execute(buried.on_conflict_do_nothing())
         words = {"reason": REASON, "detail": DETAIL, "row_version": FORGOTTEN_VERSION}
         rows = connection.execute(_FORGET_DELIVERIES, {"learner_ref": learner_ref, **words}).all()
-        attempts = connection.execute(_FORGET_ATTEMPTS, {"keys": [row.delivery_key for row in rows]})
-        cleared = {"delivery": len(rows), "delivery_attempt": attempts.rowcount}
+        keys = [row.delivery_key for row in rows]
+        cleared = {
+            "delivery": len(rows),
+            "delivery_attempt": connection.execute(_FORGET_ATTEMPTS, {"keys": keys}).rowcount,
+            "delivery_decision": connection.execute(_FORGET_DECISIONS, {"keys": keys}).rowcount,
+            "remote_certificate": connection.execute(
+                _FORGET_OWNERS, {"keys": keys, "learner_ref": learner_ref}
+            ).rowcount,
+        }
         return ErasureReport(
             cleared | _clear_references(connection, learner_ref), sum(one.stopped for one in rows)
         )
@@ -120,8 +136,8 @@ def _clear_references(connection: Connection, learner_ref: str) -> dict[str, int
     """Clear the reference and the texts in every table that has a place for them, in publishing's order."""
     cleared = {}
     for table in metadata.tables.values():
-        if "learner_ref" in table.c and table is not delivery:
-            emptied = {name: None for name in ("learner_ref", "delivery_reason_detail") if name in table.c}
+        if "learner_ref" in table.c and table not in (delivery, remote_certificate):
+            emptied = {name: None for name in _LEADING_TO_THEM if name in table.c}
             clearing = update(table).where(table.c.learner_ref == learner_ref).values(emptied)
             cleared[table.name] = connection.execute(clearing).rowcount
     return cleared

@@ -430,7 +430,13 @@ remote_certificate = Table(
     Column("valid_until", Date, comment="Last day of validity"),
     Column("springest_status", Text, comment="Status as Springest words it"),
     Column("created_at", _INSTANT, comment="When Springest stored it; null where it told no zone"),
-    Column("learner_ref", _HASH, comment="HMAC of the owner's address, where the site tells the owner"),
+    Column(
+        "learner_ref",
+        _HASH,
+        comment="HMAC of the owner's address, where the site tells the owner; the word forgotten, where the "
+        "owner was forgotten; the word other, where the learner it was sent for was forgotten and is not the "
+        "owner",
+    ),
     Column(
         "owner_told_by",
         Text,

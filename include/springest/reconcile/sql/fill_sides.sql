@@ -3,7 +3,8 @@
 --
 -- Every POST that may have made a certificate whose id is not known: the last one of a delivery that is open, and
 -- earlier ones whose outcome was lost, of whatever became of the delivery since. These can own what is shown too. A
--- person's word, which is no proof, takes no POST out.
+-- person's word, which is no proof, takes no POST out. What a learner who was forgotten was sent can be theirs alone, and
+-- whoever else was forgotten is told apart from them no more.
 WITH nodes AS (
     INSERT INTO pg_temp.matching_node
         (delivery_key, version, state, is_open, is_earlier, is_acknowledged, sent_at, certification_id, valid_from, valid_to,
@@ -16,7 +17,7 @@ WITH nodes AS (
                 WHEN delivery.reason = 'ledger_restored' THEN NULL
                 ELSE delivery.sent_at END,
            delivery.certification_id, delivery.valid_from, COALESCE(delivery.valid_until, 'infinity'),
-           delivery.learner_ref
+           COALESCE(delivery.learner_ref, 'forgotten')
     FROM springest.delivery AS delivery
     WHERE delivery.site = :site
       AND delivery.springest_certificate_id IS NULL
@@ -34,7 +35,7 @@ WITH nodes AS (
            COALESCE(attempt.valid_from, delivery.valid_from),
            COALESCE(attempt.valid_until, CASE WHEN attempt.valid_from IS NULL THEN delivery.valid_until END,
                     'infinity'),
-           delivery.learner_ref
+           COALESCE(delivery.learner_ref, 'forgotten')
     FROM springest.delivery_attempt AS attempt
     JOIN springest.delivery AS delivery USING (delivery_key)
     WHERE delivery.site = :site

@@ -13,10 +13,19 @@ WITH facts AS (
            remote.springest_status,
            remote.first_seen_at,
            remote.first_snapshot_id,
-           remote.learner_ref = delivery.learner_ref AS owner_agrees,
-           format('confirmed by %s at %s UTC: %s', confirmed.decided_by,
+           -- An owner who was forgotten is still known not to be another learner; see `forget_owners.sql`.
+           remote.learner_ref = COALESCE(delivery.learner_ref, 'forgotten') AS owner_agrees,
+           -- Of two who were forgotten it can't be told, unless it was known when the person decided.
+           remote.learner_ref = COALESCE(delivery.learner_ref, 'forgotten')
+               AND (delivery.learner_ref IS NOT NULL
+                    OR COALESCE(CAST(confirmed.evidence ->> 'owner_agrees' AS boolean), false)) AS names_learner,
+           -- Who it was and in which words is the ledger's: analysts read this.
+           format('confirmed by a person at %s UTC, decision %s',
                   to_char(confirmed.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
-                  confirmed.reason) AS confirmation,
+                  confirmed.decision_id) AS confirmation,
+           remote.certification_id AS shown_certification_id,
+           remote.valid_from AS shown_valid_from,
+           remote.valid_until AS shown_valid_until,
            remote.owner_told_by,
            COALESCE(remote.valid_until, delivery.valid_until) AS shown_until,
            -- What disagrees between what was sent and what is shown under its id.
@@ -25,9 +34,10 @@ WITH facts AS (
                CASE WHEN remote.valid_from <> delivery.valid_from THEN 'valid_from' END,
                CASE WHEN remote.springest_certificate_id IS NOT NULL
                      AND remote.valid_until IS DISTINCT FROM delivery.valid_until THEN 'valid_until' END,
-               CASE WHEN remote.learner_ref <> delivery.learner_ref THEN 'learner' END,
+               CASE WHEN remote.learner_ref <> COALESCE(delivery.learner_ref, 'forgotten') THEN 'learner' END,
                CASE WHEN twice.springest_certificate_id IS NOT NULL THEN 'id used twice' END
            ) AS disagreement,
+           twice.springest_certificate_id IS NOT NULL AS is_used_twice,
            remote.springest_status IS NULL
                OR lower(remote.springest_status) = ANY(CAST(:verified_statuses AS text[])) AS says_verified
 {facts}      AND delivery.delivery_key IN (SELECT delivery_key FROM pg_temp.unjudged)
@@ -47,7 +57,7 @@ WITH facts AS (
                -- A worker has just recorded its id: the next matching proves it.
                WHEN state = 'accepted' AND match_method IS NULL THEN 'awaiting_verification'
                -- A person's word is no proof, unless the site names the learner as the owner.
-               WHEN match_method = 'person' AND owner_agrees IS NOT TRUE THEN 'inferred'
+               WHEN match_method = 'person' AND names_learner IS NOT TRUE THEN 'inferred'
                WHEN shown_until < CAST(:today AS date) THEN 'expired'
                ELSE 'verified'
            END AS verification_status
@@ -77,14 +87,26 @@ WITH facts AS (
                 THEN 'the id in the answer to the POST of ' || to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
                      || ' UTC, first shown in snapshot ' || first_snapshot_id
                 WHEN is_proven AND match_method = 'person'
-                THEN confirmation || CASE WHEN owner_agrees
+                THEN confirmation || CASE WHEN names_learner
                                           THEN '; Springest names the learner as its owner' ELSE '' END
                 WHEN is_proven AND match_method = 'owner'
                 THEN CASE WHEN owner_told_by = 'filter'
                           THEN 'Springest gave it when asked for the certificates of this learner''s address'
                           ELSE 'Springest names the learner as its owner' END
                      || ', and certification and dates agree; first shown in snapshot ' || first_snapshot_id
-                     || CASE WHEN sent_at IS NULL THEN '; this ledger knows of no POST of it' ELSE '' END END,
+                     || CASE WHEN sent_at IS NULL THEN '; this ledger knows of no POST of it' ELSE '' END
+                WHEN is_shown AND disagreement <> ''
+                THEN 'Springest shows certificate ' || certificate_id || ', which is its id, with something else: '
+                     || concat_ws(', ',
+                            CASE WHEN shown_certification_id <> certification_id
+                                 THEN format('certification %s where %s was sent', shown_certification_id, certification_id) END,
+                            CASE WHEN shown_valid_from <> valid_from
+                                 THEN format('first day %s where %s was sent', shown_valid_from, valid_from) END,
+                            CASE WHEN shown_valid_until IS DISTINCT FROM valid_until
+                                 THEN format('last day %s where %s was sent', COALESCE(shown_valid_until::text, 'none'),
+                                             COALESCE(valid_until::text, 'none')) END,
+                            CASE WHEN owner_agrees IS FALSE THEN 'another learner as its owner' END,
+                            CASE WHEN is_used_twice THEN 'another training that has the same id' END) END,
            sent_at, first_seen_at,
            needs_review OR look_at IS NOT NULL,
            look_at, basis

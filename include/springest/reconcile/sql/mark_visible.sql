@@ -16,7 +16,8 @@ WHERE delivery.site = :site
   AND (remote.certification_id IS NULL OR remote.certification_id = delivery.certification_id)
   AND (remote.valid_from IS NULL OR remote.valid_from = delivery.valid_from)
   AND remote.valid_until IS NOT DISTINCT FROM delivery.valid_until
-  AND (remote.learner_ref IS NULL OR delivery.learner_ref IS NULL OR remote.learner_ref = delivery.learner_ref)
+  -- An owner who was forgotten is still known not to be another learner; see `forget_owners.sql`.
+  AND COALESCE(remote.learner_ref = COALESCE(delivery.learner_ref, 'forgotten'), true)
   AND (delivery.state <> 'vanished'
        OR remote.last_seen_at >= (SELECT max(started_at) FROM springest.snapshot
                                   WHERE site = :site AND complete))

@@ -12,10 +12,12 @@ WITH edge AS (
      AND shown.certification_id = node.certification_id
      AND shown.valid_from = node.valid_from
      AND shown.valid_to = node.valid_to
-    WHERE node.sent_at IS NULL
-       OR (shown.seen_by >= node.sent_at
-           AND (shown.created_at IS NULL
-                OR shown.created_at >= node.sent_at - make_interval(hours => :clock_hours)))
+    -- Two learners who were forgotten can't be told apart.
+    WHERE node.learner_ref <> 'forgotten'
+      AND (node.sent_at IS NULL
+           OR (shown.seen_by >= node.sent_at
+               AND (shown.created_at IS NULL
+                    OR shown.created_at >= node.sent_at - make_interval(hours => :clock_hours))))
 ), counted AS (
     SELECT edge.*,
            count(*) OVER (PARTITION BY node_id) AS rows_of_node,

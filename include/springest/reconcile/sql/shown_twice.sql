@@ -32,3 +32,14 @@ SELECT delivery_key, 'ambiguous', NULL, NULL, named, number,
               number, array_to_string(named, ', ')),
        'shown_twice'
 FROM gathered
+UNION ALL
+-- Whose learner was forgotten since: the other certificate can't be told from somebody else's any more, and it stands.
+SELECT told.delivery_key, told.verification_status, told.match_method, told.springest_certificate_id, told.candidates,
+       told.candidate_count, told.evidence, told.review_reason
+FROM springest.delivery_match AS told
+JOIN springest.delivery AS delivery USING (delivery_key)
+WHERE told.site = :site
+  AND told.review_reason = 'shown_twice'
+  AND delivery.learner_ref IS NULL
+  AND delivery.state = 'visible'
+  AND delivery.match_method = 'owner'

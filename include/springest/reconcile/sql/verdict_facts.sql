@@ -23,7 +23,7 @@ LEFT JOIN (
        ON remote.springest_certificate_id
           = COALESCE(delivery.springest_certificate_id, matched.springest_certificate_id)
 LEFT JOIN (
-    SELECT DISTINCT ON (delivery_key) delivery_key, decision_id, decided_by, decided_at, reason, xmin AS changed_by
+    SELECT DISTINCT ON (delivery_key) delivery_key, decision_id, decided_at, evidence, xmin AS changed_by
     FROM springest.delivery_decision
     WHERE decision = 'confirm'
     ORDER BY delivery_key, decision_id DESC

@@ -45,7 +45,7 @@ def test_an_unknown_that_a_fresh_complete_snapshot_lacks_is_released(ground: Gro
     decided = ground.decide(key, "release")
     found, (kept,) = ground.of(key), ground.decisions()
     assert (decided.state, found.state, found.reason, found.version) == (State.READY, "ready", "released", 2)
-    assert "released to be sent by anna: looked at it" in found.reason_detail
+    assert found.reason_detail.startswith("released to be sent by a person: ")
     assert (kept.decision, kept.decided_by, kept.reason, kept.version) == (
         "release",
         "anna",
@@ -336,7 +336,7 @@ def test_what_is_not_known_to_be_there_can_be_cancelled_and_reopened(ground: Gro
     ground.decide(key, "cancel", reason="the learner asked for it")
     found = ground.of(key)
     assert (found.state, found.needs_review) == ("cancelled", False)
-    assert found.reason_detail == "cancelled by anna: the learner asked for it"
+    assert found.reason_detail == "cancelled by a person: `bin/springest review show` tells who and why"
     ground.decide(key, "reopen")
     found = ground.of(key)
     assert (found.state, found.reason, found.review_reason) == ("review", "reopened", "reopened")

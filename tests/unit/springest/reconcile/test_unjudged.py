@@ -102,7 +102,8 @@ CHANGES = {
     "told without proof": _TOLD.format(77),
     "one id twice": "UPDATE springest.delivery SET springest_certificate_id = 9, state = 'accepted'"
     " WHERE training_id = 'in the queue'",
-    "another word of a person": "UPDATE springest.delivery_decision SET reason = 'seen twice'",
+    "another word of a person": "UPDATE springest.delivery_decision"
+    " SET decided_at = decided_at - interval '1 s'",
     "a second word of a person": CONFIRMED.replace("'seen'", "'seen again'"),
     "what is published": "UPDATE springest.reconciled_delivery SET verification_status = 'verified'"
     " WHERE training_id = 'in the queue'",

@@ -1,0 +1,4 @@
+-- What people wrote about the learner.
+UPDATE springest.delivery_decision
+SET reason = 'cleared: the learner was forgotten'
+WHERE delivery_key = ANY(CAST(:keys AS text[]))

@@ -1,0 +1,209 @@
+"""What is known of a certificate is known as well after a learner was forgotten, and no more than that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from include.sandbox.faults import Fault, Kind
+from include.springest.ledger.decisions import Choice, Decisions
+from include.springest.ledger.judging import ReleaseRules
+from include.springest.ledger.states import DecisionKind
+from include.springest.warehouse.erasure import forget
+from tests.integration.conftest import World
+from tests.integration.test_erasure import PSEUDONYMS, everything, ref_of
+
+VERDICTS = (
+    "SELECT training_id, verification_status, match_method, review_reason, springest_certificate_id"
+    " FROM springest.certificate_reconciliation ORDER BY 1"
+)
+VERSIONS = "SELECT count(*) FROM springest.certificate_reconciliation_history"
+PRIVATE = "zoë.private@example.org"
+
+
+@pytest.fixture
+def world(make_world: Any) -> World:
+    """A site that tells owners."""
+    return make_world(profile="owner_shown")  # type: ignore[no-any-return]
+
+
+def forgotten(world: World, *references: str) -> None:
+    for reference in references:
+        forget(world.warehouse, PSEUDONYMS, learner_ref=reference)
+
+
+def shown_under(world: World, address: str) -> None:
+    """Springest names another owner of all that it has."""
+    world.sandbox.store._run("UPDATE certificate SET email = ?", (address,))
+
+
+def upload(world: World, address: str) -> None:
+    """Somebody else uploads one with the facts of ours."""
+    answer = httpx.post(
+        f"{world.sandbox.url}/certificates.xml",
+        params={"api_key": world.sandbox.state.api_key},
+        data={"certification_id": "102", "email": address, "valid_from": "2026-11-02"},
+        files={"file": ("x.pdf", b"%PDF-1.7\n%%EOF", "application/pdf")},
+    )
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize("whose", ["the owner's", "the learner's", "the owner's, then the learner's"])
+@pytest.mark.parametrize("proven", [True, False], ids=["proven before", "never proven"])
+def test_an_owner_that_disagreed_still_does(world, whose, proven):
+    """Springest shows the learner's id under another name: that either is forgotten makes it no proof."""
+    owner, learner = world.training(), world.training()
+    world.complete(learner)
+    if proven:
+        world.night("proven")
+    else:
+        world.catalogue()
+        world.stage("first")
+        world.deliver("first")
+    shown_under(world, owner.learner.email)
+    world.night("before")
+    before = world.rows(VERDICTS), world.rows(VERSIONS)
+    assert before[0][0][1:4] == ("ambiguous", None, "disagrees(learner)")
+    refs = {"the owner's": [ref_of(owner)], "the learner's": [ref_of(learner)]}.get(
+        whose, [ref_of(owner), ref_of(learner)]
+    )
+    forgotten(world, *refs)
+    for night in ("after", "later"):
+        world.night(night)
+        assert (world.rows(VERDICTS), world.rows(VERSIONS)) == before
+        for reference in refs:
+            assert reference not in everything(world)
+
+
+def test_an_owner_who_agreed_still_does(world):
+    """Nothing is taken back of what was proven, and no version is added."""
+    theirs, lost = world.training(), world.training()
+    world.complete(theirs, lost)
+    world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
+    world.night("before")
+    before = world.rows(VERDICTS), world.rows(VERSIONS)
+    assert sorted(row.match_method for row in before[0]) == ["owner", "springest_id"]
+    forgotten(world, ref_of(theirs), ref_of(lost))
+    world.night("after")
+    assert (world.rows(VERDICTS), world.rows(VERSIONS)) == before
+
+
+def test_another_address_of_the_learner_goes_too_and_stays_away(world):
+    """Springest keeps the certificate under an address that the source does not know."""
+    theirs = world.training()
+    world.complete(theirs)
+    world.catalogue()
+    world.stage("first")
+    world.deliver("first")
+    shown_under(world, PRIVATE)
+    world.snapshot("first")
+    world.publish("first")
+    private = PSEUDONYMS.learner_ref(PRIVATE)
+    assert private in everything(world)
+    forgotten(world, ref_of(theirs))
+    assert private not in everything(world)
+    world.night("second")
+    assert private not in everything(world)
+    assert world.rows(VERDICTS)[0].review_reason == "disagrees(learner)"
+
+
+def test_two_certificates_of_one_learner_are_still_two(world):
+    """Which of them was sent from here can't be told before, and not after either."""
+    theirs = world.training()
+    world.complete(theirs)
+    world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
+    world.night("first")
+    upload(world, theirs.learner.email)
+    world.night("second")
+    before = world.rows(VERDICTS)
+    assert before[0][1:4] == ("ambiguous", None, "shown_twice")
+    forgotten(world, ref_of(theirs))
+    world.night("third")
+    world.night("fourth")
+    assert world.rows(VERDICTS) == before
+
+
+def test_a_forgotten_owners_certificate_is_not_anybodys(world):
+    """Somebody else's upload, for another learner, is no candidate once that learner is forgotten."""
+    ours = world.training()
+    world.complete(ours)
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
+    world.catalogue()
+    world.stage("first")
+    world.deliver("first")
+    upload(world, "other@example.com")
+    world.night("second")
+    before = world.rows(VERDICTS)
+    assert before[0][1:4] == ("unknown", None, "outcome_unknown")
+    forgotten(world, PSEUDONYMS.learner_ref("other@example.com"))
+    world.night("third")
+    assert world.rows(VERDICTS) == before
+
+
+def test_two_who_were_forgotten_are_not_taken_for_each_other(make_world):
+    """Nobody else uploads, they say, and the only candidate's owner is forgotten as the learner is."""
+    world = make_world(profile="owner_shown", exclusive_uploader=True)
+    ours = world.training()
+    world.complete(ours)
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
+    world.catalogue()
+    world.stage("first")
+    world.deliver("first")
+    upload(world, "other@example.com")
+    world.night("second")
+    forgotten(world, PSEUDONYMS.learner_ref("other@example.com"), ref_of(ours))
+    world.night("third")
+    [verdict] = world.rows(VERDICTS)
+    assert verdict[1:] == ("ambiguous", None, "tie", None)
+
+
+def test_a_confirmation_that_the_owner_agrees_with_stays_proof_and_its_words_go(world):
+    """What a person wrote may be about the learner; analysts never saw it."""
+    theirs = world.training()
+    world.complete(theirs)
+    world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
+    world.catalogue()
+    world.stage("first")
+    world.deliver("first")
+    world.snapshot("first")
+    [(key, version)] = world.rows("SELECT delivery_key, version FROM springest.delivery")
+    [certificate] = world.sandbox.store.certificates()
+    words = "her mother says that it is there"
+    choice = Choice(key, DecisionKind.CONFIRM, version, "anna.jansen", words, certificate.id)
+    rows = world.stager.look_up([theirs.training_id]).get(key, [])
+    Decisions(world.warehouse, site="default", rules=ReleaseRules()).decide(choice, rows=rows)
+    world.night("second")
+    before = world.rows(VERDICTS)
+    assert before[0][1:3] == ("verified", "person")
+    published = str(world.rows("SELECT * FROM springest.certificate_reconciliation"))
+    assert "anna.jansen" not in published
+    assert words not in published
+    forgotten(world, ref_of(theirs))
+    world.night("third")
+    assert world.rows(VERDICTS) == before
+    assert words not in everything(world)
+
+
+def test_a_conflict_says_what_was_sent_and_what_is_shown(world):
+    """A person can check it by hand."""
+    theirs = world.training()
+    world.complete(theirs)
+    world.catalogue()
+    world.stage("first")
+    world.deliver("first")
+    world.sandbox.store._run(
+        "UPDATE certificate SET certification_id = 101, valid_from = '2026-10-31', valid_until = '2029-01-01'"
+    )
+    shown_under(world, "other@example.com")
+    world.snapshot("first")
+    world.publish("first")
+    [(evidence, certificate_id)] = world.rows(
+        "SELECT match_evidence, springest_certificate_id FROM springest.certificate_reconciliation"
+    )
+    assert evidence == (
+        f"Springest shows certificate {certificate_id}, which is its id, with something else: "
+        "certification 101 where 102 was sent, first day 2026-10-31 where 2026-11-02 was sent, "
+        "last day 2029-01-01 where none was sent, another learner as its owner"
+    )

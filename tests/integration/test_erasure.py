@@ -109,9 +109,9 @@ def test_a_learner_whom_only_a_verdict_still_names_waits_for_its_publication(wor
         assert about_to_commit.wait(20)
         publishing = threads.submit(publish_candidates, world.warehouse, site=world.site, run_id="second")
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        for _ in range(200):
-            if world.rows(waiting) != [(0,)]:
-                break
+        until = time.monotonic() + 15
+        while world.rows(waiting) == [(0,)]:
+            assert time.monotonic() < until, "publishing did not wait for the one who forgets"
             time.sleep(0.05)
         go_on.set()
         forgetting.result(20)

@@ -3,11 +3,17 @@ WITH days AS (
     SELECT day::date AS day, (day + interval '1 day') AT TIME ZONE 'UTC' AS ends_at
     FROM generate_series((now() AT TIME ZONE 'UTC')::date - interval '13 days', now() AT TIME ZONE 'UTC',
                          interval '1 day') AS day
+), told AS (
+    -- A version says what it says now; on an earlier day what has expired since had not.
+    SELECT days.day, version.site,
+           CASE WHEN version.verification_status NOT IN ('verified', 'expired') THEN version.verification_status
+                WHEN version.valid_until < days.day THEN 'expired' ELSE 'verified' END AS verification_status
+    FROM days
+    JOIN springest.certificate_reconciliation_history AS version
+      ON version.valid_from_ts < days.ends_at
+     AND (version.valid_to_ts IS NULL OR version.valid_to_ts >= days.ends_at)
 )
-SELECT days.day, version.site, version.verification_status, count(*) AS certificates
-FROM days
-JOIN springest.certificate_reconciliation_history AS version
-  ON version.valid_from_ts < days.ends_at
- AND (version.valid_to_ts IS NULL OR version.valid_to_ts >= days.ends_at)
-GROUP BY days.day, version.site, version.verification_status
-ORDER BY days.day, version.site, version.verification_status
+SELECT day, site, verification_status, count(*) AS certificates
+FROM told
+GROUP BY day, site, verification_status
+ORDER BY day, site, verification_status

@@ -367,3 +367,58 @@ def test_a_filled_ledger_is_indexed_but_for_what_was_taken_and_one_step_goes_bac
     ]
     assert downgrade(empty, revision="-1") == "0011"
     assert look("*") == before
+
+
+def test_who_was_forgotten_before_stays_told_apart_and_peoples_words_leave_what_is_read(
+    empty: Engine,
+) -> None:
+    """Up from 0012 with data in it, and one step down."""
+    upgrade(empty, revision="0012")
+    with empty.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state, reason,"
+                " reason_detail, row_version, staged_run_id, springest_certificate_id, learner_ref)"
+                " VALUES ('a', 's', 'A', 1, 'accepted', NULL, NULL, repeat('0', 64), 'r', 7, NULL),"
+                " ('b', 's', 'B', 1, 'cancelled', 'cancelled_by_person', 'cancelled by ann: as by post',"
+                "  'v', 'r', NULL, 'l'),"
+                " ('c', 's', 'C', 1, 'invalid', 'dates_reversed', 'made by hand', 'v', 'r', NULL, 'l')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery_decision"
+                " (delivery_key, decided_by, decision, reason, version, from_state, to_state, evidence)"
+                " VALUES ('a', 'ann', 'cancel', 'theirs', 1, 'ready', 'ready', '{}'),"
+                " ('b', 'ann', 'cancel', 'ours', 1, 'ready', 'ready', '{}')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO springest.remote_certificate (site, springest_certificate_id, learner_ref,"
+                " owner_told_by, first_snapshot_id, first_seen_at, last_snapshot_id, last_seen_at)"
+                " SELECT 's', id, owner, told, 1, '2026-11-02Z', 1, '2026-11-02Z' FROM (VALUES"
+                " (7, 'of another address', 'list'), (8, NULL, 'filter'), (9, NULL, NULL), (10, 'l', 'list'))"
+                " AS shown (id, owner, told)"
+            )
+        )
+
+    def look(statement: str) -> list[Any]:
+        with empty.connect() as connection:
+            return list(connection.execute(text(statement)).scalars())
+
+    owners = "SELECT learner_ref FROM springest.remote_certificate ORDER BY springest_certificate_id"
+    unmatched = (
+        "SELECT learner_ref FROM springest.unmatched_remote_certificate ORDER BY springest_certificate_id"
+    )
+    details = "SELECT reason_detail FROM springest.delivery ORDER BY delivery_key"
+    words = "SELECT reason FROM springest.delivery_decision ORDER BY delivery_key"
+    upgrade(empty, revision="0013")
+    assert look(owners) == ["other", "forgotten", None, "l"]
+    assert look(unmatched) == [None, None, "l"]
+    said = [None, "cancelled by a person: `bin/springest review show` tells who and why", "made by hand"]
+    assert look(details) == said
+    assert look(words) == ["cleared: the learner was forgotten", "ours"]
+    assert downgrade(empty, revision="-1") == "0012"
+    assert look(owners) == [None, None, None, "l"]
+    assert look(details) == said

@@ -1,4 +1,4 @@
-"""Owners who were forgotten stay known not to be others, and what people wrote stays in the ledger.
+"""What is said stays true: after somebody was forgotten, and of what is shown, gone or expired by now.
 
 Revision: 0013; follows 0012
 """

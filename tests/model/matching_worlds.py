@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from include.springest.api.paging import Pager
 from include.springest.reconcile import snapshot as snapshots
 from include.springest.site import Site
 
@@ -26,6 +27,7 @@ HOUR = timedelta(hours=1)
 class SiteKind:
     """What a site tells, and who uploads to it.
 
+    :param answers_by_address: gives the certificates of one address when asked for them.
     :param offset: by how much its clock is ahead; ``jump`` is added to it from the middle of the night on.
     """
 
@@ -36,6 +38,7 @@ class SiteKind:
     tells_zone: bool
     offset: timedelta
     jump: timedelta
+    answers_by_address: bool = False
 
     @property
     def site(self) -> Site:
@@ -56,7 +59,9 @@ class Remote:
     """A certificate at Springest.
 
     :param sent_for: delivery whose POST made it; ``None``: somebody else uploaded it.
+    :param learner: whom Springest has as its owner.
     :param shown_from: first of the nights that shows it; ``gone_from``: first that does not any more.
+    :param strange_on: nights on which its status is a word that nobody foresaw.
     """
 
     id: int
@@ -66,12 +71,15 @@ class Remote:
     valid_until: date | None
     created: datetime
     sent_for: str | None
-    status: str = "verified"
+    strange_on: frozenset[int] = frozenset()
     shown_from: int = 0
     gone_from: int = 99
 
     def is_shown(self, night: int) -> bool:
         return self.shown_from <= night < self.gone_from
+
+    def status(self, night: int) -> str:
+        return "on hold" if night in self.strange_on else "verified"
 
 
 @dataclass(slots=True)
@@ -99,6 +107,7 @@ class World:
     sent: list[Sent] = field(default_factory=list)
     remote: list[Remote] = field(default_factory=list)
     listed: set[int] = field(default_factory=set)
+    forgotten: set[str] = field(default_factory=set)
 
 
 class Maker:
@@ -148,8 +157,10 @@ class Maker:
             remote.shown_from = max(verified_from, 0 if self._maybe(0.85) else chance.choice([1, 2]))
             if self._maybe(0.03):
                 remote.gone_from = chance.choice([1, 2])
-            if self._maybe(0.03):
-                remote.status = "on hold"
+            if self._maybe(0.06):
+                remote.strange_on = frozenset(
+                    chance.choice([(0, 1, 2, 3), (1,), (0, 1), (2, 3)])  # for ever, or for a while
+                )
 
     def _life(self, sent: Sent, at: datetime) -> None:
         fate = self._chance.choices(
@@ -187,6 +198,9 @@ class Maker:
     def _answered(self, sent: Sent, at: datetime) -> None:
         number = self._store(sent, at)
         told = self._kind.tells_id
+        if told and self._kind.tells_owner and self._maybe(0.04):
+            # Springest has it under another of its learners.
+            self._world.remote[-1].learner = self._chance.choice(self._world.sent[-5:]).learner
         sent.state = "accepted" if told else "accepted_no_id"
         sent.sent_at, sent.certificate_id = at, number if told else None
         sent.attempts.append((at, "accepted_with_id" if told else "accepted_without_id", sent.certificate_id))
@@ -276,13 +290,49 @@ def put(connection: Connection, world: World) -> None:
 
 
 def scan(
-    connection: Connection, world: World, seen: Iterable[Remote], *, at: datetime, complete: bool
+    connection: Connection, world: World, seen: Sequence[Remote], night: int, *, at: datetime, complete: bool
 ) -> int:
     """Store a snapshot that saw these certificates, as taking one does; returns its number."""
     begun = begin(connection, world, at)
-    gather(connection, world, seen)
-    merge(connection, world.kind.name, begun, at, complete=complete)
+    gather(connection, world, seen, night)
+    merge(connection, world, begun, at, complete=complete)
     return begun
+
+
+def read_while_it_shifts(world: World, night: int, chance: random.Random) -> tuple[list[Remote], bool]:
+    """Read the list by pages while it becomes what it is that night, row by row; returns what was read.
+
+    Whether that was all of it is said by what the project's own reader makes of ids and totals.
+    """
+    rows = {one.id: one for one in world.remote if one.is_shown(night - 1)}
+    wanted = {one.id: one for one in world.remote if one.is_shown(night)}
+    changing = chance.sample(sorted(rows.keys() ^ wanted.keys()), len(rows.keys() ^ wanted.keys()))
+    pager, read = Pager(chance.choice([7, 20, 100])), {}
+    while (asked := pager.next) is not None:
+        listed = sorted(rows)
+        page = listed[asked.offset : asked.offset + asked.size]
+        pager.accept(page, total=len(listed))
+        read.update({number: rows[number] for number in page})
+        for number in changing[: chance.choice([0, 0, 1, 2, 9])]:
+            changing.remove(number)
+            if number in rows:
+                del rows[number]
+            else:
+                rows[number] = wanted[number]
+    return list(read.values()), pager.evidence.complete
+
+
+def ask_for_owners(
+    connection: Connection, world: World, night: int, chance: random.Random, *, at: datetime
+) -> list[Remote]:
+    """Ask for the certificates of some learners by their addresses; returns what came."""
+    known = sorted({one.learner for one in world.sent} - world.forgotten)
+    asked = set(chance.sample(known, min(len(known), 25)))
+    told = [one for one in world.remote if one.learner in asked and one.is_shown(night)]
+    begun = begin(connection, world, at)
+    gather(connection, world, told, night, told_by="filter")
+    merge(connection, world, begun, at, complete=False, scope="owners")
+    return told
 
 
 def begin(connection: Connection, world: World, at: datetime) -> int:
@@ -297,29 +347,40 @@ def begin(connection: Connection, world: World, at: datetime) -> int:
     return int(begun.scalar_one())
 
 
-def gather(connection: Connection, world: World, seen: Iterable[Remote]) -> None:
-    """Put what a snapshot sees beside the table."""
+def gather(
+    connection: Connection, world: World, seen: Iterable[Remote], night: int, *, told_by: str | None = None
+) -> None:
+    """Put what a snapshot sees beside the table.
+
+    :param told_by: how owners are told; as the site's list does by default.
+    """
     kind = world.kind
+    told_by = told_by or ("list" if kind.tells_owner else None)
     connection.exec_driver_sql(snapshots._GATHERED)
     _copy(
         connection,
         "pg_temp.gathered (springest_certificate_id, certification_id, valid_from, valid_until,"
         " springest_status, created_at, learner_ref, owner_told_by)",
         (
-            (one.id, one.certification_id, one.valid_from, one.valid_until, one.status,
-             one.created if kind.tells_zone else None, one.learner if kind.tells_owner else None,
-             "list" if kind.tells_owner else None)
+            (one.id, one.certification_id, one.valid_from, one.valid_until, one.status(night),
+             one.created if kind.tells_zone else None, one.learner if told_by else None, told_by)
             for one in seen
         ),
     )  # fmt: skip
 
 
-def merge(connection: Connection, site: str, number: int, at: datetime, *, complete: bool) -> None:
-    """Finish a snapshot with what was gathered."""
+def merge(
+    connection: Connection, world: World, number: int, at: datetime, *, complete: bool, scope: str = "full"
+) -> None:
+    """Finish a snapshot with what was gathered, without those who were forgotten."""
+    site = world.kind.name
+    if world.forgotten:
+        connection.execute(snapshots._FORGET, {"refs": sorted(world.forgotten)})
+        connection.execute(snapshots._FORGET_OWNERS, {"site": site})
     told = dict.fromkeys(("first_total", "last_total", "distinct_ids", "rewinds", "requests"), 0)
     connection.execute(
         snapshots._MERGE,
-        {"site": site, "snapshot_id": number, "started_at": at, "complete": complete, "scope": "full",
+        {"site": site, "snapshot_id": number, "started_at": at, "complete": complete, "scope": scope,
          "scope_detail": None, **told},
     )  # fmt: skip
     connection.execute(

@@ -16,14 +16,32 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from include.springest.identity import Pseudonyms
 from include.springest.reconcile import matching
 from include.springest.reconcile.publish import publish
+from include.springest.warehouse.erasure import forget
 from tests.verdicts import require_no_stale_verdict
 
-from .matching_worlds import NIGHT, Maker, Remote, Sent, SiteKind, World, begin, gather, merge, put, scan
+from .matching_worlds import (
+    NIGHT,
+    Maker,
+    Remote,
+    Sent,
+    SiteKind,
+    World,
+    ask_for_owners,
+    begin,
+    gather,
+    merge,
+    put,
+    read_while_it_shifts,
+    scan,
+)
 
 SEED = 20_261_102
 NIGHTS = 4
+FORGET_ON = 2
+PSEUDONYMS = Pseudonyms("a secret of sixteen characters and more")
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +58,7 @@ def kinds(chance: random.Random) -> list[SiteKind]:
             *told,
             offset=timedelta(hours=chance.choice([-11, -5, 0, 0, 1, 2, 13])),
             jump=timedelta(hours=chance.choice([0, 0, -1, 1])),
+            answers_by_address=not told[1] and chance.random() < 0.5,
         )
         for number, told in enumerate(product([True, False], repeat=4))
     ]
@@ -51,12 +70,20 @@ class Oracle:
     def __init__(self, world: World) -> None:
         self._world = world
         self._by_id = {one.id: one for one in world.remote}
+        self._status: dict[int, str] = {}
+        self._told: set[int] = set()
         self.linked: Counter[str] = Counter()
+
+    def read(self, seen: Sequence[Remote], night: int, *, told: bool) -> None:
+        """Note what the project was shown, and whether it was told whose it is."""
+        self._status.update({one.id: one.status(night) for one in seen})
+        if told:
+            self._told.update(one.id for one in seen if one.learner not in self._world.forgotten)
 
     def judge(self, rows: Sequence[Any], night: int) -> None:
         """Raise on the first false claim; count the true links that were found."""
         sent = {one.key: one for one in self._world.sent}
-        seen = {one.id for one in self._world.remote if any(one.is_shown(n) for n in range(night + 1))}
+        seen = set(self._status)
         self.linked.clear()
         for row in rows:
             delivery = sent[row.delivery_key]
@@ -74,7 +101,11 @@ class Oracle:
         if status in {"verified", "expired"}:
             assert row.match_method in {"springest_id", "owner"}, row
             assert _agree(self._by_id[number], delivery), f"another's certificate: {row}"
-            assert number in own or (row.match_method == "owner" and not seen), f"false proof: {row} {seen}"
+            assert self._status[number] == "verified", f"it has another status: {row}"
+            # The learner has it, whoever uploaded it, as long as nothing says that they have another one. One that
+            # the complete snapshots of two nights lack is gone: Springest may have been asked to remove it.
+            others = {one for one in own & self._told if self._by_id[one].gone_from > night - 1}
+            assert number in own or (row.match_method == "owner" and not others), f"false proof: {row} {own}"
         elif status == "inferred":
             assert self._world.kind.exclusive, row
             assert (number in own) if number else (own and seen), f"false inference: {row} {own}"
@@ -113,19 +144,37 @@ def published(warehouse: Engine, site: str) -> Sequence[Any]:
         ).all()
 
 
+def forget_some(warehouse: Engine, world: World, chance: random.Random) -> None:
+    """A few learners ask to be forgotten."""
+    for learner in chance.sample(sorted({one.learner for one in world.sent}), 6):
+        forget(warehouse, PSEUDONYMS, learner_ref=learner)
+        world.forgotten.add(learner)
+
+
 def live(warehouse: Engine, world: World, chance: random.Random) -> Oracle:
-    """Let the nights pass, with partial and complete snapshots, publish, and judge each night."""
+    """Let the nights pass, with snapshots of every sort, publish, and judge each night."""
     oracle, site = Oracle(world), world.kind.site
     with warehouse.begin() as connection:
         put(connection, world)
     for night in range(NIGHTS):
         at = NIGHT + timedelta(days=night + 16, hours=5)
         there = [one for one in world.remote if one.is_shown(night)]
-        for complete in chance.choice([(True,), (False, True), (True, False)]):
-            part = there if complete else chance.sample(there, len(there) * 2 // 3)
+        if night == FORGET_ON:
+            forget_some(warehouse, world, chance)
+        for how in chance.choice([("whole",), ("part", "whole"), ("whole", "part"), ("shifting", "whole")]):
+            part, complete = there, True
+            if how == "part":
+                part, complete = chance.sample(there, len(there) * 2 // 3), False
+            elif how == "shifting":
+                part, complete = read_while_it_shifts(world, night, chance)
             with warehouse.begin() as connection:
-                scan(connection, world, part, at=at, complete=complete)
+                scan(connection, world, part, night, at=at, complete=complete)
+            oracle.read(part, night, told=world.kind.tells_owner)
             at += timedelta(minutes=30)
+        if world.kind.answers_by_address:
+            with warehouse.begin() as connection:
+                told = ask_for_owners(connection, world, night, chance, at=at)
+            oracle.read(told, night, told=True)
         publish(warehouse, site=site, run_id=f"night {night}")
         oracle.judge(published(warehouse, world.kind.name), night)
         require_no_stale_verdict(warehouse, site)
@@ -211,8 +260,11 @@ def tables(warehouse: Engine) -> dict[str, list[dict[str, Any]]]:
 
 
 def verdicts(warehouse: Engine, site: str) -> list[Any]:
+    """What is told of each; what was proven before it was gone has vanished, else it is missing."""
     return [
-        (row.delivery_key, row.verification_status, row.candidate_count or row.springest_certificate_id)
+        (row.delivery_key, "gone", None)
+        if row.verification_status in {"missing", "vanished"}
+        else (row.delivery_key, row.verification_status, row.candidate_count or row.springest_certificate_id)
         for row in published(warehouse, site)
     ]
 
@@ -246,8 +298,8 @@ def test_snapshots_in_any_order_twice_or_broken_off_end_in_the_same_tables(
             begin(connection, world, at[-1])  # one that is broken off
         for place in order:
             with warehouse.begin() as connection:
-                gather(connection, world, seen[place][0])
-                merge(connection, kind.name, begun[place], at[place], complete=seen[place][1])
+                gather(connection, world, seen[place][0], place)
+                merge(connection, world, begun[place], at[place], complete=seen[place][1])
             if publishing:
                 publish(warehouse, site=kind.site, run_id="between")
         publish(warehouse, site=kind.site, run_id="last")

@@ -58,6 +58,8 @@ class Event(StrEnum):
     """It cannot be known what the server did with it; also a lease that ran out."""
     SEEN = "seen"
     """A snapshot proves it is there."""
+    SHOWN_OTHERWISE = "shown_otherwise"
+    """What seemed to be gone is shown under its id, with something else than what was sent."""
     ADOPTED = "adopted"
     """A snapshot proves that it was there before this project began; nothing was sent."""
     ABSENCE_INFORMATIVE = "absence_informative"
@@ -166,11 +168,12 @@ TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
         Event.DISAPPEARED: State.VANISHED,
         Event.REOPENED: State.REVIEW,
     },
-    State.VANISHED: {**_DECIDED, Event.SEEN: State.VISIBLE},
+    State.VANISHED: {**_DECIDED, Event.SEEN: State.VISIBLE, Event.SHOWN_OTHERWISE: State.VISIBLE},
     State.REVIEW: {
         **_DECIDED,
         **_LATE,
         Event.SEEN: State.VISIBLE,
+        Event.SHOWN_OTHERWISE: State.ACCEPTED,
         Event.ABSENCE_INFORMATIVE: State.REVIEW,
     },
     State.CANCELLED: {**_LATE, Event.REOPENED: State.REVIEW},

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _TABLES: Final = read_sql(__file__, "matching_tables")
 _MARK_VISIBLE: Final = text(read_sql(__file__, "mark_visible"))
 _ANALYZE_STATES: Final = text("ANALYZE springest.delivery (site, state, indexed_state, match_method)")
+_SHOWN_OTHERWISE: Final = text(read_sql(__file__, "shown_otherwise"))
 _WATCHED_SINCE: Final = text(read_sql(__file__, "watched_since"))
 _FILL_SIDES: Final = text(read_sql(__file__, "fill_sides"))
 _MATCH_OWNERS: Final = text(read_sql(__file__, "match_owners"))
@@ -82,6 +83,7 @@ def match(connection: Connection, site: Site) -> MatchReport:
     if by_id >= MANY_MOVED:
         # Else what follows is planned as if hardly any were visible. A role that does not own it is let off.
         connection.execute(_ANALYZE_STATES)
+    connection.execute(_SHOWN_OTHERWISE, named)
     since = _watched_since(connection, site.name)
     _lay_out(connection, site.name, since)
     by_owner = connection.execute(_MATCH_OWNERS, {**named, "clock_hours": WIDE_HOURS}).scalar_one()

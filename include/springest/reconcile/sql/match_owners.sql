@@ -4,7 +4,8 @@
 -- POST, by the time that Springest tells or because a snapshot had shown it, is another one. What is to be
 -- adopted (`held`) was never sent and may be of any age.
 WITH edge AS (
-    SELECT node.node_id, node.delivery_key, node.version, node.state, node.is_open,
+    SELECT node.node_id, node.delivery_key, node.version, node.state, node.is_open, node.sent_at,
+           node.certification_id, node.valid_from, node.valid_to,
            shown.springest_certificate_id, shown.is_gone
     FROM pg_temp.matching_node AS node
     JOIN pg_temp.matching_row AS shown
@@ -24,6 +25,14 @@ WITH edge AS (
            min(delivery_key) OVER (PARTITION BY springest_certificate_id)
                = max(delivery_key) OVER (PARTITION BY springest_certificate_id) AS is_of_one_delivery
     FROM edge
+), unaskable AS (
+    -- What fits, whose owner was never told, and that is not shown any more, so that nobody can be asked: it may be the
+    -- one, and the learner's other one somebody else's doing.
+    SELECT certification_id, valid_from, valid_to,
+           max(COALESCE(created_at, 'infinity')) AS created_at, max(seen_by) AS seen_by
+    FROM pg_temp.matching_row
+    WHERE learner_ref IS NULL AND is_lacked
+    GROUP BY certification_id, valid_from, valid_to
 ), settled AS (
     UPDATE springest.delivery AS delivery
     SET state = 'visible',
@@ -41,6 +50,14 @@ WITH edge AS (
       AND NOT counted.is_gone
       AND counted.rows_of_node = 1
       AND counted.is_of_one_delivery
+      AND NOT EXISTS (SELECT FROM unaskable
+                      WHERE unaskable.certification_id = counted.certification_id
+                        AND unaskable.valid_from = counted.valid_from
+                        AND unaskable.valid_to = counted.valid_to
+                        AND (counted.sent_at IS NULL
+                             OR (unaskable.seen_by >= counted.sent_at
+                                 AND unaskable.created_at
+                                     >= counted.sent_at - make_interval(hours => :clock_hours))))
     RETURNING delivery.delivery_key, delivery.springest_certificate_id
 ), closed AS (
     DELETE FROM pg_temp.matching_node AS node

@@ -29,7 +29,9 @@ CREATE TEMPORARY TABLE matching_row (
     created_at timestamptz,
     seen_by timestamptz NOT NULL,
     is_gone boolean NOT NULL,
-    springest_status text
+    springest_status text,
+    -- The newest complete snapshot lacks it.
+    is_lacked boolean NOT NULL
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE matching_block (
     block_no bigint GENERATED ALWAYS AS IDENTITY,

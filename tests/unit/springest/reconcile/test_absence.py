@@ -202,6 +202,44 @@ def test_one_that_was_shown_and_is_gone_from_two_snapshots_has_vanished_until_it
     assert verdict(warehouse).verification_status == "verified"
 
 
+@pytest.mark.usefixtures("two_scans")
+def test_one_that_was_missing_and_appears_with_something_else_is_not_missing(
+    warehouse: Engine, deliver: Deliver, show: Show, scan: Scan
+) -> None:
+    """No proof, and no absence either: its verdict says what disagrees, until it is gone again."""
+    deliver("accepted")
+    publish_all(warehouse)
+    assert verdict(warehouse).verification_status == "missing"
+    third = SECOND + timedelta(days=1)
+    scan(third)
+    show(last_seen_at=third, first_seen_at=third, valid_from=date(2026, 11, 3))
+    assert publish_all(warehouse).became_visible == 0
+    row = verdict(warehouse)
+    assert (row.delivery_state, row.verification_status) == ("accepted", "ambiguous")
+    assert row.review_reason == "disagrees(valid_from)"
+    assert publish_all(warehouse).written == 0
+
+
+@pytest.mark.usefixtures("two_scans")
+def test_one_that_had_vanished_and_is_shown_with_something_else_has_not(
+    warehouse: Engine, deliver: Deliver, show: Show, see_again: Callable[[int, datetime], None], scan: Scan
+) -> None:
+    deliver("visible", valid_from=date(2026, 11, 1))
+    show(last_seen_at=FIRST - timedelta(hours=2))
+    publish_all(warehouse)
+    assert verdict(warehouse).verification_status == "vanished"
+    see_again(7, FIRST)
+    publish_all(warehouse)
+    assert verdict(warehouse).verification_status == "vanished"  # an older snapshot showed it
+    third = SECOND + timedelta(days=1)
+    scan(third)
+    see_again(7, third)
+    publish_all(warehouse)
+    row = verdict(warehouse)
+    assert (row.delivery_state, row.verification_status) == ("visible", "ambiguous")
+    assert row.review_reason == "disagrees(valid_from)"
+
+
 def test_one_that_only_the_last_snapshot_lacks_has_not_vanished(
     warehouse: Engine, deliver: Deliver, show: Show, scan: Scan
 ) -> None:

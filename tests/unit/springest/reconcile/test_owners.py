@@ -10,7 +10,7 @@ from sqlalchemy import Engine, insert
 
 from include.springest.warehouse.schema import delivery_attempt
 
-from .conftest import DAY, MOMENT, Deliver, Show
+from .conftest import DAY, MOMENT, Deliver, Scan, Show
 from .test_publish import publish_all, verdict
 
 LEARNER = "a" * 64
@@ -64,6 +64,28 @@ def test_whatever_disagrees_or_is_not_told_proves_nothing(
     show(**{"learner_ref": LEARNER, **shown})
     assert publish_all(warehouse).became_visible == 0
     assert verdict(warehouse).springest_certificate_id is None
+
+
+@pytest.mark.parametrize(
+    ("other", "proven"),
+    [
+        ({}, 0),
+        ({"created_at": MOMENT + timedelta(hours=1)}, 0),
+        ({"last_seen_at": MOMENT + timedelta(days=1)}, 1),  # it was there to be asked about
+        ({"valid_from": date(2026, 11, 3)}, 1),
+        ({"created_at": MOMENT - timedelta(days=3)}, 1),  # it was there before
+        ({"learner_ref": "b" * 64}, 1),
+    ],
+)
+def test_one_that_fits_and_was_gone_before_anybody_asked_whose_it_is_may_be_it_too(
+    warehouse: Engine, deliver: Deliver, show: Show, scan: Scan, other: dict[str, Any], proven: int
+) -> None:
+    """The learner's other one may be somebody else's doing."""
+    deliver("unknown")
+    show(8, **other)
+    scan(MOMENT + timedelta(days=1))
+    show(7, learner_ref=LEARNER, owner_told_by="filter", last_seen_at=MOMENT + timedelta(days=1, hours=1))
+    assert publish_all(warehouse).became_visible == proven
 
 
 @pytest.mark.parametrize("state", ["ready", "held", "rejected", "withdrawn", "cancelled", "sending"])

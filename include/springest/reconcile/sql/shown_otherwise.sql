@@ -1,0 +1,14 @@
+-- What seemed to be gone is shown under its id again, with something else than what was sent: that is no proof, and
+-- it is not gone either. Its verdict says what disagrees.
+UPDATE springest.delivery AS delivery
+SET state = CASE delivery.state WHEN 'vanished' THEN 'visible' ELSE 'accepted' END,
+    reason = NULL,
+    reason_detail = NULL,
+    version = delivery.version + 1,
+    updated_at = clock_timestamp()
+FROM springest.remote_certificate AS remote
+WHERE delivery.site = :site
+  AND (delivery.indexed_state = 'vanished' OR (delivery.indexed_state = 'review' AND delivery.reason = 'missing'))
+  AND remote.site = delivery.site
+  AND remote.springest_certificate_id = delivery.springest_certificate_id
+  AND remote.last_seen_at >= (SELECT max(started_at) FROM springest.snapshot WHERE site = :site AND complete)

@@ -81,7 +81,7 @@ def delivery_failures(nights: Sequence[Night], stored: Sequence[StoredCertificat
 def reason_failures(warehouse: Engine, nights: Sequence[Night]) -> list[str]:
     """Compare the reasons in the reconciled table with why the rows are bad."""
     with warehouse.connect() as connection:
-        told: dict[str, str] = dict(connection.execute(_REASONS).tuples().all())
+        told = {training: str(reason) for training, reason in connection.execute(_REASONS)}
     good = {Expected.SENT, Expected.SAME_ROW_AGAIN}
     return [
         f"{one.training_id} should be set aside for {one.expected}, and says {told.get(one.training_id)}"

@@ -50,6 +50,12 @@ class SiteKind:
             exclusive_uploader=self.exclusive,
         )
 
+    @property
+    def how_owners_are_told(self) -> str:
+        if self.tells_owner:
+            return "owner told"
+        return "owner told when asked for" if self.answers_by_address else "owner not told"
+
     def clock(self, moment: datetime) -> datetime:
         return moment + self.offset + (self.jump if moment >= NIGHT + HOUR else timedelta(0))
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ from .matching_worlds import (
 SEED = 20_261_102
 NIGHTS = 4
 FORGET_ON = 2
+TOLD = Path(__file__).parents[2] / ".springest" / "tests"
 PSEUDONYMS = Pseudonyms("a secret of sixteen characters and more")
 
 
@@ -102,10 +104,11 @@ class Oracle:
             assert row.match_method in {"springest_id", "owner"}, row
             assert _agree(self._by_id[number], delivery), f"another's certificate: {row}"
             assert self._status[number] == "verified", f"it has another status: {row}"
-            # The learner has it, whoever uploaded it, as long as nothing says that they have another one. One that
-            # the complete snapshots of two nights lack is gone: Springest may have been asked to remove it.
+            # The learner has it, whoever uploaded it, as long as nothing says that they have another one. One
+            # that the complete snapshots of two nights lack is gone: Springest may have been asked to remove it.
             others = {one for one in own & self._told if self._by_id[one].gone_from > night - 1}
-            assert number in own or (row.match_method == "owner" and not others), f"false proof: {row} {own}"
+            known = number in own or (row.match_method == "owner" and not others)
+            assert known, f"false proof: {row} {own}"
         elif status == "inferred":
             assert self._world.kind.exclusive, row
             assert (number in own) if number else (own and seen), f"false inference: {row} {own}"
@@ -185,26 +188,25 @@ def live(warehouse: Engine, world: World, chance: random.Random) -> Oracle:
 
 
 def run_worlds(warehouse: Engine, worlds_a_site: int, seed: int) -> None:
+    """Let all sites live; the shares of true links found go into a file under ``.springest/tests``."""
     chance = random.Random(seed)  # noqa: S311
-    shares: dict[tuple[bool, bool, bool], Counter[str]] = {}
+    shares: dict[tuple[bool, str, bool], Counter[str]] = {}
     statuses: Counter[str] = Counter()
     for kind in kinds(chance):
         world = Maker(chance, kind).make(worlds_a_site)
         oracle = live(warehouse, world, chance)
-        of_kind = shares.setdefault((kind.tells_id, kind.tells_owner, kind.exclusive), Counter())
+        of_kind = shares.setdefault((kind.tells_id, kind.how_owners_are_told, kind.exclusive), Counter())
         of_kind.update(oracle.linked)
         statuses.update(
             f"{row.verification_status} by {row.match_method}" for row in published(warehouse, kind.name)
         )
-    for (told, owner, exclusive), linked in sorted(shares.items(), reverse=True):
-        print(  # noqa: T201 - the figures are what one wants to see of it
-            f"{'id told' if told else 'no id':8} {'owner told' if owner else 'no owner':11}"
-            f" {'only we upload' if exclusive else 'others upload too':18}"
-            f" {linked['found']} of {linked['shown']} true links found"
-            f" ({linked['found'] / linked['shown']:.1%}),"
-            f" {linked['in a set']} more shown as a set"
-        )
-    print(statuses)  # noqa: T201
+    lines = [
+        f"{'id told' if told else 'no id'}, {owner}, {'only we' if exclusive else 'others too'} upload:"
+        f" {linked['found']} of {linked['shown']} true links found, {linked['in a set']} more as a set"
+        for (told, owner, exclusive), linked in sorted(shares.items(), reverse=True)
+    ]
+    TOLD.mkdir(parents=True, exist_ok=True)
+    (TOLD / f"worlds-{seed}.txt").write_text("\n".join([*lines, str(statuses)]) + "\n", encoding="utf-8")
     # The worlds are not trivial: every way of matching is met.
     for met in ("verified by springest_id", "verified by owner", "inferred by inferred", "ambiguous by None"):
         assert statuses[met] > worlds_a_site / 20, met

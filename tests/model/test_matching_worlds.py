@@ -105,7 +105,7 @@ class Oracle:
             assert _agree(self._by_id[number], delivery), f"another's certificate: {row}"
             assert self._status[number] == "verified", f"it has another status: {row}"
             # The learner has it, whoever uploaded it, as long as nothing says that they have another one. One
-            # that the complete snapshots of two nights lack is gone: Springest may have been asked to remove it.
+            # that complete snapshots of two nights lack is gone: Springest may have been asked to remove it.
             others = {one for one in own & self._told if self._by_id[one].gone_from > night - 1}
             known = number in own or (row.match_method == "owner" and not others)
             assert known, f"false proof: {row} {own}"

@@ -42,6 +42,7 @@ from .matching_worlds import (
 SEED = 20_261_102
 NIGHTS = 4
 FORGET_ON = 2
+SCANS = (("whole",), ("part", "whole"), ("whole", "part"), ("shifting", "whole"), ("shifting",), ("shifting",))
 TOLD = Path(__file__).parents[2] / ".springest" / "tests"
 PSEUDONYMS = Pseudonyms("a secret of sixteen characters and more")
 
@@ -164,7 +165,7 @@ def live(warehouse: Engine, world: World, chance: random.Random) -> Oracle:
         there = [one for one in world.remote if one.is_shown(night)]
         if night == FORGET_ON:
             forget_some(warehouse, world, chance)
-        for how in chance.choice([("whole",), ("part", "whole"), ("whole", "part"), ("shifting", "whole")]):
+        for how in chance.choice(SCANS):
             part, complete = there, True
             if how == "part":
                 part, complete = chance.sample(there, len(there) * 2 // 3), False

@@ -11,7 +11,7 @@ from include.sandbox.faults import Fault, Kind
 from include.springest.ledger.decisions import Choice, Decisions
 from include.springest.ledger.judging import ReleaseRules
 from include.springest.ledger.states import DecisionKind
-from include.springest.warehouse.erasure import forget
+from include.springest.warehouse.erasure import forget, remember
 from tests.integration.conftest import World
 from tests.integration.test_erasure import PSEUDONYMS, everything, ref_of
 
@@ -88,6 +88,24 @@ def test_an_owner_who_agreed_still_does(world):
     forgotten(world, ref_of(theirs), ref_of(lost))
     world.night("after")
     assert (world.rows(VERDICTS), world.rows(VERSIONS)) == before
+
+
+@pytest.mark.parametrize("somebody_else_too", [False, True])
+def test_a_learner_who_comes_back_is_not_told_to_be_another_one(world, somebody_else_too):
+    """What was erased stays erased: Springest names them again, and nothing turns into a contradiction."""
+    theirs, other = world.training(), world.training()
+    world.complete(theirs, other)
+    world.night("before")
+    before = world.rows(VERDICTS), world.rows(VERSIONS)
+    forgotten(world, ref_of(theirs), *([ref_of(other)] * somebody_else_too))
+    world.night("after")
+    assert remember(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    for night in ("back", "later"):
+        world.snapshot(night)
+        world.owners(night)
+        world.publish(night)
+        assert (world.rows(VERDICTS), world.rows(VERSIONS)) == before
+        assert ref_of(theirs) not in everything(world)
 
 
 def test_another_address_of_the_learner_goes_too_and_stays_away(world):

@@ -382,7 +382,7 @@ def merge(
     site = world.kind.name
     if world.forgotten:
         connection.execute(snapshots._FORGET, {"refs": sorted(world.forgotten)})
-        connection.execute(snapshots._FORGET_OWNERS, {"site": site})
+    connection.execute(snapshots._FORGET_OWNERS, {"site": site})
     told = dict.fromkeys(("first_total", "last_total", "distinct_ids", "rewinds", "requests"), 0)
     connection.execute(
         snapshots._MERGE,

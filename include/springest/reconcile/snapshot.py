@@ -188,7 +188,8 @@ async def _nobody_forgotten(
         if forgotten:
             owners = (await connection.execute(_OWNERS)).scalars()
             await connection.execute(_FORGET, {"refs": [one for one in owners if forgotten.covers(one)]})
-            await connection.execute(_FORGET_OWNERS, {"site": site})
+        # Also once they are let come back: what was cleared stays cleared.
+        await connection.execute(_FORGET_OWNERS, {"site": site})
         yield
     finally:
         await connection.execute(RELEASE_ERASURE)

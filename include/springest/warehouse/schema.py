@@ -190,6 +190,12 @@ delivery = Table(
         postgresql_where=text("indexed_state IS NOT NULL"),
     ),
     Index(None, "learner_ref", postgresql_using="hash"),
+    Index(
+        "delivery_forgotten_idx",
+        "site",
+        "springest_certificate_id",
+        postgresql_where=text("learner_ref IS NULL AND springest_certificate_id IS NOT NULL"),
+    ),
     Index("delivery_springest_id_idx", "site", "springest_certificate_id"),
     comment="The ledger: one row per certificate to deliver",
     postgresql_with={"fillfactor": 50},

@@ -1,3 +1,5 @@
+DROP INDEX springest.delivery_forgotten_idx;
+
 -- What people wrote is not brought back.
 UPDATE springest.remote_certificate
 SET learner_ref = NULL

@@ -1,3 +1,7 @@
+-- The few certificates that were sent for learners who were forgotten, which every snapshot looks for.
+CREATE INDEX delivery_forgotten_idx ON springest.delivery (site, springest_certificate_id)
+    WHERE learner_ref IS NULL AND springest_certificate_id IS NOT NULL;
+
 -- What disagreed is not known any more for those who were forgotten before.
 UPDATE springest.remote_certificate AS remote
 SET learner_ref = 'other'

@@ -14,6 +14,8 @@ from sqlalchemy import create_engine, text
 
 from include.sandbox.faults import Fault, Kind
 from include.springest.identity import Pseudonyms
+from include.springest.ledger.decisions import Choice, Decisions
+from include.springest.ledger.states import DecisionKind
 from include.springest.warehouse.dictionary import load_questions
 from include.springest.warehouse.erasure import forget
 from include.springest.warehouse.roles import RoleNames, grant_roles
@@ -218,6 +220,51 @@ def test_a_certification_whose_verification_was_taken_back_keeps_certificates_wa
     assert 105 in waiting(nights)
 
 
+def test_a_verification_that_would_settle_doubts_only_is_asked_for_and_claims_nothing(world: World) -> None:
+    """None is said to wait: whether Springest has them is not known before they could be shown."""
+    world.complete(*[world.training(certification_id=105) for _ in range(2)], world.training())
+    for _ in range(3):
+        world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
+    world.night("first")
+    assert {status for status, _ in world.statuses().values()} >= {"unknown"}
+    [row] = ask(world, "01_waiting_for_verification.sql")
+    assert (row.certification_id, row.sent, row.not_sent, row.doubtful) == (105, 0, 0, 2)
+    assert (row.oldest_sent_at, row.days) == (None, None)
+    assert "Whether you have 2 of our certificates is not known to us until then" in row.body
+    assert "wait for it" not in row.body
+    with world.warehouse.begin() as connection:
+        connection.execute(
+            text("UPDATE springest.delivery SET state = 'review', reason = 'absent' WHERE state = 'unknown'")
+        )
+    world.publish("second")
+    assert waiting(world) == [], "complete snapshots lacked them although it was listed"
+
+
+def test_doubts_are_counted_beside_what_waits_and_by_site(nights: World) -> None:
+    """They make nothing older, and another site's are its own."""
+    nights.complete(nights.training(certification_id=105), ago=timedelta(0))
+    nights.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
+    nights.night("third")
+    row = ask(nights, "01_waiting_for_verification.sql")[0]
+    assert (row.certification_id, row.sent, row.not_sent, row.doubtful) == (105, 2, 0, 1)
+    assert "2 of our certificates wait for it" in row.body
+    oldest = row.oldest_sent_at
+    with nights.warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE springest.reconciled_delivery"
+                " SET sent_at = sent_at - interval '9 days', site = 'other'"
+                " WHERE certification_id = 105 AND verification_status = 'unknown'"
+            )
+        )
+    told = [
+        (one.site, one.sent, one.doubtful, one.oldest_sent_at)
+        for one in ask(nights, "01_waiting_for_verification.sql")
+        if one.certification_id == 105
+    ]
+    assert told == [("default", 2, 0, oldest), ("other", 0, 1, None)]
+
+
 def test_what_was_cancelled_is_no_certificate_that_waits(nights: World) -> None:
     with nights.warehouse.begin() as connection:
         connection.execute(
@@ -299,6 +346,38 @@ def test_who_was_forgotten_did_not_fail_and_is_not_to_be_sent_again(nights: Worl
     assert row.training_id == training
     assert "cancel" in row.what_to_do
     assert "release" not in row.what_to_do
+
+
+@pytest.mark.parametrize("state", ["unknown", "accepted_no_id", "review", "vanished", "sending"])
+def test_no_more_is_advised_for_who_was_forgotten_than_a_person_may_do(nights: World, state: str) -> None:
+    """What is being sent waits for the worker; all else is confirmed or cancelled, and never released."""
+    [(key, learner_ref)] = nights.rows(
+        "SELECT delivery_key, learner_ref FROM springest.delivery WHERE state = 'unknown'"
+    )
+    with nights.warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE springest.delivery SET state = :state, reason = 'by_hand', needs_review = true,"
+                " review_reason = CASE WHEN :state = 'accepted_no_id' THEN 'tie' END,"
+                " lease_owner = CASE WHEN :state = 'sending' THEN 'w' END,"
+                " lease_until = CASE WHEN :state = 'sending' THEN now() + interval '1 hour' END"
+                " WHERE delivery_key = :key"
+            ),
+            {"state": state, "key": key},
+        )
+    forget(nights.warehouse, Pseudonyms(SECRET), learner_ref=learner_ref)
+    nights.publish("third")
+    [(version,)] = nights.rows("SELECT version FROM springest.delivery WHERE delivery_key = :key", key=key)
+    decisions = Decisions(nights.warehouse, site="default")
+    allowed = {
+        kind
+        for kind in DecisionKind
+        if decisions.refusal(Choice(key, kind, version, decided_by="ann", reason="why")) is None
+    }
+    [row] = ask(nights, "06_needs_a_person.sql")
+    advised = {kind for kind in DecisionKind if f"review {kind}" in row.what_to_do}
+    assert advised == allowed, row.what_to_do
+    assert allowed == (set() if state == "sending" else {DecisionKind.CONFIRM, DecisionKind.CANCEL})
 
 
 def test_what_expires_is_expired_at_once_in_the_history_too_and_was_not_before(nights: World) -> None:

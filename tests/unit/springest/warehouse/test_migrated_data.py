@@ -422,3 +422,35 @@ def test_who_was_forgotten_before_stays_told_apart_and_peoples_words_leave_what_
     assert downgrade(empty, revision="-1") == "0012"
     assert look(owners) == [None, None, None, "l"]
     assert look(details) == said
+
+
+def test_views_of_what_is_claimed_keep_their_grants_up_and_down(empty: Engine) -> None:
+    """Up from 0012 and one step down: one of them gets a column, and has to be made anew without it."""
+    changing = {
+        "certificate_reconciliation_history",
+        "waiting_by_certification",
+        "unmatched_remote_certificate",
+        "delivery_review",
+        "failed_check",
+    }
+    upgrade(empty, revision="0012")
+    with empty.begin() as connection:
+        for name in changing:
+            connection.execute(text(f"GRANT SELECT ON springest.{name} TO pg_monitor"))
+            connection.execute(text(f"GRANT SELECT ON springest.{name} TO PUBLIC"))
+        connection.execute(
+            text("GRANT SELECT ON springest.waiting_by_certification TO pg_checkpoint WITH GRANT OPTION")
+        )
+
+    def views() -> dict[str, tuple[object, ...]]:
+        with empty.connect() as connection:
+            return {str(name): tuple(rest) for name, *rest in connection.execute(text(VIEWS))}
+
+    before = views()
+    assert before.keys() >= changing
+    upgrade(empty, revision="0013")
+    after = views()
+    assert {name for name in before if before[name][0] != after[name][0]} == changing
+    assert {name: one[2] for name, one in after.items()} == {name: one[2] for name, one in before.items()}
+    assert downgrade(empty, revision="-1") == "0012"
+    assert views() == before

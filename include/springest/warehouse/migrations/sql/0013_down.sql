@@ -23,7 +23,10 @@ FROM springest.reconciled_delivery;
 COMMENT ON VIEW springest.certificate_reconciliation_history IS
     'One row per version of a verdict: from when until when certificate_reconciliation said it';
 
-CREATE OR REPLACE VIEW springest.waiting_by_certification AS
+-- A view loses a column only when it is made anew: who may read it, and what is said of its columns, comes along.
+ALTER VIEW springest.waiting_by_certification RENAME TO waiting_before;
+
+CREATE VIEW springest.waiting_by_certification AS
 SELECT waiting.site, waiting.certification_id, waiting.certification_name, waiting.sent, waiting.not_sent,
        waiting.oldest_sent_at, waiting.days,
        format('Please verify certification %s', waiting.certification_id) AS subject,
@@ -52,6 +55,33 @@ FROM (
 ORDER BY waiting.oldest_sent_at NULLS LAST, waiting.site, waiting.certification_id;
 COMMENT ON VIEW springest.waiting_by_certification IS
     'What one verification at Springest would free, oldest first, with a text to send to Springest';
+
+DO $$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN
+        SELECT made.attname AS name, col_description(told.attrelid, told.attnum) AS said
+        FROM pg_attribute AS made
+        JOIN pg_attribute AS told
+          ON told.attname = made.attname AND told.attrelid = 'springest.waiting_before'::regclass
+        WHERE made.attrelid = 'springest.waiting_by_certification'::regclass AND made.attnum > 0
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN springest.waiting_by_certification.%I IS %L', one.name, one.said);
+    END LOOP;
+    FOR one IN
+        SELECT CASE may.grantee WHEN 0 THEN 'PUBLIC' ELSE may.grantee::regrole::text END AS who,
+               may.privilege_type AS what,
+               CASE WHEN may.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END AS further
+        FROM pg_class, aclexplode(relacl) WITH ORDINALITY AS may
+        WHERE oid = 'springest.waiting_before'::regclass AND may.grantee <> relowner
+        ORDER BY may.ordinality
+    LOOP
+        EXECUTE format('GRANT %s ON springest.waiting_by_certification TO %s%s', one.what, one.who, one.further);
+    END LOOP;
+END
+$$;
+DROP VIEW springest.waiting_before;
 
 CREATE OR REPLACE VIEW springest.unmatched_remote_certificate AS
 SELECT remote.site, remote.springest_certificate_id, remote.certification_id,

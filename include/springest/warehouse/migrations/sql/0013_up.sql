@@ -58,13 +58,20 @@ SELECT waiting.site, waiting.certification_id, waiting.certification_name, waiti
                            to_char(waiting.oldest_sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')) ELSE '' END
        || CASE WHEN waiting.not_sent > 0
                THEN format('%s more will be sent once it is. ', waiting.not_sent) ELSE '' END
-       || E'Could you verify it, or tell us what is missing?\n\nThank you' AS body
+       || CASE WHEN waiting.doubtful > 0
+               THEN format('Whether you have %s of our certificates is not known to us until then. ', waiting.doubtful)
+               ELSE '' END
+       || E'Could you verify it, or tell us what is missing?\n\nThank you' AS body,
+       waiting.doubtful
 FROM (
     SELECT verdict.site, verdict.certification_id, max(verdict.certification_name) AS certification_name,
            count(*) FILTER (WHERE verdict.verification_status = 'awaiting_verification') AS sent,
            count(*) FILTER (WHERE verdict.verification_status = 'held') AS not_sent,
-           min(verdict.sent_at) AS oldest_sent_at,
-           (now() AT TIME ZONE 'UTC')::date - (min(verdict.sent_at) AT TIME ZONE 'UTC')::date AS days
+           count(*) FILTER (WHERE verdict.verification_status = 'unknown') AS doubtful,
+           min(verdict.sent_at) FILTER (WHERE verdict.verification_status <> 'unknown') AS oldest_sent_at,
+           (now() AT TIME ZONE 'UTC')::date
+               - (min(verdict.sent_at) FILTER (WHERE verdict.verification_status <> 'unknown')
+                  AT TIME ZONE 'UTC')::date AS days
     FROM springest.reconciled_delivery AS verdict
     LEFT JOIN springest.certification USING (site, certification_id)
     WHERE NOT COALESCE(certification.is_listed, false)
@@ -77,12 +84,16 @@ FROM (
                                                             WHERE snapshot.site = verdict.site AND snapshot.complete),
                                                            '-infinity'))
       AND (verdict.verification_status = 'awaiting_verification'
-           OR (verdict.verification_status = 'held' AND verdict.delivery_reason = 'certification_not_listed'))
+           OR (verdict.verification_status = 'held' AND verdict.delivery_reason = 'certification_not_listed')
+           -- What complete snapshots lacked while it was listed, a verification would not show.
+           OR (verdict.verification_status = 'unknown' AND verdict.delivery_reason IS DISTINCT FROM 'absent'))
     GROUP BY verdict.site, verdict.certification_id
 ) AS waiting
 ORDER BY waiting.oldest_sent_at NULLS LAST, waiting.site, waiting.certification_id;
 COMMENT ON VIEW springest.waiting_by_certification IS
-    'What one verification at Springest would free, oldest first, with a text to send to Springest; a certification of which a certificate is shown is verified';
+    'What one verification at Springest would free or settle, oldest first, with a text to send to Springest; a certification of which a certificate is shown is verified';
+COMMENT ON COLUMN springest.waiting_by_certification.doubtful IS
+    'Certificates of which it is not known whether Springest took them: those that it has would be shown';
 
 CREATE OR REPLACE VIEW springest.unmatched_remote_certificate AS
 SELECT remote.site, remote.springest_certificate_id, remote.certification_id,
@@ -122,6 +133,9 @@ SELECT verdict.site, verdict.delivery_key, verdict.training_id, verdict.issue_no
        verdict.certification_name, verdict.verification_status, verdict.delivery_state, verdict.review_reason,
        since.waits_since,
        CASE
+           WHEN verdict.delivery_state = 'sending' AND verdict.review_reason = 'outcome_unknown'
+               THEN 'A worker was sending it when this was published, and nobody can decide about it meanwhile: the '
+                    'next publication tells how that went'
            WHEN verdict.learner_ref IS NULL
             AND verdict.delivery_state IN ('unknown', 'accepted_no_id', 'review', 'vanished')
                THEN 'Its learner was forgotten, so it can not be sent again: look for it in Springest''s admin. There: '

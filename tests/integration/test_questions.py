@@ -179,6 +179,30 @@ def test_what_changed_is_told_from_what_to_what(nights: World) -> None:
     assert changes.count((None, "verified")) == 4
 
 
+def test_what_has_expired_since_it_changed_had_not_when_it_did(nights: World) -> None:
+    """The newest version says expired from midnight on; that is no word about the moment it began."""
+    changes = "08_changed_since_yesterday.sql"
+
+    def became(*, valid_until: date) -> list[tuple[str | None, str]]:
+        with nights.warehouse.begin() as connection:
+            connection.execute(
+                text(
+                    "UPDATE springest.reconciled_delivery SET valid_until = :until,"
+                    " valid_from_ts = date_trunc('day', now(), 'UTC') - interval '1 second'"
+                    " WHERE certification_id = 101"
+                ),
+                {"until": valid_until},
+            )
+        [(training,)] = nights.rows(
+            "SELECT training_id FROM springest.certificate_reconciliation WHERE certification_id = 101"
+        )
+        return [(one.was, one.became) for one in ask(nights, changes) if one.training_id == training]
+
+    began = today() - timedelta(days=1)
+    assert became(valid_until=began) == [(None, "verified")]
+    assert became(valid_until=began - timedelta(days=1)) == [(None, "expired")]
+
+
 def test_certifications_that_were_never_verified_are_named(nights: World) -> None:
     assert never_verified(nights) == [(105, 2), (999, 1)]
 
@@ -328,6 +352,23 @@ def test_what_only_waits_longer_did_not_go_wrong_last_night(nights: World) -> No
     [(reason,)] = nights.rows("SELECT reason FROM springest.delivery WHERE state = 'review'")
     assert reason == "unknown_for_long"
     assert ask(nights, "02_failed_last_night.sql") == []
+
+
+def test_what_went_wrong_last_night_is_told_also_after_more_was_said_of_it(nights: World) -> None:
+    """A second publication in the same night adds a version in which only what is to be looked at differs."""
+    told = {one.training_id: one.since for one in ask(nights, "02_failed_last_night.sql")}
+    [(doubtful,)] = nights.rows("SELECT training_id FROM springest.delivery WHERE state = 'unknown'")
+    with nights.source.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE completed_training SET valid_until = '2031-01-01', updated_at = :now"
+                " WHERE training_id = :training_id"
+            ),
+            {"now": datetime.now(UTC).isoformat(sep=" "), "training_id": doubtful},
+        )
+    assert nights.night("third").versions == 1
+    assert ask(nights, "06_needs_a_person.sql")[0].review_reason == "changed_after_sending(valid_until)"
+    assert {one.training_id: one.since for one in ask(nights, "02_failed_last_night.sql")} == told
 
 
 def test_who_was_forgotten_did_not_fail_and_is_not_to_be_sent_again(nights: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -39,6 +40,7 @@ from include.springest.site import Site
 from include.springest.source.addresses import addresses_from
 from include.springest.source.reader import SourceReader, Window
 from include.springest.staging.stage import Stager, StageReport
+from include.springest.warehouse.roles import RoleNames, grant_roles
 
 QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text(
     encoding="utf-8"
@@ -305,6 +307,19 @@ def make_world(warehouse_url: str, tmp_path: Path) -> Iterator[Callable[..., Wor
         world.sandbox.__exit__(None, None, None)
         world.source.dispose()
         world.warehouse.dispose()
+
+
+@pytest.fixture
+def roles(warehouse_url: str) -> Iterator[RoleNames]:
+    """Roles of the warehouse's own: they belong to the whole server."""
+    names = RoleNames.with_prefix(f"t{secrets.token_hex(6)}")
+    warehouse = create_engine(warehouse_url, poolclass=NullPool)
+    grant_roles(warehouse, names)
+    yield names
+    with warehouse.begin() as connection:
+        for name, _ in names.grants():
+            connection.execute(text(f"DROP OWNED BY {name}"))
+            connection.execute(text(f"DROP ROLE {name}"))
 
 
 @pytest.fixture

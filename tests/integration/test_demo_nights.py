@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 import pytest
-from sqlalchemy import text
 
 from include.demo import source_database
 from include.demo.documents import render_all
@@ -17,9 +15,9 @@ from include.demo.proof import delivery_failures, reason_failures
 from include.sandbox.faults import Fault, Kind
 from include.sandbox.store import Certification
 from include.springest.identity import Pseudonyms
-from include.springest.warehouse.roles import RoleNames, grant_roles
+from include.springest.warehouse.roles import RoleNames
 from tests.integration.conftest import SECRET, World
-from tests.integration.test_questions import QUESTIONS, _drop
+from tests.integration.test_questions import ask_as_reader
 
 ROWS = 30
 
@@ -49,26 +47,18 @@ def made(make_world: Callable[..., World]) -> tuple[World, tuple[Night, ...]]:
     return world, some
 
 
-def test_every_question_has_its_answer_on_nights_of_the_demo(made: tuple[World, tuple[Night, ...]]) -> None:
+def test_every_question_has_its_answer_on_nights_of_the_demo(
+    made: tuple[World, tuple[Night, ...]], roles: RoleNames
+) -> None:
     """As a reader, and the answers are those of the institute's own books."""
     world, some = made
     sent = [one for night in some for one in night.trainings if one.expected is Expected.SENT]
     assert reason_failures(world.warehouse, some) == []
     stored = world.sandbox.store.certificates()
     assert delivery_failures(some, stored) == ["2 certificates are missing"]
-    names = RoleNames.with_prefix(f"t{secrets.token_hex(6)}")
-    grant_roles(world.warehouse, names)
-    values = {
-        "learner_ref": Pseudonyms(SECRET).learner_ref(sent[0].learner.email or ""),
-        "days": 90,
-    }
-    told = {}
-    with world.warehouse.connect() as connection:
-        connection.execute(text(f"SET ROLE {names.reader}"))
-        for name, question in QUESTIONS.items():
-            wanted = {key: value for key, value in values.items() if f":{key}" in question.sql}
-            told[name[:2]] = connection.execute(text(question.sql), wanted).all()
-    _drop(world, names)
+    learner_ref = Pseudonyms(SECRET).learner_ref(sent[0].learner.email or "")
+    answers = ask_as_reader(world, roles, learner_ref=learner_ref, days=90)
+    told = {name[:2]: rows for name, rows in answers.items()}
     of = Counter(one.certification_id for one in sent)
     waiting = {one.certification_id: one for one in told["01"]}
     assert set(waiting) == {107, 999}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 
 from include.sandbox.faults import Fault, Kind
+from include.sandbox.store import NewCertificate
 from include.springest.ledger.decisions import Choice, Decisions
 from include.springest.ledger.judging import ReleaseRules
 from include.springest.ledger.states import DecisionKind
@@ -41,13 +41,14 @@ def shown_under(world: World, address: str) -> None:
 
 def upload(world: World, address: str) -> None:
     """Somebody else uploads one with the facts of ours."""
-    answer = httpx.post(
-        f"{world.sandbox.url}/certificates.xml",
-        params={"api_key": world.sandbox.state.api_key},
-        data={"certification_id": "102", "email": address, "valid_from": "2026-11-02"},
-        files={"file": ("x.pdf", b"%PDF-1.7\n%%EOF", "application/pdf")},
-    )
-    assert answer.status_code == 201
+    world.sandbox.store.store(NewCertificate(102, address, "2026-11-02"))
+
+
+def send(world: World) -> None:
+    """The first night up to its delivery."""
+    world.catalogue()
+    world.stage("first")
+    world.deliver("first")
 
 
 @pytest.mark.parametrize("whose", ["the owner's", "the learner's", "the owner's, then the learner's"])
@@ -59,9 +60,7 @@ def test_an_owner_that_disagreed_still_does(world, whose, proven):
     if proven:
         world.night("proven")
     else:
-        world.catalogue()
-        world.stage("first")
-        world.deliver("first")
+        send(world)
     shown_under(world, owner.learner.email)
     world.night("before")
     before = world.rows(VERDICTS), world.rows(VERSIONS)
@@ -112,9 +111,7 @@ def test_another_address_of_the_learner_goes_too_and_stays_away(world):
     """Springest keeps the certificate under an address that the source does not know."""
     theirs = world.training()
     world.complete(theirs)
-    world.catalogue()
-    world.stage("first")
-    world.deliver("first")
+    send(world)
     shown_under(world, PRIVATE)
     world.snapshot("first")
     world.publish("first")
@@ -148,9 +145,7 @@ def test_a_forgotten_owners_certificate_is_not_anybodys(world):
     ours = world.training()
     world.complete(ours)
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
-    world.catalogue()
-    world.stage("first")
-    world.deliver("first")
+    send(world)
     upload(world, "other@example.com")
     world.night("second")
     before = world.rows(VERDICTS)
@@ -166,9 +161,7 @@ def test_two_who_were_forgotten_are_not_taken_for_each_other(make_world):
     ours = world.training()
     world.complete(ours)
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
-    world.catalogue()
-    world.stage("first")
-    world.deliver("first")
+    send(world)
     upload(world, "other@example.com")
     world.night("second")
     forgotten(world, PSEUDONYMS.learner_ref("other@example.com"), ref_of(ours))
@@ -182,9 +175,7 @@ def test_a_confirmation_that_the_owner_agrees_with_stays_proof_and_its_words_go(
     theirs = world.training()
     world.complete(theirs)
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
-    world.catalogue()
-    world.stage("first")
-    world.deliver("first")
+    send(world)
     world.snapshot("first")
     [(key, version)] = world.rows("SELECT delivery_key, version FROM springest.delivery")
     [certificate] = world.sandbox.store.certificates()
@@ -208,9 +199,7 @@ def test_a_conflict_says_what_was_sent_and_what_is_shown(world):
     """A person can check it by hand."""
     theirs = world.training()
     world.complete(theirs)
-    world.catalogue()
-    world.stage("first")
-    world.deliver("first")
+    send(world)
     world.sandbox.store._run(
         "UPDATE certificate SET certification_id = 101, valid_from = '2026-10-31', valid_until = '2029-01-01'"
     )

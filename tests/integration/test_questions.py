@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import create_engine, text
 
 from include.sandbox.faults import Fault, Kind
+from include.sandbox.store import NewCertificate
 from include.springest.identity import Pseudonyms
 from include.springest.ledger.decisions import Choice, Decisions
 from include.springest.ledger.states import DecisionKind
 from include.springest.warehouse.dictionary import load_questions
 from include.springest.warehouse.erasure import forget
-from include.springest.warehouse.roles import RoleNames, grant_roles
+from include.springest.warehouse.roles import RoleNames
 from tests.integration.conftest import SECRET, World
 
 ROOT = Path(__file__).parents[2]
@@ -50,17 +48,21 @@ def ask(world: World, name: str, **values: Any) -> list[Any]:
     return list(world.rows(QUESTIONS[name].sql, **values))
 
 
-def test_every_question_can_be_asked_by_a_reader(nights: World) -> None:
-    """With the reader's rights and nothing more: no question needs the ledger."""
-    names = RoleNames.with_prefix(f"t{secrets.token_hex(6)}")
-    grant_roles(nights.warehouse, names)
-    with nights.warehouse.connect() as connection:
+def ask_as_reader(world: World, names: RoleNames, **values: Any) -> dict[str, list[Any]]:
+    """Ask all questions with a reader's rights; returns the answers by the question's file."""
+    told = {}
+    with world.warehouse.connect() as connection:
         connection.execute(text(f"SET ROLE {names.reader}"))
         for question in QUESTIONS.values():
-            values = {"learner_ref": LEARNER, "days": 90}
             wanted = {name: value for name, value in values.items() if f":{name}" in question.sql}
-            assert connection.execute(text(question.sql), wanted).all(), question.name
-    _drop(nights, names)
+            told[question.name] = list(connection.execute(text(question.sql), wanted).all())
+    return told
+
+
+def test_every_question_can_be_asked_by_a_reader(nights: World, roles: RoleNames) -> None:
+    """With the reader's rights and nothing more: no question needs the ledger."""
+    for name, told in ask_as_reader(nights, roles, learner_ref=LEARNER, days=90).items():
+        assert told, name
 
 
 def test_a_certification_that_keeps_certificates_waiting_is_told_with_a_text_to_send(nights: World) -> None:
@@ -299,17 +301,7 @@ def test_what_was_cancelled_is_no_certificate_that_waits(nights: World) -> None:
 
 
 def _upload(world: World, *, certification_id: int) -> None:
-    answer = httpx.post(
-        f"{world.sandbox.url}/certificates.xml",
-        params={"api_key": world.sandbox.state.api_key},
-        data={
-            "certification_id": str(certification_id),
-            "email": "other@example.com",
-            "valid_from": "2026-11-05",
-        },
-        files={"file": ("x.pdf", b"%PDF-1.7\n%%EOF", "application/pdf")},
-    )
-    assert answer.status_code == 201
+    world.sandbox.store.store(NewCertificate(certification_id, "other@example.com", "2026-11-05"))
 
 
 def _days_later(world: World, days: int) -> None:
@@ -474,14 +466,6 @@ def test_rows_that_were_staged_after_the_last_publication_have_no_status_yet(nig
     assert (row.completed - row.with_a_status, row.lost) == (1, 0)
 
 
-@pytest.fixture
-def roles(world: World) -> Iterator[RoleNames]:
-    names = RoleNames.with_prefix(f"t{secrets.token_hex(6)}")
-    grant_roles(world.warehouse, names)
-    yield names
-    _drop(world, names)
-
-
 def test_a_whole_night_runs_with_the_rights_of_writer_and_publisher_only(
     world: World, roles: RoleNames, expected: Any
 ) -> None:
@@ -506,10 +490,3 @@ def test_a_whole_night_runs_with_the_rights_of_writer_and_publisher_only(
 def _become(world: World, url: str, role: str) -> None:
     world.warehouse_url = f"{url}?options=-c%20role%3D{role}"
     world.warehouse = create_engine(world.warehouse_url)
-
-
-def _drop(world: World, names: RoleNames) -> None:
-    with world.warehouse.begin() as connection:
-        for name, _ in names.grants():
-            connection.execute(text(f"DROP OWNED BY {name}"))
-            connection.execute(text(f"DROP ROLE {name}"))

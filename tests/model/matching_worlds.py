@@ -312,7 +312,8 @@ def read_while_it_shifts(world: World, night: int, chance: random.Random) -> tup
     """
     rows = {one.id: one for one in world.remote if one.is_shown(night - 1)}
     wanted = {one.id: one for one in world.remote if one.is_shown(night)}
-    changing = chance.sample(sorted(rows.keys() ^ wanted.keys()), len(rows.keys() ^ wanted.keys()))
+    differing = sorted(rows.keys() ^ wanted.keys())
+    changing = chance.sample(differing, len(differing))
     pager, read = Pager(chance.choice([7, 20, 100])), {}
     while (asked := pager.next) is not None:
         listed = sorted(rows)

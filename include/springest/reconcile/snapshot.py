@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from include.springest.api.client import Pages, SpringestClient
 from include.springest.api.models import Certificate
 from include.springest.api.paging import Evidence
-from include.springest.identity import Pseudonyms
+from include.springest.identity import FORGOTTEN_OWNER, Pseudonyms
 from include.springest.reconcile.scope import Scope
 from include.springest.warehouse.erasure import HOLD_ERASURE, RELEASE_ERASURE, TOMBSTONES, Forgotten
 from include.springest.warehouse.statements import read_sql
@@ -42,7 +42,8 @@ _UNLOCK: Final = text("SELECT pg_advisory_unlock(hashtextextended('springest.sna
 _MERGE: Final = text(read_sql(__file__, "merge_snapshot"))
 _OWNERS: Final = text("SELECT DISTINCT learner_ref FROM pg_temp.gathered WHERE learner_ref IS NOT NULL")
 _FORGET: Final = text(
-    "UPDATE pg_temp.gathered SET learner_ref = 'forgotten' WHERE learner_ref = ANY(CAST(:refs AS text[]))"
+    f"UPDATE pg_temp.gathered SET learner_ref = '{FORGOTTEN_OWNER}'"  # noqa: S608
+    " WHERE learner_ref = ANY(CAST(:refs AS text[]))"
 )
 _FORGET_OWNERS: Final = text(read_sql(__file__, "forget_gathered_owners"))
 _WEIGH_GATHERED: Final = text("ANALYZE pg_temp.gathered")

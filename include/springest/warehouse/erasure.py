@@ -42,7 +42,6 @@ _FORGET_DELIVERIES: Final = text(read_sql(__file__, "forget_deliveries"))
 _FORGET_ATTEMPTS: Final = text(read_sql(__file__, "forget_attempts"))
 _FORGET_DECISIONS: Final = text(read_sql(__file__, "forget_decisions"))
 _FORGET_OWNERS: Final = text(read_sql(__file__, "forget_owners"))
-_LEADING_TO_THEM: Final = ("learner_ref", "delivery_reason_detail")
 TOMBSTONES: Final = select(forgotten_learner.c.tombstone)
 
 
@@ -137,7 +136,7 @@ def _clear_references(connection: Connection, learner_ref: str) -> dict[str, int
     cleared = {}
     for table in metadata.tables.values():
         if "learner_ref" in table.c and table not in (delivery, remote_certificate):
-            emptied = {name: None for name in _LEADING_TO_THEM if name in table.c}
+            emptied = {name: None for name in ("learner_ref", "delivery_reason_detail") if name in table.c}
             clearing = update(table).where(table.c.learner_ref == learner_ref).values(emptied)
             cleared[table.name] = connection.execute(clearing).rowcount
     return cleared

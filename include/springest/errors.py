@@ -2,6 +2,7 @@
 
     SpringestError
     ├── ConfigurationError        a connection field, extra, variable or parameter is wrong
+    ├── TooLate                   a request must not leave any more
     └── ApiError                  a request to Springest did not do what it was meant to
         ├── TransportError        there is no answer
         │   ├── NotConnected          DNS, connect or TLS failed: nothing was sent
@@ -34,6 +35,10 @@ class SpringestError(Exception):
 
 class ConfigurationError(SpringestError):
     """A setting is wrong; the text names it and the remedy."""
+
+
+class TooLate(SpringestError):
+    """A request was kept back since its time had passed: nothing that a server could take has left."""
 
 
 class ApiError(SpringestError):

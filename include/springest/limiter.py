@@ -17,6 +17,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from include.springest.elapsed import Moment
 from include.springest.site import DEFAULT_TIMEOUTS
 from include.springest.warehouse.lane import Lane, Rows, for_driver
 from include.springest.warehouse.statements import read_sql
@@ -113,7 +114,7 @@ class RateLimiter:
         self._sleep = sleep
         self._ensured = False
         self._maybe_frozen = False
-        self._grants: Lane[float, Grant | float] = Lane(
+        self._grants: Lane[Moment, Grant | float] = Lane(
             engine, _GRANT, parameters=self._wanted, answers=self._granted
         )
         self.granted = 0
@@ -150,7 +151,7 @@ class RateLimiter:
         """
         if not self._ensured:
             await self._ensure()
-        answer = await self._grants.ask(asyncio.get_running_loop().time())
+        answer = await self._grants.ask(Moment.now())
         if isinstance(answer, Grant):
             self.granted += 1
             return answer
@@ -162,14 +163,14 @@ class RateLimiter:
         async with self._grants.kept():
             yield
 
-    def _wanted(self, asked: Sequence[float]) -> dict[str, Any]:
+    def _wanted(self, asked: Sequence[Moment]) -> dict[str, Any]:
         return {**self._values, "wanted": len(asked)}
 
-    def _granted(self, asked: Sequence[float], rows: Rows) -> list[Grant | float]:
+    def _granted(self, asked: Sequence[Moment], rows: Rows) -> list[Grant | float]:
         """Give out what was granted in the order of asking; the others wait, one interval behind another."""
         ((turns, seconds_to_next),) = rows
         return [
-            Grant(moment + GRANT_VALID_SECONDS)
+            Grant(moment)
             if place < turns
             else seconds_to_next + (place - turns) * self.pace.interval
             for place, moment in enumerate(asked)
@@ -222,12 +223,17 @@ class ReadGate:
 class Grant:
     """One turn.
 
-    :param void_at: moment of the event loop's clock from which it must not be used.
+    :param asked: when it was asked for.
     """
 
-    void_at: float
+    asked: Moment
 
     @property
     def is_void(self) -> bool:
         """Whether it is too late to use it."""
-        return asyncio.get_running_loop().time() >= self.void_at
+        return self.asked.age >= GRANT_VALID_SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        """Whether not even the first byte of a request that it was used for may leave any more."""
+        return self.asked.age >= LEAVES_WITHIN_SECONDS

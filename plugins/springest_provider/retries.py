@@ -36,6 +36,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
         _give_up(f"{_ERRORS}.Forbidden", "the key has no right to this"),
         _give_up(f"{_ERRORS}.NotFound", "the host or the path must be corrected"),
         _again(f"{_ERRORS}.Throttled", 10, "Springest asks for fewer requests"),
+        _again(f"{_STOPS}.WorkerStopped", 1, "the worker was stopped, not the work"),
         _again(f"{_STOPS}.SpringestUnreachable", 15, "Springest does not answer"),
         _again(f"{_STOPS}.DocumentsUnreachable", 10, "the documents can't be read"),
         _again(f"{_ERRORS}.ApiError", 5, "Springest did not answer as it should"),

@@ -44,20 +44,23 @@ def expected_number(value: str | int | None) -> int:
     return int(text)
 
 
-def seconds_until(time_of_day: str, *, now: datetime | None = None) -> float:
+def seconds_until(time_of_day: str, *, since: datetime | None, now: datetime | None = None) -> float:
     """
-    Return the seconds until a time of day in UTC comes next.
+    Return the seconds until a run's deadline.
 
-    :param time_of_day: ``HH:MM``.
+    :param time_of_day: ``HH:MM`` in UTC; the deadline is when it first came after the run began.
+    :param since: when the run began, so that a later try of its task has the same deadline; now by default.
+    :returns: 0 when it is over.
     :raises ConfigurationError: it is no time of day.
     """
     now = now or datetime.now(UTC)
+    began = min(since.astimezone(UTC), now) if since is not None else now
     try:
         told = datetime.strptime(time_of_day.strip(), "%H:%M")  # noqa: DTZ007 - a time of day has no zone
     except ValueError:
         raise ConfigurationError(f"deliver_until must be a time such as 06:00, is {time_of_day!r}") from None
-    due = now.replace(hour=told.hour, minute=told.minute, second=0, microsecond=0)
-    return ((due if due > now else due + timedelta(days=1)) - now).total_seconds()
+    due = began.replace(hour=told.hour, minute=told.minute, second=0, microsecond=0)
+    return max(0.0, ((due if due > began else due + timedelta(days=1)) - now).total_seconds())
 
 
 def _given(value: str | None) -> bool:

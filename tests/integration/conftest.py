@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -153,8 +153,18 @@ class World:
         return self.stager.stage(run_id, asked=asked)
 
     def deliver(
-        self, run_id: str = "night", *, high_water: HighWater | None = None, **settings: Any
+        self,
+        run_id: str = "night",
+        *,
+        high_water: HighWater | None = None,
+        meanwhile: Callable[[Deliverer], Awaitable[None]] | None = None,
+        **settings: Any,
     ) -> DeliverReport:
+        """Deliver, as the operator does.
+
+        :param meanwhile: what happens beside it, in the same process.
+        """
+
         async def run() -> DeliverReport:
             engine = create_async_engine(self.warehouse_url, pool_size=12)
             site = self.site
@@ -164,7 +174,10 @@ class World:
                         site=site,
                         run_id=run_id,
                         ledger=SendingLedger(
-                            engine, site=site.name, run_id=run_id, worker=f"worker-{run_id}"
+                            engine,
+                            site=site.name,
+                            run_id=run_id,
+                            worker=f"{run_id}-{secrets.token_hex(6)}",
                         ),
                         limiter=RateLimiter(
                             engine,
@@ -177,9 +190,13 @@ class World:
                         documents=self.documents,
                         high_water=high_water or HighWater(self.kept),
                     )
-                    return await Deliverer(
-                        parts, settings=DeliverSettings(**{"probe_delays": (0.01, 0.01), **settings})
-                    ).run()
+                    told = DeliverSettings(**{"probe_delays": (0.01, 0.01), **settings})
+                    deliverer = Deliverer(parts, settings=told)
+                    beside = asyncio.ensure_future(meanwhile(deliverer)) if meanwhile else None
+                    report = await deliverer.run()
+                    if beside is not None:
+                        await beside
+                    return report
             finally:
                 await engine.dispose()
 

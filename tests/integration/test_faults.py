@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -15,13 +16,16 @@ import pytest
 
 from include.demo.people import Learner
 from include.sandbox.faults import Fault, Kind
+from include.springest.delivery.deliver import SECONDS_TO_ANSWER
 from include.springest.delivery.stops import (
     AccessRefused,
     NightTooLarge,
     SpringestUnreachable,
     TooManyUnknown,
+    WorkerStopped,
 )
 from include.springest.documents import DocumentStore
+from include.springest.ledger.sending import SendingLedger
 
 _LEASE = "SELECT extract(epoch FROM lease_until - updated_at) FROM springest.delivery WHERE state = 'sending'"
 
@@ -153,6 +157,60 @@ def test_a_short_trouble_is_waited_out(world, expected):
     report = world.deliver(concurrency=1)
     assert (report.unknown, report.accepted) == (3, 17)
     assert len(world.sandbox.store.certificates()) == len(trainings) - 3
+
+
+def test_who_waits_for_a_turn_does_not_pass_a_breaker_that_opens_meanwhile(world):
+    """Ten wait for turns when the third answer is lost: none of them claims before the probe goes well."""
+    _staged(world, 40)
+    world.extra["requests_per_hour"] = 7_200
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500, skip=20, times=None))
+    report = world.deliver(seconds=7.0, probe_delays=(60.0,))
+    assert report.accepted == 20
+    assert 3 <= report.unknown <= 4, "one more may be under way already"
+    assert report.left == 40 - 20 - report.unknown
+
+
+def test_a_worker_that_is_stopped_while_it_claims_leaves_nothing_unknown(world, monkeypatch):
+    """The claim is committed and nobody waits for it any more: no byte has left, and the ledger knows."""
+    _staged(world, 3)
+    claim, claiming = SendingLedger.claim, asyncio.Event()
+
+    async def slow_claim(ledger, *args, **kwargs):
+        claimed = await claim(ledger, *args, **kwargs)
+        claiming.set()
+        await asyncio.sleep(SECONDS_TO_ANSWER + 0.5)
+        return claimed
+
+    async def stop(deliverer):
+        await claiming.wait()
+        deliverer.stop_at_once()
+
+    monkeypatch.setattr(SendingLedger, "claim", slow_claim)
+    with pytest.raises(WorkerStopped):
+        world.deliver(meanwhile=stop)
+    assert world.posts == 0
+    states = set(world.states().values())
+    assert ("ready", "worker_stopped") in states
+    assert states <= {("ready", "worker_stopped"), ("ready", None)}
+    monkeypatch.undo()
+    assert world.deliver("retry").accepted == 3
+
+
+def test_a_run_whose_worker_is_drained_does_not_end_well(world):
+    """So that Airflow tries again, and nobody takes the night for done."""
+    _staged(world, 40)
+    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.05, times=None))
+
+    async def stop(deliverer):
+        while not deliverer.tally.attempts:
+            await asyncio.sleep(0.01)
+        deliverer.stop_at_once()
+
+    with pytest.raises(WorkerStopped, match="next try"):
+        world.deliver(meanwhile=stop)
+    sent = world.posts
+    assert 0 < sent < 40
+    assert world.deliver().accepted == 40 - sent
 
 
 def test_a_key_that_is_not_known_stops_at_once(world):

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Final
 
 from include.sandbox.cap import HOUR, SlidingHour
-from include.springest.api.models import CertificateUpload, Page, PostAnswer
+from include.springest.api.models import CertificateUpload, Departure, Page, PostAnswer
 from include.springest.errors import (
     AnswerLost,
     AnswerTimeout,
@@ -152,19 +152,21 @@ class Client:
         self._gate = gate
 
     async def post_certificate(
-        self, upload: CertificateUpload, *, on_body_handed_over: Callable[[], None] | None = None
+        self, upload: CertificateUpload, *, departure: Departure | None = None
     ) -> PostAnswer:
         now, server = asyncio.get_running_loop().time, self._server
         await asyncio.sleep(server.way())
         fate = server.fate(now())
         if fate is Fate.REFUSED_CONNECTION:
             raise _error(NotConnected)
+        if departure is not None:
+            departure.begin()
         wait = server.arrive(now())
         server.posts.append(now())
         if fate is Fate.BROKEN_BODY:
             raise _error(BodyNotHandedOver)
-        if on_body_handed_over is not None:
-            on_body_handed_over()
+        if departure is not None:
+            departure.complete()
         server.whole[upload.email] += 1
         if wait is not None:
             server.quiet = (now() + LONGEST_TO_HEED, now() + min(wait, HOUR))

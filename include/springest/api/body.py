@@ -7,7 +7,6 @@ process. So a failure before that is known not to have been taken, and any later
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 from aiohttp import ClientConnectionResetError
@@ -15,7 +14,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_writer import StreamWriter
 from aiohttp.payload import Payload
 
-from include.springest.api.models import Document
+from include.springest.api.models import Departure, Document
 from include.springest.api.multipart import EncodedBody
 from include.springest.documents import DocumentError
 
@@ -28,7 +27,7 @@ class CertificateBody(Payload):
     """Streams a document between its head and its tail.
 
     :param encoded: what stands around the document's bytes.
-    :param on_handed_over: called right before the tail leaves.
+    :param departure: asked before the first byte leaves, and before the tail does.
     """
 
     _autoclose = True
@@ -38,13 +37,13 @@ class CertificateBody(Payload):
         encoded: EncodedBody,
         document: Document,
         *,
-        on_handed_over: Callable[[], None] | None = None,
+        departure: Departure | None = None,
     ) -> None:
         super().__init__(None, content_type=encoded.content_type)
         self._size = encoded.content_length
         self._encoded = encoded
         self._document = document
-        self._on_handed_over = on_handed_over
+        self._departure = departure
         self._before_tail = encoded.content_length - len(encoded.tail)
         self._written = 0
         self.bytes_sent = 0
@@ -67,6 +66,8 @@ class CertificateBody(Payload):
     async def _write(self, writer: AbstractStreamWriter) -> None:
         if isinstance(writer, StreamWriter) and writer.transport is not None:
             writer.transport.set_write_buffer_limits(high=_WAIT_FOR_EMPTY_BUFFER, low=0)
+        if self._departure is not None:
+            self._departure.begin()
         content = self._document.content
         if content is not None:
             await self._send_before_tail(writer, self._encoded.head + content)
@@ -78,9 +79,9 @@ class CertificateBody(Payload):
         if self._written != self._before_tail:
             raise _wrong_size()
         await self._until_all_has_left(writer)
+        if self._departure is not None:
+            self._departure.complete()
         self.handed_over = True
-        if self._on_handed_over is not None:
-            self._on_handed_over()
         await self._send(writer, self._encoded.tail)
         await self._until_all_has_left(writer)
 

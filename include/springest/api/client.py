@@ -23,6 +23,7 @@ from include.springest.api.models import (
     Certificate,
     CertificateUpload,
     Certification,
+    Departure,
     Page,
     PostAnswer,
 )
@@ -135,18 +136,18 @@ class SpringestClient:
         return Pages(self, CERTIFICATIONS_PATH, CERTIFICATIONS, key, {}, size or self._site.page_size)
 
     async def post_certificate(
-        self, upload: CertificateUpload, *, on_body_handed_over: Callable[[], None] | None = None
+        self, upload: CertificateUpload, *, departure: Departure | None = None
     ) -> PostAnswer:
         """Post one certificate, once.
 
-        :param on_body_handed_over: called right before the body's last bytes leave; from then on the server
-            may have taken it.
+        :param departure: told of the body's first and last bytes; what it raises keeps them here, and is
+            raised.
         :raises NotConnected, BodyNotHandedOver: the server cannot have taken it.
         :raises AnswerTimeout, AnswerLost: it may have.
         :raises StatusError: it said no; see the classes.
         """
         encoded = encode(upload, booking_field=self._site.booking_field)
-        body = CertificateBody(encoded, upload.document, on_handed_over=on_body_handed_over)
+        body = CertificateBody(encoded, upload.document, departure=departure)
         path = self._site.post_path
         failure: BaseException
         try:

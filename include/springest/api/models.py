@@ -33,6 +33,16 @@ class Document(Protocol):
         """Give it from the start; may be called again."""
 
 
+class Departure(Protocol):
+    """Is told as a body leaves, and may keep it here by raising."""
+
+    def begin(self) -> None:
+        """Be told right before the first byte of the request leaves."""
+
+    def complete(self) -> None:
+        """Be told right before the body's last bytes leave; from then on the server may have taken it."""
+
+
 @dataclass(frozen=True, slots=True)
 class CertificateUpload:
     """A certificate to POST.

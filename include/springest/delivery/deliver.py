@@ -13,7 +13,13 @@ from include.springest.delivery.brake import SMALLEST_LIMIT, largest_night
 from include.springest.delivery.breaker import PROBE_DELAYS, Breaker
 from include.springest.delivery.freshness import still_current
 from include.springest.delivery.send import LEASE_MARGIN_SECONDS, Parts, Sender
-from include.springest.delivery.stops import Halt, NightTooLarge, SpringestUnreachable, TooManyUnknown
+from include.springest.delivery.stops import (
+    Halt,
+    NightTooLarge,
+    SpringestUnreachable,
+    TooManyUnknown,
+    WorkerStopped,
+)
 from include.springest.delivery.tally import DeliverReport, Tally
 from include.springest.ledger.sending import Queued
 from include.springest.ledger.states import State
@@ -69,7 +75,8 @@ class Deliverer:
 
     def stop_at_once(self) -> None:
         """Stop because the process is about to be killed."""
-        self.halt.throw("the task is being stopped", at_once=True)
+        why = "the worker was told to stop; what is left stays in the queue, and the next try goes on with it"
+        self.halt.throw(why, error=WorkerStopped(why), at_once=True)
 
     async def run(self) -> DeliverReport:
         """Work through the queue.
@@ -98,12 +105,17 @@ class Deliverer:
             max_unknown=self._settings.max_unknown,
             lease_margin=self._settings.lease_margin,
         )
+        # A timer of its own: nothing that may hang or fail stands between it and the end.
+        deadline = asyncio.get_running_loop().call_later(
+            self._settings.seconds, self.halt.throw, "the run's time is over"
+        )
         watch = asyncio.create_task(self._watch())
         try:
             async with self._parts.ledger.kept(), self._parts.limiter.kept():
                 await self._work_through(sender)
         finally:
             sender.give_up_opening()
+            deadline.cancel()
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
             await self._parts.high_water.keep()
@@ -236,14 +248,11 @@ class Deliverer:
         return [(queued, training, now) for queued, training in current]
 
     async def _watch(self) -> None:
-        """Say how it goes, and stop at the run's own deadline."""
-        now = asyncio.get_running_loop().time
-        until = now() + self._settings.seconds
-        while (left := until - now()) > 0:
-            await asyncio.sleep(min(PROGRESS_SECONDS, left))
+        """Keep the highest attempt and say how it goes, every so often."""
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
             await self._parts.high_water.keep()
             await self._say_how_it_goes()
-        self.halt.throw("the run's time is over")
 
     async def _say_how_it_goes(self) -> None:
         try:

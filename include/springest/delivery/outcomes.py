@@ -7,7 +7,7 @@ table does not name leaves doubt, and doubt is ``OUTCOME_LOST``.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from http import HTTPStatus
 from typing import Final
@@ -26,6 +26,7 @@ from include.springest.errors import (
     Rejected,
     ServerFault,
     Throttled,
+    TooLate,
     Unauthorised,
     UnexpectedStatus,
     UnreadableAnswer,
@@ -59,6 +60,7 @@ class Rule:
 
 
 RULES: Final[dict[type[BaseException], Rule]] = {
+    TooLate: Rule(Event.NOT_TAKEN, "turn_expired"),
     NotConnected: Rule(Event.NOT_TAKEN, "not_connected", Consequence.PAUSE),
     BodyNotHandedOver: Rule(Event.NOT_TAKEN, "body_not_handed_over", Consequence.PAUSE),
     DocumentError: Rule(Event.NOT_TAKEN, "document_changed"),
@@ -74,11 +76,10 @@ RULES: Final[dict[type[BaseException], Rule]] = {
     AnswerTimeout: Rule(Event.OUTCOME_LOST, "answer_timeout", Consequence.PAUSE),
     AnswerLost: Rule(Event.OUTCOME_LOST, "answer_lost", Consequence.PAUSE),
     UnreadableAnswer: Rule(Event.OUTCOME_LOST, "unreadable_answer", Consequence.PAUSE),
+    asyncio.CancelledError: Rule(Event.OUTCOME_LOST, "worker_stopped"),
 }
-"""By class of error, most specific first along its bases."""
+"""By class of error, most specific first along its bases; what leaves doubt, once the whole body has left."""
 
-CANCELLED: Final = Rule(Event.OUTCOME_LOST, "worker_stopped")
-CANCELLED_BEFORE_HANDOVER: Final = Rule(Event.NOT_TAKEN, "worker_stopped")
 UNFORESEEN: Final = Rule(Event.OUTCOME_LOST, "unforeseen", Consequence.PAUSE)
 
 
@@ -89,22 +90,24 @@ TELLS_AN_ID: Final = frozenset({HTTPStatus.OK, HTTPStatus.CREATED})
 def rule_of(error: BaseException, *, body_handed_over: bool, throttled_takes_nothing: bool = False) -> Rule:
     """Return what a failed attempt means.
 
+    Whatever comes before the body's last bytes have left, an early 500 as well, leaves no doubt: no server can
+    take a body that it never had in full.
+
     :param body_handed_over: whether the last byte of the body left this process.
     :param throttled_takes_nothing: the site is known not to take what it answers 429 to.
     """
-    if isinstance(error, asyncio.CancelledError):
-        return CANCELLED if body_handed_over else CANCELLED_BEFORE_HANDOVER
-    if isinstance(error, Throttled) and throttled_takes_nothing:
-        return Rule(Event.NOT_TAKEN, "throttled", Consequence.PAUSE)
     found = next((RULES[kind] for kind in type(error).__mro__ if kind in RULES), UNFORESEEN)
     if found.event is Event.NOT_TAKEN and body_handed_over and not isinstance(error, ApiError):
         return UNFORESEEN
+    takes_nothing = isinstance(error, Throttled) and throttled_takes_nothing
+    if found.event is Event.OUTCOME_LOST and (takes_nothing or not body_handed_over):
+        return replace(found, event=Event.NOT_TAKEN)
     return found
 
 
 def failed(error: BaseException, rule: Rule) -> Outcome:
     """Return the outcome of a failed attempt."""
-    known = isinstance(error, ApiError | DocumentError | DocumentUnreachable)
+    known = isinstance(error, ApiError | TooLate | DocumentError | DocumentUnreachable)
     return Outcome(
         event=rule.event,
         reason=rule.reason,

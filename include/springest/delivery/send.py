@@ -10,7 +10,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from tenacity import (
     AsyncRetrying,
@@ -26,7 +26,7 @@ from include.springest.delivery.breaker import Breaker
 from include.springest.delivery.freshness import FRESH_SECONDS, still_current
 from include.springest.delivery.high_water import HighWater
 from include.springest.delivery.opening import Opening
-from include.springest.delivery.outcomes import Consequence, Rule, answered, failed, rule_of
+from include.springest.delivery.outcomes import RULES, Consequence, Rule, answered, failed, rule_of
 from include.springest.delivery.slow_start import SlowStart
 from include.springest.delivery.stops import (
     AccessRefused,
@@ -37,7 +37,8 @@ from include.springest.delivery.stops import (
 )
 from include.springest.delivery.tally import Tally
 from include.springest.documents import DocumentError, DocumentStore, DocumentUnreachable, OpenDocument
-from include.springest.errors import Throttled
+from include.springest.elapsed import Moment
+from include.springest.errors import ApiError, Throttled, TooLate
 from include.springest.ledger.sending import Claim, Outcome, Queued, SendingLedger
 from include.springest.ledger.states import Event, State
 from include.springest.limiter import Grant, RateLimiter
@@ -47,17 +48,13 @@ from include.springest.staging.stage import Stager
 from include.springest.warehouse.lane import DATABASE_ERRORS
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LEASE_MARGIN_SECONDS: Final = 60.0
 """How much longer than the longest POST a lease lasts."""
 RECORDING_SECONDS: Final = 45.0
 """How long recording an outcome is tried while the warehouse does not answer."""
 THREE: Final = 3
-TOO_LATE: Final = Outcome(
-    Event.NOT_TAKEN,
-    reason="turn_expired",
-    detail="more than five seconds passed between the turn and the first byte: nothing was sent",
-)
 STOPPED: Final = Outcome(
     Event.NOT_TAKEN, reason="worker_stopped", detail="the task was stopped before the first byte"
 )
@@ -83,6 +80,38 @@ class Parts:
     stager: Stager
     documents: DocumentStore
     high_water: HighWater
+
+
+class _Leaving:
+    """One body on its way out: begun while its turn holds, completed while its lease does, or not at all.
+
+    A process or a machine may be suspended anywhere. Once its lease is over, somebody may have decided that
+    its certificate is sent again.
+
+    :param lease_began: a moment before the claim.
+    """
+
+    def __init__(self, turn: Grant, lease_began: Moment, lease_seconds: float) -> None:
+        self._turn = turn
+        self._lease_began, self._lease_seconds = lease_began, lease_seconds
+        self.is_handed_over = False
+
+    def begin(self) -> None:
+        """Let the first byte leave.
+
+        :raises TooLate: the turn is over.
+        """
+        if self._turn.is_over:
+            raise TooLate("too much time passed between the turn and the first byte: nothing was sent")
+
+    def complete(self) -> None:
+        """Let the last bytes leave.
+
+        :raises TooLate: the lease is over.
+        """
+        if self._lease_began.age >= self._lease_seconds:
+            raise TooLate("the lease was over before the body's last bytes left: they were kept back")
+        self.is_handed_over = True
 
 
 class Sender:
@@ -119,12 +148,12 @@ class Sender:
         self._opening = Opening(parts.documents.open, most=at_once)
         self._unused: list[Grant] = []
         self._in_trouble: dict[str, set[str]] = {}
-        self._bodies: dict[asyncio.Task[None], asyncio.Event] = {}
+        self._bodies: dict[asyncio.Task[None], _Leaving] = {}
 
     def abort_unfinished_bodies(self) -> None:
         """Break off every POST whose body has not left in full: Springest can't take those."""
-        for worker, handed_over in list(self._bodies.items()):
-            if not handed_over.is_set():
+        for worker, body in list(self._bodies.items()):
+            if not body.is_handed_over:
                 worker.cancel()
 
     def give_up_opening(self) -> None:
@@ -173,8 +202,6 @@ class Sender:
     async def _send(
         self, queued: Queued, training: CompletedTraining, document: OpenDocument, looked_up: float
     ) -> State | None:
-        if not self._breaker.is_closed:
-            await self._halt.unless(self._breaker.wait())
         became: State | None = None
         async with self._under_way:
             if self._doubt.locked():
@@ -205,18 +232,18 @@ class Sender:
         self, queued: Queued, training: CompletedTraining, document: OpenDocument, looked_up: float
     ) -> State | None:
         turn = await self._turn()
-        if turn is None or self._halt:
+        while turn is not None:
+            if not await self._is_fresh(queued, looked_up):
+                self._unused.append(turn)
+                return None
+            if self._may_claim:
+                break
+            self._unused.append(turn)  # the breaker opened while the source was asked
+            turn = await self._turn()
+        if turn is None:
             return None
-        if not await self._is_fresh(queued, looked_up):
-            self._unused.append(turn)
-            return None
-        asked_after = self._parts.high_water.highest
-        claim = await self._parts.ledger.claim(
-            queued,
-            lease_seconds=self._lease_seconds,
-            document_sha256=document.sha256,
-            document_size=document.size,
-        )
+        asked_after, lease_began = self._parts.high_water.highest, Moment.now()
+        claim = await self._claim(queued, document)
         if claim is None:
             self._tally.taken_by_others += 1
             self._unused.append(turn)
@@ -232,8 +259,30 @@ class Sender:
         if self._halt.at_once:
             return await self._record(claim, STOPPED)
         if turn.is_void:
-            return await self._record(claim, TOO_LATE)
-        return await self._post(claim, training, document)
+            error = TooLate("more than five seconds passed between the turn and the request: nothing was sent")
+            return await self._record(claim, failed(error, RULES[TooLate]))
+        return await self._post(claim, training, document, _Leaving(turn, lease_began, self._lease_seconds))
+
+    @property
+    def _may_claim(self) -> bool:
+        return self._breaker.is_closed and not self._halt
+
+    async def _claim(self, queued: Queued, document: OpenDocument) -> Claim | None:
+        """Claim one certificate; who is cancelled meanwhile leaves no claim behind."""
+        claiming = asyncio.ensure_future(
+            self._parts.ledger.claim(
+                queued,
+                lease_seconds=self._lease_seconds,
+                document_sha256=document.sha256,
+                document_size=document.size,
+            )
+        )
+        try:
+            return await _finished(claiming)
+        except asyncio.CancelledError:
+            if not claiming.cancelled() and (claim := claiming.result()) is not None:
+                await self._record(claim, STOPPED)
+            raise
 
     async def _is_fresh(self, queued: Queued, looked_up: float) -> bool:
         """Tell whether the source still says what it did, after a long wait for the turn."""
@@ -249,9 +298,14 @@ class Sender:
     async def _turn(self) -> Grant | None:
         """Return a turn: one whose certificate another worker had taken, while it is valid, or a new one.
 
+        None is given while the breaker is open: what it lets through would be claimed.
+
         :returns: ``None`` when the run halts first.
         """
         while not self._halt:
+            if not self._breaker.is_closed:
+                await self._halt.unless(self._breaker.wait())
+                continue
             if self._unused:
                 turn = self._unused.pop()
                 if not turn.is_void:
@@ -259,22 +313,22 @@ class Sender:
                 continue
             answer = await self._parts.limiter.ask()
             if isinstance(answer, Grant):
-                return answer
+                self._unused.append(answer)
+                continue
             await self._halt.unless(self._parts.limiter.pause(answer))
         return None
 
-    async def _post(self, claim: Claim, training: CompletedTraining, document: OpenDocument) -> State | None:
-        handed_over = asyncio.Event()
+    async def _post(
+        self, claim: Claim, training: CompletedTraining, document: OpenDocument, leaving: _Leaving
+    ) -> State | None:
         worker = cast("asyncio.Task[None]", asyncio.current_task())
-        self._bodies[worker] = handed_over
+        self._bodies[worker] = leaving
         try:
-            answer = await self._parts.client.post_certificate(
-                _upload(training, document), on_body_handed_over=handed_over.set
-            )
+            answer = await self._parts.client.post_certificate(_upload(training, document), departure=leaving)
         except BaseException as error:  # whatever it is, the ledger is told what it means
             rule = rule_of(
                 error,
-                body_handed_over=handed_over.is_set(),
+                body_handed_over=leaving.is_handed_over,
                 throttled_takes_nothing=self._parts.site.throttled_takes_nothing,
             )
             became = await self._record(claim, failed(error, rule))
@@ -291,12 +345,7 @@ class Sender:
 
     async def _record(self, claim: Claim, outcome: Outcome) -> State:
         """Record an outcome, however long the warehouse takes to answer; a cancelled task still does."""
-        recording = asyncio.ensure_future(self._record_patiently(claim, outcome))
-        try:
-            await asyncio.shield(recording)
-        except asyncio.CancelledError:
-            await recording
-            raise
+        await _finished(asyncio.ensure_future(self._record_patiently(claim, outcome)))
         self._tally.outcomes[outcome.state] += 1
         return outcome.state
 
@@ -323,7 +372,7 @@ class Sender:
             self._note_trouble(rule.reason, key, str(error))
         elif rule.consequence is Consequence.PAUSE:
             self._breaker.went_badly()
-        else:
+        elif isinstance(error, ApiError):  # an answer, and not a document that changed
             self._breaker.went_well()
 
     def _note_trouble(self, reason: str, key: str, message: str) -> None:
@@ -333,6 +382,17 @@ class Sender:
         if len(keys) >= THREE:
             kind = DocumentsUnreachable if reason == "document_unreachable" else AccessRefused
             self._halt.throw(message, error=kind(message))
+
+
+async def _finished(work: asyncio.Future[T]) -> T:
+    """Return what comes of it; who is cancelled meanwhile waits for its end all the same."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait((work,))
+        if not work.cancelled() and (error := work.exception()) is not None:
+            raise error from None
+        raise
 
 
 def _upload(training: CompletedTraining, document: OpenDocument) -> CertificateUpload:

@@ -1,6 +1,7 @@
 """Begin carefully with each certification: its first certificates must be answered well before the rest goes.
 
-A certification that Springest refuses, for whatever reason, then costs five refusals instead of thousands.
+A certification that Springest refuses, for whatever reason, then costs five refusals instead of thousands. What
+is refused for its own sake leaves the queue, so that the next run of the certification begins with others.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ ANSWERED_BADLY: Final = frozenset({State.REJECTED, State.UNKNOWN})
 class SlowStart:
     """Lets certificates of a certification through, five at first.
 
-    :param first: how many must be answered well.
+    :param first: how many must be answered well before the rest goes; when as many were answered badly before
+        that, nothing more does.
     """
 
     def __init__(self, *, first: int = FIRST) -> None:
@@ -43,7 +45,7 @@ class SlowStart:
     async def enter(self, certification_id: int) -> bool:
         """Wait until a certificate of this certification may go; ``leave`` must follow.
 
-        :returns: whether it may go at all: not once all of the first were answered badly.
+        :returns: whether it may go at all: not once too many of the first were answered badly.
         """
         async with self._changed:
             await self._changed.wait_for(
@@ -58,12 +60,13 @@ class SlowStart:
             self._well[certification_id] += became in ANSWERED_WELL
             self._badly[certification_id] += became in ANSWERED_BADLY
             self._in_doubt[certification_id] += became is State.UNKNOWN
-            if self._badly[certification_id] == self._first and not self._well[certification_id]:
+            if became in ANSWERED_BADLY and self._is_closed(certification_id):
                 log.warning(
-                    "The first %d certificates of certification %d were answered badly: "
+                    "%d certificates of certification %d were answered badly before %d were answered well: "
                     "the others stay in the queue",
-                    self._first,
+                    self._badly[certification_id],
                     certification_id,
+                    self._first,
                 )
             self._changed.notify_all()
 
@@ -73,9 +76,8 @@ class SlowStart:
         return sorted(number for number in self._badly if self._is_closed(number) and self._in_doubt[number])
 
     def _may_go(self, certification_id: int) -> bool:
-        well = self._well[certification_id]
-        bad = 0 if well else self._badly[certification_id]
-        return well >= self._first or well + bad + self._under_way[certification_id] < self._first
+        well, badly = self._well[certification_id], self._badly[certification_id]
+        return well >= self._first or max(well, badly) + self._under_way[certification_id] < self._first
 
     def _is_closed(self, certification_id: int) -> bool:
-        return self._badly[certification_id] >= self._first and not self._well[certification_id]
+        return self._badly[certification_id] >= self._first > self._well[certification_id]

@@ -29,6 +29,10 @@ class DocumentsUnreachable(DeliveryStopped):
     """The store that holds the documents does not answer; a later try may find it well."""
 
 
+class WorkerStopped(DeliveryStopped):
+    """The process was told to end before the queue was through; the next try goes on."""
+
+
 class TooManyUnknown(DeliveryStopped):
     """As many outcomes as one run may have can't be known; a person should look first."""
 

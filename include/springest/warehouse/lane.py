@@ -99,8 +99,10 @@ class Lane(Generic[Asked, Answer]):
         """Serve until nobody waits."""
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
-                await self._serve(batch)
+                asking = [one for one in self._waiting if not one.answer.done()]  # not cancelled meanwhile
+                batch, self._waiting = asking[:MOST_TOGETHER], asking[MOST_TOGETHER:]
+                if batch:
+                    await self._serve(batch)
                 if not self._waiting and not self._is_kept:
                     await self._give_back()
         except BaseException:  # this task itself was cancelled: nobody may be left waiting for ever

@@ -180,7 +180,8 @@ class SpringestDeliverOperator(SourceOperator):
     :param source_conn_id: connection of the source.
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
-    :param deliver_until: time of day in UTC (``HH:MM``) at which to stop; what is left stays in the queue.
+    :param deliver_until: time of day in UTC (``HH:MM``) at which to stop: when it first comes after the run
+        began, whichever try of the task it is. What is left stays in the queue.
     :param concurrency: certificates under way at once.
     :param expected_certificates: how many to expect, for a night (or a backfill) that is much larger than the
         last ones; otherwise such a night waits for a person.
@@ -217,6 +218,7 @@ class SpringestDeliverOperator(SourceOperator):
         self.max_unknown_per_night = max_unknown_per_night
         self.lease_margin = lease_margin
         self._stop: Callable[[], object] | None = None
+        self._is_to_stop = False
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Work through the queue."""
@@ -225,7 +227,7 @@ class SpringestDeliverOperator(SourceOperator):
             concurrency=self.concurrency,
             max_unknown=self.max_unknown_per_night,
             expected=expected_number(self.expected_certificates),
-            seconds=seconds_until(self.deliver_until),
+            seconds=seconds_until(self.deliver_until, since=context["dag_run"].start_date),
             lease_margin=self.lease_margin.total_seconds(),
         )
         documents = parts.documents(site)
@@ -235,6 +237,7 @@ class SpringestDeliverOperator(SourceOperator):
 
     def on_kill(self) -> None:
         """Claim nothing more and give what is under way a few seconds; Airflow kills soon after."""
+        self._is_to_stop = True
         if self._stop is not None:
             self._stop()
 
@@ -259,6 +262,8 @@ class SpringestDeliverOperator(SourceOperator):
             )
             deliverer = Deliverer(worker, settings=settings)
             self._stop = lambda: loop.call_soon_threadsafe(deliverer.stop_at_once)
+            if self._is_to_stop:  # told before there was anything to stop
+                deliverer.stop_at_once()
             try:
                 return await deliverer.run()
             finally:

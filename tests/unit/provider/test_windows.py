@@ -58,13 +58,13 @@ def test_a_backfill_without_an_interval_is_refused():
 def test_the_deadline_is_the_next_time_the_clock_shows_it(time_of_day, hours):
     """A run that begins at one may deliver until six, a manual one at seven until the next morning."""
     now = datetime(2026, 11, 2, 1, tzinfo=UTC)
-    assert seconds_until(time_of_day, now=now) == pytest.approx(hours * 3600)
+    assert seconds_until(time_of_day, since=now, now=now) == pytest.approx(hours * 3600)
 
 
 def test_a_deadline_that_is_no_time_is_refused():
     """It names the field and an example."""
     with pytest.raises(ConfigurationError, match="deliver_until"):
-        seconds_until("six")
+        seconds_until("six", since=None)
 
 
 @pytest.mark.parametrize(("value", "number"), [(None, 0), ("", 0), ("None", 0), (" 600 ", 600), (600, 600)])

@@ -23,7 +23,7 @@ from include.springest.api.client import SpringestClient
 from include.springest.api.models import CertificateUpload
 from include.springest.api.multipart import encode
 from include.springest.documents import DocumentError
-from include.springest.errors import BodyNotHandedOver, NotConnected, Rejected
+from include.springest.errors import BodyNotHandedOver, NotConnected, Rejected, ServerFault, TooLate
 from include.springest.site import Site, Timeouts
 
 LARGE = 64_000_000
@@ -43,6 +43,25 @@ class Memory:
 
     def chunks(self):
         yield from self.pieces if self.content is None else (self.content,)
+
+
+class Told(list):
+    """A departure that notes what it is told, and keeps the body here at one of its steps if asked to."""
+
+    def __init__(self, *, kept_at=None):
+        super().__init__()
+        self._kept_at = kept_at
+
+    def begin(self):
+        self._note("begin")
+
+    def complete(self):
+        self._note("complete")
+
+    def _note(self, step):
+        self.append(step)
+        if step == self._kept_at:
+            raise TooLate("kept back")
 
 
 def _upload(document) -> CertificateUpload:
@@ -103,7 +122,7 @@ async def _serving(handler, *, certificate=None):
         yield f"{'https' if context else 'http'}://127.0.0.1:{port}"
 
 
-async def _post(url, document, *, read=10.0):
+async def _post(url, document, *, read=10.0, departure=None):
     site = Site(
         name="default",
         base_url=url,
@@ -112,7 +131,7 @@ async def _post(url, document, *, read=10.0):
         timeouts=Timeouts(connect=10, read=read, total=30),
     )
     async with SpringestClient(site) as client:
-        return await client.post_certificate(_upload(document))
+        return await client.post_certificate(_upload(document), departure=departure)
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
@@ -128,20 +147,20 @@ async def test_what_waits_in_this_process_was_not_handed_over(certificate, secur
 
     content = None if streamed else b"x" * LARGE
     document = Memory(content, (b"x" * (LARGE // 16),) * 16, size=LARGE)
-    called = []
-    body = CertificateBody(encode(_upload(document)), document, on_handed_over=lambda: called.append(1))
+    told = Told()
+    body = CertificateBody(encode(_upload(document)), document, departure=told)
     trusting = ssl.create_default_context(cafile=certificate) if secure else False
     async with _serving(reading_nothing_more, certificate=certificate if secure else None) as url:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.5)) as session:
             with pytest.raises(TimeoutError):
                 await session.post(url, data=body, ssl=trusting)
         stop.set()
-    assert (body.handed_over, called) == (False, [])
+    assert (body.handed_over, told) == (False, ["begin"])
     assert body.bytes_sent < LARGE
 
 
 async def test_a_whole_body_goes_over_tls(certificate):
-    """Its callback is called once, and all its bytes are counted."""
+    """Its departure is told once each, and all its bytes are counted."""
     got = []
 
     async def taking(reader, writer):
@@ -151,8 +170,8 @@ async def test_a_whole_body_goes_over_tls(certificate):
         writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
 
-    document, called = Memory(b"y" * 3_000_000, size=3_000_000), []
-    body = CertificateBody(encode(_upload(document)), document, on_handed_over=lambda: called.append(1))
+    document, told = Memory(b"y" * 3_000_000, size=3_000_000), Told()
+    body = CertificateBody(encode(_upload(document)), document, departure=told)
     trusting = ssl.create_default_context(cafile=certificate)
     async with (
         _serving(taking, certificate=certificate) as url,
@@ -160,7 +179,60 @@ async def test_a_whole_body_goes_over_tls(certificate):
         session.post(url, data=body, ssl=trusting) as response,
     ):
         assert response.status == 201
-    assert (called, body.handed_over, body.bytes_sent) == ([1], True, len(got[0]))
+    assert told == ["begin", "complete"]
+    assert (body.handed_over, body.bytes_sent) == (True, len(got[0]))
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["memory", "streamed"])
+async def test_a_body_that_must_not_begin_any_more_sends_no_byte(streamed):
+    """Not even the request's head: the server never hears of it."""
+    got = asyncio.get_running_loop().create_future()
+
+    async def keeping(reader, writer):
+        got.set_result(await reader.read())
+
+    document = Memory(None if streamed else b"x" * 9, (b"x" * 9,), size=9)
+    async with _serving(keeping) as url:
+        with pytest.raises(TooLate):
+            await _post(url, document, departure=Told(kept_at="begin"))
+        assert await asyncio.wait_for(got, 10) == b""
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["memory", "streamed"])
+async def test_a_body_that_must_not_end_any_more_is_never_whole(streamed):
+    """What was kept back is what a server needs to take it."""
+    got = asyncio.get_running_loop().create_future()
+
+    async def keeping(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        got.set_result(await reader.read())
+
+    document = Memory(None if streamed else b"x" * 9, (b"x" * 9,), size=9)
+    encoded = encode(_upload(document))
+    async with _serving(keeping) as url:
+        with pytest.raises(TooLate):
+            await _post(url, document, departure=Told(kept_at="complete"))
+        body = await asyncio.wait_for(got, 10)
+    assert len(body) == encoded.content_length - len(encoded.tail)
+
+
+async def test_an_answer_that_comes_first_keeps_the_rest_of_the_body_here():
+    """So it is known that the server can't have taken it, whatever it answered."""
+
+    async def answering(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.2)
+        while await reader.read(1_000_000):
+            pass
+
+    told = Told()
+    async with _serving(answering) as url:
+        with pytest.raises(ServerFault):
+            await _post(url, Memory(b"x" * LARGE, size=LARGE), departure=told)
+        await asyncio.sleep(0.1)
+    assert told == ["begin"]
 
 
 async def test_a_server_whose_certificate_nobody_signed_gets_nothing(certificate):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from include.springest.errors import (
     ServerFault,
     StatusError,
     Throttled,
+    TooLate,
     TransportError,
     Unauthorised,
     UnexpectedStatus,
@@ -34,6 +36,7 @@ from include.springest.ledger.states import Event, State
 GO_ON, STOP, PAUSE = Consequence.GO_ON, Consequence.STOP, Consequence.PAUSE
 AFTER_THREE = Consequence.STOP_AFTER_THREE
 MEANING: list[tuple[type[BaseException], bool, Event, State, str, Consequence]] = [
+    (TooLate, False, Event.NOT_TAKEN, State.READY, "turn_expired", GO_ON),
     (NotConnected, False, Event.NOT_TAKEN, State.READY, "not_connected", PAUSE),
     (BodyNotHandedOver, False, Event.NOT_TAKEN, State.READY, "body_not_handed_over", PAUSE),
     (DocumentError, False, Event.NOT_TAKEN, State.READY, "document_changed", GO_ON),
@@ -49,6 +52,7 @@ MEANING: list[tuple[type[BaseException], bool, Event, State, str, Consequence]] 
     (AnswerTimeout, True, Event.OUTCOME_LOST, State.UNKNOWN, "answer_timeout", PAUSE),
     (AnswerLost, True, Event.OUTCOME_LOST, State.UNKNOWN, "answer_lost", PAUSE),
     (UnreadableAnswer, True, Event.OUTCOME_LOST, State.UNKNOWN, "unreadable_answer", PAUSE),
+    (asyncio.CancelledError, True, Event.OUTCOME_LOST, State.UNKNOWN, "worker_stopped", GO_ON),
 ]
 
 
@@ -104,10 +108,19 @@ def test_a_kind_of_failure_that_is_derived_later_means_what_its_base_does() -> N
 @pytest.mark.parametrize(
     "error", [ValueError("x"), KeyError(), OSError(), MemoryError(), KeyboardInterrupt()]
 )
-@pytest.mark.parametrize("body_handed_over", [True, False])
-def test_what_nobody_foresaw_leaves_doubt(error: BaseException, body_handed_over: bool) -> None:
-    rule = rule_of(error, body_handed_over=body_handed_over)
+def test_what_nobody_foresaw_leaves_doubt_once_the_body_has_left(error: BaseException) -> None:
+    rule = rule_of(error, body_handed_over=True)
     assert (rule.event, rule.reason) == (Event.OUTCOME_LOST, "unforeseen")
+    rule = rule_of(error, body_handed_over=False)
+    assert (rule.event, rule.reason) == (Event.NOT_TAKEN, "unforeseen")
+
+
+@pytest.mark.parametrize("line", MEANING, ids=[line[0].__name__ for line in MEANING])
+def test_no_failure_before_the_bodys_last_bytes_leaves_doubt(line: Any) -> None:
+    """The server never had it in full; what the failure means for the run stays the same."""
+    kind, _, event, _, reason, consequence = line
+    known = Event.NOT_TAKEN if event is Event.OUTCOME_LOST else event
+    assert rule_of(make(kind), body_handed_over=False) == Rule(known, reason, consequence)
 
 
 @pytest.mark.parametrize("kind", [ApiError, TransportError, StatusError])
@@ -115,13 +128,7 @@ def test_a_failure_of_no_particular_kind_leaves_doubt(kind: type[ApiError]) -> N
     assert rule_of(make(kind), body_handed_over=True).event is Event.OUTCOME_LOST
 
 
-def test_a_cancelled_post_is_in_doubt_only_once_its_body_has_left() -> None:
-    error = asyncio.CancelledError()
-    assert rule_of(error, body_handed_over=True).event is Event.OUTCOME_LOST
-    assert rule_of(error, body_handed_over=False).event is Event.NOT_TAKEN
-
-
-@pytest.mark.parametrize("kind", [DocumentError, DocumentUnreachable])
+@pytest.mark.parametrize("kind", [DocumentError, DocumentUnreachable, TooLate])
 def test_trouble_with_the_document_after_the_body_has_left_proves_nothing(kind: type[BaseException]) -> None:
     assert rule_of(make(kind), body_handed_over=True).event is Event.OUTCOME_LOST
 

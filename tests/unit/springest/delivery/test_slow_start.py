@@ -55,13 +55,28 @@ async def test_five_bad_ones_and_no_good_one_close_it(badly: State) -> None:
     assert await _enters(start, certification_id=2) is True
 
 
-async def test_one_good_one_keeps_it_open() -> None:
+@pytest.mark.parametrize("well", range(1, 5))
+async def test_some_good_ones_among_the_first_do_not_let_thousands_of_bad_ones_through(well: int) -> None:
     start = SlowStart()
-    await start.enter(1)
-    await start.leave(1, State.ACCEPTED)
-    for _ in range(7):
+    for became in [State.ACCEPTED] * well + [State.REJECTED] * 5:
         assert await start.enter(1)
-        await start.leave(1, State.REJECTED)
+        await start.leave(1, became)
+    assert await _enters(start) is False
+
+
+async def test_no_more_than_five_bad_ones_get_through_at_once_either() -> None:
+    start = SlowStart()
+    for became in (State.ACCEPTED, *[State.REJECTED] * 3):
+        await start.enter(1)
+        await start.leave(1, became)
+    assert [await _enters(start) for _ in range(3)] == [True, True, None]
+
+
+async def test_bad_ones_after_five_good_ones_are_their_own_affair() -> None:
+    start = SlowStart()
+    for became in [State.ACCEPTED] * 5 + [State.REJECTED] * 20:
+        assert await start.enter(1)
+        await start.leave(1, became)
     assert await _enters(start) is True
 
 

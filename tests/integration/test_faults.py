@@ -8,8 +8,10 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,8 @@ from include.springest.delivery.stops import (
 )
 from include.springest.documents import DocumentStore
 from include.springest.ledger.sending import SendingLedger
+from include.springest.source.reader import Window
+from include.springest.staging.stage import Stager
 
 _LEASE = "SELECT extract(epoch FROM lease_until - updated_at) FROM springest.delivery WHERE state = 'sending'"
 
@@ -360,15 +364,94 @@ def test_a_certification_that_is_always_refused_costs_five_refusals(world, expec
     assert world.stored == expected(*good)
 
 
+def _many(world, first=1_000, count=600):
+    """More good rows than a night may have, of one document."""
+    learners = (Learner(number, "Ana", f"ana.{number}@example.com") for number in range(first, first + count))
+    one = world.training()
+    return [replace(one, training_id=f"B{who.number}", learner=who) for who in learners]
+
+
+def test_what_is_staged_while_a_night_is_sent_waits_for_its_own_run(world):
+    """A backfill beside the night is weighed by its own delivering run, however long the night's queue is."""
+    own = _staged(world, 6)
+    world.complete(*_many(world))
+    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.2, times=None))
+
+    async def stage_another(_deliverer):
+        await asyncio.to_thread(world.stage, "backfill")
+
+    report = world.deliver(concurrency=1, meanwhile=stage_another)
+    assert (report.accepted, report.left) == (6, 600)
+    with pytest.raises(NightTooLarge, match="600 certificates"):
+        world.deliver("backfill")
+    assert world.posts == len(own)
+
+
+def test_a_run_that_stages_again_is_weighed_again(world):
+    """The source got 600 rows meanwhile, in the window of a run that had sent one."""
+    window = Window(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
+    world.complete(world.training())
+    world.catalogue()
+    world.stage(asked=window)
+    assert world.deliver().accepted == 1
+    world.complete(*_many(world))
+    world.stage(asked=window)
+    with pytest.raises(NightTooLarge, match="600 certificates"):
+        world.deliver()
+    assert world.posts == 1
+    assert world.deliver(expected=600).accepted == 600
+
+
+def test_what_is_half_staged_waits_until_it_is_whole(world, monkeypatch):
+    """Five hundred of six hundred rows would pass as a night's work."""
+    world.complete(*_many(world))
+    world.catalogue()
+    read, half, go_on = Stager._read, threading.Event(), threading.Event()
+
+    def read_slowly(stager, rows):
+        rows = list(rows)
+        if len(rows) == 100:
+            half.set()
+            assert go_on.wait(30)
+        return read(stager, rows)
+
+    monkeypatch.setattr("include.springest.source.reader.BATCH_ROWS", 500)
+    monkeypatch.setattr(Stager, "_read", read_slowly)
+    with ThreadPoolExecutor(1) as threads:
+        staging = threads.submit(world.stage, "backfill")
+        try:
+            assert half.wait(30)
+            assert len(world.states()) == 500
+            assert world.deliver("night").left == 500
+        finally:
+            go_on.set()
+        staging.result()
+    with pytest.raises(NightTooLarge, match="600 certificates"):
+        world.deliver("night")
+    assert world.posts == 0
+
+
+def test_what_a_staging_left_behind_that_died_is_weighed_and_sent_by_the_next_night(world, monkeypatch):
+    """Its window was never closed, and nobody clears it."""
+    world.complete(*(world.training() for _ in range(3)))
+    world.catalogue()
+    with monkeypatch.context() as patch:
+        patch.setattr("include.springest.staging.stage.close_window", _die)
+        with pytest.raises(SystemExit):
+            world.stage("died")
+    assert world.deliver("next").accepted == 3
+
+
+def _die(*_args, **_kwargs):
+    raise SystemExit
+
+
 def test_a_night_much_larger_than_others_waits_for_a_person(world):
     """It sends nothing until somebody says what to expect; the same number next night needs no one."""
-    learners = (Learner(number, "Ana", f"ana.{number}@example.com") for number in range(1_000, 1_600))
-    one = world.training()
-    rows = [replace(one, training_id=f"B{who.number}", learner=who) for who in learners]
-    world.complete(*rows)
+    world.complete(*_many(world))
     world.catalogue()
     world.stage("large")
-    with pytest.raises(NightTooLarge, match="expected_certificates 600"):
+    with pytest.raises(NightTooLarge, match="expected_certificates of at least 600"):
         world.deliver("large")
     with pytest.raises(NightTooLarge):
         world.deliver("large again", expected=599)

@@ -148,14 +148,15 @@ class Deliverer:
         :raises NightTooLarge: it is, and nobody said to expect that.
         """
         ledger = self._parts.ledger
-        new, most = await ledger.unreleased(), largest_night(await ledger.nights())
+        most = largest_night(await ledger.nights())
+        new = await ledger.release(most=max(most, self._settings.expected))
         if new > max(most, self._settings.expected):
             raise NightTooLarge(
                 f"{new} certificates are new in the queue, more than the {most} that a night may have "
                 f"(five times the median of the last ones, at least {SMALLEST_LIMIT}): nothing was sent; if "
-                f"it is right, trigger springest_deliver with expected_certificates {new}"
+                f"it is right, trigger springest_deliver with expected_certificates of at least {new}; that "
+                "run stages as well, so leave room for what was completed meanwhile"
             )
-        await ledger.release()
 
     async def _sweep(self) -> None:
         self.tally.swept = await self._parts.ledger.sweep()

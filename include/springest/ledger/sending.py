@@ -22,6 +22,7 @@ from include.springest.warehouse.statements import read_sql
 
 _SWEEP: Final = text(read_sql(__file__, "sweep_expired_leases"))
 _QUEUE: Final = text(read_sql(__file__, "queue"))
+_UNRELEASED_RUNS: Final = text(read_sql(__file__, "unreleased_runs"))
 _UNRELEASED: Final = text(read_sql(__file__, "count_unreleased"))
 _NIGHTS: Final = text(read_sql(__file__, "last_nights"))
 _HIGHEST: Final = text(read_sql(__file__, "highest_attempt"))
@@ -175,20 +176,27 @@ class SendingLedger:
         )[0]
         return int(row[0])
 
-    async def unreleased(self) -> int:
-        """Return how many deliveries wait that no delivering run has accepted as a night's work yet."""
-        [row] = await self._rows(_UNRELEASED, site=self._site)
-        return int(row[0])
+    async def release(self, *, most: int) -> int:
+        """Accept what is staged as this night's work, unless it is too much; only what is accepted is sent.
 
-    async def release(self) -> None:
-        """Accept everything that is staged as this night's work."""
-        await self._rows(
-            text(
-                "UPDATE springest.staging_run SET released_at = clock_timestamp()"
-                " WHERE site = :site AND released_at IS NULL"
-            ),
-            site=self._site,
-        )
+        What another run is staging right now is left to that run.
+
+        :param most: certificates that may be new in the queue.
+        :returns: how many there are; when they are more than ``most``, nothing was accepted.
+        """
+        async with self._engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
+            runs = await connection.execute(_UNRELEASED_RUNS, {"site": self._site, "run_id": self._run_id})
+            values = {"site": self._site, "run_ids": sorted(runs.scalars())}
+            new = int((await connection.execute(_UNRELEASED, values)).scalar_one())
+            if new <= most:
+                await connection.execute(
+                    text(
+                        "INSERT INTO springest.released_run (site, run_id)"
+                        " SELECT :site, unnest(CAST(:run_ids AS text[])) ON CONFLICT DO NOTHING"
+                    ),
+                    values,
+                )
+        return new
 
     async def highest_attempt(self) -> int:
         """Return the number of the last attempt of any site that the ledger knows of; 0 without any.

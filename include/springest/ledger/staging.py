@@ -7,7 +7,8 @@ so that no worker claims one in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,6 +16,7 @@ from typing import Any, Final
 from sqlalchemy import (
     ARRAY,
     Connection,
+    Engine,
     Text,
     and_,
     any_,
@@ -27,6 +29,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 
 from include.springest.ledger.states import POSSIBLY_TAKEN, Event, State
 from include.springest.source.contract import CompletedTraining
@@ -72,6 +75,23 @@ def lock_site(connection: Connection, site: str) -> None:
     """Wait for other stagings of the site; the lock ends with the transaction."""
     key = func.hashtextextended(literal(f"springest.stage:{site}"), 0)
     connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+@contextmanager
+def being_staged(engine: Engine, site: str, run_id: str) -> Iterator[None]:
+    """Let delivering runs know meanwhile that what this run has staged so far is not all of it.
+
+    The lock lies in a transaction of its own, which holds nothing else. Should its connection break, the staging
+    goes on: the lock only says what to wait for.
+    """
+    key = func.hashtextextended(literal(f"springest.stage:{site}:{run_id}"), 0)
+    connection = engine.connect()
+    try:
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
+        yield
+    finally:
+        with suppress(SQLAlchemyError):
+            connection.close()
 
 
 def load_known(connection: Connection, keys: Iterable[str], *, lock: bool) -> dict[str, Known]:

@@ -104,6 +104,10 @@ class Stager:
         :raises ConfigurationError: there is no catalogue yet, the learner secret changed, or the site's
             name or host did.
         """
+        with ledger.being_staged(self._engine, self._site.name, run_id):
+            return self._stage(run_id, asked=asked, look_back=look_back)
+
+    def _stage(self, run_id: str, *, asked: Window | None, look_back: timedelta) -> StageReport:
         with self._engine.begin() as connection:
             keep_to_secret(connection, self._pseudonyms)
             keep_to_site(connection, self._site)

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from include.springest.ledger.staging import now
 from include.springest.source.reader import Window
-from include.springest.warehouse.schema import run_training, stage_watermark, staging_run
+from include.springest.warehouse.schema import released_run, run_training, stage_watermark, staging_run
 
 
 class Mode(StrEnum):
@@ -37,11 +37,14 @@ def plan_window(
     """Return the window of a run.
 
     A run that staged before keeps its window, so that running it again counts the same rows; what changed
-    since then belongs to the next night.
+    since then belongs to the next night. Whether what it stages is a night's work is asked anew.
 
     :param asked: the interval of a backfill; ``None`` for a nightly run.
     :param look_back: how far before the watermark to read again, for rows that were committed late.
     """
+    connection.execute(
+        delete(released_run).where(released_run.c.site == site, released_run.c.run_id == run_id)
+    )
     before = connection.execute(
         select(staging_run.c.mode, staging_run.c.window_start, staging_run.c.window_end).where(
             staging_run.c.site == site, staging_run.c.run_id == run_id

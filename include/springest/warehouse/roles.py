@@ -32,6 +32,7 @@ WRITER: Final[Mapping[str, str]] = {
     "delivery_match": _READ,
     "ledger_restoration": _ADD,
     "staging_run": _CHANGE,
+    "released_run": _ALL,
     "stage_watermark": _CHANGE,
     "run_training": _ALL,
     "learner_secret": _ADD,

@@ -196,6 +196,12 @@ delivery = Table(
         "springest_certificate_id",
         postgresql_where=text("learner_ref IS NULL AND springest_certificate_id IS NOT NULL"),
     ),
+    Index(
+        "delivery_doubt_idx",
+        "site",
+        "sent_at",
+        postgresql_where=text("indexed_state IN ('unknown', 'review')"),
+    ),
     Index("delivery_springest_id_idx", "site", "springest_certificate_id"),
     comment="The ledger: one row per certificate to deliver",
     postgresql_with={"fillfactor": 50},
@@ -302,9 +308,17 @@ staging_run = Table(
     Column(
         "committed_at", _INSTANT, nullable=False, server_default=_NOW, comment="When staging was complete"
     ),
-    Column("released_at", _INSTANT, comment="When a delivering run accepted it as a night's work"),
     CheckConstraint(_one_of("mode", ("watermark", "interval")), name="mode"),
     comment="One row per run that staged its window completely",
+)
+
+released_run = Table(
+    "released_run",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("run_id", Text, primary_key=True, comment="Airflow run that staged them"),
+    Column("released_at", _INSTANT, nullable=False, server_default=_NOW, comment="When they were accepted"),
+    comment="One row per run whose deliveries a delivering run accepted as a night's work; only those are sent",
 )
 
 stage_watermark = Table(

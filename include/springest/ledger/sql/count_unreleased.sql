@@ -1,6 +1,8 @@
--- What waits and was not yet accepted as a night's work by any delivering run.
+-- What waits of these runs and was not yet accepted as a night's work.
 SELECT count(*)
 FROM springest.delivery
-LEFT JOIN springest.staging_run AS staged
-       ON staged.site = delivery.site AND staged.run_id = delivery.staged_run_id
-WHERE delivery.site = :site AND delivery.indexed_state = 'ready' AND staged.released_at IS NULL
+WHERE site = :site
+  AND indexed_state = 'ready'
+  AND staged_run_id = ANY(:run_ids)
+  AND NOT EXISTS (SELECT FROM springest.released_run AS released
+                  WHERE released.site = delivery.site AND released.run_id = delivery.staged_run_id)

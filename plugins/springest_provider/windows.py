@@ -30,6 +30,18 @@ def asked_window(context: Context, *, start: str | None, end: str | None) -> Win
     return Window(run.data_interval_start, run.data_interval_end)
 
 
+def counted_since(context: Context) -> datetime | None:
+    """
+    Return from when on outcomes that can't be known count against what a night may have.
+
+    :returns: a person's run: its own start, since the person has seen the ones before; else ``None``, the last
+        hours of all runs.
+    """
+    run: Any = context["dag_run"]
+    started: datetime | None = run.start_date
+    return started if str(getattr(run.run_type, "value", run.run_type)) == "manual" else None
+
+
 def expected_number(value: str | int | None) -> int:
     """
     Return how many certificates a person said to expect; 0 is nothing said.

@@ -70,6 +70,7 @@ SITE = Site(
 PSEUDONYMS = Pseudonyms("a secret for tests only, long enough")
 TABLES = ", ".join(one.fullname for one in metadata.sorted_tables)
 CERTIFICATION = 102
+MANY = 1_000_000
 MINUTE = 60.0
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -242,6 +243,12 @@ class Deliveries(RuleBasedStateMachine):
     def _ledger(self, worker: str) -> SendingLedger:
         return SendingLedger(self.async_engine, site="default", run_id=f"run-{self.runs}", worker=worker)
 
+    def _queue(self, worker: str, limit: int) -> list[Queued]:
+        """Begin a delivering run, which takes whatever waits, and return the head of its queue."""
+        ledger = self._ledger(worker)
+        self.runner.run(ledger.release(most=MANY))
+        return self.runner.run(ledger.queue(after=None, limit=limit))
+
     @initialize(
         verified=st.sampled_from([True, True, False]), nights=st.lists(_NIGHT, min_size=1, max_size=2)
     )
@@ -323,12 +330,12 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule(target=queued)
     def look_into_the_queue(self):
-        found = self.runner.run(self._ledger("looking").queue(after=None, limit=5))
+        found = self._queue("looking", 5)
         return multiple(*found)
 
     @rule(target=under_way, which=st.integers(0, 4), worker=_WORKERS, fate=_FATES)
     def take_from_the_queue_and_post(self, which, worker, fate):
-        found = self.runner.run(self._ledger(worker).queue(after=None, limit=5))
+        found = self._queue(worker, 5)
         return self._claim_and_post(found[which % len(found)], worker, *fate) if found else multiple()
 
     @rule(target=under_way, item=queued, worker=_WORKERS, fate=_FATES)
@@ -338,7 +345,7 @@ class Deliveries(RuleBasedStateMachine):
     @rule(worker=_WORKERS, night=_NIGHT)
     def deliver(self, worker, night):
         """Work through the head of the queue."""
-        found = self.runner.run(self._ledger(worker).queue(after=None, limit=len(night)))
+        found = self._queue(worker, len(night))
         for item, (fate, lives) in zip(found, night, strict=False):
             one = self._claim_and_post(item, worker, *fate)
             if lives and isinstance(one, Under):
@@ -348,9 +355,11 @@ class Deliveries(RuleBasedStateMachine):
         """A body that does not come whole is known not to be taken; the answer may get lost otherwise."""
         ledger = self._ledger(worker)
         claim = self.runner.run(
-            ledger.claim(item, lease_seconds=360, document_sha256="0" * 64, document_size=1)
+            ledger.claim(
+                item, lease_seconds=360, document_sha256="0" * 64, document_size=1, most_in_doubt=MANY
+            )
         )
-        if claim is None:
+        if not isinstance(claim, Claim):
             return multiple()
         if not whole:
             return Under(ledger, claim, Outcome(Event.NOT_TAKEN))

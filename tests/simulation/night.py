@@ -96,11 +96,6 @@ class Scenario:
     workers: tuple[Worker, ...]
     readers: int
 
-    def most_unknown(self, run_id: str) -> int:
-        """Outcomes that a run may leave unknown: ten, or what its processes have under way at the tenth."""
-        beside = [one.concurrency for one in self.workers if one.run_id == run_id]
-        return MAX_UNKNOWN if len(beside) <= 1 else MAX_UNKNOWN - 1 + sum(beside)
-
     @classmethod
     def draw(cls, seed: int) -> Scenario:
         chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
@@ -149,7 +144,7 @@ class Night:
     ended: float = 0.0
     reports: list[tuple[Worker, DeliverReport]] = field(default_factory=list)
     errors: list[tuple[Worker, Exception]] = field(default_factory=list)
-    unknown_by_run: dict[str, int] = field(default_factory=dict)
+    unknown: int = 0
     states: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -427,14 +422,10 @@ def check(world: World, night: Night) -> None:
     if all(one.dies is None for one in scenario.workers):
         assert server.unheeded == 0, f"{label}: a Retry-After was not heeded"
     _check_states(world, night, label)
-    night.unknown_by_run = dict(
-        world.rows(
-            "SELECT run_id, count(*) FROM springest.delivery_attempt"
-            " WHERE outcome = 'outcome_lost' GROUP BY run_id"
-        )
+    [(night.unknown,)] = world.rows(
+        "SELECT count(*) FROM springest.delivery_attempt WHERE outcome = 'outcome_lost'"
     )
-    for run, number in night.unknown_by_run.items():
-        assert number <= scenario.most_unknown(run), f"{label}: {number} outcomes of run {run} are unknown"
+    assert night.unknown <= MAX_UNKNOWN, f"{label}: {night.unknown} outcomes are unknown"
     _check_told(night, label)
 
 

@@ -35,8 +35,7 @@ class Told:
     with_outage: int = 0
     deaths: int = 0
     most_unknown: tuple[int, int] = (0, -1)
-    most_unknown_beside: tuple[int, int] = (0, -1)
-    most_unknown_of_a_night: tuple[int, int] = (0, -1)
+    with_most_unknown: int = 0
     nearest_to_the_cap: tuple[float, int] = (0.0, -1)
 
     def add(self, night: Night) -> None:
@@ -45,23 +44,17 @@ class Told:
         self.posts += len(night.server.posts)
         self.with_outage += bool(night.scenario.outages)
         self.deaths += sum(one.dies is not None for one in night.scenario.workers)
-        for run, number in night.unknown_by_run.items():
-            if night.scenario.most_unknown(run) == MAX_UNKNOWN:
-                self.most_unknown = max(self.most_unknown, (number, seed))
-            else:
-                self.most_unknown_beside = max(self.most_unknown_beside, (number, seed))
-        everything = sum(night.unknown_by_run.values())
-        self.most_unknown_of_a_night = max(self.most_unknown_of_a_night, (everything, seed))
+        self.most_unknown = max(self.most_unknown, (night.unknown, seed))
+        self.with_most_unknown += night.unknown == MAX_UNKNOWN
         self.nearest_to_the_cap = max(self.nearest_to_the_cap, (night.peak / night.scenario.cap, seed))
 
     def describe(self, seconds: float) -> str:
         share, fullest = self.nearest_to_the_cap
         return (
             f"{self.nights} nights in {seconds:.0f} s, {self.posts} POSTs, {self.with_outage} with outages, "
-            f"{self.deaths} deaths; fullest hour {share:.1%} of the cap (seed {fullest}); unknown of one run "
-            "(number, seed): "
-            f"{self.most_unknown}, with two processes at once {self.most_unknown_beside}, of a whole night "
-            f"with two runs {self.most_unknown_of_a_night}"
+            f"{self.deaths} deaths; fullest hour {share:.1%} of the cap (seed {fullest}); most unknown of a "
+            f"night {self.most_unknown[0]} (seed {self.most_unknown[1]}), as many in {self.with_most_unknown} "
+            "nights"
         )
 
 

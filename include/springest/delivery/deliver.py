@@ -19,6 +19,7 @@ from include.springest.delivery.stops import (
     SpringestUnreachable,
     TooManyUnknown,
     WorkerStopped,
+    too_many_unknown,
 )
 from include.springest.delivery.tally import DeliverReport, Tally
 from include.springest.ledger.sending import Queued
@@ -44,7 +45,7 @@ class DeliverSettings:
 
     :param concurrency: certificates under way at once.
     :param batch: deliveries looked up in the source together; few, so that they are fresh when sent.
-    :param max_unknown: outcomes that one run may leave unknown.
+    :param max_unknown: outcomes that may be unknown or under way at once, of all runs of the last hours.
     :param expected: certificates that a person said to expect, for a night larger than others.
     :param seconds: how long the run may take; what is left then stays in the queue.
     :param probe_delays: seconds before each probe of a server in trouble.
@@ -164,15 +165,11 @@ class Deliverer:
             log.warning("%d deliveries that dead workers left behind are unknown now", self.tally.swept)
 
     async def _unknown_left(self) -> int:
-        already = await self._parts.ledger.unknown_of_run()
-        left = self._settings.max_unknown - already
-        if left <= 0:
-            message = (
-                f"{already} outcomes of this run are unknown or not told yet, as many as one may have: look "
-                "at them in certificate_reconciliation; another run goes on with the queue"
-            )
+        already = await self._parts.ledger.in_doubt()
+        if already >= self._settings.max_unknown:
+            message = too_many_unknown(already)
             self.halt.throw(message, error=TooManyUnknown(message))
-        return max(left, 0)
+        return max(self._settings.max_unknown - already, 0)
 
     async def _pass(self, sender: Sender) -> None:
         """Go through the queue once."""

@@ -34,12 +34,13 @@ from include.springest.delivery.stops import (
     Halt,
     LedgerBehind,
     TooManyUnknown,
+    too_many_unknown,
 )
 from include.springest.delivery.tally import Tally
 from include.springest.documents import DocumentError, DocumentStore, DocumentUnreachable, OpenDocument
 from include.springest.elapsed import Moment
 from include.springest.errors import ApiError, Throttled, TooLate
-from include.springest.ledger.sending import Claim, Outcome, Queued, SendingLedger
+from include.springest.ledger.sending import Claim, NotClaimed, Outcome, Queued, SendingLedger
 from include.springest.ledger.states import Event, State
 from include.springest.limiter import Grant, RateLimiter
 from include.springest.site import Site
@@ -54,6 +55,8 @@ LEASE_MARGIN_SECONDS: Final = 60.0
 """How much longer than the longest POST a lease lasts."""
 RECORDING_SECONDS: Final = 45.0
 """How long recording an outcome is tried while the warehouse does not answer."""
+ROOM_SECONDS: Final = 0.5
+"""Between two looks whether others have less under way."""
 THREE: Final = 3
 STOPPED: Final = Outcome(
     Event.NOT_TAKEN, reason="worker_stopped", detail="the task was stopped before the first byte"
@@ -92,7 +95,7 @@ class _Leaving:
     """
 
     def __init__(self, turn: Grant, lease_began: Moment, lease_seconds: float) -> None:
-        self._turn = turn
+        self.turn = turn
         self._lease_began, self._lease_seconds = lease_began, lease_seconds
         self.is_handed_over = False
 
@@ -101,7 +104,7 @@ class _Leaving:
 
         :raises TooLate: the turn is over.
         """
-        if self._turn.is_over:
+        if self.turn.is_over:
             raise TooLate("too much time passed between the turn and the first byte: nothing was sent")
 
     def complete(self) -> None:
@@ -120,7 +123,7 @@ class Sender:
     :param at_once: POSTs under way at once. More than that may have their documents opened already.
     :param may_become_unknown: outcomes that the run may still leave unknown. As many are under way at most,
         so that an outage in the middle of a night can't make more.
-    :param max_unknown: outcomes that all processes of the run together may leave unknown.
+    :param max_unknown: outcomes that all processes and runs together may leave unknown.
     :param lease_margin: seconds that a lease lasts longer than the longest POST.
     """
 
@@ -144,6 +147,7 @@ class Sender:
         self._may_become_unknown, self._max_unknown = may_become_unknown, max_unknown
         self._doubt = asyncio.Semaphore(may_become_unknown)
         self._under_way = asyncio.Semaphore(at_once)
+        self._looking_for_room = asyncio.Lock()
         self._lease_seconds = parts.site.timeouts.total + lease_margin
         self._opening = Opening(parts.documents.open, most=at_once)
         self._unused: list[Grant] = []
@@ -219,35 +223,52 @@ class Sender:
         return became
 
     async def _stop_at_too_many_unknown(self) -> None:
-        """Ask the ledger as well: another process of this run may have left some."""
+        """Ask the ledger as well: other processes, of this run or another, may have left some."""
         own = self._tally.outcomes[State.UNKNOWN]
-        if own >= self._may_become_unknown or await self._parts.ledger.unknown_of_run() >= self._max_unknown:
-            message = (
-                "as many outcomes as one run may have are unknown: see them in certificate_reconciliation, "
-                "see how Springest is, then clear the task"
-            )
+        if own >= self._may_become_unknown or await self._parts.ledger.in_doubt() >= self._max_unknown:
+            message = too_many_unknown(self._max_unknown)
             self._halt.throw(message, error=TooManyUnknown(message))
 
     async def _claim_and_post(
         self, queued: Queued, training: CompletedTraining, document: OpenDocument, looked_up: float
     ) -> State | None:
-        turn = await self._turn()
-        while turn is not None:
+        while (turn := await self._turn()) is not None:
             if not await self._is_fresh(queued, looked_up):
                 self._unused.append(turn)
                 return None
-            if self._may_claim:
-                break
-            self._unused.append(turn)  # the breaker opened while the source was asked
-            turn = await self._turn()
-        if turn is None:
-            return None
-        asked_after, lease_began = self._parts.high_water.highest, Moment.now()
-        claim = await self._claim(queued, document)
-        if claim is None:
-            self._tally.taken_by_others += 1
+            if not self._may_claim:  # the breaker opened while the source was asked
+                self._unused.append(turn)
+                continue
+            asked_after, lease_began = self._parts.high_water.highest, Moment.now()
+            claim = await self._claim(queued, document)
+            if isinstance(claim, Claim):
+                leaving = _Leaving(turn, lease_began, self._lease_seconds)
+                return await self._post_claimed(claim, training, document, leaving, asked_after=asked_after)
             self._unused.append(turn)
-            return None
+            if claim is NotClaimed.TAKEN:
+                self._tally.taken_by_others += 1
+                return None
+            await self._halt.unless(self._room())
+        return None
+
+    async def _room(self) -> None:
+        """Wait until fewer are under way or in doubt, in all processes together, than may become unknown."""
+        ledger = self._parts.ledger
+        async with self._looking_for_room:
+            while await ledger.in_doubt(under_way=True) >= self._max_unknown:
+                self._tally.swept += await ledger.sweep()  # what a dead worker had under way
+                await self._stop_at_too_many_unknown()
+                await asyncio.sleep(ROOM_SECONDS)
+
+    async def _post_claimed(
+        self,
+        claim: Claim,
+        training: CompletedTraining,
+        document: OpenDocument,
+        leaving: _Leaving,
+        *,
+        asked_after: int,
+    ) -> State | None:
         try:
             await self._parts.high_water.note(claim.attempt_id, asked_after=asked_after)
         except BaseException as error:
@@ -258,16 +279,16 @@ class Sender:
             raise
         if self._halt.at_once:
             return await self._record(claim, STOPPED)
-        if turn.is_void:
-            error = TooLate("more than five seconds passed between the turn and the request: nothing was sent")
-            return await self._record(claim, failed(error, RULES[TooLate]))
-        return await self._post(claim, training, document, _Leaving(turn, lease_began, self._lease_seconds))
+        if leaving.turn.is_void:
+            late = TooLate("more than five seconds passed between the turn and the request: nothing was sent")
+            return await self._record(claim, failed(late, RULES[TooLate]))
+        return await self._post(claim, training, document, leaving)
 
     @property
     def _may_claim(self) -> bool:
         return self._breaker.is_closed and not self._halt
 
-    async def _claim(self, queued: Queued, document: OpenDocument) -> Claim | None:
+    async def _claim(self, queued: Queued, document: OpenDocument) -> Claim | NotClaimed:
         """Claim one certificate; who is cancelled meanwhile leaves no claim behind."""
         claiming = asyncio.ensure_future(
             self._parts.ledger.claim(
@@ -275,12 +296,13 @@ class Sender:
                 lease_seconds=self._lease_seconds,
                 document_sha256=document.sha256,
                 document_size=document.size,
+                most_in_doubt=self._max_unknown,
             )
         )
         try:
             return await _finished(claiming)
         except asyncio.CancelledError:
-            if not claiming.cancelled() and (claim := claiming.result()) is not None:
+            if claiming.done() and not claiming.cancelled() and isinstance(claim := claiming.result(), Claim):
                 await self._record(claim, STOPPED)
             raise
 

@@ -34,7 +34,16 @@ class WorkerStopped(DeliveryStopped):
 
 
 class TooManyUnknown(DeliveryStopped):
-    """As many outcomes as one run may have can't be known; a person should look first."""
+    """As many outcomes as one night may have can't be known; a person should look first."""
+
+
+def too_many_unknown(number: int) -> str:
+    """Return what to say of it, and the remedy."""
+    return (
+        f"{number} outcomes of the last hours are unknown, as many as a night may have: look at Springest and "
+        "settle them (`bin/springest review list --state unknown`), then clear the task; or trigger "
+        "springest_deliver: a run that a person triggers counts anew"
+    )
 
 
 class LedgerBehind(DeliveryStopped):

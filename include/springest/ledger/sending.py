@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Any, Final
 
 from sqlalchemy import Row, TextClause, text
@@ -27,6 +28,7 @@ _UNRELEASED: Final = text(read_sql(__file__, "count_unreleased"))
 _NIGHTS: Final = text(read_sql(__file__, "last_nights"))
 _HIGHEST: Final = text(read_sql(__file__, "highest_attempt"))
 _CLAIM: Final = for_driver(read_sql(__file__, "claim"))
+_DOUBTS: Final = text(read_sql(__file__, "open_doubts"))
 _RECORD: Final = for_driver(read_sql(__file__, "record_outcome"))
 _FLAG_SECOND: Final = text(read_sql(__file__, "flag_second_certificate"))
 
@@ -58,6 +60,15 @@ class Claim:
     worker: str
 
 
+class NotClaimed(Enum):
+    """Why a worker did not get a delivery: nothing of it may be sent."""
+
+    TAKEN = "taken"
+    """Another worker was faster, or the delivery changed."""
+    NO_ROOM = "no room"
+    """As many as may become unknown are under way or in doubt already, in whatever process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of an attempt.
@@ -84,7 +95,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class QueueLength:
-    """How many deliveries wait, and how many are in each state."""
+    """How many deliveries wait, and how many of them this run staged."""
 
     ready: int
     of_this_run: int
@@ -98,6 +109,7 @@ class _Wanted:
     lease_seconds: float
     document_sha256: str
     document_size: int
+    most_in_doubt: int
 
 
 class SendingLedger:
@@ -106,14 +118,25 @@ class SendingLedger:
     :param engine: engine of the warehouse.
     :param site: name of the site.
     :param worker: this process, unique.
+    :param doubts_since: from when on outcomes that are in doubt count against what may become unknown; the
+        last twelve hours by default, whichever run left them.
     """
 
-    def __init__(self, engine: AsyncEngine, *, site: str, run_id: str, worker: str) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        site: str,
+        run_id: str,
+        worker: str,
+        doubts_since: datetime | None = None,
+    ) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._site = site
         self._run_id = run_id
         self._worker = worker
-        self._claims: Lane[_Wanted, Claim | None] = Lane(
+        self._doubts_since = doubts_since
+        self._claims: Lane[_Wanted, Claim | NotClaimed] = Lane(
             engine, _CLAIM, parameters=self._claim_values, answers=self._claims_of
         )
         self._outcomes: Lane[tuple[Claim, Outcome], State | None] = Lane(
@@ -155,25 +178,16 @@ class SendingLedger:
         )[0]
         return QueueLength(row.ready, row.of_this_run)
 
-    async def unknown_of_run(self) -> int:
-        """Return how many attempts of this run left their outcome unknown, in other processes as well.
+    async def in_doubt(self, *, under_way: bool = False) -> int:
+        """Return how many deliveries of the site were sent lately and are in doubt, whichever run sent them.
 
-        Those that are open count too: a process that died a moment ago has told nothing of its own yet.
+        What a person or a snapshot has settled since is in doubt no more.
+
+        :param under_way: count what any worker has under way as well.
         """
-        row = (
-            await self._rows(
-                text(
-                    "SELECT count(*) FROM springest.delivery_attempt AS attempt"
-                    " JOIN springest.delivery USING (delivery_key)"
-                    " WHERE delivery.site = :site AND attempt.run_id = :run_id"
-                    " AND (attempt.outcome = 'outcome_lost'"
-                    " OR (attempt.outcome IS NULL AND attempt.worker <> :worker))"
-                ),
-                site=self._site,
-                run_id=self._run_id,
-                worker=self._worker,
-            )
-        )[0]
+        [row] = await self._rows(
+            _DOUBTS, site=self._site, since=self._doubts_since, under_way=under_way
+        )
         return int(row[0])
 
     async def release(self, *, most: int) -> int:
@@ -221,13 +235,21 @@ class SendingLedger:
         ]
 
     async def claim(
-        self, queued: Queued, *, lease_seconds: float, document_sha256: str, document_size: int
-    ) -> Claim | None:
+        self,
+        queued: Queued,
+        *,
+        lease_seconds: float,
+        document_sha256: str,
+        document_size: int,
+        most_in_doubt: int,
+    ) -> Claim | NotClaimed:
         """Take a delivery for one POST; the attempt is committed when this returns.
 
-        :returns: ``None`` when another worker was faster or the delivery changed: nothing may be sent.
+        :param most_in_doubt: what may be under way and in doubt at once, of all workers and runs together.
         """
-        return await self._claims.ask(_Wanted(queued, lease_seconds, document_sha256, document_size))
+        return await self._claims.ask(
+            _Wanted(queued, lease_seconds, document_sha256, document_size, most_in_doubt)
+        )
 
     async def record(self, claim: Claim, outcome: Outcome) -> State | None:
         """Record what became of an attempt.
@@ -266,16 +288,25 @@ class SendingLedger:
             }
             for place, one in enumerate(wanted)
         ]
-        return {"run_id": self._run_id, "worker": self._worker, "asked": json.dumps(asked)}
+        return {
+            "site": self._site,
+            "run_id": self._run_id,
+            "worker": self._worker,
+            "since": self._doubts_since,
+            "most_in_doubt": min(one.most_in_doubt for one in wanted),
+            "asked": json.dumps(asked),
+        }
 
-    def _claims_of(self, wanted: Sequence[_Wanted], rows: Rows) -> list[Claim | None]:
-        attempts: dict[str, int] = dict(rows)
-        made: list[Claim | None] = []
+    def _claims_of(self, wanted: Sequence[_Wanted], rows: Rows) -> list[Claim | NotClaimed]:
+        attempts: dict[str | None, int] = dict(rows)
+        places = attempts.pop(None)
+        why_not = NotClaimed.NO_ROOM if len(attempts) >= places else NotClaimed.TAKEN
+        made: list[Claim | NotClaimed] = []
         for one in wanted:
             attempt_id = attempts.pop(one.queued.delivery_key, None)
             version = one.queued.version + 1
             made.append(
-                Claim(attempt_id, one.queued.delivery_key, version, self._worker) if attempt_id else None
+                Claim(attempt_id, one.queued.delivery_key, version, self._worker) if attempt_id else why_not
             )
         return made
 

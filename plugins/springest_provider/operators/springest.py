@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperator, Context
@@ -29,7 +29,7 @@ from include.springest.staging.site_identity import require_same_host
 from include.springest.staging.stage import LOOK_BACK, Stager
 from springest_provider import parts
 from springest_provider.hooks.springest import SpringestHook
-from springest_provider.windows import asked_window, expected_number, seconds_until
+from springest_provider.windows import asked_window, counted_since, expected_number, seconds_until
 
 
 class SpringestOperator(BaseOperator):
@@ -185,7 +185,9 @@ class SpringestDeliverOperator(SourceOperator):
     :param concurrency: certificates under way at once.
     :param expected_certificates: how many to expect, for a night (or a backfill) that is much larger than the
         last ones; otherwise such a night waits for a person.
-    :param max_unknown_per_night: outcomes that one run may leave unknown before it stops.
+    :param max_unknown_per_night: outcomes that may be unknown before nothing more is sent: of all runs of the
+        last twelve hours together, but for those that are settled. A run that a person triggers counts from its
+        start. As many are under way at most, in all processes.
     :param lease_margin: how much longer than the longest POST a certificate belongs to the worker that
         claimed it. Shorter frees a dead worker's certificates earlier, and leaves a slow warehouse less time
         to be told what became of a POST.
@@ -232,7 +234,16 @@ class SpringestDeliverOperator(SourceOperator):
         )
         documents = parts.documents(site)
         with self._stager(site, documents) as stager:
-            report = asyncio.run(self._deliver(site, stager, documents, settings, str(context["run_id"])))
+            report = asyncio.run(
+                self._deliver(
+                    site,
+                    stager,
+                    documents,
+                    settings,
+                    run_id=str(context["run_id"]),
+                    doubts_since=counted_since(context),
+                )
+            )
         return asdict(report)
 
     def on_kill(self) -> None:
@@ -242,13 +253,22 @@ class SpringestDeliverOperator(SourceOperator):
             self._stop()
 
     async def _deliver(
-        self, site: Site, stager: Stager, documents: DocumentStore, settings: DeliverSettings, run_id: str
+        self,
+        site: Site,
+        stager: Stager,
+        documents: DocumentStore,
+        settings: DeliverSettings,
+        *,
+        run_id: str,
+        doubts_since: datetime | None,
     ) -> DeliverReport:
         loop = asyncio.get_running_loop()
         async with connected(
             parts.warehouse_url(self.warehouse_conn_id), site, at_once=self.concurrency
         ) as link:
-            ledger = SendingLedger(link.engine, site=site.name, run_id=run_id, worker=_worker())
+            ledger = SendingLedger(
+                link.engine, site=site.name, run_id=run_id, worker=_worker(), doubts_since=doubts_since
+            )
             others = [parts.AttemptKeeper(name) for name in await ledger.other_sites()]
             worker = Parts(
                 site=site,

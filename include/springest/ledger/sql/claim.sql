@@ -1,5 +1,7 @@
 -- Compare-and-set, lease and attempt in one commit: it stands before the first byte leaves. Several deliveries
 -- at once, locked in the order of their keys, so that two workers never wait for each other in a circle.
+-- Claims of a site come one after another, and each counts what is under way or in doubt after those before it: all
+-- workers and runs together leave no more in doubt than one may.
 WITH asked AS (
     -- Whoever asks first for one delivery is the only one to get it.
     SELECT DISTINCT ON (delivery_key) *
@@ -7,12 +9,19 @@ WITH asked AS (
          AS asked (place integer, delivery_key text, version integer, lease_seconds double precision,
                    document_sha256 text, document_size bigint)
     ORDER BY delivery_key, place
+), alone AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock(hashtextextended('springest.claim:' || CAST(:site AS text), 0))
+), room AS MATERIALIZED (
+    SELECT GREATEST(0, CAST(:most_in_doubt AS bigint) - springest.open_doubts(
+               CAST(:site AS text), COALESCE(CAST(:since AS timestamptz), clock_timestamp() - interval '12 hours'), true)) AS places
+    FROM alone
 ), free AS MATERIALIZED (
     SELECT delivery.delivery_key
     FROM springest.delivery
     JOIN asked ON asked.delivery_key = delivery.delivery_key
     WHERE delivery.state = 'ready' AND delivery.version = asked.version
     ORDER BY delivery.delivery_key
+    LIMIT (SELECT places FROM room)
     FOR UPDATE OF delivery
 ), claimed AS (
     UPDATE springest.delivery AS delivery
@@ -32,10 +41,14 @@ WITH asked AS (
       AND delivery.version = asked.version
     RETURNING delivery.delivery_key, delivery.document_sha256, delivery.certification_id, delivery.valid_from,
               delivery.valid_until
+), made AS (
+    INSERT INTO springest.delivery_attempt
+        (delivery_key, run_id, worker, document_sha256, certification_id, valid_from, valid_until)
+    SELECT delivery_key, CAST(:run_id AS text), CAST(:worker AS text), document_sha256, certification_id, valid_from,
+           valid_until
+    FROM claimed
+    RETURNING delivery_key, attempt_id
 )
-INSERT INTO springest.delivery_attempt
-    (delivery_key, run_id, worker, document_sha256, certification_id, valid_from, valid_until)
-SELECT delivery_key, CAST(:run_id AS text), CAST(:worker AS text), document_sha256, certification_id, valid_from,
-       valid_until
-FROM claimed
-RETURNING delivery_key, attempt_id
+SELECT delivery_key, attempt_id FROM made
+UNION ALL
+SELECT NULL, places FROM room

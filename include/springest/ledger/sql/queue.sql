@@ -1,6 +1,7 @@
 -- This run's deliveries first, then the oldest; read on behind the last one seen. Two parts, each in the order of an
 -- index, so that a page of a long queue costs what a page of a short one does. What no delivering run has accepted as
--- a night's work is not in it: it may be a mistake of the source's, and a person looks first.
+-- a night's work is not in it: it may be a mistake of the source's, and a person looks first. (A scalar subquery is
+-- asked row by row, so that a page reads no more rows than it gives.)
 (
     SELECT delivery_key, training_id, row_version, version, created_at, true AS of_this_run
     FROM springest.delivery
@@ -10,7 +11,8 @@
       AND NOT CAST(:after_later AS boolean)
       AND (created_at, delivery_key)
           > (COALESCE(CAST(:after_created_at AS timestamptz), '-infinity'), CAST(:after_key AS text))
-      AND EXISTS (SELECT FROM springest.released_run WHERE site = :site AND run_id = :run_id)
+      AND (SELECT true FROM springest.released_run AS released
+           WHERE released.site = :site AND released.run_id = delivery.staged_run_id)
     ORDER BY created_at, delivery_key
     LIMIT :limit
 )
@@ -24,8 +26,8 @@ UNION ALL
       AND (created_at, delivery_key)
           > (CASE WHEN CAST(:after_later AS boolean) THEN CAST(:after_created_at AS timestamptz) ELSE '-infinity' END,
              CASE WHEN CAST(:after_later AS boolean) THEN CAST(:after_key AS text) ELSE '' END)
-      AND EXISTS (SELECT FROM springest.released_run AS released
-                  WHERE released.site = :site AND released.run_id = delivery.staged_run_id)
+      AND (SELECT true FROM springest.released_run AS released
+           WHERE released.site = :site AND released.run_id = delivery.staged_run_id)
     ORDER BY created_at, delivery_key
     LIMIT :limit
 )

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from include.springest.identity import delivery_key
 from include.springest.ledger.sending import Queued, SendingLedger
-from include.springest.warehouse.schema import delivery
+from include.springest.warehouse.schema import delivery, released_run
 
+MANY = 1_000_000
 AddDelivery = Callable[..., str]
 MakeWorker = Callable[..., SendingLedger]
 
@@ -33,8 +35,10 @@ def add_delivery(warehouse: Engine) -> AddDelivery:
             "staged_run_id": "night",
             **values,
         }
+        run = {"site": row["site"], "run_id": row["staged_run_id"]}
         with warehouse.begin() as connection:
             connection.execute(insert(delivery).values(row))
+            connection.execute(insert(released_run).values(run).on_conflict_do_nothing())
         return key
 
     return add
@@ -44,8 +48,10 @@ def add_delivery(warehouse: Engine) -> AddDelivery:
 def worker(async_warehouse: AsyncEngine) -> MakeWorker:
     """Make a worker's view of the ledger."""
 
-    def make(name: str = "one", *, run_id: str = "night", site: str = "default") -> SendingLedger:
-        return SendingLedger(async_warehouse, site=site, run_id=run_id, worker=name)
+    def make(
+        name: str = "one", *, run_id: str = "night", site: str = "default", **values: Any
+    ) -> SendingLedger:
+        return SendingLedger(async_warehouse, site=site, run_id=run_id, worker=name, **values)
 
     return make
 
@@ -54,7 +60,9 @@ def worker(async_warehouse: AsyncEngine) -> MakeWorker:
 def take() -> Callable[..., Any]:
     """Claim a delivery as a worker does."""
 
-    async def claim(ledger: SendingLedger, queued: Queued, *, lease: float = 60) -> Any:
-        return await ledger.claim(queued, lease_seconds=lease, document_sha256="a" * 64, document_size=4)
+    async def claim(ledger: SendingLedger, queued: Queued, *, lease: float = 60, most: int = MANY) -> Any:
+        return await ledger.claim(
+            queued, lease_seconds=lease, document_sha256="a" * 64, document_size=4, most_in_doubt=most
+        )
 
     return claim

@@ -17,6 +17,7 @@ from include.springest.warehouse.schema import (
     delivery,
     delivery_attempt,
     ledger_restoration,
+    released_run,
     remote_certificate,
     snapshot,
 )
@@ -51,6 +52,7 @@ class Ground:
 
     def __init__(self, warehouse: Engine) -> None:
         self.warehouse = warehouse
+        self._add(released_run, site="default", run_id="night")
         self._add(
             certification,
             site="default",

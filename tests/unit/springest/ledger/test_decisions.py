@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from include.springest.ledger import staging as ledger
 from include.springest.ledger.decisions import Choice, Decided, Decisions
 from include.springest.ledger.judging import DecisionRefused
-from include.springest.ledger.sending import Claim, Outcome, SendingLedger
+from include.springest.ledger.sending import Claim, NotClaimed, Outcome, SendingLedger
 from include.springest.ledger.states import DecisionKind, Event, State
 from include.springest.redaction import Redactor
 from tests.unit.springest.ledger.ground import NOT_LISTED, Ground, ago, row
@@ -462,7 +462,7 @@ async def test_the_workers_late_201_is_not_lost_whatever_was_decided_meanwhile(
     assert (found.state, found.springest_certificate_id, found.match_method) == ("accepted", 77, None)
     assert found.review_reason == ("taken_although_cancelled" if decision == "cancel" else None)
     for one in queued:  # read before the answer came: its claim comes too late
-        assert await take(worker("other"), one) is None
+        assert await take(worker("other"), one) is NotClaimed.TAKEN
     assert await worker("other").queue(after=None, limit=1) == []
 
 
@@ -495,7 +495,6 @@ async def test_an_answer_that_is_recorded_twice_tells_nobody_that_it_is_there_tw
     """The first commit got through and its confirmation did not."""
     key = ground.delivery("ready")
     claim = await take(worker(), (await worker().queue(after=None, limit=1))[0])
-    assert claim is not None
     assert await worker().record(claim, LATE) is State.ACCEPTED
     assert await worker().record(claim, LATE) is None
     assert not ground.of(key).needs_review

@@ -11,7 +11,7 @@ from include.springest.ledger import sending
 from include.springest.ledger.states import RECHECKED, State
 from include.springest.reconcile.matching import match
 from include.springest.site import Site
-from include.springest.warehouse.schema import delivery, remote_certificate
+from include.springest.warehouse.schema import delivery, released_run, remote_certificate
 
 SITE = Site.from_connection(name="default", host="http://127.0.0.1:1", password="a-key-for-tests", extra={})
 MANY = 2_000
@@ -90,7 +90,10 @@ def test_a_short_queue_in_a_long_ledger_is_read_by_its_indexes(warehouse: Engine
             insert(delivery),
             [ledger_row(MANY + number, State.READY, staged_run_id=f"r{number % 2}") for number in range(50)],
         )
-        connection.execute(text("ANALYZE springest.delivery"))
+        connection.execute(
+            insert(released_run), [{"site": "default", "run_id": f"r{number}"} for number in range(MANY)]
+        )
+        connection.execute(text("ANALYZE springest.delivery, springest.released_run"))
         asked = {
             "site": "default",
             "after_later": False,
@@ -103,4 +106,5 @@ def test_a_short_queue_in_a_long_ledger_is_read_by_its_indexes(warehouse: Engine
     assert "delivery_queue_idx" in queue
     assert "delivery_queue_of_run_idx" in queue
     assert "Seq Scan" not in queue
+    assert "released_run_pkey" in queue
     assert "delivery_indexed_state_idx" in swept

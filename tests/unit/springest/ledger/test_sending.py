@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from include.springest.ledger.sending import Claim, Outcome, Queued, SendingLedger
+from include.springest.ledger.sending import Claim, NotClaimed, Outcome, Queued, SendingLedger
 from include.springest.ledger.states import Event, IllegalTransition, State
 
 AddDelivery = Callable[..., str]
 MakeWorker = Callable[..., SendingLedger]
-Take = Callable[..., Awaitable[Claim | None]]
+Take = Callable[..., Awaitable[Claim | NotClaimed]]
 
 ACCEPTED = Outcome(Event.ACCEPTED_WITH_ID, http_status=201, bytes_handed_over=9, springest_certificate_id=7)
 LOST = Outcome(Event.OUTCOME_LOST, reason="answer_timeout", detail="no answer", failure="AnswerTimeout")
@@ -49,7 +49,7 @@ async def test_a_claim_leaves_a_committed_attempt_and_a_lease(
     key = add_delivery("T1")
     claim = await take(worker("one"), await first(worker()), lease=60)
     found, (attempt,) = delivery_of(warehouse, key), attempts_of(warehouse, key)
-    assert claim is not None
+    assert isinstance(claim, Claim)
     assert (found.state, found.lease_owner, found.version) == ("sending", "one", claim.version)
     assert timedelta(seconds=50) < found.lease_until - datetime.now(UTC) < timedelta(seconds=61)
     assert (attempt.attempt_id, attempt.run_id, attempt.worker) == (claim.attempt_id, "night", "one")
@@ -64,7 +64,7 @@ async def test_of_many_workers_that_claim_at_once_exactly_one_wins(
     claims = await asyncio.gather(
         *(take(worker(f"worker-{number}"), queued) for queued in waiting for number in range(4))
     )
-    won = [claim.delivery_key for claim in claims if claim is not None]
+    won = [claim.delivery_key for claim in claims if isinstance(claim, Claim)]
     assert sorted(won) == sorted(keys)
     assert [len(attempts_of(warehouse, key)) for key in keys] == [1] * 8
 
@@ -80,7 +80,7 @@ async def test_nothing_but_a_ready_delivery_can_be_claimed(
         values = {"springest_certificate_id": 7}
     key = add_delivery("T1", state=state.value, **values)
     queued = Queued(key, "T1", "1" * 64, 1, datetime.now(UTC), of_this_run=True)
-    assert await take(worker(), queued) is None
+    assert await take(worker(), queued) is NotClaimed.TAKEN
     assert delivery_of(warehouse, key).state == state.value
     assert attempts_of(warehouse, key) == []
     assert await worker().queue(after=None, limit=10) == []
@@ -93,7 +93,7 @@ async def test_a_delivery_that_was_staged_anew_since_it_was_queued_is_not_claime
     queued = await first(worker())
     with warehouse.begin() as connection:
         connection.execute(text("UPDATE springest.delivery SET version = version + 1"))
-    assert await take(worker(), queued) is None
+    assert await take(worker(), queued) is NotClaimed.TAKEN
     assert attempts_of(warehouse, key) == []
 
 
@@ -118,7 +118,7 @@ async def test_an_outcome_is_recorded_with_its_attempt(
 ) -> None:
     key = add_delivery("T1")
     claim = await take(worker(), await first(worker()))
-    assert claim is not None
+    assert isinstance(claim, Claim)
     assert await worker().record(claim, outcome) is state
     found, (attempt,) = delivery_of(warehouse, key), attempts_of(warehouse, key)
     assert (found.state, found.reason, found.reason_detail) == (state, outcome.reason, outcome.detail)
@@ -138,9 +138,9 @@ async def test_what_was_not_taken_can_be_claimed_again(
 ) -> None:
     key = add_delivery("T1")
     claim = await take(worker(), await first(worker()))
-    assert claim is not None
+    assert isinstance(claim, Claim)
     await worker().record(claim, NOT_TAKEN)
-    assert await take(worker(), await first(worker())) is not None
+    assert isinstance(await take(worker(), await first(worker())), Claim)
     assert len(attempts_of(warehouse, key)) == 2
 
 
@@ -178,7 +178,7 @@ async def test_a_worker_that_lost_its_lease_changes_nothing_any_more(
     claim = await take(worker(), await first(worker()), lease=-1)
     await worker().sweep()
     before = delivery_of(warehouse, key)
-    assert claim is not None
+    assert isinstance(claim, Claim)
     assert await worker().record(claim, outcome) is None
     assert delivery_of(warehouse, key) == before
     assert attempts_of(warehouse, key)[0].outcome == outcome.event
@@ -193,7 +193,7 @@ async def test_a_late_201_still_settles_its_own_delivery(
     await worker().sweep()
     with warehouse.begin() as connection:
         connection.execute(text("UPDATE springest.delivery SET state = :state"), {"state": state})
-    assert claim is not None
+    assert isinstance(claim, Claim)
     assert await worker().record(claim, ACCEPTED) is State.ACCEPTED
     found = delivery_of(warehouse, key)
     assert (found.state, found.springest_certificate_id, found.reason) == ("accepted", 7, None)
@@ -224,7 +224,7 @@ async def test_a_late_201_does_not_touch_a_delivery_that_somebody_else_is_sendin
     await worker().sweep()
     with warehouse.begin() as connection:
         connection.execute(text("UPDATE springest.delivery SET state = 'ready'"))
-    assert await take(worker("other"), await first(worker())) is not None
+    assert isinstance(await take(worker("other"), await first(worker())), Claim)
     assert late is not None
     assert await worker("late").record(late, ACCEPTED) is None
     assert delivery_of(warehouse, key).state == "sending"
@@ -259,7 +259,7 @@ async def test_the_queue_gives_this_runs_deliveries_first_then_the_oldest(
 
 @pytest.mark.parametrize("page", [1, 2, 3, 7])
 async def test_reading_the_queue_page_by_page_gives_every_delivery_once(
-    add_delivery: AddDelivery, worker: MakeWorker, page: int
+    add_delivery: AddDelivery, worker: MakeWorker, take: Take, page: int
 ) -> None:
     """Also where many were created at the same moment, and while those already read leave the queue."""
     moment = datetime(2026, 11, 1, tzinfo=UTC)
@@ -274,7 +274,7 @@ async def test_reading_the_queue_page_by_page_gives_every_delivery_once(
         after = batch[-1].order
         for queued in batch:
             read.append(queued.delivery_key)
-            await ledger.claim(queued, lease_seconds=60, document_sha256="a" * 64, document_size=4)
+            await take(ledger, queued)
     assert read == whole
     assert len(set(read)) == 12
 
@@ -288,36 +288,90 @@ async def test_the_length_tells_tonights_from_all(add_delivery: AddDelivery, wor
     assert (length.ready, length.of_this_run) == (2, 1)
 
 
-async def test_outcomes_left_unknown_are_counted_per_run_over_all_its_tries(
-    add_delivery: AddDelivery, worker: MakeWorker, take: Take
+async def test_what_is_not_accepted_as_a_nights_work_is_in_no_queue(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker
 ) -> None:
-    """A cleared task must not be given another handful of them."""
-    for name in ("T1", "T2", "T3"):
+    """Of this run or another; accepting takes what was counted, and all of it or nothing."""
+    for name, run in (("T1", "night"), ("T2", "before"), ("T3", "before")):
+        add_delivery(name, staged_run_id=run)
+    with warehouse.begin() as connection:
+        connection.execute(text("DELETE FROM springest.released_run"))
+    ledger = worker(run_id="night")
+    assert await ledger.queue(after=None, limit=9) == []
+    assert await ledger.release(most=2) == 3
+    assert await ledger.queue(after=None, limit=9) == []
+    assert await ledger.release(most=3) == 3
+    assert len(await ledger.queue(after=None, limit=9)) == 3
+    assert await ledger.release(most=0) == 0
+
+
+async def test_what_is_in_doubt_counts_for_every_run_until_it_is_settled_or_old(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    """A cleared task, another process and another run must not be given another handful."""
+    for name in ("T1", "T2", "T3", "T4"):
         add_delivery(name)
     for queued, outcome in zip(
-        await worker().queue(after=None, limit=3), (LOST, ACCEPTED, None), strict=True
+        await worker().queue(after=None, limit=4), (LOST, ACCEPTED, None, LOST), strict=True
     ):
         claim = await take(worker(), queued, lease=-1)
-        if outcome is not None and claim is not None:
+        if outcome is not None:
             await worker().record(claim, outcome)
+    assert await worker("other", run_id="other").in_doubt() == 2
+    assert await worker("other", run_id="other").in_doubt(under_way=True) == 3
     await worker().sweep()
-    assert await worker("next try").unknown_of_run() == 2
-    assert await worker(run_id="another").unknown_of_run() == 0
+    assert await worker("next try").in_doubt() == 3
+    assert await worker(site="other").in_doubt() == 0
+    with warehouse.begin() as connection:
+        connection.execute(
+            text("UPDATE springest.delivery SET state = 'visible' WHERE training_id = 'T1'")
+        )
+        connection.execute(
+            text("UPDATE springest.delivery SET sent_at = sent_at - interval '12 h' WHERE training_id = 'T3'")
+        )
+    assert await worker().in_doubt() == 1
+    assert await worker(doubts_since=datetime.now(UTC)).in_doubt() == 0
 
 
-async def test_what_another_process_of_the_run_has_under_way_counts_as_unknown(
+async def test_no_more_is_claimed_than_may_become_unknown_in_all_processes_together(
     add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
-    """A killed task that is tried again before its leases run out is not given another handful."""
-    for name in ("T1", "T2"):
-        add_delivery(name)
-    one, two = await worker().queue(after=None, limit=2)
-    await take(worker("killed"), one)
-    claim = await take(worker("alive"), two)
-    assert await worker("killed").unknown_of_run() == 1
-    assert await worker("next try").unknown_of_run() == 2
-    await worker("alive").record(claim, ACCEPTED)
-    assert await worker("next try").unknown_of_run() == 1
+    """What is under way counts as what is in doubt, and makes room again once it is not."""
+    for number in range(5):
+        add_delivery(f"T{number}")
+    items = await worker().queue(after=None, limit=5)
+    first_lost = await take(worker("one"), items[0], most=3)
+    await worker("one").record(first_lost, LOST)
+    under_way = [await take(worker(name), item, most=3) for name, item in zip("ab", items[1:3], strict=True)]
+    assert await take(worker("c", run_id="other"), items[3], most=3) is NotClaimed.NO_ROOM
+    assert await take(worker("c", run_id="other"), items[1], most=3) is NotClaimed.NO_ROOM
+    await worker("a").record(under_way[0], ACCEPTED)
+    assert await take(worker("c", run_id="other"), items[1], most=3) is NotClaimed.TAKEN
+    assert isinstance(await take(worker("c", run_id="other"), items[3], most=3), Claim)
+    assert await take(worker("d"), items[4], most=3) is NotClaimed.NO_ROOM
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_claims_that_come_at_the_same_moment_count_each_other(
+    warehouse_url: str, add_delivery: AddDelivery, worker: MakeWorker, take: Take, together: bool
+) -> None:
+    """In one statement, or in statements of several processes that began before any was committed."""
+    for number in range(40):
+        add_delivery(f"T{number}")
+    items = await worker().queue(after=None, limit=40)
+    engines = [create_async_engine(warehouse_url) for _ in range(1 if together else 8)]
+    ledgers = [
+        SendingLedger(engine, site="default", run_id="night", worker=f"w{number}")
+        for number, engine in enumerate(engines)
+    ]
+    try:
+        asking = [take(ledgers[number % len(ledgers)], item, most=10) for number, item in enumerate(items)]
+        claims = await asyncio.gather(*asking)
+    finally:
+        for engine in engines:
+            await engine.dispose()
+    assert sum(isinstance(claim, Claim) for claim in claims) == 10
+    assert claims.count(NotClaimed.NO_ROOM) == 30
 
 
 async def test_a_cancelled_claim_leaves_the_connection_usable(

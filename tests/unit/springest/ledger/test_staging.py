@@ -127,7 +127,7 @@ async def test_flagging_a_delivery_while_it_is_sent_does_not_cost_its_outcome(
     add_delivery("T1")
     claim = await take(worker(), (await worker().queue(after=None, limit=1))[0])
     write(warehouse, (one, Decision(Action.FLAG, review_reason="changed_after_sending(email)")))
-    assert claim is not None
+    assert isinstance(claim, Claim)
     accepted = Outcome(Event.ACCEPTED_WITH_ID, springest_certificate_id=7)
     assert await worker().record(claim, accepted) is State.ACCEPTED
     row = row_of(warehouse, one.delivery_key)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, create_engine
 from benchmarks.contenders.job import Job, measured, read_job
 from include.springest.delivery.deliver import Deliverer, DeliverSettings
 from include.springest.delivery.high_water import HighWater
-from include.springest.delivery.send import Parts
+from include.springest.delivery.parts import Parts
 from include.springest.documents import DocumentStore
 from include.springest.identity import Pseudonyms
 from include.springest.ledger.sending import SendingLedger
@@ -25,7 +25,7 @@ RUN = "benchmark"
 
 
 class NoKeeper:
-    """Keeps nothing: Airflow's Variable costs one call a run, not one a certificate."""
+    """Keeps nothing: what a Variable costs is Airflow's, and is told beside the figures."""
 
     def read(self) -> int | None:
         """Nothing was kept."""

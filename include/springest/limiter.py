@@ -170,9 +170,7 @@ class RateLimiter:
         """Give out what was granted in the order of asking; the others wait, one interval behind another."""
         ((turns, seconds_to_next),) = rows
         return [
-            Grant(moment)
-            if place < turns
-            else seconds_to_next + (place - turns) * self.pace.interval
+            Grant(moment) if place < turns else seconds_to_next + (place - turns) * self.pace.interval
             for place, moment in enumerate(asked)
         ]
 

@@ -34,8 +34,8 @@ def counted_since(context: Context) -> datetime | None:
     """
     Return from when on outcomes that can't be known count against what a night may have.
 
-    :returns: a person's run: its own start, since the person has seen the ones before; else ``None``, the last
-        hours of all runs.
+    :returns: of a person's run: its own start, since the person has seen the ones before; else ``None``, the
+        last hours of all runs.
     """
     run: Any = context["dag_run"]
     started: datetime | None = run.start_date

@@ -206,7 +206,7 @@ def test_a_run_whose_worker_is_drained_does_not_end_well(world):
     world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.05, times=None))
 
     async def stop(deliverer):
-        while not deliverer.tally.attempts:
+        while not deliverer.tally.attempts:  # noqa: ASYNC110 - the tally tells nobody
             await asyncio.sleep(0.01)
         deliverer.stop_at_once()
 

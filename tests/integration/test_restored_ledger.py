@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import multiprocessing
+import os
 import secrets
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from include.sandbox.faults import Fault, Kind
 from include.springest.delivery.high_water import HighWater
 from include.springest.delivery.stops import LedgerBehind
 from include.springest.ledger import restoration
@@ -172,6 +178,80 @@ def test_no_site_goes_on_with_a_ledger_that_has_forgotten_what_another_site_sent
     with pytest.raises(LedgerBehind):
         world.deliver("a run of another site", high_water=HighWater(own, others=[world.kept]))
     assert (world.posts, own.read()) == (1, None)
+
+
+_FORGET = """
+WITH forgotten AS (
+    DELETE FROM springest.delivery_attempt
+    WHERE attempt_id > (SELECT max(attempt_id) - 3 FROM springest.delivery_attempt)
+    RETURNING delivery_key
+)
+UPDATE springest.delivery SET state = 'ready', reason = NULL, lease_owner = NULL, lease_until = NULL,
+    springest_certificate_id = NULL, match_method = NULL
+FROM forgotten WHERE delivery.delivery_key = forgotten.delivery_key
+"""
+"""What a standby says that took over before it had the last three attempts; numbers don't begin again."""
+
+
+def test_a_standby_that_takes_over_within_a_run_makes_the_run_stop(world):
+    """The run remembers what it made, whatever the ledger says now."""
+    world.complete(*(world.training() for _ in range(30)))
+    world.catalogue()
+    world.stage()
+    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.05, times=None))
+
+    async def fail_over(deliverer):
+        while deliverer.tally.attempts < 8:  # noqa: ASYNC110 - the tally tells nobody
+            await asyncio.sleep(0.01)
+        with world.warehouse.begin() as connection:
+            connection.execute(text(_FORGET))
+
+    with pytest.raises(LedgerBehind):
+        world.deliver(concurrency=1, meanwhile=fail_over)
+    assert world.sandbox.store.duplicates() == 0
+    with pytest.raises(LedgerBehind):
+        world.deliver("next")
+    assert world.sandbox.store.duplicates() == 0
+
+
+class FileKeeper:
+    """A place outside the warehouse that outlives a process."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def read(self):
+        return int(self.path.read_text()) if self.path.exists() else None
+
+    def write(self, attempt_id):
+        self.path.write_text(str(attempt_id))
+
+
+def test_a_standby_that_takes_over_when_the_worker_dies_as_well_is_noticed_by_the_next_run(world, tmp_path):
+    """Whatever the moment: what was sent is kept outside before it is."""
+    world.complete(*(world.training() for _ in range(30)))
+    world.catalogue()
+    world.stage()
+    world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.05, times=None))
+    keeper = FileKeeper(tmp_path / "kept")
+    world.warehouse.dispose(close=False)
+    world.source.dispose(close=False)
+    worker = multiprocessing.get_context("fork").Process(
+        target=lambda: world.deliver("dies", high_water=HighWater(keeper), concurrency=1)
+    )
+    worker.start()
+    until = time.monotonic() + 60
+    while world.posts < 8:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    with world.warehouse.begin() as connection:
+        connection.execute(text(_FORGET))
+    posts = world.posts
+    with pytest.raises(LedgerBehind):
+        world.deliver("next", high_water=HighWater(keeper))
+    assert world.posts == posts
 
 
 def test_a_run_beside_this_one_does_not_look_like_a_forgotten_attempt(world):

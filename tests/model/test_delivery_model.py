@@ -356,7 +356,12 @@ class Deliveries(RuleBasedStateMachine):
         ledger = self._ledger(worker)
         claim = self.runner.run(
             ledger.claim(
-                item, lease_seconds=360, document_sha256="0" * 64, document_size=1, most_in_doubt=MANY
+                item,
+                lease_seconds=360,
+                document_sha256="0" * 64,
+                document_size=1,
+                most_in_doubt=MANY,
+                known_attempt=0,
             )
         )
         if not isinstance(claim, Claim):

@@ -28,7 +28,7 @@ from include.springest.api.models import Certification
 from include.springest.catalogue import store_catalogue
 from include.springest.delivery.deliver import Deliverer, DeliverSettings
 from include.springest.delivery.high_water import HighWater
-from include.springest.delivery.send import Parts
+from include.springest.delivery.parts import Parts
 from include.springest.delivery.stops import DeliveryStopped, TooManyUnknown
 from include.springest.delivery.tally import DeliverReport
 from include.springest.documents import DocumentStore

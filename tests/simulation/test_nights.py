@@ -53,8 +53,8 @@ class Told:
         return (
             f"{self.nights} nights in {seconds:.0f} s, {self.posts} POSTs, {self.with_outage} with outages, "
             f"{self.deaths} deaths; fullest hour {share:.1%} of the cap (seed {fullest}); most unknown of a "
-            f"night {self.most_unknown[0]} (seed {self.most_unknown[1]}), as many in {self.with_most_unknown} "
-            "nights"
+            f"night {self.most_unknown[0]} (seed {self.most_unknown[1]}), {MAX_UNKNOWN} in "
+            f"{self.with_most_unknown} nights"
         )
 
 

@@ -12,7 +12,8 @@ from include.springest.api.client import SpringestClient
 from include.springest.delivery.brake import SMALLEST_LIMIT, largest_night
 from include.springest.delivery.breaker import PROBE_DELAYS, Breaker
 from include.springest.delivery.freshness import still_current
-from include.springest.delivery.send import LEASE_MARGIN_SECONDS, Parts, Sender
+from include.springest.delivery.parts import Parts
+from include.springest.delivery.send import LEASE_MARGIN_SECONDS, Sender
 from include.springest.delivery.stops import (
     Halt,
     NightTooLarge,
@@ -214,7 +215,7 @@ class Deliverer:
         await self.halt.wait()
         sender.give_up_opening()
         await self.halt.wait_until_at_once()
-        sender.abort_unfinished_bodies()
+        sender.attempts.abort_unfinished_bodies()
         await asyncio.sleep(SECONDS_TO_ANSWER)
         for worker in workers:
             worker.cancel()

@@ -1,8 +1,8 @@
 """The highest attempt that was ever made, kept outside the warehouse.
 
 A ledger that is restored from a backup, or a standby that took over before it had everything, has
-forgotten attempts: its ``ready`` deliveries may have been sent. What is kept here is newer than such a
-ledger, and a run that notices it sends nothing.
+forgotten attempts: its ``ready`` deliveries may have been sent. What is kept here is as new as the last POST,
+and a run that notices such a ledger sends nothing.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class HighWater:
         self._keeper = keeper
         self._others = others
         self._kept = 0
-        self._begun = False
-        self._beginning = asyncio.Lock()
+        self._keeping = asyncio.Lock()
         self.highest = 0
 
     async def check(self, highest_in_ledger: Callable[[], Awaitable[int]]) -> None:
@@ -57,7 +56,9 @@ class HighWater:
         self.highest = in_ledger
 
     async def note(self, attempt_id: int, *, asked_after: int) -> None:
-        """Note a new attempt before its first byte leaves; the first one of a run is kept at once.
+        """Note a new attempt before its first byte leaves; return once it is kept.
+
+        Those that wait meanwhile are kept together.
 
         :param asked_after: ``highest`` when the claim was asked for.
         :raises LedgerBehind: the ledger gave a number a second time: it is not the one it was.
@@ -65,32 +66,24 @@ class HighWater:
         if attempt_id <= asked_after:
             raise LedgerBehind(attempt_id - 1, asked_after)
         self.highest = max(self.highest, attempt_id)
-        async with self._beginning:
-            if not self._begun:
-                await self._keep()
-                self._begun = True
+        async with self._keeping:
+            if self._kept < attempt_id:
+                number = self.highest
+                await asyncio.to_thread(self._keeper.write, number)
+                self._kept = number
 
     async def keep(self) -> None:
-        """Keep the highest attempt; a failure is told and does not stop what is under way."""
-        if self.highest > self._kept:
-            try:
-                await self._keep()
-            except Exception as error:  # noqa: BLE001 - whatever keeps it: the next time may work
-                log.warning(
-                    "The highest attempt was not kept outside the warehouse: %s", type(error).__name__
-                )
-
-    async def _keep(self) -> None:
-        number = self.highest
-        await asyncio.to_thread(self._write, number)
-        self._kept = max(self._kept, number)
+        """Make sure that a run beside this one has not kept less; a failure is told and stops nothing."""
+        try:
+            await asyncio.to_thread(self._raise_to, self.highest)
+        except Exception as error:  # noqa: BLE001 - whatever keeps it: the next time may work
+            log.warning("The highest attempt was not kept outside the warehouse: %s", type(error).__name__)
 
     def _read(self) -> tuple[int, int]:
         """Return what is kept for this site, and the highest of all sites."""
         own = self._keeper.read() or 0
         return own, max([own, *(other.read() or 0 for other in self._others)])
 
-    def _write(self, number: int) -> None:
-        # A run beside this one may have kept more.
+    def _raise_to(self, number: int) -> None:
         if number > (self._keeper.read() or 0):
             self._keeper.write(number)

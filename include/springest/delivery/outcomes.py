@@ -90,7 +90,7 @@ TELLS_AN_ID: Final = frozenset({HTTPStatus.OK, HTTPStatus.CREATED})
 def rule_of(error: BaseException, *, body_handed_over: bool, throttled_takes_nothing: bool = False) -> Rule:
     """Return what a failed attempt means.
 
-    Whatever comes before the body's last bytes have left, an early 500 as well, leaves no doubt: no server can
+    What comes before the body's last bytes have left, an early 500 as well, leaves no doubt: no server can
     take a body that it never had in full.
 
     :param body_handed_over: whether the last byte of the body left this process.

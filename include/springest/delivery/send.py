@@ -1,120 +1,37 @@
-"""Send one certificate: open its document, wait for a turn, claim it, POST it, record what became of it.
-
-Dying anywhere leaves a state from which nothing is sent again by itself: before the claim nothing has left,
-after it the lease runs out into ``unknown``.
-"""
+"""Bring one certificate to its attempt: open its document, wait for a turn and for the server to be well."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, TypeVar, cast
+from typing import Final
 
-from tenacity import (
-    AsyncRetrying,
-    before_sleep_log,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_exponential,
-)
-
-from include.springest.api.client import SpringestClient
-from include.springest.api.models import CertificateUpload
+from include.springest.delivery.attempts import Attempts, Leaving
 from include.springest.delivery.breaker import Breaker
 from include.springest.delivery.freshness import FRESH_SECONDS, still_current
-from include.springest.delivery.high_water import HighWater
 from include.springest.delivery.opening import Opening
-from include.springest.delivery.outcomes import RULES, Consequence, Rule, answered, failed, rule_of
+from include.springest.delivery.parts import Parts
 from include.springest.delivery.slow_start import SlowStart
 from include.springest.delivery.stops import (
-    AccessRefused,
-    DocumentsUnreachable,
     Halt,
     LedgerBehind,
     TooManyUnknown,
     too_many_unknown,
 )
 from include.springest.delivery.tally import Tally
-from include.springest.documents import DocumentError, DocumentStore, DocumentUnreachable, OpenDocument
+from include.springest.documents import DocumentError, DocumentUnreachable, OpenDocument
 from include.springest.elapsed import Moment
-from include.springest.errors import ApiError, Throttled, TooLate
-from include.springest.ledger.sending import Claim, NotClaimed, Outcome, Queued, SendingLedger
-from include.springest.ledger.states import Event, State
-from include.springest.limiter import Grant, RateLimiter
-from include.springest.site import Site
+from include.springest.ledger.sending import Claim, NotClaimed, Queued
+from include.springest.ledger.states import State
+from include.springest.limiter import Grant
 from include.springest.source.contract import CompletedTraining
-from include.springest.staging.stage import Stager
-from include.springest.warehouse.lane import DATABASE_ERRORS
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 LEASE_MARGIN_SECONDS: Final = 60.0
 """How much longer than the longest POST a lease lasts."""
-RECORDING_SECONDS: Final = 45.0
-"""How long recording an outcome is tried while the warehouse does not answer."""
 ROOM_SECONDS: Final = 0.5
 """Between two looks whether others have less under way."""
-THREE: Final = 3
-STOPPED: Final = Outcome(
-    Event.NOT_TAKEN, reason="worker_stopped", detail="the task was stopped before the first byte"
-)
-NOT_KEPT: Final = Outcome(
-    Event.NOT_TAKEN,
-    reason="attempt_not_kept",
-    detail="the attempt could not be noted outside the warehouse: nothing was sent",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a run works with.
-
-    :param run_id: the Airflow run.
-    """
-
-    site: Site
-    run_id: str
-    ledger: SendingLedger
-    limiter: RateLimiter
-    client: SpringestClient
-    stager: Stager
-    documents: DocumentStore
-    high_water: HighWater
-
-
-class _Leaving:
-    """One body on its way out: begun while its turn holds, completed while its lease does, or not at all.
-
-    A process or a machine may be suspended anywhere. Once its lease is over, somebody may have decided that
-    its certificate is sent again.
-
-    :param lease_began: a moment before the claim.
-    """
-
-    def __init__(self, turn: Grant, lease_began: Moment, lease_seconds: float) -> None:
-        self.turn = turn
-        self._lease_began, self._lease_seconds = lease_began, lease_seconds
-        self.is_handed_over = False
-
-    def begin(self) -> None:
-        """Let the first byte leave.
-
-        :raises TooLate: the turn is over.
-        """
-        if self.turn.is_over:
-            raise TooLate("too much time passed between the turn and the first byte: nothing was sent")
-
-    def complete(self) -> None:
-        """Let the last bytes leave.
-
-        :raises TooLate: the lease is over.
-        """
-        if self._lease_began.age >= self._lease_seconds:
-            raise TooLate("the lease was over before the body's last bytes left: they were kept back")
-        self.is_handed_over = True
 
 
 class Sender:
@@ -148,17 +65,16 @@ class Sender:
         self._doubt = asyncio.Semaphore(may_become_unknown)
         self._under_way = asyncio.Semaphore(at_once)
         self._looking_for_room = asyncio.Lock()
-        self._lease_seconds = parts.site.timeouts.total + lease_margin
         self._opening = Opening(parts.documents.open, most=at_once)
         self._unused: list[Grant] = []
-        self._in_trouble: dict[str, set[str]] = {}
-        self._bodies: dict[asyncio.Task[None], _Leaving] = {}
-
-    def abort_unfinished_bodies(self) -> None:
-        """Break off every POST whose body has not left in full: Springest can't take those."""
-        for worker, body in list(self._bodies.items()):
-            if not body.is_handed_over:
-                worker.cancel()
+        self.attempts = Attempts(
+            parts,
+            halt=halt,
+            breaker=breaker,
+            tally=tally,
+            max_unknown=max_unknown,
+            lease_seconds=parts.site.timeouts.total + lease_margin,
+        )
 
     def give_up_opening(self) -> None:
         """Wait for no document any more: its file system may be stuck."""
@@ -192,7 +108,7 @@ class Sender:
             self._tally.set_aside += 1
         except DocumentUnreachable as error:
             log.warning("%s", error)
-            self._note_trouble("document_unreachable", queued.delivery_key, str(error))
+            self.attempts.troubles.note("document_unreachable", queued.delivery_key, str(error))
         return None
 
     async def _document(self, training: CompletedTraining) -> OpenDocument | None:
@@ -239,16 +155,20 @@ class Sender:
             if not self._may_claim:  # the breaker opened while the source was asked
                 self._unused.append(turn)
                 continue
-            asked_after, lease_began = self._parts.high_water.highest, Moment.now()
-            claim = await self._claim(queued, document)
+            known, lease_began = self._parts.high_water.highest, Moment.now()
+            claim = await self.attempts.claim(queued, document, known)
             if isinstance(claim, Claim):
-                leaving = _Leaving(turn, lease_began, self._lease_seconds)
-                return await self._post_claimed(claim, training, document, leaving, asked_after=asked_after)
+                leaving = Leaving(turn, lease_began, self.attempts.lease_seconds)
+                return await self.attempts.post(claim, training, document, leaving, asked_after=known)
             self._unused.append(turn)
             if claim is NotClaimed.TAKEN:
                 self._tally.taken_by_others += 1
                 return None
-            await self._halt.unless(self._room())
+            if claim is NotClaimed.FORGOTTEN:
+                behind = LedgerBehind(await self._parts.ledger.highest_attempt(), known)
+                self._halt.throw(str(behind), error=behind)
+            else:
+                await self._halt.unless(self._room())
         return None
 
     async def _room(self) -> None:
@@ -260,51 +180,9 @@ class Sender:
                 await self._stop_at_too_many_unknown()
                 await asyncio.sleep(ROOM_SECONDS)
 
-    async def _post_claimed(
-        self,
-        claim: Claim,
-        training: CompletedTraining,
-        document: OpenDocument,
-        leaving: _Leaving,
-        *,
-        asked_after: int,
-    ) -> State | None:
-        try:
-            await self._parts.high_water.note(claim.attempt_id, asked_after=asked_after)
-        except BaseException as error:
-            await self._record(claim, NOT_KEPT)
-            if isinstance(error, LedgerBehind):
-                self._halt.throw(str(error), error=error)
-                return State.READY
-            raise
-        if self._halt.at_once:
-            return await self._record(claim, STOPPED)
-        if leaving.turn.is_void:
-            late = TooLate("more than five seconds passed between the turn and the request: nothing was sent")
-            return await self._record(claim, failed(late, RULES[TooLate]))
-        return await self._post(claim, training, document, leaving)
-
     @property
     def _may_claim(self) -> bool:
         return self._breaker.is_closed and not self._halt
-
-    async def _claim(self, queued: Queued, document: OpenDocument) -> Claim | NotClaimed:
-        """Claim one certificate; who is cancelled meanwhile leaves no claim behind."""
-        claiming = asyncio.ensure_future(
-            self._parts.ledger.claim(
-                queued,
-                lease_seconds=self._lease_seconds,
-                document_sha256=document.sha256,
-                document_size=document.size,
-                most_in_doubt=self._max_unknown,
-            )
-        )
-        try:
-            return await _finished(claiming)
-        except asyncio.CancelledError:
-            if claiming.done() and not claiming.cancelled() and isinstance(claim := claiming.result(), Claim):
-                await self._record(claim, STOPPED)
-            raise
 
     async def _is_fresh(self, queued: Queued, looked_up: float) -> bool:
         """Tell whether the source still says what it did, after a long wait for the turn."""
@@ -339,92 +217,3 @@ class Sender:
                 continue
             await self._halt.unless(self._parts.limiter.pause(answer))
         return None
-
-    async def _post(
-        self, claim: Claim, training: CompletedTraining, document: OpenDocument, leaving: _Leaving
-    ) -> State | None:
-        worker = cast("asyncio.Task[None]", asyncio.current_task())
-        self._bodies[worker] = leaving
-        try:
-            answer = await self._parts.client.post_certificate(_upload(training, document), departure=leaving)
-        except BaseException as error:  # whatever it is, the ledger is told what it means
-            rule = rule_of(
-                error,
-                body_handed_over=leaving.is_handed_over,
-                throttled_takes_nothing=self._parts.site.throttled_takes_nothing,
-            )
-            became = await self._record(claim, failed(error, rule))
-            await self._draw_consequences(claim.delivery_key, error, rule)
-            if isinstance(error, DocumentError) or not isinstance(error, Exception):
-                raise
-            return became
-        finally:
-            del self._bodies[worker]
-        self._breaker.went_well()
-        became = await self._record(claim, answered(answer))
-        await self._parts.limiter.answered_well()
-        return became
-
-    async def _record(self, claim: Claim, outcome: Outcome) -> State:
-        """Record an outcome, however long the warehouse takes to answer; a cancelled task still does."""
-        await _finished(asyncio.ensure_future(self._record_patiently(claim, outcome)))
-        self._tally.outcomes[outcome.state] += 1
-        return outcome.state
-
-    async def _record_patiently(self, claim: Claim, outcome: Outcome) -> None:
-        with suppress(*DATABASE_ERRORS):
-            await self._parts.ledger.record(claim, outcome)
-            return
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(DATABASE_ERRORS),
-            stop=stop_after_delay(RECORDING_SECONDS),
-            wait=wait_exponential(multiplier=0.2, max=5),
-            before_sleep=before_sleep_log(log, logging.WARNING),
-            reraise=True,
-        ):
-            with attempt:
-                await self._parts.ledger.record(claim, outcome)
-
-    async def _draw_consequences(self, key: str, error: BaseException, rule: Rule) -> None:
-        if isinstance(error, Throttled):
-            await self._parts.limiter.freeze(error.retry_after)
-        if rule.consequence is Consequence.STOP:
-            self._halt.throw(str(error), error=AccessRefused(str(error)))
-        elif rule.consequence is Consequence.STOP_AFTER_THREE:
-            self._note_trouble(rule.reason, key, str(error))
-        elif rule.consequence is Consequence.PAUSE:
-            self._breaker.went_badly()
-        elif isinstance(error, ApiError):  # an answer, and not a document that changed
-            self._breaker.went_well()
-
-    def _note_trouble(self, reason: str, key: str, message: str) -> None:
-        """Stop when three different certificates had the same trouble: it is not theirs."""
-        keys = self._in_trouble.setdefault(reason, set())
-        keys.add(key)
-        if len(keys) >= THREE:
-            kind = DocumentsUnreachable if reason == "document_unreachable" else AccessRefused
-            self._halt.throw(message, error=kind(message))
-
-
-async def _finished(work: asyncio.Future[T]) -> T:
-    """Return what comes of it; who is cancelled meanwhile waits for its end all the same."""
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait((work,))
-        if not work.cancelled() and (error := work.exception()) is not None:
-            raise error from None
-        raise
-
-
-def _upload(training: CompletedTraining, document: OpenDocument) -> CertificateUpload:
-    if training.certification_id is None or training.email is None or training.valid_from is None:
-        raise DocumentError("row_incomplete", "the source row lost a required value: stage it again")
-    return CertificateUpload(
-        certification_id=training.certification_id,
-        email=training.email,
-        valid_from=training.valid_from,
-        valid_until=training.valid_until,
-        booking_id=training.booking_id,
-        document=document,
-    )

@@ -1,7 +1,7 @@
 """Begin carefully with each certification: its first certificates must be answered well before the rest goes.
 
-A certification that Springest refuses, for whatever reason, then costs five refusals instead of thousands. What
-is refused for its own sake leaves the queue, so that the next run of the certification begins with others.
+A certification that Springest refuses, for whatever reason, then costs five refusals instead of thousands.
+What is refused for its own sake leaves the queue, so that the next run begins with others.
 """
 
 from __future__ import annotations

@@ -23,6 +23,10 @@ from include.springest.warehouse.statements import read_sql
 
 _SWEEP: Final = text(read_sql(__file__, "sweep_expired_leases"))
 _QUEUE: Final = text(read_sql(__file__, "queue"))
+_LENGTH: Final = text(
+    "SELECT count(*) AS ready, count(*) FILTER (WHERE staged_run_id = :run_id) AS of_this_run"
+    " FROM springest.delivery WHERE site = :site AND indexed_state = 'ready'"
+)
 _UNRELEASED_RUNS: Final = text(read_sql(__file__, "unreleased_runs"))
 _UNRELEASED: Final = text(read_sql(__file__, "count_unreleased"))
 _NIGHTS: Final = text(read_sql(__file__, "last_nights"))
@@ -67,6 +71,8 @@ class NotClaimed(Enum):
     """Another worker was faster, or the delivery changed."""
     NO_ROOM = "no room"
     """As many as may become unknown are under way or in doubt already, in whatever process."""
+    FORGOTTEN = "forgotten"
+    """The ledger has forgotten attempts that the worker knows of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,7 @@ class _Wanted:
     document_sha256: str
     document_size: int
     most_in_doubt: int
+    known_attempt: int
 
 
 class SendingLedger:
@@ -166,16 +173,7 @@ class SendingLedger:
 
     async def length(self) -> QueueLength:
         """Return how many deliveries wait."""
-        row = (
-            await self._rows(
-                text(
-                    "SELECT count(*) AS ready, count(*) FILTER (WHERE staged_run_id = :run_id) AS of_this_run"
-                    " FROM springest.delivery WHERE site = :site AND indexed_state = 'ready'"
-                ),
-                site=self._site,
-                run_id=self._run_id,
-            )
-        )[0]
+        [row] = await self._rows(_LENGTH, site=self._site, run_id=self._run_id)
         return QueueLength(row.ready, row.of_this_run)
 
     async def in_doubt(self, *, under_way: bool = False) -> int:
@@ -185,9 +183,7 @@ class SendingLedger:
 
         :param under_way: count what any worker has under way as well.
         """
-        [row] = await self._rows(
-            _DOUBTS, site=self._site, since=self._doubts_since, under_way=under_way
-        )
+        [row] = await self._rows(_DOUBTS, site=self._site, since=self._doubts_since, under_way=under_way)
         return int(row[0])
 
     async def release(self, *, most: int) -> int:
@@ -242,13 +238,15 @@ class SendingLedger:
         document_sha256: str,
         document_size: int,
         most_in_doubt: int,
+        known_attempt: int,
     ) -> Claim | NotClaimed:
         """Take a delivery for one POST; the attempt is committed when this returns.
 
         :param most_in_doubt: what may be under way and in doubt at once, of all workers and runs together.
+        :param known_attempt: the highest attempt that the worker knows of; the ledger must know it as well.
         """
         return await self._claims.ask(
-            _Wanted(queued, lease_seconds, document_sha256, document_size, most_in_doubt)
+            _Wanted(queued, lease_seconds, document_sha256, document_size, most_in_doubt, known_attempt)
         )
 
     async def record(self, claim: Claim, outcome: Outcome) -> State | None:
@@ -294,13 +292,15 @@ class SendingLedger:
             "worker": self._worker,
             "since": self._doubts_since,
             "most_in_doubt": min(one.most_in_doubt for one in wanted),
+            "known_attempt": max(one.known_attempt for one in wanted),
             "asked": json.dumps(asked),
         }
 
     def _claims_of(self, wanted: Sequence[_Wanted], rows: Rows) -> list[Claim | NotClaimed]:
-        attempts: dict[str | None, int] = dict(rows)
-        places = attempts.pop(None)
+        attempts: dict[str, int] = {key: attempt_id for key, attempt_id, _ in rows if key is not None}
+        [(places, is_whole)] = [(places, is_whole) for key, places, is_whole in rows if key is None]
         why_not = NotClaimed.NO_ROOM if len(attempts) >= places else NotClaimed.TAKEN
+        why_not = why_not if is_whole else NotClaimed.FORGOTTEN
         made: list[Claim | NotClaimed] = []
         for one in wanted:
             attempt_id = attempts.pop(one.queued.delivery_key, None)

@@ -35,6 +35,7 @@ from include.springest.ledger.states import POSSIBLY_TAKEN, Event, State
 from include.springest.source.contract import CompletedTraining
 from include.springest.staging.decide import (
     HOLDS_CERTIFICATE,
+    MORE_THAN_CHANGED,
     Action,
     CertificateIdentity,
     Decision,
@@ -81,8 +82,8 @@ def lock_site(connection: Connection, site: str) -> None:
 def being_staged(engine: Engine, site: str, run_id: str) -> Iterator[None]:
     """Let delivering runs know meanwhile that what this run has staged so far is not all of it.
 
-    The lock lies in a transaction of its own, which holds nothing else. Should its connection break, the staging
-    goes on: the lock only says what to wait for.
+    The lock lies in a transaction of its own, which holds nothing else. Should its connection break, the
+    staging goes on: the lock only says what to wait for.
     """
     key = func.hashtextextended(literal(f"springest.stage:{site}:{run_id}"), 0)
     connection = engine.connect()
@@ -196,6 +197,7 @@ def withdraw(connection: Connection, keys: Sequence[str]) -> int:
                 and_(delivery.c.state == State.REVIEW.value, _EVER_SENT),
             ),
             delivery.c.review_reason.is_distinct_from(GONE_AFTER_SENDING),
+            func.coalesce(delivery.c.review_reason, "").not_like(f"{MORE_THAN_CHANGED}%"),
         )
         .values(needs_review=True, review_reason=GONE_AFTER_SENDING, updated_at=func.clock_timestamp()),
         {"keys": list(keys)},

@@ -246,9 +246,19 @@ def _after_sending(known: Known, training: CompletedTraining) -> Decision:
         return NOTHING
     fields = changed_fields(known, training)
     reason = f"changed_after_sending({', '.join(fields)})"
-    if not fields or known.review_reason == reason:
+    if not fields or known.review_reason == reason or says_more(known.review_reason):
         return NOTHING
     return Decision(Action.FLAG, review_reason=reason)
+
+
+MORE_THAN_CHANGED: Final = "taken_"
+"""What reasons to look begin with that no change in the source takes the place of: ``taken_twice(…)`` and
+``taken_although_cancelled`` say what Springest has."""
+
+
+def says_more(review_reason: str | None) -> bool:
+    """Tell whether a person is asked to look for a reason that must stay."""
+    return review_reason is not None and review_reason.startswith(MORE_THAN_CHANGED)
 
 
 _SENT_FIELDS: Final = {

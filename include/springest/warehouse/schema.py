@@ -318,7 +318,7 @@ released_run = Table(
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
     Column("run_id", Text, primary_key=True, comment="Airflow run that staged them"),
     Column("released_at", _INSTANT, nullable=False, server_default=_NOW, comment="When they were accepted"),
-    comment="One row per run whose deliveries a delivering run accepted as a night's work; only those are sent",
+    comment="One row per run whose deliveries were accepted as a night's work; only those are sent",
 )
 
 stage_watermark = Table(

@@ -18,7 +18,8 @@ from include.springest.api.models import Certification
 from include.springest.catalogue import store_catalogue
 from include.springest.delivery.deliver import Deliverer, DeliverSettings
 from include.springest.delivery.high_water import HighWater
-from include.springest.delivery.send import LEASE_MARGIN_SECONDS, Parts
+from include.springest.delivery.parts import Parts
+from include.springest.delivery.send import LEASE_MARGIN_SECONDS
 from include.springest.delivery.tally import DeliverReport
 from include.springest.documents import DocumentStore
 from include.springest.ledger.sending import SendingLedger
@@ -186,8 +187,8 @@ class SpringestDeliverOperator(SourceOperator):
     :param expected_certificates: how many to expect, for a night (or a backfill) that is much larger than the
         last ones; otherwise such a night waits for a person.
     :param max_unknown_per_night: outcomes that may be unknown before nothing more is sent: of all runs of the
-        last twelve hours together, but for those that are settled. A run that a person triggers counts from its
-        start. As many are under way at most, in all processes.
+        last twelve hours together, but for those that are settled. A run that a person triggers counts from
+        its start. As many are under way at most, in all processes.
     :param lease_margin: how much longer than the longest POST a certificate belongs to the worker that
         claimed it. Shorter frees a dead worker's certificates earlier, and leaves a slow warehouse less time
         to be told what became of a POST.

@@ -15,11 +15,16 @@ WITH asked AS (
     SELECT GREATEST(0, CAST(:most_in_doubt AS bigint) - springest.open_doubts(
                CAST(:site AS text), COALESCE(CAST(:since AS timestamptz), clock_timestamp() - interval '12 hours'), true)) AS places
     FROM alone
+), ledger AS MATERIALIZED (
+    -- A standby that took over meanwhile, or a backup, may have forgotten attempts that the worker knows of: what it
+    -- calls ready may have been sent.
+    SELECT GREATEST((SELECT max(attempt_id) FROM springest.delivery_attempt),
+                    (SELECT max(highest_attempt_id) FROM springest.ledger_restoration), 0) >= :known_attempt AS is_whole
 ), free AS MATERIALIZED (
     SELECT delivery.delivery_key
     FROM springest.delivery
     JOIN asked ON asked.delivery_key = delivery.delivery_key
-    WHERE delivery.state = 'ready' AND delivery.version = asked.version
+    WHERE delivery.state = 'ready' AND delivery.version = asked.version AND (SELECT is_whole FROM ledger)
     ORDER BY delivery.delivery_key
     LIMIT (SELECT places FROM room)
     FOR UPDATE OF delivery
@@ -49,6 +54,6 @@ WITH asked AS (
     FROM claimed
     RETURNING delivery_key, attempt_id
 )
-SELECT delivery_key, attempt_id FROM made
+SELECT delivery_key, attempt_id, NULL AS is_whole FROM made
 UNION ALL
-SELECT NULL, places FROM room
+SELECT NULL, places, is_whole FROM room, ledger

@@ -60,9 +60,16 @@ def worker(async_warehouse: AsyncEngine) -> MakeWorker:
 def take() -> Callable[..., Any]:
     """Claim a delivery as a worker does."""
 
-    async def claim(ledger: SendingLedger, queued: Queued, *, lease: float = 60, most: int = MANY) -> Any:
+    async def claim(
+        ledger: SendingLedger, queued: Queued, *, lease: float = 60, most: int = MANY, known: int = 0
+    ) -> Any:
         return await ledger.claim(
-            queued, lease_seconds=lease, document_sha256="a" * 64, document_size=4, most_in_doubt=most
+            queued,
+            lease_seconds=lease,
+            document_sha256="a" * 64,
+            document_size=4,
+            most_in_doubt=most,
+            known_attempt=known,
         )
 
     return claim

@@ -323,9 +323,7 @@ async def test_what_is_in_doubt_counts_for_every_run_until_it_is_settled_or_old(
     assert await worker("next try").in_doubt() == 3
     assert await worker(site="other").in_doubt() == 0
     with warehouse.begin() as connection:
-        connection.execute(
-            text("UPDATE springest.delivery SET state = 'visible' WHERE training_id = 'T1'")
-        )
+        connection.execute(text("UPDATE springest.delivery SET state = 'visible' WHERE training_id = 'T1'"))
         connection.execute(
             text("UPDATE springest.delivery SET sent_at = sent_at - interval '12 h' WHERE training_id = 'T3'")
         )
@@ -349,6 +347,21 @@ async def test_no_more_is_claimed_than_may_become_unknown_in_all_processes_toget
     assert await take(worker("c", run_id="other"), items[1], most=3) is NotClaimed.TAKEN
     assert isinstance(await take(worker("c", run_id="other"), items[3], most=3), Claim)
     assert await take(worker("d"), items[4], most=3) is NotClaimed.NO_ROOM
+
+
+async def test_nothing_is_claimed_from_a_ledger_that_has_forgotten_attempts(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    """A standby's next number is up to 32 ahead of what it has, so that number alone tells nothing."""
+    for name in ("T1", "T2"):
+        add_delivery(name)
+    one, two = await worker().queue(after=None, limit=2)
+    claim = await take(worker(), one)
+    with warehouse.begin() as connection:
+        connection.execute(text("DELETE FROM springest.delivery_attempt"))
+    assert await take(worker(), two, known=claim.attempt_id) is NotClaimed.FORGOTTEN
+    assert await worker().highest_attempt() == 0, "so that the next run notices it as well"
+    assert isinstance(await take(worker(), two, known=0), Claim)
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -216,6 +216,11 @@ def test_a_row_that_changed_after_sending_is_flagged_with_its_fields(state: Stat
     assert decide(known(state, review_reason=decision.review_reason), changed, None) == NOTHING
 
 
+@pytest.mark.parametrize("reason", ["taken_twice(attempt 3: certificate 7)", "taken_although_cancelled"])
+def test_that_springest_may_have_it_twice_is_not_hidden_by_a_change_in_the_source(reason: str) -> None:
+    assert decide(known(State.ACCEPTED, review_reason=reason), row(email="jo@example.com"), None) == NOTHING
+
+
 def test_a_change_of_something_that_was_not_sent_is_nobodys_business() -> None:
     assert decide(known(State.VISIBLE), row(updated_at=datetime(2026, 12, 1, tzinfo=UTC)), None) == NOTHING
 

@@ -5,7 +5,7 @@ CREATE TABLE springest.released_run (
     CONSTRAINT released_run_pkey PRIMARY KEY (site, run_id)
 );
 COMMENT ON TABLE springest.released_run IS
-    'One row per run whose deliveries a delivering run accepted as a night''s work; only those are sent';
+    'One row per run whose deliveries were accepted as a night''s work; only those are sent';
 COMMENT ON COLUMN springest.released_run.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.released_run.run_id IS 'Airflow run that staged them';
 COMMENT ON COLUMN springest.released_run.released_at IS 'When they were accepted';

@@ -158,6 +158,7 @@ class World:
         *,
         high_water: HighWater | None = None,
         meanwhile: Callable[[Deliverer], Awaitable[None]] | None = None,
+        doubts_since: datetime | None = None,
         **settings: Any,
     ) -> DeliverReport:
         """Deliver, as the operator does.
@@ -178,6 +179,7 @@ class World:
                             site=site.name,
                             run_id=run_id,
                             worker=f"{run_id}-{secrets.token_hex(6)}",
+                            doubts_since=doubts_since,
                         ),
                         limiter=RateLimiter(
                             engine,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from include.springest.api.client import SpringestClient
@@ -25,8 +26,8 @@ from include.springest.delivery.stops import (
 from include.springest.delivery.tally import DeliverReport, Tally
 from include.springest.ledger.sending import Queued
 from include.springest.ledger.states import State
+from include.springest.limiter import SECONDS_AN_HOUR
 from include.springest.source.contract import CompletedTraining
-from include.springest.warehouse.lane import DATABASE_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class DeliverSettings:
     :param max_unknown: outcomes that may be unknown or under way at once, of all runs of the last hours.
     :param expected: certificates that a person said to expect, for a night larger than others.
     :param seconds: how long the run may take; what is left then stays in the queue.
+    :param night_seconds: how long a night is, when that is more than what this try has left of it.
     :param probe_delays: seconds before each probe of a server in trouble.
     :param lease_margin: seconds that a lease lasts longer than the longest POST.
     """
@@ -58,6 +60,7 @@ class DeliverSettings:
     max_unknown: int = 10
     expected: int = 0
     seconds: float = 6 * 3600.0
+    night_seconds: float | None = None
     probe_delays: Sequence[float] = PROBE_DELAYS
     lease_margin: float = LEASE_MARGIN_SECONDS
 
@@ -256,18 +259,24 @@ class Deliverer:
     async def _say_how_it_goes(self) -> None:
         try:
             waiting = (await self._parts.ledger.length()).ready
-        except DATABASE_ERRORS as error:
-            # Only the telling fails here: the deadline is still kept.
-            log.warning("The warehouse does not answer: %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - only the telling fails; the next time may work
+            log.warning("The warehouse does not tell what is left: %s", type(error).__name__)
             return
         log.info(
-            "%s; %d left, at most %.1f hours at this pace; %d requests made, of %d an hour",
+            "%s; %d left, %s; %d requests by this process, of the %d an hour that all may make together",
             self.tally.describe(),
             waiting,
-            waiting * self._parts.limiter.pace.interval / 3600,
+            self._how_long(waiting),
             self._parts.limiter.granted,
             self._parts.site.requests_per_hour,
         )
+
+    def _how_long(self, waiting: int) -> str:
+        """Say how long the queue takes: in hours of sending, and in nights when it is more than one."""
+        seconds = waiting * self._parts.limiter.pace.interval
+        told = f"{seconds / SECONDS_AN_HOUR:.1f} hours of sending at the site's pace"
+        night = self._settings.night_seconds or self._settings.seconds
+        return told if seconds <= night else f"{told}, {ceil(seconds / night)} nights as long as this one"
 
     def _give_up(self, error: Exception) -> None:
         message = f"Springest does not answer as it should: {error}"
@@ -281,7 +290,7 @@ class Deliverer:
         )
         log.info("%s; %d left in the queue", self.tally.describe(), left)
         if left:
-            log.warning("%d stay in the queue: %.1f hours at the site's pace", left, report.hours_left)
+            log.warning("%d stay in the queue: %s", left, self._how_long(left))
         return report
 
 

@@ -226,11 +226,13 @@ class SpringestDeliverOperator(SourceOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Work through the queue."""
         site = self._site()
+        began = context["dag_run"].start_date
         settings = DeliverSettings(
             concurrency=self.concurrency,
             max_unknown=self.max_unknown_per_night,
             expected=expected_number(self.expected_certificates),
-            seconds=seconds_until(self.deliver_until, since=context["dag_run"].start_date),
+            seconds=seconds_until(self.deliver_until, since=began),
+            night_seconds=seconds_until(self.deliver_until, since=began, now=began),
             lease_margin=self.lease_margin.total_seconds(),
         )
         documents = parts.documents(site)

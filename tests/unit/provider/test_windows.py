@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from springest_provider.windows import asked_window, expected_number, seconds_until
+from springest_provider.windows import asked_window, counted_since, expected_number, seconds_until
 
 from include.springest.errors import ConfigurationError
 from include.springest.source.reader import Window
@@ -59,6 +59,30 @@ def test_the_deadline_is_the_next_time_the_clock_shows_it(time_of_day, hours):
     """A run that begins at one may deliver until six, a manual one at seven until the next morning."""
     now = datetime(2026, 11, 2, 1, tzinfo=UTC)
     assert seconds_until(time_of_day, since=now, now=now) == pytest.approx(hours * 3600)
+
+
+@pytest.mark.parametrize(
+    ("hour", "minute", "hours"), [(1, 0, 5), (5, 30, 0.5), (6, 0, 0), (6, 5, 0), (23, 0, 0)]
+)
+def test_a_later_try_has_the_deadline_of_its_run(hour, minute, hours):
+    """One that begins after it does nothing, rather than go on until the next day's."""
+    began = datetime(2026, 11, 2, 1, tzinfo=UTC)
+    now = began.replace(hour=hour, minute=minute)
+    assert seconds_until("06:00", since=began, now=now) == pytest.approx(hours * 3600)
+
+
+def test_a_run_that_says_to_have_begun_later_than_now_begins_now():
+    """Clocks differ between machines."""
+    now = datetime(2026, 11, 2, 5, 59, 59, tzinfo=UTC)
+    assert seconds_until("06:00", since=now + timedelta(seconds=3), now=now) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("run_type", "since"), [("manual", START), ("scheduled", None), ("backfill", None)])
+def test_a_persons_run_counts_doubts_from_its_own_start(run_type, since):
+    """Whoever triggers it has seen those before; a schedule and a backfill have not."""
+    context = _context(run_type)
+    context["dag_run"].start_date = START
+    assert counted_since(context) == since
 
 
 def test_a_deadline_that_is_no_time_is_refused():

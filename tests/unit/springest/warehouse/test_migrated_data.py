@@ -369,6 +369,34 @@ def test_a_filled_ledger_is_indexed_but_for_what_was_taken_and_one_step_goes_bac
     assert look("*") == before
 
 
+def test_what_was_accepted_as_a_nights_work_stays_so_up_and_down(empty: Engine) -> None:
+    """Version 0014: each run is asked about once, also one that died before it was whole."""
+    upgrade(empty, revision="0013")
+    staged = text(
+        "INSERT INTO springest.staging_run (site, run_id, mode, window_start, window_end, source_count,"
+        " released_at) VALUES ('s', 'sent', 'watermark', '2026-01-01Z', '2026-01-02Z', 1, '2026-01-02Z'),"
+        " ('s', 'waits', 'interval', '2026-01-01Z', '2026-01-02Z', 1, NULL)"
+    )
+    delivered = text(
+        "INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state, row_version,"
+        " staged_run_id, sent_at) VALUES ('a', 's', 'A', 1, 'ready', 'v', 'sent', NULL),"
+        " ('b', 's', 'B', 1, 'unknown', 'v', 'sent', now())"
+    )
+    with empty.begin() as connection:
+        connection.execute(staged)
+        connection.execute(delivered)
+        before = connection.execute(text("SELECT * FROM springest.staging_run ORDER BY run_id")).all()
+    upgrade(empty, revision="0014")
+    with empty.connect() as connection:
+        released = connection.execute(text("SELECT site, run_id FROM springest.released_run")).all()
+        assert released == [("s", "sent")]
+        doubts = text("SELECT springest.open_doubts('s', now() - interval '1 hour', false)")
+        assert connection.execute(doubts).scalar_one() == 1
+    assert downgrade(empty, revision="-1") == "0013"
+    with empty.connect() as connection:
+        assert connection.execute(text("SELECT * FROM springest.staging_run ORDER BY run_id")).all() == before
+
+
 def test_who_was_forgotten_before_stays_told_apart_and_peoples_words_leave_what_is_read(
     empty: Engine,
 ) -> None:

@@ -30,6 +30,7 @@ from include.springest.delivery.stops import (
 from include.springest.documents import DocumentStore
 from include.springest.ledger.sending import SendingLedger
 from include.springest.source.reader import Window
+from include.springest.staging import stage
 from include.springest.staging.stage import Stager
 
 _LEASE = "SELECT extract(epoch FROM lease_until - updated_at) FROM springest.delivery WHERE state = 'sending'"
@@ -488,6 +489,36 @@ def test_what_is_half_staged_waits_until_it_is_whole(world, monkeypatch):
     with pytest.raises(NightTooLarge, match="600 certificates"):
         world.deliver("night")
     assert world.posts == 0
+
+
+def test_a_run_that_another_process_still_stages_waits_for_it(world, monkeypatch):
+    """A task that Airflow believes dead: the next try stages beside it, and sends once both are through."""
+    world.complete(*(world.training() for _ in range(3)))
+    world.catalogue()
+    monkeypatch.setattr("include.springest.delivery.deliver.PROGRESS_SECONDS", 0.1)
+    close, hanging, go_on = stage.close_window, threading.Event(), threading.Event()
+
+    def close_slowly(*args, **kwargs):
+        if not hanging.is_set():
+            hanging.set()
+            assert go_on.wait(30)
+        close(*args, **kwargs)
+
+    async def let_it_end(deliverer):
+        await asyncio.sleep(1)
+        assert (world.posts, deliverer.tally.attempts) == (0, 0)
+        go_on.set()
+
+    monkeypatch.setattr(stage, "close_window", close_slowly)
+    with ThreadPoolExecutor(1) as threads:
+        staging = threads.submit(world.stage)
+        try:
+            assert hanging.wait(30)
+            assert world.stage().rows == 3
+            assert world.deliver(meanwhile=let_it_end).accepted == 3
+        finally:
+            go_on.set()
+        staging.result()
 
 
 def test_what_a_staging_left_behind_that_died_is_weighed_and_sent_by_the_next_night(world, monkeypatch):

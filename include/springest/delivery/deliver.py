@@ -90,6 +90,16 @@ class Deliverer:
         :raises DeliveryStopped: something stands in the way of all that is left; see its classes.
         :raises ConfigurationError: the site's connection leads to another account than what was staged.
         """
+        # A timer of its own: nothing that may hang or fail stands between it and the end.
+        deadline = asyncio.get_running_loop().call_later(
+            self._settings.seconds, self.halt.throw, "the run's time is over"
+        )
+        try:
+            return await self._run()
+        finally:
+            deadline.cancel()
+
+    async def _run(self) -> DeliverReport:
         await self._parts.high_water.check(self._parts.ledger.highest_attempt)
         await asyncio.to_thread(self._parts.stager.keep_to_site)
         await self._brake()
@@ -110,17 +120,12 @@ class Deliverer:
             max_unknown=self._settings.max_unknown,
             lease_margin=self._settings.lease_margin,
         )
-        # A timer of its own: nothing that may hang or fail stands between it and the end.
-        deadline = asyncio.get_running_loop().call_later(
-            self._settings.seconds, self.halt.throw, "the run's time is over"
-        )
         watch = asyncio.create_task(self._watch())
         try:
             async with self._parts.ledger.kept(), self._parts.limiter.kept():
                 await self._work_through(sender)
         finally:
             sender.give_up_opening()
-            deadline.cancel()
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
             await self._parts.high_water.keep()
@@ -152,12 +157,14 @@ class Deliverer:
 
         :raises NightTooLarge: it is, and nobody said to expect that.
         """
-        ledger = self._parts.ledger
-        most = largest_night(await ledger.nights())
-        new = await ledger.release(most=max(most, self._settings.expected))
-        if new > max(most, self._settings.expected):
+        usual = largest_night(await self._parts.ledger.nights())
+        most = max(usual, self._settings.expected)
+        while (new := await self._parts.ledger.release(most=most)) is None and not self.halt:
+            log.warning("Another process is staging this run right now: nothing is sent before it is whole")
+            await self.halt.unless(asyncio.sleep(PROGRESS_SECONDS))
+        if new is not None and new > most:
             raise NightTooLarge(
-                f"{new} certificates are new in the queue, more than the {most} that a night may have "
+                f"{new} certificates are new in the queue, more than the {usual} that a night may have "
                 f"(five times the median of the last ones, at least {SMALLEST_LIMIT}): nothing was sent; if "
                 f"it is right, trigger springest_deliver with expected_certificates of at least {new}; that "
                 "run stages as well, so leave room for what was completed meanwhile"

@@ -175,6 +175,8 @@ class Sender:
         """Wait until fewer are under way or in doubt, in all processes together, than may become unknown."""
         ledger = self._parts.ledger
         async with self._looking_for_room:
+            if await ledger.in_doubt(under_way=True) >= self._max_unknown:
+                log.info("Others have %d under way or in doubt, as many as there may be", self._max_unknown)
             while await ledger.in_doubt(under_way=True) >= self._max_unknown:
                 self._tally.swept += await ledger.sweep()  # what a dead worker had under way
                 await self._stop_at_too_many_unknown()

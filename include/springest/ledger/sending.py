@@ -186,17 +186,18 @@ class SendingLedger:
         [row] = await self._rows(_DOUBTS, site=self._site, since=self._doubts_since, under_way=under_way)
         return int(row[0])
 
-    async def release(self, *, most: int) -> int:
+    async def release(self, *, most: int) -> int | None:
         """Accept what is staged as this night's work, unless it is too much; only what is accepted is sent.
 
-        What another run is staging right now is left to that run.
-
-        :param most: certificates that may be new in the queue.
-        :returns: how many there are; when they are more than ``most``, nothing was accepted.
+        :param most: certificates that may be new in the queue, but for what other runs are staging right now.
+        :returns: how many there are; when they are more than ``most``, nothing was accepted. Nor was it when
+            this run itself is being staged, by another process: ``None``.
         """
         async with self._engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
             runs = await connection.execute(_UNRELEASED_RUNS, {"site": self._site, "run_id": self._run_id})
             values = {"site": self._site, "run_ids": sorted(runs.scalars())}
+            if self._run_id not in values["run_ids"]:
+                return None
             new = int((await connection.execute(_UNRELEASED, values)).scalar_one())
             if new <= most:
                 await connection.execute(

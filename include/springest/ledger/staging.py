@@ -45,6 +45,11 @@ from include.springest.staging.decide import (
 from include.springest.warehouse.schema import delivery, delivery_attempt, ledger_restoration
 from include.springest.warehouse.statements import read_sql
 
+_NOTICE_THE_DEAD: Final = {
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
 GONE_AFTER_SENDING: Final = "withdrawn_after_sending"
 _KEYS: Final = bindparam("keys", type_=ARRAY(Text))
 _IDENTITY: Final = ("certification_id", "learner_ref", "valid_from")
@@ -82,13 +87,16 @@ def lock_site(connection: Connection, site: str) -> None:
 def being_staged(engine: Engine, site: str, run_id: str) -> Iterator[None]:
     """Let delivering runs know meanwhile that what this run has staged so far is not all of it.
 
-    The lock lies in a transaction of its own, which holds nothing else. Should its connection break, the
-    staging goes on: the lock only says what to wait for.
+    The lock lies in a transaction of its own, which holds nothing else, and is shared: a try that hangs keeps
+    no other from staging. Should its connection break, the staging goes on: the lock only says what to wait
+    for. A machine that is gone is noticed within a minute.
     """
     key = func.hashtextextended(literal(f"springest.stage:{site}:{run_id}"), 0)
     connection = engine.connect()
     try:
-        connection.execute(select(func.pg_advisory_xact_lock(key)))
+        for setting, value in _NOTICE_THE_DEAD.items():
+            connection.execute(select(func.set_config(setting, value, literal(value=True))))
+        connection.execute(select(func.pg_advisory_xact_lock_shared(key)))
         yield
     finally:
         with suppress(SQLAlchemyError):

@@ -1,7 +1,9 @@
--- Runs of which something waits that no delivering run has accepted as a night's work yet, but for those that are
--- being staged right now: they are not whole, and their own delivering run will ask. The locks last until the
--- transaction ends, so that nobody stages these runs before they are counted.
-WITH waiting AS MATERIALIZED (
+-- Runs of which something waits that no delivering run has accepted as a night's work yet, and the one that asks; but
+-- for those that are being staged right now: they are not whole, and their own delivering run will ask. The locks last
+-- until the transaction ends, so that nobody stages these runs before they are counted. Whoever else asks waits.
+WITH alone AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock(hashtextextended('springest.release:' || CAST(:site AS text), 0))
+), waiting AS MATERIALIZED (
     SELECT DISTINCT staged_run_id AS run_id
     FROM springest.delivery
     WHERE site = :site
@@ -12,5 +14,5 @@ WITH waiting AS MATERIALIZED (
     SELECT CAST(:run_id AS text)
 )
 SELECT run_id
-FROM waiting
-WHERE pg_try_advisory_xact_lock_shared(hashtextextended('springest.stage:' || :site || ':' || run_id, 0))
+FROM alone, waiting
+WHERE pg_try_advisory_xact_lock(hashtextextended('springest.stage:' || :site || ':' || run_id, 0))

@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from rich.console import Console
@@ -75,6 +76,7 @@ class Demo:
         again = self._again(run_id)
         failures = [
             *(f"night {one.day}: the sum is not right" for one in sums if not one.adds_up),
+            *(f"night {one.day}: some are called not sent" for one in sums if one.statuses["not_sent"]),
             *delivery_failures(world.nights, world.sandbox.certificates()),
             *reason_failures(world.warehouse, world.nights),
             *([f"running the nights again sent {again}"] if again else []),
@@ -115,45 +117,54 @@ class Demo:
             f"[bold]Night of {night.day}[/bold]: {rows} completed trainings; the scheduled run delivers"
         )
         world.airflow.unpause("springest_reconcile")
-        self._scheduled("springest_deliver")
-        self._delivered(after=0)
+        self._delivered(self._scheduled("springest_deliver"))
 
     def _night(self, night: Night, run_id: str) -> str:
         world = self._world
         rows = complete(world, night)
         self.tell(f"[bold]Night of {night.day}[/bold]: {rows} completed trainings; catalogue, then delivery")
-        done = self._reconciled()
         self._triggered("springest_catalogue", run_id)
         self._triggered("springest_deliver", run_id)
-        self._delivered(after=done)
+        self._delivered(run_id)
         return run_id
 
     def _again(self, run_id: str) -> int:
         """Run both nights once more, and return how many POSTs that made."""
         world = self._world
-        before, done = self._posts(), self._reconciled()
+        before = self._posts()
         self.tell("Now the nights once more: the last one cleared, and one more run over everything")
         world.airflow.clear("springest_deliver", run_id)
         world.airflow.wait_for_run("springest_deliver", run_id, tick=world.supervisor.check)
         self._triggered("springest_deliver", "once-more")
-        self._delivered(after=done)
+        self._delivered("once-more")
         return self._posts() - before
 
     def _posts(self) -> int:
         return sum(one.method == "POST" for one in self._world.sandbox.requests())
 
-    def _reconciled(self) -> int:
-        return sum(one["state"] == "success" for one in self._world.airflow.runs("springest_reconcile"))
-
-    def _delivered(self, *, after: int) -> None:
-        """Wait for the reconciliation that follows a delivery by its asset."""
+    def _delivered(self, run_id: str) -> None:
+        """Wait for the reconciliation that follows a delivery by its asset; others come by their schedule."""
+        [began] = [
+            str(one["start_date"])
+            for one in self._world.airflow.runs("springest_deliver")
+            if one["dag_run_id"] == run_id
+        ]
         until = time.monotonic() + 90
-        while self._reconciled() <= after or self._busy():
+        while self._busy() or not self._reconciled(since=datetime.fromisoformat(began)):
             self._world.supervisor.check()
             if time.monotonic() > until:
                 raise RuntimeError("no reconciliation followed the delivery")
             time.sleep(0.3)
         self.tell(f"   Springest has {len(self._world.sandbox.certificates())} certificates; reconciled")
+
+    def _reconciled(self, *, since: datetime) -> bool:
+        """Whether what was delivered since has been reconciled: an asset tells of it at a delivery's end."""
+        return any(
+            one["state"] == "success"
+            and one["run_type"] == "asset_triggered"
+            and datetime.fromisoformat(one["run_after"]) > since
+            for one in self._world.airflow.runs("springest_reconcile")
+        )
 
     def _busy(self) -> bool:
         runs = self._world.airflow.runs("springest_reconcile")

@@ -28,10 +28,11 @@ from include.springest.delivery.stops import (
     WorkerStopped,
 )
 from include.springest.documents import DocumentStore
-from include.springest.ledger.sending import SendingLedger
+from include.springest.ledger.claims import Claim
 from include.springest.source.reader import Window
 from include.springest.staging import stage
 from include.springest.staging.stage import Stager
+from include.springest.warehouse.lane import Lane
 
 _LEASE = "SELECT extract(epoch FROM lease_until - updated_at) FROM springest.delivery WHERE state = 'sending'"
 
@@ -204,19 +205,20 @@ def test_who_waits_for_a_turn_does_not_pass_a_breaker_that_opens_meanwhile(world
 def test_a_worker_that_is_stopped_while_it_claims_leaves_nothing_unknown(world, monkeypatch):
     """The claim is committed and nobody waits for it any more: no byte has left, and the ledger knows."""
     _staged(world, 3)
-    claim, claiming = SendingLedger.claim, asyncio.Event()
+    execute, claiming = Lane._execute, asyncio.Event()
 
-    async def slow_claim(ledger, *args, **kwargs):
-        claimed = await claim(ledger, *args, **kwargs)
-        claiming.set()
-        await asyncio.sleep(SECONDS_TO_ANSWER + 0.5)
-        return claimed
+    async def claims_slowly(lane, asked):
+        answers = await execute(lane, asked)
+        if isinstance(answers[0], Claim):
+            claiming.set()
+            await asyncio.sleep(SECONDS_TO_ANSWER + 0.5)
+        return answers
 
     async def stop(deliverer):
         await claiming.wait()
         deliverer.stop_at_once()
 
-    monkeypatch.setattr(SendingLedger, "claim", slow_claim)
+    monkeypatch.setattr(Lane, "_execute", claims_slowly)
     with pytest.raises(WorkerStopped):
         world.deliver(meanwhile=stop)
     assert world.posts == 0

@@ -224,7 +224,9 @@ class FileKeeper:
         return int(self.path.read_text()) if self.path.exists() else None
 
     def write(self, attempt_id):
-        self.path.write_text(str(attempt_id))
+        beside = self.path.with_suffix(".new")
+        beside.write_text(str(attempt_id))
+        beside.replace(self.path)  # whole, whenever the process is killed
 
 
 def test_a_standby_that_takes_over_when_the_worker_dies_as_well_is_noticed_by_the_next_run(world, tmp_path):

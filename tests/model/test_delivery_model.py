@@ -44,9 +44,10 @@ from include.springest.api.paging import Evidence
 from include.springest.catalogue import store_catalogue
 from include.springest.documents import DocumentStore
 from include.springest.identity import Pseudonyms
+from include.springest.ledger.claims import Claim, Outcome, Queued
 from include.springest.ledger.decisions import Choice, Decisions
 from include.springest.ledger.judging import DecisionRefused
-from include.springest.ledger.sending import Claim, Outcome, Queued, SendingLedger
+from include.springest.ledger.sending import SendingLedger
 from include.springest.ledger.states import DecisionKind, Event
 from include.springest.reconcile.publish import publish
 from include.springest.reconcile.snapshot import take_snapshot

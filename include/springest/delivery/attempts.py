@@ -28,7 +28,7 @@ from include.springest.delivery.tally import Tally
 from include.springest.documents import DocumentError, OpenDocument
 from include.springest.elapsed import Moment
 from include.springest.errors import ApiError, Throttled, TooLate
-from include.springest.ledger.sending import Claim, NotClaimed, Outcome, Queued
+from include.springest.ledger.claims import GIVEN_BACK, Claim, NotClaimed, Outcome, Queued
 from include.springest.ledger.states import Event, State
 from include.springest.limiter import Grant
 from include.springest.source.contract import CompletedTraining
@@ -40,9 +40,6 @@ T = TypeVar("T")
 RECORDING_SECONDS: Final = 45.0
 """How long recording an outcome is tried while the warehouse does not answer."""
 THREE: Final = 3
-STOPPED: Final = Outcome(
-    Event.NOT_TAKEN, reason="worker_stopped", detail="the task was stopped before the first byte"
-)
 NOT_KEPT: Final = Outcome(
     Event.NOT_TAKEN,
     reason="attempt_not_kept",
@@ -135,22 +132,14 @@ class Attempts:
 
         :param known: the highest attempt that this process knows of.
         """
-        claiming = asyncio.ensure_future(
-            self._parts.ledger.claim(
-                queued,
-                lease_seconds=self.lease_seconds,
-                document_sha256=document.sha256,
-                document_size=document.size,
-                most_in_doubt=self._max_unknown,
-                known_attempt=known,
-            )
+        return await self._parts.ledger.claim(
+            queued,
+            lease_seconds=self.lease_seconds,
+            document_sha256=document.sha256,
+            document_size=document.size,
+            most_in_doubt=self._max_unknown,
+            known_attempt=known,
         )
-        try:
-            return await _finished(claiming)
-        except asyncio.CancelledError:
-            if claiming.done() and not claiming.cancelled() and isinstance(claim := claiming.result(), Claim):
-                await self._record(claim, STOPPED)
-            raise
 
     async def post(
         self,
@@ -176,7 +165,7 @@ class Attempts:
                 return State.READY
             raise
         if self._halt.at_once:
-            return await self._record(claim, STOPPED)
+            return await self._record(claim, GIVEN_BACK)
         if leaving.turn.is_void:
             late = TooLate("more than five seconds passed between the turn and the request: nothing was sent")
             return await self._record(claim, failed(late, RULES[TooLate]))

@@ -24,7 +24,7 @@ from include.springest.delivery.stops import (
     too_many_unknown,
 )
 from include.springest.delivery.tally import DeliverReport, Tally
-from include.springest.ledger.sending import Queued
+from include.springest.ledger.claims import Queued
 from include.springest.ledger.states import State
 from include.springest.limiter import SECONDS_AN_HOUR
 from include.springest.source.contract import CompletedTraining

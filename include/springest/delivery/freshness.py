@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
-from include.springest.ledger.sending import Queued
+from include.springest.ledger.claims import Queued
 from include.springest.source.contract import CompletedTraining
 from include.springest.staging.decide import is_before
 from include.springest.staging.stage import Stager

@@ -39,7 +39,7 @@ class HighWater:
         self._keeper = keeper
         self._others = others
         self._kept = 0
-        self._keeping = asyncio.Lock()
+        self._keeping: asyncio.Task[None] | None = None
         self.highest = 0
 
     async def check(self, highest_in_ledger: Callable[[], Awaitable[int]]) -> None:
@@ -66,11 +66,19 @@ class HighWater:
         if attempt_id <= asked_after:
             raise LedgerBehind(attempt_id - 1, asked_after)
         self.highest = max(self.highest, attempt_id)
-        async with self._keeping:
-            if self._kept < attempt_id:
-                number = self.highest
-                await asyncio.to_thread(self._keeper.write, number)
-                self._kept = number
+        while self._kept < attempt_id:
+            if self._keeping is None:
+                self._keeping = asyncio.create_task(self._keep())
+            await asyncio.shield(self._keeping)
+
+    async def _keep(self) -> None:
+        try:
+            await asyncio.sleep(0)  # for what was claimed in the same statement
+            number = self.highest
+            await asyncio.to_thread(self._keeper.write, number)
+            self._kept = max(self._kept, number)
+        finally:
+            self._keeping = None
 
     async def keep(self) -> None:
         """Make sure that a run beside this one has not kept less; a failure is told and stops nothing."""

@@ -31,7 +31,7 @@ from include.springest.errors import (
     UnexpectedStatus,
     UnreadableAnswer,
 )
-from include.springest.ledger.sending import Outcome
+from include.springest.ledger.claims import Outcome
 from include.springest.ledger.states import Event
 
 

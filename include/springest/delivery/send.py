@@ -21,7 +21,7 @@ from include.springest.delivery.stops import (
 from include.springest.delivery.tally import Tally
 from include.springest.documents import DocumentError, DocumentUnreachable, OpenDocument
 from include.springest.elapsed import Moment
-from include.springest.ledger.sending import Claim, NotClaimed, Queued
+from include.springest.ledger.claims import Claim, NotClaimed, Queued
 from include.springest.ledger.states import State
 from include.springest.limiter import Grant
 from include.springest.source.contract import CompletedTraining

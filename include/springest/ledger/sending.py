@@ -6,18 +6,19 @@ any number of workers, runs and backfills may work on one ledger.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from typing import Any, Final
 
 from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from include.springest.ledger.states import Event, State, next_state
+from include.springest.ledger.claims import GIVEN_BACK, Claim, NotClaimed, Outcome, Queued, QueueLength
+from include.springest.ledger.states import Event, State
 from include.springest.warehouse.lane import Lane, Rows, for_driver
 from include.springest.warehouse.statements import read_sql
 
@@ -35,76 +36,6 @@ _CLAIM: Final = for_driver(read_sql(__file__, "claim"))
 _DOUBTS: Final = text(read_sql(__file__, "open_doubts"))
 _RECORD: Final = for_driver(read_sql(__file__, "record_outcome"))
 _FLAG_SECOND: Final = text(read_sql(__file__, "flag_second_certificate"))
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """A delivery that waits to be sent."""
-
-    delivery_key: str
-    training_id: str
-    row_version: str
-    version: int
-    created_at: datetime
-    of_this_run: bool
-
-    @property
-    def order(self) -> tuple[bool, datetime, str]:
-        """What the queue is sorted by: this run's deliveries first, then the oldest."""
-        return (not self.of_this_run, self.created_at, self.delivery_key)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to make one POST, committed."""
-
-    attempt_id: int
-    delivery_key: str
-    version: int
-    worker: str
-
-
-class NotClaimed(Enum):
-    """Why a worker did not get a delivery: nothing of it may be sent."""
-
-    TAKEN = "taken"
-    """Another worker was faster, or the delivery changed."""
-    NO_ROOM = "no room"
-    """As many as may become unknown are under way or in doubt already, in whatever process."""
-    FORGOTTEN = "forgotten"
-    """The ledger has forgotten attempts that the worker knows of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of an attempt.
-
-    :param event: what it means for the delivery.
-    :param reason: a fixed word, such as ``answer_timeout``; ``None`` when all is well.
-    :param detail: what happened and what to do, redacted.
-    :param failure: name of the error, if any.
-    """
-
-    event: Event
-    reason: str | None = None
-    detail: str | None = None
-    failure: str | None = None
-    http_status: int | None = None
-    bytes_handed_over: int | None = None
-    springest_certificate_id: int | None = None
-
-    @property
-    def state(self) -> State:
-        """The state it leads to."""
-        return next_state(State.SENDING, self.event)
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLength:
-    """How many deliveries wait, and how many of them this run staged."""
-
-    ready: int
-    of_this_run: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +176,20 @@ class SendingLedger:
 
         :param most_in_doubt: what may be under way and in doubt at once, of all workers and runs together.
         :param known_attempt: the highest attempt that the worker knows of; the ledger must know it as well.
+        :raises CancelledError: the worker is stopped; a claim that was committed meanwhile is given back.
         """
-        return await self._claims.ask(
+        claiming = self._claims.put(
             _Wanted(queued, lease_seconds, document_sha256, document_size, most_in_doubt, known_attempt)
         )
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await asyncio.wait((claiming,))
+            if not claiming.cancelled() and claiming.exception() is None:
+                claim = claiming.result()
+                if isinstance(claim, Claim):
+                    await self.record(claim, GIVEN_BACK)
+            raise
 
     async def record(self, claim: Claim, outcome: Outcome) -> State | None:
         """Record what became of an attempt.

@@ -78,11 +78,15 @@ class Lane(Generic[Asked, Answer]):
 
         :raises SQLAlchemyError, psycopg.Error: the warehouse does not answer, or refuses.
         """
+        return await self.put(asked)
+
+    def put(self, asked: Asked) -> asyncio.Future[Answer]:
+        """Ask for one, and return what will be the answer; cancelled before it is served, it never is."""
         one: _Waiting[Asked, Answer] = _Waiting(asked)
         self._waiting.append(one)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        return await one.answer
+        return one.answer
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:

@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from include.springest.identity import delivery_key
-from include.springest.ledger.sending import Queued, SendingLedger
+from include.springest.ledger.claims import Queued
+from include.springest.ledger.sending import SendingLedger
 from include.springest.warehouse.schema import delivery, released_run
 
 MANY = 1_000_000

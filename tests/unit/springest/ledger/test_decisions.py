@@ -13,9 +13,10 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from include.springest.ledger import staging as ledger
+from include.springest.ledger.claims import Claim, NotClaimed, Outcome
 from include.springest.ledger.decisions import Choice, Decided, Decisions
 from include.springest.ledger.judging import DecisionRefused
-from include.springest.ledger.sending import Claim, NotClaimed, Outcome, SendingLedger
+from include.springest.ledger.sending import SendingLedger
 from include.springest.ledger.states import DecisionKind, Event, State
 from include.springest.redaction import Redactor
 from tests.unit.springest.ledger.ground import NOT_LISTED, Ground, ago, row

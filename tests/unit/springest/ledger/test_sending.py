@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from include.springest.ledger.sending import Claim, NotClaimed, Outcome, Queued, SendingLedger
+from include.springest.ledger.claims import Claim, NotClaimed, Outcome, Queued
+from include.springest.ledger.sending import SendingLedger
 from include.springest.ledger.states import Event, IllegalTransition, State
 
 AddDelivery = Callable[..., str]

@@ -13,7 +13,8 @@ from sqlalchemy.exc import OperationalError
 
 from include.springest.identity import Pseudonyms
 from include.springest.ledger import staging as ledger
-from include.springest.ledger.sending import Claim, Outcome, SendingLedger
+from include.springest.ledger.claims import Claim, Outcome
+from include.springest.ledger.sending import SendingLedger
 from include.springest.ledger.staging import Staged
 from include.springest.ledger.states import Event, State
 from include.springest.source.contract import CompletedTraining, read_row

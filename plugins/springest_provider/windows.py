@@ -23,7 +23,7 @@ def asked_window(context: Context, *, start: str | None, end: str | None) -> Win
             raise ConfigurationError("window_start and window_end must be given together, or neither")
         return Window(_moment("window_start", str(start)), _moment("window_end", str(end)))
     run: Any = context["dag_run"]
-    if str(getattr(run.run_type, "value", run.run_type)) != "backfill":
+    if _kind(run) != "backfill":
         return None
     if run.data_interval_start is None or run.data_interval_end is None:
         raise ConfigurationError("a backfill needs a timetable with data intervals")
@@ -39,7 +39,7 @@ def counted_since(context: Context) -> datetime | None:
     """
     run: Any = context["dag_run"]
     started: datetime | None = run.start_date
-    return started if str(getattr(run.run_type, "value", run.run_type)) == "manual" else None
+    return started if _kind(run) == "manual" else None
 
 
 def expected_number(value: str | int | None) -> int:
@@ -73,6 +73,11 @@ def seconds_until(time_of_day: str, *, since: datetime | None, now: datetime | N
         raise ConfigurationError(f"deliver_until must be a time such as 06:00, is {time_of_day!r}") from None
     due = began.replace(hour=told.hour, minute=told.minute, second=0, microsecond=0)
     return max(0.0, ((due if due > began else due + timedelta(days=1)) - now).total_seconds())
+
+
+def _kind(run: Any) -> str:
+    """Return a run's type as a word, whether Airflow gives it as one or as an enumeration."""
+    return str(getattr(run.run_type, "value", run.run_type))
 
 
 def _given(value: str | None) -> bool:

@@ -13,7 +13,7 @@ WITH asked AS (
     SELECT pg_advisory_xact_lock(hashtextextended('springest.claim:' || CAST(:site AS text), 0))
 ), room AS MATERIALIZED (
     SELECT GREATEST(0, CAST(:most_in_doubt AS bigint) - springest.open_doubts(
-               CAST(:site AS text), COALESCE(CAST(:since AS timestamptz), clock_timestamp() - interval '12 hours'), true)) AS places
+               CAST(:site AS text), CAST(:since AS timestamptz), true)) AS places
     FROM alone
 ), ledger AS MATERIALIZED (
     -- A standby that took over meanwhile, or a backup, may have forgotten attempts that the worker knows of: what it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -301,6 +302,14 @@ def sent(*trainings: Training) -> list[tuple[str, str]]:
         (one.learner.email or "", hashlib.sha256(Path(one.certificate_uri).read_bytes()).hexdigest())
         for one in trainings
     )
+
+
+def wait_until(is_so: Callable[[], Any]) -> None:
+    """Wait for another process or thread, half a minute at most."""
+    until = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from include.springest.source.reader import Window
 from include.springest.staging import stage
 from include.springest.staging.stage import Stager
 from include.springest.warehouse.lane import Lane
+from tests.integration.conftest import wait_until
 
 _LEASE = "SELECT extract(epoch FROM lease_until - updated_at) FROM springest.delivery WHERE state = 'sending'"
 
@@ -45,13 +46,6 @@ def _staged(world, count=1):
     world.catalogue()
     world.stage()
     return trainings
-
-
-def _wait_until(is_so):
-    until = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +74,7 @@ def test_one_bad_answer_and_a_second_run(world, fault, state, reason, stored):
     world.deliver("first")
     assert world.states() == {training.training_id: (state, reason)}
     world.deliver("second")
-    _wait_until(lambda: world.posts)  # a request is noted once it is answered, or given up
+    wait_until(lambda: world.posts)  # a request is noted once it is answered, or given up
     assert world.posts == 1
     assert len(world.sandbox.store.certificates()) == stored
 
@@ -347,7 +341,7 @@ def test_a_worker_killed_outright_leaves_nothing_that_is_sent_again(world, after
     worker = context.Process(target=_deliver_forever, args=(world, started))
     worker.start()
     assert started.wait(30)
-    _wait_until(lambda: world.posts)
+    wait_until(lambda: world.posts)
     time.sleep(after)
     assert worker.is_alive()
     os.kill(worker.pid, signal.SIGKILL)
@@ -375,7 +369,7 @@ def test_a_lease_lasts_as_much_longer_than_the_longest_post_as_is_asked_for(worl
     context = multiprocessing.get_context("fork")
     worker = context.Process(target=lambda: world.deliver(lease_margin=100.0))
     worker.start()
-    _wait_until(lambda: world.rows(_LEASE))
+    wait_until(lambda: world.rows(_LEASE))
     lease = world.rows(_LEASE)
     worker.join(60)
     assert float(lease[0][0]) == pytest.approx(120, abs=1)
@@ -407,7 +401,7 @@ def test_a_late_answer_still_settles_what_became_unknown(world):
     started = context.Event()
     worker = context.Process(target=_deliver_forever, args=(world, started))
     worker.start()
-    _wait_until(lambda: world.states()[training.training_id][0] == "sending")
+    wait_until(lambda: world.states()[training.training_id][0] == "sending")
     os.kill(worker.pid, signal.SIGSTOP)
     try:
         with world.warehouse.begin() as connection:

@@ -22,7 +22,7 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all chaos bench bench-delivery bench-reconcile check format migrate dictionary lock clean
+.PHONY: help demo ui test test-all chaos bench bench-delivery bench-reconcile check format migrate baseline revision dictionary lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -56,11 +56,17 @@ check: $(READY) ## lint, format, types
 	@$(VENV)/bin/mypy
 
 format: $(READY) ## put the code into its format
-	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff check --fix-only --quiet .
 	@$(VENV)/bin/ruff format .
 
 migrate: $(READY) ## bring the schema of the connection certificate_warehouse up to date
 	@$(PY) -m springest_provider.migrate
+
+baseline: $(READY) ## write the migration that creates the tables anew from schema.py, until the first release
+	@$(PY) -m include.demo.revision
+
+revision: $(READY) ## write the next migration from schema.py, with MESSAGE="add a column"
+	@$(PY) -m include.demo.revision $(if $(MESSAGE),"$(MESSAGE)",$(error MESSAGE="..." is missing))
 
 dictionary: $(READY) ## write docs/data-dictionary.md from the comments in the warehouse
 	@$(PY) -m include.demo.dictionary

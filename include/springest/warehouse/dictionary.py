@@ -18,7 +18,8 @@ _COLUMNS: Final = text(read_sql(__file__, "described_columns"))
 HEAD: Final = """\
 # Data dictionary
 
-Made from the comments in the warehouse by `make dictionary`; change those in a migration, not this file.
+Made from the comments in the warehouse by `make dictionary`; change those in `schema.py` and
+the files of the views under `include/springest/warehouse/`, not this file.
 All of it is in the schema `springest`. Moments are with time zone, days are days in UTC.
 """
 

@@ -2,6 +2,9 @@
 
 Migrating is a deployment step (``make migrate``). The nightly job only checks, so that two workers never
 race to alter tables and a reader never meets a half-made one.
+
+Revisions change tables. Functions and views stand once each, in the files ``functions/NAME.sql`` and
+``views/NAME.sql``, and are replaced from there after the revisions.
 """
 
 from __future__ import annotations
@@ -12,13 +15,29 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
 from include.springest.errors import SpringestError
 from include.springest.warehouse.schema import SCHEMA, VERSION_TABLE
+from include.springest.warehouse.statements import run_file
 
-_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_HERE: Final = Path(__file__).parent
+_MIGRATIONS: Final = _HERE / "migrations"
+FUNCTIONS: Final = ("open_doubts",)
+VIEWS: Final = (
+    "certificate_reconciliation",
+    "certificate_reconciliation_history",
+    "delivery_review",
+    "expiring_soon",
+    "failed_check",
+    "reconciliation_daily",
+    "reconciliation_freshness",
+    "unmatched_remote_certificate",
+    "waiting_by_certification",
+)
+"""In the order in which they are made: a view comes after those that it reads."""
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('springest.migrate', 0))"
 OLDEST_POSTGRESQL: Final = 15
 
@@ -27,7 +46,8 @@ class SchemaOutOfDate(SpringestError):
     """The warehouse schema is not the one this code was written for."""
 
 
-def _config(connection: Connection) -> Config:
+def alembic_config(connection: Connection) -> Config:
+    """Return the configuration with which Alembic's commands work on a warehouse."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
@@ -39,11 +59,6 @@ def head_revision() -> str | None:
     return ScriptDirectory(str(_MIGRATIONS)).get_current_head()
 
 
-def revisions() -> list[Script]:
-    """Return all revisions, the newest first."""
-    return list(ScriptDirectory(str(_MIGRATIONS)).walk_revisions())
-
-
 def current_revision(connection: Connection) -> str | None:
     """Return the revision the warehouse has; ``None`` when nothing was ever migrated."""
     context = MigrationContext.configure(
@@ -52,25 +67,34 @@ def current_revision(connection: Connection) -> str | None:
     return context.get_current_revision()
 
 
-def upgrade(engine: Engine, *, revision: str = "head") -> str | None:
-    """Migrate to ``revision`` in one transaction; a second migration at the same time waits for the first.
+def upgrade(engine: Engine) -> str | None:
+    """Migrate to the newest revision in one transaction; a second migration at the same time waits for it.
 
     :returns: the revision the warehouse has afterwards.
-    :raises SchemaOutOfDate: the server is older than PostgreSQL 15.
+    :raises SchemaOutOfDate: the server is older than PostgreSQL 15, or the warehouse is newer than this code.
     """
     with engine.begin() as connection:
         _require_postgresql(connection)
         connection.execute(text(_LOCK))
-        command.upgrade(_config(connection), revision)
-        return current_revision(connection)
+        before = current_revision(connection)
+        try:
+            command.upgrade(alembic_config(connection), "head")
+        except CommandError as error:
+            raise SchemaOutOfDate(
+                f"the warehouse schema is at {before}, which this code does not know: "
+                f"deploy newer code ({error})"
+            ) from None
+        after = current_revision(connection)
+        if after != before:
+            replace_functions_and_views(connection)
+        return after
 
 
-def downgrade(engine: Engine, *, revision: str) -> str | None:
-    """Migrate back to ``revision`` (``-1`` is one step) in one transaction."""
-    with engine.begin() as connection:
-        connection.execute(text(_LOCK))
-        command.downgrade(_config(connection), revision)
-        return current_revision(connection)
+def replace_functions_and_views(connection: Connection) -> None:
+    """Make each function and view what its file says; grants on them stay."""
+    for folder, names in (("functions", FUNCTIONS), ("views", VIEWS)):
+        for name in names:
+            run_file(connection, _HERE / folder / f"{name}.sql")
 
 
 def check(engine: Engine) -> None:

@@ -4,7 +4,8 @@ One table, one paragraph; every table and column carries a comment, which Postgr
 dictionary is made from. No table holds a learner's address, a key or a document's name: ``learner_ref`` is
 an HMAC, and the address is read from the source at the moment of sending.
 
-The tables are written here once. The migrations under ``migrations/`` create them; a test compares both.
+The tables are written here once. ``make baseline`` and ``make revision`` write the migrations that create and
+change them from here (see CONTRIBUTING.md); a test compares both.
 """
 
 from __future__ import annotations
@@ -129,7 +130,6 @@ delivery = Table(
     Column("document_sha256", _HASH, comment="sha256 of the bytes that were last handed to Springest"),
     Column("document_size", BigInteger, comment="Size of those bytes"),
     Column("springest_certificate_id", BigInteger, comment="Springest's id, from its answer or by proof"),
-    Column("match_method", Text, comment="What proved that it is that one; null: nothing has yet"),
     Column(
         "version", Integer, nullable=False, server_default="1", comment="Counts changes, for compare-and-set"
     ),
@@ -141,6 +141,9 @@ delivery = Table(
         "needs_review", Boolean, nullable=False, server_default=text("false"), comment="A person should look"
     ),
     Column("review_reason", Text, comment="What to look at"),
+    Column("created_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first staged"),
+    Column("updated_at", _INSTANT, nullable=False, server_default=_NOW, comment="When the row last changed"),
+    Column("match_method", Text, comment="What proved that it is that one; null: nothing has yet"),
     Column(
         "duplicate_released",
         Boolean,
@@ -148,8 +151,6 @@ delivery = Table(
         server_default=text("false"),
         comment="A person released it although another training has the same certificate",
     ),
-    Column("created_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first staged"),
-    Column("updated_at", _INSTANT, nullable=False, server_default=_NOW, comment="When the row last changed"),
     # When a certification is verified, thousands become visible at once: no index knows, so that each row is
     # rewritten on its page.
     Column(
@@ -230,11 +231,11 @@ delivery_attempt = Table(
     Column("http_status", Integer, comment="HTTP status answered; null: none"),
     Column("bytes_handed_over", BigInteger, comment="Bytes of the body that left this side"),
     Column("document_sha256", _HASH, nullable=False, comment="sha256 of the document that was to be sent"),
+    Column("springest_certificate_id", BigInteger, comment="Id in the answer"),
+    Column("message", Text, comment="What the server or the network said, redacted"),
     Column("certification_id", BigInteger, comment="Certification it was sent for"),
     Column("valid_from", Date, comment="First day of validity that was sent"),
     Column("valid_until", Date, comment="Last day of validity that was sent; null: none"),
-    Column("springest_certificate_id", BigInteger, comment="Id in the answer"),
-    Column("message", Text, comment="What the server or the network said, redacted"),
     comment="One row per POST that was started",
 )
 
@@ -457,16 +458,16 @@ remote_certificate = Table(
         "owner was forgotten; the word other, where the learner it was sent for was forgotten and is not the "
         "owner",
     ),
-    Column(
-        "owner_told_by",
-        Text,
-        comment="How the owner was told: list (in the row), filter (a GET filtered by the address)",
-    ),
     # No foreign keys to the snapshots: a million rows would each look the same one up.
     Column("first_snapshot_id", BigInteger, nullable=False, comment="First snapshot that showed it"),
     Column("first_seen_at", _INSTANT, nullable=False, comment="Start of the first snapshot that showed it"),
     Column("last_seen_at", _INSTANT, nullable=False, comment="Start of the last snapshot that showed it"),
     Column("last_snapshot_id", BigInteger, nullable=False, comment="Last snapshot that showed it"),
+    Column(
+        "owner_told_by",
+        Text,
+        comment="How the owner was told: list (in the row), filter (a GET filtered by the address)",
+    ),
     CheckConstraint(_one_of("owner_told_by", ("list", "filter")), name="owner_told_by"),
     comment="One row per certificate that Springest has shown, as last seen",
     postgresql_with={"fillfactor": 50},

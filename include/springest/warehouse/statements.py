@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 
 def read_sql(module: str, name: str, **parts: str) -> str:
     """Return the text of ``sql/<name>.sql`` beside a module.
@@ -24,3 +26,8 @@ def listed(columns: Iterable[str], *, of: str = "") -> str:
     :param of: alias of the table that they are of.
     """
     return ", ".join(f"{of}.{column}" if of else column for column in columns)
+
+
+def run_file(connection: Connection, path: Path) -> None:
+    """Run all statements of an SQL file, which has no parameters: the driver gets its text as it stands."""
+    connection.exec_driver_sql(path.read_text(encoding="utf-8"), execution_options={"no_parameters": True})

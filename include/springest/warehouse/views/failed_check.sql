@@ -1,77 +1,3 @@
--- The version of a verdict that stands now is written into the history again.
-ALTER VIEW springest.certificate_reconciliation_history RENAME TO history_before;
-
-CREATE TABLE springest.certificate_reconciliation_history (
-    delivery_key VARCHAR(64) NOT NULL,
-    valid_from_ts TIMESTAMP WITH TIME ZONE NOT NULL,
-    valid_to_ts TIMESTAMP WITH TIME ZONE,
-    is_current BOOLEAN GENERATED ALWAYS AS (valid_to_ts IS NULL) STORED NOT NULL,
-    site TEXT NOT NULL,
-    training_id TEXT NOT NULL,
-    issue_no INTEGER NOT NULL,
-    learner_ref VARCHAR(64),
-    certification_id BIGINT,
-    valid_from DATE,
-    valid_until DATE,
-    completed_at TIMESTAMP WITH TIME ZONE,
-    delivery_state TEXT NOT NULL,
-    delivery_reason TEXT,
-    verification_status TEXT NOT NULL,
-    springest_certificate_id BIGINT,
-    springest_status TEXT,
-    match_method TEXT,
-    sent_at TIMESTAMP WITH TIME ZONE,
-    first_visible_at TIMESTAMP WITH TIME ZONE,
-    needs_review BOOLEAN NOT NULL,
-    review_reason TEXT,
-    CONSTRAINT certificate_reconciliation_history_pkey PRIMARY KEY (delivery_key, valid_from_ts),
-    CONSTRAINT certificate_reconciliation_history_order_check CHECK (valid_from_ts < valid_to_ts)
-);
-INSERT INTO springest.certificate_reconciliation_history
-    (delivery_key, valid_from_ts, valid_to_ts,
-     site, training_id, issue_no, learner_ref, certification_id, valid_from, valid_until, completed_at,
-     delivery_state, delivery_reason, verification_status, springest_certificate_id, springest_status,
-     match_method, sent_at, first_visible_at, needs_review, review_reason)
-SELECT delivery_key, valid_from_ts, valid_to_ts,
-       site, training_id, issue_no, learner_ref, certification_id, valid_from, valid_until, completed_at,
-       delivery_state, delivery_reason, verification_status, springest_certificate_id, springest_status,
-       match_method, sent_at, first_visible_at, needs_review, review_reason
-FROM springest.history_before
-ORDER BY delivery_key, valid_from_ts;
-CREATE UNIQUE INDEX certificate_reconciliation_history_current_idx
-    ON springest.certificate_reconciliation_history (delivery_key) WHERE is_current;
-COMMENT ON TABLE springest.certificate_reconciliation_history IS
-    'One row per version of a verdict: from when until when certificate_reconciliation said it';
-
-DO $$
-DECLARE
-    one record;
-BEGIN
-    FOR one IN
-        SELECT made.attname AS name, col_description(told.attrelid, told.attnum) AS said
-        FROM pg_attribute AS made
-        JOIN pg_attribute AS told
-          ON told.attname = made.attname AND told.attrelid = 'springest.history_before'::regclass
-        WHERE made.attrelid = 'springest.certificate_reconciliation_history'::regclass AND made.attnum > 0
-    LOOP
-        EXECUTE format('COMMENT ON COLUMN springest.certificate_reconciliation_history.%I IS %L', one.name, one.said);
-    END LOOP;
-    FOR one IN
-        SELECT CASE may.grantee WHEN 0 THEN 'PUBLIC' ELSE may.grantee::regrole::text END AS who,
-               CASE may.privilege_type WHEN 'INSERT' THEN 'SELECT, INSERT, UPDATE' ELSE 'SELECT' END AS what
-        FROM pg_class, aclexplode(relacl) AS may
-        WHERE may.grantee <> relowner
-          AND (oid, may.privilege_type) IN (('springest.history_before'::regclass, 'SELECT'),
-                                            ('springest.ended_verdict'::regclass, 'INSERT'))
-    LOOP
-        EXECUTE format('GRANT %s ON springest.certificate_reconciliation_history TO %s', one.what, one.who);
-    END LOOP;
-    EXECUTE replace('CREATE OR REPLACE VIEW springest.delivery_review AS '
-                    || pg_get_viewdef('springest.delivery_review'::regclass),
-                    'history_before', 'certificate_reconciliation_history');
-END
-$$;
-
 -- What stands in the way of publishing, row by row. A query for one check_name runs that check only.
 CREATE OR REPLACE VIEW springest.failed_check AS
 SELECT site, 'unique' AS check_name, delivery_key, min(training_id) AS training_id,
@@ -125,7 +51,7 @@ WHERE candidate.verification_status IN ('verified', 'expired')
            AND NOT EXISTS (SELECT FROM springest.remote_certificate AS remote
                            WHERE remote.site = candidate.site
                              AND remote.springest_certificate_id = candidate.springest_certificate_id
-                             AND remote.learner_ref = candidate.learner_ref)))
+                             AND remote.learner_ref = COALESCE(candidate.learner_ref, 'forgotten'))))
 UNION ALL
 SELECT site, 'dates_in_order', delivery_key, training_id,
        format('is %s, is valid from %s until %s', verification_status, valid_from, valid_until),
@@ -138,22 +64,32 @@ SELECT site, 'review_has_reason', delivery_key, training_id, 'needs a person and
        'say why in reconcile/sql/judge.sql'
 FROM springest.reconciled_candidate WHERE needs_review AND review_reason IS NULL
 UNION ALL
-SELECT history.site, 'history_without_gaps', history.delivery_key, history.training_id,
-       format('has a version until %s and the next from %s', history.valid_to_ts, history.next_from_ts),
-       'versions were changed by hand: make valid_to_ts of each the valid_from_ts of the next, null for the last'
+-- Each version that ended did so when the next began, the last one when what is said now began.
+SELECT ended.site, 'history_without_gaps', ended.delivery_key, ended.training_id,
+       format('has a version until %s and the next from %s', ended.valid_to_ts,
+              COALESCE(ended.next_from_ts, verdict.valid_from_ts)),
+       'versions were changed by hand: make valid_to_ts of each in springest.ended_verdict the valid_from_ts of the '
+       'next, of the last one that in springest.reconciled_delivery'
 FROM (SELECT version.site, version.delivery_key, version.training_id, version.valid_to_ts,
              lead(version.valid_from_ts) OVER (PARTITION BY version.delivery_key ORDER BY version.valid_from_ts)
                  AS next_from_ts
-      FROM springest.certificate_reconciliation_history AS version
+      FROM springest.ended_verdict AS version
       WHERE EXISTS (SELECT FROM springest.reconciled_candidate AS candidate
-                    WHERE candidate.delivery_key = version.delivery_key)) AS history
-WHERE history.valid_to_ts IS DISTINCT FROM history.next_from_ts
+                    WHERE candidate.delivery_key = version.delivery_key)) AS ended
+LEFT JOIN springest.reconciled_delivery AS verdict ON verdict.delivery_key = ended.delivery_key
+WHERE ended.valid_to_ts IS DISTINCT FROM COALESCE(ended.next_from_ts, verdict.valid_from_ts)
 UNION ALL
 SELECT site, 'conservation', NULL, NULL,
        format('run %s has more or fewer verdicts than source rows: of all runs, %s for %s', incomplete_run,
               verdict_rows, source_rows),
        'clear that run''s stage task, then reconcile'
 FROM springest.candidate_set WHERE incomplete_run IS NOT NULL;
-DROP VIEW springest.history_before;
-DROP TABLE springest.ended_verdict;
-ALTER TABLE springest.reconciled_delivery DROP COLUMN valid_from_ts;
+
+COMMENT ON VIEW springest.failed_check IS
+    'What stands in the way of publishing the verdicts in reconciled_candidate, one row per row and check';
+COMMENT ON COLUMN springest.failed_check.site IS 'Name of the Springest site';
+COMMENT ON COLUMN springest.failed_check.check_name IS 'Check that failed';
+COMMENT ON COLUMN springest.failed_check.delivery_key IS 'Delivery';
+COMMENT ON COLUMN springest.failed_check.training_id IS 'Completed training in the source';
+COMMENT ON COLUMN springest.failed_check.found IS 'What is wrong';
+COMMENT ON COLUMN springest.failed_check.remedy IS 'What to do about it';

@@ -1,0 +1,74 @@
+"""``make baseline`` and ``make revision``: write migrations of the warehouse from its ``schema.py``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from sqlalchemy import Table, create_engine
+from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, SetColumnComment, SetTableComment
+
+from include.demo.airflow_home import PROJECT
+from include.demo.postgres import EmbeddedPostgres
+from include.springest.warehouse.migrate import alembic_config, head_revision, upgrade
+from include.springest.warehouse.schema import metadata
+
+BASELINE: Final = PROJECT / "include/springest/warehouse/migrations/sql/0001_tables.sql"
+
+
+def baseline() -> str:
+    """Return the statements that create all tables of ``schema.py``, with their indexes and comments."""
+    # Named parameters: no per cent sign is doubled.
+    dialect = create_engine("postgresql+psycopg://", paramstyle="named").dialect
+    written = ["-- Written from schema.py by `make baseline`; change it there."]
+    for table in metadata.sorted_tables:
+        written.append("")
+        for statement in _creating(table):
+            lines = str(statement.compile(dialect=dialect)).strip().replace("\t", "    ").splitlines()
+            written.append("\n".join(line.rstrip() for line in lines) + ";")
+    return "\n".join(written) + "\n"
+
+
+def _creating(table: Table) -> Iterator[DDLElement]:
+    yield CreateTable(table)
+    yield from (CreateIndex(index) for index in sorted(table.indexes, key=lambda index: str(index.name)))
+    yield SetTableComment(table)
+    yield from (SetColumnComment(column) for column in table.columns)
+
+
+def write_revision(message: str) -> None:
+    """Write the revision that changes what the migrations make into ``schema.py``, to be read and tried."""
+    state = PROJECT / ".springest"
+    state.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=state) as folder,
+        EmbeddedPostgres(Path(folder) / "postgres") as server,
+    ):
+        engine = create_engine(server.create_database("revision"))
+        upgrade(engine)
+        number = f"{int(head_revision() or 0) + 1:04d}"
+        with engine.begin() as connection:
+            command.revision(alembic_config(connection), message, autogenerate=True, rev_id=number)
+        engine.dispose()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the baseline anew, or the next revision when it is given a message."""
+    parser = argparse.ArgumentParser(prog="python -m include.demo.revision", description=__doc__)
+    parser.add_argument("message", nargs="?", help="what the next revision does; without it: the baseline")
+    message = parser.parse_args(arguments).message
+    if message:
+        write_revision(message)
+    else:
+        BASELINE.write_text(baseline(), encoding="utf-8")
+        print(f"wrote {BASELINE.relative_to(PROJECT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

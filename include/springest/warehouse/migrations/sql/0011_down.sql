@@ -1,1 +1,0 @@
-ALTER TABLE springest.remote_certificate RESET (fillfactor);

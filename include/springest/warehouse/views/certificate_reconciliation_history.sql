@@ -1,0 +1,52 @@
+-- The newest version of a verdict says what the verdict says: time alone makes a certificate expire.
+CREATE OR REPLACE VIEW springest.certificate_reconciliation_history AS
+SELECT delivery_key, valid_from_ts, valid_to_ts, false AS is_current,
+       site, training_id, issue_no, learner_ref, certification_id, valid_from, valid_until, completed_at,
+       delivery_state, delivery_reason, verification_status, springest_certificate_id, springest_status,
+       match_method, sent_at, first_visible_at, needs_review, review_reason
+FROM springest.ended_verdict
+UNION ALL
+SELECT delivery_key, valid_from_ts, NULL, true,
+       site, training_id, issue_no, learner_ref, certification_id, valid_from, valid_until, completed_at,
+       delivery_state, delivery_reason,
+       CASE WHEN verification_status = 'verified' AND valid_until < (now() AT TIME ZONE 'UTC')::date
+            THEN 'expired' ELSE verification_status END,
+       springest_certificate_id, springest_status,
+       match_method, sent_at, first_visible_at, needs_review, review_reason
+FROM springest.reconciled_delivery;
+
+COMMENT ON VIEW springest.certificate_reconciliation_history IS
+    'One row per version of a verdict: from when until when certificate_reconciliation said it. That a verified '
+    'certificate is expired is said from the first day after its last one, and becomes a version of its own with '
+    'the next publication';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.delivery_key IS 'Delivery';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.valid_from_ts IS
+    'When this version was published; one moment per publication';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.valid_to_ts IS
+    'When the next version was published; null: it is the current one';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.is_current IS
+    'It is what certificate_reconciliation says now';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.site IS 'Name of the Springest site';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.training_id IS 'Completed training in the source';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.issue_no IS 'Issue of the certificate';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.learner_ref IS
+    'HMAC of the learner''s normalised address';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.certification_id IS
+    'Springest''s id of the certification';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.valid_from IS 'First day of validity';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.valid_until IS 'Last day of validity; null: without end';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.completed_at IS 'When the training was completed';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.delivery_state IS 'State of the delivery in the ledger';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.delivery_reason IS
+    'Why it is in that state, as a fixed word';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.verification_status IS
+    'What became of the certificate; see docs/states.md';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.springest_certificate_id IS 'Springest''s id';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.springest_status IS 'Status as Springest words it';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.match_method IS
+    'How delivery and certificate were matched; null: not matched';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.sent_at IS
+    'Start of the last attempt that the server could have taken';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.first_visible_at IS 'When a snapshot first showed it';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.needs_review IS 'A person should look';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.review_reason IS 'What to look at';

@@ -1,0 +1,34 @@
+CREATE OR REPLACE VIEW springest.reconciliation_daily AS
+WITH counted AS (
+    SELECT staged.site, (staged.committed_at AT TIME ZONE 'UTC')::date AS day, verdict.verification_status,
+           count(seen.delivery_key) AS source_rows, count(DISTINCT seen.delivery_key) AS certificates
+    FROM springest.staging_run AS staged
+    JOIN springest.run_training AS seen ON seen.site = staged.site AND seen.run_id = staged.run_id
+    LEFT JOIN springest.certificate_reconciliation AS verdict USING (delivery_key)
+    GROUP BY 1, 2, 3
+), days AS (
+    SELECT site, (committed_at AT TIME ZONE 'UTC')::date AS day, sum(source_count) AS source_counted
+    FROM springest.staging_run
+    GROUP BY 1, 2
+)
+SELECT days.day, days.site, counted.verification_status, COALESCE(counted.source_rows, 0) AS source_rows,
+       COALESCE(counted.certificates, 0) AS certificates, days.source_counted::bigint AS source_counted,
+       (days.source_counted - sum(COALESCE(counted.source_rows, 0)) OVER day_of_site)::bigint AS lost
+FROM days
+LEFT JOIN counted USING (site, day)
+WINDOW day_of_site AS (PARTITION BY days.site, days.day)
+ORDER BY days.day, days.site, counted.verification_status;
+
+COMMENT ON VIEW springest.reconciliation_daily IS
+    'What became of the source rows that each day''s runs staged, by status as it is now; they add up to the '
+    'source''s own count';
+COMMENT ON COLUMN springest.reconciliation_daily.day IS 'Day (UTC) on which the rows were staged';
+COMMENT ON COLUMN springest.reconciliation_daily.site IS 'Name of the Springest site';
+COMMENT ON COLUMN springest.reconciliation_daily.verification_status IS
+    'What became of them; null: staged after the last publication, or no row at all that day';
+COMMENT ON COLUMN springest.reconciliation_daily.source_rows IS
+    'Source rows with this status; a training that two runs saw counts twice';
+COMMENT ON COLUMN springest.reconciliation_daily.certificates IS 'Different certificates among them';
+COMMENT ON COLUMN springest.reconciliation_daily.source_counted IS
+    'The source''s own count of that day''s rows, of all statuses together';
+COMMENT ON COLUMN springest.reconciliation_daily.lost IS 'source_counted less the rows of all statuses; must be 0';

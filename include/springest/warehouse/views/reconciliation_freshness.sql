@@ -1,0 +1,23 @@
+CREATE OR REPLACE VIEW springest.reconciliation_freshness AS
+SELECT publication.site, publication.reconciled_at, used.started_at AS snapshot_at, used.complete AS snapshot_complete,
+       complete.started_at AS complete_snapshot_at, stage_watermark.watermark AS staged_until,
+       catalogue.scanned_at AS catalogue_at, publication.reconciled_at > now() - interval '26 hours' AS is_fresh
+FROM springest.publication
+LEFT JOIN springest.snapshot AS used USING (snapshot_id)
+LEFT JOIN springest.stage_watermark ON stage_watermark.site = publication.site
+LEFT JOIN LATERAL (SELECT max(started_at) AS started_at FROM springest.snapshot
+                   WHERE snapshot.site = publication.site AND snapshot.complete) AS complete ON true
+LEFT JOIN LATERAL (SELECT max(scanned_at) AS scanned_at FROM springest.catalogue_scan
+                   WHERE catalogue_scan.site = publication.site AND catalogue_scan.complete) AS catalogue ON true;
+
+COMMENT ON VIEW springest.reconciliation_freshness IS 'How fresh what analysts read is, one row per site';
+COMMENT ON COLUMN springest.reconciliation_freshness.site IS 'Name of the Springest site';
+COMMENT ON COLUMN springest.reconciliation_freshness.reconciled_at IS 'When it was published';
+COMMENT ON COLUMN springest.reconciliation_freshness.snapshot_at IS 'When the snapshot began that the verdicts rest on';
+COMMENT ON COLUMN springest.reconciliation_freshness.snapshot_complete IS
+    'Whether nothing was missed in it; partial ones confirm and never deny';
+COMMENT ON COLUMN springest.reconciliation_freshness.complete_snapshot_at IS 'When the last complete snapshot began';
+COMMENT ON COLUMN springest.reconciliation_freshness.staged_until IS 'Completed trainings changed before it are known';
+COMMENT ON COLUMN springest.reconciliation_freshness.catalogue_at IS
+    'When the list of verified certifications was last read to its end';
+COMMENT ON COLUMN springest.reconciliation_freshness.is_fresh IS 'Published in the last 26 hours';

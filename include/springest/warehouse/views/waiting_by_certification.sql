@@ -1,0 +1,60 @@
+CREATE OR REPLACE VIEW springest.waiting_by_certification AS
+SELECT waiting.site, waiting.certification_id, waiting.certification_name, waiting.sent, waiting.not_sent,
+       waiting.oldest_sent_at, waiting.days,
+       format('Please verify certification %s', waiting.certification_id) AS subject,
+       format(E'Dear Springest,\n\nCertification %s%s is not verified yet. ', waiting.certification_id,
+              ' (' || waiting.certification_name || ')')
+       || CASE WHEN waiting.sent > 0
+               THEN format('%s of our certificates wait for it, the oldest since %s. ', waiting.sent,
+                           to_char(waiting.oldest_sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')) ELSE '' END
+       || CASE WHEN waiting.not_sent > 0
+               THEN format('%s more will be sent once it is. ', waiting.not_sent) ELSE '' END
+       || CASE WHEN waiting.doubtful > 0
+               THEN format('Whether you have %s of our certificates is not known to us until then. ', waiting.doubtful)
+               ELSE '' END
+       || E'Could you verify it, or tell us what is missing?\n\nThank you' AS body,
+       waiting.doubtful
+FROM (
+    SELECT verdict.site, verdict.certification_id, max(verdict.certification_name) AS certification_name,
+           count(*) FILTER (WHERE verdict.verification_status = 'awaiting_verification') AS sent,
+           count(*) FILTER (WHERE verdict.verification_status = 'held') AS not_sent,
+           count(*) FILTER (WHERE verdict.verification_status = 'unknown') AS doubtful,
+           min(verdict.sent_at) FILTER (WHERE verdict.verification_status <> 'unknown') AS oldest_sent_at,
+           (now() AT TIME ZONE 'UTC')::date
+               - (min(verdict.sent_at) FILTER (WHERE verdict.verification_status <> 'unknown')
+                  AT TIME ZONE 'UTC')::date AS days
+    FROM springest.reconciled_delivery AS verdict
+    LEFT JOIN springest.certification USING (site, certification_id)
+    WHERE NOT COALESCE(certification.is_listed, false)
+      AND verdict.certification_id IS NOT NULL
+      -- Certificates are shown once their certification is verified: the catalogue may be read later, or be another one.
+      AND NOT EXISTS (SELECT FROM springest.remote_certificate AS shown
+                      WHERE shown.site = verdict.site
+                        AND shown.certification_id = verdict.certification_id
+                        AND shown.last_seen_at >= COALESCE((SELECT max(snapshot.started_at) FROM springest.snapshot
+                                                            WHERE snapshot.site = verdict.site AND snapshot.complete),
+                                                           '-infinity'))
+      AND (verdict.verification_status = 'awaiting_verification'
+           OR (verdict.verification_status = 'held' AND verdict.delivery_reason = 'certification_not_listed')
+           -- What complete snapshots lacked while it was listed, a verification would not show.
+           OR (verdict.verification_status = 'unknown' AND verdict.delivery_reason IS DISTINCT FROM 'absent'))
+    GROUP BY verdict.site, verdict.certification_id
+) AS waiting
+ORDER BY waiting.oldest_sent_at NULLS LAST, waiting.site, waiting.certification_id;
+
+COMMENT ON VIEW springest.waiting_by_certification IS
+    'What one verification at Springest would free or settle, oldest first, with a text to send to Springest; a '
+    'certification of which a certificate is shown is verified';
+COMMENT ON COLUMN springest.waiting_by_certification.site IS 'Name of the Springest site';
+COMMENT ON COLUMN springest.waiting_by_certification.certification_id IS 'Springest''s id of the certification';
+COMMENT ON COLUMN springest.waiting_by_certification.certification_name IS
+    'Name of the certification, once it was listed';
+COMMENT ON COLUMN springest.waiting_by_certification.sent IS 'Certificates that Springest took and does not show yet';
+COMMENT ON COLUMN springest.waiting_by_certification.not_sent IS
+    'Certificates that are held until the certification is listed; a wrong number in the source looks the same';
+COMMENT ON COLUMN springest.waiting_by_certification.oldest_sent_at IS 'When the oldest of those sent was sent';
+COMMENT ON COLUMN springest.waiting_by_certification.days IS 'Days since then';
+COMMENT ON COLUMN springest.waiting_by_certification.subject IS 'Subject of a message to Springest';
+COMMENT ON COLUMN springest.waiting_by_certification.body IS 'Text of it; names no learner';
+COMMENT ON COLUMN springest.waiting_by_certification.doubtful IS
+    'Certificates of which it is not known whether Springest took them: those that it has would be shown';

@@ -18,9 +18,9 @@ from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from include.springest.ledger.claims import GIVEN_BACK, Claim, NotClaimed, Outcome, Queued, QueueLength
-from include.springest.ledger.states import Event, State
+from include.springest.ledger.states import Event, State, late_sources_of
 from include.springest.warehouse.lane import Lane, Rows, for_driver
-from include.springest.warehouse.statements import read_sql
+from include.springest.warehouse.statements import quoted, read_sql
 
 _SWEEP: Final = text(read_sql(__file__, "sweep_expired_leases"))
 _QUEUE: Final = text(read_sql(__file__, "queue"))
@@ -34,7 +34,14 @@ _NIGHTS: Final = text(read_sql(__file__, "last_nights"))
 _HIGHEST: Final = text(read_sql(__file__, "highest_attempt"))
 _CLAIM: Final = for_driver(read_sql(__file__, "claim"))
 _DOUBTS: Final = text(read_sql(__file__, "open_doubts"))
-_RECORD: Final = for_driver(read_sql(__file__, "record_outcome"))
+_RECORD: Final = for_driver(
+    read_sql(
+        __file__,
+        "record_outcome",
+        late_with_id=quoted(late_sources_of(Event.ACCEPTED_WITH_ID)),
+        late_without_id=quoted(late_sources_of(Event.ACCEPTED_WITHOUT_ID)),
+    )
+)
 _FLAG_SECOND: Final = text(read_sql(__file__, "flag_second_certificate"))
 
 

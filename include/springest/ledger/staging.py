@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from include.springest.ledger.states import POSSIBLY_TAKEN, Event, State
+from include.springest.ledger.states import POSSIBLY_TAKEN, Event, State, sources_of
 from include.springest.source.contract import CompletedTraining
 from include.springest.staging.decide import (
     HOLDS_CERTIFICATE,
@@ -175,13 +175,12 @@ def withdraw(connection: Connection, keys: Sequence[str]) -> int:
     :param keys: deliveries that are locked by this transaction.
     :returns: how many were taken back.
     """
-    unsent = [State.READY, State.INVALID, State.HELD, State.REJECTED]
     withdrawn = connection.execute(
         update(delivery)
         .where(
             delivery.c.delivery_key == any_(_KEYS),
             or_(
-                delivery.c.state.in_([state.value for state in unsent]),
+                delivery.c.state.in_([state.value for state in sources_of(Event.SOURCE_GONE)]),
                 and_(delivery.c.state == State.REVIEW.value, ~_EVER_SENT),
             ),
         )

@@ -1,8 +1,10 @@
 """The life of a delivery as a pure state machine.
 
 A *delivery* is one certificate on its way from the source to Springest. Every change of its state is an
-event applied here; the table below is the whole machine, and what is not in it cannot happen:
-``next_state`` raises ``IllegalTransition``. Storage, clocks and the wire are elsewhere.
+event of the table below, which is the whole machine: for any other, ``next_state`` raises
+``IllegalTransition``. SQL statements that move many deliveries at once carry guards of their own;
+``tests/unit/springest/ledger/test_moves.py`` runs each of them in every state and compares its moves with
+the table. Storage, clocks and the wire are elsewhere.
 
 The one rule that everything else serves: only ``READY`` + ``CLAIMED`` leads to ``SENDING``, and only a
 ``SENDING`` delivery may be POSTed. Whatever leaves doubt about what the server took ends in ``UNKNOWN``,
@@ -46,6 +48,8 @@ class Event(StrEnum):
     """Another training holds the same certification, learner and ``valid_from``."""
     SOURCE_GONE = "source_gone"
     """The source no longer has the row, and nothing was sent."""
+    LEARNER_FORGOTTEN = "learner_forgotten"
+    """The learner was forgotten, and nothing was sent."""
     CLAIMED = "claimed"
     """A worker took it, and its attempt is committed."""
     NOT_TAKEN = "not_taken"
@@ -113,8 +117,8 @@ _CHECKED: Final = {
     Event.CHECKED_HELD: State.HELD,
     Event.DUPLICATE_FOUND: State.REVIEW,
     Event.LEDGER_RESTORED: State.UNKNOWN,
-    Event.SOURCE_GONE: State.WITHDRAWN,
 }
+_STOPPED: Final = {Event.SOURCE_GONE: State.WITHDRAWN, Event.LEARNER_FORGOTTEN: State.INVALID}
 _LATE: Final = {Event.ACCEPTED_WITH_ID: State.ACCEPTED}
 """What a worker's own late 201 still settles, whatever was decided meanwhile."""
 _SETTLED_BY_A_PERSON: Final = {
@@ -123,10 +127,10 @@ _SETTLED_BY_A_PERSON: Final = {
     Event.DROPPED: State.CANCELLED,
 }
 _DECIDED: Final = {**_SETTLED_BY_A_PERSON, Event.RELEASED: State.READY}
-_UNSENT: Final = {**_CHECKED, **_SETTLED_BY_A_PERSON, **_LATE}
+_UNSENT: Final = {**_CHECKED, **_STOPPED, **_SETTLED_BY_A_PERSON, **_LATE}
 
 TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
-    None: {event: state for event, state in _CHECKED.items() if event is not Event.SOURCE_GONE},
+    None: dict(_CHECKED),
     State.READY: {
         **_UNSENT,
         Event.CLAIMED: State.SENDING,
@@ -164,11 +168,15 @@ TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
     },
     State.VISIBLE: {
         **_LATE,
-        Event.SEEN: State.VISIBLE,
         Event.DISAPPEARED: State.VANISHED,
         Event.REOPENED: State.REVIEW,
     },
-    State.VANISHED: {**_DECIDED, Event.SEEN: State.VISIBLE, Event.SHOWN_OTHERWISE: State.VISIBLE},
+    State.VANISHED: {
+        **_DECIDED,
+        **_LATE,
+        Event.SEEN: State.VISIBLE,
+        Event.SHOWN_OTHERWISE: State.VISIBLE,
+    },
     State.REVIEW: {
         **_DECIDED,
         **_LATE,
@@ -181,11 +189,12 @@ TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
 """``TRANSITIONS[from][event]`` is the state that follows; ``None`` is a row that was never seen before.
 
 A ``REVIEW`` that was never sent (a duplicate) whose source row changes is staged anew: see ``UNSENT_REVIEW``.
-``ACCEPTED`` and ``VISIBLE`` are reopened, or settled by a late 201, only where a person had said the id.
+Only where a person had said the id are ``ACCEPTED`` and ``VISIBLE`` reopened, and they and ``VANISHED``
+settled by a late 201.
 """
 
-UNSENT_REVIEW: Final[dict[Event, State]] = dict(_CHECKED)
-"""What staging may do to a ``REVIEW`` delivery of which nothing was ever sent."""
+UNSENT_REVIEW: Final[dict[Event, State]] = {**_CHECKED, **_STOPPED}
+"""What may also happen to a ``REVIEW`` delivery of which nothing was ever sent."""
 
 RECHECKED: Final = frozenset({State.INVALID, State.HELD, State.REJECTED})
 """States that staging looks at again every night."""
@@ -216,3 +225,8 @@ def next_state(state: State | None, event: Event, *, ever_sent: bool = True) -> 
 def sources_of(event: Event) -> tuple[State, ...]:
     """Return the states in which ``event`` is allowed, for a store's compare-and-set."""
     return tuple(state for state, events in TRANSITIONS.items() if state is not None and event in events)
+
+
+def late_sources_of(event: Event) -> tuple[State, ...]:
+    """Return the states in which an attempt's outcome still counts after its delivery left ``SENDING``."""
+    return tuple(state for state in sources_of(event) if state is not State.SENDING)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from include.springest.identity import FORGOTTEN_VERSION, Pseudonyms
+from include.springest.ledger.states import Event, sources_of
 from include.springest.staging.learner_secret import keep_to_secret
 from include.springest.warehouse.schema import (
     candidate_set,
@@ -24,7 +25,7 @@ from include.springest.warehouse.schema import (
     metadata,
     remote_certificate,
 )
-from include.springest.warehouse.statements import read_sql
+from include.springest.warehouse.statements import quoted, read_sql
 
 REASON: Final = "learner_forgotten"
 DETAIL: Final = (
@@ -38,7 +39,9 @@ HOLD_ERASURE: Final = text(f"SELECT pg_advisory_lock_shared({_LOCK_KEY})")
 RELEASE_ERASURE: Final = text(f"SELECT pg_advisory_unlock_shared({_LOCK_KEY})")
 _ALONE: Final = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
 PUBLISH_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('springest.publish:' || :site, 0))")
-_FORGET_DELIVERIES: Final = text(read_sql(__file__, "forget_deliveries"))
+_FORGET_DELIVERIES: Final = text(
+    read_sql(__file__, "forget_deliveries", unsent=quoted(sources_of(Event.LEARNER_FORGOTTEN)))
+)
 _FORGET_ATTEMPTS: Final = text(read_sql(__file__, "forget_attempts"))
 _FORGET_DECISIONS: Final = text(read_sql(__file__, "forget_decisions"))
 _FORGET_OWNERS: Final = text(read_sql(__file__, "forget_owners"))

@@ -36,6 +36,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from include.springest.ledger.states import DecisionKind, State
 from include.springest.reconcile.status import PROOFS, WEAKER, MatchMethod, VerificationStatus
+from include.springest.warehouse.statements import quoted
 
 SCHEMA: Final = "springest"
 VERSION_TABLE: Final = "schema_version"
@@ -58,8 +59,7 @@ _NOW = text("clock_timestamp()")
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
-    quoted = ", ".join(f"'{value}'" for value in values)
-    return f"{column} IN ({quoted})"
+    return f"{column} IN ({quoted(values)})"
 
 
 certification = Table(

@@ -28,6 +28,11 @@ def listed(columns: Iterable[str], *, of: str = "") -> str:
     return ", ".join(f"{of}.{column}" if of else column for column in columns)
 
 
+def quoted(words: Iterable[str]) -> str:
+    """Return fixed words, such as states, as SQL lists them: ``'ready', 'held'``."""
+    return ", ".join(f"'{word}'" for word in words)
+
+
 def run_file(connection: Connection, path: Path) -> None:
     """Run all statements of an SQL file, which has no parameters: the driver gets its text as it stands."""
     connection.exec_driver_sql(path.read_text(encoding="utf-8"), execution_options={"no_parameters": True})

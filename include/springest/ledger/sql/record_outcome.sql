@@ -51,10 +51,9 @@ WITH told AS (
             AND delivery.lease_owner = told.worker
             AND delivery.version = told.version)
            OR (told.event = 'accepted_with_id'
-               AND (delivery.state IN ('unknown', 'review', 'ready', 'invalid', 'held', 'rejected', 'withdrawn',
-                                       'cancelled')
-                    OR delivery.match_method = 'person'))
-           OR (told.event = 'accepted_without_id' AND delivery.state = 'ready'))
+               AND delivery.state IN ({late_with_id})
+               AND (delivery.state NOT IN ('accepted', 'visible', 'vanished') OR delivery.match_method = 'person'))
+           OR (told.event = 'accepted_without_id' AND delivery.state IN ({late_without_id})))
     RETURNING told.attempt_id
 )
 SELECT attempt_id FROM recorded

@@ -10,7 +10,6 @@ SET state = 'visible',
 FROM springest.remote_certificate AS remote
 WHERE delivery.site = :site
   AND delivery.state = ANY(CAST(:states AS text[]))
-  AND delivery.state <> 'visible'
   AND remote.site = delivery.site
   AND remote.springest_certificate_id = delivery.springest_certificate_id
   AND (remote.certification_id IS NULL OR remote.certification_id = delivery.certification_id)

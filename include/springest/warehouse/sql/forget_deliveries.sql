@@ -4,7 +4,7 @@
 -- server's.
 WITH theirs AS (
     SELECT delivery.delivery_key,
-           delivery.state IN ('ready', 'held', 'invalid', 'rejected')
+           delivery.state IN ({unsent})
            OR (delivery.state = 'review' AND NOT EXISTS (
                    SELECT FROM springest.delivery_attempt AS attempt
                    WHERE attempt.delivery_key = delivery.delivery_key

@@ -149,7 +149,7 @@ def test_a_cancelled_delivery_stays_so_unless_it_is_there_after_all_or_a_person_
 def test_only_the_workers_own_acceptance_settles_what_was_in_doubt() -> None:
     """However late it comes and whatever was decided; without an id, only what was released is kept back."""
     without = set(State) - set(sources_of(Event.ACCEPTED_WITH_ID))
-    assert without == {State.ACCEPTED_NO_ID, State.VANISHED}
+    assert without == {State.ACCEPTED_NO_ID}
     assert sources_of(Event.ACCEPTED_WITHOUT_ID) == (State.READY, State.SENDING)
     for event in (Event.NOT_TAKEN, Event.REFUSED, Event.OUTCOME_LOST):
         assert sources_of(event) == (State.SENDING,)

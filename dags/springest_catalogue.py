@@ -1,4 +1,4 @@
-"""Which certifications Springest has verified."""
+"""Which certifications Springest lists."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from springest_provider.retries import RETRY_POLICY
 DOC = """
 ### Springest: catalogue
 
-Reads the list of **verified certifications** into `springest.certification`, shortly before the nightly
-delivery. Rows are checked against it: whether a certificate needs a `valid_until`, and whether it will show.
+Reads the list of **certifications** into `springest.certification`, shortly before the nightly delivery. Rows
+are checked against it: whether a certificate may be sent, and whether it needs a `valid_until`.
 
 *When it fails:* the log says which key or address is wrong. `springest_deliver` goes on with the list of the
 night before.
@@ -20,7 +20,7 @@ night before.
 
 with DAG(
     dag_id="springest_catalogue",
-    description="Which certifications Springest has verified",
+    description="Which certifications Springest lists",
     doc_md=DOC,
     schedule=CronDataIntervalTimetable("45 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),

@@ -39,13 +39,13 @@ async def list_certificates(exchange: Exchange) -> Response:
 
 
 async def list_certifications(exchange: Exchange) -> Response:
-    """Answer a page of the verified certifications."""
+    """Answer a page of the certifications: those that are verified, or all."""
     state, fault = exchange.state, exchange.fault
     failed = instead(fault, email="", url=str(exchange.request.url))
     if failed is not None:
         return failed
     size, offset = exchange.paging()
-    listed = state.store.certifications(verified_only=True)
+    listed = state.store.certifications(verified_only=not state.profile.unverified_listed)
     page = listed[offset : offset + size]
     total = len(listed) + _made_up(fault)
     return answer(xml.certifications(page, total=total, offset=offset, profile=state.profile), 200)

@@ -50,6 +50,7 @@ class Profile:
     :param wrapper: lists are wrapped in ``<response>`` with ``<meta>``.
     :param cap_status: status that answers a request beyond the hourly cap.
     :param cap_retry_after: whether that answer says when to come back.
+    :param unverified_listed: the list of certifications holds those that are not verified yet as well.
     :param newest_first: lists begin with the newest certificate.
     :param email_filter: what a list does with ``email``.
     :param filters: lists keep to ``certification_id`` and ``created_from``.
@@ -65,6 +66,7 @@ class Profile:
     wrapper: bool = True
     cap_status: int = 429
     cap_retry_after: bool = True
+    unverified_listed: bool = False
     newest_first: bool = False
     email_filter: EmailFilter = EmailFilter.EXACT
     filters: bool = True
@@ -81,6 +83,7 @@ PROFILES: Final[dict[str, Profile]] = {
     "owner_shown": Profile(owner_shown=True),
     "underscores": Profile(underscores=True, zone=Zone.UTC),
     "no_wrapper": Profile(wrapper=False),
+    "unverified_listed": Profile(unverified_listed=True),
     "newest_first": Profile(newest_first=True),
     "no_filters": Profile(email_filter=EmailFilter.IGNORED, filters=False),
     "email_by_part": Profile(email_filter=EmailFilter.PART),

@@ -1,7 +1,8 @@
-"""The catalogue: Springest's verified certifications, as last listed.
+"""The catalogue: Springest's certifications, as last listed.
 
-Springest lists verified certifications only. A certification that is not listed may exist all the same:
-nothing is known about it, so certificates for it are held unless the site's settings say otherwise.
+Springest's page describes the list in two ways: verified certifications only, or all of the institute's. A
+certification that is not listed may exist all the same: nothing is known about it, so certificates for it are
+held unless the site's settings say otherwise. One that is listed need not be verified.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ class Site:
     :param requests_per_hour: the cap for the key, GETs and POSTs together.
     :param page_size: rows asked for at once; the server may give fewer.
     :param accepted_types: media types of documents that may be sent.
-    :param send_unlisted: whether to send for certifications that are not listed as verified: yes, no, or ids.
+    :param send_unlisted: whether to send for certifications that are not listed: yes, no, or ids.
+    :param catalogue_lists_verified_only: whether GET certifications is known to list verified ones only.
     :param exclusive_uploader: nobody else uploads certificates to this site.
     :param verified_statuses: statuses that mean *verified*.
     :param throttled_takes_nothing: what the site answers 429 to, it is known not to have taken.
@@ -73,6 +74,7 @@ class Site:
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     accepted_types: tuple[str, ...] = ("application/pdf",)
     send_unlisted: bool | frozenset[int] = False
+    catalogue_lists_verified_only: bool = False
     exclusive_uploader: bool = False
     verified_statuses: tuple[str, ...] = ("verified",)
     throttled_takes_nothing: bool = False
@@ -106,7 +108,7 @@ class Site:
         return tuple(key for key in (self.api_key, self.certifications_api_key) if key)
 
     def may_send_unlisted(self, certification_id: int) -> bool:
-        """Whether certificates may go out for a certification that is not listed as verified."""
+        """Whether certificates may go out for a certification that is not listed."""
         if isinstance(self.send_unlisted, bool):
             return self.send_unlisted
         return certification_id in self.send_unlisted
@@ -322,6 +324,7 @@ EXTRAS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "timeout": _timeouts,
     "accepted_types": _words,
     "send_unlisted": _unlisted,
+    "catalogue_lists_verified_only": _flag,
     "exclusive_uploader": _flag,
     "verified_statuses": _words,
     "throttled_takes_nothing": _flag,

@@ -34,6 +34,12 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "false, true, or a JSON list of certification ids such as [101, 102]",
         {"type": _TEXT},
     ),
+    "catalogue_lists_verified_only": (
+        "The list of certifications holds verified ones only",
+        "Set it only if Springest says so: then a certificate of a listed certification that is not shown "
+        "counts as missing",
+        {"type": ["boolean", "null"]},
+    ),
     "exclusive_uploader": (
         "Nobody else uploads to this site",
         "Allows certificates without an id to be inferred",

@@ -182,7 +182,9 @@ def test_a_confirmation_that_the_owner_agrees_with_stays_proof_and_its_words_go(
     words = "her mother says that it is there"
     choice = Choice(key, DecisionKind.CONFIRM, version, "anna.jansen", words, certificate.id)
     rows = world.stager.look_up([theirs.training_id]).get(key, [])
-    Decisions(world.warehouse, site="default", rules=ReleaseRules()).decide(choice, rows=rows)
+    Decisions(world.warehouse, site="default", rules=ReleaseRules(listed_is_verified=True)).decide(
+        choice, rows=rows
+    )
     world.night("second")
     before = world.rows(VERDICTS)
     assert before[0][1:3] == ("verified", "person")

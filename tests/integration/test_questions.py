@@ -253,7 +253,10 @@ def test_a_verification_that_would_settle_doubts_only_is_asked_for_and_claims_no
         world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
     world.night("first")
     assert {status for status, _ in world.statuses().values()} >= {"unknown"}
-    [row] = ask(world, "01_waiting_for_verification.sql")
+    listed, row = ask(world, "01_waiting_for_verification.sql")
+    # Being listed does not say that it is verified.
+    assert (listed.certification_id, listed.doubtful) == (102, 1)
+    assert "No certificate of certification 102" in listed.body
     assert (row.certification_id, row.sent, row.not_sent, row.doubtful) == (105, 0, 0, 2)
     assert (row.oldest_sent_at, row.days) == (None, None)
     assert "Whether you have 2 of our certificates is not known to us until then" in row.body

@@ -15,7 +15,7 @@ from include.springest.ledger.decisions import Choice, Decisions
 from include.springest.ledger.judging import DecisionRefused, ReleaseRules
 from include.springest.ledger.states import DecisionKind
 
-AT_ONCE = ReleaseRules(settled=timedelta(0))
+AT_ONCE = ReleaseRules(settled=timedelta(0), listed_is_verified=True)
 """The nights of a test follow each other within a second."""
 
 

@@ -20,14 +20,14 @@ QUIET = Facts(NOW - timedelta(days=2), NOW - timedelta(days=1), NOW, 100_000, Fa
     ("change", "why"),
     [
         ({}, None),
-        ({"newly_listed": (101,)}, None),
+        ({"may_be_verified": (101,)}, None),
         ({"complete_at": None}, "no complete snapshot yet"),
         ({"complete_at": NOW - timedelta(days=7)}, "7 days old"),
         ({"total": 2_000}, "short"),
         ({"total": None}, "short"),
         ({"awaits_missing": True}, "should be shown"),
         ({"awaits_vanished": True}, "was shown"),
-        ({"newly_listed": tuple(range(21))}, "many certifications"),
+        ({"may_be_verified": tuple(range(21))}, "many certifications"),
     ],
 )
 def test_the_whole_list_is_read_when_only_that_can_tell(change, why):

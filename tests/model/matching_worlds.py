@@ -27,6 +27,7 @@ HOUR = timedelta(hours=1)
 class SiteKind:
     """What a site tells, and who uploads to it.
 
+    :param lists_unverified: its list of certifications holds those that are not verified yet as well.
     :param answers_by_address: gives the certificates of one address when asked for them.
     :param offset: by how much its clock is ahead; ``jump`` is added to it from the middle of the night on.
     """
@@ -39,6 +40,7 @@ class SiteKind:
     offset: timedelta
     jump: timedelta
     answers_by_address: bool = False
+    lists_unverified: bool = False
 
     @property
     def site(self) -> Site:
@@ -48,6 +50,7 @@ class SiteKind:
             api_key="k" * 20,
             certifications_api_key="",
             exclusive_uploader=self.exclusive,
+            catalogue_lists_verified_only=not self.lists_unverified,
         )
 
     @property
@@ -113,6 +116,7 @@ class World:
     sent: list[Sent] = field(default_factory=list)
     remote: list[Remote] = field(default_factory=list)
     listed: set[int] = field(default_factory=set)
+    verified_from: dict[int, int] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
 
 
@@ -140,7 +144,8 @@ class Maker:
         """A class that was certified together: mostly the same dates for all."""
         chance = self._chance
         verified_from = chance.choice([0, 0, 0, 1, 2, 99])
-        if verified_from == 0:
+        self._world.verified_from[number] = verified_from
+        if verified_from == 0 or self._kind.lists_unverified:
             self._world.listed.add(number)
         gap = chance.choice([timedelta(seconds=1), timedelta(minutes=9), 2 * HOUR, timedelta(days=2)])
         begin = NIGHT + timedelta(seconds=chance.randrange(7_200))

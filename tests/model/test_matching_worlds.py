@@ -62,6 +62,7 @@ def kinds(chance: random.Random) -> list[SiteKind]:
             offset=timedelta(hours=chance.choice([-11, -5, 0, 0, 1, 2, 13])),
             jump=timedelta(hours=chance.choice([0, 0, -1, 1])),
             answers_by_address=not told[1] and chance.random() < 0.5,
+            lists_unverified=number % 3 == 1,
         )
         for number, told in enumerate(product([True, False], repeat=4))
     ]
@@ -124,6 +125,9 @@ class Oracle:
         elif status == "missing" or row.delivery_reason == "absent":
             shown = {one for one in own if self._was_there(one, night) and number in {None, one}}
             assert not shown, f"it is there: {row} {shown}"
+            is_verified = self._world.verified_from[delivery.certification_id] <= night
+            stored = {one for one in own if self._by_id[one].gone_from > night and number in {None, one}}
+            assert is_verified or not stored, f"its certification is not verified yet: {row} {stored}"
         elif status == "ambiguous" and row.candidates is not None and row.candidate_count <= 10:
             there = {one for one in seen if self._by_id[one].gone_from > night}
             if there and delivery.state != "cancelled":

@@ -131,7 +131,7 @@ class SpringestClient:
         )
 
     def certifications(self, *, size: int | None = None) -> Pages[Certification]:
-        """Return the verified certifications, lazily, page by page. They need a key of their own."""
+        """Return the listed certifications, lazily, page by page. They need a key of their own."""
         key = self._site.certifications_api_key
         return Pages(self, CERTIFICATIONS_PATH, CERTIFICATIONS, key, {}, size or self._site.page_size)
 

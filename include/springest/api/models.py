@@ -101,7 +101,7 @@ class Certificate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Certification:
-    """A verified certification.
+    """A listed certification.
 
     :param requires_valid_until: ``None`` when the server does not tell.
     """

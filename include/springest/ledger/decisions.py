@@ -32,13 +32,16 @@ from include.springest.ledger.judging import (
 from include.springest.ledger.staging import load_known, lock_site
 from include.springest.ledger.states import DecisionKind, Event, State
 from include.springest.ledger.words import clean
-from include.springest.reconcile.clock import WIDE_HOURS
+from include.springest.reconcile import matching
+from include.springest.reconcile.clock import LATER_BY_HOURS, WIDE_HOURS
 from include.springest.reconcile.status import MatchMethod
 from include.springest.redaction import Redactor
 from include.springest.source.contract import CompletedTraining
 from include.springest.warehouse.statements import read_sql
 
-_FACTS: Final = text(read_sql(__file__, "decision_facts"))
+_FACTS: Final = text(
+    read_sql(__file__, "decision_facts", shown_posts=read_sql(matching.__file__, "shown_posts"))
+)
 _CANDIDATES: Final = text(read_sql(__file__, "release_candidates"))
 _CERTIFICATE: Final = text(read_sql(__file__, "confirmed_certificate"))
 _WRITE: Final = text(read_sql(__file__, "write_decision"))
@@ -161,7 +164,8 @@ class Decisions:
         known = load_known(connection, [choice.delivery_key], lock=True).get(choice.delivery_key)
         if known is None:
             raise DecisionRefused(f"the ledger has no delivery {choice.delivery_key[:12]}")
-        row = connection.execute(_FACTS, {"delivery_key": choice.delivery_key}).mappings().one()
+        values = {"delivery_key": choice.delivery_key, "later_by_hours": LATER_BY_HOURS}
+        row = connection.execute(_FACTS, values).mappings().one()
         facts = Facts(known=known, **row)
         if facts.site != self._site:
             raise DecisionRefused(f"training {known.training_id} is of site {facts.site}, not {self._site}")
@@ -190,7 +194,7 @@ class Decisions:
             if choice.springest_certificate_id is None or choice.springest_certificate_id < 1:
                 raise DecisionRefused("a confirmation names the certificate's id at Springest, such as 4711")
             shown = _certificate(connection, facts, choice.springest_certificate_id)
-            return judge_confirmation(facts, choice.springest_certificate_id, shown)
+            return judge_confirmation(facts, choice.springest_certificate_id, shown, rules=self._rules)
         if choice.decision is DecisionKind.CANCEL:
             return judge_cancellation(facts)
         return judge_reopening(facts)

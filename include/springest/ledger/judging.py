@@ -41,10 +41,12 @@ class ReleaseRules:
 
     :param fresh: how long ago the newest complete snapshot may have ended.
     :param settled: how long after its POST a certificate may still be stored; later snapshots can lack it.
+    :param listed_is_verified: whether every certification that the site lists is known to be verified.
     """
 
     fresh: timedelta = timedelta(hours=1)
     settled: timedelta = timedelta(minutes=15)
+    listed_is_verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ class Facts:
 
     :param possibly_taken_at: the last moment at which a POST of it may have been on its way, if ever.
     :param snapshot_id: newest complete snapshot of the site.
-    :param listed_since: since when its certification has been listed as verified; ``None``: it is not.
+    :param listed_since: since when its certification has been listed; ``None``: it is not.
+    :param certification_is_shown: whether that snapshot shows a certificate of its certification.
+    :param shown_posted_at: when the last of these was posted, at the earliest.
     """
 
     known: Known
@@ -69,6 +73,8 @@ class Facts:
     snapshot_started_at: datetime | None = None
     snapshot_finished_at: datetime | None = None
     listed_since: datetime | None = None
+    certification_is_shown: bool = False
+    shown_posted_at: datetime | None = None
 
     @property
     def possibly_taken(self) -> bool:
@@ -203,16 +209,30 @@ def _missing_evidence(facts: Facts, rules: ReleaseRules) -> dict[str, str]:
             f"the newest complete snapshot ({facts.snapshot_id}) began at {_text(started)}, too early to "
             f"lack what was sent at {_text(sent)}: from {_text(sent + rules.settled)} on, {reconcile}"
         )
-    if facts.possibly_taken and (facts.listed_since is None or (started and facts.listed_since >= started)):
-        missing["listed_certification"] = (
-            f"certification {facts.known.certification_id} was not listed as verified when the snapshot was "
-            "taken, and then its certificates are not shown: that it is not seen says nothing. Look in "
-            "Springest's admin"
+    if facts.possibly_taken and not _absence_counts(facts, rules):
+        missing["verified_certification"] = (
+            f"Springest shows no certificate of certification {facts.known.certification_id} that was posted "
+            "later: the certification may not be verified yet, and until then its certificates are not "
+            "shown. Look in Springest's admin"
         )
     return missing
 
 
-def judge_confirmation(facts: Facts, certificate_id: int, shown: Shown) -> Judgement:
+def _absence_counts(facts: Facts, rules: ReleaseRules) -> bool:
+    """Tell whether the newest complete snapshot would show the certificate if Springest had it.
+
+    A certification is verified as a whole. That it is listed is no evidence unless the site's list is known
+    to hold verified ones only: Springest's page describes the list both ways.
+    """
+    started, listed, shown = facts.snapshot_started_at, facts.listed_since, facts.shown_posted_at
+    if shown is not None and facts.possibly_taken_at is not None and shown > facts.possibly_taken_at:
+        return True
+    return rules.listed_is_verified and listed is not None and (started is None or listed < started)
+
+
+def judge_confirmation(
+    facts: Facts, certificate_id: int, shown: Shown, *, rules: ReleaseRules | None = None
+) -> Judgement:
     """Judge whether a delivery may be said to be that certificate.
 
     :raises DecisionRefused: it can't be that one, or Springest should show it and does not.
@@ -233,10 +253,11 @@ def judge_confirmation(facts: Facts, certificate_id: int, shown: Shown) -> Judge
             )
         evidence["owner_agrees"] = shown.learner_ref not in (None, FORGOTTEN_OWNER)
         return Judgement(Event.CONFIRMED, evidence)
-    if facts.listed_since is not None:
+    listed_is_verified = (rules or ReleaseRules()).listed_is_verified
+    if facts.certification_is_shown or (listed_is_verified and facts.listed_since is not None):
         raise DecisionRefused(
             f"{name}: Springest has not shown certificate {certificate_id}, and it should, since "
-            f"certification {known.certification_id} is listed as verified: check the number, or trigger "
+            f"certification {known.certification_id} is verified: check the number, or trigger "
             "springest_reconcile first if it is new"
         )
     return Judgement(Event.CONFIRMED_UNSEEN, evidence)

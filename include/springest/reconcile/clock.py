@@ -22,6 +22,9 @@ WIDE_HOURS: Final = 26
 STORED_BY_HOURS: Final = 1
 """How long after its POST a certificate may still be stored; only later snapshots can lack it."""
 
+LATER_BY_HOURS: Final = WIDE_HOURS + STORED_BY_HOURS
+"""How much later by the other clock a certificate was certainly posted later than a POST."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:

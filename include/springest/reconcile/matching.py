@@ -19,7 +19,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 
 from include.springest.ledger.states import Event, sources_of
-from include.springest.reconcile.clock import STORED_BY_HOURS, WIDE_HOURS, Clock, HourOfSamples
+from include.springest.reconcile.clock import (
+    LATER_BY_HOURS,
+    STORED_BY_HOURS,
+    WIDE_HOURS,
+    Clock,
+    HourOfSamples,
+)
 from include.springest.reconcile.evidence import told_of
 from include.springest.reconcile.pairing import CANDIDATES_NAMED, Finding, Kind, Post, Shown, pair
 from include.springest.reconcile.together import together
@@ -36,7 +42,9 @@ _WATCHED_SINCE: Final = text(read_sql(__file__, "watched_since"))
 _FILL_SIDES: Final = text(read_sql(__file__, "fill_sides"))
 _MATCH_OWNERS: Final = text(read_sql(__file__, "match_owners"))
 _SHOWN_TWICE: Final = text(read_sql(__file__, "shown_twice"))
-_SETTLE_ABSENT: Final = text(read_sql(__file__, "settle_absent"))
+_SETTLE_ABSENT: Final = text(
+    read_sql(__file__, "settle_absent", shown_posts=read_sql(__file__, "shown_posts"))
+)
 _FIND_RELEASED: Final = text(read_sql(__file__, "find_released"))
 _HOLD_RELEASED: Final = text(read_sql(__file__, "hold_released"))
 _REVIEW_OLD_DOUBTS: Final = text(read_sql(__file__, "review_old_doubts"))
@@ -87,7 +95,7 @@ def match(connection: Connection, site: Site) -> MatchReport:
     since = _watched_since(connection, site.name)
     _lay_out(connection, site.name, since)
     by_owner = connection.execute(_MATCH_OWNERS, {**named, "clock_hours": WIDE_HOURS}).scalar_one()
-    absent = _settle_absent(connection, site.name, watched=since is not None)
+    absent = _settle_absent(connection, site, watched=since is not None)
     told = _tell(connection, site)
     written, taken_back = connection.execute(_MERGE, named).one()
     connection.execute(_TAKE_BACK_ABSENCE, named)
@@ -110,16 +118,22 @@ def _lay_out(connection: Connection, site: str, since: datetime | None) -> None:
     connection.exec_driver_sql("ANALYZE pg_temp.matching_node, pg_temp.matching_row")
 
 
-def _settle_absent(connection: Connection, site: str, *, watched: bool) -> int:
+def _settle_absent(connection: Connection, site: Site, *, watched: bool) -> int:
     """Hand to a person what Springest lacks, what it shows since a release, and what was in doubt for long.
 
     :param watched: whether two complete snapshots are far enough apart for an absence to mean something.
     :returns: how many it lacks.
     """
-    values = {"site": site, "apart_hours": SNAPSHOTS_APART_HOURS, "stored_by_hours": STORED_BY_HOURS}
+    values = {
+        "site": site.name,
+        "apart_hours": SNAPSHOTS_APART_HOURS,
+        "stored_by_hours": STORED_BY_HOURS,
+        "later_by_hours": LATER_BY_HOURS,
+        "lists_verified_only": site.catalogue_lists_verified_only,
+    }
     lacked = connection.execute(_SETTLE_ABSENT, values).all() if watched else []
-    _hold_released(connection, site)
-    connection.execute(_REVIEW_OLD_DOUBTS, {"site": site, "days": UNKNOWN_FOR_LONG_DAYS})
+    _hold_released(connection, site.name)
+    connection.execute(_REVIEW_OLD_DOUBTS, {"site": site.name, "days": UNKNOWN_FOR_LONG_DAYS})
     for reason, number in sorted(Counter(reason for _, reason in lacked).items()):
         log.warning("%d certificates are %s at Springest: see certificate_reconciliation", number, reason)
     return len(lacked)

@@ -1,9 +1,9 @@
 """How much of the list a snapshot reads: all of it, or only what can be new.
 
 A long list takes many GETs. Where the site keeps to filters, most nights need only what was created since
-the last snapshot, and what certifications show that were verified since. Such a snapshot is a partial one:
-it confirms and never denies. So the whole list comes round every week, and as long as something waits for
-what only complete snapshots can tell.
+the last snapshot, and what certifications show that may have been verified since. Such a snapshot is a
+partial one: it confirms and never denies. So the whole list comes round every week, and as long as something
+waits for what only complete snapshots can tell.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from include.springest.reconcile.clock import STORED_BY_HOURS
+from include.springest.reconcile.clock import LATER_BY_HOURS, STORED_BY_HOURS
 from include.springest.reconcile.filters import Filter, Filters
 from include.springest.warehouse.statements import read_sql
 
-_FACTS: Final = text(read_sql(__file__, "scope_facts"))
+_FACTS: Final = text(read_sql(__file__, "scope_facts", shown_posts=read_sql(__file__, "shown_posts")))
 WHOLE_EVERY: Final = timedelta(days=7)
 SHORT_LIST: Final = 2_000
 """Rows up to which the whole list is read every time: it takes some twenty GETs."""
@@ -69,7 +69,8 @@ class Facts:
     :param total: rows of the list then.
     :param awaits_missing: something should be shown and is not; ``awaits_vanished``: something was, and is
         not.
-    :param newly_listed: certifications verified since the last snapshot that something waits for.
+    :param may_be_verified: listed certifications that something waits for and that may have been verified
+        since the last snapshot.
     """
 
     complete_at: datetime | None
@@ -78,7 +79,7 @@ class Facts:
     total: int | None
     awaits_missing: bool
     awaits_vanished: bool
-    newly_listed: tuple[int, ...]
+    may_be_verified: tuple[int, ...]
 
 
 def why_whole(facts: Facts) -> str | None:
@@ -93,8 +94,8 @@ def why_whole(facts: Facts) -> str | None:
         return "something that should be shown is not, and only complete snapshots can tell"
     if facts.awaits_vanished:
         return "something that was shown is not, and only complete snapshots can tell"
-    if len(facts.newly_listed) > MOST_CERTIFICATIONS:
-        return "many certifications were verified at once"
+    if len(facts.may_be_verified) > MOST_CERTIFICATIONS:
+        return "many certifications may have been verified"
     return None
 
 
@@ -104,16 +105,21 @@ async def plan(engine: AsyncEngine, filters: Filters) -> Scope:
     :raises ApiError: the site could not be asked which filters it keeps to.
     """
     async with engine.connect() as connection:
-        values = {"site": filters.site.name, "stored_by_hours": STORED_BY_HOURS}
+        values = {
+            "site": filters.site.name,
+            "stored_by_hours": STORED_BY_HOURS,
+            "later_by_hours": LATER_BY_HOURS,
+            "lists_verified_only": filters.site.catalogue_lists_verified_only,
+        }
         row = (await connection.execute(_FACTS, values)).one()
-    complete_at, any_at, now, total, awaits_missing, awaits_vanished, newly_listed = row
-    facts = Facts(complete_at, any_at, now, total, awaits_missing, awaits_vanished, tuple(newly_listed))
+    complete_at, any_at, now, total, awaits_missing, awaits_vanished, may_be_verified = row
+    facts = Facts(complete_at, any_at, now, total, awaits_missing, awaits_vanished, tuple(may_be_verified))
     why = why_whole(facts)
     if why is None and not await filters.is_honoured(Filter.CREATED_FROM):
         why = "the site does not keep to created_from"
-    if why is None and facts.newly_listed and not await filters.is_honoured(Filter.CERTIFICATION_ID):
-        why = "certifications were verified, and the site does not keep to certification_id"
+    if why is None and facts.may_be_verified and not await filters.is_honoured(Filter.CERTIFICATION_ID):
+        why = "certifications may have been verified, and the site does not keep to certification_id"
     if why is not None or facts.any_at is None:
         return Scope(why or "")
     since = (facts.any_at - CREATED_BEFORE).date()
-    return Scope("what is new since the last snapshot", since, facts.newly_listed)
+    return Scope("what is new since the last snapshot", since, facts.may_be_verified)

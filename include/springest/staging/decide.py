@@ -21,7 +21,7 @@ from include.springest.source.contract import CompletedTraining, Defect
 class CatalogueEntry:
     """What the catalogue says of one certification.
 
-    :param listed: in the last complete list, which holds verified certifications only.
+    :param listed: in the last complete list of certifications.
     :param requires_valid_until: ``None`` when Springest did not tell.
     :param may_send_unlisted: the site's settings allow sending although it is not listed.
     """
@@ -180,7 +180,7 @@ def check(
         return Verdict(
             Event.CHECKED_HELD,
             "certification_not_listed",
-            f"certification {training.certification_id} is not among Springest's verified certifications: "
+            f"certification {training.certification_id} is not in Springest's list of certifications: "
             "have it verified, correct the number, or allow it in the connection's send_unlisted",
         )
     return Verdict(Event.CHECKED_READY)

@@ -76,7 +76,7 @@ certification = Table(
         "is_listed",
         Boolean,
         nullable=False,
-        comment="In the last complete catalogue, which lists verified certifications only",
+        comment="In the last complete catalogue; whether that proves a verification is a setting of the site",
     ),
     Column("first_seen_at", _INSTANT, nullable=False, comment="When a catalogue first listed it"),
     Column("last_seen_at", _INSTANT, nullable=False, comment="When a catalogue last listed it"),
@@ -84,7 +84,7 @@ certification = Table(
         "listed_since", _INSTANT, comment="Since when it has been listed without a break; null: it is not"
     ),
     CheckConstraint("is_listed = (listed_since IS NOT NULL)", name="listed_since"),
-    comment="One row per certification that a catalogue of verified certifications has listed",
+    comment="One row per certification that a catalogue has listed",
 )
 
 catalogue_scan = Table(

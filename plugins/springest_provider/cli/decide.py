@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from include.springest.insight.review import Filter, Waiting, find
-from include.springest.ledger.decisions import Choice, Decided, Decisions
+from include.springest.ledger.decisions import Choice, Decided
 from include.springest.ledger.states import DecisionKind, State
-from include.springest.redaction import Redactor
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.review import chosen, write_list
 from springest_provider.cli.session import Session, login, opened
@@ -95,7 +94,7 @@ def _only_show(found: Sequence[Waiting], told: argparse.Namespace, output: Outpu
 def _decide(
     session: Session, told: argparse.Namespace, wishes: Sequence[Wish], by: str, output: Output
 ) -> list[Report]:
-    decisions = Decisions(session.engine, site=session.site.name, redactor=Redactor(session.site.secrets))
+    decisions = session.decisions()
     rows = {}
     if told.decision is DecisionKind.RELEASE:
         rows = session.rows(told, [wish.training_id for wish in wishes])

@@ -10,7 +10,7 @@ from typing import Any
 from include.springest.errors import SpringestError
 from include.springest.insight.review import Filter, Waiting, find
 from include.springest.insight.who import Story, tell
-from include.springest.ledger.decisions import Choice, Decisions
+from include.springest.ledger.decisions import Choice
 from include.springest.ledger.states import DecisionKind
 from include.springest.source.contract import CompletedTraining
 from springest_provider.cli.output import Exit, Output
@@ -97,14 +97,14 @@ def _candidates(session: Session, story: Story) -> list[int]:
     """Return what Springest shows and could be it, where there is no id yet."""
     if story.springest_certificate_id is not None:
         return []
-    decisions = Decisions(session.engine, site=session.site.name)
+    decisions = session.decisions()
     return decisions.candidates(_choice(story, DecisionKind.CONFIRM))
 
 
 def _refusals(
     session: Session, story: Story, rows: dict[str, list[CompletedTraining]], trouble: str | None
 ) -> dict[str, str | None]:
-    decisions = Decisions(session.engine, site=session.site.name)
+    decisions = session.decisions()
     told: dict[str, Any] = {}
     for kind in DecisionKind:
         refusal = decisions.refusal(_choice(story, kind), rows=rows.get(story.delivery_key, ()))

@@ -51,7 +51,7 @@ def _facts(story: Story) -> Iterator[tuple[str, Any]]:
     yield "", story.reason_detail
     yield "to look at", story.review_reason
     yield "certification", f"{story.certification_id}{name}" if story.certification_id else None
-    yield "listed since", story.listed_since or "it is not listed as verified"
+    yield "listed since", story.listed_since or "it is not listed"
     yield "valid", f"{story.valid_from} to {story.valid_until or 'for ever'}" if story.valid_from else None
     yield "completed", story.completed_at
     yield "staged", f"{story.created_at:%Y-%m-%d %H:%M} UTC, last by {story.staged_run_id}"

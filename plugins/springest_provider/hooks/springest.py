@@ -91,7 +91,7 @@ class SpringestHook(HttpAsyncHook):
 
     def iter_certifications(self) -> Iterator[Certification]:
         """
-        Give the verified certifications, lazily.
+        Give the listed certifications, lazily.
 
         :raises ApiError: a page could not be read.
         """

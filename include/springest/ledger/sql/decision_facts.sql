@@ -1,5 +1,6 @@
 -- What a decision rests on, beside the delivery itself; the delivery is locked. ``possibly_taken_at`` is the last
--- moment at which a POST of it may have been on its way: NULL when none ever was.
+-- moment at which a POST of it may have been on its way: NULL when none ever was. ``shown_posted_at`` is when the last
+-- certificate of its certification was posted that the newest complete snapshot shows.
 SELECT delivery.site,
        delivery.springest_certificate_id,
        delivery.match_method,
@@ -15,7 +16,9 @@ SELECT delivery.site,
        complete.snapshot_id,
        complete.started_at AS snapshot_started_at,
        complete.finished_at AS snapshot_finished_at,
-       certification.listed_since
+       certification.listed_since,
+       shown.springest_certificate_id IS NOT NULL AS certification_is_shown,
+       shown.posted_at AS shown_posted_at
 FROM springest.delivery AS delivery
 LEFT JOIN springest.certification AS certification
        ON certification.site = delivery.site
@@ -34,4 +37,12 @@ LEFT JOIN LATERAL (
     ORDER BY started_at DESC, snapshot_id DESC
     LIMIT 1
 ) AS complete ON true
+LEFT JOIN LATERAL (
+    SELECT posts.springest_certificate_id, posts.posted_at
+    FROM ({shown_posts}    WHERE remote.site = delivery.site
+          AND remote.certification_id = delivery.certification_id
+          AND remote.last_seen_at >= complete.started_at) AS posts
+    ORDER BY posts.posted_at DESC NULLS LAST
+    LIMIT 1
+) AS shown ON true
 WHERE delivery.delivery_key = :delivery_key

@@ -1,6 +1,7 @@
--- What two complete snapshots at least a day apart lack. GET /certifications lists verified certifications only,
--- and certificates of those are shown: being listed is what makes an absence mean something. Both snapshots must
--- have begun after the certification was listed and after the last POST could still have been stored.
+-- What two complete snapshots at least a day apart lack. Certificates are shown once their certification is verified,
+-- so an absence means something only where that is known: both snapshots show another certificate of it that was posted
+-- later, or it was listed before both of them on a site whose list is known to hold verified ones only. Both must have
+-- begun after the last POST could still have been stored.
 WITH newest AS (
     SELECT snapshot_id, started_at
     FROM springest.snapshot
@@ -16,32 +17,50 @@ WITH newest AS (
     ORDER BY snapshot.started_at DESC, snapshot.snapshot_id DESC
     LIMIT 1
 ), watched AS (
-    SELECT newest.snapshot_id AS newest_id,
-           earlier.snapshot_id AS earlier_id,
+    SELECT newest.started_at AS newest_at,
            earlier.started_at AS since,
            format('snapshots %s and %s, of %s and %s UTC, are complete and lack it', earlier.snapshot_id,
                   newest.snapshot_id,
                   to_char(earlier.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
                   to_char(newest.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')) AS evidence
     FROM newest, earlier
-), waiting AS (
-    SELECT delivery.*,
-           watched.since,
-           watched.evidence || format(', although its certification has been listed as verified since %s UTC: ',
-                                      to_char(certification.listed_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
-               AS evidence
+), sent AS MATERIALIZED (
+    SELECT delivery.*, watched.since, watched.newest_at, watched.evidence AS lacked_by
     FROM springest.delivery AS delivery
     CROSS JOIN watched
-    JOIN springest.certification AS certification
-      ON certification.site = delivery.site
-     AND certification.certification_id = delivery.certification_id
-     AND certification.is_listed
-     AND certification.listed_since < watched.since
-     AND certification.last_seen_at >= watched.since
     WHERE delivery.site = :site
       AND (delivery.state IN ('accepted', 'accepted_no_id', 'unknown')
            OR (delivery.state = 'review' AND delivery.reason = 'unknown_for_long'))
       AND delivery.sent_at + make_interval(hours => :stored_by_hours) < watched.since
+), shown_last AS MATERIALIZED (
+    -- Of each certification, the certificate that was posted last among those that both snapshots show.
+    SELECT DISTINCT ON (shown.certification_id) shown.certification_id, shown.springest_certificate_id, shown.posted_at
+    FROM ({shown_posts}    WHERE remote.site = :site
+          AND remote.certification_id IN (SELECT certification_id FROM sent)) AS shown
+    CROSS JOIN watched
+    WHERE shown.first_seen_at <= watched.since AND shown.last_seen_at >= watched.newest_at
+      AND shown.posted_at IS NOT NULL
+    ORDER BY shown.certification_id, shown.posted_at DESC
+), waiting AS (
+    SELECT sent.*,
+           sent.lacked_by || CASE
+               WHEN shown_last.certification_id IS NOT NULL
+                   THEN format(', although both show certificate %s of its certification, which was posted later: ',
+                               shown_last.springest_certificate_id)
+               ELSE format(', although its certification has been listed as verified since %s UTC: ',
+                           to_char(certification.listed_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')) END
+               AS evidence
+    FROM sent
+    LEFT JOIN shown_last
+           ON shown_last.certification_id = sent.certification_id AND shown_last.posted_at > sent.sent_at
+    LEFT JOIN springest.certification AS certification
+           ON certification.site = sent.site
+          AND certification.certification_id = sent.certification_id
+          AND certification.is_listed
+          AND certification.listed_since < sent.since
+          AND certification.last_seen_at >= sent.since
+    WHERE shown_last.certification_id IS NOT NULL
+       OR (CAST(:lists_verified_only AS boolean) AND certification.certification_id IS NOT NULL)
 ), unseen AS (
     -- Its id is not shown,
     SELECT waiting.*

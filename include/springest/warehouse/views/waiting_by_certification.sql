@@ -2,8 +2,10 @@ CREATE OR REPLACE VIEW springest.waiting_by_certification AS
 SELECT waiting.site, waiting.certification_id, waiting.certification_name, waiting.sent, waiting.not_sent,
        waiting.oldest_sent_at, waiting.days,
        format('Please verify certification %s', waiting.certification_id) AS subject,
-       format(E'Dear Springest,\n\nCertification %s%s is not verified yet. ', waiting.certification_id,
-              ' (' || waiting.certification_name || ')')
+       format(CASE WHEN waiting.is_listed
+                   THEN E'Dear Springest,\n\nNo certificate of certification %s%s is shown yet. '
+                   ELSE E'Dear Springest,\n\nCertification %s%s is not verified yet. ' END,
+              waiting.certification_id, ' (' || waiting.certification_name || ')')
        || CASE WHEN waiting.sent > 0
                THEN format('%s of our certificates wait for it, the oldest since %s. ', waiting.sent,
                            to_char(waiting.oldest_sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')) ELSE '' END
@@ -16,6 +18,7 @@ SELECT waiting.site, waiting.certification_id, waiting.certification_name, waiti
        waiting.doubtful
 FROM (
     SELECT verdict.site, verdict.certification_id, max(verdict.certification_name) AS certification_name,
+           bool_or(COALESCE(certification.is_listed, false)) AS is_listed,
            count(*) FILTER (WHERE verdict.verification_status = 'awaiting_verification') AS sent,
            count(*) FILTER (WHERE verdict.verification_status = 'held') AS not_sent,
            count(*) FILTER (WHERE verdict.verification_status = 'unknown') AS doubtful,
@@ -25,9 +28,9 @@ FROM (
                   AT TIME ZONE 'UTC')::date AS days
     FROM springest.reconciled_delivery AS verdict
     LEFT JOIN springest.certification USING (site, certification_id)
-    WHERE NOT COALESCE(certification.is_listed, false)
-      AND verdict.certification_id IS NOT NULL
-      -- Certificates are shown once their certification is verified: the catalogue may be read later, or be another one.
+    WHERE verdict.certification_id IS NOT NULL
+      -- Certificates are shown once their certification is verified. Being listed says nothing: the list may hold
+      -- certifications that are not verified yet.
       AND NOT EXISTS (SELECT FROM springest.remote_certificate AS shown
                       WHERE shown.site = verdict.site
                         AND shown.certification_id = verdict.certification_id
@@ -36,7 +39,7 @@ FROM (
                                                            '-infinity'))
       AND (verdict.verification_status = 'awaiting_verification'
            OR (verdict.verification_status = 'held' AND verdict.delivery_reason = 'certification_not_listed')
-           -- What complete snapshots lacked while it was listed, a verification would not show.
+           -- What complete snapshots lacked while its certification was verified, no verification would show.
            OR (verdict.verification_status = 'unknown' AND verdict.delivery_reason IS DISTINCT FROM 'absent'))
     GROUP BY verdict.site, verdict.certification_id
 ) AS waiting

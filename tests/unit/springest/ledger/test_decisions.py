@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
@@ -15,11 +15,11 @@ from sqlalchemy.exc import IntegrityError
 from include.springest.ledger import staging as ledger
 from include.springest.ledger.claims import Claim, NotClaimed, Outcome
 from include.springest.ledger.decisions import Choice, Decided, Decisions
-from include.springest.ledger.judging import DecisionRefused
+from include.springest.ledger.judging import DecisionRefused, ReleaseRules
 from include.springest.ledger.sending import SendingLedger
 from include.springest.ledger.states import DecisionKind, Event, State
 from include.springest.redaction import Redactor
-from tests.unit.springest.ledger.ground import NOT_LISTED, Ground, ago, row
+from tests.unit.springest.ledger.ground import DAY, NOT_LISTED, Ground, ago, row
 
 MakeWorker = Callable[..., SendingLedger]
 Take = Callable[..., Awaitable[Claim | None]]
@@ -29,6 +29,9 @@ LATE = Outcome(Event.ACCEPTED_WITH_ID, http_status=201, springest_certificate_id
 @pytest.fixture
 def ground(warehouse: Engine) -> Ground:
     return Ground(warehouse)
+
+
+LISTED = ReleaseRules(listed_is_verified=True)
 
 
 def doubtful(ground: Ground, name: str = "T1", **values: Any) -> str:
@@ -94,8 +97,73 @@ def test_a_snapshot_says_nothing_of_a_certification_that_is_not_listed(ground: G
     """Its certificates are not shown, so none of them is missed."""
     key = doubtful(ground, certification_id=NOT_LISTED)
     ground.snapshot()
-    with pytest.raises(DecisionRefused, match=r"certification 105 was not listed as verified.*admin"):
+    with pytest.raises(DecisionRefused, match=r"certification 105 that was posted later.*admin"):
         ground.decide(key, "release", rows=[row(certification_id=NOT_LISTED)])
+
+
+def test_a_listed_certification_is_no_evidence_where_unverified_ones_may_be_listed(ground: Ground) -> None:
+    """Springest's page says both of its list: releasing on it sent certificates twice."""
+    ground.listed_is_verified = False
+    key = doubtful(ground)
+    ground.snapshot()
+    with pytest.raises(DecisionRefused, match=r"no certificate of certification 102 that was posted later"):
+        ground.decide(key, "release")
+
+
+@pytest.mark.parametrize(
+    ("shown", "evident"),
+    [
+        ({"answered": 30}, True),
+        ({"answered": 50}, False),
+        ({"created_at": 40 - 28 * 60}, True),
+        ({"created_at": 30}, False),
+        ({}, False),
+        ({"answered": 30, "certification_id": 103}, False),
+        ({"answered": 30, "number": 0}, False),
+    ],
+    ids=["posted later", "posted earlier", "created later by any clock", "clocks may differ",
+         "nothing is known", "of another certification", "not shown any more"],
+)  # fmt: skip
+def test_a_certificate_that_was_posted_later_and_is_shown_is_evidence(
+    ground: Ground, shown: dict[str, int], evident: bool
+) -> None:
+    """Its certification is verified, and that of the one in doubt with it. Moments are minutes ago."""
+    ground.listed_is_verified = False
+    key = ground.delivery("unknown", sent=ago(minutes=40))
+    numbers = [ground.snapshot(minutes_ago=20), ground.snapshot()]
+    created_at = ago(minutes=shown["created_at"]) if "created_at" in shown else None
+    ground.shown(
+        9,
+        numbers[shown.get("number", 1)],
+        valid_from=DAY + timedelta(days=9),
+        created_at=created_at,
+        certification_id=shown.get("certification_id", 102),
+    )
+    if "answered" in shown:
+        late = ground.delivery("visible", "T2", springest_certificate_id=9)
+        ground.attempt(
+            late,
+            started_at=ago(minutes=shown["answered"]),
+            outcome="accepted_with_id",
+            springest_certificate_id=9,
+        )
+    if evident:
+        assert ground.decide(key, "release").state is State.READY
+    else:
+        with pytest.raises(DecisionRefused, match="posted later"):
+            ground.decide(key, "release")
+
+
+def test_an_id_that_is_not_shown_is_confirmed_while_nothing_shows_that_its_certification_is_verified(
+    ground: Ground,
+) -> None:
+    ground.listed_is_verified = False
+    keys = [doubtful(ground, name=name) for name in ("T1", "T2")]
+    number = ground.snapshot()
+    assert ground.decide(keys[0], "confirm", 58).state is State.ACCEPTED
+    ground.shown(9, number, valid_from=DAY + timedelta(days=9))
+    with pytest.raises(DecisionRefused, match="certification 102 is verified: check the number"):
+        ground.decide(keys[1], "confirm", 59)
 
 
 def test_a_person_may_release_without_evidence_and_it_is_kept_as_such(ground: Ground) -> None:
@@ -227,7 +295,7 @@ def test_what_may_have_been_sent_before_a_restoration_counts_as_sent_then(ground
     ground.snapshot(minutes_ago=30)
     with pytest.raises(DecisionRefused, match="too early to lack what was sent") as refused:
         ground.decide(key, "release", rows=[row(certification_id=NOT_LISTED)])
-    assert "not listed as verified" in str(refused.value)
+    assert "may not be verified yet" in str(refused.value)
 
 
 # --- duplicates
@@ -429,7 +497,7 @@ def test_of_two_people_who_decide_at_once_one_does(ground: Ground, warehouse_url
         refusals = []
         for choice in choices:
             together.wait(timeout=30)
-            done = list(Decisions(engine, site="default").decide_each([choice], found=found))
+            done = list(Decisions(engine, site="default", rules=LISTED).decide_each([choice], found=found))
             refusals.append(done[0].refusal)
         engine.dispose()
         return refusals
@@ -511,7 +579,11 @@ def test_a_decision_waits_for_staging_and_then_sees_what_it_did(ground: Ground, 
         with ground.warehouse.begin() as staging:
             ledger.lock_site(staging, "default")
             deciding = pool.submit(
-                lambda: list(Decisions(engine, site="default").decide_each([choice], found={key: [row()]}))
+                lambda: list(
+                    Decisions(engine, site="default", rules=LISTED).decide_each(
+                        [choice], found={key: [row()]}
+                    )
+                )
             )
             _wait_until_somebody_waits(ground.warehouse)
             staging.execute(text("UPDATE springest.delivery SET state = 'withdrawn', version = version + 1"))

@@ -57,7 +57,12 @@ from .ground import DAY, PSEUDONYMS, row
 
 pytestmark = pytest.mark.xdist_group("moves")  # the scenes are played once
 INCLUDE = Path(__file__).parents[4] / "include" / "springest"
-SITE = Site.from_connection(name="default", host="http://127.0.0.1:1", password="a-key-for-tests", extra={})
+SITE = Site.from_connection(
+    name="default",
+    host="http://127.0.0.1:1",
+    password="a-key-for-tests",
+    extra={"catalogue_lists_verified_only": True},
+)
 NOW = datetime.now(UTC)
 SENT = NOW - timedelta(days=3)
 LISTED = {102: CatalogueEntry(listed=True)}

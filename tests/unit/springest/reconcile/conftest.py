@@ -10,7 +10,13 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from include.springest.identity import delivery_key
-from include.springest.warehouse.schema import certification, delivery, remote_certificate, snapshot
+from include.springest.warehouse.schema import (
+    certification,
+    delivery,
+    delivery_attempt,
+    remote_certificate,
+    snapshot,
+)
 
 DAY = date(2026, 11, 2)
 MOMENT = datetime(2026, 11, 2, tzinfo=UTC)
@@ -69,6 +75,26 @@ def show(warehouse: Engine, scan: Scan) -> Show:
         row |= {"first_snapshot_id": number, "last_snapshot_id": number}
         with warehouse.begin() as connection:
             connection.execute(insert(remote_certificate).values(row))
+
+    return add
+
+
+@pytest.fixture
+def answer(warehouse: Engine) -> Callable[[str, int, datetime], None]:
+    """Let a POST of a delivery have been answered with a certificate's id."""
+
+    def add(key: str, certificate_id: int, started_at: datetime) -> None:
+        row = {
+            "delivery_key": key,
+            "run_id": "night",
+            "worker": "w",
+            "document_sha256": "a" * 64,
+            "started_at": started_at,
+            "outcome": "accepted_with_id",
+            "springest_certificate_id": certificate_id,
+        }
+        with warehouse.begin() as connection:
+            connection.execute(insert(delivery_attempt).values(row))
 
     return add
 

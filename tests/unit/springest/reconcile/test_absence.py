@@ -104,6 +104,60 @@ def test_an_absence_that_means_nothing_changes_nothing(
     assert verdict(warehouse).delivery_state == state
 
 
+@pytest.mark.parametrize("state", ["accepted", "accepted_no_id", "unknown"])
+@pytest.mark.usefixtures("two_scans")
+def test_being_listed_alone_is_no_evidence(warehouse: Engine, deliver: Deliver, state: str) -> None:
+    """The list may hold certifications that are not verified yet: releasing on it sent certificates twice."""
+    deliver(state)
+    assert publish_all(warehouse, catalogue_lists_verified_only=False).became_absent == 0
+    assert verdict(warehouse).delivery_state == state
+
+
+@pytest.mark.parametrize(
+    ("shown", "counts"),
+    [
+        ({"answered": 1}, True),
+        ({"answered": -1}, False),
+        ({"created_at": SENT + timedelta(hours=28)}, True),
+        ({"created_at": SENT + timedelta(hours=26)}, False),
+        ({}, False),
+        ({"answered": 1, "certification_id": 103}, False),
+        ({"answered": 1, "first_seen_at": SECOND}, False),
+        ({"answered": 1, "last_seen_at": FIRST}, False),
+    ],
+    ids=[
+        "posted later",
+        "posted earlier",
+        "created later by any clock",
+        "clocks may differ",
+        "nothing is known",
+        "of another certification",
+        "only the last snapshot shows it",
+        "the last snapshot lacks it",
+    ],
+)
+@pytest.mark.usefixtures("two_scans")
+def test_an_absence_counts_beside_one_that_was_posted_later_and_is_shown(
+    warehouse: Engine,
+    deliver: Deliver,
+    show: Show,
+    answer: Callable[..., None],
+    shown: dict[str, Any],
+    counts: bool,
+) -> None:
+    """A certification is verified as a whole. The hours are those between the two POSTs."""
+    deliver("unknown")
+    hours = shown.pop("answered", None)
+    show(9, **{"valid_from": date(2026, 10, 1), "first_seen_at": FIRST, "last_seen_at": SECOND, **shown})
+    if hours is not None:
+        key = deliver("visible", "T2", springest_certificate_id=9, valid_from=date(2026, 10, 1))
+        answer(key, 9, SENT + timedelta(hours=hours))
+    report = publish_all(warehouse, catalogue_lists_verified_only=False)
+    assert report.became_absent == int(counts)
+    if counts:
+        assert "both show certificate 9 of its certification" in verdict(warehouse).delivery_reason_detail
+
+
 @pytest.mark.usefixtures("two_scans")
 def test_another_sites_snapshots_prove_nothing(warehouse: Engine, deliver: Deliver, scan: Scan) -> None:
     deliver("accepted", sent_at=FIRST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -19,8 +20,10 @@ from .conftest import DAY, MOMENT, Deliver, Show
 SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
 
 
-def publish_all(warehouse: Engine) -> PublishReport:
-    return publish(warehouse, site=SITE, run_id="night")
+def publish_all(warehouse: Engine, **settings: Any) -> PublishReport:
+    """Publish a site whose list of certifications is known to hold verified ones only."""
+    site = replace(SITE, **{"catalogue_lists_verified_only": True, **settings})
+    return publish(warehouse, site=site, run_id="night")
 
 
 def verdict(warehouse: Engine, training_id: str = "T1") -> Any:

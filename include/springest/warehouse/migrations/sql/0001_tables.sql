@@ -31,13 +31,13 @@ CREATE TABLE springest.certification (
     CONSTRAINT certification_pkey PRIMARY KEY (site, certification_id),
     CONSTRAINT certification_listed_since_check CHECK (is_listed = (listed_since IS NOT NULL))
 );
-COMMENT ON TABLE springest.certification IS 'One row per certification that a catalogue of verified certifications has listed';
+COMMENT ON TABLE springest.certification IS 'One row per certification that a catalogue has listed';
 COMMENT ON COLUMN springest.certification.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.certification.certification_id IS 'Springest''s id';
 COMMENT ON COLUMN springest.certification.name IS 'Name at Springest, as last listed';
 COMMENT ON COLUMN springest.certification.description IS 'Description at Springest, as last listed';
 COMMENT ON COLUMN springest.certification.requires_valid_until IS 'Whether a certificate needs valid_until; null: not told';
-COMMENT ON COLUMN springest.certification.is_listed IS 'In the last complete catalogue, which lists verified certifications only';
+COMMENT ON COLUMN springest.certification.is_listed IS 'In the last complete catalogue; whether that proves a verification is a setting of the site';
 COMMENT ON COLUMN springest.certification.first_seen_at IS 'When a catalogue first listed it';
 COMMENT ON COLUMN springest.certification.last_seen_at IS 'When a catalogue last listed it';
 COMMENT ON COLUMN springest.certification.listed_since IS 'Since when it has been listed without a break; null: it is not';

@@ -23,6 +23,7 @@ from include.demo.people import Learner
 from include.demo.postgres import EmbeddedPostgres
 from include.springest.api.models import Certification
 from include.springest.catalogue import store_catalogue
+from include.springest.staging.window import begin_site
 from include.springest.warehouse.migrate import upgrade
 
 DOCUMENTS = 100
@@ -110,6 +111,7 @@ class Bench:
         with warehouse.begin() as connection:
             listed = [Certification(CERTIFICATION, "Project Control", None, requires_valid_until=False)]
             store_catalogue(connection, "default", listed, complete=True, run_id=RUN)
+            begin_site(connection, site="default", begin_from=datetime.now(UTC) - timedelta(days=1))
         stager_of(job, warehouse, source).stage(RUN)
         with warehouse.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("ANALYZE"))

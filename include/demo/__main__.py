@@ -116,6 +116,10 @@ class Demo:
         self.tell(
             f"[bold]Night of {night.day}[/bold]: {rows} completed trainings; the scheduled run delivers"
         )
+        world.begin_site()
+        self.tell(
+            "   The site begins, as `bin/springest begin` does it: before that, nothing goes by schedule"
+        )
         world.airflow.unpause("springest_reconcile")
         self._delivered(self._scheduled("springest_deliver"))
 

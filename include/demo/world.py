@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from include.demo.ports import free_port
 from include.demo.postgres import EmbeddedPostgres
 from include.demo.processes import Supervisor
 from include.sandbox.client import SandboxClient
+from include.springest.staging.window import begin_site
 
 REQUESTS_PER_HOUR: Final = 1_000_000
 """The demo's own sandbox has no cap; a real site's is 4,000, and the connection says so by default."""
@@ -49,6 +50,11 @@ class World:
     nights: tuple[Night, ...]
     logs: Path
     supervisor: Supervisor
+
+    def begin_site(self) -> None:
+        """Say that trainings are to be sent from yesterday on."""
+        with self.warehouse.begin() as connection:
+            begin_site(connection, site="default", begin_from=datetime.now(UTC) - timedelta(days=1))
 
 
 @contextmanager
@@ -110,6 +116,7 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
                 supervisor=supervisor,
             )
         finally:
+            api.close()
             source.dispose()
             warehouse.dispose()
             sandbox.close()

@@ -11,6 +11,29 @@ from include.springest.errors import ConfigurationError
 from include.springest.source.reader import Window
 
 
+def begin_moment(value: str | None, *, asked: Window | None) -> datetime | None:
+    """
+    Return from when on a site's trainings are to be sent, for the run that begins it.
+
+    :param value: given by a person; blank is not given.
+    :param asked: the window that was asked for, if any.
+    :raises ConfigurationError: it is no moment with a time zone, or a window is given as well.
+    """
+    if not _given(value):
+        return None
+    if asked is not None:
+        raise ConfigurationError(
+            "begin_from and a window don't go together: a run with a window is a pilot or a backfill, and "
+            "does not begin the site"
+        )
+    return _moment("begin_from", str(value))
+
+
+def is_persons(context: Context) -> bool:
+    """Tell whether a person triggered the run, rather than a schedule."""
+    return _kind(context["dag_run"]) == "manual"
+
+
 def asked_window(context: Context, *, start: str | None, end: str | None) -> Window | None:
     """
     Return the window that was asked for; ``None`` reads on from the watermark.
@@ -39,20 +62,21 @@ def counted_since(context: Context) -> datetime | None:
     """
     run: Any = context["dag_run"]
     started: datetime | None = run.start_date
-    return started if _kind(run) == "manual" else None
+    return started if is_persons(context) else None
 
 
-def expected_number(value: str | int | None) -> int:
+def whole_number(name: str, value: str | int | None, *, least: int = 0) -> int | None:
     """
-    Return how many certificates a person said to expect; 0 is nothing said.
+    Return a number of certificates that a person gave; ``None`` when none is given.
 
-    :raises ConfigurationError: it is no number.
+    :param name: the parameter's.
+    :raises ConfigurationError: it is no number, or less than ``least``.
     """
-    text = str(value).strip() if value is not None else ""
-    if text in {"", "None"}:
-        return 0
-    if not (text.isascii() and text.isdecimal()):
-        raise ConfigurationError(f"expected_certificates must be a whole number, is {text!r}")
+    if not _given(str(value)):
+        return None
+    text = str(value).strip()
+    if not (text.isascii() and text.isdecimal() and int(text) >= least):
+        raise ConfigurationError(f"{name} must be a whole number of at least {least}, is {text!r}")
     return int(text)
 
 

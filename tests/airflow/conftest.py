@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from include.demo.people import Learner
 from include.demo.postgres import EmbeddedPostgres
 from include.sandbox.server import SandboxServer
 from include.sandbox.store import Certification
+from include.springest.staging.window import begin_site
 
 CANARY_KEY = "canary/key+with=odd&signs"
 CANARY_CERTIFICATIONS_KEY = "canary certifications/key"
@@ -167,6 +168,10 @@ def make_airflow(
             check=True,
             capture_output=True,
         )
+        engine = create_engine(warehouse_url)
+        with engine.begin() as connection:
+            begin_site(connection, site="default", begin_from=datetime.now(UTC) - timedelta(days=1))
+        engine.dispose()
         return world
 
     yield make

@@ -25,6 +25,7 @@ from include.demo.postgres import EmbeddedPostgres
 from include.demo.processes import Supervisor
 from include.demo.world import alone, connections, start_sandbox
 from include.sandbox.client import SandboxClient
+from include.springest.staging.window import begin_site
 
 from .components import Components, patiently
 from .guard import guarded
@@ -121,6 +122,8 @@ def started(folder: Path, *, tell: Callable[[str], None]) -> Iterator[World]:
         supervisor.run("airflow-db-migrate", airflow("db", "migrate"), env=env)
         engines = [create_engine(url, poolclass=NullPool) for url in (source_url, warehouse_url)]
         source_database.create_schema(engines[0])
+        with engines[1].begin() as connection:
+            begin_site(connection, site="default", begin_from=datetime.now(UTC) - timedelta(days=1))
         (folder / "certificates").mkdir()
         tell("starting Airflow")
         api = AirflowApi(env["AIRFLOW__API__BASE_URL"], patience=60)

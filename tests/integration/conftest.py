@@ -41,6 +41,7 @@ from include.springest.site import Site
 from include.springest.source.addresses import addresses_from
 from include.springest.source.reader import SourceReader, Window
 from include.springest.staging.stage import Stager, StageReport
+from include.springest.staging.window import begin_site
 from include.springest.warehouse.roles import RoleNames, grant_roles
 
 QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text(
@@ -80,6 +81,7 @@ class World:
     password: str | None = None
     name: str = "default"
     number: int = 0
+    has_begun: bool = True
     kept: MemoryKeeper = field(default_factory=MemoryKeeper)
 
     def __post_init__(self) -> None:
@@ -87,6 +89,9 @@ class World:
         self.warehouse = create_engine(self.warehouse_url, poolclass=NullPool)
         source_database.create_schema(self.source)
         self.folder.mkdir(exist_ok=True)
+        if self.has_begun:
+            with self.warehouse.begin() as connection:
+                begin_site(connection, site=self.name, begin_from=datetime.now(UTC) - timedelta(days=1))
 
     @property
     def site(self) -> Site:
@@ -98,6 +103,7 @@ class World:
                 "certifications_api_key": self.sandbox.state.certifications_api_key,
                 "requests_per_hour": 100_000_000,
                 "send_unlisted": [105],
+                "catalogue_lists_verified_only": not self.sandbox.state.profile.unverified_listed,
                 "timeout": {"connect": 2, "read": 2, "total": 6},
                 **self.extra,
             },
@@ -150,8 +156,8 @@ class World:
         with self.warehouse.begin() as connection:
             store_catalogue(connection, self.name, listed, complete=complete, run_id=run_id)
 
-    def stage(self, run_id: str = "night", asked: Window | None = None) -> StageReport:
-        return self.stager.stage(run_id, asked=asked)
+    def stage(self, run_id: str = "night", asked: Window | None = None, **first: Any) -> StageReport:
+        return self.stager.stage(run_id, asked=asked, **first)
 
     def deliver(
         self,
@@ -322,11 +328,13 @@ def make_world(warehouse_url: str, tmp_path: Path) -> Iterator[Callable[..., Wor
     """Make a world; the source is SQLite unless another engine is given."""
     opened: list[Any] = []
 
-    def make(*, profile: str = "documented", source: Engine | None = None, **extra: Any) -> World:
+    def make(
+        *, profile: str = "documented", source: Engine | None = None, has_begun: bool = True, **extra: Any
+    ) -> World:
         sandbox = SandboxServer(profile=profile, certifications=CERTIFICATIONS)
         sandbox.__enter__()
         engine = source or create_engine(f"sqlite:///{tmp_path}/source.db")
-        world = World(sandbox, engine, warehouse_url, tmp_path / "certificates", extra)
+        world = World(sandbox, engine, warehouse_url, tmp_path / "certificates", extra, has_begun=has_begun)
         opened.append(world)
         return world
 

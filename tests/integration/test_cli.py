@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from springest_provider.cli.__main__ import main
 from sqlalchemy import make_url, text
 
 from include.sandbox.faults import Fault, Kind
+from include.springest.staging.window import SiteNotBegun
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a secret for tests only, long enough"
@@ -21,8 +23,27 @@ LATER = "UPDATE springest.delivery_attempt SET started_at = started_at - interva
 
 
 @pytest.fixture
-def cli(world, monkeypatch, capsys):
+def cli(world, cli_of):
     """Run a command with the world's connections; gives the exit code and what it wrote."""
+    return cli_of(world)
+
+
+@pytest.fixture
+def cli_of(monkeypatch, capsys):
+    """Make what runs commands with a world's connections."""
+    checks = []
+
+    def make(world):
+        run, check = _runner(world, monkeypatch, capsys)
+        checks.append(check)
+        return run
+
+    yield make
+    for check in checks:
+        check()
+
+
+def _runner(world, monkeypatch, capsys):
     url = make_url(world.warehouse_url)
     connections = {
         "certificate_warehouse": {
@@ -38,7 +59,10 @@ def cli(world, monkeypatch, capsys):
             "conn_type": "springest",
             "host": world.sandbox.url,
             "password": world.sandbox.state.api_key,
-            "extra": {"certifications_api_key": world.sandbox.state.certifications_api_key},
+            "extra": {
+                "certifications_api_key": world.sandbox.state.certifications_api_key,
+                "catalogue_lists_verified_only": True,
+            },
         },
     }
     for name, values in connections.items():
@@ -55,8 +79,7 @@ def cli(world, monkeypatch, capsys):
         told.append(out + err)
         return code, out, err
 
-    yield run
-    _holds_nothing_private(world, "\n".join(told), url.password)
+    return run, lambda: _holds_nothing_private(world, "\n".join(told), url.password)
 
 
 def _holds_nothing_private(world, told, password):
@@ -323,3 +346,28 @@ def test_the_command_works_from_any_folder_and_by_a_link(world, cli, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["states"] == {"unknown": 1}
     _holds_nothing_private(world, done.stdout + done.stderr, SECRET)
+
+
+def test_a_site_begins_on_a_persons_word(make_world, cli_of):
+    """It is shown what would go out first, and nothing begins twice."""
+    world = make_world(has_begun=False)
+    cli = cli_of(world)
+    world.complete(world.training(), world.training(), ago=timedelta(hours=1))
+    world.catalogue()
+    moment = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+    assert "not begun" in cli("status")[1]
+    code, out, err = cli("begin", "--from", moment)
+    assert (code, "2 completed trainings" in out, "With --yes" in err) == (5, True, True)
+    with pytest.raises(SiteNotBegun):
+        world.stage()
+    code, out, _ = cli("begin", "--from", moment, "--yes")
+    assert (code, "site default has begun" in out) == (0, True)
+    assert world.stage().rows == 2
+    code, _, err = cli("begin", "--from", moment, "--yes")
+    assert (code, "has begun already" in err) == (1, True)
+
+
+@pytest.mark.parametrize("moment", ["2026-11-02T00:00:00", "soon"])
+def test_a_beginning_without_a_time_zone_is_refused(cli, moment):
+    with pytest.raises(SystemExit, match="2"):
+        cli("begin", "--from", moment)

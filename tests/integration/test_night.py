@@ -17,7 +17,7 @@ from include.springest.errors import ConfigurationError
 from include.springest.limiter import RateLimiter
 from include.springest.site import Site
 from include.springest.source.reader import Window
-from include.springest.staging.window import Mode
+from include.springest.staging.window import Mode, begin_site
 
 
 def test_good_rows_go_out_once_with_the_right_bytes(world, expected):
@@ -63,6 +63,30 @@ def test_a_verification_makes_certificates_visible_the_next_night(world):
     world.night("second")
     assert world.statuses() == {waiting.training_id: ("verified", None)}
     assert world.posts == 1
+
+
+def test_a_listed_certification_that_is_not_verified_yet_makes_nothing_missing(make_world):
+    """Springest's page says both of its list. Releasing what seemed missing stored each certificate twice."""
+    world = make_world(profile="unverified_listed")
+    waiting = [world.training(certification_id=105) for _ in range(3)]
+    world.complete(*waiting)
+    world.night("first")
+    with world.warehouse.begin() as connection:
+        for column in (
+            "snapshot SET started_at = started_at", "snapshot SET finished_at = finished_at",
+            "delivery SET sent_at = sent_at", "delivery_attempt SET started_at = started_at",
+            "certification SET listed_since = listed_since",
+        ):  # fmt: skip
+            connection.exec_driver_sql(f"UPDATE springest.{column} - interval '2 days'")
+    world.night("second")
+    world.night("third")
+    assert set(world.statuses().values()) == {("awaiting_verification", None)}
+    subjects = world.rows("SELECT subject, sent FROM springest.waiting_by_certification")
+    assert subjects == [("Please verify certification 105", 3)]
+    world.sandbox.store.verify(105)
+    world.night("fourth")
+    assert set(world.statuses().values()) == {("verified", None)}
+    assert world.posts == 3
 
 
 def test_every_bad_row_is_set_aside_with_its_reason_and_the_rest_goes_out(world, expected):
@@ -207,16 +231,13 @@ def test_a_row_changed_after_it_was_sent_asks_for_a_person_and_is_not_sent_again
     ]
 
 
-def test_a_missed_night_is_caught_up(world, expected):
+def test_a_missed_night_is_caught_up(make_world, expected):
     """Staging reads on from its watermark, not from the run's own day."""
+    world = make_world(has_begun=False)
     first, second = world.training(), world.training()
     world.complete(first, ago=timedelta(hours=30))
-    world.catalogue()
     with world.warehouse.begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO springest.stage_watermark (site, watermark, run_id)"
-            " VALUES ('default', now() - interval '3 days', 'before')"
-        )
+        begin_site(connection, site="default", begin_from=datetime.now(UTC) - timedelta(days=3))
     world.complete(second)
     world.night()
     assert world.stored == expected(first, second)

@@ -54,6 +54,7 @@ from include.springest.reconcile.snapshot import take_snapshot
 from include.springest.site import Site
 from include.springest.source.reader import SourceReader, Window
 from include.springest.staging.stage import Stager
+from include.springest.staging.window import begin_site
 from include.springest.warehouse.schema import metadata
 from tests.simulation.clock import SEARCH_PATH, VirtualClock
 from tests.verdicts import require_no_stale_verdict
@@ -207,6 +208,7 @@ class Deliveries(RuleBasedStateMachine):
         self.clock.set(0.0)
         with self.engine.begin() as connection:
             connection.execute(text(f"TRUNCATE {TABLES} RESTART IDENTITY"))
+            begin_site(connection, site="default", begin_from=self.clock.moment - timedelta(days=1))
         self.source = create_engine("sqlite://", poolclass=StaticPool)
         source_database.create_schema(self.source)
         self.document = self.folder / "one.pdf"
@@ -247,7 +249,7 @@ class Deliveries(RuleBasedStateMachine):
     def _queue(self, worker: str, limit: int) -> list[Queued]:
         """Begin a delivering run, which takes whatever waits, and return the head of its queue."""
         ledger = self._ledger(worker)
-        self.runner.run(ledger.release(most=MANY))
+        self.runner.run(ledger.release(dict.keys))
         return self.runner.run(ledger.queue(after=None, limit=limit))
 
     @initialize(

@@ -12,7 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -38,6 +38,7 @@ from include.springest.limiter import Pace, RateLimiter, ReadGate
 from include.springest.site import Site
 from include.springest.source.reader import SourceReader
 from include.springest.staging.stage import Stager
+from include.springest.staging.window import begin_site
 from include.springest.warehouse.schema import metadata
 from tests.simulation.clock import SEARCH_PATH, VirtualClock, VirtualLoop
 from tests.simulation.server import DOUBTFUL, Client, Fate, Outage, Server
@@ -245,6 +246,8 @@ class World:
         completed = [self._training(one, CERTIFICATIONS[one % certifications]) for one in range(rows)]
         source_database.add(self.source, completed, now=self.clock.moment)
         self.clock.set(ONE_AM)
+        with self.warehouse.begin() as connection:
+            begin_site(connection, site="default", begin_from=self.clock.moment - timedelta(days=1))
 
     def _training(self, number: int, certification: int) -> Training:
         return Training(

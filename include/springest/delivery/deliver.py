@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
 from include.springest.api.client import SpringestClient
-from include.springest.delivery.brake import SMALLEST_LIMIT, largest_night
+from include.springest.delivery.brake import Weighed, largest_night, weigh
 from include.springest.delivery.breaker import PROBE_DELAYS, Breaker
 from include.springest.delivery.freshness import still_current
 from include.springest.delivery.parts import Parts
 from include.springest.delivery.send import LEASE_MARGIN_SECONDS, Sender
+from include.springest.delivery.send_limit import SendLimit
 from include.springest.delivery.stops import (
     Halt,
     NightTooLarge,
     SpringestUnreachable,
     TooManyUnknown,
     WorkerStopped,
+    too_large,
     too_many_unknown,
 )
 from include.springest.delivery.tally import DeliverReport, Tally
@@ -49,6 +51,7 @@ class DeliverSettings:
     :param batch: deliveries looked up in the source together; few, so that they are fresh when sent.
     :param max_unknown: outcomes that may be unknown or under way at once, of all runs of the last hours.
     :param expected: certificates that a person said to expect, for a night larger than others.
+    :param limit: certificates that the run may send, all its tries together; ``None`` for any number.
     :param seconds: how long the run may take; what is left then stays in the queue.
     :param night_seconds: how long a night is, when that is more than what this try has left of it.
     :param probe_delays: seconds before each probe of a server in trouble.
@@ -59,6 +62,7 @@ class DeliverSettings:
     batch: int = 50
     max_unknown: int = 10
     expected: int = 0
+    limit: int | None = None
     seconds: float = 6 * 3600.0
     night_seconds: float | None = None
     probe_delays: Sequence[float] = PROBE_DELAYS
@@ -118,6 +122,7 @@ class Deliverer:
             at_once=self._settings.concurrency,
             may_become_unknown=may_become_unknown,
             max_unknown=self._settings.max_unknown,
+            limit=await self._limit(),
             lease_margin=self._settings.lease_margin,
         )
         watch = asyncio.create_task(self._watch())
@@ -136,6 +141,11 @@ class Deliverer:
             raise self.halt.error
         return report
 
+    async def _limit(self) -> SendLimit | None:
+        """Return what is left of the run's limit; what earlier tries sent counts."""
+        most = self._settings.limit
+        return None if most is None else SendLimit(most, used=await self._parts.ledger.sent_by_run())
+
     async def _work_through(self, sender: Sender) -> None:
         for _ in range(PASSES):
             if not self.halt:
@@ -153,22 +163,27 @@ class Deliverer:
             self.halt.throw(message, error=TooManyUnknown(message))
 
     async def _brake(self) -> None:
-        """Let a person look at a night that is much larger than others.
+        """Let a person look at a run that staged much more than others; each is weighed by itself.
 
-        :raises NightTooLarge: it is, and nobody said to expect that.
+        :raises NightTooLarge: this run is too large, or a person expects less than what waits.
         """
+        run_id, expected = self._parts.run_id, self._settings.expected
         usual = largest_night(await self._parts.ledger.nights())
-        most = max(usual, self._settings.expected)
-        while (new := await self._parts.ledger.release(most=most)) is None and not self.halt:
+        weighed: Weighed | None = None
+
+        def choose(waiting: Mapping[str, int]) -> Collection[str]:
+            nonlocal weighed
+            weighed = weigh(waiting, run_id=run_id, usual=usual, expected=expected)
+            return weighed.accepted
+
+        while await self._parts.ledger.release(choose) is None and not self.halt:
             log.warning("Another process is staging this run right now: nothing is sent before it is whole")
             await self.halt.unless(asyncio.sleep(PROGRESS_SECONDS))
-        if new is not None and new > most:
-            raise NightTooLarge(
-                f"{new} certificates are new in the queue, more than the {usual} that a night may have "
-                f"(five times the median of the last ones, at least {SMALLEST_LIMIT}): nothing was sent; if "
-                f"it is right, trigger springest_deliver with expected_certificates of at least {new}; that "
-                "run stages as well, so leave room for what was completed meanwhile"
-            )
+        if weighed is None or not weighed.too_large:
+            return
+        if not weighed.accepted:
+            raise NightTooLarge(f"nothing was sent: {too_large(weighed.too_large, usual=usual)}")
+        log.warning("Not sent: %s", too_large(weighed.too_large, usual=usual))
 
     async def _sweep(self) -> None:
         self.tally.swept = await self._parts.ledger.sweep()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
+from include.springest.delivery.brake import SMALLEST_LIMIT
 from include.springest.errors import SpringestError
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,21 @@ def too_many_unknown(number: int) -> str:
         f"{number} outcomes of the last hours are unknown, as many as a night may have: look at Springest "
         "and settle them (`bin/springest review list --state unknown`), then clear the task; or trigger "
         "springest_deliver: a run that a person triggers counts anew"
+    )
+
+
+def too_large(runs: Mapping[str, int], *, usual: int) -> str:
+    """Return what to say of runs that staged more than usual, and the remedy.
+
+    :param runs: certificates that wait, by the run that staged them.
+    :param usual: how many a run may have without a person.
+    """
+    named = ", ".join(f"{number} certificates of run {run}" for run, number in sorted(runs.items()))
+    return (
+        f"{named}, more than the {usual} that a run may have (five times the median of the last ones, at "
+        f"least {SMALLEST_LIMIT}). If that is right, trigger springest_deliver with expected_certificates of "
+        f"at least {sum(runs.values())}; that run stages as well, so leave room for what was completed "
+        "meanwhile. If not, `bin/springest review cancel --run RUN_ID --state ready`"
     )
 
 

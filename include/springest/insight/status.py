@@ -9,6 +9,8 @@ from typing import Final
 
 from sqlalchemy import Engine, text
 
+from include.springest.delivery.brake import largest_night
+from include.springest.ledger import sending
 from include.springest.limiter import SECONDS_AN_HOUR, Pace
 from include.springest.site import Site
 from include.springest.warehouse.statements import read_sql
@@ -16,6 +18,8 @@ from include.springest.warehouse.statements import read_sql
 _STATUS: Final = text(read_sql(__file__, "status"))
 _STATES: Final = text(read_sql(__file__, "status_states"))
 _RUNS: Final = text(read_sql(__file__, "status_runs"))
+_UNRELEASED: Final = text(read_sql(__file__, "status_unreleased"))
+_NIGHTS: Final = text(read_sql(sending.__file__, "last_nights"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Status:
     :param ready: certificates in the queue.
     :param hours_left: how long they take at the site's steady pace.
     :param for_a_person: deliveries that wait for a person.
+    :param too_large: certificates of each run that staged more than ``usual`` and waits for a person.
     :param frozen_until: no request before; ``None`` when the rate limit is open.
     :param requests_per_hour: the steady pace.
     :param watermark: rows of the source that changed before have been staged.
@@ -55,6 +60,8 @@ class Status:
     oldest_ready: datetime | None
     states: Mapping[str, int]
     for_a_person: int
+    usual: int
+    too_large: Mapping[str, int]
     frozen_until: datetime | None
     requests_per_hour: float
     granted: int
@@ -80,6 +87,9 @@ def look(engine: Engine, site: Site) -> Status:
         told = dict(connection.execute(_STATUS, {"site": site.name, **row}).mappings().one())
         states = connection.execute(_STATES, {"site": site.name}).all()
         runs = connection.execute(_RUNS, {"site": site.name}).mappings().all()
+        waiting = connection.execute(_UNRELEASED, {"site": site.name}).all()
+        nights = connection.execute(_NIGHTS, {"site": site.name, "run_id": "", "last": sending.NIGHTS})
+        usual = largest_night(nights.scalars().all())
     frozen = told.pop("frozen_until")
     return Status(
         site=site.name,
@@ -87,6 +97,8 @@ def look(engine: Engine, site: Site) -> Status:
         hours_left=told["ready"] * pace.interval / SECONDS_AN_HOUR,
         states={str(state): int(number) for state, number, _ in states},
         for_a_person=sum(int(number) for _, _, number in states),
+        usual=usual,
+        too_large={run: number for run, number in waiting if number > usual},
         frozen_until=frozen if frozen and frozen > told["now"] else None,
         requests_per_hour=SECONDS_AN_HOUR / pace.interval,
         granted=told.pop("granted") or 0,

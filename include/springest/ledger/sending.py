@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +31,9 @@ _LENGTH: Final = text(
 _UNRELEASED_RUNS: Final = text(read_sql(__file__, "unreleased_runs"))
 _UNRELEASED: Final = text(read_sql(__file__, "count_unreleased"))
 _NIGHTS: Final = text(read_sql(__file__, "last_nights"))
+_SENT_BY_RUN: Final = text(read_sql(__file__, "sent_by_run"))
+NIGHTS: Final = 14
+"""Delivering runs that say what is usual."""
 _HIGHEST: Final = text(read_sql(__file__, "highest_attempt"))
 _CLAIM: Final = for_driver(read_sql(__file__, "claim"))
 _DOUBTS: Final = text(read_sql(__file__, "open_doubts"))
@@ -124,28 +127,34 @@ class SendingLedger:
         [row] = await self._rows(_DOUBTS, site=self._site, since=self._doubts_since, under_way=under_way)
         return int(row[0])
 
-    async def release(self, *, most: int) -> int | None:
-        """Accept what is staged as this night's work, unless it is too much; only what is accepted is sent.
+    async def release(
+        self, choose: Callable[[Mapping[str, int]], Collection[str]]
+    ) -> Mapping[str, int] | None:
+        """Accept staged runs as work to be sent; only what is accepted is sent.
 
-        :param most: certificates that may be new in the queue, but for what other runs are staging right now.
-        :returns: how many there are; when they are more than ``most``, nothing was accepted. Nor was it when
-            this run itself is being staged, by another process: ``None``.
+        :param choose: returns the runs to accept, given how many certificates wait of each run that is not
+            accepted yet and that nobody is staging right now.
+        :returns: what ``choose`` was given; ``None`` while another process is staging this run itself.
         """
         async with self._engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
             runs = await connection.execute(_UNRELEASED_RUNS, {"site": self._site, "run_id": self._run_id})
             values = {"site": self._site, "run_ids": sorted(runs.scalars())}
             if self._run_id not in values["run_ids"]:
                 return None
-            new = int((await connection.execute(_UNRELEASED, values)).scalar_one())
-            if new <= most:
-                await connection.execute(
-                    text(
-                        "INSERT INTO springest.released_run (site, run_id)"
-                        " SELECT :site, unnest(CAST(:run_ids AS text[])) ON CONFLICT DO NOTHING"
-                    ),
-                    values,
-                )
-        return new
+            waiting = {run: int(number) for run, number in await connection.execute(_UNRELEASED, values)}
+            await connection.execute(
+                text(
+                    "INSERT INTO springest.released_run (site, run_id)"
+                    " SELECT :site, unnest(CAST(:run_ids AS text[])) ON CONFLICT DO NOTHING"
+                ),
+                {"site": self._site, "run_ids": sorted(choose(waiting))},
+            )
+        return waiting
+
+    async def sent_by_run(self) -> int:
+        """Return how many certificates this run sent, answered or not, in all its tries."""
+        [row] = await self._rows(_SENT_BY_RUN, site=self._site, run_id=self._run_id)
+        return int(row[0])
 
     async def highest_attempt(self) -> int:
         """Return the number of the last attempt of any site that the ledger knows of; 0 without any.
@@ -163,7 +172,7 @@ class SendingLedger:
         )
         return [str(row[0]) for row in found]
 
-    async def nights(self, *, last: int = 14) -> list[int]:
+    async def nights(self, *, last: int = NIGHTS) -> list[int]:
         """Return how many certificates each of the last delivering runs sent, without this one."""
         return [
             int(row[0]) for row in await self._rows(_NIGHTS, site=self._site, run_id=self._run_id, last=last)

@@ -72,13 +72,23 @@ class SourceReader:
 
         :raises SourceError: the query fails or lacks a column of the contract.
         """
-        bounds = {"window_start": window.start.astimezone(UTC), "window_end": window.end.astimezone(UTC)}
-        counting = f"SELECT COUNT(*) FROM (\n{self._query}\n) AS completed"  # noqa: S608 - his query
         with self._connection() as connection:
-            with _own_errors():
-                count = connection.execute(text(counting), bounds).scalar_one()
-            with closing(self._batches(connection, text(self._query), bounds)) as batches:
-                yield int(count), batches
+            count = self._count(connection, window)
+            with closing(self._batches(connection, text(self._query), _bounds(window))) as batches:
+                yield count, batches
+
+    def count(self, window: Window) -> int:
+        """Return how many rows the source has in a window.
+
+        :raises SourceError: the query fails.
+        """
+        with self._connection() as connection:
+            return self._count(connection, window)
+
+    def _count(self, connection: Connection, window: Window) -> int:
+        counting = f"SELECT COUNT(*) FROM (\n{self._query}\n) AS completed"  # noqa: S608 - his query
+        with _own_errors():
+            return int(connection.execute(text(counting), _bounds(window)).scalar_one())
 
     def look_up(self, training_ids: Sequence[str]) -> list[Row]:
         """Return the rows that the source has now for these trainings, whenever they last changed.
@@ -118,6 +128,10 @@ class SourceReader:
             partitions = result.mappings().partitions(BATCH_ROWS)
             while (batch := _next(partitions)) is not None:
                 yield [{name.lower(): value for name, value in row.items()} for row in batch]
+
+
+def _bounds(window: Window) -> dict[str, datetime]:
+    return {"window_start": window.start.astimezone(UTC), "window_end": window.end.astimezone(UTC)}
 
 
 def _next(partitions: Iterator[Sequence[RowMapping]]) -> Sequence[RowMapping] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, func, select
@@ -27,7 +27,7 @@ from include.springest.staging.batch import Batch, BatchWriter
 from include.springest.staging.forgotten import without_forgotten
 from include.springest.staging.learner_secret import keep_to_secret
 from include.springest.staging.site_identity import keep_to_site
-from include.springest.staging.window import close_window, plan_window
+from include.springest.staging.window import PlannedWindow, close_window, plan_window
 from include.springest.warehouse.erasure import load_forgotten
 from include.springest.warehouse.schema import delivery, run_training
 
@@ -95,26 +95,41 @@ class Stager:
         self._writer = BatchWriter(engine, site=site.name, pseudonyms=pseudonyms, documents=documents)
 
     def stage(
-        self, run_id: str, *, asked: Window | None = None, look_back: timedelta = LOOK_BACK
+        self,
+        run_id: str,
+        *,
+        asked: Window | None = None,
+        look_back: timedelta = LOOK_BACK,
+        begin_from: datetime | None = None,
+        is_pilot: bool = False,
     ) -> StageReport:
         """Stage a run's window, then look again at everything that was set aside earlier.
 
         :param asked: the interval of a backfill; ``None`` reads on from the watermark.
+        :param begin_from: start of the first nightly window, for a site that has not begun.
+        :param is_pilot: stage the last ``look_back`` of a site that has not begun, without beginning it.
+        :raises SiteNotBegun: the site has not begun, and none of these says what to read.
         :raises SourceError: the source fails, or does not give as many rows as it counts.
         :raises ConfigurationError: there is no catalogue yet, the learner secret changed, or the site's
             name or host did.
         """
         with ledger.being_staged(self._engine, self._site.name, run_id):
-            return self._stage(run_id, asked=asked, look_back=look_back)
+            with self._engine.begin() as connection:
+                keep_to_secret(connection, self._pseudonyms)
+                keep_to_site(connection, self._site)
+                planned = plan_window(
+                    connection,
+                    site=self._site.name,
+                    run_id=run_id,
+                    asked=asked,
+                    look_back=look_back,
+                    begin_from=begin_from,
+                    is_pilot=is_pilot,
+                )
+                catalogue = load_catalogue(connection, self._site)
+            return self._stage(run_id, planned, catalogue)
 
-    def _stage(self, run_id: str, *, asked: Window | None, look_back: timedelta) -> StageReport:
-        with self._engine.begin() as connection:
-            keep_to_secret(connection, self._pseudonyms)
-            keep_to_site(connection, self._site)
-            catalogue = load_catalogue(connection, self._site)
-            planned = plan_window(
-                connection, site=self._site.name, run_id=run_id, asked=asked, look_back=look_back
-            )
+    def _stage(self, run_id: str, planned: PlannedWindow, catalogue: Catalogue) -> StageReport:
         log.info(
             "Staging %s of site %s from %s to %s",
             run_id,

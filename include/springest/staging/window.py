@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from include.springest.ledger.staging import now
+from include.springest.errors import ConfigurationError
+from include.springest.ledger.staging import lock_site, now
 from include.springest.source.reader import Window
 from include.springest.warehouse.schema import released_run, run_training, stage_watermark, staging_run
+
+BEGINNING: Final = "begin"
+"""Stands for the run where no run, but ``bin/springest begin``, set a site's first moment."""
 
 
 class Mode(StrEnum):
@@ -23,6 +28,23 @@ class Mode(StrEnum):
     """Exactly what was asked for, by a backfill or a person; the watermark stays."""
 
 
+class SiteNotBegun(ConfigurationError):
+    """Nobody has said from when on the site's trainings are to be sent: see docs/adr/0021."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__(
+            f"the site {site!r} has not begun: nothing was staged, and nothing is sent by schedule. First "
+            "try a few: trigger springest_deliver with window_start and window_end around one training, or "
+            "with limit to send at most so many. Then begin: trigger it with begin_from, the moment from "
+            "which on trainings are to be sent, or run `bin/springest begin --from MOMENT`. Nightly runs go "
+            "on from there"
+        )
+        self.site = site
+
+    def __reduce__(self) -> tuple[type[SiteNotBegun], tuple[str]]:
+        return type(self), (self.site,)
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedWindow:
     """A run's window and how it came about."""
@@ -31,16 +53,75 @@ class PlannedWindow:
     window: Window
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the nightly runs of a site have come.
+
+    :param began_from: start of the first nightly window; no nightly run reads rows from before it.
+    :param watermark: rows that changed before it have been staged.
+    """
+
+    began_from: datetime
+    watermark: datetime
+
+
+def load_progress(connection: Connection, site: str) -> Progress | None:
+    """Return how far the site has come; ``None`` if it has not begun."""
+    first_start = select(func.min(staging_run.c.window_start)).where(
+        staging_run.c.site == site, staging_run.c.mode == Mode.WATERMARK.value
+    )
+    row = connection.execute(
+        select(stage_watermark.c.watermark, first_start.scalar_subquery().label("began_from")).where(
+            stage_watermark.c.site == site
+        )
+    ).first()
+    return None if row is None else Progress(row.began_from or row.watermark, row.watermark)
+
+
+def begin_site(connection: Connection, *, site: str, begin_from: datetime) -> None:
+    """Let nightly runs begin: the next one reads what changed in the source from this moment on.
+
+    :raises ConfigurationError: the site has begun already, or the moment has not come yet.
+    """
+    lock_site(connection, site)
+    require_not_begun(connection, site)
+    _require_past(begin_from, now(connection))
+    # An empty nightly window: what follows reads on from its end.
+    planned = PlannedWindow(Mode.WATERMARK, Window(begin_from, begin_from))
+    close_window(connection, planned, site=site, run_id=BEGINNING, source_count=0)
+
+
+def require_not_begun(connection: Connection, site: str) -> None:
+    """Refuse to begin a site a second time.
+
+    :raises ConfigurationError: the site has begun already.
+    """
+    if (progress := load_progress(connection, site)) is not None:
+        raise _already_begun(site, progress)
+
+
 def plan_window(
-    connection: Connection, *, site: str, run_id: str, asked: Window | None, look_back: timedelta
+    connection: Connection,
+    *,
+    site: str,
+    run_id: str,
+    asked: Window | None,
+    look_back: timedelta,
+    begin_from: datetime | None = None,
+    is_pilot: bool = False,
 ) -> PlannedWindow:
     """Return the window of a run.
 
     A run that staged before keeps its window, so that running it again counts the same rows; what changed
     since then belongs to the next night. Whether what it stages is a night's work is asked anew.
 
-    :param asked: the interval of a backfill; ``None`` for a nightly run.
+    :param asked: the interval of a backfill, or a person's window; ``None`` for a nightly run.
     :param look_back: how far before the watermark to read again, for rows that were committed late.
+    :param begin_from: start of the first nightly window, for a site that has not begun.
+    :param is_pilot: read the last ``look_back`` of a site that has not begun, without beginning it.
+    :raises SiteNotBegun: the site has not begun, and the run says neither what to read nor to begin.
+    :raises ConfigurationError: the site has begun from another moment than ``begin_from``, or this is still
+        to come.
     """
     connection.execute(
         delete(released_run).where(released_run.c.site == site, released_run.c.run_id == run_id)
@@ -55,10 +136,40 @@ def plan_window(
     if asked is not None:
         return PlannedWindow(Mode.INTERVAL, asked)
     end = now(connection)
-    watermark = connection.execute(
-        select(stage_watermark.c.watermark).where(stage_watermark.c.site == site)
-    ).scalar_one_or_none()
-    return PlannedWindow(Mode.WATERMARK, Window((watermark or end) - look_back, end))
+    progress = load_progress(connection, site)
+    if progress is None:
+        return _first_window(site, end, look_back=look_back, begin_from=begin_from, is_pilot=is_pilot)
+    if begin_from not in (None, progress.began_from):
+        raise _already_begun(site, progress)
+    return PlannedWindow(
+        Mode.WATERMARK, Window(max(progress.watermark - look_back, progress.began_from), end)
+    )
+
+
+def _first_window(
+    site: str, end: datetime, *, look_back: timedelta, begin_from: datetime | None, is_pilot: bool
+) -> PlannedWindow:
+    if begin_from is not None:
+        _require_past(begin_from, end)
+        return PlannedWindow(Mode.WATERMARK, Window(begin_from, end))
+    if is_pilot:
+        return PlannedWindow(Mode.INTERVAL, Window(end - look_back, end))
+    raise SiteNotBegun(site)
+
+
+def _require_past(begin_from: datetime, clock: datetime) -> None:
+    if begin_from > clock:
+        raise ConfigurationError(
+            f"begin_from is {begin_from.isoformat()}, which has not come yet: give a moment before now"
+        )
+
+
+def _already_begun(site: str, progress: Progress) -> ConfigurationError:
+    return ConfigurationError(
+        f"the site {site!r} has begun already, from {progress.began_from.isoformat()}: leave begin_from "
+        "empty. To stage earlier trainings as well, trigger springest_deliver with window_start and "
+        "window_end, or make a backfill"
+    )
 
 
 def close_window(

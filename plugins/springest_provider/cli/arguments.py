@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,18 @@ def _parser() -> argparse.ArgumentParser:
     who = _command(commands, "who", "all that is known of one training's certificates", shared)
     who.add_argument("training_id", metavar="TRAINING_ID")
     who.set_defaults(run=_later("who", "show"))
+    begin = _command(commands, "begin", "say from when on a site's trainings are to be sent", shared)
+    begin.add_argument(
+        "--from",
+        type=_moment,
+        required=True,
+        metavar="MOMENT",
+        dest="begin_from",
+        help="with a time zone, such as 2026-11-02T00:00:00+00:00",
+    )
+    _add_source(begin)
+    begin.add_argument("--yes", action="store_true", help="do it; without it, it is only shown")
+    begin.set_defaults(run=_later("begin", "begin"))
     review = _command(commands, "review", "what waits for a person, and what a person decides")
     _add_review(review.add_subparsers(title="commands", metavar="COMMAND", required=True), shared)
     return parser
@@ -180,6 +193,13 @@ def _later(module: str, name: str) -> Run:
         return chosen(told, output)
 
     return run
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError("needs a time zone, such as 2026-11-02T00:00:00+00:00")
+    return moment
 
 
 def _positive(text: str) -> int:

@@ -14,11 +14,14 @@ from typing import Final
 from sqlalchemy import Engine
 
 from include.springest.errors import ConfigurationError
+from include.springest.ledger.decisions import Decisions
+from include.springest.ledger.judging import ReleaseRules
 from include.springest.link import connected
 from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
+from include.springest.redaction import Redactor
 from include.springest.site import Site
 from include.springest.source.contract import CompletedTraining
-from include.springest.source.reader import SourceReader
+from include.springest.source.reader import SourceReader, Window
 from include.springest.staging.learner_secret import keep_to_secret
 from include.springest.staging.stage import look_up
 from springest_provider import parts
@@ -41,6 +44,15 @@ class Session:
     engine: Engine
     warehouse_conn_id: str
 
+    def decisions(self) -> Decisions:
+        """Return what makes decisions about the site's deliveries."""
+        return Decisions(
+            self.engine,
+            site=self.site.name,
+            rules=ReleaseRules(listed_is_verified=self.site.catalogue_lists_verified_only),
+            redactor=Redactor(self.site.secrets),
+        )
+
     def rows(
         self, told: argparse.Namespace, training_ids: Sequence[str]
     ) -> dict[str, list[CompletedTraining]]:
@@ -51,6 +63,11 @@ class Session:
         with parts.source(told.source) as database:
             reader = SourceReader(database, query=_query(told.sql))
             return look_up(reader, training_ids, site=self.site.name, pseudonyms=pseudonyms)
+
+    def count(self, told: argparse.Namespace, window: Window) -> int:
+        """Return how many completed trainings the source has in a window."""
+        with parts.source(told.source) as database:
+            return SourceReader(database, query=_query(told.sql)).count(window)
 
     def snapshot(self, login: str) -> SnapshotReport:
         """Read what Springest shows right now, under the shared rate limit."""

@@ -6,13 +6,16 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from include.springest.delivery.stops import too_large
 from include.springest.insight.status import Status, look
 from include.springest.ledger import restoration
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.restored import kept_outside
 from springest_provider.cli.session import opened
+
+_NOT_BEGUN: Final = "not begun: nothing is sent by schedule before `springest begin` or a run with begin_from"
 
 
 def show(told: argparse.Namespace, output: Output) -> int:
@@ -50,8 +53,9 @@ def _facts(status: Status) -> Iterator[tuple[str, Any]]:
     yield "queue", _queue(status)
     yield "states", ", ".join(f"{number} {state}" for state, number in status.states.items()) or "none yet"
     yield "for a person", _for_a_person(status.for_a_person)
+    yield "too large", too_large(status.too_large, usual=status.usual) if status.too_large else None
     yield "rate limit", _rate(status)
-    yield "staged up to", status.watermark or "never"
+    yield "staged up to", status.watermark or _NOT_BEGUN
     yield "snapshot", _snapshot(status)
     yield "verdicts", _ago(status, status.reconciled_at)
     yield "catalogue", _catalogue(status)

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
 
 from include.springest.api.models import Certification
 from include.springest.catalogue import store_catalogue
@@ -28,9 +29,17 @@ from include.springest.site import Site
 from include.springest.source.reader import SourceReader
 from include.springest.staging.site_identity import require_same_host
 from include.springest.staging.stage import LOOK_BACK, Stager
+from include.springest.staging.window import SiteNotBegun
 from springest_provider import parts
 from springest_provider.hooks.springest import SpringestHook
-from springest_provider.windows import asked_window, counted_since, expected_number, seconds_until
+from springest_provider.windows import (
+    asked_window,
+    begin_moment,
+    counted_since,
+    is_persons,
+    seconds_until,
+    whole_number,
+)
 
 
 class SpringestOperator(BaseOperator):
@@ -53,10 +62,10 @@ class SpringestOperator(BaseOperator):
 
 class SpringestCatalogueOperator(SpringestOperator):
     """
-    Read the list of verified certifications into ``springest.certification``.
+    Read the list of certifications into ``springest.certification``.
 
-    Springest lists verified certifications only: what is on the list should show its certificates, what is
-    not may still be posted to. Only a list that was read to its end takes certifications off.
+    Certificates of a listed certification may be sent; what is not listed is held by default. Only a list
+    that was read to its end takes certifications off.
 
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
@@ -119,6 +128,9 @@ class SpringestStageOperator(SourceOperator):
     aside earlier is looked at again. A scheduled run reads on from the watermark of the run before, so a
     missed night is caught up; a backfill reads its run's interval.
 
+    A site begins when a person says so, with ``begin_from``. Until then scheduled runs are skipped, and runs
+    with a window or a ``limit`` stage what they name: pilots, which do not begin it.
+
     :param sql: the query of completed trainings; see ``include/sql/completed_trainings.sql`` for its
         contract.
     :param source_conn_id: connection of the source: any SQL database that Airflow has a hook for.
@@ -127,6 +139,9 @@ class SpringestStageOperator(SourceOperator):
     :param window_start: start of the window on ``updated_at`` (ISO 8601 with time zone); with ``window_end``
         it stands in for the watermark or the interval.
     :param window_end: end of the window, exclusive.
+    :param begin_from: moment (ISO 8601 with time zone) from which on trainings of a site that has not begun
+        are to be sent: this run stages from there, later ones go on.
+    :param limit: how many the run may send, for a pilot without a window: it stages the last ``look_back``.
     :param look_back: how far before the watermark to read again.
     :returns: ``rows``, the ``states`` they are in, and how many were ``rechecked``.
     """
@@ -138,6 +153,8 @@ class SpringestStageOperator(SourceOperator):
         "warehouse_conn_id",
         "window_start",
         "window_end",
+        "begin_from",
+        "limit",
     )
 
     def __init__(
@@ -145,20 +162,40 @@ class SpringestStageOperator(SourceOperator):
         *,
         window_start: str | None = None,
         window_end: str | None = None,
+        begin_from: str | None = None,
+        limit: str | int | None = None,
         look_back: timedelta = LOOK_BACK,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.window_start = window_start
         self.window_end = window_end
+        self.begin_from = begin_from
+        self.limit = limit
         self.look_back = look_back
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Stage the run's window."""
+        """
+        Stage the run's window.
+
+        :raises AirflowSkipException: the site has not begun, and a schedule made the run.
+        """
         site = self._site()
         asked = asked_window(context, start=self.window_start, end=self.window_end)
-        with self._stager(site, parts.documents(site)) as stager:
-            report = stager.stage(str(context["run_id"]), asked=asked, look_back=self.look_back)
+        try:
+            with self._stager(site, parts.documents(site)) as stager:
+                report = stager.stage(
+                    str(context["run_id"]),
+                    asked=asked,
+                    look_back=self.look_back,
+                    begin_from=begin_moment(self.begin_from, asked=asked),
+                    is_pilot=whole_number("limit", self.limit, least=1) is not None,
+                )
+        except SiteNotBegun as error:
+            if is_persons(context):
+                raise
+            self.log.warning("%s", error)  # Airflow doesn't log why a task skips itself
+            raise AirflowSkipException(str(error)) from None
         self.log.info("%d completed trainings: %s", report.rows, dict(report.states))
         return {
             "window_start": report.window.start.isoformat(),
@@ -186,6 +223,8 @@ class SpringestDeliverOperator(SourceOperator):
     :param concurrency: certificates under way at once.
     :param expected_certificates: how many to expect, for a night (or a backfill) that is much larger than the
         last ones; otherwise such a night waits for a person.
+    :param limit: how many certificates the run sends at most, all its tries together; the rest stays in the
+        queue.
     :param max_unknown_per_night: outcomes that may be unknown before nothing more is sent: of all runs of the
         last twelve hours together, but for those that are settled. A run that a person triggers counts from
         its start. As many are under way at most, in all processes.
@@ -202,6 +241,7 @@ class SpringestDeliverOperator(SourceOperator):
         "warehouse_conn_id",
         "deliver_until",
         "expected_certificates",
+        "limit",
     )
 
     def __init__(
@@ -209,6 +249,7 @@ class SpringestDeliverOperator(SourceOperator):
         *,
         deliver_until: str = "06:00",
         expected_certificates: str | int | None = None,
+        limit: str | int | None = None,
         concurrency: int = 10,
         max_unknown_per_night: int = 10,
         lease_margin: timedelta = timedelta(seconds=LEASE_MARGIN_SECONDS),
@@ -217,6 +258,7 @@ class SpringestDeliverOperator(SourceOperator):
         super().__init__(**kwargs)
         self.deliver_until = deliver_until
         self.expected_certificates = expected_certificates
+        self.limit = limit
         self.concurrency = concurrency
         self.max_unknown_per_night = max_unknown_per_night
         self.lease_margin = lease_margin
@@ -230,7 +272,8 @@ class SpringestDeliverOperator(SourceOperator):
         settings = DeliverSettings(
             concurrency=self.concurrency,
             max_unknown=self.max_unknown_per_night,
-            expected=expected_number(self.expected_certificates),
+            expected=whole_number("expected_certificates", self.expected_certificates) or 0,
+            limit=whole_number("limit", self.limit, least=1),
             seconds=seconds_until(self.deliver_until, since=began),
             night_seconds=seconds_until(self.deliver_until, since=began, now=began),
             lease_margin=self.lease_margin.total_seconds(),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from springest_provider.windows import asked_window, counted_since, expected_number, seconds_until
+from springest_provider.windows import asked_window, begin_moment, counted_since, seconds_until, whole_number
 
 from include.springest.errors import ConfigurationError
 from include.springest.source.reader import Window
@@ -91,14 +91,32 @@ def test_a_deadline_that_is_no_time_is_refused():
         seconds_until("six", since=None)
 
 
-@pytest.mark.parametrize(("value", "number"), [(None, 0), ("", 0), ("None", 0), (" 600 ", 600), (600, 600)])
+@pytest.mark.parametrize(
+    ("value", "number"), [(None, None), ("", None), ("None", None), (" 600 ", 600), (600, 600), ("0", 0)]
+)
 def test_what_a_person_expects(value, number):
     """A template that renders to nothing says nothing."""
-    assert expected_number(value) == number
+    assert whole_number("expected_certificates", value) == number
 
 
 @pytest.mark.parametrize("value", ["many", "-1", "1.5"])
 def test_an_expectation_that_is_no_number_is_refused(value):
     """Guessing would let a wrong night through."""
     with pytest.raises(ConfigurationError, match="expected_certificates"):
-        expected_number(value)
+        whole_number("expected_certificates", value)
+
+
+def test_a_limit_of_zero_is_refused():
+    """Read as "no limit", it would send everything."""
+    with pytest.raises(ConfigurationError, match="limit must be a whole number of at least 1, is '0'"):
+        whole_number("limit", "0", least=1)
+
+
+def test_a_run_that_begins_a_site_says_from_when():
+    """The moment needs a zone, and a window does not begin a site."""
+    assert begin_moment("", asked=None) is None
+    assert begin_moment("2026-11-02T00:00:00Z", asked=None) == START
+    with pytest.raises(ConfigurationError, match="begin_from must be a moment with a time zone"):
+        begin_moment("2026-11-02", asked=None)
+    with pytest.raises(ConfigurationError, match="a window don't go together"):
+        begin_moment("2026-11-02T00:00:00Z", asked=Window(START, END))

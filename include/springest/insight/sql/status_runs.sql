@@ -14,7 +14,8 @@ WITH attempts AS (
     WHERE delivery.site = :site
     GROUP BY attempt.run_id
 ), staged AS (
-    SELECT run_id, committed_at, source_count FROM springest.staging_run WHERE site = :site
+    SELECT run_id, committed_at, source_count FROM springest.staging_run
+    WHERE site = :site AND window_end > window_start  -- not the moment that a site began
 )
 SELECT run_id, staged.source_count AS staged_rows, staged.committed_at AS staged_at, attempts.last_at AS last_sent_at,
        COALESCE(attempts.attempts, 0) AS attempts, COALESCE(attempts.accepted, 0) AS accepted,

@@ -1,8 +1,10 @@
--- What waits of these runs and was not yet accepted as a night's work.
-SELECT count(*)
-FROM springest.delivery
-WHERE site = :site
-  AND indexed_state = 'ready'
-  AND staged_run_id = ANY(:run_ids)
-  AND NOT EXISTS (SELECT FROM springest.released_run AS released
-                  WHERE released.site = delivery.site AND released.run_id = delivery.staged_run_id)
+-- What waits of each of these runs and was not yet accepted as a night's work.
+SELECT run_id, count(delivery.delivery_key)
+FROM unnest(CAST(:run_ids AS text[])) AS run (run_id)
+LEFT JOIN springest.delivery AS delivery
+       ON delivery.site = :site
+      AND delivery.indexed_state = 'ready'
+      AND delivery.staged_run_id = run.run_id
+      AND NOT EXISTS (SELECT FROM springest.released_run AS released
+                      WHERE released.site = delivery.site AND released.run_id = delivery.staged_run_id)
+GROUP BY run_id

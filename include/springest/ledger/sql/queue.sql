@@ -1,7 +1,8 @@
 -- This run's deliveries first, then the oldest; read on behind the last one seen. Two parts, each in the order of an
 -- index, so that a page of a long queue costs what a page of a short one does. What no delivering run has accepted as
 -- a night's work is not in it: it may be a mistake of the source's, and a person looks first. (A scalar subquery is
--- asked row by row, so that a page reads no more rows than it gives.)
+-- asked row by row, so that a page reads no more rows than it gives.) While a site has not begun, a run sends only the
+-- rows of its own window: a pilot sends what it was asked for, and a scheduled run nothing.
 (
     SELECT delivery_key, training_id, row_version, version, created_at, true AS of_this_run
     FROM springest.delivery
@@ -13,6 +14,12 @@
           > (COALESCE(CAST(:after_created_at AS timestamptz), '-infinity'), CAST(:after_key AS text))
       AND (SELECT true FROM springest.released_run AS released
            WHERE released.site = :site AND released.run_id = delivery.staged_run_id)
+      AND ((SELECT true FROM springest.stage_watermark WHERE site = :site)
+           OR (SELECT true FROM springest.run_training AS seen
+               WHERE seen.delivery_key = delivery.delivery_key
+                 AND seen.site = :site
+                 AND seen.run_id = :run_id
+               LIMIT 1))
     ORDER BY created_at, delivery_key
     LIMIT :limit
 )
@@ -28,6 +35,12 @@ UNION ALL
              CASE WHEN CAST(:after_later AS boolean) THEN CAST(:after_key AS text) ELSE '' END)
       AND (SELECT true FROM springest.released_run AS released
            WHERE released.site = :site AND released.run_id = delivery.staged_run_id)
+      AND ((SELECT true FROM springest.stage_watermark WHERE site = :site)
+           OR (SELECT true FROM springest.run_training AS seen
+               WHERE seen.delivery_key = delivery.delivery_key
+                 AND seen.site = :site
+                 AND seen.run_id = :run_id
+               LIMIT 1))
     ORDER BY created_at, delivery_key
     LIMIT :limit
 )

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from include.springest.identity import delivery_key
 from include.springest.ledger.claims import Queued
 from include.springest.ledger.sending import SendingLedger
-from include.springest.warehouse.schema import delivery, released_run
+from include.springest.warehouse.schema import delivery, released_run, stage_watermark
 
 MANY = 1_000_000
 AddDelivery = Callable[..., str]
@@ -40,6 +40,8 @@ def add_delivery(warehouse: Engine) -> AddDelivery:
         with warehouse.begin() as connection:
             connection.execute(insert(delivery).values(row))
             connection.execute(insert(released_run).values(run).on_conflict_do_nothing())
+            begun = {"site": site, "watermark": func.now(), "run_id": "night"}
+            connection.execute(insert(stage_watermark).values(begun).on_conflict_do_nothing())
         return key
 
     return add

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, insert, text
 
 from include.springest.identity import Pseudonyms
 from include.springest.ledger.decisions import Choice, Decided, Decisions
+from include.springest.ledger.judging import ReleaseRules
 from include.springest.ledger.states import DecisionKind
 from include.springest.source.contract import CompletedTraining, read_row
 from include.springest.warehouse.schema import (
@@ -20,6 +21,7 @@ from include.springest.warehouse.schema import (
     released_run,
     remote_certificate,
     snapshot,
+    stage_watermark,
 )
 
 DAY = date(2026, 11, 2)
@@ -52,7 +54,9 @@ class Ground:
 
     def __init__(self, warehouse: Engine) -> None:
         self.warehouse = warehouse
+        self.listed_is_verified = True
         self._add(released_run, site="default", run_id="night")
+        self._add(stage_watermark, site="default", watermark=ago(hours=3), run_id="night")
         self._add(
             certification,
             site="default",
@@ -161,7 +165,8 @@ class Ground:
         if rows is None:
             rows = [row(self.of(key).training_id)]
         choice = self.choice(key, decision, certificate_id, **values)
-        return Decisions(self.warehouse, site="default").decide(choice, rows=rows)
+        rules = ReleaseRules(listed_is_verified=self.listed_is_verified)
+        return Decisions(self.warehouse, site="default", rules=rules).decide(choice, rows=rows)
 
     def _add(self, table: Any, **values: Any) -> None:
         with self.warehouse.begin() as connection:

@@ -292,18 +292,19 @@ async def test_the_length_tells_tonights_from_all(add_delivery: AddDelivery, wor
 async def test_what_is_not_accepted_as_a_nights_work_is_in_no_queue(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker
 ) -> None:
-    """Of this run or another; accepting takes what was counted, and all of it or nothing."""
+    """Of this run or another; only what was chosen is accepted."""
     for name, run in (("T1", "night"), ("T2", "before"), ("T3", "before")):
         add_delivery(name, staged_run_id=run)
     with warehouse.begin() as connection:
         connection.execute(text("DELETE FROM springest.released_run"))
     ledger = worker(run_id="night")
     assert await ledger.queue(after=None, limit=9) == []
-    assert await ledger.release(most=2) == 3
+    assert await ledger.release(lambda _: ()) == {"night": 1, "before": 2}
     assert await ledger.queue(after=None, limit=9) == []
-    assert await ledger.release(most=3) == 3
+    assert await ledger.release(lambda _: ["before"]) == {"night": 1, "before": 2}
+    assert [one.of_this_run for one in await ledger.queue(after=None, limit=9)] == [False, False]
+    assert await ledger.release(dict.keys) == {"night": 1}
     assert len(await ledger.queue(after=None, limit=9)) == 3
-    assert await ledger.release(most=0) == 0
 
 
 async def test_what_is_in_doubt_counts_for_every_run_until_it_is_settled_or_old(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert, text
@@ -11,7 +12,14 @@ from include.springest.errors import ConfigurationError
 from include.springest.identity import Pseudonyms
 from include.springest.source.reader import Window
 from include.springest.staging.learner_secret import keep_to_secret
-from include.springest.staging.window import Mode, PlannedWindow, close_window, plan_window
+from include.springest.staging.window import (
+    Mode,
+    PlannedWindow,
+    SiteNotBegun,
+    begin_site,
+    close_window,
+    plan_window,
+)
 from include.springest.warehouse.schema import delivery, run_training
 
 DAY = timedelta(days=1)
@@ -19,10 +27,18 @@ BACKFILL = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=
 
 
 def plan(
-    warehouse: Engine, run_id: str, asked: Window | None = None, *, site: str = "default"
+    warehouse: Engine, run_id: str, asked: Window | None = None, *, site: str = "default", **first: Any
 ) -> PlannedWindow:
     with warehouse.begin() as connection:
-        return plan_window(connection, site=site, run_id=run_id, asked=asked, look_back=DAY)
+        return plan_window(connection, site=site, run_id=run_id, asked=asked, look_back=DAY, **first)
+
+
+def begin(warehouse: Engine, *, ago: timedelta = timedelta(days=3), site: str = "default") -> datetime:
+    """Begin a site some time ago; returns from when its nights read."""
+    moment = datetime.now(UTC) - ago
+    with warehouse.begin() as connection:
+        begin_site(connection, site=site, begin_from=moment)
+    return moment
 
 
 def close(warehouse: Engine, run_id: str, planned: PlannedWindow, *, rows: int = 0) -> None:
@@ -37,15 +53,60 @@ def watermark(warehouse: Engine) -> datetime | None:
         ).scalar_one_or_none()
 
 
-def test_the_first_night_reads_back_as_far_as_the_look_back(warehouse: Engine) -> None:
-    planned = plan(warehouse, "first")
-    assert planned.mode is Mode.WATERMARK
-    assert planned.window.end - planned.window.start == DAY
-    assert abs(planned.window.end - datetime.now(UTC)) < timedelta(seconds=30)
+def test_a_site_that_has_not_begun_stages_nothing_by_schedule(warehouse: Engine) -> None:
+    """Unpausing a DAG makes a scheduled run, and nobody has said yet what may be sent."""
+    with pytest.raises(SiteNotBegun, match="begin_from") as refused:
+        plan(warehouse, "scheduled")
+    assert "limit" in str(refused.value)
+    assert watermark(warehouse) is None
+
+
+def test_a_pilot_reads_its_window_or_the_last_day_and_does_not_begin_the_site(warehouse: Engine) -> None:
+    close(warehouse, "window", plan(warehouse, "window", BACKFILL))
+    limited = plan(warehouse, "limited", is_pilot=True)
+    assert limited.mode is Mode.INTERVAL
+    assert limited.window.end - limited.window.start == DAY
+    close(warehouse, "limited", limited)
+    assert plan(warehouse, "limited", is_pilot=True) == limited
+    with pytest.raises(SiteNotBegun):
+        plan(warehouse, "scheduled")
+
+
+def test_the_run_that_begins_a_site_reads_from_the_moment_it_is_given(warehouse: Engine) -> None:
+    moment = datetime.now(UTC) - timedelta(days=9)
+    first = plan(warehouse, "first", begin_from=moment)
+    assert (first.mode, first.window.start) == (Mode.WATERMARK, moment)
+    with pytest.raises(SiteNotBegun):  # it died before it had staged everything
+        plan(warehouse, "scheduled")
+    close(warehouse, "first", first)
+    assert plan(warehouse, "first", begin_from=moment) == first
+    assert plan(warehouse, "scheduled").window.start == first.window.end - DAY
+
+
+def test_no_night_reads_from_before_the_site_began(warehouse: Engine) -> None:
+    """The look-back would send what was completed before the moment that a person gave."""
+    moment = begin(warehouse, ago=timedelta(hours=2))
+    for run_id in ("first", "second"):
+        planned = plan(warehouse, run_id)
+        assert planned.window.start == moment
+        close(warehouse, run_id, planned)
+
+
+def test_a_site_begins_once_and_not_in_the_future(warehouse: Engine) -> None:
+    with pytest.raises(ConfigurationError, match="not come yet"):
+        begin(warehouse, ago=-DAY)
+    with pytest.raises(ConfigurationError, match="not come yet"):
+        plan(warehouse, "first", begin_from=datetime.now(UTC) + DAY)
+    moment = begin(warehouse)
+    for again in (lambda: begin(warehouse), lambda: plan(warehouse, "late", begin_from=moment - DAY)):
+        with pytest.raises(ConfigurationError, match="has begun already, from"):
+            again()
+    assert plan(warehouse, "same", begin_from=moment).window.start == moment
 
 
 def test_the_next_night_reads_on_from_the_last_one_less_the_look_back(warehouse: Engine) -> None:
     """However many nights were missed in between."""
+    begin(warehouse)
     first = plan(warehouse, "first")
     close(warehouse, "first", first)
     second = plan(warehouse, "second")
@@ -54,12 +115,14 @@ def test_the_next_night_reads_on_from_the_last_one_less_the_look_back(warehouse:
 
 
 def test_a_night_that_died_before_its_end_moves_nothing(warehouse: Engine) -> None:
+    moment = begin(warehouse)
     plan(warehouse, "first")
-    assert watermark(warehouse) is None
+    assert watermark(warehouse) == moment
 
 
 def test_a_run_that_is_repeated_reads_the_same_window(warehouse: Engine) -> None:
     """So that its rows count the same; what changed since belongs to the next night."""
+    begin(warehouse)
     planned = plan(warehouse, "first")
     close(warehouse, "first", planned)
     assert plan(warehouse, "first") == planned
@@ -68,6 +131,7 @@ def test_a_run_that_is_repeated_reads_the_same_window(warehouse: Engine) -> None
 
 
 def test_repeating_an_old_night_does_not_move_the_watermark_back(warehouse: Engine) -> None:
+    begin(warehouse)
     first = plan(warehouse, "first")
     close(warehouse, "first", first)
     second = plan(warehouse, "second")
@@ -92,10 +156,13 @@ def test_a_run_that_is_asked_for_something_else_reads_that(warehouse: Engine) ->
 
 
 def test_sites_have_watermarks_of_their_own(warehouse: Engine) -> None:
+    begin(warehouse)
     first = plan(warehouse, "first")
     close(warehouse, "first", first)
-    elsewhere = plan(warehouse, "first", site="other")
-    assert elsewhere.window.end - elsewhere.window.start == DAY
+    with pytest.raises(SiteNotBegun, match="'other'"):
+        plan(warehouse, "first", site="other")
+    moment = begin(warehouse, site="other")
+    assert plan(warehouse, "first", site="other").window.start == moment
 
 
 def test_rows_that_a_repeated_run_no_longer_has_are_not_counted_for_it(warehouse: Engine) -> None:

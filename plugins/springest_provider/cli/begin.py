@@ -1,0 +1,33 @@
+"""``springest begin``: say from when on a site's trainings are to be sent."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+
+from include.springest.source.reader import Window
+from include.springest.staging.window import begin_site, require_not_begun
+from springest_provider.cli.output import Exit, Output
+from springest_provider.cli.session import opened
+
+
+def begin(told: argparse.Namespace, output: Output) -> int:
+    """Show how many trainings the first night would stage, and with ``--yes`` begin the site."""
+    with opened(told, output) as session:
+        site, start = session.site.name, told.begin_from
+        with session.engine.connect() as connection:
+            require_not_begun(connection, site)
+        rows = session.count(told, Window(start, max(start, datetime.now(UTC))))
+        summary = {"site": site, "begin_from": start, "completed_trainings": rows, "begun": told.yes}
+        output.line(f"{rows} completed trainings have changed in the source since {start.isoformat()}")
+        if told.yes:
+            with session.engine.begin() as connection:
+                begin_site(connection, site=site, begin_from=start)
+            output.line(f"site {site} has begun: the next run of springest_deliver stages and sends them")
+    output.document(summary)
+    if not told.yes:
+        output.complain(
+            "nothing was done. With --yes the next run of springest_deliver stages and sends them"
+        )
+        return Exit.UNCONFIRMED
+    return Exit.DONE

@@ -1,0 +1,120 @@
+"""The first day at a site: nothing goes out before a person says so, and then exactly what was asked for."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from include.sandbox.faults import Fault, Kind
+from include.springest.source.reader import Window
+from include.springest.staging.window import SiteNotBegun, begin_site
+
+from .conftest import sent
+
+
+@pytest.fixture
+def fresh(make_world):
+    """A site that has not begun, with trainings of the last day that nobody has looked at yet."""
+    world = make_world(has_begun=False)
+    world.complete(*(world.training() for _ in range(5)), ago=timedelta(hours=3))
+    world.catalogue()
+    return world
+
+
+def _window(*, hours_ago: float, until_hours_ago: float = 0) -> Window:
+    now = datetime.now(UTC)
+    return Window(now - timedelta(hours=hours_ago), now - timedelta(hours=until_hours_ago))
+
+
+def _begin(world, *, hours_ago: float = 0) -> None:
+    with world.warehouse.begin() as connection:
+        moment = datetime.now(UTC) - timedelta(hours=hours_ago)
+        begin_site(connection, site="default", begin_from=moment)
+
+
+def test_a_scheduled_run_stages_and_sends_nothing(fresh):
+    """Also where its deliver task runs alone, after somebody cleared it."""
+    with pytest.raises(SiteNotBegun):
+        fresh.stage("scheduled")
+    assert fresh.deliver("scheduled").accepted == 0
+    assert (fresh.posts, fresh.states()) == (0, {})
+
+
+def test_a_pilot_sends_its_own_window_and_nothing_that_another_left_in_the_queue(fresh, expected):
+    """The first pilot leaves four; the second one is around a single training."""
+    fresh.stage("pilot", is_pilot=True)
+    assert fresh.deliver("pilot", limit=1).left == 4
+    assert fresh.posts == 1
+    alone = fresh.training()
+    fresh.complete(alone, ago=timedelta(hours=30))
+    fresh.stage("another", asked=_window(hours_ago=31, until_hours_ago=29))
+    assert fresh.deliver("another").accepted == 1
+    assert expected(alone)[0] in fresh.stored
+    assert fresh.deliver("scheduled").accepted == 0
+    fresh.stage("a few more", is_pilot=True)
+    assert fresh.deliver("a few more", limit=2).accepted == 2
+    assert (fresh.posts, len(fresh.stored)) == (4, 4)
+
+
+def test_a_backfill_before_the_beginning_sends_its_own_days(fresh):
+    """A person made it, for days that the person named."""
+    fresh.stage("pilot", is_pilot=True)
+    early = fresh.training()
+    fresh.complete(early, ago=timedelta(days=3))
+    fresh.stage("backfill", asked=_window(hours_ago=80, until_hours_ago=70))
+    fresh.deliver("backfill")
+    assert fresh.stored == sent(early)
+
+
+def test_the_limit_holds_for_all_tries_of_a_run(fresh):
+    """A try that died, or was cleared, has used its places."""
+    fresh.stage("pilot", is_pilot=True)
+    for _ in range(3):
+        report = fresh.deliver("pilot", limit=2)
+    assert (fresh.posts, report.left, report.stopped_by) == (
+        2, 3, "the run may send 2 and has; what is left stays in the queue"
+    )  # fmt: skip
+
+
+def test_what_springest_refuses_counts_for_the_limit(fresh):
+    """A pilot that is refused is looked at before more is tried."""
+    fresh.sandbox.store.remove_certification(102)
+    fresh.stage("pilot", is_pilot=True)
+    assert fresh.deliver("pilot", limit=1).rejected == 1
+    assert fresh.posts == 1
+
+
+def test_what_was_certainly_not_sent_gives_its_place_to_another(fresh):
+    """Its body had not left when the connection broke."""
+    for document in fresh.folder.iterdir():
+        document.write_bytes(b"%PDF-1.7\n" + os.urandom(5_000_000))
+    fresh.stage("pilot", is_pilot=True)
+    fresh.sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_BODY))
+    report = fresh.deliver("pilot", limit=2)
+    assert (report.not_taken, report.accepted, len(fresh.stored)) == (1, 2, 2)
+
+
+def test_nights_go_on_from_the_beginning_and_what_pilots_left_goes_too(fresh, expected):
+    """Nothing that was completed before the beginning goes by schedule, also not within the look-back."""
+    fresh.stage("pilot", asked=_window(hours_ago=4))
+    fresh.deliver("pilot", limit=3)
+    before, after = fresh.training(), fresh.training()
+    fresh.complete(before, ago=timedelta(hours=2))
+    fresh.complete(after, ago=timedelta(minutes=10))
+    _begin(fresh, hours_ago=1)
+    for night in ("first", "second"):
+        fresh.night(night)
+        assert len(fresh.stored) == 6
+    assert expected(after)[0] in fresh.stored
+    assert expected(before)[0] not in fresh.stored
+
+
+def test_the_run_that_begins_the_site_sends_from_its_moment(fresh, expected):
+    """As a person triggers it in the UI."""
+    late = fresh.training()
+    fresh.complete(late)
+    fresh.stage("begin", begin_from=datetime.now(UTC) - timedelta(hours=1))
+    fresh.deliver("begin")
+    assert fresh.stored == expected(late)

@@ -57,6 +57,7 @@ class Site:
     :param send_unlisted: whether to send for certifications that are not listed: yes, no, or ids.
     :param catalogue_lists_verified_only: whether GET certifications is known to list verified ones only.
     :param exclusive_uploader: nobody else uploads certificates to this site.
+    :param shared_trainings: whether trainings that another site sends are sent to this one as well.
     :param verified_statuses: statuses that mean *verified*.
     :param throttled_takes_nothing: what the site answers 429 to, it is known not to have taken.
     :param list_filters: filters of GET certificates that may be tried, and used where the site keeps to them.
@@ -76,6 +77,7 @@ class Site:
     send_unlisted: bool | frozenset[int] = False
     catalogue_lists_verified_only: bool = False
     exclusive_uploader: bool = False
+    shared_trainings: bool = False
     verified_statuses: tuple[str, ...] = ("verified",)
     throttled_takes_nothing: bool = False
     cutover_date: date | None = None
@@ -326,6 +328,7 @@ EXTRAS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "send_unlisted": _unlisted,
     "catalogue_lists_verified_only": _flag,
     "exclusive_uploader": _flag,
+    "shared_trainings": _flag,
     "verified_statuses": _words,
     "throttled_takes_nothing": _flag,
     "cutover_date": _date,

@@ -45,6 +45,11 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "Allows certificates without an id to be inferred",
         {"type": ["boolean", "null"]},
     ),
+    "shared_trainings": (
+        "Trainings may go to other sites too",
+        "Otherwise a training that another site sends is held here",
+        {"type": ["boolean", "null"]},
+    ),
     "verified_statuses": ("Statuses that mean verified", "verified by default", {"type": _TEXT}),
     "cutover_date": (
         "Cutover date",

@@ -371,3 +371,25 @@ def test_a_site_begins_on_a_persons_word(make_world, cli_of):
 def test_a_beginning_without_a_time_zone_is_refused(cli, moment):
     with pytest.raises(SystemExit, match="2"):
         cli("begin", "--from", moment)
+
+
+def test_the_filters_of_the_list_find_what_was_set_aside_and_decisions_stay_with_what_waits(world, cli):
+    """A reason and a run are those of rows in any state; what went well is in no list of a run."""
+    good, lost, refused = world.training(), world.training(), world.training(certification_id=105)
+    world.complete(good, lost, refused)
+    Path(lost.certificate_uri).unlink()
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=422, certification_id=105))
+    world.catalogue()
+    world.stage()
+    world.deliver()
+    world.publish()
+    for arguments, names in (
+        (("--reason", "document_missing"), {lost.training_id}),
+        (("--reason", "rejected"), {refused.training_id}),
+        (("--run", "night"), {lost.training_id, refused.training_id}),
+        (("--run", "night", "--state", "accepted"), {good.training_id}),
+    ):
+        code, out, _ = cli("review", "list", "--json", *arguments)
+        assert (code, {one["training_id"] for one in json.loads(out)}) == (0, names)
+    assert cli("review", "list", "--reason", "rejected", "--run", "another")[0] == 4
+    assert cli("review", "cancel", "--run", "night", "--why", "x")[0] == 4

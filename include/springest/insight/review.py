@@ -22,6 +22,8 @@ class Filter:
 
     :param states: without any, those that wait for a person, in whatever state.
     :param reason: the fixed word that says why a delivery is in its state, or what to look at.
+    :param any_state: without ``states``, find by a reason those of every state, and by a run all that did not
+        go well, instead of only those that wait for a person.
     :param run_id: Airflow run that staged it last or made an attempt of it.
     """
 
@@ -30,6 +32,7 @@ class Filter:
     run_id: str | None = None
     certification_id: int | None = None
     training_ids: Sequence[str] | None = None
+    any_state: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -67,6 +70,7 @@ def find(engine: Engine, *, site: str, which: Filter, limit: int = MOST) -> list
         "run_id": which.run_id,
         "certification_id": which.certification_id,
         "training_ids": list(which.training_ids) if which.training_ids is not None else None,
+        "any_state": which.any_state,
         "limit": limit,
     }
     with engine.connect() as connection:

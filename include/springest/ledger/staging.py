@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
+from include.springest.identity import delivery_key
 from include.springest.ledger.states import POSSIBLY_TAKEN, Event, State, sources_of
 from include.springest.source.contract import CompletedTraining
 from include.springest.staging.decide import (
@@ -42,7 +43,12 @@ from include.springest.staging.decide import (
     Holder,
     Known,
 )
-from include.springest.warehouse.schema import delivery, delivery_attempt, ledger_restoration
+from include.springest.warehouse.schema import (
+    delivery,
+    delivery_attempt,
+    ledger_restoration,
+    site_identity,
+)
 from include.springest.warehouse.statements import read_sql
 
 _NOTICE_THE_DEAD: Final = {
@@ -135,6 +141,44 @@ def load_holders(
     for certification_id, learner_ref, valid_from, *holder in connection.execute(_HOLDERS, wanted):
         found.setdefault((certification_id, learner_ref, valid_from), []).append(Holder(*holder))
     return found
+
+
+def load_elsewhere(
+    connection: Connection, site: str, trainings: Iterable[CompletedTraining]
+) -> dict[str, str]:
+    """Return the other site that stands for each of these trainings, by delivery of this site.
+
+    The same training is one with the same number, issue and learner. Stagings of all sites wait for each
+    other here until the transaction ends, so that of two that stage one at once the second sees the first.
+    """
+    others = connection.execute(
+        select(site_identity.c.site).where(site_identity.c.site != site).order_by(site_identity.c.site)
+    ).scalars()
+    mine = {
+        delivery_key(site=other, training_id=one.training_id, issue_no=one.issue_no): one
+        for other in others.all()
+        for one in trainings
+        if one.learner_ref is not None
+    }
+    if not mine:
+        return {}
+    connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("springest.stage", 0))))
+    holding = [state.value for state in HOLDS_CERTIFICATE]
+    found = connection.execute(
+        select(delivery.c.delivery_key, delivery.c.site, delivery.c.learner_ref).where(
+            delivery.c.delivery_key == any_(_KEYS),
+            or_(
+                delivery.c.state.in_(holding),
+                and_(delivery.c.state == State.REVIEW.value, _EVER_SENT),
+            ),
+        ),
+        {"keys": sorted(mine)},
+    )
+    return {
+        mine[key].delivery_key: other
+        for key, other, learner_ref in found
+        if learner_ref == mine[key].learner_ref
+    }
 
 
 def write(connection: Connection, staged: Iterable[Staged], *, run_id: str) -> None:

@@ -33,6 +33,7 @@ from include.springest.staging.decide import (
     may_be_forgotten,
     may_be_restaged,
     needs_check,
+    staged_elsewhere,
 )
 from include.springest.staging.forgotten import without_forgotten
 from include.springest.warehouse.erasure import WAIT_FOR_ERASURE, load_forgotten
@@ -50,6 +51,7 @@ class Batch:
     :param gone: deliveries that the source no longer has.
     :param refused: documents that were opened for sending and could not be sent, by delivery.
     :param rows: delivery by number of the source row in the run's window.
+    :param elsewhere: another site that stands for the same training, by delivery.
     """
 
     trainings: Mapping[str, CompletedTraining]
@@ -57,6 +59,7 @@ class Batch:
     gone: Sequence[str] = ()
     refused: Mapping[str, Defect] = field(default_factory=dict)
     rows: Mapping[int, str] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
 
 class BatchWriter:
@@ -85,6 +88,9 @@ class BatchWriter:
             connection.execute(WAIT_FOR_ERASURE)
             batch = self._without_forgotten(batch, connection)
             ledger.lock_site(connection, self._site)
+            if not catalogue.site.shared_trainings:
+                found = ledger.load_elsewhere(connection, self._site, batch.trainings.values())
+                batch = replace(batch, elsewhere=found)
             known = ledger.load_known(connection, keys, lock=True)
             certificates = {one for one in map(identity, batch.trainings.values()) if one is not None}
             # Once the deliveries are locked, no restored ledger is set right before this batch ends.
@@ -150,7 +156,10 @@ class BatchWriter:
         ):
             verdict = RESTORED
         if verdict is not None and verdict.event is Event.CHECKED_READY:
-            verdict = _unless_duplicate(training, known, verdict, holders)
+            if key in batch.elsewhere:
+                verdict = staged_elsewhere(batch.elsewhere[key])
+            else:
+                verdict = _unless_duplicate(training, known, verdict, holders)
         return ledger.Staged(training, decide(known, training, verdict, catalogue_ref=entry.ref), entry.ref)
 
     def _defect(

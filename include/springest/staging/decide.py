@@ -212,6 +212,16 @@ def duplicate_of(training_id: str) -> Verdict:
     )
 
 
+def staged_elsewhere(site: str) -> Verdict:
+    """The verdict on a row whose training another site already stands for."""
+    return Verdict(
+        Event.CHECKED_HELD,
+        "staged_by_another_site",
+        f"the site {site} has the same training and learner, and sends it: let each site's query give its "
+        "own rows only; if both sites are meant to have it, set shared_trainings in this site's connection",
+    )
+
+
 def decide(
     known: Known | None,
     training: CompletedTraining,

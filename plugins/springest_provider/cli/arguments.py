@@ -130,7 +130,10 @@ def _add_decision(parser: argparse.ArgumentParser, kind: DecisionKind) -> None:
 
 
 def _add_filter(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("filter", "by default: what waits for a person")
+    group = parser.add_argument_group(
+        "filter",
+        "by default: what waits for a person; `list` finds a reason or a run in other states as well",
+    )
     group.add_argument(
         "--state", action="append", type=State, choices=list(State), metavar="STATE", help="may be repeated"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from include.springest.errors import SpringestError
@@ -20,12 +20,14 @@ from springest_provider.cli.who import missing, write
 
 def list_waiting(told: argparse.Namespace, output: Output) -> int:
     """List what waits for a person."""
+    # Deciding by a filter, on the other hand, stays with what waits for a person.
+    which = replace(chosen(told), any_state=True)
     with opened(told, output) as session:
-        found = find(session.engine, site=session.site.name, which=chosen(told), limit=told.limit)
+        found = find(session.engine, site=session.site.name, which=which, limit=told.limit)
     output.document(found)
     if not found:
-        output.line("nothing waits for a person" if chosen(told).is_empty else "nothing fits")
-        return Exit.DONE if chosen(told).is_empty else Exit.NOTHING
+        output.line("nothing waits for a person" if which.is_empty else "nothing fits")
+        return Exit.DONE if which.is_empty else Exit.NOTHING
     write_list(found, output)
     if len(found) == told.limit:
         output.line(f"… the first {told.limit}; see --limit")

@@ -1,5 +1,5 @@
--- Deliveries that wait for a person, or those in the states asked for. A verdict counts while it is about the state
--- that the delivery is in.
+-- Deliveries that wait for a person, or those in the states asked for. With `any_state`, a reason finds those of every
+-- state, and a run all that did not go well. A verdict counts while it is about the state that the delivery is in.
 SELECT delivery.delivery_key,
        delivery.training_id,
        delivery.issue_no,
@@ -22,11 +22,15 @@ LEFT JOIN springest.certification AS certification
 LEFT JOIN springest.reconciled_delivery AS verdict ON verdict.delivery_key = delivery.delivery_key
 WHERE delivery.site = :site
   AND CASE WHEN CAST(:states AS text[]) IS NOT NULL THEN delivery.state = ANY(CAST(:states AS text[]))
-           WHEN CAST(:training_ids AS text[]) IS NOT NULL THEN true
+           WHEN CAST(:training_ids AS text[]) IS NOT NULL
+             OR (CAST(:any_state AS boolean) AND CAST(:reason AS text) IS NOT NULL) THEN true
            ELSE delivery.state IN ('review', 'unknown', 'vanished')
+                OR (CAST(:any_state AS boolean) AND CAST(:run_id AS text) IS NOT NULL
+                    AND delivery.state NOT IN ('accepted', 'accepted_no_id', 'visible'))
                 OR delivery.needs_review
                 OR (verdict.needs_review AND verdict.delivery_state = delivery.state) END
-  AND (CAST(:reason AS text) IS NULL OR delivery.reason = :reason OR delivery.review_reason = :reason)
+  AND (CAST(:reason AS text) IS NULL OR delivery.reason = :reason OR delivery.review_reason = :reason
+       OR (verdict.review_reason = :reason AND verdict.delivery_state = delivery.state))
   AND (CAST(:certification_id AS bigint) IS NULL OR delivery.certification_id = :certification_id)
   AND (CAST(:training_ids AS text[]) IS NULL OR delivery.training_id = ANY(CAST(:training_ids AS text[])))
   AND (CAST(:run_id AS text) IS NULL

@@ -1,0 +1,89 @@
+"""Two sites whose DAGs read the same source: nobody's certificate goes to both unless that is meant."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from include.sandbox.server import SandboxServer
+from include.springest.ledger import staging as ledger
+
+from .conftest import CERTIFICATIONS, World
+
+
+@pytest.fixture
+def other(world):
+    """Another site over the same source and warehouse, at a Springest of its own."""
+    with SandboxServer(certifications=CERTIFICATIONS, api_key="another-key-for-tests") as sandbox:
+        site = World(sandbox, world.source, world.warehouse_url, world.folder, name="other")
+        yield site
+        site.warehouse.dispose()
+
+
+def _states(world, site):
+    return dict(
+        world.rows(
+            "SELECT training_id, (state, reason)::text FROM springest.delivery WHERE site = :s", s=site
+        )
+    )
+
+
+def test_a_training_that_another_site_sends_is_held_until_that_site_lets_go_of_it(world, other):
+    """Also after the other one has sent it; a row of its own goes out."""
+    world.complete(training := world.training())
+    for site in (world, other):
+        site.catalogue()
+    world.stage()
+    other.stage()
+    assert _states(other, "other") == {training.training_id: "(held,staged_by_another_site)"}
+    [detail] = other.rows("SELECT reason_detail FROM springest.delivery WHERE site = 'other'")
+    assert "the site default has the same training" in detail[0]
+    assert "shared_trainings" in detail[0]
+    world.deliver()
+    other.stage("second")
+    assert other.deliver("second").accepted == 0
+    assert (world.posts, other.posts) == (1, 0)
+    with world.warehouse.begin() as connection:
+        connection.exec_driver_sql("UPDATE springest.delivery SET state = 'withdrawn' WHERE site = 'default'")
+    other.stage("third")
+    assert other.deliver("third").accepted == 1
+
+
+def test_a_setting_says_that_both_are_meant(world, other):
+    world.complete(world.training())
+    other.extra["shared_trainings"] = True
+    for site in (world, other):
+        site.night()
+    assert (world.posts, other.posts) == (1, 1)
+
+
+def test_another_learners_training_of_the_same_number_is_another_one(world, other):
+    """Two databases number their trainings independently."""
+    world.complete(world.training())
+    world.night()
+    with world.source.begin() as connection:
+        connection.exec_driver_sql("UPDATE learner SET email = 'somebody.else@example.com'")
+    other.night()
+    assert other.posts == 1
+
+
+def test_of_two_sites_that_stage_at_once_one_gets_the_training(world, other, monkeypatch):
+    """Each has looked at the ledger before the other one wrote."""
+    world.complete(*(world.training() for _ in range(3)))
+    for site in (world, other):
+        site.catalogue()
+    both, lock, met = Barrier(2), ledger.lock_site, set()
+
+    def lock_together(connection, site):
+        lock(connection, site)
+        if site not in met:
+            met.add(site)
+            both.wait(30)
+
+    monkeypatch.setattr(ledger, "lock_site", lock_together)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda site: site.stage(), (world, other)))
+    states = [*_states(world, "default").values(), *_states(world, "other").values()]
+    assert sorted(states) == ["(held,staged_by_another_site)"] * 3 + ["(ready,)"] * 3

@@ -16,6 +16,16 @@ WEB_PAGE: Final = (
     "<!DOCTYPE html><html><head><title>Springest</title></head>"
     "<body><h1>We'll be right back</h1><p>Please reload.<br></body></html>"
 )
+XHTML_PAGE: Final = (
+    '<?xml version="1.0" encoding="UTF-8"?><html xmlns="http://www.w3.org/1999/xhtml">'
+    "<head><title>Springest</title></head><body><h1>Sign in</h1></body></html>"
+)
+LOGIN_PATH: Final = "/login"
+_FOREIGN: Final = {
+    FaultBody.HTML: (WEB_PAGE, "text/html"),
+    FaultBody.XHTML: (XHTML_PAGE, "application/xhtml+xml"),
+    FaultBody.JSON: ('{"certificate": {"id": 4711}}', "application/json"),
+}
 _GARBAGE: Final = b"\x00\xff\xfe<errors><error>\x1b"
 
 
@@ -31,13 +41,16 @@ def refusal(messages: Iterable[str], status: int, headers: Mapping[str, str] | N
 
 def failing(fault: Fault, message: str = "Something went wrong") -> Response:
     """Answer a fault's status, with the body it asks for."""
-    told = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+    headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+    if 300 <= fault.status < 400:
+        headers["Location"] = LOGIN_PATH
     if fault.body is FaultBody.XML:
-        return refusal([message], fault.status, told)
-    if fault.body is FaultBody.HTML:
-        return Response(WEB_PAGE, status_code=fault.status, headers=told, media_type="text/html")
+        return refusal([message], fault.status, headers)
+    if fault.body in _FOREIGN:
+        text, media_type = _FOREIGN[fault.body]
+        return Response(text, status_code=fault.status, headers=headers, media_type=media_type)
     body = _GARBAGE if fault.body is FaultBody.GARBAGE else b""
-    return answer(body, fault.status, told)
+    return answer(body, fault.status, headers)
 
 
 def instead(fault: Fault | None, *, email: str, url: str) -> Response | None:

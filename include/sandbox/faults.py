@@ -57,6 +57,10 @@ class FaultBody(StrEnum):
 
     XML = "xml"
     HTML = "html"
+    """A web page: of a maintenance, a proxy, a firewall, or to sign in."""
+    XHTML = "xhtml"
+    """A web page that is well-formed XML."""
+    JSON = "json"
     EMPTY = "empty"
     GARBAGE = "garbage"
 

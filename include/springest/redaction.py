@@ -26,8 +26,12 @@ _BACKSLASH: Final = r"\\{1,4}"
 
 _AT: Final = rf"(?:[@\uff20\ufe6b]|{_PERCENT}40|{_NUMBER}64;|{_HEX_NUMBER}40;|{_BACKSLASH}u0040)"
 _PLAIN: Final = r"[^\s@\uff20\ufe6b<>\"'(),;:\[\]\\=&?/|]"
+_JOINT: Final = r"['&/]"
+"""Characters of a local part (RFC 5322, 3.2.3) that also separate texts: they count after another one."""
 # A local part starts where a run of its characters starts, which keeps the search linear.
-_LOCAL: Final = rf"(?:\"[^\"\r\n]{{1,64}}\"|(?<!{_PLAIN}){_PLAIN}+)"
+_LOCAL: Final = (
+    rf"(?:\"[^\"\r\n]{{1,64}}\"|(?<!{_PLAIN})(?<!{_PLAIN}{_JOINT}){_PLAIN}+(?:{_JOINT}{_PLAIN}+)*{_JOINT}?)"
+)
 _LABEL: Final = rf"(?:[\w-]|{_PERCENT}[89a-f][0-9a-f])+"
 _DOMAIN: Final = rf"(?:\[[0-9a-fA-F:.]+\]|{_LABEL}(?:(?:\.|{_PERCENT}2e){_LABEL})*)"
 _ADDRESS: Final = re.compile(f"{_LOCAL}{_AT}{{1,3}}{_DOMAIN}", re.IGNORECASE)
@@ -37,32 +41,40 @@ _ESCAPED: Final = {
     "&": ("&amp;",),
     "<": ("&lt;",),
     ">": ("&gt;",),
-    '"': ("&quot;", r'\\{0,4}"'),
-    "'": ("&apos;", r"\\{0,4}'"),
-    "/": (r"\\{0,4}/",),
+    '"': ("&quot;", r'\\{1,4}"'),
+    "'": ("&apos;", r"\\{1,4}'"),
+    "/": (r"\\{1,4}/",),
 }
-"""How XML, JSON and forms write a character, besides by its number."""
+"""How XML, JSON and forms write a character, besides by its number and as it is. No two forms of a character
+match the same text: otherwise a text that nearly fits would be tried in exponentially many ways."""
 
 
 class Redactor:
-    """Hides secrets and addresses in texts.
+    """Hides secrets and addresses in texts, in time that grows linearly with the text.
 
-    :param secrets: keys to hide, raw and in every encoding that libraries and servers echo them in.
+    :param secrets: texts to hide, raw and in every encoding that libraries and servers echo them in, with
+        the blanks at their ends and without.
     """
 
-    __slots__ = ("_secrets",)
+    __slots__ = ("_pattern", "_secrets")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        usable = sorted({one for one in secrets if len(one) >= SHORTEST_SECRET}, key=len, reverse=True)
-        self._secrets = re.compile("|".join(map(_any_form, usable)), re.IGNORECASE) if usable else None
+        forms = {form for secret in secrets for form in (secret, secret.strip())}
+        self._secrets = frozenset(form for form in forms if len(form) >= SHORTEST_SECRET)
+        usable = sorted(self._secrets, key=lambda form: (len(form.strip()), len(form)), reverse=True)
+        self._pattern = re.compile("|".join(map(_any_form, usable)), re.IGNORECASE) if usable else None
 
     def __repr__(self) -> str:
         return "Redactor(***)"
 
+    def hiding(self, texts: Iterable[str]) -> Redactor:
+        """Return a redactor that hides these texts as well."""
+        return Redactor({*self._secrets, *texts})
+
     def redact(self, text: str) -> str:
         """Return ``text`` without secrets and addresses."""
-        if self._secrets is not None:
-            text = self._secrets.sub(HIDDEN_KEY, text)
+        if self._pattern is not None:
+            text = self._pattern.sub(HIDDEN_KEY, text)
         return _ADDRESS.sub(HIDDEN_ADDRESS, text)
 
 

@@ -148,7 +148,7 @@ class Site:
         return cls(
             name=name,
             base_url=_base_url(host, schema, port),
-            api_key=password,
+            api_key=_usable_key(password, "password"),
             certifications_api_key=key,
             timeouts=timeouts,
             **read,
@@ -208,7 +208,18 @@ def _wrong(setting: str, must: str) -> ConfigurationError:
 def _key(value: Any, setting: str) -> str:
     if not isinstance(value, str):
         raise _wrong(setting, "text")
-    return value
+    return _usable_key(value, f"extra {setting}")
+
+
+def _usable_key(key: str, field_name: str) -> str:
+    """Return an API key; its text never stands in the error."""
+    if all("!" <= character <= "~" for character in key):
+        return key
+    if key.strip() != key:
+        why = "begins or ends with a blank or a line end, as after copying too much"
+    else:
+        why = "holds a blank, a control character or a character that is not ASCII"
+    raise ConfigurationError(f"the API key in the connection's {field_name} {why}: enter it again")
 
 
 def _path(value: Any, setting: str) -> str:

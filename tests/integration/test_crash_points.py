@@ -110,7 +110,7 @@ def _in_child(world, last, crossed, work):
     boundaries.around_coroutine(SpringestClient, "post_certificate", "read_page")
     boundaries.around_coroutine(CertificateBody, "_send")
     boundaries.around_coroutine(HighWater, "note")
-    boundaries.around_coroutine(api, "_read_what_comes")
+    boundaries.around_coroutine(api, "_read")
     with suppress(Exception):
         work()
     os._exit(0)

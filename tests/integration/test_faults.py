@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from include.demo.people import Learner
-from include.sandbox.faults import Fault, Kind
+from include.sandbox.faults import Fault, FaultBody, Kind
 from include.springest.delivery.deliver import SECONDS_TO_ANSWER
 from include.springest.delivery.high_water import HighWater
 from include.springest.delivery.stops import (
@@ -63,10 +64,26 @@ def _staged(world, count=1):
         (Fault(Kind.STATUS, status=418), "unknown", "unexpected_status", 0),
         (Fault(Kind.STATUS, status=422), "rejected", "rejected", 0),
         (Fault(Kind.SLOW, seconds=3.0), "unknown", "answer_timeout", 1),
-        (Fault(Kind.TRUNCATED), "accepted_no_id", "no_id_in_answer", 1),
-        (Fault(Kind.HTML), "accepted_no_id", "no_id_in_answer", 1),
+        (Fault(Kind.TRUNCATED), "unknown", "answer_lost", 1),
+        (Fault(Kind.CUT_SHORT), "unknown", "unreadable_answer", 1),
+        (Fault(Kind.HTML), "unknown", "unreadable_answer", 1),
+        (Fault(Kind.STATUS, status=200, body=FaultBody.HTML), "unknown", "unreadable_answer", 0),
+        (Fault(Kind.STATUS, status=200, body=FaultBody.XHTML), "unknown", "unreadable_answer", 0),
+        (Fault(Kind.STATUS, status=201, body=FaultBody.JSON), "unknown", "unreadable_answer", 0),
+        (Fault(Kind.STATUS, status=200, body=FaultBody.EMPTY), "unknown", "unreadable_answer", 0),
+        (Fault(Kind.STATUS_AFTER_STORING, status=200, body=FaultBody.XML), "unknown", "unreadable_answer", 1),
+        (Fault(Kind.STATUS, status=503, body=FaultBody.HTML), "unknown", "server_fault", 0),
+        (Fault(Kind.STATUS, status=413, body=FaultBody.HTML), "rejected", "rejected", 0),
+        (
+            Fault(Kind.STATUS_AFTER_STORING, status=403, body=FaultBody.HTML),
+            "unknown",
+            "unexpected_status",
+            1,
+        ),
+        (Fault(Kind.STATUS, status=403, body=FaultBody.HTML, retry_after="0"), "unknown", "throttled", 0),
+        (Fault(Kind.STATUS, status=302, body=FaultBody.HTML), "unknown", "redirected", 0),
     ],
-    ids=lambda value: f"{value.kind}-{value.status}" if isinstance(value, Fault) else None,
+    ids=lambda value: f"{value.kind}-{value.status}-{value.body}" if isinstance(value, Fault) else None,
 )
 def test_one_bad_answer_and_a_second_run(world, fault, state, reason, stored):
     """Whatever the answer was, a second run sends nothing again."""
@@ -125,6 +142,35 @@ def test_a_bad_hour_stays_small(world):
     assert states.count("unknown") <= 10
     assert states.count("ready") == 40 - states.count("unknown")
     assert world.posts == states.count("unknown")
+
+
+FOREIGN = [
+    Fault(Kind.STATUS, status=200, body=FaultBody.HTML, times=None),
+    Fault(Kind.STATUS, status=200, body=FaultBody.XHTML, times=None),
+    Fault(Kind.STATUS, status=201, body=FaultBody.JSON, times=None),
+    Fault(Kind.STATUS, status=200, body=FaultBody.EMPTY, times=None),
+    Fault(Kind.STATUS, status=503, body=FaultBody.HTML, times=None),
+    Fault(Kind.STATUS, status=403, body=FaultBody.HTML, times=None),
+    Fault(Kind.STATUS, status=302, body=FaultBody.HTML, times=None),
+]
+
+
+@pytest.mark.parametrize("everywhere", [False, True], ids=["posts", "posts and gets"])
+@pytest.mark.parametrize("fault", FOREIGN, ids=lambda fault: f"{fault.status}-{fault.body}")
+def test_pages_that_are_not_springests_are_no_success(world, fault, everywhere):
+    """Maintenance, a login form, a firewall: at most ten are sent, and none counts as taken."""
+    _staged(world, 40)
+    world.sandbox.state.faults.add(fault)
+    if everywhere:
+        world.sandbox.state.faults.add(replace(fault, method="GET"))
+    with pytest.raises((TooManyUnknown, SpringestUnreachable)):
+        world.deliver()
+    states = Counter(state for state, _ in world.states().values())
+    assert set(states) == {"unknown", "ready"}
+    assert states["unknown"] == world.posts <= 10
+    with pytest.raises((TooManyUnknown, SpringestUnreachable)):
+        world.deliver("second")
+    assert world.posts <= 10
 
 
 def test_a_retry_of_the_same_run_does_not_get_ten_more(world):
@@ -284,7 +330,7 @@ def test_a_run_whose_worker_is_drained_does_not_end_well(world):
 def test_a_key_that_is_not_known_stops_at_once(world):
     """Every other certificate would fare the same; the queue stays as it was."""
     _staged(world, 20)
-    world.password = "a key that was revoked"
+    world.password = "a-key-that-was-revoked"
     with pytest.raises(AccessRefused, match="key"):
         world.deliver(concurrency=2)
     assert {state for state, _ in world.states().values()} == {"ready"}

@@ -18,9 +18,12 @@ from include.springest.errors import (
     ApiError,
     BodyNotHandedOver,
     NotConnected,
+    Redirected,
     Rejected,
     ServerFault,
     Throttled,
+    UnexpectedStatus,
+    UnreadableAnswer,
 )
 from include.springest.site import DEFAULT_TIMEOUTS
 
@@ -46,6 +49,10 @@ class Fate(Enum):
     LOST_AND_STORED = (AnswerLost, True)
     SILENT = (AnswerTimeout, False)
     SILENT_AND_STORED_LATE = (AnswerTimeout, True)
+    WEB_PAGE = (UnreadableAnswer, False)
+    WEB_PAGE_AND_STORED = (UnreadableAnswer, True)
+    SIGN_IN = (Redirected, False)
+    BLOCKED_AND_STORED = (UnexpectedStatus, True)
 
     @property
     def error(self) -> type[ApiError] | None:
@@ -64,6 +71,10 @@ DOUBTFUL: Final = (
     Fate.LOST_AND_STORED,
     Fate.SILENT,
     Fate.SILENT_AND_STORED_LATE,
+    Fate.WEB_PAGE,
+    Fate.WEB_PAGE_AND_STORED,
+    Fate.SIGN_IN,
+    Fate.BLOCKED_AND_STORED,
 )
 
 
@@ -193,8 +204,10 @@ class Client:
         await self._gate("GET")
         now, server = asyncio.get_running_loop().time, self._server
         await asyncio.sleep(server.way())
-        if any(one.begin <= now() < one.end for one in server.outages):
-            raise _error(NotConnected, method="GET")
+        outage = next((one for one in server.outages if one.begin <= now() < one.end), None)
+        if outage is not None:
+            is_page = outage.fate.error in {UnreadableAnswer, Redirected, UnexpectedStatus}
+            raise _error(outage.fate.error if is_page else NotConnected, method="GET")
         if (wait := server.arrive(now())) is not None:
             raise Throttled(method="GET", path=PATH, detail="throttled", status=429, retry_after=wait)
         await asyncio.sleep(server.some(0.7))
@@ -202,5 +215,12 @@ class Client:
 
 
 def _error(kind: type[ApiError], *, method: str = "POST") -> ApiError:
-    status = {ServerFault: 500, Rejected: 422}.get(kind)
+    statuses = {
+        ServerFault: 500,
+        Rejected: 422,
+        UnreadableAnswer: 200,
+        Redirected: 302,
+        UnexpectedStatus: 403,
+    }
+    status = statuses.get(kind)
     return kind(method=method, path=PATH, detail="simulated", status=status, bytes_handed_over=1_000)

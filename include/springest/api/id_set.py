@@ -5,6 +5,7 @@ A list of a million certificates is read in a worker whose memory others share.
 
 from __future__ import annotations
 
+import secrets
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from typing import Final
 _FREE: Final = -1
 _FIRST_SLOTS: Final = 1_024
 _LARGEST: Final = 2**63 - 1
-_SPREAD: Final = 0x9E3779B97F4A7C15
-"""2^64 divided by the golden ratio (Knuth, TAOCP 3, 6.4): neighbours land far apart."""
+_SPREAD: Final = secrets.randbits(64) | 1 << 63 | 1
+"""Multiplier of the hash, odd and new in each process: a server can't choose ids that share a slot
+(Dietzfelbinger et al., "A reliable randomized algorithm for the closest-pair problem", 1997)."""
 
 
 class IdSet:

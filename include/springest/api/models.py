@@ -60,9 +60,9 @@ class CertificateUpload:
 
 @dataclass(frozen=True, slots=True)
 class PostAnswer:
-    """A 2xx to a POST.
+    """Springest stored the certificate.
 
-    :param certificate_id: the new certificate's id; ``None`` when the answer does not tell a usable one.
+    :param certificate_id: the new certificate's id; ``None`` when the response names no usable one.
     :param bytes_sent: bytes of the body.
     """
 
@@ -118,8 +118,11 @@ class Page(Generic[T]):
 
     :param total: rows of the whole list, as the server tells (``meta/results``).
     :param offset: rows before this page, as the server tells.
+    :param ids: ids of all rows in their order; a row without a usable id, which ``items`` lacks, has a
+        negative number that stays the same while its content does.
     """
 
     items: tuple[T, ...]
     total: int | None
     offset: int | None
+    ids: tuple[int, ...] = ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,7 +18,9 @@ _LINE: Final = b"\r\n"
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _FALLBACK_NAME: Final = "certificate.pdf"
-LONGEST_FILE_NAME: Final = 200
+_UNSAFE_IN_NAME: Final = re.compile(r"[^\w .,()'+-]")
+MAX_FILE_NAME_BYTES: Final = 200
+MAX_SUFFIX_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +90,19 @@ def _disposition(name: str, *, filename: str | None = None) -> bytes:
 
 
 def _file_name(name: str) -> str:
-    plain = _CONTROL.sub("", name.replace("\\", "/").rsplit("/", 1)[-1]).strip()
-    if len(plain) > LONGEST_FILE_NAME:
-        stem, dot, suffix = plain.rpartition(".")
-        plain = (stem or suffix)[: LONGEST_FILE_NAME - len(suffix) - 1] + dot + suffix
-        plain = plain[:LONGEST_FILE_NAME]
-    return plain or _FALLBACK_NAME
+    """Return a name that every multipart parser reads alike.
+
+    Parsers differ in what they make of quotes, semicolons, backslashes and percent signs: browsers send
+    ``%22`` for a quote, RFC 2183 a backslash, and Rack decodes percent signs. So a name keeps letters, digits
+    and a few harmless characters; each other one becomes an underscore.
+    """
+    base = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
+    plain = _UNSAFE_IN_NAME.sub("_", base).strip(" .")
+    stem, dot, suffix = plain.rpartition(".")
+    if len(suffix.encode()) > MAX_SUFFIX_BYTES:
+        stem, dot, suffix = plain, "", ""
+    room = MAX_FILE_NAME_BYTES - len((dot + suffix).encode())
+    return stem.encode()[:room].decode("utf-8", "ignore") + dot + suffix or _FALLBACK_NAME
 
 
 def _quoted(value: str) -> str:

@@ -45,12 +45,14 @@ class Evidence:
     rewinds: int
     requests: int
     ended_empty: bool = False
+    unreadable: int = 0
 
     @property
     def reached_end(self) -> bool:
         """Whether the whole list was read, as far as a server that tells no total lets one know."""
         untold = self.first_total is None and self.last_total is None
-        return self.complete or (untold and self.ended_empty and self.rewinds == 0)
+        ended = untold and self.ended_empty and self.rewinds == 0 and self.unreadable == 0
+        return self.complete or ended
 
     @property
     def complete(self) -> bool:
@@ -58,6 +60,11 @@ class Evidence:
 
         A row that is removed while another is added in its place can't be noticed; the API removes none.
         """
+        return self.unreadable == 0 and self.has_all_rows
+
+    @property
+    def has_all_rows(self) -> bool:
+        """Whether as many different rows came as both totals say, readable or not."""
         return self.first_total is not None and self.distinct_ids == self.first_total == self.last_total
 
 
@@ -80,6 +87,7 @@ class Pager:
         self._expected: int | None = None
         self._back = self._size
         self._seen = IdSet()
+        self._unreadable = 0
         self._first_total: int | None = None
         self._last_total: int | None = None
         self._ended = False
@@ -100,12 +108,13 @@ class Pager:
             rewinds=self._rewinds,
             requests=self._requests,
             ended_empty=self._ended_empty,
+            unreadable=self._unreadable,
         )
 
     def accept(self, ids: Sequence[int], *, total: int | None) -> set[int]:
         """Take the page that answers ``next``.
 
-        :param ids: ids of its rows, in its order.
+        :param ids: ids of its rows, in its order; negative for a row without a usable id.
         :param total: total that it tells, if it does.
         :returns: the ids that this scan had not seen before; none when the page is to be read again.
         """
@@ -116,6 +125,7 @@ class Pager:
         if self._shifted(ids) and self._rewind():
             return set()
         new = self._seen.add_all(ids)
+        self._unreadable += sum(number < 0 for number in new)
         self._go_on(ids, total)
         return new
 
@@ -150,7 +160,7 @@ class Pager:
         self._back = self._size
 
     def _end_scan(self) -> None:
-        if self.evidence.complete or self._last_total is None or self._scans >= MOST_SCANS:
+        if self.evidence.has_all_rows or self._last_total is None or self._scans >= MOST_SCANS:
             self._ended = True
             return
         self._scans += 1

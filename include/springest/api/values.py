@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import MAXYEAR, MINYEAR, date, datetime
+from functools import lru_cache
 from typing import Any, Final, TypeVar
+
+from include.springest.redaction import Redactor
 
 T = TypeVar("T")
 
-LONGEST_ROW_TEXT: Final = 100_000
+MAX_ROW_TEXT: Final = 100_000
+MAX_FREE_TEXT: Final = 2_000
+"""Characters of a text that a person wrote at Springest, such as a description."""
+MAX_COUNT: Final = 2**31 - 1
 LONGEST_NUMBER: Final = 19
 """Digits of the largest number that a bigint holds."""
 LONGEST_MOMENT: Final = 64
@@ -24,6 +30,12 @@ def number_of(text: Any) -> int | None:
     """Read a number of plain digits, short enough to be one."""
     plain = isinstance(text, str) and len(text) <= LONGEST_NUMBER and text.isascii() and text.isdecimal()
     return int(text) if plain else None
+
+
+def count_of(text: Any) -> int | None:
+    """Read how many rows there are; what no integer column could hold counts as not told."""
+    number = number_of(text)
+    return number if number is not None and number <= MAX_COUNT else None
 
 
 def id_if_told(text: Any) -> int | None:
@@ -55,14 +67,35 @@ def told(value: Any, reader: Callable[[str], T]) -> T | None:
 
 def words(value: Any) -> str | None:
     """Read an optional text; an empty one tells nothing."""
-    return value[:LONGEST_ROW_TEXT] or None if isinstance(value, str) else None
+    return value[:MAX_ROW_TEXT] or None if isinstance(value, str) else None
 
 
+def free_text(value: Any) -> str | None:
+    """Read a text that a person wrote at Springest and analysts will read: redacted and cut."""
+    return _cleaned(value[:MAX_FREE_TEXT]) or None if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=4096)
+def _cleaned(text: str) -> str:
+    return _REDACTOR.redact(text)
+
+
+_REDACTOR: Final = Redactor()
 _OFFSET: Final = re.compile(r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})$", re.IGNORECASE)
 
 
 def moment_of(text: str) -> datetime:
-    """Read the ways a date-time is written: ISO 8601, with a space, ``UTC``, any offset, or no zone."""
+    """Read the ways a date-time is written: ISO 8601, with a space, ``UTC``, any offset, or no zone.
+
+    The first and the last year that Python knows are refused: in another zone, such a moment may lie in none.
+    """
+    moment = _moment_of(text)
+    if not MINYEAR < moment.year < MAXYEAR:
+        raise NotUnderstood("a date-time at the edge of time")
+    return moment
+
+
+def _moment_of(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
@@ -75,7 +108,7 @@ def moment_of(text: str) -> datetime:
 
 def day_of(text: str) -> date:
     """Read a date, or the date of a date-time."""
-    return date.fromisoformat(text) if len(text) == len("2026-01-31") else moment_of(text).date()
+    return date.fromisoformat(text) if len(text) == len("2026-01-31") else _moment_of(text).date()
 
 
 def flag_of(text: str) -> bool:

@@ -2,44 +2,51 @@
 
 Rails writes dashes in names, ``type`` attributes and ``nil="true"``; other versions write underscores or
 leave the ``<response>`` wrapper out; unknown elements may come any time. None of that matters here. What
-does: no DTD, no entities, no network, and caps on size and depth, since this comes from outside.
+does: no DTD, no entities, no network, and caps on bytes, elements and depth, since this comes from outside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from lxml import etree
 
 from include.springest.api.models import Certificate, Certification, Page
 from include.springest.api.values import (
-    LONGEST_ROW_TEXT,
+    MAX_ROW_TEXT,
     NotUnderstood,
+    count_of,
     day_of,
     flag_of,
+    free_text,
     id_if_told,
     id_of,
     moment_of,
-    number_of,
     told,
     words,
 )
 
-T = TypeVar("T")
+T = TypeVar("T", bound="Certificate | Certification")
 Element: TypeAlias = etree._Element  # noqa: SLF001 - it has no public name
 
-LARGEST_PAGE: Final = 64 * 1024 * 1024
-PARSED_AT_ONCE: Final = 1024 * 1024
-"""Bytes of some 3,000 rows; their tree takes about ten times as much."""
-LARGEST_ANSWER: Final = 256 * 1024
-DEEPEST: Final = 32
-_ANSWERS: Final = frozenset({"response", "hash"})
-_WRAPPERS: Final = _ANSWERS | {"nil_classes"}
-_COUNTS: Final = frozenset({"results", "offset"})
-_SAFELY: Final[dict[str, Any]] = {
+MAX_BODY_BYTES: Final = 256 * 1024
+"""Of any response but a list."""
+MAX_DEPTH: Final = 32
+_MIN_PAGE_BYTES: Final = 4 * 1024 * 1024
+_MAX_PAGE_BYTES: Final = 16 * 1024 * 1024
+_BYTES_PER_ROW: Final = 64 * 1024
+_MIN_PAGE_ELEMENTS: Final = 200_000
+_ELEMENTS_PER_ROW: Final = 200
+_SPRINGEST_ROOTS: Final = frozenset({"response", "hash", "certificate", "certificates", "errors", "error"})
+_WRAPPERS: Final = frozenset({"response", "hash", "nil_classes"})
+_COUNTS: Final = ("results", "offset")
+_ERRORS: Final = frozenset({"error", "errors"})
+_PARSER_OPTIONS: Final[dict[str, Any]] = {
     "resolve_entities": False,
     "no_network": True,
     "load_dtd": False,
@@ -49,6 +56,13 @@ _SAFELY: Final[dict[str, Any]] = {
 }
 _NIL: Final = frozenset({"true", "1"})
 _TOO_DEEP: Final = "it is nested too deeply"
+# XML 1.0, 2.2: these characters are not allowed, neither raw nor as a character reference.
+_ILLEGAL: Final = re.compile(
+    rb"[\x00-\x08\x0b\x0c\x0e-\x1f]"
+    rb"|&#0{0,6}(?:[0-8]|1[124-9]|2[0-9]|3[01]);|&#x0{0,6}(?:[0-8bce-f]|1[0-9a-f]);",
+    re.IGNORECASE,
+)
+_ENCODING: Final = re.compile(rb"""^\s*<\?xml[^>]{0,100}?encoding=["']([\w.-]{1,40})["']""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,186 +79,161 @@ class RowKind(Generic[T]):
     build: Callable[[dict[str, Any]], T]
 
     @property
-    def lists(self) -> frozenset[str]:
-        """Elements whose presence makes a document a list."""
-        return frozenset({self.row, self.container, "nil_classes"})
+    def watched(self) -> list[str]:
+        """Tags of the elements that ``parse_page`` looks at."""
+        names = {self.row, self.container, "nil_classes", "nil-classes", *_COUNTS, *_ERRORS}
+        return [f"{{*}}{name}" for name in sorted(names)]
 
 
-class PageParser(Generic[T]):
-    """Parses one page; memory grows with the page's rows, never with the list.
+def max_page_bytes(rows: int) -> int:
+    """Return how large a page may be, in bytes after decompression.
 
-    A page of a usual size is kept and parsed at once: to be told of rows meanwhile costs lxml twice as much.
-    Of a larger one, rows are read and freed while the rest arrives.
-
-    :param kind: what the rows are.
-    :param largest: bytes that a page may have.
-    :param at_once: bytes that are kept.
+    :param rows: rows that were asked for. A server that ignores that may send some thousand.
     """
+    return min(_MAX_PAGE_BYTES, max(_MIN_PAGE_BYTES, rows * _BYTES_PER_ROW))
 
-    def __init__(
-        self, kind: RowKind[T], *, largest: int = LARGEST_PAGE, at_once: int = PARSED_AT_ONCE
-    ) -> None:
-        self._kind = kind
-        self._left = largest
-        self._at_once = at_once
-        self._kept = bytearray()
-        self._watched = [f"{{*}}{name}" for name in sorted({*kind.lists, "nil-classes", *_COUNTS})]
-        self._parser: etree.XMLPullParser | None = None
-        self._row: Element | None = None
-        self._around: Element | None = None
-        self._counts: dict[str, Element] = {}
-        self._items: list[T] = []
-        self._listed = False
 
-    def feed(self, chunk: bytes) -> None:
-        """Take a piece of the body.
+def parse_page(body: bytes, kind: RowKind[T], *, rows: int) -> Page[T]:
+    """Return one page of a list.
 
-        :raises NotUnderstood: it is not such a list.
-        """
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise NotUnderstood("it is larger than a page may be")
-        if self._parser is None:
-            self._kept += chunk
-            if len(self._kept) <= self._at_once:
-                return
-            self._parser = etree.XMLPullParser(events=("start",), tag=self._watched, **_SAFELY)
-            chunk, self._kept = bytes(self._kept), bytearray()
+    A row without a usable id is left out and counted in ``Page.ids``; a character that XML does not allow
+    costs the field that holds it, never the list.
+
+    :param rows: rows that were asked for.
+    :raises NotUnderstood: it is no such list, it is cut off or too large, or none of its rows has an id.
+    """
+    if len(body) > max_page_bytes(rows):
+        raise NotUnderstood("it is larger than a page may be")
+    if body.count(b"<") > max(_MIN_PAGE_ELEMENTS, rows * _ELEMENTS_PER_ROW):
+        raise NotUnderstood("it has more elements than a page may have")
+    root = _parse_leniently(body)
+    _require_list(root, kind)
+    elements, counts, is_list = _find(root, kind)
+    total, offset = (count_of(_text(counts[name])) if name in counts else None for name in _COUNTS)
+    if not is_list and total != 0:
+        raise NotUnderstood(f"it holds no list of {kind.container}")
+    items, ids = [], []
+    for element in elements:
         try:
-            self._parser.feed(chunk)
-            self._read_begun(self._parser)
-        except etree.XMLSyntaxError:
-            raise NotUnderstood("it is not well-formed XML") from None
-
-    def close(self) -> Page[T]:
-        """Return the page once the whole body was fed.
-
-        :raises NotUnderstood: it is cut off, or not such a list.
-        """
-        try:
-            root = self._read_rest()
-        except etree.XMLSyntaxError:
-            raise NotUnderstood("it is cut off or not XML") from None
-        if self._row is not None:
-            self._items.append(self._kind.build(_fields(self._row)))
-            _forget(self._row)
-        self._refuse_another(root)
-        total, offset = (self._count(name) for name in ("results", "offset"))
-        if not self._listed and total != 0:
-            raise NotUnderstood(f"it holds no list of {self._kind.container}")
-        return Page(tuple(self._items), total, offset)
-
-    def _read_rest(self) -> Element:
-        """Read what was not parsed yet; return the document's root."""
-        if self._parser is not None:
-            root = self._parser.close()
-            self._read_begun(self._parser)
-            return root
-        root = etree.fromstring(bytes(self._kept), _parser())
-        self._read(root.iter(*self._watched))
-        return root
-
-    def _read_begun(self, parser: etree.XMLPullParser) -> None:
-        events = cast("Iterator[tuple[str, Element]]", parser.read_events())
-        self._read(element for _, element in events)
-
-    def _read(self, elements: Iterable[Element]) -> None:
-        """Read the next of the elements that are watched for, in their order.
-
-        They have begun, and may not have ended yet: a row has once another begins that is not within it.
-        """
-        row_name, build, take = self._kind.row, self._kind.build, self._items.append
-        row, around = self._row, self._around
-        for element in elements:
-            parent = element.getparent()
-            if row is not None:
-                if parent is not around and row in element.iterancestors():
-                    continue
-                take(build(_fields(row)))
-                if parent is not around:
-                    _forget(row)
-                row = None
-            name = _plain(element.tag)
-            if not self._listed or name != row_name:
-                self._look_at(element, name, parent)
-            if name == row_name:
-                row, around = element, parent
-        self._row, self._around = row, around
-        if row is not None:
-            _forget_before(row)
-
-    def _look_at(self, element: Element, name: str, parent: Element | None) -> None:
-        """Note what an element says of the document."""
-        if not self._listed:
-            _refuse_dtd(element)
-            self._listed = name in self._kind.lists
-        if name in _COUNTS and parent is not None and _name(parent) == "meta":
-            self._counts[name] = element
-
-    def _count(self, name: str) -> int | None:
-        return number_of(_text(self._counts[name])) if name in self._counts else None
-
-    def _refuse_another(self, root: Element) -> None:
-        """Refuse a document that is no such list, or too deep; its rows have been freed by now."""
-        _refuse_dtd(root)
-        if _name(root) not in _WRAPPERS | {self._kind.container}:
-            raise NotUnderstood(f"its root is not a list of {self._kind.container}")
-        if root.xpath("boolean(//*[count(ancestor::*) >= $deepest])", deepest=DEEPEST):
-            raise NotUnderstood(_TOO_DEEP)
+            item = kind.build(_fields(element))
+        except NotUnderstood:
+            ids.append(-1 - zlib.crc32(etree.tostring(element, with_tail=False)))
+        else:
+            items.append(item)
+            ids.append(item.id)
+    if ids and not items:
+        raise NotUnderstood("none of its rows has a usable id")
+    return Page(tuple(items), total, offset, tuple(ids))
 
 
-def parse_new_id(body: bytes) -> int | None:
-    """Return the id that the answer to a POST tells; ``None`` when it tells none, or several."""
-    root = _parse(body)
-    if root is None:
-        return None
-    holders = [node for node in root.iter("{*}*") if _name(node) == "certificate"]
-    if _name(root) in _ANSWERS:
-        holders.append(root)
-    found = {
-        _text(child)
-        for holder in holders
-        for child in holder
-        if isinstance(child.tag, str) and _name(child) == "id"
-    }
+def _parse_leniently(body: bytes) -> Element:
+    """Parse a list; replace what XML does not allow by question marks when it is refused for that."""
     try:
-        return id_of(found.pop()) if len(found) == 1 else None
-    except NotUnderstood:
-        return None
+        return etree.fromstring(body, _parser())
+    except etree.XMLSyntaxError:
+        mended = _ILLEGAL.sub(b"?", body)
+        declared = _ENCODING.match(body)
+        if declared is None or declared[1].lower() in {b"utf-8", b"utf8"}:
+            mended = mended.decode("utf-8", "replace").encode()
+        if mended == body:
+            raise NotUnderstood("it is cut off or not XML") from None
+    try:
+        return etree.fromstring(mended, _parser())
+    except etree.XMLSyntaxError:
+        raise NotUnderstood("it is cut off or not XML") from None
 
 
-def parse_messages(body: bytes) -> tuple[str, ...]:
-    """Return what the server says is wrong; empty when the body is not understood."""
-    root = _parse(body)
-    if root is None or _name(root) == "html":
-        return ()
-    found = [_text(node) for node in root.iter() if isinstance(node.tag, str) and _is_message(node)]
-    return tuple(dict.fromkeys(text for text in found if text))
+def _require_list(root: Element, kind: RowKind[T]) -> None:
+    _refuse_dtd(root)
+    if _name(root) not in _WRAPPERS | {kind.container}:
+        raise NotUnderstood(f"its root is not a list of {kind.container}")
+    if root.xpath("boolean(//*[count(ancestor::*) >= $deepest])", deepest=MAX_DEPTH):
+        raise NotUnderstood(_TOO_DEEP)
 
 
-def _is_message(node: Element) -> bool:
-    """An ``<error>`` or ``<message>``, or a field's own element within ``<errors>``."""
-    if len(node):
-        return False
-    parent = node.getparent()
-    return _name(node) in {"error", "message"} or (parent is not None and _name(parent) == "errors")
+def _find(root: Element, kind: RowKind[T]) -> tuple[list[Element], dict[str, Element], bool]:
+    """Return the rows of a list, the elements that count them, and whether there is a list at all.
+
+    :raises NotUnderstood: the server names an error beside or instead of the list.
+    """
+    rows: list[Element] = []
+    counts: dict[str, Element] = {}
+    is_list = False
+    around: Element | None = None
+    for element in root.iter(*kind.watched):
+        parent = element.getparent()
+        if rows and parent is not around and rows[-1] in element.iterancestors():
+            continue  # a part of that row
+        name = _name(element)
+        if name in _ERRORS:
+            if _is_error(element):
+                raise NotUnderstood("it names an error")
+            continue
+        if name in _COUNTS:
+            if parent is not None and _name(parent) == "meta":
+                counts[name] = element
+            continue
+        is_list = True
+        if name == kind.row:
+            rows.append(element)
+            around = parent
+    return rows, counts, is_list
 
 
-def _parse(body: bytes) -> Element | None:
-    if not body.strip() or len(body) > LARGEST_ANSWER:
+def parse_document(body: bytes) -> Element | None:
+    """Return the root of a response that is no list; ``None`` unless it is XML as Springest writes it."""
+    if not body.strip() or len(body) > MAX_BODY_BYTES:
         return None
     try:
         root = etree.fromstring(body, _parser())
         _refuse_dtd(root)
     except (etree.XMLSyntaxError, NotUnderstood, ValueError):
         return None
-    return root
+    return root if _name(root) in _SPRINGEST_ROOTS else None
+
+
+def find_new_id(root: Element) -> int | None:
+    """Return the id of the new certificate; ``None`` when the document names none, or several."""
+    holders = [node for node in root.iter("{*}*") if _name(node) == "certificate"]
+    if _name(root) in {"response", "hash"}:
+        holders.append(root)
+    found = {
+        None if len(child) else _text(child)
+        for holder in holders
+        for child in holder
+        if isinstance(child.tag, str) and _name(child) == "id"
+    }
+    return id_if_told(found.pop()) if len(found) == 1 else None
+
+
+def find_messages(root: Element) -> tuple[str, ...]:
+    """Return what the server says: each ``<error>``, ``<message>`` and field in ``<errors>``."""
+    nodes = (node for node in root.iter() if isinstance(node.tag, str))
+    found = [_text(node) for node in nodes if _is_message(node)]
+    return tuple(dict.fromkeys(text for text in found if text))
+
+
+def names_error(root: Element) -> bool:
+    """Tell whether there is an ``<error>``, with or without a text, or an ``<errors>`` that is not empty."""
+    return any(_is_error(node) for node in root.iter() if isinstance(node.tag, str))
+
+
+def _is_error(node: Element) -> bool:
+    name = _name(node)
+    return name == "error" or (name == "errors" and (len(node) > 0 or _text(node) is not None))
+
+
+def _is_message(node: Element) -> bool:
+    if len(node):
+        return False
+    parent = node.getparent()
+    return _name(node) in {"error", "message"} or (parent is not None and _name(parent) == "errors")
 
 
 @cache
 def _parser() -> etree.XMLParser:
-    """Return the parser of whole documents: making one costs more than reading a small answer."""
-    return etree.XMLParser(**_SAFELY)
+    """Return the parser of whole documents: making one costs more than reading a small response."""
+    return etree.XMLParser(**_PARSER_OPTIONS)
 
 
 def _refuse_dtd(element: Element) -> None:
@@ -267,7 +256,7 @@ def _text(element: Element) -> str | None:
     text = element.text
     if text is None or element.get("nil") in _NIL:
         return None
-    return text.strip()[:LONGEST_ROW_TEXT] or None
+    return text.strip()[:MAX_ROW_TEXT] or None
 
 
 def _fields(row: Element, depth: int = 3) -> dict[str, Any]:
@@ -275,7 +264,7 @@ def _fields(row: Element, depth: int = 3) -> dict[str, Any]:
 
     :param depth: of the row's children within the document; a list and a wrapper stand above a row.
     """
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         raise NotUnderstood(_TOO_DEEP)
     fields: dict[str, Any] = {}
     for child in row:
@@ -284,19 +273,6 @@ def _fields(row: Element, depth: int = 3) -> dict[str, Any]:
             text = None if child.get("nil") in _NIL else text.strip()
         fields[_plain(child.tag)] = _fields(child, depth + 1) if len(child) else text
     return fields
-
-
-def _forget(element: Element) -> None:
-    """Free what is in an element, and its elder siblings."""
-    element.clear()
-    _forget_before(element)
-
-
-def _forget_before(element: Element) -> None:
-    """Free an element's elder siblings."""
-    parent = element.getparent()
-    if parent is not None:
-        del parent[: parent.index(element)]
 
 
 def _certificate(fields: dict[str, Any]) -> Certificate:
@@ -308,10 +284,10 @@ def _certificate(fields: dict[str, Any]) -> Certificate:
         id_if_told(field("certification_id") or certification.get("id")),
         told(field("valid_from"), day_of),
         told(field("valid_until"), day_of),
-        words(field("status")),
+        free_text(field("status")),
         told(field("created_at"), moment_of),
         words(user.get("email")) if isinstance(user, dict) else None,
-        words(certification.get("name")),
+        free_text(certification.get("name")),
     )
 
 
@@ -320,8 +296,8 @@ def _certification(fields: dict[str, Any]) -> Certification:
     known = isinstance(needed, str) and needed.lower() in {"true", "1", "yes", "false", "0", "no"}
     return Certification(
         id=id_of(fields.get("id")),
-        name=words(fields.get("name")),
-        description=words(fields.get("description")),
+        name=free_text(fields.get("name")),
+        description=free_text(fields.get("description")),
         requires_valid_until=flag_of(str(needed)) if known else None,
     )
 

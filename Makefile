@@ -17,6 +17,9 @@ FIRST ?= 0
 
 # Independent of the caller's locale, caches stay in the ignored folder, nothing is reported anywhere.
 export PYTHONUTF8 := 1
+# Nothing is imported from the working folder, nor from what a caller's PYTHONPATH may name.
+export PYTHONSAFEPATH := 1
+unexport PYTHONPATH
 export PYTHONPYCACHEPREFIX := $(HERE)/$(STATE)/pycache
 export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
@@ -60,7 +63,7 @@ format: $(READY) ## put the code into its format
 	@$(VENV)/bin/ruff format .
 
 migrate: $(READY) ## bring the schema of the connection certificate_warehouse up to date
-	@$(PY) -m springest_provider.migrate
+	@$(PY) -m springest_provider.cli migrate
 
 baseline: $(READY) ## write the migration that creates the tables anew from schema.py, until the first release
 	@$(PY) -m include.demo.revision

@@ -89,6 +89,7 @@ def _inherited() -> dict[str, str]:
         "PATH": f"{bin_folder}:{os.environ.get('PATH', '/usr/bin:/bin')}",
         # The code of this checkout, whichever one is installed.
         "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}",
+        "PYTHONSAFEPATH": "1",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
     }

@@ -89,7 +89,7 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
                 "springest_document_roots": json.dumps([str(documents)]),
             },
         )
-        supervisor.run("migrate", [sys.executable, "-m", "springest_provider.migrate"], env=env)
+        supervisor.run("migrate", [sys.executable, "-m", "springest_provider.cli", "migrate"], env=env)
         tell("The warehouse has its schema; making Airflow's database while certificates are rendered")
         migrating = supervisor.start("airflow-db-migrate", airflow("db", "migrate"), env=env)
         made = nights(7, first=FIRST_NIGHT, rows=rows, root=str(documents))
@@ -176,6 +176,7 @@ def start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str], *
     env = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(PROJECT),
+        "PYTHONSAFEPATH": "1",
         "PYTHONUTF8": "1",
         "SANDBOX_API_KEY": keys[0],
         "SANDBOX_CERTIFICATIONS_API_KEY": keys[1],

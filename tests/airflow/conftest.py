@@ -163,7 +163,7 @@ def make_airflow(
         world = AirflowWorld({**made, **env}, home, sandbox, warehouse_url, source_url)
         opened.append(world)
         subprocess.run(
-            [sys.executable, "-m", "springest_provider.migrate"],
+            [sys.executable, "-m", "springest_provider.cli", "migrate"],
             env=world.env,
             check=True,
             capture_output=True,

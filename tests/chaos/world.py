@@ -118,7 +118,7 @@ def started(folder: Path, *, tell: Callable[[str], None]) -> Iterator[World]:
         )
         _add_policy(folder / "airflow")
         tell("making the databases")
-        supervisor.run("migrate", [sys.executable, "-m", "springest_provider.migrate"], env=env)
+        supervisor.run("migrate", [sys.executable, "-m", "springest_provider.cli", "migrate"], env=env)
         supervisor.run("airflow-db-migrate", airflow("db", "migrate"), env=env)
         engines = [create_engine(url, poolclass=NullPool) for url in (source_url, warehouse_url)]
         source_database.create_schema(engines[0])

@@ -30,7 +30,7 @@ from include.springest.warehouse.statements import quoted, read_sql
 REASON: Final = "learner_forgotten"
 DETAIL: Final = (
     "the learner was forgotten: let the source forget them too; if they have come back, say so with "
-    "`python -m springest_provider.erase --lift`"
+    "`bin/springest erase --lift`"
 )
 _LOCK_KEY: Final = "hashtextextended('springest.forget', 0)"
 WAIT_FOR_ERASURE: Final = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY})")

@@ -40,14 +40,14 @@ def main(arguments: Sequence[str]) -> int:
         logging.disable(level)
 
 
-def _set_up() -> None:
-    """Prepare this process, before Airflow is imported."""
+def run() -> int:
+    """Run the command line of this process; the entry point ``springest``."""
     # Connections and variables made in the UI are seen only from Airflow's server context.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
     warnings.simplefilter("ignore")
+    return main(sys.argv[1:])
 
 
 if __name__ == "__main__":
-    _set_up()
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(run())

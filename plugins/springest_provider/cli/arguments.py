@@ -38,12 +38,13 @@ def _parser() -> argparse.ArgumentParser:
         argparse.ArgumentParser, prog="springest", description="Certificates on their way to Springest."
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    shared = _shared()
+    warehouse = _warehouse()
+    shared = _shared(warehouse)
     status = _command(commands, "status", "how the site stands: queue, doubts, rate limit, freshness", shared)
-    status.set_defaults(run=_later("status", "show"))
+    status.set_defaults(run=_later("springest_provider.cli.status", "show"))
     who = _command(commands, "who", "all that is known of one training's certificates", shared)
     who.add_argument("training_id", metavar="TRAINING_ID")
-    who.set_defaults(run=_later("who", "show"))
+    who.set_defaults(run=_later("springest_provider.cli.who", "show"))
     begin = _command(commands, "begin", "say from when on a site's trainings are to be sent", shared)
     begin.add_argument(
         "--from",
@@ -55,10 +56,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_source(begin)
     begin.add_argument("--yes", action="store_true", help="do it; without it, it is only shown")
-    begin.set_defaults(run=_later("begin", "begin"))
+    begin.set_defaults(run=_later("springest_provider.cli.begin", "begin"))
+    _add_upkeep(commands, warehouse)
     review = _command(commands, "review", "what waits for a person, and what a person decides")
     _add_review(review.add_subparsers(title="commands", metavar="COMMAND", required=True), shared)
     return parser
+
+
+def _add_upkeep(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], warehouse: argparse.ArgumentParser
+) -> None:
+    migrate = _command(commands, "migrate", "bring the schema of the warehouse up to date", warehouse)
+    migrate.add_argument(
+        "--roles",
+        nargs="?",
+        const="springest",
+        metavar="PREFIX",
+        help="create PREFIX_writer, PREFIX_publisher and PREFIX_reader, and grant each what is its own",
+    )
+    migrate.set_defaults(run=_later("springest_provider.migrate", "migrate"), json=False)
+    erase = _command(commands, "erase", "forget a learner, or let one who was forgotten come back", warehouse)
+    learner = erase.add_mutually_exclusive_group(required=True)
+    learner.add_argument("--learner-ref", metavar="REF", help="the learner's reference in the warehouse")
+    learner.add_argument(
+        "--address-from-stdin", action="store_true", help="read the learner's address; it is not kept"
+    )
+    erase.add_argument("--lift", action="store_true", help="the learner has come back")
+    erase.set_defaults(run=_later("springest_provider.erase", "erase"), json=False)
 
 
 def _add_review(
@@ -67,22 +91,22 @@ def _add_review(
     listing = _command(commands, "list", "what waits for a person", shared)
     _add_filter(listing)
     listing.add_argument("--limit", type=_positive, default=100, metavar="N", help="at most so many (100)")
-    listing.set_defaults(run=_later("review", "list_waiting"))
+    listing.set_defaults(run=_later("springest_provider.cli.review", "list_waiting"))
     show = _command(commands, "show", "one training, and which decisions would stand", shared)
     show.add_argument("training_id", metavar="TRAINING_ID")
     _add_source(show)
-    show.set_defaults(run=_later("review", "show"))
+    show.set_defaults(run=_later("springest_provider.cli.review", "show"))
     for kind, text in _DECISIONS.items():
         one = _command(commands, kind.value, text, shared)
         _add_decision(one, kind)
-        one.set_defaults(run=_later("decide", "decide"), decision=kind)
+        one.set_defaults(run=_later("springest_provider.cli.decide", "decide"), decision=kind)
     restored = _command(commands, "restored", "set a ledger right that came back from a backup", shared)
     _add_signature(restored)
     restored.add_argument(
         "--highest", type=_positive, metavar="N",
         help="highest attempt that was ever made, where no Variable keeps it",
     )  # fmt: skip
-    restored.set_defaults(run=_later("restored", "settle"))
+    restored.set_defaults(run=_later("springest_provider.cli.restored", "settle"))
 
 
 _DECISIONS: Final = {
@@ -157,13 +181,18 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _shared() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False)
+def _warehouse() -> argparse.ArgumentParser:
+    warehouse = argparse.ArgumentParser(add_help=False)
+    warehouse.add_argument(
+        "--warehouse", default="certificate_warehouse", metavar="CONN_ID", help="connection of the warehouse"
+    )
+    return warehouse
+
+
+def _shared(warehouse: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False, parents=[warehouse])
     shared.add_argument(
         "--site", default="default", metavar="NAME", help="site; its connection is springest_NAME"
-    )
-    shared.add_argument(
-        "--warehouse", default="certificate_warehouse", metavar="CONN_ID", help="connection of the warehouse"
     )
     shared.add_argument("--json", action="store_true", help="for machines")
     return shared
@@ -192,7 +221,7 @@ def _later(module: str, name: str) -> Run:
     """Return what runs a command, importing its module (and Airflow) only then."""
 
     def run(told: argparse.Namespace, output: Output) -> int:
-        chosen: Run = getattr(importlib.import_module(f"springest_provider.cli.{module}"), name)
+        chosen: Run = getattr(importlib.import_module(module), name)
         return chosen(told, output)
 
     return run

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
+
+import pytest
+
+from include.demo.airflow_home import environment
 
 ROOT = Path(__file__).parents[3]
 
@@ -20,7 +26,36 @@ def test_nothing_the_commands_make_is_seen_by_git():
     status = ["git", "status", "--porcelain", "--ignored", "--untracked-files=normal"]
     told = subprocess.run(status, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     ignored = {line[3:] for line in told.splitlines() if line.startswith("!!")}
-    assert {name for name in ignored if "__pycache__" not in name} <= {".springest/"}
+    mine = {".springest/", ".env", "certificates/"}  # the last two are a person's, see .env.example
+    assert {name for name in ignored if "__pycache__" not in name} <= mine
+
+
+@pytest.mark.parametrize(
+    ("path", "is_ignored"),
+    [
+        (".env", True),
+        (".env.production", True),
+        ("certificates/a/learner.pdf", True),
+        ("keys/client.pem", True),
+        ("client.key", True),
+        (".env.example", False),
+        ("include/demo/documents.py", False),
+    ],
+)
+def test_secrets_and_documents_stay_out_of_git(path, is_ignored):
+    """`git add -A` commits neither the keys of .env nor the documents of learners."""
+    done = subprocess.run(["git", "check-ignore", "--quiet", "--no-index", path], cwd=ROOT, check=False)
+    assert done.returncode == (0 if is_ignored else 1)
+
+
+def test_what_git_ignores_stays_out_of_the_image():
+    """The build context has neither the keys nor the documents."""
+    kept_out = set((ROOT / ".dockerignore").read_text(encoding="utf-8").split())
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    for pattern in ignored:
+        if pattern.strip() and pattern[0] not in "#!":
+            anywhere = f"**/{pattern.strip('/')}"
+            assert {anywhere, pattern.strip("/")} & kept_out, pattern
 
 
 def test_the_pinned_tree_is_hashed_and_holds_what_was_asked_for():
@@ -33,3 +68,57 @@ def test_the_pinned_tree_is_hashed_and_holds_what_was_asked_for():
     for name in filter(None, asked):
         assert f"\n{name}==" in pinned or f"\n{name}[" in pinned, name
     assert pinned.count("==") <= pinned.count("--hash=sha256:")
+
+
+@pytest.fixture
+def poisoned(tmp_path: Path) -> Path:
+    """A folder whose modules must never be imported."""
+    for name in ("argparse", "json", "logging", "include", "springest_provider"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('POISON')", encoding="utf-8")
+    return tmp_path
+
+
+def _run_in(folder: Path, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, check=False
+    )
+
+
+CHECKOUT = str(ROOT / "bin" / "springest")
+INSTALLED = str(Path(sys.executable).parent / "springest")
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [(INSTALLED, ""), *((CHECKOUT, path) for path in ("", ":", ".", f".:{ROOT}:"))],
+)
+def test_the_command_imports_nothing_from_the_working_folder(poisoned, command, path):
+    """Started in somebody's download folder, with every secret at hand."""
+    done = _run_in(poisoned, command, "status", "--help", PYTHONPATH=path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage: springest status" in done.stdout
+
+
+def test_recipes_import_nothing_from_the_working_folder(poisoned):
+    """What every recipe of the Makefile runs in, whichever module it starts."""
+    recipe = f"poison: ; @{sys.executable} -m argparse && {sys.executable} -c 'import json, include'"
+    done = _run_in(
+        poisoned, "make", "--no-print-directory", "-f", str(ROOT / "Makefile"), f"--eval={recipe}", "poison",
+        PYTHONPATH=".",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_demos_airflow_imports_nothing_from_the_working_folder(poisoned, tmp_path):
+    """Its processes inherit one environment, with which `include` is found all the same."""
+    env = environment(tmp_path / "home", metadata_url="", api_port=1, connections={}, variables={})
+    script = "import argparse, json, include.springest, springest_provider.get_provider_info"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=poisoned, env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_image_imports_nothing_from_the_working_folder():
+    """Its own folder is on the path by name, whichever folder a process is started in."""
+    assert "PYTHONSAFEPATH=1" in (ROOT / "Dockerfile").read_text(encoding="utf-8")

@@ -79,7 +79,7 @@ def test_the_image_has_everything_that_the_project_is_made_of():
     """The folders that the Dockerfile copies are those of the project, and its Airflow is the pinned one."""
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     copied = set(re.findall(r"^COPY .*? (\w+)/ ", dockerfile, re.MULTILINE))
-    assert copied == {"dags", "plugins", "include"}
+    assert copied == {"bin", "dags", "plugins", "include"}
     pinned = re.search(r"^apache-airflow==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     assert pinned is not None
     assert f"apache/airflow:{pinned[1]}-python3.11" in dockerfile

@@ -520,6 +520,21 @@ def test_a_night_is_sent_beside_backfills_that_are_no_larger_than_usual_and_one_
     assert look(world.warehouse, world.site).too_large == {}
 
 
+def test_a_run_that_others_leave_no_room_says_so(world, monkeypatch, caplog):
+    """Another one has as many under way as all may have together, and the server is slow to answer it."""
+    _staged(world, 11)
+    with world.warehouse.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE springest.delivery SET state = 'sending', lease_owner = 'another',"
+            " lease_until = now() + interval '1 hour' WHERE training_id <> 'T0001'"
+        )
+    monkeypatch.setattr("include.springest.delivery.send.SECONDS_BETWEEN_WARNINGS", 0.0)
+    with caplog.at_level("WARNING"):
+        assert world.deliver(seconds=2.0).left == 1
+    assert "for other runs of site default: all of them together may have 10 under way" in caplog.text
+    assert world.posts == 0
+
+
 def test_a_run_that_stages_again_is_weighed_again(world):
     """The source got 600 rows meanwhile, in the window of a run that had sent one."""
     window = Window(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))

@@ -33,6 +33,8 @@ LEASE_MARGIN_SECONDS: Final = 60.0
 """How much longer than the longest POST a lease lasts."""
 ROOM_SECONDS: Final = 0.5
 """Between two looks whether others have less under way."""
+SECONDS_BETWEEN_WARNINGS: Final = 60.0
+"""How often a run that waits for others says so."""
 
 
 class Sender:
@@ -194,11 +196,22 @@ class Sender:
 
     async def _room(self) -> None:
         """Wait until fewer are under way or in doubt, in all processes together, than may become unknown."""
-        ledger = self._parts.ledger
+        ledger, clock = self._parts.ledger, asyncio.get_running_loop().time
         async with self._looking_for_room:
+            began = said_at = clock()
             if await ledger.in_doubt(under_way=True) >= self._max_unknown:
                 log.info("Others have %d under way or in doubt, as many as there may be", self._max_unknown)
             while await ledger.in_doubt(under_way=True) >= self._max_unknown:
+                if clock() - said_at >= SECONDS_BETWEEN_WARNINGS:
+                    said_at = clock()
+                    log.warning(
+                        "This run has waited %.0f s for other runs of site %s: all of them together may have "
+                        "%d under way or in doubt, and the others use each place again at once. It goes on "
+                        "when they end or leave room; nothing of its queue is lost",
+                        said_at - began,
+                        self._parts.site.name,
+                        self._max_unknown,
+                    )
                 self._tally.swept += await ledger.sweep()  # what a dead worker had under way
                 await self._stop_at_too_many_unknown()
                 await asyncio.sleep(ROOM_SECONDS)

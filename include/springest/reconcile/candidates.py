@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select, text, update
@@ -32,7 +32,7 @@ _DROP_UNCHANGED: Final = text(
         candidate=listed(SAID, of="candidate"),
     )
 )
-_TODAY: Final = text("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date")
+_NOW: Final = text("SELECT clock_timestamp()")
 _CONSERVATION: Final = text(read_sql(__file__, "conservation"))
 _NEWEST_SNAPSHOT: Final = text(read_sql(__file__, "newest_snapshot"))
 _NOTE: Final = text(read_sql(__file__, "note_candidates"))
@@ -138,11 +138,13 @@ def judge(connection: Connection, site: Site, *, run_id: str, snapshot_id: int |
     finishes staging in between is seen by the sum and not by the verdicts: then both are done again.
     """
     verified = sorted(word.lower() for word in site.verified_statuses)
+    now = connection.execute(_NOW).scalar_one()
     values = {
         "site": site.name,
         "verified_statuses": verified,
         "rules": _rules(verified),
-        "today": connection.execute(_TODAY).scalar_one(),
+        "now": now,
+        "today": now.astimezone(UTC).date(),
     }
     changed, sums = 0, None
     for _ in range(TRIES):

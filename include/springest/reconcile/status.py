@@ -31,7 +31,7 @@ class VerificationStatus(StrEnum):
     """``verification_status`` in ``certificate_reconciliation``."""
 
     NOT_SENT = "not_sent"
-    """In the queue."""
+    """In the queue, or being sent right now."""
     HELD = "held"
     """Waits for something outside: a listed certification, or a person."""
     INVALID = "invalid"

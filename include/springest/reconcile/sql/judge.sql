@@ -9,6 +9,7 @@ WITH facts AS (
            matched.review_reason AS matched_review_reason,
            COALESCE(delivery.springest_certificate_id, matched.springest_certificate_id) AS certificate_id,
            certification.name AS certification_name,
+           delivery.state = 'sending' AND delivery.lease_until >= CAST(:now AS timestamptz) AS is_under_way,
            remote.springest_certificate_id IS NOT NULL AS is_shown,
            remote.springest_status,
            remote.first_seen_at,
@@ -46,7 +47,7 @@ WITH facts AS (
     SELECT facts.*,
            CASE
                WHEN matched_status IS NOT NULL THEN matched_status
-               WHEN state = 'ready' THEN 'not_sent'
+               WHEN state = 'ready' OR is_under_way THEN 'not_sent'
                WHEN state IN ('held', 'invalid', 'rejected', 'withdrawn', 'cancelled', 'vanished') THEN state
                WHEN state IN ('unknown', 'sending') THEN 'unknown'
                WHEN state = 'review' AND reason = 'missing' THEN 'missing'

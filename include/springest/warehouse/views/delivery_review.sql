@@ -5,8 +5,8 @@ SELECT verdict.site, verdict.delivery_key, verdict.training_id, verdict.issue_no
        since.waits_since,
        CASE
            WHEN verdict.delivery_state = 'sending' AND verdict.review_reason = 'outcome_unknown'
-               THEN 'A worker was sending it when this was published, and nobody can decide about it meanwhile: the '
-                    'next publication tells how that went'
+               THEN 'The worker that was sending it did not say how that went before its lease ended: the next run of '
+                    'springest_deliver makes it unknown, and then it can be decided about'
            WHEN verdict.learner_ref IS NULL
             AND verdict.delivery_state IN ('unknown', 'accepted_no_id', 'review', 'vanished')
                THEN 'Its learner was forgotten, so it can not be sent again: look for it in Springest''s admin. There: '

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, func, insert, select, text
 
 from include.springest.ledger.states import State
+from include.springest.reconcile import candidates
 from include.springest.reconcile.candidates import ConservationBroken
 from include.springest.reconcile.publish import PublishReport, publish
 from include.springest.site import Site
@@ -229,3 +230,18 @@ def test_every_reason_is_told_with_what_to_do_about_it_and_decisions_with_their_
     assert what.keys() == {*DECIDED, *LOOKED_AT}
     assert len({*what.values(), other}) == len(what) + 1
     assert all("bin/springest review" in what[reason] for reason in DECIDED)
+
+
+def test_what_is_being_sent_is_not_doubtful_before_its_lease_is_over(
+    warehouse: Engine, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is asked to look. When its worker has died nothing writes to it, and it is judged again."""
+    deliver("sending", sent_at=None, lease_until=datetime.now(UTC) + timedelta(hours=1))
+    publish_all(warehouse)
+    row = verdict(warehouse)
+    assert (row.delivery_state, row.verification_status, row.needs_review) == ("sending", "not_sent", False)
+    assert publish_all(warehouse).written == 0
+    monkeypatch.setattr(candidates, "_NOW", text("SELECT clock_timestamp() + interval '61 minutes'"))
+    assert publish_all(warehouse).written == 1
+    row = verdict(warehouse)
+    assert (row.verification_status, row.review_reason) == ("unknown", "outcome_unknown")

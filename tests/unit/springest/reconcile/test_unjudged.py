@@ -134,7 +134,7 @@ def test_what_was_told_without_proof_is_taken_back(warehouse: Engine) -> None:
 @pytest.mark.parametrize("day", [date(2026, 11, 5), date(3000, 1, 1)])
 def test_a_day_that_passes_is_noticed(warehouse: Engine, monkeypatch: pytest.MonkeyPatch, day: date) -> None:
     """What is shown expires by the date that is shown; the clock may be set back, too."""
-    monkeypatch.setattr(candidates, "_TODAY", text(f"SELECT DATE '{day}'"))
+    monkeypatch.setattr(candidates, "_NOW", text(f"SELECT TIMESTAMPTZ '{day} 12:00Z'"))
     written = publish(warehouse, site=SITE, run_id="second").written
     assert written == (1 if day > LAST_DAY else 0)
     require_no_stale_verdict(warehouse, SITE)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from include.springest.api.client import SpringestClient
+from include.springest.engines import async_warehouse_engine
 from include.springest.limiter import RateLimiter, ReadGate
 from include.springest.site import Site, fingerprint
 
@@ -36,7 +37,7 @@ async def connected(
     :param key: key whose rate limit it is; that of the certificates by default.
     :param at_once: requests at once.
     """
-    engine = create_async_engine(warehouse_url, hide_parameters=True, pool_size=at_once + 4, max_overflow=4)
+    engine = async_warehouse_engine(warehouse_url, pool_size=at_once + 4, max_overflow=4)
     row: dict[str, Any] = {
         "host": site.host,
         "key_fingerprint": fingerprint(key) if key else site.key_fingerprint,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sqlalchemy import create_engine
-
+from include.springest.engines import require_own_session, warehouse_engine
 from include.springest.warehouse.migrate import upgrade
 from include.springest.warehouse.roles import RoleNames, grant_roles
 from springest_provider.cli.output import Exit, Output
@@ -14,7 +13,9 @@ from springest_provider.parts import warehouse_url
 
 def migrate(options: argparse.Namespace, output: Output) -> int:
     """Migrate, and grant if that is asked for."""
-    engine = create_engine(warehouse_url(options.warehouse), hide_parameters=True)
+    url = warehouse_url(options.warehouse)
+    require_own_session(url)
+    engine = warehouse_engine(url)
     try:
         output.line(f"{options.warehouse}: schema springest is at revision {upgrade(engine)}")
         if options.roles:

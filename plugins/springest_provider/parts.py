@@ -6,46 +6,79 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import BinaryIO, Final, cast
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
-from airflow.providers.postgres.hooks.postgres import PostgresHook
-from airflow.sdk import BaseHook, ObjectStoragePath, Variable
-from psycopg.pq import Conninfo
-from sqlalchemy import URL, Engine, create_engine
+from airflow.sdk import Connection, ObjectStoragePath
+from airflow.sdk.exceptions import AirflowException
+from sqlalchemy import URL, Engine, make_url
 
 from include.springest.documents import DocumentStore
+from include.springest.engines import require_own_session, source_engine, warehouse_engine
 from include.springest.errors import ConfigurationError
 from include.springest.identity import Pseudonyms
+from include.springest.libpq import postgresql_url
 from include.springest.site import Site
 from include.springest.warehouse.migrate import check
+from springest_provider.lookups import (
+    read_connection,
+    read_variable,
+    refuse_copy,
+    write_variable,
+)
 
 SECRET_VARIABLE = "springest_learner_secret"  # noqa: S105 - the name of a Variable
 ROOTS_VARIABLE = "springest_document_roots"
 ATTEMPT_VARIABLE = "springest_highest_attempt"
+
+_EXTRAS_IN_URL: Final[dict[str, tuple[str, ...]]] = {
+    "mysql": (),
+    "mssql": (),
+    "oracle": ("service_name",),
+}
+"""Types whose other extras are handed to the driver, which refuses what it does not know."""
+_OF_HOOKS: Final = frozenset({"client", "cursor", "sqlalchemy_scheme", "sid"})
+"""Extras that choose the driver or are in the URL, and ``cursor``, which concerns Airflow's hooks alone."""
+_PROVIDERS: Final = {"mssql": "apache-airflow-providers-microsoft-mssql"}
 
 
 def warehouse_url(conn_id: str) -> URL:
     """
     Return the address of the warehouse, with the options of libpq (``sslmode``, …) that its extra holds.
 
-    :raises ConfigurationError: the connection is not PostgreSQL.
+    :raises ConfigurationError: the connection is missing, not PostgreSQL, or has an extra that is not known.
     """
-    connection = BaseHook.get_connection(conn_id)
+    connection = read_connection(conn_id)
     if connection.conn_type != "postgres":
         raise ConfigurationError(
             f"the connection {conn_id} is of type {connection.conn_type}: the warehouse must be PostgreSQL"
         )
-    url = PostgresHook(postgres_conn_id=conn_id).sqlalchemy_url
-    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
-    options = {name: str(value) for name, value in connection.extra_dejson.items() if name in known}
-    return url.set(drivername="postgresql+psycopg").update_query_dict(options)
+    return _postgresql_url(connection)
+
+
+def _postgresql_url(connection: Connection) -> URL:
+    return postgresql_url(
+        connection.conn_id,
+        host=connection.host,
+        port=connection.port,
+        login=connection.login,
+        password=connection.password,
+        database=connection.schema,
+        extra=connection.extra_dejson,
+    )
 
 
 @contextmanager
 def warehouse(conn_id: str) -> Iterator[Engine]:
-    """Give an engine of the warehouse whose schema is the one this code needs."""
-    engine = create_engine(warehouse_url(conn_id), hide_parameters=True, pool_pre_ping=True)
+    """
+    Give an engine of the warehouse whose schema is the one this code needs.
+
+    :raises ConfigurationError: the connection can't be used, or leads through a pooler that shares sessions.
+    :raises SchemaOutOfDate: the schema is another.
+    """
+    url = warehouse_url(conn_id)
+    require_own_session(url)
+    engine = warehouse_engine(url)
     try:
         check(engine)
         yield engine
@@ -58,16 +91,52 @@ def source(conn_id: str) -> Iterator[Engine]:
     """
     Give an engine of the source database.
 
-    :raises ConfigurationError: the connection is of no SQL database that Airflow has a hook for.
+    :raises ConfigurationError: the connection is missing or can't be used as it is set, or its provider or
+        driver is not installed.
     """
-    hook = BaseHook.get_connection(conn_id).get_hook()  # type: ignore[no-untyped-call]
-    if not isinstance(hook, DbApiHook):
-        raise ConfigurationError(f"the connection {conn_id} is not of an SQL database with a DB-API hook")
-    engine = hook.get_sqlalchemy_engine(engine_kwargs={"hide_parameters": True})
+    engine = _source_engine(read_connection(conn_id))
     try:
         yield engine
     finally:
         engine.dispose()
+
+
+def _source_engine(connection: Connection) -> Engine:
+    if connection.conn_type == "postgres":
+        return source_engine(_postgresql_url(connection))
+    url = _url_of_hook(connection)
+    if connection.conn_type not in _EXTRAS_IN_URL:
+        return source_engine(url)
+    # Hooks write extras into the URL as texts, or leave them out: the driver gets each as it is set.
+    extra = {
+        name: value
+        for name, value in connection.extra_dejson.items()
+        if name not in _OF_HOOKS and value not in (None, "")
+    }
+    in_url = extra if url.get_driver_name() == "pyodbc" else _EXTRAS_IN_URL[connection.conn_type]
+    query = {name: str(value) for name, value in extra.items() if name in in_url}
+    url = url.set(username=connection.login or None, password=connection.password or None, query=query)
+    return source_engine(url, connect_args={name: extra[name] for name in extra.keys() - query.keys()})
+
+
+def _url_of_hook(connection: Connection) -> URL:
+    try:
+        hook = connection.get_hook()  # type: ignore[no-untyped-call]
+    except (AirflowException, ImportError, RuntimeError) as error:
+        kind = str(connection.conn_type)
+        package = _PROVIDERS.get(kind, f"apache-airflow-providers-{kind}")
+        raise ConfigurationError(
+            f"the connection {connection.conn_id} is of type {kind!r}, which Airflow can't use here "
+            f"({type(error).__name__}): install the provider that brings it, such as {package}, and a driver"
+        ) from None
+    if not isinstance(hook, DbApiHook):
+        raise ConfigurationError(
+            f"the connection {connection.conn_id} is not of an SQL database with a DB-API hook"
+        )
+    try:
+        return make_url(hook.sqlalchemy_url)
+    except NotImplementedError:
+        return make_url(hook.get_uri())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +153,17 @@ class AttemptKeeper:
     def _name(self) -> str:
         return ATTEMPT_VARIABLE if self.site == "default" else f"{ATTEMPT_VARIABLE}_{self.site}"
 
+    def __str__(self) -> str:
+        return f"the Variable {self._name}"
+
     def read(self) -> int | None:
         """
         Return the number.
 
-        :raises ConfigurationError: the Variable holds something else.
+        :raises ConfigurationError: the Variable holds something else, or a copy of it hides it.
         """
-        told = Variable.get(self._name, default=None)
+        refuse_copy(self._name)
+        told = read_variable(self._name)
         if told is None:
             return None
         if not str(told).strip().isdecimal():
@@ -101,7 +174,7 @@ class AttemptKeeper:
 
     def write(self, attempt_id: int) -> None:
         """Keep the number."""
-        Variable.set(
+        write_variable(
             self._name,
             str(attempt_id),
             description="Highest POST attempt that was made. A warehouse that is behind it was restored "
@@ -115,7 +188,7 @@ def pseudonyms() -> Pseudonyms:
 
     :raises ConfigurationError: the Variable is missing or too short.
     """
-    secret = Variable.get(SECRET_VARIABLE, default=None)
+    secret = read_variable(SECRET_VARIABLE)
     if not secret:
         raise ConfigurationError(
             f"the Variable {SECRET_VARIABLE} is missing: "
@@ -130,7 +203,7 @@ def documents(site: Site) -> DocumentStore:
 
     :raises ConfigurationError: the Variable is missing or no JSON list of folders.
     """
-    told = Variable.get(ROOTS_VARIABLE, default=None)
+    told = read_variable(ROOTS_VARIABLE)
     try:
         roots = json.loads(told) if told else []
     except ValueError:

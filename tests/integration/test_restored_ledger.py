@@ -18,6 +18,7 @@ from sqlalchemy import create_engine, make_url, text
 from include.sandbox.faults import Fault, Kind
 from include.springest.delivery.high_water import HighWater
 from include.springest.delivery.stops import LedgerBehind
+from include.springest.errors import ConfigurationError
 from include.springest.ledger import restoration
 from include.springest.ledger.judging import DecisionRefused
 from include.springest.warehouse.migrate import check
@@ -285,3 +286,28 @@ def test_a_staging_at_the_same_time_leaves_nothing_in_the_queue(world):
             settle(world)
             staging.result()
         assert {state for state, _ in world.states().values()} == {"unknown"}
+
+
+class HiddenKeeper(MemoryKeeper):
+    """Is read from a copy, which nothing that is written reaches."""
+
+    def __str__(self):
+        return "the Variable springest_highest_attempt"
+
+    def write(self, attempt_id):
+        self.written = attempt_id
+
+
+@pytest.mark.parametrize("copy", [None, 0])
+def test_nothing_is_sent_while_a_copy_hides_the_highest_attempt(world, expected, copy):
+    """Otherwise a ledger that is restored later would send again what it has forgotten."""
+    trainings = [world.training() for _ in range(3)]
+    world.complete(*trainings)
+    world.catalogue()
+    world.stage()
+    with pytest.raises(ConfigurationError, match="the Variable springest_highest_attempt was set to"):
+        world.deliver("hidden", high_water=HighWater(HiddenKeeper(copy)))
+    assert world.posts == 0
+    assert {state for state, _ in world.states().values()} == {"ready"}
+    world.deliver("mended")
+    assert world.stored == expected(*trainings)

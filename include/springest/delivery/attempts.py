@@ -27,7 +27,7 @@ from include.springest.delivery.stops import AccessRefused, DocumentsUnreachable
 from include.springest.delivery.tally import Tally
 from include.springest.documents import DocumentError, OpenDocument
 from include.springest.elapsed import Moment
-from include.springest.errors import ApiError, Throttled, TooLate
+from include.springest.errors import ApiError, ConfigurationError, Throttled, TooLate
 from include.springest.ledger.claims import GIVEN_BACK, Claim, NotClaimed, Outcome, Queued
 from include.springest.ledger.states import Event, State
 from include.springest.limiter import Grant
@@ -160,7 +160,7 @@ class Attempts:
             await self._parts.high_water.note(claim.attempt_id, asked_after=asked_after)
         except BaseException as error:
             await self._record(claim, NOT_KEPT)
-            if isinstance(error, LedgerBehind):
+            if isinstance(error, LedgerBehind | ConfigurationError):
                 self._halt.throw(str(error), error=error)
                 return State.READY
             raise

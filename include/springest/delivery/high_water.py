@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from include.springest.delivery.stops import LedgerBehind
+from include.springest.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class HighWater:
         self._keeper = keeper
         self._others = others
         self._kept = 0
+        self._is_read_back = False
         self._keeping: asyncio.Task[None] | None = None
         self.highest = 0
 
@@ -62,6 +64,7 @@ class HighWater:
 
         :param asked_after: ``highest`` when the claim was asked for.
         :raises LedgerBehind: the ledger gave a number a second time: it is not the one it was.
+        :raises ConfigurationError: what is written is not what is read.
         """
         if attempt_id <= asked_after:
             raise LedgerBehind(attempt_id - 1, asked_after)
@@ -75,7 +78,7 @@ class HighWater:
         try:
             await asyncio.sleep(0)  # for what was claimed in the same statement
             number = self.highest
-            await asyncio.to_thread(self._keeper.write, number)
+            await asyncio.to_thread(self._write, number)
             self._kept = max(self._kept, number)
         finally:
             self._keeping = None
@@ -86,6 +89,24 @@ class HighWater:
             await asyncio.to_thread(self._raise_to, self.highest)
         except Exception as error:  # noqa: BLE001 - whatever keeps it: the next time may work
             log.warning("The highest attempt was not kept outside the warehouse: %s", type(error).__name__)
+
+    def _write(self, number: int) -> None:
+        """Write the number; the first time, make sure that it is what is read.
+
+        A run beside this one may have written another number meanwhile; what was there before is read only
+        where something hides what is written.
+        """
+        self._keeper.write(number)
+        if not self._is_read_back:
+            found = self._keeper.read()
+            if found != number and found in (None, self._kept):
+                raise ConfigurationError(
+                    f"{self._keeper} was set to {number} and is read as {found}: something hides what is "
+                    "written, and nothing is sent without it. Remove the copy that is read before it (in the "
+                    "environment of the workers or the API server, or in a secrets backend): see "
+                    "'A copy of the highest attempt' in docs/operations.md"
+                )
+            self._is_read_back = True
 
     def _read(self) -> tuple[int, int]:
         """Return what is kept for this site, and the highest of all sites."""

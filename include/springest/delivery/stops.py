@@ -89,7 +89,7 @@ class Halt:
         self._event = asyncio.Event()
         self._thrown: asyncio.Future[None] | None = None
         self.why: str | None = None
-        self.error: DeliveryStopped | None = None
+        self.error: SpringestError | None = None
         self._at_once = asyncio.Event()
 
     @property
@@ -100,7 +100,7 @@ class Halt:
     def __bool__(self) -> bool:
         return self._event.is_set()
 
-    def throw(self, why: str, *, error: DeliveryStopped | None = None, at_once: bool = False) -> None:
+    def throw(self, why: str, *, error: SpringestError | None = None, at_once: bool = False) -> None:
         """Stop claiming.
 
         :param error: what the run ends with; ``None`` when it ends well.

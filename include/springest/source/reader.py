@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, RowMapping, TextClause, bindparam, te
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import NullType
 
+from include.springest.engines import snapshot_isolation
 from include.springest.errors import SpringestError
 from include.springest.redaction import Redactor
 from include.springest.source.contract import REQUIRED_COLUMNS
@@ -25,11 +26,6 @@ Row = dict[str, Any]
 BATCH_ROWS: Final = 1_000
 LOOKUP_IDS: Final = 500
 _EVER: Final = (datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
-_SNAPSHOT_ISOLATION: Final = {
-    "postgresql": "REPEATABLE READ",
-    "mysql": "REPEATABLE READ",
-    "mssql": "SNAPSHOT",
-}
 
 
 class SourceError(SpringestError):
@@ -112,7 +108,7 @@ class SourceReader:
         with _own_errors():
             connection = self._engine.connect()
         with connection:
-            isolation = _SNAPSHOT_ISOLATION.get(connection.dialect.name)
+            isolation = snapshot_isolation(connection)
             yield connection.execution_options(isolation_level=isolation) if isolation else connection
 
     def _batches(

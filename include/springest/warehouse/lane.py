@@ -22,12 +22,14 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from include.springest.warehouse.locks import WarehouseLocked, holders
+
 log = logging.getLogger(__name__)
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 Rows = list[TupleRow]
 
-DATABASE_ERRORS: Final = (SQLAlchemyError, psycopg.Error)
+DATABASE_ERRORS: Final = (SQLAlchemyError, psycopg.Error, WarehouseLocked)
 """What a warehouse that does not answer, or refuses, is noticed by."""
 MOST_TOGETHER: Final = 50
 
@@ -153,8 +155,18 @@ class Lane(Generic[Asked, Answer]):
             self._driver = (await self._connection.get_raw_connection()).driver_connection
             if self._driver is None:
                 raise psycopg.OperationalError("the warehouse connection is closed")
-        cursor = await self._driver.execute(self._statement, self._parameters(asked))
+        try:
+            cursor = await self._driver.execute(self._statement, self._parameters(asked))
+        except psycopg.errors.LockNotAvailable:
+            raise WarehouseLocked(await self._lock_holders()) from None
         return self._answers(asked, await cursor.fetchall())
+
+    async def _lock_holders(self) -> list[str]:
+        try:
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(holders)
+        except DATABASE_ERRORS:
+            return []
 
     @property
     def _is_open(self) -> bool:

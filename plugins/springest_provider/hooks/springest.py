@@ -17,6 +17,7 @@ from include.springest.api.client import Pages, SpringestClient
 from include.springest.api.models import Certificate, CertificateUpload, Certification, PostAnswer
 from include.springest.errors import ApiError, ConfigurationError
 from include.springest.site import Site
+from springest_provider.lookups import read_connection
 
 Row = TypeVar("Row", Certificate, Certification)
 PREFIX = "springest_"
@@ -52,9 +53,9 @@ class SpringestHook(HttpAsyncHook):
         """
         Return the site that the connection describes, and have its keys masked.
 
-        :raises ConfigurationError: a field is missing, unknown or of the wrong kind.
+        :raises ConfigurationError: the connection or a field of it is missing, unknown or of the wrong kind.
         """
-        connection = self.get_connection(self.springest_conn_id)
+        connection = read_connection(self.springest_conn_id)
         site = Site.from_connection(
             name=self.site_name,
             host=connection.host,

@@ -24,6 +24,7 @@ from include.springest.reconcile.maintenance import KEPT_DAYS, clear_old_details
 from include.springest.reconcile.publish import publish_candidates
 from springest_provider import parts
 from springest_provider.hooks.springest import SpringestHook
+from springest_provider.hooks.warehouse import WarehouseHook
 from springest_provider.operators.springest import SpringestOperator
 
 _FAILED = (
@@ -60,6 +61,10 @@ class SpringestColumnCheckOperator(SQLColumnCheckOperator):
             **kwargs,
         )
 
+    def get_db_hook(self) -> WarehouseHook:
+        """Return the hook of the warehouse."""
+        return WarehouseHook(self.conn_id)
+
     def execute(self, context: Context) -> None:
         """Check, and say which rows failed."""
         try:
@@ -95,6 +100,10 @@ class SpringestTableCheckOperator(SQLTableCheckOperator):
             conn_id=warehouse_conn_id,
             **kwargs,
         )
+
+    def get_db_hook(self) -> WarehouseHook:
+        """Return the hook of the warehouse."""
+        return WarehouseHook(self.conn_id)
 
     def execute(self, context: Context) -> None:
         """Check, and say which rows failed."""

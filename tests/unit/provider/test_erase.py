@@ -83,6 +83,6 @@ def test_a_missing_secret_is_said(
     filled: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET")
-    monkeypatch.setattr("springest_provider.parts.Variable.get", lambda *_, **__: None)
+    monkeypatch.setattr("springest_provider.parts.read_variable", lambda _: None)
     assert main(["erase", "--learner-ref", REF]) == 1
     assert "springest_learner_secret is missing" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 
 from include.springest.delivery.high_water import HighWater
 from include.springest.delivery.stops import LedgerBehind
+from include.springest.errors import ConfigurationError
 
 
 class Keeper:
@@ -113,3 +114,45 @@ async def test_a_failure_to_keep_at_the_end_is_told_and_stops_nothing(
     keeper.is_broken = True
     await one.keep()
     assert "not kept outside the warehouse: ConnectionError" in caplog.text
+
+
+class HiddenKeeper(Keeper):
+    """Writes to one place, and is read from a copy in another."""
+
+    def __init__(self, copy: int | None) -> None:
+        super().__init__()
+        self.copy = copy
+
+    def __str__(self) -> str:
+        return "the Variable springest_highest_attempt"
+
+    def read(self) -> int | None:
+        return self.copy
+
+
+@pytest.mark.parametrize("copy", [None, 0, 3])
+async def test_what_is_written_and_not_read_stops_the_run(copy: int | None) -> None:
+    """With an old copy, a restored ledger would not look behind."""
+    one = await _begun(HiddenKeeper(copy), at=5)
+    for attempt_id in (6, 7):
+        with pytest.raises(ConfigurationError, match=rf"set to {attempt_id} and is read as {copy}: .*Remove"):
+            await _note(one, attempt_id)
+
+
+async def test_a_run_beside_this_one_may_write_between_writing_and_reading() -> None:
+    class WrittenBeside(Keeper):
+        def write(self, attempt_id: int) -> None:
+            super().write(attempt_id)
+            self.number = attempt_id - 1
+
+    one = await _begun(WrittenBeside(4), at=4)
+    await _note(one, 6)
+
+
+async def test_what_is_written_is_read_back_once_a_run() -> None:
+    keeper = Keeper(4)
+    one = await _begun(keeper, at=4)
+    await _note(one, 5)
+    keeper.read = None  # type: ignore[assignment, method-assign]
+    await _note(one, 6)
+    assert keeper.written == [5, 6]

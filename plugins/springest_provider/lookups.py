@@ -1,0 +1,90 @@
+"""Reads Airflow's connections and Variables: what is missing, or stands twice, is an error with its remedy.
+
+Airflow also reports a connection or a Variable as missing when its API server does not answer. What seems to
+be missing is therefore asked for again: the error that says so makes the task fail without a retry.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from airflow.sdk import BaseHook, Connection, Variable
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from include.springest.errors import ConfigurationError
+
+Found = TypeVar("Found")
+WAITS_SECONDS: Final = (0.5, 1.5)
+"""Before what seems to be missing is asked for again."""
+
+
+def read_connection(conn_id: str) -> Connection:
+    """
+    Return a connection.
+
+    :raises ConfigurationError: there is none of this id.
+    """
+
+    def read() -> Connection | None:
+        try:
+            return BaseHook.get_connection(conn_id)
+        except AirflowNotFoundException:
+            return None
+
+    found = _patiently(read)
+    if found is None:
+        raise ConfigurationError(
+            f"the connection {conn_id} is not defined in Airflow: add it under Admin > Connections, or in "
+            "your secrets backend"
+        )
+    return found
+
+
+def read_variable(name: str) -> str | None:
+    """Return a Variable, ``None`` when there is none."""
+    return _patiently(lambda: Variable.get(name, default=None))
+
+
+def _patiently(read: Callable[[], Found | None]) -> Found | None:
+    for seconds in WAITS_SECONDS:
+        if (found := read()) is not None:
+            return found
+        time.sleep(seconds)
+    return read()
+
+
+def write_variable(name: str, value: str, *, description: str) -> None:
+    """Write a Variable into Airflow's own database."""
+    Variable.set(name, value, description=description)
+
+
+def refuse_copy(name: str) -> None:
+    """
+    Make sure that a Variable is read from where it is written, which is Airflow's own database.
+
+    :raises ConfigurationError: it also stands where Airflow looks before that.
+    """
+    backend = _copy_of(name)
+    if backend is not None:
+        raise ConfigurationError(
+            f"the Variable {name} also stands in {backend}, where Airflow looks before its own database: "
+            f"what is written can't be read. Remove it there (AIRFLOW_VAR_{name.upper()} in an environment, "
+            "or its entry in a backend): see 'A copy of the highest attempt' in docs/operations.md"
+        )
+
+
+def _copy_of(name: str) -> str | None:
+    """Return the secrets backend that hides a Variable of Airflow's database, by its class."""
+    from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
+
+    for backend in ensure_secrets_backend_loaded():
+        kind = type(backend).__name__
+        if kind not in _OF_AIRFLOW and backend.get_variable(key=name) is not None:
+            return kind
+    return None
+
+
+_OF_AIRFLOW: Final = frozenset({"ExecutionAPISecretsBackend", "MetastoreBackend"})
+"""Backends that read Airflow's own database."""

@@ -147,7 +147,8 @@ def test_of_twins_that_are_staged_at_once_one_is_sent(
     set_defaults(default_transaction_isolation=isolation)
     worlds = []
     for number in (1, 2):
-        world = make_world(source=create_engine(f"sqlite:///{tmp_path}/source{number}.db"))
+        source = create_engine(f"sqlite:///{tmp_path}/source{number}.db")
+        world = make_world(source=source, has_begun=number == 1)
         worlds.append(world)
     first, second = worlds
     second.sandbox = first.sandbox

@@ -110,7 +110,12 @@ class RateLimiter:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._row = {"host": host, "key_fingerprint": key_fingerprint}
         self.pace = Pace.under(requests_per_hour)
-        self._values = {**self._row, "interval": self.pace.interval, "tolerance": self.pace.tolerance}
+        self._values = {
+            **self._row,
+            "interval": self.pace.interval,
+            "tolerance": self.pace.tolerance,
+            "longest_freeze": LONGEST_TOLD_FREEZE,
+        }
         self._sleep = sleep
         self._ensured = False
         self._maybe_frozen = False

@@ -314,3 +314,26 @@ async def test_reads_take_a_fifth_of_the_cap_and_turns_of_the_same_row(
             text("SELECT host, granted FROM springest.rate_limit ORDER BY host")
         ).all()
     assert [tuple(one) for one in granted] == [("api.example.com", 2), ("api.example.com (reads)", 1)]
+
+
+async def test_a_row_from_a_clock_that_was_set_back_heals_by_itself(
+    warehouse: Engine, limiter: MakeLimiter
+) -> None:
+    """No turn is ever due a year from now, and no server is listened to for that long."""
+    shared = limiter()
+    await shared.acquire()
+    with warehouse.begin() as connection:
+        connection.execute(
+            text("UPDATE springest.rate_limit SET theoretical_arrival = now() + interval '1 year'")
+        )
+    waits = await shared.ask()
+    assert isinstance(waits, float)
+    assert waits <= shared.pace.interval
+    with warehouse.begin() as connection:
+        connection.execute(text("UPDATE springest.rate_limit SET frozen_until = now() + interval '1 year'"))
+    assert isinstance(await shared.ask(), float)
+    with warehouse.connect() as connection:
+        left = connection.execute(
+            text("SELECT extract(epoch FROM frozen_until - clock_timestamp()) FROM springest.rate_limit")
+        ).scalar_one()
+    assert LONGEST_TOLD_FREEZE - SECONDS_AN_HOUR < left <= LONGEST_TOLD_FREEZE

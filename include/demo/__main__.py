@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+import httpx
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import TextClause, text
 
-from include.demo.airflow_home import PROJECT
+from include.demo.airflow_home import PROJECT, RunFailed
 from include.demo.nights import CERTIFICATIONS, Night
-from include.demo.processes import Ended
+from include.demo.processes import Ended, ProcessFailed, listening, reachable_by_others
 from include.demo.proof import NightSum, delivery_failures, night_sums, reason_failures
 from include.demo.world import REQUESTS_PER_HOUR, AlreadyRunning, World, complete, started
 
@@ -80,16 +81,23 @@ class Demo:
             *delivery_failures(world.nights, world.sandbox.certificates()),
             *reason_failures(world.warehouse, world.nights),
             *([f"running the nights again sent {again}"] if again else []),
+            *(f"{address} can be reached by others" for address in reachable_by_others(listening())),
+            *self._connection_failures(),
         ]
         self._show(sums, posts, again, proven=not failures)
         return failures
+
+    def _connection_failures(self) -> list[str]:
+        """Press the Test button of the connection that the UI shows."""
+        works, message = self._world.airflow.test_connection("springest_default")
+        return [] if works else [f"the Test button of springest_default: {message}"]
 
     def _wait_for_dags(self) -> None:
         until = time.monotonic() + 90
         while not set(DAGS) <= self._world.airflow.dags():
             errors = self._world.airflow.import_errors()
             if errors or time.monotonic() > until:
-                raise RuntimeError(f"the DAGs can't be parsed:\n{''.join(errors)}")
+                raise RunFailed(f"the DAGs can't be parsed:\n{''.join(errors)}")
             time.sleep(0.3)
 
     def _scheduled(self, dag_id: str) -> str:
@@ -100,7 +108,7 @@ class Demo:
         while not (runs := world.airflow.runs(dag_id)):
             world.supervisor.check()
             if time.monotonic() > until:
-                raise RuntimeError(f"the scheduler makes no run of {dag_id}")
+                raise RunFailed(f"the scheduler makes no run of {dag_id}")
             time.sleep(0.3)
         run_id = str(runs[0]["dag_run_id"])
         world.airflow.wait_for_run(dag_id, run_id, tick=world.supervisor.check)
@@ -157,7 +165,7 @@ class Demo:
         while self._busy() or not self._reconciled(since=datetime.fromisoformat(began)):
             self._world.supervisor.check()
             if time.monotonic() > until:
-                raise RuntimeError("no reconciliation followed the delivery")
+                raise RunFailed("no reconciliation followed the delivery")
             time.sleep(0.3)
         self.tell(f"   Springest has {len(self._world.sandbox.certificates())} certificates; reconciled")
 
@@ -174,7 +182,7 @@ class Demo:
         runs = self._world.airflow.runs("springest_reconcile")
         failed = [one["dag_run_id"] for one in runs if one["state"] == "failed"]
         if failed:
-            raise RuntimeError(f"the reconciliation {failed[0]} failed")
+            raise RunFailed(f"the reconciliation {failed[0]} failed")
         return any(one["state"] != "success" for one in runs)
 
     def _show(self, sums: Sequence[NightSum], posts: int, again: int, *, proven: bool) -> None:
@@ -226,13 +234,22 @@ def main(arguments: Sequence[str]) -> int:
             _next_steps(console, world, stay=options.stay)
             if options.stay:
                 _stay(world)
-    except AlreadyRunning as error:
-        console.print(f"[red]{error}[/red]")
+    except (AlreadyRunning, ProcessFailed, RunFailed, httpx.HTTPError) as error:
+        console.print(_in_words(error), style="red", markup=False)
+        console.print(
+            f"Logs are in {FOLDER.relative_to(PROJECT)}/logs and {FOLDER.relative_to(PROJECT)}/airflow/logs"
+        )
         return 1
     except Ended as ended:
         console.print(f"Ended by {ended}; everything that was started has been stopped")
         return 0 if options.stay else 130
     return 1 if failures else 0
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, httpx.HTTPError):
+        return f"{error.request.method} {error.request.url} failed: {str(error) or type(error).__name__}"
+    return str(error)
 
 
 def _tell(console: Console, begun: float, what: str) -> None:
@@ -248,7 +265,11 @@ def _stay(world: World) -> None:
 def _next_steps(console: Console, world: World, *, stay: bool) -> None:
     if stay:
         console.print(f"\nAirflow: {world.airflow_url}   Sandbox: {world.sandbox_url}/_sandbox/certificates")
-        console.print(f"Warehouse: {world.warehouse_url.replace('+psycopg', '')}\nCtrl-C ends all of it.")
+        console.print(f"Warehouse: {world.warehouse_url.replace('+psycopg', '')}")
+        home = (FOLDER / "airflow").relative_to(PROJECT)
+        console.print(
+            f"In another terminal: AIRFLOW_HOME={home} bin/springest status\nCtrl-C ends all of it."
+        )
         return
     console.print(
         "\nNext: `make ui` runs this and stays up with Airflow's UI; README.md says how to point it at\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import secrets
@@ -95,6 +96,26 @@ def _inherited() -> dict[str, str]:
     }
 
 
+def write_config(home: Path, env: Mapping[str, str]) -> None:
+    """Write an environment's settings to ``airflow.cfg``: commands need ``AIRFLOW_HOME`` alone then.
+
+    Readable by its owner only, since it holds the secrets of the environment.
+    """
+    config = configparser.RawConfigParser()
+    for name, value in env.items():
+        if not name.startswith("AIRFLOW__"):
+            continue
+        _, section, option = name.lower().split("__", 2)
+        if not config.has_section(section):
+            config.add_section(section)
+        # Airflow interpolates what it reads.
+        config.set(section, option, value.replace("%", "%%"))
+    file = home / "airflow.cfg"
+    file.touch(mode=0o600)
+    with file.open("w", encoding="utf-8") as written:
+        config.write(written)
+
+
 def airflow(*arguments: str) -> list[str]:
     """Return the command line of Airflow's CLI in this environment."""
     return [sys.executable, "-m", "airflow", *arguments]
@@ -107,7 +128,9 @@ def start_component(
 
     :param name: name of its log; by default after the component.
     """
-    return supervisor.start(name or f"airflow-{component}", airflow(component), env=env)
+    # The scheduler's log server would listen on every interface; the API server reads the files themselves.
+    options = ("--skip-serve-logs",) if component == "scheduler" else ()
+    return supervisor.start(name or f"airflow-{component}", airflow(component, *options), env=env)
 
 
 def wait_for_component(supervisor: Supervisor, api: AirflowApi, child: Child, component: str) -> None:
@@ -116,11 +139,16 @@ def wait_for_component(supervisor: Supervisor, api: AirflowApi, child: Child, co
     supervisor.wait_until(child, asked, seconds=120)
 
 
-def start_airflow(supervisor: Supervisor, env: Mapping[str, str], *, migrate: bool = True) -> AirflowApi:
-    """Start an API server, a scheduler and a DAG processor, and wait until they are well."""
+def start_airflow(
+    supervisor: Supervisor, env: Mapping[str, str], *, migrate: bool = True, patience: float = 0.0
+) -> AirflowApi:
+    """Start an API server, a scheduler and a DAG processor, and wait until they are well.
+
+    :param patience: see :class:`AirflowApi`.
+    """
     if migrate:
         supervisor.run("airflow-db-migrate", airflow("db", "migrate"), env=env)
-    api = AirflowApi(env["AIRFLOW__API__BASE_URL"])
+    api = AirflowApi(env["AIRFLOW__API__BASE_URL"], patience=patience)
     started = {one: start_component(supervisor, env, one) for one in COMPONENTS}
     for component, child in started.items():
         wait_for_component(supervisor, api, child, component)
@@ -134,7 +162,7 @@ class AirflowApi:
     """
 
     def __init__(self, url: str, *, patience: float = 0.0) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=60, trust_env=False)
         self._patience = patience
 
     def close(self) -> None:
@@ -154,6 +182,30 @@ class AirflowApi:
         told = self._client.get("/api/v2/monitor/health").json()
         return bool(told[component]["status"] == "healthy")
 
+    def add_connection(self, conn_id: str, fields: Mapping[str, Any]) -> None:
+        """Create a connection in Airflow's database, as its form does.
+
+        :param fields: a connection's fields; ``extra`` is a dictionary.
+        """
+        extra = json.dumps(fields.get("extra", {}))
+        body = {**fields, "connection_id": conn_id, "extra": extra}
+        self._create("/api/v2/connections", body)
+
+    def test_connection(self, conn_id: str) -> tuple[bool, str]:
+        """Press the Test button of a stored connection's form; return whether it works, and the message."""
+        stored = self._get(f"/api/v2/connections/{conn_id}")
+        form = {name: value for name, value in stored.items() if name != "team_name"}
+        result = self._call("POST", "/api/v2/connections/test", json=form).json()
+        return bool(result["status"]), str(result["message"])
+
+    def add_variable(self, key: str, value: str) -> None:
+        """Create a Variable in Airflow's database, as its form does."""
+        self._create("/api/v2/variables", {"key": key, "value": value})
+
+    def asset_graph(self) -> dict[str, Any]:
+        """Return what the UI's page of assets draws."""
+        return self._get("/ui/dependencies")
+
     def dags(self) -> set[str]:
         """Ids of the DAGs that were parsed."""
         return {one["dag_id"] for one in self._get("/api/v2/dags")["dags"]}
@@ -169,7 +221,7 @@ class AirflowApi:
     def trigger(self, dag_id: str, *, run_id: str, conf: Mapping[str, Any] | None = None) -> None:
         """Trigger a run."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
-        self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        self._create(f"/api/v2/dags/{dag_id}/dagRuns", body)
 
     def backfill(self, dag_id: str, *, first: datetime, last: datetime) -> int:
         """Make the runs of the logical dates from ``first`` to ``last``; return the backfill's number."""
@@ -240,11 +292,19 @@ class AirflowApi:
         until = time.monotonic() + self._patience
         while True:
             try:
-                answer = self._client.request(method, path, **arguments)
+                response = self._client.request(method, path, **arguments)
             except httpx.TransportError:
                 if time.monotonic() >= until:
                     raise
             else:
-                if not answer.is_server_error or time.monotonic() >= until:
-                    return answer.raise_for_status()
+                if not response.is_server_error or time.monotonic() >= until:
+                    return response.raise_for_status()
             time.sleep(0.3)
+
+    def _create(self, path: str, body: Mapping[str, Any]) -> None:
+        """Create what names itself; that it exists is fine, since a response may have been lost."""
+        try:
+            self._call("POST", path, json=body)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.CONFLICT:
+                raise

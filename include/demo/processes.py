@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import ipaddress
 import logging
 import os
 import signal
@@ -214,6 +215,25 @@ def _tree(pid: int) -> Iterator[psutil.Process]:
         parent = psutil.Process(pid)
         yield parent
         yield from parent.children(recursive=True)
+
+
+def listening() -> list[tuple[str, int]]:
+    """Return the address and port of every TCP socket on which this process or a descendant listens."""
+    me = psutil.Process(os.getpid())
+    found = set()
+    for process in (me, *me.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found |= {
+                (socket.laddr.ip, socket.laddr.port)
+                for socket in process.net_connections(kind="tcp")
+                if socket.status == psutil.CONN_LISTEN
+            }
+    return sorted(found)
+
+
+def reachable_by_others(sockets: Sequence[tuple[str, int]]) -> list[str]:
+    """Return those sockets that are not on loopback, as ``address:port``."""
+    return [f"{ip}:{port}" for ip, port in sockets if not ipaddress.ip_address(ip).is_loopback]
 
 
 def _orphans() -> list[psutil.Process]:

@@ -18,17 +18,27 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine, create_engine
 
 from include.demo import source_database
-from include.demo.airflow_home import PROJECT, AirflowApi, airflow, environment, start_airflow
+from include.demo.airflow_home import (
+    PROJECT,
+    AirflowApi,
+    airflow,
+    environment,
+    start_airflow,
+    write_config,
+)
 from include.demo.documents import render_all
 from include.demo.nights import CERTIFICATIONS, PENDING, Night, nights
 from include.demo.ports import free_port
 from include.demo.postgres import EmbeddedPostgres
-from include.demo.processes import Supervisor
+from include.demo.processes import ProcessFailed, Supervisor
 from include.sandbox.client import SandboxClient
 from include.springest.staging.window import begin_site
+from include.springest.warehouse.migrate import upgrade
 
 REQUESTS_PER_HOUR: Final = 1_000_000
 """The demo's own sandbox has no cap; a real site's is 4,000, and the connection says so by default."""
+PATIENCE: Final = 180
+"""Seconds for which Airflow's API may be slow: a laptop that is busy, a first request that imports."""
 FIRST_NIGHT: Final = date(2026, 11, 2)
 
 
@@ -77,19 +87,17 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
         keys = (secrets.token_hex(16), secrets.token_hex(16))
         sandbox_url = start_sandbox(supervisor, folder, keys)
         tell(f"The Springest sandbox listens at {sandbox_url}")
+        home = folder / "airflow"
         env = environment(
-            folder / "airflow",
-            metadata_url=metadata_url,
+            home,
+            # With psycopg 3 below Airflow's own database, its page of the asset graph fails.
+            metadata_url=metadata_url.replace("+psycopg:", "+psycopg2:"),
             api_port=free_port(),
-            connections=connections(
-                source_url, warehouse_url, sandbox_url, keys, {"requests_per_hour": REQUESTS_PER_HOUR}
-            ),
-            variables={
-                "springest_learner_secret": secrets.token_hex(32),
-                "springest_document_roots": json.dumps([str(documents)]),
-            },
+            connections={},
+            variables={},
         )
-        supervisor.run("migrate", [sys.executable, "-m", "springest_provider.cli", "migrate"], env=env)
+        write_config(home, env)
+        migrate(warehouse_url)
         tell("The warehouse has its schema; making Airflow's database while certificates are rendered")
         migrating = supervisor.start("airflow-db-migrate", airflow("db", "migrate"), env=env)
         made = nights(7, first=FIRST_NIGHT, rows=rows, root=str(documents))
@@ -98,9 +106,17 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
         source = create_engine(source_url)
         source_database.create_schema(source)
         if migrating.process.wait(180):
-            raise RuntimeError(f"airflow db migrate failed:\n{migrating.tail()}")
+            raise ProcessFailed(f"airflow db migrate failed:\n{migrating.tail()}")
         tell("Starting Airflow: an API server, a scheduler and a DAG processor (about half a minute)")
-        api = start_airflow(supervisor, env, migrate=False)
+        api = start_airflow(supervisor, env, migrate=False, patience=PATIENCE)
+        tell(f"Airflow's UI: {env['AIRFLOW__API__BASE_URL']} (the nights are still to come)")
+        made_by_hand = connections(
+            source_url, warehouse_url, sandbox_url, keys, {"requests_per_hour": REQUESTS_PER_HOUR}
+        )
+        for conn_id, fields in made_by_hand.items():
+            api.add_connection(conn_id, fields)
+        api.add_variable("springest_learner_secret", secrets.token_hex(32))
+        api.add_variable("springest_document_roots", json.dumps([str(documents)]))
         warehouse, sandbox = create_engine(warehouse_url), SandboxClient(sandbox_url)
         try:
             yield World(
@@ -120,6 +136,15 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
             source.dispose()
             warehouse.dispose()
             sandbox.close()
+
+
+def migrate(warehouse_url: str) -> None:
+    """Bring the schema of a warehouse up to date."""
+    engine = create_engine(warehouse_url)
+    try:
+        upgrade(engine)
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -198,12 +223,15 @@ def connections(
     :param keys: API keys for certificates and for certifications.
     :param extra: settings of the site on top of what the sandbox needs.
     """
+    sandbox = urlsplit(sandbox_url)
     return {
         "training_source": _postgres(source_url),
         "certificate_warehouse": _postgres(warehouse_url),
         "springest_default": {
             "conn_type": "springest",
-            "host": sandbox_url,
+            # A port of its own: without one, the Test button of Airflow 3.3.2 fails.
+            "host": f"http://{sandbox.hostname}",
+            "port": sandbox.port,
             "password": keys[0],
             "extra": {
                 "certifications_api_key": keys[1],

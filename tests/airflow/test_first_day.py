@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
+from include.demo.airflow_home import PROJECT
+from include.demo.processes import listening, reachable_by_others
 from include.demo.world import World, complete, started
 
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
@@ -62,3 +68,16 @@ def test_unpausing_fresh_dags_sends_nothing_and_a_pilot_what_it_was_asked_for(tm
         assert _posts(world) == stored > 10
         _triggered(world, "night")
         assert _posts(world) == stored
+        _everything_is_in_airflow_and_on_loopback(world, tmp_path / "first_day" / "airflow")
+
+
+def _everything_is_in_airflow_and_on_loopback(world: World, home: Path) -> None:
+    """What a newcomer looks at next: connections, the command, the asset graph, who else gets in."""
+    assert reachable_by_others(listening()) == []
+    assert world.airflow.test_connection("springest_default") == (True, ANY)
+    command = [str(PROJECT / "bin" / "springest"), "status", "--json"]
+    env = {"PATH": os.environ["PATH"], "AIRFLOW_HOME": str(home)}
+    status = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, check=False)
+    assert (status.returncode, status.stderr) == (0, "")
+    assert json.loads(status.stdout)["states"]
+    assert world.airflow.asset_graph()["nodes"]

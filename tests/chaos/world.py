@@ -107,7 +107,7 @@ def started(folder: Path, *, tell: Callable[[str], None]) -> Iterator[World]:
         sandbox_url = start_sandbox(supervisor, folder, keys, page_max=1000)
         env = environment(
             folder / "airflow",
-            metadata_url=metadata.create_database("airflow"),
+            metadata_url=metadata.create_database("airflow").replace("+psycopg:", "+psycopg2:"),
             api_port=free_port(),
             connections=connections(source_url, warehouse_url, sandbox_url, keys, EXTRA),
             variables={

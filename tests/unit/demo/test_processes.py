@@ -72,6 +72,23 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
         yield one
 
 
+LISTENER = """
+import socket, sys, time
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_a_descendant_listens_on_is_found(supervisor: Supervisor) -> None:
+    """A socket that others can reach is told from one on loopback, in either family."""
+    child = supervisor.start("listener", python(LISTENER), env=ENV)
+    supervisor.wait_until(child, lambda: bool(said(child)), seconds=30)
+    assert ("127.0.0.1", int(said(child))) in processes.listening()
+    found = [("127.0.0.1", 1), ("::1", 2), ("0.0.0.0", 3), ("::", 4), ("192.0.2.1", 5)]  # noqa: S104
+    assert processes.reachable_by_others(found) == ["0.0.0.0:3", ":::4", "192.0.2.1:5"]
+
+
 def test_every_process_ends_with_its_supervisor(tmp_path: Path) -> None:
     with Supervisor(tmp_path) as supervisor:
         pids = [supervisor.start(f"p{number}", python(SLEEPER), env=ENV).process.pid for number in range(3)]

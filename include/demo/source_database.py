@@ -69,7 +69,7 @@ completed_training: Final = Table(
     Column("valid_from", Date),
     Column("valid_until", Date),
     Column("certificate_uri", String(1000)),
-    Column("updated_at", Moment, nullable=False, index=True),
+    Column("updated_at", Moment, index=True),
 )
 
 

@@ -83,6 +83,7 @@ class World:
     number: int = 0
     has_begun: bool = True
     kept: MemoryKeeper = field(default_factory=MemoryKeeper)
+    query: str = QUERY
 
     def __post_init__(self) -> None:
         # No pool: a worker that is forked off must not share a connection with this process.
@@ -113,7 +114,7 @@ class World:
     def stager(self) -> Stager:
         return Stager(
             self.warehouse,
-            source=SourceReader(self.source, query=QUERY),
+            source=SourceReader(self.source, query=self.query),
             site=self.site,
             pseudonyms=Pseudonyms(SECRET),
             documents=self.documents,
@@ -253,7 +254,7 @@ class World:
         async def run() -> OwnersReport:
             engine = create_async_engine(self.warehouse_url)
             pseudonyms = Pseudonyms(SECRET)
-            reader = SourceReader(self.source, query=QUERY)
+            reader = SourceReader(self.source, query=self.query)
             try:
                 async with SpringestClient(self.site) as client:
                     look_up = addresses_from(reader, site=self.name, pseudonyms=pseudonyms)

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from include.springest.identity import Pseudonyms
-from include.springest.source.contract import WITHOUT_TRAINING_ID, read_row
+from include.springest.source.contract import read_row
 from include.springest.source.reader import SourceError, SourceReader
+from include.springest.source.values import WITHOUT_TRAINING_ID
 
 log = logging.getLogger(__name__)
 

@@ -1,22 +1,22 @@
 """What a row of the source must hold, and what is wrong with one that does not.
 
 The source is somebody else's database, so nothing is taken for granted: ``read_row`` never raises on a bad
-value. It returns what could be read and a ``Defect`` for each thing that could not, with the remedy.
+value. It returns what could be read and a ``Defect`` for each thing that could not, with the remedy. What it
+returns can be stored, and read back by every client.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import date, datetime
 from typing import Any, Final, TypeVar
 
 from email_validator import EmailNotValidError, validate_email
 
 from include.springest.identity import Pseudonyms, delivery_key
+from include.springest.source import values
+from include.springest.source.values import Unreadable
 
 T = TypeVar("T")
 
@@ -33,9 +33,6 @@ COLUMNS: Final = (
     "updated_at",
 )
 REQUIRED_COLUMNS: Final = tuple(name for name in COLUMNS if name not in {"issue_no", "booking_id"})
-LONGEST_TRAINING_ID: Final = 200
-WITHOUT_TRAINING_ID: Final = "row:"
-"""Begins the name of a row that has no number of its own, so that it is not lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +72,6 @@ class CompletedTraining:
     defects: tuple[Defect, ...] = ()
 
 
-class _Unreadable(ValueError):
-    """A value that is not what its column must hold; the text says what it must be."""
-
-
 def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> CompletedTraining:
     """Read one row of the source.
 
@@ -93,31 +86,31 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
         try:
-            return reader(value)
-        except _Unreadable as error:
+            return reader(values.given(value))
+        except Unreadable as error:
             defects.append(Defect(f"{column}_unreadable", f"{column} {error}"))
             return None
 
-    version = pseudonyms.row_version(f"{name}={_canonical(row.get(name))}" for name in COLUMNS)
-    training_id = read("training_id", _identifier)
+    version = pseudonyms.row_version(f"{name}={values.canonical(row.get(name))}" for name in COLUMNS)
+    training_id = read("training_id", values.training_id)
     if training_id is None and not defects:
         defects.append(Defect("training_id_missing", "training_id is empty: give the row its number"))
-    training_id = training_id or f"{WITHOUT_TRAINING_ID}{version[:24]}"
-    issue_no = read("issue_no", _issue)
-    email = read("email", _text)
-    uri = read("certificate_uri", _text)
+    training_id = training_id or f"{values.WITHOUT_TRAINING_ID}{version[:24]}"
+    issue_no = read("issue_no", values.issue)
+    email = read("email", lambda value: values.text(value, longest=values.LONGEST_EMAIL))
+    uri = read("certificate_uri", lambda value: values.text(value, longest=values.LONGEST_URI))
     training = CompletedTraining(
         site=site,
         training_id=training_id,
         issue_no=1 if issue_no is None else issue_no,
-        booking_id=read("booking_id", _positive),
-        certification_id=read("certification_id", _positive),
+        booking_id=read("booking_id", values.positive),
+        certification_id=read("certification_id", values.positive),
         email=email,
-        completed_at=read("completed_at", _instant),
-        valid_from=read("valid_from", _day),
-        valid_until=read("valid_until", _day),
+        completed_at=read("completed_at", values.instant),
+        valid_from=read("valid_from", values.day),
+        valid_until=read("valid_until", values.day),
         certificate_uri=uri,
-        updated_at=read("updated_at", _instant),
+        updated_at=read("updated_at", values.instant),
         delivery_key=delivery_key(site=site, training_id=training_id, issue_no=issue_no or 1),
         learner_ref=pseudonyms.learner_ref(email) if email else None,
         document_ref=pseudonyms.document_ref(uri) if uri else None,
@@ -125,18 +118,6 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
     )
     found = (*defects, *_missing(training, defects), *_contradictions(training))
     return replace(training, defects=found)
-
-
-def _canonical(value: object) -> str:
-    """Return one text for one value, so that a session's time zone does not look like a change."""
-    if isinstance(value, int):
-        return f"{type(value).__name__} {value:x}"
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        try:
-            return f"instant {value.astimezone(UTC).isoformat()}"
-        except OverflowError:  # in UTC it is before the first day there is, or after the last
-            return repr(value)
-    return repr(value)
 
 
 _MUST_BE_THERE: Final = {
@@ -176,80 +157,3 @@ def _is_address(address: str) -> bool:
     except EmailNotValidError:
         return False
     return True
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _Unreadable(f"must be text, is {type(value).__name__}")
-    return value.strip()
-
-
-def _identifier(value: Any) -> str:
-    """Return the one text that a source's number has, whatever type its driver gives it."""
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise _Unreadable(f"must be text or a whole number, is {type(value).__name__}")
-    if isinstance(value, Decimal):
-        value = _whole(value)
-    if isinstance(value, int) and abs(value) >= 2**63:
-        raise _Unreadable("must be text or a whole number of at most 64 bits")
-    identifier = str(value)
-    if len(identifier) > LONGEST_TRAINING_ID or not identifier.isprintable():
-        raise _Unreadable(f"must be printable and at most {LONGEST_TRAINING_ID} characters")
-    return identifier
-
-
-def _positive(value: Any, *, below: int = 2**63) -> int:
-    number = _whole(value)
-    if not 0 < number < below:
-        raise _Unreadable("must be a positive whole number")
-    return number
-
-
-def _issue(value: Any) -> int:
-    return _positive(value, below=2**31)
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool):
-        raise _Unreadable("must be a whole number, is a truth value")
-    if isinstance(value, str):
-        text = value.strip()
-        if text.isascii() and text.isdecimal() and len(text) < 20:
-            return int(text)
-        raise _Unreadable("must be a whole number")
-    if isinstance(value, int):
-        return value
-    if isinstance(value, Decimal | float) and _is_finite(value) and int(value) == value:
-        return int(value)
-    raise _Unreadable("must be a whole number")
-
-
-def _is_finite(value: Decimal | float) -> bool:
-    """Tell whether a number may be looked at further; a signalling NaN can't even be asked by ``math``."""
-    return value.is_finite() and value.adjusted() < 20 if isinstance(value, Decimal) else math.isfinite(value)
-
-
-def _day(value: Any) -> date:
-    if isinstance(value, datetime):
-        raise _Unreadable("must be a date, is a timestamp: cast it, so that no time zone moves the day")
-    if isinstance(value, date):
-        return value
-    if isinstance(value, str):
-        with suppress(ValueError):
-            day = date.fromisoformat(value.strip())
-            if day.isoformat() == value.strip():  # neither a week nor a form without dashes
-                return day
-    raise _Unreadable("must be a date such as 2026-01-31")
-
-
-def _instant(value: Any) -> datetime:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
-            raise _Unreadable("must be a timestamp such as 2026-01-31 02:00:00+00:00") from None
-    if not isinstance(value, datetime):
-        raise _Unreadable("must be a timestamp with time zone")
-    if value.tzinfo is None:
-        raise _Unreadable("has no time zone: cast it to a timestamp with time zone")
-    return value

@@ -1,35 +1,46 @@
 """Read the source database: any SQL database that SQLAlchemy has a dialect for.
 
-The user's query is one SELECT with the bound parameters ``:window_start`` and ``:window_end``. It is run as
-it stands, and wrapped as a subquery to count its rows and to look again at single trainings.
+One row that can't be read keeps no other from being read. What the driver has no Python type for comes as
+text (``drivers``). Where the database or the driver still refuses a row, the window is read again by
+trainings, in halves, until the row is known. It then comes with an ``UnreadableValue`` in each column that
+is refused, and the contract sets it aside: no row is lost, and the count stays that of the source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import logging
+import time
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, RowMapping, TextClause, bindparam, text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.types import NullType
+from sqlalchemy import Connection, Engine, Executable, Select, column
 
 from include.springest.engines import snapshot_isolation
-from include.springest.errors import SpringestError
-from include.springest.redaction import Redactor
+from include.springest.errors import ConfigurationError
 from include.springest.source.contract import REQUIRED_COLUMNS
+from include.springest.source.drivers import read_leniently
+from include.springest.source.query import TrainingQuery
+from include.springest.source.refusal import SourceError, UnreadableRows, own_errors
+from include.springest.source.values import EARLIEST, LATEST, UnreadableValue, identifier
+
+__all__ = ["SourceError", "SourceReader", "UnreadableRows", "Window"]
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
+Bounds = dict[str, datetime]
 
 BATCH_ROWS: Final = 1_000
-LOOKUP_IDS: Final = 500
-_EVER: Final = (datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
-
-
-class SourceError(SpringestError):
-    """The source database or the query over it is not usable as it is."""
+LOOKUP_IDS: Final = 1_000
+"""Trainings looked up by one statement: as many as Oracle allows in a list, and below what others do."""
+SLOW_LOOKUP_SECONDS: Final = 2.0
+MOST_UNREADABLE: Final = 20
+"""Rows of a window that the database may refuse: each costs some twenty statements; more are no accident."""
+_KEEPS_CURSORS: Final = "postgresql"
+"""Here a statement that fails ends its transaction unless it has a savepoint, and cursors outlive that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +56,43 @@ class Window:
         if self.end < self.start:
             raise SourceError(f"the window ends ({self.end}) before it starts ({self.start})")
 
+    @property
+    def bounds(self) -> Bounds:
+        """The query's parameters, in UTC: a source without a type for moments compares texts."""
+        return {"window_start": self.start.astimezone(UTC), "window_end": self.end.astimezone(UTC)}
+
+
+_EVER: Final = Window(EARLIEST, LATEST).bounds
+
 
 class SourceReader:
     """Reads completed trainings.
 
     :param engine: engine of the source; disposed of by its owner.
     :param query: the text of ``include/sql/completed_trainings.sql`` or the user's own.
+    :raises ConfigurationError: the query lacks a parameter.
     """
 
     def __init__(self, engine: Engine, *, query: str) -> None:
         self._engine = engine
-        self._query = query.strip().rstrip(";")
-        for name in ("window_start", "window_end"):
-            if f":{name}" not in self._query:
-                raise SourceError(f"the query of completed trainings does not use the parameter :{name}")
+        self._query = TrainingQuery(query)
 
     @contextmanager
-    def open_window(self, window: Window) -> Iterator[tuple[int, Iterator[list[Row]]]]:
+    def open_window(
+        self, window: Window, *, by_training: bool = False
+    ) -> Iterator[tuple[int, Iterator[list[Row]]]]:
         """Give the source's own count of the window, and its rows in batches, from one snapshot of the data.
 
-        The window is handed over in UTC: a source without a type for moments compares texts.
-
-        :raises SourceError: the query fails or lacks a column of the contract.
+        :param by_training: find the rows that can't be read, after ``UnreadableRows``. Where the database
+            keeps no cursor beside other statements, the numbers of the window's trainings stay in memory.
+        :raises UnreadableRows: at least one row can't be read, or, ``by_training``, more than a few.
+        :raises SourceError: the query fails.
+        :raises ConfigurationError: it lacks a column of the contract.
         """
         with self._connection() as connection:
             count = self._count(connection, window)
-            with closing(self._batches(connection, text(self._query), _bounds(window))) as batches:
+            read = self._by_training if by_training else self._all
+            with closing(read(connection, window.bounds)) as batches:
                 yield count, batches
 
     def count(self, window: Window) -> int:
@@ -82,83 +104,228 @@ class SourceReader:
             return self._count(connection, window)
 
     def _count(self, connection: Connection, window: Window) -> int:
-        counting = f"SELECT COUNT(*) FROM (\n{self._query}\n) AS completed"  # noqa: S608 - his query
-        with _own_errors():
-            return int(connection.execute(text(counting), _bounds(window)).scalar_one())
+        with self._own_errors():
+            return int(connection.execute(self._query.count, window.bounds).scalar_one())
 
     def look_up(self, training_ids: Sequence[str]) -> list[Row]:
         """Return the rows that the source has now for these trainings, whenever they last changed.
 
-        The numbers are bound without a type, so that a source with integer keys compares them as its own.
+        A number that the source can't compare with its own is one that it does not have.
         """
-        statement = text(
-            f"SELECT * FROM (\n{self._query}\n) AS completed WHERE completed.training_id IN :training_ids"  # noqa: S608
-        ).bindparams(bindparam("training_ids", expanding=True, type_=NullType()))
-        bounds = {"window_start": _EVER[0], "window_end": _EVER[1]}
         found: list[Row] = []
         with self._connection() as connection:
             for start in range(0, len(training_ids), LOOKUP_IDS):
-                ids = list(training_ids[start : start + LOOKUP_IDS])
-                for batch in self._batches(connection, statement, {**bounds, "training_ids": ids}):
-                    found.extend(batch)
+                found.extend(self._find(connection, training_ids[start : start + LOOKUP_IDS]))
         return found
+
+    def not_found_again(self, window: Window) -> list[str]:
+        """Return trainings among the window's first ones that the source does not find by their number.
+
+        Both are asked within one snapshot, where the source has such a thing.
+        """
+        with self._connection() as connection:
+            with self._own_errors(of_rows=True):
+                result = self._stream(connection, self._query.training_ids, window.bounds)
+                with closing(result):
+                    first = [identifier(value) for value in result.scalars().fetchmany(LOOKUP_IDS)]
+            names = sorted({name for name in first if name is not None})
+            found = (
+                {identifier(row["training_id"]) for row in self._find(connection, names)} if names else set()
+            )
+        return [name for name in names if name not in found]
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        with _own_errors():
+        with self._own_errors():
             connection = self._engine.connect()
         with connection:
-            isolation = snapshot_isolation(connection)
-            yield connection.execution_options(isolation_level=isolation) if isolation else connection
+            with self._own_errors():
+                read_leniently(connection)
+                isolation = snapshot_isolation(connection)
+                if isolation:
+                    connection.execution_options(isolation_level=isolation)
+            yield connection
 
-    def _batches(
-        self, connection: Connection, statement: TextClause, values: Row
-    ) -> Generator[list[Row], None, None]:
-        with _own_errors():
-            result = connection.execution_options(stream_results=True).execute(statement, values)
-        with result:
-            names = {name.lower() for name in result.keys()}  # noqa: SIM118 - a result is no dict
-            missing = [name for name in REQUIRED_COLUMNS if name not in names]
-            if missing:
-                raise SourceError(f"the query of completed trainings lacks the columns {', '.join(missing)}")
+    @contextmanager
+    def _own_errors(self, *, of_rows: bool = False) -> Iterator[None]:
+        with own_errors(self._query.sql, of_rows=of_rows):
+            yield
+
+    @staticmethod
+    def _stream(connection: Connection, statement: Executable, bounds: Bounds) -> Any:
+        return connection.execute(statement, bounds, execution_options={"stream_results": True})
+
+    def _all(self, connection: Connection, bounds: Bounds) -> Generator[list[Row], None, None]:
+        """Give the rows as the query does."""
+        with self._own_errors(of_rows=True):
+            result = self._stream(connection, self._query.rows, bounds)
+        with closing(result):
+            _check_columns(result.keys())
             partitions = result.mappings().partitions(BATCH_ROWS)
-            while (batch := _next(partitions)) is not None:
-                yield [{name.lower(): value for name, value in row.items()} for row in batch]
+            while True:
+                with self._own_errors(of_rows=True):
+                    batch = next(partitions, None)
+                if batch is None:
+                    return
+                yield [_lower(row) for row in batch]
+
+    def _by_training(self, connection: Connection, bounds: Bounds) -> Generator[list[Row], None, None]:
+        """Give the rows training by training, and those that can't be read with what stands in the way."""
+        streams = connection.dialect.name == _KEEPS_CURSORS
+        with self._own_errors():
+            listed = connection.execute(
+                self._query.groups, bounds, execution_options={"stream_results": streams}
+            )
+        unreadable: list[Row] = []
+        with closing(listed):
+            while groups := self._next_groups(listed):
+                refused: list[Any] = []
+                ids = [number for number, _ in groups if number is not None]
+                rows = self._rows(connection, ids, bounds, refused)
+                single = [row for number in refused for row in self._piecewise(connection, number, bounds)]
+                unreadable.extend(single)
+                _stop_at_too_many(unreadable)
+                without = sum(count for number, count in groups if number is None)
+                yield [*rows, *single, *self._without_id(connection, without, bounds)]
+
+    def _next_groups(self, listed: Any) -> Sequence[Any]:
+        with self._own_errors():
+            groups: Sequence[Any] = listed.fetchmany(LOOKUP_IDS)
+        return groups
+
+    def _without_id(self, connection: Connection, count: int, bounds: Bounds) -> list[Row]:
+        if not count:
+            return []
+        rows, error = self._attempt(connection, self._query.without_id(), bounds)
+        if rows is not None:
+            return rows
+        return [
+            dict.fromkeys(self._columns(connection, bounds), UnreadableValue(error)) for _ in range(count)
+        ]
+
+    def _find(self, connection: Connection, ids: Sequence[str]) -> list[Row]:
+        """Return the rows of these trainings, as the source compares their numbers, then as text.
+
+        As text, numbers are found that the source can't compare: where they are whole numbers there and one
+        of ours isn't, or where an expression makes them and SQLite, which then has no type for them, does not
+        take ``'7'`` for ``7``.
+        """
+        began = time.monotonic()
+        refused: list[Any] = []
+        rows = self._rows(connection, ids, _EVER, refused)
+        found = {identifier(row["training_id"]) for row in rows}
+        left = [name for name in ids if name not in found]
+        unreadable: list[Any] = []
+        rows += self._rows(connection, left, _EVER, unreadable, as_text=True)
+        for name in unreadable:
+            rows += self._piecewise(connection, name, _EVER, as_text=True)
+        found |= {identifier(row["training_id"]) for row in rows}
+        if strange := [name for name in refused if name not in found]:
+            log.warning(
+                "The source can't compare these numbers with its own, so it does not have them: %s",
+                ", ".join(map(repr, strange[:MOST_UNREADABLE])),
+            )
+        if (seconds := time.monotonic() - began) > SLOW_LOOKUP_SECONDS:
+            log.warning(
+                "Looking %d trainings up in the source took %.1f s: an index on the column behind "
+                "training_id makes that fast",
+                len(ids),
+                seconds,
+            )
+        return rows
+
+    def _rows(
+        self,
+        connection: Connection,
+        ids: Sequence[Any],
+        bounds: Bounds,
+        refused: list[Any],
+        *,
+        as_text: bool = False,
+    ) -> list[Row]:
+        """Return the rows of these trainings; those that the database refuses go to ``refused``."""
+        if not ids:
+            return []
+        rows, _ = self._attempt(connection, self._query.with_ids(ids, as_text=as_text), bounds)
+        if rows is not None:
+            return rows
+        if len(ids) == 1:
+            refused.append(ids[0])
+            return []
+        half = len(ids) // 2
+        return [
+            *self._rows(connection, ids[:half], bounds, refused, as_text=as_text),
+            *self._rows(connection, ids[half:], bounds, refused, as_text=as_text),
+        ]
+
+    def _piecewise(
+        self, connection: Connection, number: Any, bounds: Bounds, *, as_text: bool = False
+    ) -> list[Row]:
+        """Return the rows of a training that can't be read whole: value by value where it has one row."""
+
+        def ask(name: str) -> tuple[list[Row] | None, str]:
+            wanted = self._query.with_ids([number], as_text=as_text, what=column(name))
+            return self._attempt(connection, wanted, bounds)
+
+        names = self._columns(connection, bounds)
+        values: Row = {}
+        numbers, _ = ask("training_id")
+        issues, _ = ask("issue_no") if "issue_no" in names else (None, "")
+        if numbers is None or len(numbers) == 1:
+            for name in names:
+                rows, error = ask(name)
+                values[name] = rows[0][name] if rows else UnreadableValue(error)
+            return [{**values, "training_id": number}]
+        return [
+            {
+                **dict.fromkeys(names, UnreadableValue("another row of the training can't be read")),
+                "training_id": number,
+                "issue_no": issue.get("issue_no"),
+            }
+            for issue in issues or numbers
+        ]
+
+    def _columns(self, connection: Connection, bounds: Bounds) -> list[str]:
+        with self._own_errors(), closing(connection.execute(self._query.no_rows, bounds)) as result:
+            return [name.lower() for name in result.keys()]  # noqa: SIM118 - a result is no dict
+
+    def _attempt(
+        self, connection: Connection, statement: Select[Any], bounds: Bounds
+    ) -> tuple[list[Row] | None, str]:
+        """Return the rows, or ``None`` and why the database or the driver refuses."""
+        savepoint = connection.begin_nested() if connection.dialect.name == _KEEPS_CURSORS else None
+        try:
+            with self._own_errors(of_rows=True), closing(connection.execute(statement, bounds)) as result:
+                rows = [_lower(row) for row in result.mappings()]
+        except UnreadableRows as error:
+            if savepoint is not None:
+                savepoint.rollback()
+            return None, error.why
+        if savepoint is not None:
+            savepoint.commit()
+        return rows, ""
 
 
-def _bounds(window: Window) -> dict[str, datetime]:
-    return {"window_start": window.start.astimezone(UTC), "window_end": window.end.astimezone(UTC)}
+def _lower(row: Any) -> Row:
+    return {name.lower(): value for name, value in row.items()}
 
 
-def _next(partitions: Iterator[Sequence[RowMapping]]) -> Sequence[RowMapping] | None:
-    with _own_errors():
-        return next(partitions, None)
+def _check_columns(names: Any) -> None:
+    given = {name.lower() for name in names}
+    missing = [name for name in REQUIRED_COLUMNS if name not in given]
+    if missing:
+        raise ConfigurationError(f"the query of completed trainings lacks the columns {', '.join(missing)}")
 
 
-@contextmanager
-def _own_errors() -> Iterator[None]:
-    """Turn what the source's driver raises into ``SourceError``, and nothing else's."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        raise SourceError(f"the source database refused: {_first_line(error)}") from None
-
-
-def _first_line(error: SQLAlchemyError) -> str:
-    """Return what the database said, without the statement, its parameters and any address in a value."""
-    said = str(getattr(error, "orig", None) or "").strip() or type(error).__name__
-    parameters = getattr(error, "params", None) or {}
-    texts = parameters.values() if isinstance(parameters, Mapping) else _flattened(parameters)
-    redactor = Redactor(text for text in texts if isinstance(text, str))
-    return redactor.redact(said.splitlines()[0])
-
-
-def _flattened(parameters: Any) -> Iterator[Any]:
-    """Give single values out of positional parameters, of one statement or many."""
-    for value in parameters:
-        if isinstance(value, Mapping):
-            yield from value.values()
-        elif isinstance(value, list | tuple):
-            yield from value
-        else:
-            yield value
+def _stop_at_too_many(unreadable: Sequence[Row]) -> None:
+    if len(unreadable) <= MOST_UNREADABLE:
+        return
+    values = [(name, value) for row in unreadable for name, value in row.items()]
+    columns = sorted({name for name, value in values if isinstance(value, UnreadableValue)})
+    errors = sorted({value.error for _, value in values if isinstance(value, UnreadableValue)})
+    names = ", ".join(str(identifier(row["training_id"])) for row in unreadable[:3])
+    raise SourceError(
+        f"more than {MOST_UNREADABLE} completed trainings of the window can't be read, among them {names}, "
+        f"because of {', '.join(columns)} ({'; '.join(errors[:3])}): correct them in the source, or let the "
+        "query give null in their place"
+    )

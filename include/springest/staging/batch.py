@@ -47,7 +47,8 @@ class Batch:
     """What is decided and written down together.
 
     :param trainings: one row for each delivery, by its key.
-    :param conflicts: deliveries of which the source has rows that differ.
+    :param conflicts: deliveries of which the source has rows that differ; those of which another batch of the
+        run had one are found by the writer.
     :param gone: deliveries that the source no longer has.
     :param refused: documents that were opened for sending and could not be sent, by delivery.
     :param rows: delivery by number of the source row in the run's window.
@@ -96,6 +97,9 @@ class BatchWriter:
             # Once the deliveries are locked, no restored ledger is set right before this batch ends.
             restored_at = ledger.restored_at(connection)
             holders = ledger.load_holders(connection, self._site, sorted(certificates))
+            batch = replace(
+                batch, conflicts={*batch.conflicts, *self._differing(connection, batch, known, run_id)}
+            )
             staged = [
                 self._decide(one, known.get(key), catalogue, holders, batch, defects, restored_at)
                 for key, one in batch.trainings.items()
@@ -104,6 +108,20 @@ class BatchWriter:
             ledger.withdraw(connection, batch.gone)
             if batch.rows:
                 _note_rows(connection, self._site, run_id, batch.rows)
+
+    def _differing(
+        self, connection: Connection, batch: Batch, known: Mapping[str, Known], run_id: str
+    ) -> set[str]:
+        """Return the deliveries of which an earlier batch of the run had a row that differs."""
+        if not batch.rows:
+            return set()
+        earlier = ledger.staged_before(connection, self._site, run_id, batch.trainings, row=min(batch.rows))
+        return {
+            key
+            for key in earlier & known.keys()
+            if known[key].reason == CONFLICT.reason
+            or known[key].row_version != batch.trainings[key].row_version
+        }
 
     def _without_forgotten(self, batch: Batch, connection: Connection) -> Batch:
         """Let go of who was forgotten since the rows were read."""

@@ -1,15 +1,15 @@
 """Stage completed trainings: read the source, check every row, and write what follows into the ledger.
 
-The rows of a window are worked through in batches, a transaction each, so that memory stays flat and a night
-that dies half-way keeps what it has done; doing it again changes nothing. Only when all rows are in, the run
-is closed and the watermark moves.
+The rows of a window are worked through in batches, a transaction each, so that memory stays flat (what a
+batch must know of earlier ones, it reads from the warehouse) and a night that dies half-way keeps what it has
+done; doing it again changes nothing. Only when all rows are in, the run is closed and the watermark moves.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -17,12 +17,14 @@ from sqlalchemy import Connection, Engine, func, select
 
 from include.springest.catalogue import Catalogue, load_catalogue
 from include.springest.documents import DocumentError, DocumentStore
+from include.springest.errors import ConfigurationError
 from include.springest.identity import Pseudonyms
 from include.springest.ledger import staging as ledger
 from include.springest.ledger.states import RECHECKED
 from include.springest.site import Site
-from include.springest.source.contract import WITHOUT_TRAINING_ID, CompletedTraining, Defect, read_row
-from include.springest.source.reader import BATCH_ROWS, SourceError, SourceReader, Window
+from include.springest.source.contract import CompletedTraining, Defect, read_row
+from include.springest.source.reader import BATCH_ROWS, SourceError, SourceReader, UnreadableRows, Window
+from include.springest.source.values import EARLIEST, WITHOUT_TRAINING_ID
 from include.springest.staging.batch import Batch, BatchWriter
 from include.springest.staging.forgotten import without_forgotten
 from include.springest.staging.learner_secret import keep_to_secret
@@ -34,6 +36,15 @@ from include.springest.warehouse.schema import delivery, run_training
 log = logging.getLogger(__name__)
 
 LOOK_BACK: Final = timedelta(days=1)
+SEVERAL: Final = 3
+"""Rows that can't be looked up again are the query's fault when they are as many."""
+NOT_FOUND: Final = "training_id_not_found"
+NOT_FOUND_REMEDY: Final = (
+    "let the query make it of the row alone, as text if it is computed, and use the window only to filter "
+    "updated_at"
+)
+AROUND: Final = timedelta(seconds=1)
+CLOSE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +60,6 @@ class StageReport:
     rows: int
     states: Mapping[str, int]
     rechecked: int
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What one staging remembers from batch to batch.
-
-    :param versions: row version by delivery, to notice two rows of one training that differ. 32 bytes a row.
-    """
-
-    rows: int = 0
-    versions: dict[str, bytes] = field(default_factory=dict)
-
-    def conflicts(self, trainings: Iterable[CompletedTraining]) -> set[str]:
-        """Note these rows; return the deliveries of which another row said something else."""
-        found = set()
-        for training in trainings:
-            version = bytes.fromhex(training.row_version)
-            if self.versions.setdefault(training.delivery_key, version) != version:
-                found.add(training.delivery_key)
-        return found
 
 
 class Stager:
@@ -137,21 +128,59 @@ class Stager:
             planned.window.start,
             planned.window.end,
         )
-        tally = _Tally()
-        with self._source.open_window(planned.window) as (count, batches):
-            for batch in batches:
-                self._stage_batch(self._read(batch), catalogue, tally, run_id=run_id)
-                log.info("%d of %d completed trainings staged", tally.rows, count)
-        if tally.rows != count:
-            raise SourceError(
-                f"the source counts {count} completed trainings and gave {tally.rows}: its query must give "
-                "the same rows when it is counted; nothing is lost, the next try reads the window again"
-            )
-        rechecked = self._recheck(catalogue, tally, run_id=run_id)
+        lost = self._not_found_again(planned.window)
+        try:
+            count = self._stage_window(planned.window, catalogue, lost, run_id=run_id)
+        except UnreadableRows as error:
+            log.warning("%s: the window is read again by trainings, to find the rows", error)
+            count = self._stage_window(planned.window, catalogue, lost, run_id=run_id, by_training=True)
+        rechecked = self._recheck(catalogue, run_id=run_id, rows=count)
         with self._engine.begin() as connection:
             close_window(connection, planned, site=self._site.name, run_id=run_id, source_count=count)
             states = _states(connection, self._site.name, run_id)
         return StageReport(planned.window, count, states, rechecked)
+
+    def _not_found_again(self, window: Window) -> frozenset[str]:
+        """Return trainings that can't be looked up again.
+
+        :raises ConfigurationError: they are several: it is the query's fault.
+        """
+        try:
+            lost = self._source.not_found_again(window)
+        except UnreadableRows:  # which of them is found out when they are staged
+            return frozenset()
+        if len(lost) >= SEVERAL:
+            raise ConfigurationError(
+                f"{len(lost)} completed trainings of the window are not found by their training_id, among "
+                f"them {', '.join(lost[:SEVERAL])}: {NOT_FOUND_REMEDY}"
+            )
+        return frozenset(lost)
+
+    def _stage_window(
+        self,
+        window: Window,
+        catalogue: Catalogue,
+        lost: Collection[str],
+        *,
+        run_id: str,
+        by_training: bool = False,
+    ) -> int:
+        """Stage the rows of a window; return how many they are."""
+        staged = 0
+        with self._source.open_window(window, by_training=by_training) as (count, batches):
+            for batch in batches:
+                trainings = [_marked(one, lost) for one in self._read(batch)]
+                rows = {number: one.delivery_key for number, one in enumerate(trainings, start=staged + 1)}
+                batched = replace(_grouped(trainings), rows=rows)
+                self._writer.write(batched, catalogue, run_id=run_id)
+                staged += len(trainings)
+                log.info("%d of %d completed trainings staged", staged, count)
+        if staged != count:
+            raise SourceError(
+                f"the source counts {count} completed trainings and gave {staged}: its query must give "
+                "the same rows when it is counted; nothing is lost, the next try reads the window again"
+            )
+        return count
 
     def keep_to_site(self) -> None:
         """Make sure that the site's name still stands for the account it was staged for.
@@ -173,8 +202,8 @@ class Stager:
             catalogue = load_catalogue(connection, self._site)
         self._writer.write(_again(keys, found), catalogue, run_id=run_id)
 
-    def set_aside(self, training: CompletedTraining, error: DocumentError, *, run_id: str) -> None:
-        """Set a delivery aside whose document can't be sent after all."""
+    def set_aside(self, training: CompletedTraining, error: DocumentError | Defect, *, run_id: str) -> None:
+        """Set a delivery aside that can't be sent after all."""
         with self._engine.begin() as connection:
             catalogue = load_catalogue(connection, self._site)
         key = training.delivery_key
@@ -187,40 +216,47 @@ class Stager:
             forgotten = load_forgotten(connection, self._pseudonyms)
         return [without_forgotten(one, forgotten) for one in read]
 
-    def _stage_batch(
-        self, trainings: list[CompletedTraining], catalogue: Catalogue, tally: _Tally, *, run_id: str
-    ) -> None:
-        rows = {tally.rows + number: one.delivery_key for number, one in enumerate(trainings, start=1)}
-        by_key: dict[str, list[CompletedTraining]] = {}
-        for training in trainings:
-            by_key.setdefault(training.delivery_key, []).append(training)
-        batch = Batch(
-            {key: _first(same) for key, same in by_key.items()},
-            conflicts=tally.conflicts(trainings),
-            rows=rows,
-        )
-        self._writer.write(batch, catalogue, run_id=run_id)
-        tally.rows += len(trainings)
-
-    def _recheck(self, catalogue: Catalogue, tally: _Tally, *, run_id: str) -> int:
+    def _recheck(self, catalogue: Catalogue, *, run_id: str, rows: int) -> int:
         """Look again at what was set aside earlier and is not in this window: the world may have changed."""
         after, rechecked = "", 0
         while True:
             with self._engine.connect() as connection:
                 page = ledger.to_recheck(
-                    connection, self._site.name, states=RECHECKED, after=after, limit=BATCH_ROWS
+                    connection,
+                    self._site.name,
+                    states=RECHECKED,
+                    after=after,
+                    limit=BATCH_ROWS,
+                    run_id=run_id,
+                    rows=rows,
                 )
             if not page:
                 return rechecked
-            after = page[-1][0]
-            others = {
-                key: training_id
-                for key, training_id in page
-                if key not in tally.versions and not training_id.startswith(WITHOUT_TRAINING_ID)
-            }
-            found = self.look_up(others.values())
-            self._writer.write(_again(others, found), catalogue, run_id=run_id)
-            rechecked += len(others)
+            after = page[-1].delivery_key
+            nameless = [one for one in page if one.training_id.startswith(WITHOUT_TRAINING_ID)]
+            named = {one.delivery_key: one for one in page if one not in nameless}
+            found = self.look_up(one.training_id for one in named.values())
+            lost = {key for key, one in named.items() if one.reason == NOT_FOUND and key not in found}
+            self._writer.write(_again(named.keys() - lost, found), catalogue, run_id=run_id)
+            self._recheck_nameless(nameless, catalogue, run_id=run_id)
+            rechecked += len(named)
+
+    def _recheck_nameless(
+        self, nameless: Sequence[ledger.SetAside], catalogue: Catalogue, *, run_id: str
+    ) -> None:
+        """Let rows go that had no number and are not there as they were: one may have got its number.
+
+        They can't be looked up, so the source is asked for what changed when they last did. What it gives
+        beside them is staged as well: a row that got its number, and no new ``updated_at``.
+        """
+        waiting = {one.delivery_key for one in nameless}
+        for window in _windows_around(one.updated_at for one in nameless):
+            with self._source.open_window(window) as (_, batches):
+                for batch in batches:
+                    trainings = self._read(batch)
+                    waiting -= {one.delivery_key for one in trainings}
+                    self._writer.write(_grouped(trainings), catalogue, run_id=run_id)
+        self._writer.write(Batch({}, gone=sorted(waiting)), catalogue, run_id=run_id)
 
 
 def look_up(
@@ -244,6 +280,40 @@ def _again(keys: Iterable[str], found: Mapping[str, list[CompletedTraining]]) ->
         conflicts={key for key in wanted if len(found.get(key, ())) > 1},
         gone=[key for key in wanted if key not in found],
     )
+
+
+def _grouped(trainings: Iterable[CompletedTraining]) -> Batch:
+    """Return one row for each delivery, and those of which rows differ."""
+    by_key: dict[str, list[CompletedTraining]] = {}
+    for training in trainings:
+        by_key.setdefault(training.delivery_key, []).append(training)
+    return Batch(
+        {key: _first(same) for key, same in by_key.items()},
+        conflicts={key for key, same in by_key.items() if len({one.row_version for one in same}) > 1},
+    )
+
+
+def _marked(training: CompletedTraining, lost: Collection[str]) -> CompletedTraining:
+    if training.training_id not in lost:
+        return training
+    defect = Defect(NOT_FOUND, f"the source does not find the row by its training_id: {NOT_FOUND_REMEDY}")
+    return replace(training, defects=(*training.defects, defect))
+
+
+def _windows_around(moments: Iterable[datetime | None]) -> Iterator[Window]:
+    """Give windows around these moments, which no database rounds away; of those close together, one.
+
+    A moment that is not known lies in every window, if the query gives such rows at all.
+    """
+    given = list(moments)
+    known = sorted({moment for moment in given if moment is not None})
+    if not known and given:
+        known = [EARLIEST + AROUND]
+    while known:
+        start = end = known.pop(0)
+        while known and known[0] - end <= CLOSE:
+            end = known.pop(0)
+        yield Window(start - AROUND, end + AROUND)
 
 
 def _first(same: Iterable[CompletedTraining]) -> CompletedTraining:

@@ -12,13 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.springest.identity import Pseudonyms, delivery_key
-from include.springest.source.contract import (
-    COLUMNS,
-    LONGEST_TRAINING_ID,
-    WITHOUT_TRAINING_ID,
-    CompletedTraining,
-    read_row,
-)
+from include.springest.source.contract import COLUMNS, CompletedTraining, read_row
+from include.springest.source.values import LONGEST_TRAINING_ID, WITHOUT_TRAINING_ID
 
 PSEUDONYMS = Pseudonyms("a secret for tests only, long enough")
 GOOD: dict[str, Any] = {
@@ -167,7 +162,7 @@ def test_dates_and_instants_may_come_as_iso_text() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["zoe", "zoe@@example.com", "zoe@example", "zoe@example.com, jo@example.com", "z\0e@example.com", "@"],
+    ["zoe", "zoe@@example.com", "zoe@example", "zoe@example.com, jo@example.com", "@"],
 )
 def test_a_malformed_address_is_told_without_repeating_it(address: str) -> None:
     training = read(email=address)

@@ -1,0 +1,78 @@
+"""Let drivers give as text what Python has no type for, instead of raising for the whole batch.
+
+PostgreSQL knows ``infinity``, years after 9999 and years BC; SQLite keeps any bytes as text. As text they
+reach the contract, which names the row and the column. The recipes are those of the drivers: psycopg 3,
+*Handling infinity date*; psycopg2, *Type casting of SQL types into Python objects*; ``sqlite3``,
+*How to handle non-UTF-8 text encodings*.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from psycopg import DataError
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.postgres import types
+from psycopg.pq import Format
+from sqlalchemy import Connection
+
+_TYPES: Final = ("date", "timestamp", "timestamptz", "time", "timetz", "interval", "json", "jsonb")
+
+
+def read_leniently(connection: Connection) -> None:
+    """Prepare a connection to the source; doing it again changes nothing."""
+    driver: Any = connection.connection.driver_connection
+    prepare = _PREPARE.get(connection.dialect.driver)
+    if prepare is not None:
+        prepare(driver)
+
+
+class _LenientLoader(Loader):
+    """A loader of psycopg 3 that gives the text of what it can't load."""
+
+    exact: type[Loader]
+
+    def __init__(self, oid: int, context: Any = None) -> None:
+        super().__init__(oid, context)
+        self._exact = self.exact(oid, context)
+
+    def load(self, data: Buffer) -> Any:
+        try:
+            return self._exact.load(data)
+        except (DataError, ValueError, OverflowError):
+            return bytes(data).decode("utf-8", "surrogateescape")
+
+
+def _psycopg(driver: Any) -> None:
+    for name in _TYPES:
+        oid = types[name].oid
+        exact = driver.adapters.get_loader(oid, Format.TEXT)
+        if exact is not None and not issubclass(exact, _LenientLoader):
+            lenient = type(f"Lenient{exact.__name__}", (_LenientLoader,), {"exact": exact})
+            driver.adapters.register_loader(oid, lenient)
+
+
+def _psycopg2(driver: Any) -> None:
+    from psycopg2 import Error, extensions  # type: ignore[import-untyped]  # it need not be installed
+
+    def lenient(exact: Any) -> Any:
+        def load(value: str | None, cursor: Any) -> Any:
+            if value in {"infinity", "-infinity"}:  # it would be the last or the first day there is
+                return value
+            try:
+                return exact(value, cursor)
+            except (Error, ValueError, OverflowError):
+                return value
+
+        return extensions.new_type(exact.values, exact.name, load)
+
+    for exact in (extensions.PYDATE, extensions.PYDATETIME, extensions.PYDATETIMETZ):
+        extensions.register_type(lenient(exact), driver)
+
+
+def _sqlite(driver: Any) -> None:
+    driver.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+
+
+_PREPARE: Final = {"psycopg": _psycopg, "psycopg2": _psycopg2, "pysqlite": _sqlite}

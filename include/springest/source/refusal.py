@@ -1,0 +1,101 @@
+"""What may be said of an error of the source's database: never a value of a row.
+
+Databases and drivers quote the value that they stumble over (``invalid input syntax for type bigint: "…"``).
+So the class of the error and its code (SQLSTATE, or the database's own) are told, and of its text what
+stands before the first thing in quotes that is no name of the user's query.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError, ProgrammingError
+
+from include.springest.errors import SpringestError
+from include.springest.redaction import Redactor
+
+_QUOTE: Final = re.compile(r"""(?<!\w)["'`«„“\u2018](?P<name>[\w.]*)(?P<end>["'`»“”\u2019]?)""")
+_OF_THE_QUERY: Final = (OperationalError, ProgrammingError)
+"""Errors about the query or the connection: their texts name tables and columns."""
+_REFUSED: Final = "the source database refused: "
+
+
+class SourceError(SpringestError):
+    """The source database or the query over it is not usable as it is."""
+
+
+class UnreadableRows(SourceError):
+    """The database answers, and at least one row can't be read."""
+
+    @property
+    def why(self) -> str:
+        """The error's class, code and text without values."""
+        return str(self).removeprefix(_REFUSED)
+
+
+@contextmanager
+def own_errors(query: str, *, of_rows: bool = False) -> Iterator[None]:
+    """Turn whatever the source's database or driver raises into ``SourceError``.
+
+    :param of_rows: rows are being read: unless the connection is lost, it is ``UnreadableRows``.
+    """
+    try:
+        yield
+    except SpringestError:
+        raise
+    except Exception as error:  # noqa: BLE001 - drivers raise what they like where a value has no type here
+        is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        kind = UnreadableRows if of_rows and not is_lost else SourceError
+        raise kind(_REFUSED + described(error, query)) from None
+
+
+def described(error: Exception, query: str) -> str:
+    """Return the error's class, code and what its text says without values."""
+    original = getattr(error, "orig", None) or error
+    code, said = _code_and_text(original)
+    name = type(original).__name__ + (f" ({code})" if code else "")
+    if not isinstance(error, (DataError, *_OF_THE_QUERY)):  # among them what a trigger or a function raises
+        return name
+    shown = _without_values(said, query if isinstance(error, _OF_THE_QUERY) else "")
+    shown = Redactor(_texts(error.params)).redact(shown)
+    return f"{name}: {shown}" if shown else name
+
+
+def _code_and_text(error: BaseException) -> tuple[str, str]:
+    """Return the code and the first line of the text; drivers for MySQL and ODBC give both as arguments."""
+    code: Any = next(
+        (
+            found
+            for name in ("sqlstate", "pgcode", "sqlite_errorname")
+            if (found := getattr(error, name, None))
+        ),
+        "",
+    )
+    said: Any = str(error)
+    if len(error.args) > 1 and isinstance(error.args[0], int | str):
+        code, said = code or error.args[0], error.args[1]
+    said = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    lines = said.strip().splitlines()
+    return str(code) if len(str(code)) <= 40 else "", lines[0] if lines else ""
+
+
+def _without_values(said: str, query: str) -> str:
+    for quote in _QUOTE.finditer(said):
+        name = quote["name"]
+        if not name or not quote["end"] or not re.search(rf"\b{re.escape(name)}\b", query, re.IGNORECASE):
+            return said[: quote.start()].rstrip(" :(")
+    return said
+
+
+def _texts(parameters: Any) -> Iterator[str]:
+    """Give the texts among a statement's parameters, however deep they lie."""
+    if isinstance(parameters, str):
+        yield parameters
+    elif isinstance(parameters, Mapping):
+        yield from _texts(list(parameters.values()))
+    elif isinstance(parameters, list | tuple):
+        for value in parameters:
+            yield from _texts(value)

@@ -1,0 +1,414 @@
+"""One poisoned row is nobody else's trouble: when it is staged, looked at again, and about to be sent.
+
+Each test has twenty good rows beside the poisoned ones. The good ones go, each poisoned one is set aside under
+its own name and reason, the count stays the source's, and every client can read what the warehouse holds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from include.demo.people import Learner
+from include.springest.errors import ConfigurationError
+from include.springest.source.reader import MOST_UNREADABLE, SourceError, Window
+from include.springest.staging.stage import NOT_FOUND
+
+SQL = Path(__file__).parents[2] / "include" / "sql"
+LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
+NOTHING = Window(LONG_AGO, LONG_AGO + timedelta(seconds=1))
+"""A window without rows: what is set aside is looked up again by its number."""
+
+POSTGRESQL = (
+    ("valid_from", "'infinity'", "valid_from_unreadable"),
+    ("valid_from", "'-infinity'", "valid_from_unreadable"),
+    ("valid_from", "'0044-03-15 BC'", "valid_from_unreadable"),
+    ("valid_until", "'infinity'", "valid_until_unreadable"),
+    ("valid_until", "'12026-01-01'", "valid_until_unreadable"),
+    ("valid_until", "'0044-03-15 BC'", "valid_until_unreadable"),
+    ("completed_at", "'infinity'", "completed_at_unreadable"),
+    ("completed_at", "'20262-01-01 00:00Z'", "completed_at_unreadable"),
+    ("completed_at", "'0044-03-15 00:00Z BC'", "completed_at_unreadable"),
+    ("completed_at", "'9999-12-31 23:59:59-05:00'", "completed_at_unreadable"),
+    ("completed_at", "'0001-01-01 00:00+01:00'", "completed_at_unreadable"),
+    ("updated_at", "'infinity'", "updated_at_unreadable"),
+    ("updated_at", "'-infinity'", "updated_at_unreadable"),
+    ("updated_at", "'20262-01-01 00:00Z'", "updated_at_unreadable"),
+    ("updated_at", "'9999-12-31 23:59:59-05:00'", "updated_at_unreadable"),
+    ("updated_at", "'0001-01-01 00:00+01:00'", "updated_at_unreadable"),
+    ("updated_at", "NULL", "updated_at_missing"),
+    ("completed_at", "NULL", "completed_at_missing"),
+    ("valid_from", "NULL", "valid_from_missing"),
+    ("certification_id", "NULL", "certification_id_missing"),
+    ("certificate_uri", "NULL", "certificate_uri_missing"),
+    ("learner_id", "NULL", "email_missing"),
+)
+SQLITE = (
+    ("certification_id", "9e999", "certification_id_unreadable"),
+    ("certification_id", "1.5", "certification_id_unreadable"),
+    ("certification_id", "1e300", "certification_id_unreadable"),
+    ("certification_id", "x'00ff'", "certification_id_unreadable"),
+    ("booking_id", "'12 3'", "booking_id_unreadable"),
+    ("issue_no", "-1", "issue_no_unreadable"),
+    ("certificate_uri", "x'2f61'", "certificate_uri_unreadable"),
+    ("certificate_uri", "certificate_uri || char(10) || 'x'", "certificate_uri_unreadable"),
+    ("certificate_uri", "'/a' || char(0) || '.pdf'", "certificate_uri_unreadable"),
+    ("certificate_uri", "CAST(x'2fff2e706466' AS text)", "certificate_uri_unreadable"),
+    ("certificate_uri", "hex(zeroblob(5000000))", "certificate_uri_unreadable"),
+    ("valid_from", "x'ff'", "valid_from_unreadable"),
+    ("valid_from", "20261102", "valid_from_unreadable"),
+    ("valid_until", "'2026-02-30'", "valid_until_unreadable"),
+    ("valid_until", "'99999-01-01'", "valid_until_unreadable"),
+    ("completed_at", "'infinity'", "completed_at_unreadable"),
+    ("completed_at", "'9999-12-31 23:59:59-05:00'", "completed_at_unreadable"),
+    ("completed_at", "CAST(x'ff' AS text)", "completed_at_unreadable"),
+    ("updated_at", "'infinity'", "updated_at_unreadable"),
+    ("updated_at", "x'ff'", "updated_at_unreadable"),
+    ("updated_at", "NULL", "updated_at_missing"),
+    ("learner_id", "NULL", "email_missing"),
+)
+PLACES = ("postgresql+psycopg", "postgresql+psycopg2", "sqlite")
+MANGLED = "completed.certification_id / CASE WHEN learner.full_name = 'poison' THEN 0 ELSE 1 END"
+
+
+@pytest.fixture(params=PLACES)
+def place(request, make_world):
+    """A world over each kind of source, with the query for it and its poisons."""
+    if request.param == "sqlite":
+        world = make_world()
+        world.query = (SQL / "completed_trainings_sqlite.sql").read_text(encoding="utf-8")
+        yield world, SQLITE
+        return
+    url = make_url(request.getfixturevalue("database")).set(drivername=request.param)
+    engine = create_engine(url)
+    yield make_world(source=engine), POSTGRESQL
+    engine.dispose()
+
+
+@pytest.fixture
+def mangling(make_world, database) -> Iterator:
+    """A world whose database itself fails at a row, once its learner is named *poison*."""
+    engine = create_engine(database)
+    world = make_world(source=engine)
+    world.query = world.query.replace("completed.certification_id", f"{MANGLED} AS certification_id", 1)
+    world.catalogue()
+    yield world
+    engine.dispose()
+
+
+def poison(world, training, column: str, value: str) -> None:
+    with world.source.begin() as connection:
+        connection.execute(
+            text(f"UPDATE completed_training SET {column} = {value} WHERE training_id = :id"),
+            {"id": training.training_id},
+        )
+
+
+def mangle(world, *trainings) -> None:
+    with world.source.begin() as connection:
+        for training in trainings:
+            connection.execute(
+                text("UPDATE learner SET full_name = 'poison' WHERE learner_id = :number"),
+                {"number": training.learner.number},
+            )
+
+
+def reasons(world) -> dict[str, str | None]:
+    return {name: reason for name, (_, reason) in world.states().items()}
+
+
+def assert_everybody_can_read(world) -> None:
+    """Also clients whose session is far from UTC."""
+    url = make_url(world.warehouse_url).set(drivername="postgresql")
+    for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
+        with psycopg.connect(url.render_as_string(hide_password=False)) as connection:
+            connection.execute(f"SET TIME ZONE '{zone}'")
+            assert connection.execute("SELECT * FROM springest.delivery").fetchall()
+            connection.execute("SELECT * FROM springest.certificate_reconciliation").fetchall()
+
+
+def poisoned(world, poisons):
+    """Twenty good rows, and rows to poison in their midst, each with its poison."""
+    rows = [world.training() for _ in range(20)]
+    bad = [world.training() for _ in poisons]
+    world.complete(*rows[:10], *bad, *rows[10:])
+    return rows, dict(zip(bad, poisons, strict=True))
+
+
+def test_a_poisoned_row_is_set_aside_when_it_is_staged(place, expected) -> None:
+    world, poisons = place
+    world.catalogue()
+    good, bad = poisoned(world, poisons)
+    for training, (column, value, _) in bad.items():
+        poison(world, training, column, value)
+    report = world.stage()
+    world.deliver()
+    assert world.stored == expected(*good)
+    assert report.rows == sum(report.states.values()) == 20 + len(poisons)
+    found = reasons(world)
+    assert {one.training_id: found[one.training_id] for one in bad} == {
+        one.training_id: reason for one, (_, _, reason) in bad.items()
+    }
+    assert_everybody_can_read(world)
+    before = world.states()
+    assert world.stage("second").rows >= 1
+    assert world.states() == before
+
+
+def test_a_poisoned_row_is_set_aside_when_it_is_looked_at_again(place, expected) -> None:
+    """What was set aside earlier for another reason; good rows that were set aside with it are mended."""
+    world, poisons = place
+    world.catalogue()
+    good, bad = poisoned(world, poisons)
+    for training in (*good, *bad):
+        poison(world, training, "certification_id", "999")
+    world.stage()
+    assert set(world.states().values()) == {("held", "certification_not_listed")}
+    for training in (*good, *bad):
+        poison(world, training, "certification_id", "102")
+    for training, (column, value, _) in bad.items():
+        poison(world, training, column, value)
+    world.stage("second", NOTHING)
+    found = world.states()
+    assert {found[one.training_id] for one in good} == {("ready", None)}
+    assert {one.training_id: found[one.training_id] for one in bad} == {
+        one.training_id: ("invalid", reason) for one, (_, _, reason) in bad.items()
+    }
+    assert_everybody_can_read(world)
+
+
+def test_a_poisoned_row_is_set_aside_when_it_is_about_to_be_sent(place, expected) -> None:
+    world, poisons = place
+    world.catalogue()
+    good, bad = poisoned(world, poisons)
+    world.stage()
+    for training, (column, value, _) in bad.items():
+        poison(world, training, column, value)
+    world.deliver()
+    assert world.stored == expected(*good)
+    found = reasons(world)
+    assert {one.training_id: found[one.training_id] for one in bad} == {
+        one.training_id: reason for one, (_, _, reason) in bad.items()
+    }
+    assert_everybody_can_read(world)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("NULL", "training_id_missing"),
+        ("''", "training_id_missing"),
+        ("x'00ff'", "training_id_unreadable"),
+        ("'zoe.canary@example.com'", "training_id_unreadable"),
+        ("'=1+1'", "training_id_unreadable"),
+        ("'row:5'", "training_id_unreadable"),
+        ("CAST(x'5aff' AS text)", "training_id_unreadable"),
+        ("hex(zeroblob(5000000))", "training_id_unreadable"),
+    ],
+)
+def test_a_row_without_a_usable_number_ends_by_itself_once_it_has_one(make_world, expected, value, reason):
+    """Also where the source does not say that the row changed when it got its number."""
+    world = make_world()
+    world.catalogue()
+    good, (late,) = [world.training() for _ in range(20)], [world.training()]
+    world.complete(*good, late)
+    poison(world, late, "training_id", value)
+    assert world.stage().rows == 21
+    (nameless,) = [name for name in world.states() if name.startswith("row:")]
+    assert world.states()[nameless] == ("invalid", reason)
+    world.stage("second", NOTHING)
+    assert world.states()[nameless] == ("invalid", reason)
+    with world.source.begin() as connection:
+        connection.execute(
+            text("UPDATE completed_training SET training_id = 'late' WHERE certificate_uri = :uri"),
+            {"uri": late.certificate_uri},
+        )
+    world.stage("third", NOTHING)
+    assert world.states()[nameless] == ("withdrawn", "source_gone")
+    world.deliver("third")
+    world.deliver()
+    assert world.stored == expected(*good, late)
+
+
+def test_a_row_that_the_database_itself_refuses_is_set_aside_and_names_its_column(mangling, expected):
+    world = mangling
+    good, bad = [world.training() for _ in range(20)], world.training()
+    world.complete(*good[:7], bad, *good[7:])
+    mangle(world, bad)
+    report = world.stage()
+    world.deliver()
+    assert world.stored == expected(*good)
+    assert (report.rows, report.states) == (21, {"invalid": 1, "ready": 20})
+    ((reason, detail),) = world.rows(
+        "SELECT reason, reason_detail FROM springest.delivery WHERE state = 'invalid'"
+    )
+    assert reason == "certification_id_unreadable"
+    assert "DivisionByZero (22012)" in detail
+
+
+def test_a_row_that_the_database_refuses_later_is_set_aside_alone(mangling, expected):
+    """When it is looked at again, and when it is about to be sent."""
+    world = mangling
+    good, held, queued = [world.training() for _ in range(20)], world.training(), world.training()
+    world.complete(*good, held, queued)
+    poison(world, held, "certification_id", "999")
+    world.stage()
+    mangle(world, held, queued)
+    world.stage("second", NOTHING)
+    world.deliver()
+    assert world.stored == expected(*good)
+    assert reasons(world)[held.training_id] == "certification_id_unreadable"
+    assert reasons(world)[queued.training_id] == "certification_id_unreadable"
+
+
+def test_many_rows_that_the_database_refuses_stop_the_run_and_are_named(mangling):
+    world = mangling
+    rows = [world.training() for _ in range(MOST_UNREADABLE + 2)]
+    world.complete(*rows)
+    mangle(world, *rows[1:])
+    with pytest.raises(SourceError, match=r"T00\d\d, T00\d\d.*certification_id \(DivisionByZero \(22012\)"):
+        world.stage()
+    assert world.rows("SELECT 1 FROM springest.stage_watermark") == []
+
+
+def test_numbers_that_the_source_cannot_compare_any_more_stop_nobody(make_world, database, expected):
+    """The source's text numbers became whole ones; the ledger still has old ones that wait."""
+    engine = create_engine(database)
+    world = make_world(source=engine)
+    world.catalogue()
+    old = world.training(learner=Learner(900, "Zoë Canary", "nobody"))
+    world.complete(old)
+    world.stage()
+    with world.source.begin() as connection:
+        connection.execute(text("DELETE FROM completed_training"))
+    good = [world.training() for _ in range(20)]
+    world.complete(*good)
+    with world.source.begin() as connection:
+        connection.execute(
+            text(
+                "ALTER TABLE completed_training ALTER training_id TYPE integer"
+                " USING substr(training_id, 2)::integer"
+            )
+        )
+    world.stage("second")
+    world.deliver("second")
+    engine.dispose()
+    assert world.stored == expected(*good)
+    assert world.states()[old.training_id] == ("withdrawn", "source_gone")
+
+
+def test_numbers_that_an_expression_makes_are_found_again(make_world, expected):
+    """SQLite has no type for an expression, and does not take text for a number there."""
+    world = make_world()
+    world.query = world.query.replace(
+        "completed.training_id,", "CAST(substr(completed.training_id, 2) AS integer) + 100000 AS training_id,"
+    )
+    world.catalogue()
+    good = [world.training() for _ in range(20)]
+    world.complete(*good)
+    world.stage()
+    world.deliver()
+    assert world.stored == expected(*good)
+
+
+@pytest.fixture
+def unstable(make_world, database) -> Iterator[Callable[..., None]]:
+    engine = create_engine(database)
+    yield make_world(source=engine)
+    engine.dispose()
+
+
+def test_numbers_that_are_new_at_each_look_are_refused_before_anything_is_staged(unstable):
+    world = unstable
+    world.query = world.query.replace("completed.training_id,", "md5(random()::text) AS training_id,")
+    world.catalogue()
+    world.complete(*[world.training() for _ in range(20)])
+    with pytest.raises(
+        ConfigurationError, match="20 completed trainings .* are not found by their training_id"
+    ):
+        world.stage()
+    assert world.states() == {}
+
+
+def test_one_number_that_is_not_found_again_is_set_aside_with_the_remedy(unstable, expected):
+    """Here the query gives a row only as long as the window is small; it stays set aside meanwhile."""
+    world = unstable
+    world.query = world.query.replace(
+        "completed.training_id,",
+        "CASE WHEN completed.training_id = 'T0001' AND CAST(:window_start AS timestamptz) < '1950-01-01Z'"
+        " THEN 'other' ELSE completed.training_id END AS training_id,",
+    )
+    world.catalogue()
+    lost, *good = [world.training() for _ in range(20)]
+    world.complete(lost, *good)
+    world.stage()
+    world.deliver()
+    assert world.stored == expected(*good)
+    assert world.states()[lost.training_id] == ("invalid", NOT_FOUND)
+    world.stage("second", NOTHING)
+    assert world.states()[lost.training_id] == ("invalid", NOT_FOUND)
+
+
+@pytest.mark.parametrize("moment", ["now()", "clock_timestamp()", "date_trunc('second', now())"])
+def test_rows_that_change_at_each_look_are_the_querys_fault(unstable, moment):
+    world = unstable
+    world.query = world.query.replace("completed.updated_at\n", f"{moment} AS updated_at\n", 1)
+    world.catalogue()
+    world.complete(*[world.training() for _ in range(20)])
+    world.stage()
+    with pytest.raises(ConfigurationError, match="T00.., T00.., T00.. can't be sent: updated_at differs"):
+        world.deliver()
+
+
+def test_one_row_that_changes_at_each_look_is_set_aside(unstable, expected):
+    world = unstable
+    world.query = world.query.replace(
+        "completed.updated_at\n",
+        "CASE WHEN completed.training_id = 'T0001' THEN now() ELSE completed.updated_at END AS updated_at\n",
+        1,
+    )
+    world.catalogue()
+    bad, *good = [world.training() for _ in range(20)]
+    world.complete(bad, *good)
+    world.stage()
+    world.deliver()
+    assert world.stored == expected(*good)
+    ((reason, detail),) = world.rows(
+        "SELECT reason, reason_detail FROM springest.delivery WHERE state = 'invalid'"
+    )
+    assert reason == "changes_at_each_look"
+    assert "updated_at differs" in detail
+
+
+def test_a_row_that_really_changed_before_it_is_sent_goes_as_it_is_now(unstable, expected):
+    world = unstable
+    world.catalogue()
+    good = [world.training() for _ in range(20)]
+    world.complete(*good)
+    world.stage()
+    for one in good[:5]:
+        poison(world, one, "valid_until", "'2030-01-01'")
+    world.deliver()
+    assert world.stored == expected(*good)
+
+
+def test_what_the_source_says_is_in_no_log_and_no_table(mangling, caplog):
+    """A value that the database stumbles over is quoted by it, and hidden by us."""
+    world = mangling
+    world.query = world.query.replace("learner.email", "CAST(learner.email AS bigint)::text AS email")
+    canary = Learner(700, "Zoë Canary", "Zoë Canary")
+    world.complete(*[world.training(learner=canary) for _ in range(2)])
+    with caplog.at_level(logging.DEBUG, logger="include"):
+        world.stage()
+    assert "InvalidTextRepresentation (22P02)" in caplog.text
+    assert "Canary" not in caplog.text
+    ((details,),) = world.rows("SELECT string_agg(reason || reason_detail, ' ') FROM springest.delivery")
+    assert "email can't be read from the source (InvalidTextRepresentation (22P02)" in details
+    assert "Canary" not in details

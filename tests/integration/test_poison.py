@@ -1,7 +1,7 @@
 """One poisoned row is nobody else's trouble: when it is staged, looked at again, and about to be sent.
 
-Each test has twenty good rows beside the poisoned ones. The good ones go, each poisoned one is set aside under
-its own name and reason, the count stays the source's, and every client can read what the warehouse holds.
+Each test has twenty good rows beside the poisoned ones. The good ones go, each poisoned one is set aside
+under its own name and reason, the count stays the source's, and every client can read the warehouse.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def mangling(make_world, database) -> Iterator:
 def poison(world, training, column: str, value: str) -> None:
     with world.source.begin() as connection:
         connection.execute(
-            text(f"UPDATE completed_training SET {column} = {value} WHERE training_id = :id"),
+            text(f"UPDATE completed_training SET {column} = {value} WHERE training_id = :id"),  # noqa: S608
             {"id": training.training_id},
         )
 
@@ -216,25 +216,47 @@ def test_a_poisoned_row_is_set_aside_when_it_is_about_to_be_sent(place, expected
 def test_a_row_without_a_usable_number_ends_by_itself_once_it_has_one(make_world, expected, value, reason):
     """Also where the source does not say that the row changed when it got its number."""
     world = make_world()
-    world.catalogue()
-    good, (late,) = [world.training() for _ in range(20)], [world.training()]
-    world.complete(*good, late)
-    poison(world, late, "training_id", value)
-    assert world.stage().rows == 21
-    (nameless,) = [name for name in world.states() if name.startswith("row:")]
+    good, late, nameless = nameless_row(world, value)
     assert world.states()[nameless] == ("invalid", reason)
-    world.stage("second", NOTHING)
-    assert world.states()[nameless] == ("invalid", reason)
-    with world.source.begin() as connection:
-        connection.execute(
-            text("UPDATE completed_training SET training_id = 'late' WHERE certificate_uri = :uri"),
-            {"uri": late.certificate_uri},
-        )
+    give_number(world, late)
     world.stage("third", NOTHING)
     assert world.states()[nameless] == ("withdrawn", "source_gone")
     world.deliver("third")
     world.deliver()
     assert world.stored == expected(*good, late)
+
+
+def test_a_row_with_neither_number_nor_moment_ends_by_itself_too(make_world):
+    world = make_world()
+    _, late, nameless = nameless_row(world, "NULL", updated_at="NULL")
+    assert world.states()[nameless] == ("invalid", "training_id_missing")
+    give_number(world, late)
+    world.stage("third", NOTHING)
+    assert world.states()[nameless] == ("withdrawn", "source_gone")
+    assert world.states()["late"] == ("invalid", "updated_at_missing")
+
+
+def nameless_row(world, value: str, *, updated_at: str = "updated_at"):
+    """Stage twenty good rows and one without a number, twice; return them and the name it got."""
+    world.catalogue()
+    good, late = [world.training() for _ in range(20)], world.training()
+    world.complete(*good, late)
+    poison(world, late, "updated_at", updated_at)
+    poison(world, late, "training_id", value)
+    assert world.stage().rows == 21
+    before = world.states()
+    world.stage("second", NOTHING)
+    assert world.states() == before
+    (nameless,) = [name for name in before if name.startswith("row:")]
+    return good, late, nameless
+
+
+def give_number(world, training) -> None:
+    with world.source.begin() as connection:
+        connection.execute(
+            text("UPDATE completed_training SET training_id = 'late' WHERE certificate_uri = :uri"),
+            {"uri": training.certificate_uri},
+        )
 
 
 def test_a_row_that_the_database_itself_refuses_is_set_aside_and_names_its_column(mangling, expected):
@@ -331,7 +353,7 @@ def test_numbers_that_are_new_at_each_look_are_refused_before_anything_is_staged
     world.catalogue()
     world.complete(*[world.training() for _ in range(20)])
     with pytest.raises(
-        ConfigurationError, match="20 completed trainings .* are not found by their training_id"
+        ConfigurationError, match=r"20 completed trainings .* are not found by their training_id"
     ):
         world.stage()
     assert world.states() == {}
@@ -363,7 +385,7 @@ def test_rows_that_change_at_each_look_are_the_querys_fault(unstable, moment):
     world.catalogue()
     world.complete(*[world.training() for _ in range(20)])
     world.stage()
-    with pytest.raises(ConfigurationError, match="T00.., T00.., T00.. can't be sent: updated_at differs"):
+    with pytest.raises(ConfigurationError, match=r"T00.., T00.., T00.. can't be sent: updated_at differs"):
         world.deliver()
 
 
@@ -412,3 +434,30 @@ def test_what_the_source_says_is_in_no_log_and_no_table(mangling, caplog):
     ((details,),) = world.rows("SELECT string_agg(reason || reason_detail, ' ') FROM springest.delivery")
     assert "email can't be read from the source (InvalidTextRepresentation (22P02)" in details
     assert "Canary" not in details
+
+
+def test_two_rows_of_one_training_that_differ_are_told_also_when_they_come_in_different_batches(
+    make_world, expected, monkeypatch
+):
+    """And doing it again changes neither the states nor what is sent."""
+    monkeypatch.setattr("include.springest.source.reader.BATCH_ROWS", 5)
+    world = make_world()
+    world.catalogue()
+    good, twice = [world.training() for _ in range(20)], world.training()
+    same = good[3]
+    world.complete(*good[:10], twice, *good[10:])
+    world.complete(same, twice)
+    with world.source.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE completed_training SET updated_at = (SELECT min(updated_at) FROM completed_training)"
+            )
+        )
+        connection.execute(
+            text("UPDATE completed_training SET valid_until = '2030-01-01' WHERE row_number = 23")
+        )
+    for _ in range(2):
+        assert world.stage().rows == 23
+        assert world.states()[twice.training_id] == ("invalid", "conflicting_rows")
+    world.deliver()
+    assert world.stored == expected(*good)

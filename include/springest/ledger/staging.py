@@ -21,7 +21,6 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
-    exists,
     func,
     literal,
     or_,
@@ -271,19 +270,11 @@ class SetAside(NamedTuple):
 
 
 def to_recheck(
-    connection: Connection,
-    site: str,
-    *,
-    states: Iterable[State],
-    after: str,
-    limit: int,
-    run_id: str | None = None,
-    rows: int = 0,
+    connection: Connection, site: str, *, states: Iterable[State], after: str, limit: int
 ) -> list[SetAside]:
     """Return deliveries in these states, in the order of their keys.
 
     :param states: those that indexes know: neither accepted nor visible.
-    :param run_id: leave out what this run has staged from the first ``rows`` rows of its window.
     """
     statement = (
         select(
@@ -293,12 +284,6 @@ def to_recheck(
             delivery.c.site == site,
             delivery.c.indexed_state.in_([state.value for state in states]),
             delivery.c.delivery_key > after,
-            ~exists().where(
-                run_training.c.delivery_key == delivery.c.delivery_key,
-                run_training.c.site == site,
-                run_training.c.run_id == run_id,
-                run_training.c.row_no <= rows,
-            ),
         )
         .order_by(delivery.c.delivery_key)
         .limit(limit)
@@ -309,12 +294,16 @@ def to_recheck(
 def staged_before(
     connection: Connection, site: str, run_id: str, keys: Iterable[str], *, row: int
 ) -> set[str]:
-    """Return those of the deliveries that a row of the run's window before this one became."""
+    """Return those of the deliveries that a row of the run's window before this one became.
+
+    Expressions keep the planner from the primary key: without statistics, as in a first night, it would read
+    all of the run's rows for each batch, in place of the few of each delivery.
+    """
     statement = select(run_training.c.delivery_key).where(
         run_training.c.delivery_key == any_(_KEYS),
-        run_training.c.site == site,
-        run_training.c.run_id == run_id,
-        run_training.c.row_no < row,
+        run_training.c.site + "" == site,
+        run_training.c.run_id + "" == run_id,
+        run_training.c.row_no + 0 < row,
     )
     return set(connection.execute(statement, {"keys": sorted(set(keys))}).scalars())
 

@@ -18,6 +18,7 @@ from include.springest.errors import SpringestError
 from include.springest.redaction import Redactor
 
 _QUOTE: Final = re.compile(r"""(?<!\w)["'`«„“\u2018](?P<name>[\w.]*)(?P<end>["'`»“”\u2019]?)""")
+_CODE: Final = re.compile(r"\d{1,6}|[0-9A-Z]{5}")
 _OF_THE_QUERY: Final = (OperationalError, ProgrammingError)
 """Errors about the query or the connection: their texts name tables and columns."""
 _REFUSED: Final = "the source database refused: "
@@ -66,20 +67,14 @@ def described(error: Exception, query: str) -> str:
 
 def _code_and_text(error: BaseException) -> tuple[str, str]:
     """Return the code and the first line of the text; drivers for MySQL and ODBC give both as arguments."""
-    code: Any = next(
-        (
-            found
-            for name in ("sqlstate", "pgcode", "sqlite_errorname")
-            if (found := getattr(error, name, None))
-        ),
-        "",
-    )
+    names = ("sqlstate", "pgcode", "sqlite_errorname")
+    code: Any = next((found for name in names if (found := getattr(error, name, None))), "")
     said: Any = str(error)
-    if len(error.args) > 1 and isinstance(error.args[0], int | str):
+    if len(error.args) > 1 and _CODE.fullmatch(str(error.args[0])):
         code, said = code or error.args[0], error.args[1]
     said = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
     lines = said.strip().splitlines()
-    return str(code) if len(str(code)) <= 40 else "", lines[0] if lines else ""
+    return str(code), lines[0] if lines else ""
 
 
 def _without_values(said: str, query: str) -> str:

@@ -222,19 +222,17 @@ class Stager:
         while True:
             with self._engine.connect() as connection:
                 page = ledger.to_recheck(
-                    connection,
-                    self._site.name,
-                    states=RECHECKED,
-                    after=after,
-                    limit=BATCH_ROWS,
-                    run_id=run_id,
-                    rows=rows,
+                    connection, self._site.name, states=RECHECKED, after=after, limit=BATCH_ROWS
                 )
+                keys = [one.delivery_key for one in page]
+                staged = ledger.staged_before(connection, self._site.name, run_id, keys, row=rows + 1)
             if not page:
                 return rechecked
-            after = page[-1].delivery_key
-            nameless = [one for one in page if one.training_id.startswith(WITHOUT_TRAINING_ID)]
-            named = {one.delivery_key: one for one in page if one not in nameless}
+            after = keys[-1]
+            left = [one for one in page if one.delivery_key not in staged]
+            nameless = [one for one in left if one.training_id.startswith(WITHOUT_TRAINING_ID)]
+            unnamed = {one.delivery_key for one in nameless}
+            named = {one.delivery_key: one for one in left if one.delivery_key not in unnamed}
             found = self.look_up(one.training_id for one in named.values())
             lost = {key for key, one in named.items() if one.reason == NOT_FOUND and key not in found}
             self._writer.write(_again(named.keys() - lost, found), catalogue, run_id=run_id)

@@ -286,6 +286,6 @@ def test_what_is_to_be_looked_at_again_comes_page_by_page_and_once(
         while page := ledger.to_recheck(
             connection, "default", states={State.HELD, State.INVALID}, after=after, limit=2
         ):
-            after = page[-1][0]
-            read.extend(name for _, name in page)
+            after = page[-1].delivery_key
+            read.extend(row.training_id for row in page)
     assert sorted(read) == ["T0", "T1", "T3", "T4", "T6"]

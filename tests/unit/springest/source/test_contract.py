@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,7 +14,17 @@ from hypothesis import strategies as st
 
 from include.springest.identity import Pseudonyms, delivery_key
 from include.springest.source.contract import COLUMNS, CompletedTraining, read_row
-from include.springest.source.values import LONGEST_TRAINING_ID, WITHOUT_TRAINING_ID
+from include.springest.source.values import LONGEST_TRAINING_ID, WITHOUT_TRAINING_ID, UnreadableValue
+
+
+class Odd:
+    """A value that can't be asked what it is."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+    __str__ = __repr__
+
 
 PSEUDONYMS = Pseudonyms("a secret for tests only, long enough")
 GOOD: dict[str, Any] = {
@@ -63,6 +74,17 @@ def test_a_query_without_the_optional_columns_is_read_as_a_first_issue_without_b
         ("training_id", "T1\n"),
         ("training_id", b"T1"),
         ("training_id", 10**5000),
+        ("training_id", memoryview(b"T1")),
+        ("training_id", ["T1"]),
+        ("training_id", "zoe@example.com"),
+        ("training_id", "T1 zoe%40example.com"),
+        ("training_id", "=1+1"),
+        ("training_id", "+cmd|' /C calc'!A0"),
+        ("training_id", "-2+3"),
+        ("training_id", "@SUM(1)"),
+        ("training_id", "\t=1"),
+        ("training_id", "row:1"),
+        ("training_id", UnreadableValue("DataError (22P02)")),
         ("issue_no", 0),
         ("issue_no", -1),
         ("issue_no", 2**31),
@@ -80,11 +102,25 @@ def test_a_query_without_the_optional_columns_is_read_as_a_first_issue_without_b
         ("certification_id", date(2026, 1, 1)),
         ("email", 7),
         ("email", b"zoe@example.com"),
+        ("email", {"address": "zoe@example.com"}),
+        ("email", "z\0e@example.com"),
+        ("email", "z\ud800e@example.com"),
+        ("email", "z" * 10_000_000),
+        ("email", UUID(int=7)),
+        ("email", Odd()),
         ("completed_at", datetime(2026, 11, 2, 9)),  # noqa: DTZ001 - the defect
         ("completed_at", "2026-11-02 09:00:00"),
         ("completed_at", "yesterday"),
         ("completed_at", 1_793_000_000),
         ("completed_at", date(2026, 11, 2)),
+        ("completed_at", datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-5)))),
+        ("completed_at", datetime(9999, 12, 31, 12, tzinfo=UTC)),
+        ("completed_at", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))),
+        ("completed_at", datetime(1, 1, 1, 12, tzinfo=UTC)),
+        ("completed_at", "9999-12-31 23:59:59-05:00"),
+        ("completed_at", "infinity"),
+        ("updated_at", datetime(1899, 12, 31, tzinfo=UTC)),
+        ("updated_at", UnreadableValue("ValueError")),
         ("valid_from", datetime(2026, 11, 2, tzinfo=UTC)),
         ("valid_from", "2026-11-02T00:00:00"),
         ("valid_from", "02-11-2026"),
@@ -94,6 +130,10 @@ def test_a_query_without_the_optional_columns_is_read_as_a_first_issue_without_b
         ("valid_until", datetime(2028, 11, 2)),  # noqa: DTZ001 - the defect
         ("valid_until", "2028-11"),
         ("certificate_uri", 5),
+        ("certificate_uri", "/certificates/.\t./x.pdf"),
+        ("certificate_uri", "/certificates/x\n.pdf"),
+        ("certificate_uri", "/certificates/\udcff.pdf"),
+        ("certificate_uri", "/" + "x" * 5_000),
         ("certificate_uri", b"/certificates/T1.pdf"),
         ("updated_at", datetime(2026, 11, 2, 10)),  # noqa: DTZ001 - the defect
         ("updated_at", "now"),
@@ -138,6 +178,17 @@ def test_a_row_without_a_number_is_kept_under_a_name_of_its_own(blank: str | Non
 def test_a_number_is_the_same_in_whatever_type_the_driver_gives_it(number: object) -> None:
     training = read(certification_id=number, booking_id=number)
     assert (training.certification_id, training.booking_id, training.defects) == (102, 102, ())
+
+
+@pytest.mark.parametrize("number", ["-7", "+31", "T=1", UUID(int=7), "Zoë 1"])
+def test_a_number_that_only_looks_odd_is_taken(number: object) -> None:
+    assert read(training_id=number).defects == ()
+
+
+def test_a_value_of_no_type_of_ours_is_the_same_at_each_look() -> None:
+    """Its own text may hold its place in memory."""
+    assert read(email=memoryview(b"a")).row_version == read(email=memoryview(b"a")).row_version
+    assert read(email=Odd()).row_version == read(email=Odd()).row_version
 
 
 @pytest.mark.parametrize("number", [77, "77", Decimal(77), Decimal("77.0")])
@@ -234,6 +285,8 @@ ANYTHING = st.one_of(
     st.datetimes(timezones=st.none() | ZONES),
     st.uuids(),
     st.lists(st.integers()),
+    st.builds(Odd),
+    st.builds(memoryview, st.binary()),
     st.sampled_from([10**5000, Decimal("sNaN"), Decimal("1E+400"), "\ud800@example.com"]),
 )
 

@@ -253,6 +253,15 @@ def test_a_number_that_the_source_cannot_compare_is_one_that_it_does_not_have(
     assert "'T0001', '99999999999999999999'" in caplog.text
 
 
+def test_a_slow_look_up_names_the_missing_index(
+    lite: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.springest.source.reader.SLOW_LOOKUP_SECONDS", -1.0)
+    fill(lite, [START])
+    assert SourceReader(lite, query=QUERY).look_up(["1"])
+    assert "an index on the column behind training_id" in caplog.text
+
+
 def test_an_error_of_the_caller_inside_the_window_stays_his(lite: Engine) -> None:
     with (
         pytest.raises(SpringestError, match="mine") as caught,

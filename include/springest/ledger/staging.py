@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
@@ -47,7 +47,6 @@ from include.springest.warehouse.schema import (
     delivery,
     delivery_attempt,
     ledger_restoration,
-    run_training,
     site_identity,
 )
 from include.springest.warehouse.statements import read_sql
@@ -255,57 +254,6 @@ def withdraw(connection: Connection, keys: Sequence[str]) -> int:
         {"keys": list(keys)},
     )
     return withdrawn.rowcount
-
-
-class SetAside(NamedTuple):
-    """A delivery that was set aside earlier.
-
-    :param updated_at: when the source had last changed the row, as far as it could be read.
-    """
-
-    delivery_key: str
-    training_id: str
-    reason: str | None
-    updated_at: datetime | None
-
-
-def to_recheck(
-    connection: Connection, site: str, *, states: Iterable[State], after: str, limit: int
-) -> list[SetAside]:
-    """Return deliveries in these states, in the order of their keys.
-
-    :param states: those that indexes know: neither accepted nor visible.
-    """
-    statement = (
-        select(
-            delivery.c.delivery_key, delivery.c.training_id, delivery.c.reason, delivery.c.source_updated_at
-        )
-        .where(
-            delivery.c.site == site,
-            delivery.c.indexed_state.in_([state.value for state in states]),
-            delivery.c.delivery_key > after,
-        )
-        .order_by(delivery.c.delivery_key)
-        .limit(limit)
-    )
-    return [SetAside(*row) for row in connection.execute(statement)]
-
-
-def staged_before(
-    connection: Connection, site: str, run_id: str, keys: Iterable[str], *, row: int
-) -> set[str]:
-    """Return those of the deliveries that a row of the run's window before this one became.
-
-    Expressions keep the planner from the primary key: without statistics, as in a first night, it would read
-    all of the run's rows for each batch, in place of the few of each delivery.
-    """
-    statement = select(run_training.c.delivery_key).where(
-        run_training.c.delivery_key == any_(_KEYS),
-        run_training.c.site + "" == site,
-        run_training.c.run_id + "" == run_id,
-        run_training.c.row_no + 0 < row,
-    )
-    return set(connection.execute(statement, {"keys": sorted(set(keys))}).scalars())
 
 
 def restored_at(connection: Connection) -> datetime | None:

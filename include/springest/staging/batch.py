@@ -15,6 +15,7 @@ from include.springest.catalogue import Catalogue
 from include.springest.documents import DocumentError, DocumentStore
 from include.springest.identity import Pseudonyms
 from include.springest.ledger import staging as ledger
+from include.springest.ledger.set_aside import staged_before
 from include.springest.ledger.states import Event
 from include.springest.source.contract import CompletedTraining, Defect
 from include.springest.staging.decide import (
@@ -115,7 +116,7 @@ class BatchWriter:
         """Return the deliveries of which an earlier batch of the run had a row that differs."""
         if not batch.rows:
             return set()
-        earlier = ledger.staged_before(connection, self._site, run_id, batch.trainings, row=min(batch.rows))
+        earlier = staged_before(connection, self._site, run_id, batch.trainings, row=min(batch.rows))
         return {
             key
             for key in earlier & known.keys()

@@ -20,6 +20,7 @@ from include.springest.documents import DocumentError, DocumentStore
 from include.springest.errors import ConfigurationError
 from include.springest.identity import Pseudonyms
 from include.springest.ledger import staging as ledger
+from include.springest.ledger.set_aside import SetAside, staged_before, to_recheck
 from include.springest.ledger.states import RECHECKED
 from include.springest.site import Site
 from include.springest.source.contract import CompletedTraining, Defect, read_row
@@ -221,11 +222,11 @@ class Stager:
         after, rechecked = "", 0
         while True:
             with self._engine.connect() as connection:
-                page = ledger.to_recheck(
+                page = to_recheck(
                     connection, self._site.name, states=RECHECKED, after=after, limit=BATCH_ROWS
                 )
                 keys = [one.delivery_key for one in page]
-                staged = ledger.staged_before(connection, self._site.name, run_id, keys, row=rows + 1)
+                staged = staged_before(connection, self._site.name, run_id, keys, row=rows + 1)
             if not page:
                 return rechecked
             after = keys[-1]
@@ -239,9 +240,7 @@ class Stager:
             self._recheck_nameless(nameless, catalogue, run_id=run_id)
             rechecked += len(named)
 
-    def _recheck_nameless(
-        self, nameless: Sequence[ledger.SetAside], catalogue: Catalogue, *, run_id: str
-    ) -> None:
+    def _recheck_nameless(self, nameless: Sequence[SetAside], catalogue: Catalogue, *, run_id: str) -> None:
         """Let rows go that had no number and are not there as they were: one may have got its number.
 
         They can't be looked up, so the source is asked for what changed when they last did. What it gives

@@ -15,6 +15,7 @@ from include.springest.identity import Pseudonyms
 from include.springest.ledger import staging as ledger
 from include.springest.ledger.claims import Claim, Outcome
 from include.springest.ledger.sending import SendingLedger
+from include.springest.ledger.set_aside import to_recheck
 from include.springest.ledger.staging import Staged
 from include.springest.ledger.states import Event, State
 from include.springest.source.contract import CompletedTraining, read_row
@@ -283,7 +284,7 @@ def test_what_is_to_be_looked_at_again_comes_page_by_page_and_once(
     read: list[str] = []
     after = ""
     with warehouse.connect() as connection:
-        while page := ledger.to_recheck(
+        while page := to_recheck(
             connection, "default", states={State.HELD, State.INVALID}, after=after, limit=2
         ):
             after = page[-1].delivery_key

@@ -25,7 +25,7 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all chaos bench bench-delivery bench-reconcile check format migrate baseline revision dictionary lock clean
+.PHONY: help demo ui test test-all chaos bench bench-delivery bench-reconcile check format audit sandbox migrate baseline revision dictionary lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,12 @@ check: $(READY) ## lint, format, types
 format: $(READY) ## put the code into its format
 	@$(VENV)/bin/ruff check --fix-only --quiet .
 	@$(VENV)/bin/ruff format .
+
+audit: $(READY) ## ask whether a pinned package has known vulnerabilities
+	@$(PY) -m include.demo.audit
+
+sandbox: $(READY) ## a Springest on loopback to develop against, with ARGS="--port 8765"
+	@$(PY) -m include.sandbox $(ARGS)
 
 migrate: $(READY) ## bring the schema of the connection certificate_warehouse up to date
 	@$(PY) -m springest_provider.cli migrate

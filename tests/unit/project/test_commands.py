@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from include.demo.airflow_home import environment
 
@@ -17,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 def test_make_alone_lists_the_commands():
     """Nobody has to read the Makefile to use it."""
     said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for command in ("demo", "test", "chaos", "ui", "check", "migrate", "clean", "help"):
+    for command in ("demo", "test", "chaos", "ui", "check", "audit", "sandbox", "migrate", "clean", "help"):
         assert f"make {command}" in said
 
 
@@ -68,6 +71,17 @@ def test_the_pinned_tree_is_hashed_and_holds_what_was_asked_for():
     for name in filter(None, asked):
         assert f"\n{name}==" in pinned or f"\n{name}[" in pinned, name
     assert pinned.count("==") <= pinned.count("--hash=sha256:")
+
+
+def test_every_direct_need_has_a_floor_that_the_pinned_tree_keeps():
+    """An installation beside other packages gets no version with faults that are known and mended."""
+    pinned = dict(
+        re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE)
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for need in map(Requirement, project["dependencies"]):
+        assert any(one.operator == ">=" for one in need.specifier), need
+        assert pinned[need.name] in need.specifier, need
 
 
 @pytest.fixture

@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+import idna
+
 from include.springest.errors import ConfigurationError
 
-SHORTEST_SECRET = 16
+ADDRESS_RULE: Final = 1
+"""Number of the rule in ``mailbox``. It is part of each learner's reference and kept in the warehouse: raise
+it when any address would get another form, also because of a new version of ``idna`` or Unicode."""
+SHORTEST_SECRET: Final = 32
+FEWEST_CHARACTERS: Final = 10
 FORGOTTEN_VERSION: Final = "0" * 64
 """``row_version`` of a row whose learner was forgotten; a real one is made of their address as well."""
 FORGOTTEN_OWNER: Final = "forgotten"
 """In place of an owner's reference: a learner who was forgotten."""
+_LONGEST_DOMAIN: Final = 253  # RFC 1035, 2.3.4; in ASCII, which is never shorter than in Unicode
+_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_ATOM: Final = r"[^\s\x00-\x20\x7f()<>\[\]:;@\\,.\"]+"  # RFC 5322, 3.2.3; RFC 6531, 3.3
+_DOT_ATOM: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_KEYBOARD: Final = "1234567890 qwertyuiop asdfghjkl zxcvbnm"
 
 
 def delivery_key(*, site: str, training_id: str, issue_no: int) -> str:
@@ -27,38 +39,79 @@ def delivery_key(*, site: str, training_id: str, issue_no: int) -> str:
     return hashlib.sha256(_joined((site, training_id, str(issue_no)))).hexdigest()
 
 
-def normalised_address(address: str) -> str:
-    """Return the form of an e-mail address that two spellings of one learner share.
+def mailbox(address: str) -> str:
+    """Return the form that all spellings of one mailbox share, and no two mailboxes.
 
-    Case is folded in the local part too: no mail provider that learners use tells it apart.
+    It is for comparing only: what is sent is the address as the source has it. Any text has such a form, also
+    one that is no address; no text raises. See docs/adr/0019-one-mailbox-is-one-learner.md.
+
+    * Domain: its A-labels by IDNA 2008 after the non-transitional mapping of UTS 46, without the root's dot.
+      A domain that IDNA refuses is compared as the local part is.
+    * Local part: NFC (RFC 6532, 3.1), without quotes that it does not need (RFC 5321, 4.1.2), each letter in
+      lower case. RFC 5321, 2.4 leaves case to the receiving host; no host that learners use tells it apart.
     """
-    return unicodedata.normalize("NFC", address).strip().casefold()
+    local, at, domain = unicodedata.normalize("NFC", address).strip().rpartition("@")
+    return f"{_lower(_unquoted(local))}{at}{_ascii_domain(domain)}"
+
+
+def _ascii_domain(domain: str) -> str:
+    if len(domain) <= _LONGEST_DOMAIN:
+        try:
+            return idna.encode(domain, uts46=True).decode("ascii").removesuffix(".")
+        except UnicodeError:  # IDNAError is one
+            pass
+    return _lower(domain)
+
+
+def _unquoted(local: str) -> str:
+    """Return the local part with the fewest quotes and backslashes (RFC 5321, 4.1.2)."""
+    quoted = _QUOTED.fullmatch(local)
+    if quoted is None:
+        return local
+    content = unicodedata.normalize("NFC", re.sub(r"\\(.)", r"\1", quoted[1], flags=re.DOTALL))
+    if _DOT_ATOM.fullmatch(content):
+        return content
+    return '"' + re.sub(r'(["\\])', r"\\\1", content) + '"'
+
+
+def _lower(text: str) -> str:
+    """Fold case without merging letters: by Unicode's simple lower-case mapping, one letter at a time.
+
+    ``casefold`` makes ``ss`` of ``ß``; ``lower`` looks at neighbours (Σ) and takes ``İ`` apart. The only
+    addition is that a final sigma is a sigma, since both have the one capital.
+    """
+    folded = (letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
+    return unicodedata.normalize("NFC", "".join(folded).replace("ς", "σ"))  # noqa: RUF001
 
 
 @dataclass(frozen=True, slots=True)
 class Pseudonyms:
     """Makes references under one secret.
 
-    :param secret: the learner secret (Variable ``springest_learner_secret``), at least 16 characters.
+    :param secret: the learner secret (Variable ``springest_learner_secret``), at least 32 characters.
+    :raises ConfigurationError: the secret is short or easy to guess.
     """
 
     secret: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.secret) < SHORTEST_SECRET:
+        if weakness := _weakness(self.secret):
             raise ConfigurationError(
-                f"the Variable springest_learner_secret is shorter than {SHORTEST_SECRET} characters: "
-                'make one with `python -c "import secrets; print(secrets.token_hex(32))"` and never change it'
+                f"the Variable springest_learner_secret {weakness}: make one with "
+                '`python -c "import secrets; print(secrets.token_hex(32))"` and never change it'
             )
 
-    @property
-    def fingerprint(self) -> str:
-        """16 hex digits that tell secrets apart without telling them."""
-        return self._digest("fingerprint", ())[:16]
+    def verifier(self, salt: bytes) -> str:
+        """Return 64 hex digits by which the secret is recognised; guessing it from them is slow.
+
+        scrypt (RFC 7914) with N=2^15, r=8, p=1 takes 32 MiB and about a tenth of a second.
+        """
+        made = hashlib.scrypt(self.secret.encode(), salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32)
+        return made.hex()
 
     def learner_ref(self, address: str) -> str:
-        """Return the reference of the learner with that address."""
-        return self._digest("learner", (normalised_address(address),))
+        """Return the reference of the learner with that address, in any of its spellings."""
+        return self._digest("learner", (str(ADDRESS_RULE), mailbox(address)))
 
     def tombstone(self, learner_ref: str) -> str:
         """Return what is left of a learner who was forgotten; without the secret it leads to no reference."""
@@ -75,6 +128,26 @@ class Pseudonyms:
     def _digest(self, purpose: str, values: Iterable[str]) -> str:
         message = _joined((purpose, *values))
         return hmac.new(self.secret.encode(), message, hashlib.sha256).hexdigest()
+
+
+def _weakness(secret: str) -> str | None:
+    """Say what makes a secret guessable, without any of its characters; ``None``: nothing that is seen."""
+    if len(secret) < SHORTEST_SECRET:
+        return f"is shorter than {SHORTEST_SECRET} characters"
+    if not (secret.isascii() and secret.isprintable()) or secret != secret.strip():
+        return "must be printable ASCII without blanks or line ends around it"
+    if len(set(secret)) < FEWEST_CHARACTERS:
+        return f"has fewer than {FEWEST_CHARACTERS} different characters"
+    if secret in (secret + secret)[1:-1]:
+        return "repeats one text"
+    if 2 * sum(map(_are_neighbours, secret, secret[1:])) > len(secret):
+        return "follows the alphabet, the digits or the keyboard"
+    return None
+
+
+def _are_neighbours(first: str, second: str) -> bool:
+    pair = (first + second).lower()
+    return abs(ord(pair[0]) - ord(pair[1])) <= 1 or pair in _KEYBOARD or pair[::-1] in _KEYBOARD
 
 
 def _joined(parts: Iterable[str]) -> bytes:

@@ -11,6 +11,11 @@ from springest_provider import parts
 from springest_provider.cli.output import Exit, Output
 
 _REF: Final = 64
+_NOBODY_FORGOTTEN: Final = "nobody was forgotten under this address or reference: nothing was changed"
+_NOBODY_FOUND: Final = (
+    "nobody has this address or reference: nothing was erased or noted. Look for a typing error; a learner "
+    "whose address changed in the source is known by the reference that `bin/springest who` shows"
+)
 
 
 def erase(options: argparse.Namespace, output: Output) -> int:
@@ -24,11 +29,12 @@ def erase(options: argparse.Namespace, output: Output) -> int:
     with parts.warehouse(options.warehouse) as engine:
         if options.lift:
             lifted = remember(engine, pseudonyms, learner_ref=ref)
-            output.line(
-                "the learner may come back" if lifted else "nobody was forgotten under this reference"
-            )
-            return Exit.DONE
+            output.line("the learner may come back" if lifted else _NOBODY_FORGOTTEN)
+            return Exit.DONE if lifted else Exit.NOTHING
         report = forget(engine, pseudonyms, learner_ref=ref)
+    if not report.found:
+        output.line(_NOBODY_FOUND)
+        return Exit.NOTHING
     cleared = ", ".join(f"{name} {number}" for name, number in report.cleared.items())
     output.line(f"forgotten; rows cleared: {cleared}; {report.stopped} certificates will not be sent")
     output.line("Let the source forget the learner as well, and remove old backups when their time has come.")

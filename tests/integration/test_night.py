@@ -256,7 +256,7 @@ def test_a_changed_learner_secret_refuses_to_run(world, monkeypatch):
     world.night("first")
     world.number = 0
     monkeypatch.setattr(type(world), "stager", property(lambda self: _with_another_secret(self)))
-    with pytest.raises(ConfigurationError, match="fingerprint"):
+    with pytest.raises(ConfigurationError, match="springest_learner_secret is not the one"):
         world.stage("second")
 
 
@@ -313,6 +313,23 @@ def _with_another_secret(world):
         pseudonyms=Pseudonyms("another secret, also long enough"),
         documents=world.documents,
     )
+
+
+def test_two_mailboxes_are_two_learners_and_two_spellings_are_one(world, expected):
+    """`weiß` and `weiss` may both be somebody; the same domain in Unicode and in ASCII is one."""
+
+    def learner(number, email):
+        return world.training(learner=Learner(number, f"Learner {number}", email))
+
+    sharp, double = learner(1, "jan.weiß@example.com"), learner(2, "jan.weiss@example.com")
+    unicode, ascii_ = learner(3, "ana@bücher.example"), learner(4, "ANA@xn--bcher-kva.example")
+    world.complete(sharp, double, unicode)
+    world.night("first")
+    world.complete(ascii_)
+    world.night("second")
+    assert world.stored == expected(sharp, double, unicode)
+    assert [world.states()[one.training_id] for one in (sharp, double, unicode)] == [("visible", None)] * 3
+    assert world.states()[ascii_.training_id] == ("review", "duplicate")
 
 
 def test_the_source_may_be_postgresql(make_world, database, expected):

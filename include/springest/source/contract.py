@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Final, TypeVar
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
-from include.springest.identity import Pseudonyms, delivery_key
+from include.springest.identity import Pseudonyms, delivery_key, mailbox
 from include.springest.source import values
 from include.springest.source.values import Unreadable
 
@@ -141,8 +141,8 @@ def _missing(training: CompletedTraining, unreadable: list[Defect]) -> list[Defe
 
 def _contradictions(training: CompletedTraining) -> list[Defect]:
     found = []
-    if training.email and not _is_address(training.email):
-        found.append(Defect("email_malformed", "email is not a valid address: correct it in the source"))
+    if training.email and (problem := _address_problem(training.email)):
+        found.append(Defect("email_malformed", problem))
     start, end = training.valid_from, training.valid_until
     if start and end and end < start:
         found.append(
@@ -151,9 +151,17 @@ def _contradictions(training: CompletedTraining) -> list[Defect]:
     return found
 
 
-def _is_address(address: str) -> bool:
+def _address_problem(address: str) -> str | None:
+    """Say why Springest could not reach a learner by this address, without any part of it."""
     try:
         validate_email(address, check_deliverability=False)
     except EmailNotValidError:
-        return False
-    return True
+        domain = mailbox(address).rpartition("@")[2]
+        for reserved in SPECIAL_USE_DOMAIN_NAMES:
+            if domain == reserved or domain.endswith(f".{reserved}"):
+                return (
+                    f"email is under the reserved domain .{reserved}, where no mail from outside arrives: "
+                    "give the address at which the learner is known to Springest"
+                )
+        return "email is not a valid address: correct it in the source"
+    return None

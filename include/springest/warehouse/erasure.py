@@ -76,10 +76,17 @@ class ErasureReport:
 
     :param cleared: rows from which the learner was cleared, by table.
     :param stopped: certificates among them that will not be sent any more.
+    :param already: the learner had been forgotten before.
     """
 
     cleared: Mapping[str, int]
     stopped: int
+    already: bool
+
+    @property
+    def found(self) -> bool:
+        """Whether there was anybody to forget."""
+        return self.already or any(self.cleared.values())
 
 
 def load_forgotten(connection: Connection, pseudonyms: Pseudonyms) -> Forgotten:
@@ -89,6 +96,9 @@ def load_forgotten(connection: Connection, pseudonyms: Pseudonyms) -> Forgotten:
 
 def forget(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> ErasureReport:
     """Forget a learner, in one transaction; doing it again changes nothing.
+
+    Where nobody has this reference, nothing is left behind either: a tombstone for a mistyped address would
+    bar somebody else, whose certificates would never be sent.
 
     Publishing, staging and the end of a snapshot wait for it, and it for them.
 
@@ -101,8 +111,8 @@ def forget(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> Erasu
         theirs = select(delivery.c.site).where(delivery.c.learner_ref == learner_ref)
         for site in sorted(connection.execute(theirs.union(select(candidate_set.c.site))).scalars()):
             connection.execute(PUBLISH_LOCK, {"site": site})
-        buried = insert(forgotten_learner).values(tombstone=pseudonyms.tombstone(learner_ref))
-        connection.execute(buried.on_conflict_do_nothing())
+        tombstone = pseudonyms.tombstone(learner_ref)
+        already = tombstone in connection.execute(TOMBSTONES).scalars().all()
         words = {"reason": REASON, "detail": DETAIL, "row_version": FORGOTTEN_VERSION}
         rows = connection.execute(_FORGET_DELIVERIES, {"learner_ref": learner_ref, **words}).all()
         keys = [row.delivery_key for row in rows]
@@ -114,9 +124,12 @@ def forget(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> Erasu
                 _FORGET_OWNERS, {"keys": keys, "learner_ref": learner_ref}
             ).rowcount,
         }
-        return ErasureReport(
-            cleared | _clear_references(connection, learner_ref), sum(one.stopped for one in rows)
-        )
+        cleared |= _clear_references(connection, learner_ref)
+        report = ErasureReport(cleared, sum(row.stopped for row in rows), already)
+        if report.found:
+            buried = insert(forgotten_learner).values(tombstone=tombstone)
+            connection.execute(buried.on_conflict_do_nothing())
+        return report
 
 
 def remember(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> bool:

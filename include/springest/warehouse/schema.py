@@ -358,9 +358,15 @@ run_training = Table(
 learner_secret = Table(
     "learner_secret",
     metadata,
-    Column("fingerprint", String(16), primary_key=True, comment="Tells secrets apart without telling them"),
+    Column(
+        "secret_no", Integer, primary_key=True, autoincrement=False, server_default="1", comment="Always 1"
+    ),
+    Column("salt", String(32), nullable=False, comment="Random; goes into the verifier"),
+    Column("verifier", _HASH, nullable=False, comment="scrypt of the secret; recognises it, slow to guess"),
+    Column("address_rule", Integer, nullable=False, comment="Rule by which spellings of an address are one"),
     Column("first_used_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first used"),
-    comment="The fingerprint of the secret that learner_ref is made with; a second one is refused",
+    CheckConstraint("secret_no = 1", name="one_secret"),
+    comment="One row: recognises the secret that learner_ref is made with; another one is refused",
 )
 
 site_identity = Table(

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from springest_provider.cli.__main__ import main
+from springest_provider.cli.output import Exit
 from sqlalchemy import Engine, insert, text
 
 from include.springest.identity import Pseudonyms
@@ -63,10 +64,51 @@ def test_a_reference_will_do_and_a_learner_may_come_back(
     assert main(["erase", "--learner-ref", REF]) == 0
     assert ledger(filled) == (None, "invalid")
     assert main(["erase", "--learner-ref", REF, "--lift"]) == 0
-    assert main(["erase", "--learner-ref", REF, "--lift"]) == 0
+    assert main(["erase", "--learner-ref", REF, "--lift"]) == Exit.NOTHING
     said = capsys.readouterr().out
     assert "may come back" in said
     assert "nobody was forgotten" in said
+
+
+@pytest.mark.parametrize("address", ["zoe@example.com", "zo\u00ebe@example.com", "no address at all"])
+def test_an_address_that_nobody_has_is_said_and_bars_nobody(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    """Whoever has the mistyped address may be a learner tomorrow."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{address}\n"))
+    assert main(["erase", "--address-from-stdin"]) == Exit.NOTHING
+    assert ledger(filled) == (REF, "ready")
+    assert "nobody has this address" in capsys.readouterr().out
+    with filled.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM springest.forgotten_learner")).scalar_one() == 0
+
+
+def test_erasing_again_is_fine(filled: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever is not sure that it went through may do it again."""
+    assert main(["erase", "--learner-ref", REF]) == 0
+    assert main(["erase", "--learner-ref", REF]) == 0
+    assert "nobody" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        ("ana@bücher.example", "ANA@XN--BCHER-KVA.EXAMPLE."),
+        ("ana@xn--bcher-kva.example", "ana@bu\u0308cher。example"),
+        ("zoë@example.com", '"ZOE\u0308"@EXAMPLE.COM'),
+    ],
+)
+def test_every_spelling_of_a_mailbox_is_erased(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, known: str, asked: str
+) -> None:
+    with filled.begin() as begun:
+        begun.execute(
+            text("UPDATE springest.delivery SET learner_ref = :ref"),
+            {"ref": Pseudonyms(SECRET).learner_ref(known)},
+        )
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{asked}\n"))
+    assert main(["erase", "--address-from-stdin"]) == 0
+    assert ledger(filled) == (None, "invalid")
 
 
 @pytest.mark.parametrize("given", [["--learner-ref", "zoë@example.com"], ["--address-from-stdin"], []])

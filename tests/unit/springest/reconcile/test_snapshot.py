@@ -12,7 +12,7 @@ from include.springest.api.models import Certificate
 from include.springest.identity import Pseudonyms
 from include.springest.reconcile.snapshot import gather_rows, values_of
 
-PSEUDONYMS = Pseudonyms("a secret for tests only")
+PSEUDONYMS = Pseudonyms("a secret for tests only, long enough")
 LATEST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone(timedelta(hours=-23, minutes=-59)))
 EARLIEST = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23, minutes=59)))
 COLUMNS = "springest_certificate_id, certification_id, valid_from, valid_until, springest_status"

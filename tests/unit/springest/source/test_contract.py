@@ -228,6 +228,16 @@ def test_an_unusual_but_valid_address_passes(address: str) -> None:
     assert read(email=address).defects == ()
 
 
+@pytest.mark.parametrize("address", ["zoe@corp.local", "ZOE@CORP.LOCAL", "zoe@school.test", "zoe@localhost"])
+def test_an_address_under_a_reserved_domain_is_told_as_such(address: str) -> None:
+    """It is well written; that Springest can't reach it is another thing to mend."""
+    training = read(email=address)
+    assert reasons(training) == {"email_malformed"}
+    detail = training.defects[0].detail
+    assert f"reserved domain .{address.lower().rpartition('.')[2].rpartition('@')[2]}" in detail
+    assert "zoe" not in detail.lower()
+
+
 def test_an_end_before_the_start_is_told_and_the_same_day_is_not() -> None:
     assert reasons(read(valid_until=date(2026, 11, 1))) == {"dates_reversed"}
     assert reasons(read(valid_until=date(2026, 11, 2))) == set()

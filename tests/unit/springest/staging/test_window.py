@@ -194,12 +194,42 @@ def test_rows_that_a_repeated_run_no_longer_has_are_not_counted_for_it(warehouse
 
 def test_a_second_learner_secret_is_refused_and_the_first_one_stays(warehouse: Engine) -> None:
     """With another one, every learner would look like somebody new."""
-    mine, other = Pseudonyms("the first secret, long enough"), Pseudonyms("another secret, long enough")
+    mine = Pseudonyms("the first secret, also long enough")
+    other = Pseudonyms("another secret, also long enough")
     for _ in range(2):
         with warehouse.begin() as connection:
             keep_to_secret(connection, mine)
-    with pytest.raises(ConfigurationError, match=mine.fingerprint) as caught, warehouse.begin() as connection:
+    with warehouse.connect() as connection:
+        row = connection.execute(text("SELECT * FROM springest.learner_secret")).one()
+    with (
+        pytest.raises(ConfigurationError, match="not the one the warehouse") as caught,
+        warehouse.begin() as connection,
+    ):
         keep_to_secret(connection, other)
-    assert "secret, long enough" not in str(caught.value)
+    made = {pseudonyms.verifier(bytes.fromhex(row.salt)) for pseudonyms in (mine, other)}
+    for known in (mine.secret, other.secret, *made):
+        assert known[:8] not in str(caught.value)
     with warehouse.begin() as connection:
+        keep_to_secret(connection, mine)
+
+
+def test_what_the_warehouse_keeps_of_a_secret_differs_from_warehouse_to_warehouse(warehouse: Engine) -> None:
+    """Salted, so that no table of guesses fits two warehouses."""
+    kept = []
+    for _ in range(2):
+        with warehouse.begin() as connection:
+            keep_to_secret(connection, Pseudonyms("the first secret, also long enough"))
+            kept.append(
+                tuple(connection.execute(text("SELECT verifier, salt FROM springest.learner_secret")).one())
+            )
+            connection.execute(text("DELETE FROM springest.learner_secret"))
+    assert len({verifier for verifier, _ in kept}) == len({salt for _, salt in kept}) == 2
+
+
+def test_references_that_another_address_rule_made_are_not_mixed_with_new_ones(warehouse: Engine) -> None:
+    mine = Pseudonyms("the first secret, also long enough")
+    with warehouse.begin() as connection:
+        keep_to_secret(connection, mine)
+        connection.execute(text("UPDATE springest.learner_secret SET address_rule = 7"))
+    with pytest.raises(ConfigurationError, match="address rule 7"), warehouse.begin() as connection:
         keep_to_secret(connection, mine)

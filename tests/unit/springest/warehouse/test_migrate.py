@@ -179,7 +179,10 @@ def test_upgrading_again_changes_nothing(empty: Engine) -> None:
     before = relations(empty)
     with empty.begin() as connection:
         connection.execute(
-            text(f"INSERT INTO {SCHEMA}.learner_secret (fingerprint) VALUES ('0123456789abcdef')")  # noqa: S608
+            text(
+                f"INSERT INTO {SCHEMA}.learner_secret (salt, verifier, address_rule)"  # noqa: S608
+                " VALUES ('salt', 'verifier', 1)"
+            )
         )
     assert upgrade(empty) == head_revision()
     assert relations(empty) == before

@@ -182,12 +182,19 @@ COMMENT ON COLUMN springest.forgotten_learner.tombstone IS 'HMAC of the learner_
 COMMENT ON COLUMN springest.forgotten_learner.forgotten_at IS 'When it was asked for';
 
 CREATE TABLE springest.learner_secret (
-    fingerprint VARCHAR(16) NOT NULL,
+    secret_no INTEGER DEFAULT '1' NOT NULL,
+    salt VARCHAR(32) NOT NULL,
+    verifier VARCHAR(64) NOT NULL,
+    address_rule INTEGER NOT NULL,
     first_used_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT learner_secret_pkey PRIMARY KEY (fingerprint)
+    CONSTRAINT learner_secret_pkey PRIMARY KEY (secret_no),
+    CONSTRAINT learner_secret_one_secret_check CHECK (secret_no = 1)
 );
-COMMENT ON TABLE springest.learner_secret IS 'The fingerprint of the secret that learner_ref is made with; a second one is refused';
-COMMENT ON COLUMN springest.learner_secret.fingerprint IS 'Tells secrets apart without telling them';
+COMMENT ON TABLE springest.learner_secret IS 'One row: recognises the secret that learner_ref is made with; another one is refused';
+COMMENT ON COLUMN springest.learner_secret.secret_no IS 'Always 1';
+COMMENT ON COLUMN springest.learner_secret.salt IS 'Random; goes into the verifier';
+COMMENT ON COLUMN springest.learner_secret.verifier IS 'scrypt of the secret; recognises it, slow to guess';
+COMMENT ON COLUMN springest.learner_secret.address_rule IS 'Rule by which spellings of an address are one';
 COMMENT ON COLUMN springest.learner_secret.first_used_at IS 'When it was first used';
 
 CREATE TABLE springest.ledger_restoration (

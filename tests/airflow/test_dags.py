@@ -82,3 +82,16 @@ def test_failures_leak_nothing_either(make_airflow):
     everything = str(world.rows("SELECT * FROM springest.delivery_attempt"))
     assert CANARY_ADDRESS not in everything
     assert "Certification must exist" in everything
+
+
+def test_a_copy_of_the_highest_attempt_in_the_environment_stops_delivering(make_airflow):
+    """It would stay as it is, and a ledger that is restored later would not look behind."""
+    world = make_airflow(
+        trainings=lambda folder: [training(folder, 1)], AIRFLOW_VAR_SPRINGEST_HIGHEST_ATTEMPT="0"
+    )
+    world.run("dags", "test", "springest_catalogue")
+    world.run("dags", "test", "springest_deliver", code=1)
+    assert sum(one.method == "POST" for one in world.sandbox.store.requests()) == 0
+    said = "\n".join([*world.output, world.logs()])
+    assert "the Variable springest_highest_attempt also stands in EnvironmentVariablesBackend" in said
+    assert world.rows("SELECT state FROM springest.delivery") == [("ready",)]

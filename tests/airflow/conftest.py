@@ -26,7 +26,7 @@ from include.sandbox.store import Certification
 from include.springest.staging.window import begin_site
 
 CANARY_KEY = "canary/key+with=odd&signs"
-CANARY_CERTIFICATIONS_KEY = "canary certifications/key"
+CANARY_CERTIFICATIONS_KEY = "canary-certifications/key"
 CANARY_ADDRESS = "canary.zoë"
 PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
 

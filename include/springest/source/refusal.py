@@ -14,18 +14,26 @@ from typing import Any, Final
 
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, ProgrammingError
 
-from include.springest.errors import SpringestError
+from include.springest.errors import ConfigurationError, SpringestError
 from include.springest.redaction import Redactor
 
 _QUOTE: Final = re.compile(r"""(?<!\w)["'`«„“\u2018](?P<name>[\w.]*)(?P<end>["'`»“”\u2019]?)""")
 _CODE: Final = re.compile(r"\d{1,6}|[0-9A-Z]{5}")
 _OF_THE_QUERY: Final = (OperationalError, ProgrammingError)
 """Errors about the query or the connection: their texts name tables and columns."""
+_NEVER_RUNS: Final = re.compile(r"42[0-9A-Z]{3}|1054|1064|1142|1143|1146|207|208|229")
+"""SQLSTATE class 42 (syntax error or access rule violation), and what MySQL and SQL Server say instead."""
+_NEVER_RUN: Final = ("no such ", "near ", "ORA-00904", "ORA-00942")
+"""How SQLite and Oracle say it."""
 _REFUSED: Final = "the source database refused: "
 
 
 class SourceError(SpringestError):
     """The source database or the query over it is not usable as it is."""
+
+
+class SourceQueryError(SourceError, ConfigurationError):
+    """The query names what is not there or not allowed: trying again would not help."""
 
 
 class UnreadableRows(SourceError):
@@ -49,8 +57,20 @@ def own_errors(query: str, *, of_rows: bool = False) -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - drivers raise what they like where a value has no type here
         is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
-        kind = UnreadableRows if of_rows and not is_lost else SourceError
+        kind = UnreadableRows if of_rows and not is_lost else _kind_of(error)
         raise kind(_REFUSED + described(error, query)) from None
+
+
+def _kind_of(error: Exception) -> type[SourceError]:
+    """Tell a query that can't run from a database that is away, which may come back.
+
+    A wrong password is of the latter: a new one reaches the server, a pooler and Airflow one after the other.
+    """
+    if not isinstance(error, DBAPIError):
+        return SourceError
+    code, said = _code_and_text(error.orig or error)
+    is_wrong = _NEVER_RUNS.fullmatch(code) or said.startswith(_NEVER_RUN)
+    return SourceQueryError if is_wrong else SourceError
 
 
 def described(error: Exception, query: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from springest_provider.retries import RETRY_POLICY
 from sqlalchemy import make_url, text
 
 from include.springest.engines import (
@@ -22,6 +24,8 @@ from include.springest.engines import (
 from include.springest.errors import ConfigurationError
 from include.springest.libpq import postgresql_url
 from include.springest.source.reader import SourceReader, Window
+from include.springest.source.refusal import SourceError
+from include.springest.warehouse.locks import WarehouseLocked
 from tests.pooler import TransactionPooler
 
 QUERY = """
@@ -123,6 +127,66 @@ def test_a_postgresql_source_is_read_alike_whatever_its_database_sets(database):
         shown = [session.execute(text(f"SHOW {name}")).scalar_one() for name in ("TimeZone", "lock_timeout")]
     assert shown == ["UTC", "2min"]
     engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+@pytest.mark.parametrize("sql", [QUERY, QUERY.replace("FROM training", "FORM training")])
+def test_a_table_that_is_missing_is_not_waited_for(request, kind, sql):
+    """Nor is a query with an error in it: the task fails at once, rather than in a quarter of an hour."""
+    address = "sqlite://" if kind == "sqlite" else request.getfixturevalue("database")
+    engine = source_engine(address)
+    with (
+        pytest.raises(ConfigurationError, match="the source database refused") as caught,
+        SourceReader(engine, query=sql).open_window(DAY),
+    ):
+        pass
+    assert RETRY_POLICY.evaluate(caught.value, 1, 3).action.value == "fail"
+    engine.dispose()
+
+
+def test_a_source_that_does_not_let_us_in_is_asked_again(database):
+    """It may be away, or its password may be on its way to all places that know it."""
+    engine = source_engine(make_url(database).set(username="nobody_of_that_name", password="wrong"))
+    with pytest.raises(SourceError) as caught, SourceReader(engine, query=QUERY).open_window(DAY):
+        pass
+    assert RETRY_POLICY.evaluate(caught.value, 1, 3).action.value == "retry"
+
+
+def test_what_waited_for_a_lock_is_tried_again():
+    error = WarehouseLocked(["springest.stage:default by pid 7 (psql)"])
+    assert RETRY_POLICY.evaluate(error, 1, 3).action.value == "retry"
+    assert str(copy.copy(error)) == str(error)
+
+
+def test_a_source_without_an_encoding_gives_what_is_utf8(postgres):
+    """SQL_ASCII converts nothing: what is in another encoding is set aside, row by row."""
+    with psycopg.connect(postgres.url(driver="postgresql"), autocommit=True) as admin:
+        admin.execute("DROP DATABASE IF EXISTS plain")
+        admin.execute(
+            "CREATE DATABASE plain ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    address = make_url(postgres.url()).set(database="plain")
+    engine = source_engine(address)
+    with engine.begin() as connection:
+        connection.execute(
+            text("CREATE TABLE training (training_id int, email text, updated_at timestamptz)")
+        )
+        connection.execute(
+            text("INSERT INTO training VALUES (1, :email, :moment)"),
+            {"email": "łukasz@example.com", "moment": START},
+        )
+    with SourceReader(engine, query=QUERY).open_window(DAY) as (_, batches):
+        assert [row["email"] for batch in batches for row in batch] == ["łukasz@example.com"]
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO training VALUES (2, E'zo\\xeb@example.com', '2026-11-02 01:00Z')"
+        )
+    with SourceReader(engine, query=QUERY).open_window(DAY, by_training=True) as (count, batches):
+        rows = [row for batch in batches for row in batch]
+    assert (count, sorted(row["training_id"] for row in rows)) == (2, [1, 2])
+    assert [row["email"] for row in rows if row["training_id"] == 1] == ["łukasz@example.com"]
+    engine.dispose()
+    postgres.drop_database("plain")
 
 
 def test_a_source_may_be_behind_a_pooler_that_shares_sessions(database):

@@ -405,3 +405,12 @@ def test_the_filters_of_the_list_find_what_was_set_aside_and_decisions_stay_with
         assert (code, {one["training_id"] for one in json.loads(out)}) == (0, names)
     assert cli("review", "list", "--reason", "rejected", "--run", "another")[0] == 4
     assert cli("review", "cancel", "--run", "night", "--why", "x")[0] == 4
+
+
+def test_the_end_of_a_trial_is_shown_first_and_refused_in_the_trials_own_warehouse(world, cli, monkeypatch):
+    doubt(world)
+    monkeypatch.setenv("AIRFLOW_CONN_TRIAL", os.environ["AIRFLOW_CONN_CERTIFICATE_WAREHOUSE"])
+    code, _, err = cli("end-trial", "--trial-warehouse", "trial")
+    assert (code, "The trial made attempts up to 1" in err) == (5, True), err
+    code, _, err = cli("end-trial", "--trial-warehouse", "trial", "--yes", "--why", "it is over")
+    assert (code, "has attempts of its own" in err) == (1, True)

@@ -69,7 +69,7 @@ class LedgerBehind(DeliveryStopped):
         super().__init__(
             f"the ledger's highest attempt is {in_ledger}, and {kept} was made: it was restored from a "
             "backup or is another one, and what it calls ready may have been sent; nothing was sent. See "
-            "'A restored ledger' in docs/operations.md"
+            "'A restored ledger' in docs/operations.md, or 'From trial to production' if it is a new one"
         )
         self.in_ledger = in_ledger
         self.kept = kept

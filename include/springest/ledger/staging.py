@@ -258,7 +258,9 @@ def withdraw(connection: Connection, keys: Sequence[str]) -> int:
 
 def restored_at(connection: Connection) -> datetime | None:
     """Return when this ledger was last set right after it came back from a backup, if ever."""
-    moment: datetime | None = connection.execute(select(func.max(ledger_restoration.c.restored_at))).scalar()
+    moment: datetime | None = connection.execute(
+        select(func.max(ledger_restoration.c.restored_at)).where(~ledger_restoration.c.follows_trial)
+    ).scalar()
     return moment
 
 

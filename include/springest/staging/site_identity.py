@@ -88,7 +88,8 @@ def _refuse_second_host(connection: Connection, site: Site, former: str) -> None
             f"certificates of the site {site.name!r} were sent to {former}, and its connection now has the "
             f"host {site.identity_host}: the ledger would mix two Springests. Give the connection "
             f"springest_{site.name} its former host back, and the other Springest a connection with an id of "
-            "its own; if Springest itself moved, see docs/operations.md, 'When a site moves'"
+            "its own; if Springest itself moved, or this was a trial, see docs/operations.md, 'When a site "
+            "moves' and 'From trial to production'"
         )
 
 

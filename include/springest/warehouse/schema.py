@@ -292,9 +292,16 @@ ledger_restoration = Table(
     Column("found_attempt_id", BigInteger, nullable=False, comment="Highest attempt that the ledger knew"),
     Column("highest_attempt_id", BigInteger, nullable=False, comment="Highest attempt that was ever made"),
     Column("deliveries", Integer, nullable=False, comment="Deliveries that became unknown by it"),
+    Column(
+        "follows_trial",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="The attempts were a trial's, at another Springest: they sent nothing of this ledger",
+    ),
     CheckConstraint(r"reason ~ '\S' AND reason !~ '\S@\S'", name="reason"),
     CheckConstraint(r"settled_by ~ '\S' AND settled_by !~ '\S@\S'", name="settled_by"),
-    comment="One row per time that this warehouse came back from a backup and was set right",
+    comment="One row per time that this ledger was set right: after a backup came back, or a trial ended",
 )
 
 staging_run = Table(

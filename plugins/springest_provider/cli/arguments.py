@@ -58,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     begin.add_argument("--yes", action="store_true", help="do it; without it, it is only shown")
     begin.set_defaults(run=_later("springest_provider.cli.begin", "begin"))
     _add_upkeep(commands, warehouse)
+    trial = _command(commands, "end-trial", "let a new warehouse send after a trial elsewhere", shared)
+    trial.add_argument(
+        "--trial-warehouse", required=True, metavar="CONN_ID", help="connection of the trial's warehouse"
+    )
+    _add_signature(trial)
+    trial.set_defaults(run=_later("springest_provider.cli.trial", "end"))
     review = _command(commands, "review", "what waits for a person, and what a person decides")
     _add_review(review.add_subparsers(title="commands", metavar="COMMAND", required=True), shared)
     return parser

@@ -44,13 +44,18 @@ class Session:
     engine: Engine
     warehouse_conn_id: str
 
+    @property
+    def redactor(self) -> Redactor:
+        """Return what knows the site's keys."""
+        return Redactor(self.site.secrets)
+
     def decisions(self) -> Decisions:
         """Return what makes decisions about the site's deliveries."""
         return Decisions(
             self.engine,
             site=self.site.name,
             rules=ReleaseRules(listed_is_verified=self.site.catalogue_lists_verified_only),
-            redactor=Redactor(self.site.secrets),
+            redactor=self.redactor,
         )
 
     def rows(

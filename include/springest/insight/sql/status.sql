@@ -28,4 +28,5 @@ LEFT JOIN (SELECT * FROM springest.snapshot WHERE site = :site AND finished_at I
            ORDER BY finished_at DESC LIMIT 1) AS last_snapshot ON true
 LEFT JOIN (SELECT * FROM springest.snapshot WHERE site = :site AND complete
            ORDER BY finished_at DESC LIMIT 1) AS complete ON true
-LEFT JOIN (SELECT max(restored_at) AS restored_at FROM springest.ledger_restoration) AS restoration ON true
+LEFT JOIN (SELECT max(restored_at) AS restored_at FROM springest.ledger_restoration
+           WHERE NOT follows_trial) AS restoration ON true

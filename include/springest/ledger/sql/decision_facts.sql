@@ -29,7 +29,7 @@ CROSS JOIN LATERAL (
     WHERE one.delivery_key = delivery.delivery_key
       AND (one.outcome IS NULL OR one.outcome NOT IN ('not_taken', 'refused'))
 ) AS attempt
-CROSS JOIN LATERAL (SELECT max(restored_at) AS last_at FROM springest.ledger_restoration) AS restoration
+CROSS JOIN LATERAL (SELECT max(restored_at) AS last_at FROM springest.ledger_restoration WHERE NOT follows_trial) AS restoration
 LEFT JOIN LATERAL (
     SELECT snapshot_id, started_at, finished_at
     FROM springest.snapshot

@@ -205,11 +205,12 @@ CREATE TABLE springest.ledger_restoration (
     found_attempt_id BIGINT NOT NULL,
     highest_attempt_id BIGINT NOT NULL,
     deliveries INTEGER NOT NULL,
+    follows_trial BOOLEAN DEFAULT false NOT NULL,
     CONSTRAINT ledger_restoration_pkey PRIMARY KEY (restoration_id),
     CONSTRAINT ledger_restoration_reason_check CHECK (reason ~ '\S' AND reason !~ '\S@\S'),
     CONSTRAINT ledger_restoration_settled_by_check CHECK (settled_by ~ '\S' AND settled_by !~ '\S@\S')
 );
-COMMENT ON TABLE springest.ledger_restoration IS 'One row per time that this warehouse came back from a backup and was set right';
+COMMENT ON TABLE springest.ledger_restoration IS 'One row per time that this ledger was set right: after a backup came back, or a trial ended';
 COMMENT ON COLUMN springest.ledger_restoration.restoration_id IS 'Number of the restoration';
 COMMENT ON COLUMN springest.ledger_restoration.restored_at IS 'When it was settled: what was completed before may have been sent and forgotten';
 COMMENT ON COLUMN springest.ledger_restoration.settled_by IS 'Login of the person who settled it; no address';
@@ -217,6 +218,7 @@ COMMENT ON COLUMN springest.ledger_restoration.reason IS 'Why, in the person''s 
 COMMENT ON COLUMN springest.ledger_restoration.found_attempt_id IS 'Highest attempt that the ledger knew';
 COMMENT ON COLUMN springest.ledger_restoration.highest_attempt_id IS 'Highest attempt that was ever made';
 COMMENT ON COLUMN springest.ledger_restoration.deliveries IS 'Deliveries that became unknown by it';
+COMMENT ON COLUMN springest.ledger_restoration.follows_trial IS 'The attempts were a trial''s, at another Springest: they sent nothing of this ledger';
 
 CREATE TABLE springest.list_filter (
     site TEXT NOT NULL,

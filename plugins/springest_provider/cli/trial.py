@@ -1,0 +1,38 @@
+"""``springest end-trial``: let a new warehouse send after a trial at another Springest."""
+
+from __future__ import annotations
+
+import argparse
+
+from include.springest.ledger import restoration
+from include.springest.ledger.trial import follow_trial, highest_of
+from springest_provider import parts
+from springest_provider.cli.output import Exit, Output
+from springest_provider.cli.restored import kept_outside
+from springest_provider.cli.session import login, opened
+
+
+def end(told: argparse.Namespace, output: Output) -> int:
+    """Show what the trial sent, and with ``--yes`` begin the new ledger behind it."""
+    with opened(told, output) as session, parts.warehouse(told.trial_warehouse) as trial:
+        by = login(told)
+        sites = restoration.sites_of(trial)
+        kept = [*kept_outside(session), *(parts.AttemptKeeper(site).read() for site in sites)]
+        if not told.yes:
+            output.complain(
+                f"nothing was done. The trial made attempts up to {highest_of(trial)}. With --yes and --why "
+                f"this warehouse may send to {session.site.host}, where the trial must not have sent anything"
+            )
+            return Exit.UNCONFIRMED
+        highest = follow_trial(
+            session.engine,
+            trial,
+            site=session.site,
+            kept=kept,
+            by=by,
+            reason=told.why or "",
+            redactor=session.redactor,
+        )
+    output.document({"site": session.site.name, "highest_attempt": highest})
+    output.line(f"the trial is over: attempts go on above {highest}. Begin the site when you are ready")
+    return Exit.DONE

@@ -19,6 +19,7 @@ from benchmarks.contenders.job import CERTIFICATION, Job
 from benchmarks.contenders.whole_path import RUN, stager_of
 from include.demo import source_database
 from include.demo.nights import Training
+from include.demo.pdf import make_pdf
 from include.demo.people import Learner
 from include.demo.postgres import EmbeddedPostgres
 from include.springest.api.models import Certification
@@ -121,12 +122,13 @@ class Bench:
 
 
 def write_documents(folder: Path, *, count: int = DOCUMENTS, size: int = DOCUMENT_BYTES) -> None:
-    """Write documents that are PDFs by their first bytes, each another."""
+    """Write PDFs of this size, each another."""
     folder.mkdir(parents=True, exist_ok=True)
+    around = len(make_pdf(filling=bytes(size))) - size
     chance = random.Random(20261102)  # noqa: S311 - the same documents every time
     for number in range(count):
         path = folder / f"certificate-{number:03}.pdf"
-        path.write_bytes(b"%PDF-1.7\n" + chance.randbytes(size - 15) + b"\n%%EOF")
+        path.write_bytes(make_pdf(filling=chance.randbytes(size - around)))
 
 
 def _fields(job: Job) -> dict[str, Any]:

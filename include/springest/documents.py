@@ -4,60 +4,55 @@ A document is opened once for sending. A small one is read whole and closed: the
 that were hashed. A large one is hashed again while it streams from the same handle: should it have changed in
 between, the body is broken off before its last bytes, so that the server cannot have taken it.
 
+Staging opens it and has another process look into it (``inspection``). Sending opens it again, and has it
+looked into only when its bytes are others by then.
+
 Local files are opened here. Anything else comes through ``RemoteOpener``, which the Airflow side implements
 with ``ObjectStoragePath``.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from types import TracebackType
 from typing import BinaryIO, Final, Protocol, Self
-from urllib.parse import unquote, urlsplit
 
-import puremagic
+from include.springest.document_address import Address, Root
+from include.springest.document_errors import (
+    DocumentError,
+    DocumentStoreUnreachable,
+    DocumentUnreachable,
+    store_errors,
+)
+from include.springest.document_settings import ALL_CHECKS
+from include.springest.errors import ConfigurationError
+from include.springest.inspection.inspector import SHARED, Inspection, Inspector, scratch_file
+from include.springest.local_file import open_in
 
-from include.springest.errors import ConfigurationError, SpringestError
-from include.springest.local_file import LeadsOut, NotMounted, open_in
+__all__ = [
+    "CheckedDocument",
+    "DocumentError",
+    "DocumentStore",
+    "DocumentStoreUnreachable",
+    "DocumentUnreachable",
+    "OpenDocument",
+    "RemoteOpener",
+    "Root",
+]
 
 MEGABYTE: Final = 1024 * 1024
 LARGEST_DOCUMENT: Final = 256 * MEGABYTE
 SENT_FROM_MEMORY: Final = 4 * MEGABYTE
 CHUNK: Final = 256 * 1024
-_HEAD: Final = 2048
-_PDF_HEADER: Final = b"%PDF-"
-_ROOTS_WANTED: Final = (
-    "the Variable springest_document_roots must be a JSON list of absolute folders or bucket prefixes "
-    "such as file:///data/certificates, and not the whole file system"
-)
-_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
-_NO_FILE: Final = frozenset({errno.ENXIO, errno.EISDIR})
-"""What opening a socket, or reading a folder, says."""
-
-
-class DocumentError(SpringestError):
-    """A document can't be sent as it is.
-
-    :param reason: a fixed word such as ``document_missing``; becomes the delivery's reason.
-    :param detail: what is wrong and what to do; never holds the document's name.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-    def __reduce__(self) -> tuple[type[DocumentError], tuple[str, str]]:
-        return type(self), (self.reason, self.detail)
-
-
-class DocumentUnreachable(SpringestError):
-    """The store that holds the documents does not answer; that says nothing about one of them."""
+_REASONS: Final = {
+    "damaged": ("whole", "document_damaged", "render or copy it again"),
+    "without_pages": ("pages", "document_without_pages", "render it again"),
+    "needs_password": ("no_password", "document_needs_password", "save it without a password for opening"),
+}
+"""By defect: the check that asks about it, the reason, and the remedy."""
 
 
 class RemoteOpener(Protocol):
@@ -67,51 +62,9 @@ class RemoteOpener(Protocol):
         """Open for reading; give the handle and the size in bytes.
 
         :raises FileNotFoundError: there is no such document.
-        :raises OSError: the store did not answer.
+        :raises NotMounted: there is no such bucket.
+        :raises Exception: whatever the store's library raises.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A folder or a bucket's prefix under which documents may lie."""
-
-    scheme: str
-    host: str
-    path: PurePosixPath
-
-    @classmethod
-    def parse(cls, uri: str) -> Root:
-        """Read ``/folder``, ``file:///folder`` or ``s3://bucket/prefix``."""
-        try:
-            scheme, host, path = _split(uri)
-        except ValueError:
-            raise ConfigurationError(_ROOTS_WANTED) from None
-        whole = scheme == "file" and len(path.parts) < len(("/", "folder"))
-        if not scheme or not path.is_absolute() or ".." in path.parts or whole:
-            raise ConfigurationError(_ROOTS_WANTED)
-        return cls(scheme=scheme, host=host, path=path)
-
-    def holds(self, uri: str) -> bool:
-        """Tell whether ``uri``, taken literally, lies under this root."""
-        try:
-            return self._holds(*_split(uri))
-        except ValueError:  # no address at all, such as one with half an IPv6 host
-            return False
-
-    def _holds(self, scheme: str, host: str, path: PurePosixPath) -> bool:
-        if (scheme, host) != (self.scheme, self.host) or ".." in path.parts:
-            return False
-        return path != self.path and path.is_relative_to(self.path)
-
-
-def _split(uri: str) -> tuple[str, str, PurePosixPath]:
-    if uri.startswith("/"):
-        return "file", "", PurePosixPath(uri)
-    parts = urlsplit(uri)
-    if parts.scheme == "file":
-        return "file", parts.netloc.removeprefix("localhost"), PurePosixPath(unquote(parts.path))
-    path = uri.partition("://")[2].partition("/")[2]
-    return parts.scheme, parts.netloc, PurePosixPath("/" + path)
 
 
 @dataclass(slots=True)
@@ -120,6 +73,7 @@ class OpenDocument:
 
     :param filename: name that Springest is told; taken from the address's last part.
     :param content: all of it when it is small, else ``None``.
+    :param repaired: what readers repair in it by themselves; empty when that is nothing, or was said before.
     :param _handle: the open document when it is not small.
     """
 
@@ -129,6 +83,12 @@ class OpenDocument:
     sha256: str
     content: bytes | None = field(repr=False)
     _handle: BinaryIO | None = field(default=None, repr=False)
+    repaired: str = ""
+
+    @property
+    def checked(self) -> str:
+        """What to keep of it, so that the same bytes are not looked into again."""
+        return f"{self.content_type} {self.sha256}"
 
     def __enter__(self) -> Self:
         return self
@@ -151,13 +111,14 @@ class OpenDocument:
 
         :raises DocumentError: the bytes are no longer those that were hashed. It is raised before the last
             chunk is given, so that no body is ever completed with them.
+        :raises DocumentUnreachable: it could not be read on.
         """
         if self.content is not None or self._handle is None:
             yield self.content or b""
             return
         self._handle.seek(0)
         digest, held, length = hashlib.sha256(), b"", 0
-        while chunk := self._handle.read(CHUNK):
+        while chunk := self._read(CHUNK):
             digest.update(chunk)
             length += len(chunk)
             if length > self.size:  # it grew: what is given now would fill the body up
@@ -169,6 +130,19 @@ class OpenDocument:
             raise DocumentError("document_changed", "the document changed while it was being sent")
         yield held
 
+    def _read(self, size: int) -> bytes:
+        with store_errors():
+            return self._handle.read(size) if self._handle is not None else b""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedDocument:
+    """A document that was looked into and found fit; see ``OpenDocument`` for its fields."""
+
+    sha256: str
+    checked: str
+    repaired: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class DocumentStore:
@@ -176,14 +150,18 @@ class DocumentStore:
 
     :param roots: where documents may lie (Variable ``springest_document_roots``).
     :param accepted_types: media types that may be sent, such as ``application/pdf``.
+    :param checks: what a document must be: ``whole``, with ``pages``, with ``no_password`` needed to open it.
     :param open_remote: opener for anything but local files.
     :param largest: size cap in bytes.
+    :param inspector: looks into documents.
     """
 
     roots: tuple[Root, ...]
     accepted_types: tuple[str, ...] = ("application/pdf",)
+    checks: tuple[str, ...] = ALL_CHECKS
     open_remote: RemoteOpener | None = None
     largest: int = LARGEST_DOCUMENT
+    inspector: Inspector = SHARED
 
     @classmethod
     def under(cls, roots: Iterable[str], **settings: object) -> DocumentStore:
@@ -196,80 +174,117 @@ class DocumentStore:
             )
         return cls(parsed, **settings)  # type: ignore[arg-type]
 
-    def probe(self, uri: str) -> None:
-        """Check a document without reading all of it: is it there, and may it be sent?
-
-        :raises DocumentError: it can't be sent.
-        :raises DocumentUnreachable: the store did not answer.
-        """
-        handle, size, _ = self._open(uri)
-        with handle, _store_errors():
-            self._check_size(size)
-            self._check_type(handle.read(_HEAD))
-
-    def open(self, uri: str) -> OpenDocument:
-        """Open, check and hash a document; it can be sent until it is closed.
-
-        :raises DocumentError: it can't be sent.
-        :raises DocumentUnreachable: the store did not answer.
-        """
-        handle, size, name = self._open(uri)
+    def root_of(self, uri: str) -> str:
+        """Name the root that a document lies under; empty when there is none."""
         try:
-            with _store_errors():
-                self._check_size(size)
-                is_small = size <= SENT_FROM_MEMORY
-                return self._read(handle, size, name) if is_small else self._hash(handle, size, name)
-        except BaseException:
-            handle.close()
-            raise
+            return str(self._find(uri)[0])
+        except DocumentError:
+            return ""
 
-    def _read(self, handle: BinaryIO, size: int, name: str) -> OpenDocument:
-        """Read a small document whole, and close it."""
+    def probe(self, uri: str, checked: str | None = None) -> CheckedDocument:
+        """Check a document as ``open`` does, and close it."""
+        with self.open(uri, checked) as document:
+            return CheckedDocument(document.sha256, document.checked, document.repaired)
+
+    def open(self, uri: str, checked: str | None = None) -> OpenDocument:
+        """Open, hash and check a document; it can be sent until it is closed.
+
+        :param checked: what was kept of it when it was last looked into (``OpenDocument.checked``).
+        :raises DocumentError: it can't be sent.
+        :raises DocumentUnreachable: it could not be read now.
+        """
+        root, address = self._find(uri)
+        with ExitStack() as stack, store_errors():
+            handle, size = self._open(root, address)
+            stack.callback(handle.close)
+            self._check_size(size)
+            is_small = size <= SENT_FROM_MEMORY
+            read = self._read if is_small else self._hash
+            document = read(handle, size, address.path.name, checked)
+            if not is_small:
+                stack.pop_all()
+            return document
+
+    def _read(self, handle: BinaryIO, size: int, name: str, checked: str | None) -> OpenDocument:
+        """Read a small document whole."""
         content = handle.read(size + 1)  # one byte more would come if it had grown
         while len(content) < size and (more := handle.read(size + 1 - len(content))):
             content += more
-        handle.close()
         if len(content) != size:
             raise _changed()
-        content_type = self._check_type(content[:_HEAD])
-        return OpenDocument(name, content_type, size, hashlib.sha256(content).hexdigest(), content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        known_type = self._known_type(checked, sha256)
+        if known_type:
+            return OpenDocument(name, known_type, size, sha256, content)
+        with scratch_file() as copy:
+            copy.write(content)
+            found = self._inspect(copy, size)
+        return OpenDocument(name, found.type, size, sha256, content, repaired=found.repaired)
 
-    def _hash(self, handle: BinaryIO, size: int, name: str) -> OpenDocument:
+    def _hash(self, handle: BinaryIO, size: int, name: str, checked: str | None) -> OpenDocument:
         """Read a large document once, to know what it is; it is read again to be sent."""
-        content_type = self._check_type(handle.read(_HEAD))
-        handle.seek(0)
-        digest, length = hashlib.sha256(), 0
-        while chunk := handle.read(CHUNK):
-            digest.update(chunk)
-            length += len(chunk)
-        if length != size:
-            raise _changed()
-        return OpenDocument(name, content_type, size, digest.hexdigest(), None, handle)
+        if checked is not None:
+            sha256 = _copy(handle, size, None)
+            known_type = self._known_type(checked, sha256)
+            if known_type:
+                return OpenDocument(name, known_type, size, sha256, None, handle)
+            handle.seek(0)
+        with scratch_file(in_memory=False) as copy:
+            sha256 = _copy(handle, size, copy)
+            found = self._inspect(copy, size)
+        return OpenDocument(name, found.type, size, sha256, None, handle, found.repaired)
 
-    def _open(self, uri: str) -> tuple[BinaryIO, int, str]:
-        """Open for reading; return the handle, the size, and the address's last part."""
-        root, path = self._find(uri)
-        with _store_errors():
-            handle, size = open_in(root.path, path) if root.scheme == "file" else self._open_remote(uri)
-        return handle, size, path.name
+    def _known_type(self, checked: str | None, sha256: str) -> str:
+        """Return the type of a document that was looked into before and is the same now; else nothing."""
+        media_type, _, digest = (checked or "").partition(" ")
+        return media_type if digest == sha256 and media_type in self.accepted_types else ""
 
-    def _find(self, uri: str) -> tuple[Root, PurePosixPath]:
-        """Return the root that a document lies under, and its path."""
-        with suppress(ValueError):  # no address at all
-            scheme, host, path = _split(uri)
-            for root in self.roots:
-                if root._holds(scheme, host, path):  # noqa: SLF001
-                    return root, path
+    def _inspect(self, copy: BinaryIO, size: int) -> Inspection:
+        copy.flush()
+        found = self.inspector.inspect(copy, size)
+        if found.defect == "too_complex":
+            raise DocumentError(
+                "document_too_complex",
+                f"the document can't be opened safely, since {found.detail}: render it anew",
+            )
+        if found.type not in self.accepted_types:
+            raise DocumentError(
+                "document_wrong_type",
+                f"the document is {found.type or 'of no known type'}, not "
+                f"{' or '.join(self.accepted_types)}: render it again",
+            )
+        if found.defect is not None:
+            check, reason, remedy = _REASONS[found.defect]
+            if check in self.checks:
+                raise DocumentError(
+                    reason, f"the document is not fit to be sent, since {found.detail}: {remedy}"
+                )
+        return found
+
+    def _open(self, root: Root, address: Address) -> tuple[BinaryIO, int]:
+        """Open for reading; return the handle and the size."""
+        if address.is_local:
+            return open_in(root.address.path, address.path)
+        if self.open_remote is None:
+            raise ConfigurationError("documents outside the local file system need an opener")
+        return self.open_remote(str(address))
+
+    def _find(self, uri: str) -> tuple[Root, Address]:
+        """Return the root that a document lies under, and its address."""
+        try:
+            address = Address.parse(uri)
+        except ValueError as error:
+            raise DocumentError(
+                "certificate_uri_malformed", f"certificate_uri is no address of a document, since {error}"
+            ) from None
+        for root in self.roots:
+            if root.holds(address):
+                return root, address
         raise DocumentError(
             "document_outside_roots",
             "certificate_uri is under none of the folders in the Variable springest_document_roots: "
             "move the document, or add its folder",
         )
-
-    def _open_remote(self, uri: str) -> tuple[BinaryIO, int]:
-        if self.open_remote is None:
-            raise ConfigurationError("documents outside the local file system need an opener")
-        return self.open_remote(uri)
 
     def _check_size(self, size: int) -> None:
         if size == 0:
@@ -281,64 +296,24 @@ class DocumentStore:
                 f"more than the {self.largest / MEGABYTE:.0f} MB allowed",
             )
 
-    def _check_type(self, head: bytes) -> str:
-        found = _media_type(head)
-        if found not in self.accepted_types:
-            raise DocumentError(
-                "document_wrong_type",
-                f"the document is {found or 'of no known type'}, not {' or '.join(self.accepted_types)}: "
-                "render it again",
-            )
-        return found
 
+def _copy(handle: BinaryIO, size: int, copy: BinaryIO | None) -> str:
+    """Read a document to its end, copy it if asked to, and return its sha256.
 
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    """Tell a document that can't be sent apart from a store that does not answer."""
-    try:
-        yield
-    except LeadsOut:
-        raise DocumentError(
-            "document_outside_roots", "certificate_uri is a link that leads out of its folder"
-        ) from None
-    except NotMounted as error:
-        raise DocumentUnreachable(str(error)) from None
-    except PermissionError:
-        raise DocumentError(
-            "document_unreadable", "the worker may not read the document: give it the right to"
-        ) from None
-    except OSError as error:
-        if error.errno in _NOT_THERE or isinstance(error, FileNotFoundError):
-            raise _missing() from None
-        if error.errno in _NO_FILE:
-            raise _no_file() from None
-        raise DocumentUnreachable(f"the documents can't be read now: {type(error).__name__}") from None
-
-
-def _missing() -> DocumentError:
-    return DocumentError(
-        "document_missing",
-        "there is no document at certificate_uri: put it there, or correct the address",
-    )
+    :raises DocumentError: it is not as long as it was.
+    """
+    digest, length = hashlib.sha256(), 0
+    while chunk := handle.read(CHUNK):
+        digest.update(chunk)
+        length += len(chunk)
+        if copy is not None:
+            copy.write(chunk)
+        if length > size:
+            break
+    if length != size:
+        raise _changed()
+    return digest.hexdigest()
 
 
 def _changed() -> DocumentError:
     return DocumentError("document_changed", "the document changed while it was being read")
-
-
-def _no_file() -> DocumentError:
-    return DocumentError("document_not_a_file", "certificate_uri is not a regular file")
-
-
-def _media_type(head: bytes) -> str:
-    """Return the media type that the content itself tells; empty when it tells none.
-
-    A PDF is known by its header (ISO 32000-1, 7.5.2), which is all that the library would look at; it is
-    asked about everything else, since it goes through hundreds of signatures.
-    """
-    if head.startswith(_PDF_HEADER):
-        return "application/pdf"
-    try:
-        return str(puremagic.from_string(head, mime=True))
-    except (puremagic.PureError, ValueError):
-        return ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import ipaddress
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -14,7 +13,9 @@ from datetime import date
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from include.springest.document_settings import ALL_CHECKS, accepted_types, document_checks
 from include.springest.errors import ConfigurationError
+from include.springest.setting_values import maybe_json, read_words, wrong
 
 COUNTRIES: Final = {
     "nl": "https://api.springest.nl",
@@ -53,7 +54,8 @@ class Site:
     :param booking_field: name of the booking's field; a copy of 2023 calls it ``conversion_id``.
     :param requests_per_hour: the cap for the key, GETs and POSTs together.
     :param page_size: rows asked for at once; the server may give fewer.
-    :param accepted_types: media types of documents that may be sent.
+    :param accepted_types: media types of documents that may be sent, out of ``document_settings.RECOGNISED``.
+    :param document_checks: what a document must be before it is queued; see ``DocumentStore``.
     :param send_unlisted: whether to send for certifications that are not listed: yes, no, or ids.
     :param catalogue_lists_verified_only: whether GET certifications is known to list verified ones only.
     :param exclusive_uploader: nobody else uploads certificates to this site.
@@ -74,6 +76,7 @@ class Site:
     page_size: int = 100
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     accepted_types: tuple[str, ...] = ("application/pdf",)
+    document_checks: tuple[str, ...] = ALL_CHECKS
     send_unlisted: bool | frozenset[int] = False
     catalogue_lists_verified_only: bool = False
     exclusive_uploader: bool = False
@@ -201,13 +204,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _wrong(setting: str, must: str) -> ConfigurationError:
-    return ConfigurationError(f"the connection's extra {setting} must be {must}")
-
-
 def _key(value: Any, setting: str) -> str:
     if not isinstance(value, str):
-        raise _wrong(setting, "text")
+        raise wrong(setting, "text")
     return _usable_key(value, f"extra {setting}")
 
 
@@ -224,13 +223,13 @@ def _usable_key(key: str, field_name: str) -> str:
 
 def _path(value: Any, setting: str) -> str:
     if not isinstance(value, str) or not value.startswith("/") or set("?#%\r\n ") & set(value):
-        raise _wrong(setting, "a path such as /users/certificates.xml")
+        raise wrong(setting, "a path such as /users/certificates.xml")
     return value
 
 
 def _word(value: Any, setting: str) -> str:
     if not isinstance(value, str) or not value.isascii() or not value.isidentifier():
-        raise _wrong(setting, "a field name such as booking_id")
+        raise wrong(setting, "a field name such as booking_id")
     return value
 
 
@@ -240,14 +239,14 @@ def _positive_int(value: Any, setting: str) -> int:
     except ValueError:
         number = None
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise _wrong(setting, "a positive whole number")
+        raise wrong(setting, "a positive whole number")
     return number
 
 
 def _flag(value: Any, setting: str) -> bool:
     truth = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
     if not isinstance(truth, bool):
-        raise _wrong(setting, "true or false")
+        raise wrong(setting, "true or false")
     return truth
 
 
@@ -255,40 +254,27 @@ def _date(value: Any, setting: str) -> date:
     try:
         return date.fromisoformat(value.strip())
     except (AttributeError, ValueError):
-        raise _wrong(setting, "a date such as 2026-11-01") from None
-
-
-def _words(value: Any, setting: str) -> tuple[str, ...]:
-    listed = _maybe_json(value)
-    if isinstance(listed, str):
-        listed = [word.strip() for word in listed.split(",")]
-    if (
-        not isinstance(listed, list)
-        or not listed
-        or not all(isinstance(word, str) and word for word in listed)
-    ):
-        raise _wrong(setting, "a list of words")
-    return tuple(listed)
+        raise wrong(setting, "a date such as 2026-11-01") from None
 
 
 def _unlisted(value: Any, setting: str) -> bool | frozenset[int]:
-    told = _maybe_json(value)
+    told = maybe_json(value)
     if isinstance(told, list):
         return frozenset(_positive_int(number, setting) for number in told)
     if not isinstance(told, bool):
-        raise _wrong(setting, "true, false or a list of certification ids such as [101, 102]")
+        raise wrong(setting, "true, false or a list of certification ids such as [101, 102]")
     return told
 
 
 def _filters(value: Any, setting: str) -> tuple[str, ...]:
-    told = _maybe_json(value)
+    told = maybe_json(value)
     if told is False or told == []:
         return ()
     if told is True:
         return LIST_FILTERS
-    words = _words(value, setting)
+    words = read_words(value, setting)
     if not set(words) <= set(LIST_FILTERS):
-        raise _wrong(setting, f"false, or a list of {', '.join(LIST_FILTERS)}")
+        raise wrong(setting, f"false, or a list of {', '.join(LIST_FILTERS)}")
     return words
 
 
@@ -299,33 +285,23 @@ def _whole_number(value: Any, setting: str) -> int:
 
 
 def _timeouts(value: Any, setting: str) -> Timeouts:
-    told = _maybe_json(value)
+    told = maybe_json(value)
     if _is_duration(told):
         usual = DEFAULT_TIMEOUTS
         return Timeouts(connect=min(usual.connect, told), read=min(usual.read, told), total=float(told))
     names = {one.name for one in fields(Timeouts)}
     if not isinstance(told, dict) or not told.keys() <= names:
-        raise _wrong(setting, 'seconds, or {"connect": 10, "read": 60, "total": 300}')
+        raise wrong(setting, 'seconds, or {"connect": 10, "read": 60, "total": 300}')
     if not all(map(_is_duration, told.values())):
-        raise _wrong(setting, "made of positive numbers of seconds")
+        raise wrong(setting, "made of positive numbers of seconds")
     if told.get("connect", 0) > DEFAULT_TIMEOUTS.connect:
         # The rate limit counts on it that a request leaves soon after its turn.
-        raise _wrong(setting, f"made of at most {DEFAULT_TIMEOUTS.connect:g} seconds for connect")
+        raise wrong(setting, f"made of at most {DEFAULT_TIMEOUTS.connect:g} seconds for connect")
     return Timeouts(**{name: float(one) for name, one in told.items()})
 
 
 def _is_duration(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
-
-
-def _maybe_json(value: Any) -> Any:
-    """Read what a form's text field holds; anything else is returned as it is."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
 
 
 EXTRAS: Final[dict[str, Callable[[Any, str], Any]]] = {
@@ -335,12 +311,13 @@ EXTRAS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "requests_per_hour": _positive_int,
     "page_size": _positive_int,
     "timeout": _timeouts,
-    "accepted_types": _words,
+    "accepted_types": accepted_types,
+    "document_checks": document_checks,
     "send_unlisted": _unlisted,
     "catalogue_lists_verified_only": _flag,
     "exclusive_uploader": _flag,
     "shared_trainings": _flag,
-    "verified_statuses": _words,
+    "verified_statuses": read_words,
     "throttled_takes_nothing": _flag,
     "cutover_date": _date,
     "list_filters": _filters,

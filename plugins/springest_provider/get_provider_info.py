@@ -29,6 +29,11 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"type": _TEXT},
     ),
     "accepted_types": ("Media types that may be sent", "application/pdf by default", {"type": _TEXT}),
+    "document_checks": (
+        "What documents are checked for",
+        "whole, pages, no_password by default; false: none of these",
+        {"type": _TEXT},
+    ),
     "send_unlisted": (
         "Send for unlisted certifications",
         "false, true, or a JSON list of certification ids such as [101, 102]",

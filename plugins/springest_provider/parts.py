@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Final, cast
+from typing import Final
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
-from airflow.sdk import Connection, ObjectStoragePath
+from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException
 from sqlalchemy import URL, Engine, make_url
 
@@ -26,6 +26,7 @@ from springest_provider.lookups import (
     refuse_copy,
     write_variable,
 )
+from springest_provider.object_storage import open_object, require_provider
 
 SECRET_VARIABLE = "springest_learner_secret"  # noqa: S105 - the name of a Variable
 ROOTS_VARIABLE = "springest_document_roots"
@@ -212,11 +213,12 @@ def documents(site: Site) -> DocumentStore:
         raise ConfigurationError(
             f'the Variable {ROOTS_VARIABLE} must be a JSON list such as ["file:///data/certificates"]'
         )
-    return DocumentStore.under(roots, accepted_types=site.accepted_types, open_remote=open_object)
-
-
-def open_object(uri: str) -> tuple[BinaryIO, int]:
-    """Open a document through Airflow's object storage."""
-    path = ObjectStoragePath(uri)
-    size = int(path.stat().st_size)
-    return cast("BinaryIO", path.open("rb")), size  # type: ignore[no-untyped-call]
+    store = DocumentStore.under(
+        roots,
+        accepted_types=site.accepted_types,
+        checks=site.document_checks,
+        open_remote=open_object,
+    )
+    for root in store.roots:
+        require_provider(root.address.scheme)
+    return store

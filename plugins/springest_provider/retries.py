@@ -42,7 +42,9 @@ RETRY_POLICY = ExceptionRetryPolicy(
         _again(f"{_ERRORS}.ApiError", 5, "Springest did not answer as it should"),
         _again("include.springest.warehouse.locks.WarehouseLocked", 5, "another session holds a lock"),
         _again("include.springest.source.refusal.SourceError", 5, "the source does not answer"),
-        _again("include.springest.documents.DocumentUnreachable", 5, "the documents can't be read"),
+        _again(
+            "include.springest.document_errors.DocumentStoreUnreachable", 5, "the documents can't be read"
+        ),
     ]
 )
 """For every task of this project. What it does not name is retried as the task says."""

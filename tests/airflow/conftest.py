@@ -19,6 +19,7 @@ from sqlalchemy import create_engine, text
 from include.demo import source_database
 from include.demo.airflow_home import environment
 from include.demo.nights import Training
+from include.demo.pdf import make_pdf
 from include.demo.people import Learner
 from include.demo.postgres import EmbeddedPostgres
 from include.sandbox.server import SandboxServer
@@ -28,7 +29,7 @@ from include.springest.staging.window import begin_site
 CANARY_KEY = "canary/key+with=odd&signs"
 CANARY_CERTIFICATIONS_KEY = "canary-certifications/key"
 CANARY_ADDRESS = "canary.zoë"
-PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
+PDF = make_pdf()
 
 
 @dataclass

@@ -19,6 +19,7 @@ from sqlalchemy import Engine, NullPool, create_engine
 from include.demo import source_database
 from include.demo.airflow_home import AirflowApi, airflow, environment
 from include.demo.nights import CERTIFICATIONS, Training
+from include.demo.pdf import make_pdf
 from include.demo.people import Learner
 from include.demo.ports import free_port
 from include.demo.postgres import EmbeddedPostgres
@@ -51,7 +52,7 @@ SETTINGS = {
 }
 """What Airflow notices after minutes, it notices here after seconds."""
 DAGS = ("springest_catalogue", "springest_deliver", "springest_reconcile")
-PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
+PDF = make_pdf()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from include.demo import source_database
 from include.demo.nights import Training
+from include.demo.pdf import make_pdf
 from include.demo.people import Learner
 from include.sandbox.server import SandboxServer
 from include.sandbox.store import Certification
@@ -53,7 +54,7 @@ CERTIFICATIONS = (
     Certification(102, "Project Control", verified=True),
     Certification(105, "Facilitator"),
 )
-PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
+PDF = make_pdf()
 
 
 @dataclass

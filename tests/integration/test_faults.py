@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from include.demo.pdf import make_pdf
 from include.demo.people import Learner
 from include.sandbox.faults import Fault, FaultBody, Kind
 from include.springest.delivery.deliver import SECONDS_TO_ANSWER
@@ -103,11 +104,11 @@ def test_a_stuck_file_system_stops_neither_another_certificate_nor_the_end_of_th
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=401))
     open_, let_go, returned = DocumentStore.open, threading.Event(), threading.Event()
 
-    def opener(store, uri):
+    def opener(store, uri, checked=None):
         if uri == stuck.certificate_uri:
             let_go.wait(30)
             returned.set()
-        return open_(store, uri)
+        return open_(store, uri, checked)
 
     monkeypatch.setattr(DocumentStore, "open", opener)
     try:
@@ -124,7 +125,7 @@ def test_a_stuck_file_system_stops_neither_another_certificate_nor_the_end_of_th
 def test_what_never_reached_the_server_is_sent_in_the_same_run(world, expected):
     """A body that was not handed over is known not to have been taken."""
     [training] = _staged(world)
-    Path(training.certificate_uri).write_bytes(b"%PDF-1.7\n" + os.urandom(9_000_000))
+    Path(training.certificate_uri).write_bytes(make_pdf(filling=os.urandom(9_000_000)))
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_BODY))
     world.deliver()
     assert world.stored == expected(training)

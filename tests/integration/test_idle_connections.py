@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from include.demo.pdf import make_pdf
 from include.sandbox.server import SandboxServer
 from include.sandbox.store import Certification
 from include.springest.api import client as api
@@ -95,7 +96,7 @@ async def _post_steadily(
 async def measure(folder: Path, *, idle_seconds: float, posts: int, beside: int) -> Counter[str]:
     """Let several clients post at the pace at which the server closes idle connections."""
     path = folder / "one.pdf"
-    path.write_bytes(b"%PDF-1.7\n%%EOF\n")
+    path.write_bytes(make_pdf())
     documents = DocumentStore.under([str(folder)])
     certifications = [Certification(102, "Project Control", verified=True)]
     chance = random.Random(SEED)  # noqa: S311 - repeatable, not secret

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, delete, event, update
 
+from include.demo.pdf import make_pdf
 from include.demo.people import Learner
 from include.demo.source_database import completed_training
 from include.sandbox.profiles import PROFILES
@@ -344,7 +345,7 @@ def test_the_source_may_be_postgresql(make_world, database, expected):
 def test_addresses_and_keys_are_in_no_table(world):
     """Everything of the warehouse, as text, holds no address, no key, no document's name."""
     training = world.training(certificate_uri=str(world.folder / "ana-de-vries.pdf"))
-    Path(training.certificate_uri).write_bytes(b"%PDF-1.7\n%%EOF\n")
+    Path(training.certificate_uri).write_bytes(make_pdf("another"))
     malformed = world.training(learner=Learner(77, "Ana", "ana.de.vries@@example.com"))
     world.complete(training, malformed)
     world.night()
@@ -408,7 +409,7 @@ def test_a_detail_that_is_mended_is_no_longer_told(world):
     training = world.training(certification_id=101, certificate_uri=str(world.folder / "late.pdf"))
     world.complete(training)
     world.night("first")
-    (world.folder / "late.pdf").write_bytes(b"%PDF-1.7\n%%EOF\n")
+    (world.folder / "late.pdf").write_bytes(make_pdf("another"))
     world.night("second")
     [(detail,)] = world.rows("SELECT delivery_reason_detail FROM springest.certificate_reconciliation")
     assert "valid_until" in detail

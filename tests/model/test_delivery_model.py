@@ -37,6 +37,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from include.demo import source_database
 from include.demo.nights import Training
+from include.demo.pdf import make_pdf
 from include.demo.people import Learner
 from include.demo.source_database import completed_training
 from include.springest.api.models import Certificate, Certification, Page
@@ -212,7 +213,7 @@ class Deliveries(RuleBasedStateMachine):
         self.source = create_engine("sqlite://", poolclass=StaticPool)
         source_database.create_schema(self.source)
         self.document = self.folder / "one.pdf"
-        self.document.write_bytes(b"%PDF-1.7\n%%EOF\n")
+        self.document.write_bytes(make_pdf())
         self.stager = Stager(
             self.engine,
             source=SourceReader(self.source, query=QUERY),

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from include.demo import source_database
 from include.demo.nights import Training
+from include.demo.pdf import make_pdf
 from include.demo.people import Learner
 from include.sandbox.cap import peak
 from include.springest.api.client import SpringestClient
@@ -218,7 +219,7 @@ class World:
         self.source = create_engine("sqlite://", poolclass=StaticPool)
         source_database.create_schema(self.source)
         self.document = folder / "certificate.pdf"
-        self.document.write_bytes(b"%PDF-1.7\n%%EOF\n")
+        self.document.write_bytes(make_pdf())
         self.documents = DocumentStore.under([str(folder)])
         self.runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(clock))
         self.engine: AsyncEngine = create_async_engine(

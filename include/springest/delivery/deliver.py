@@ -17,6 +17,7 @@ from include.springest.delivery.parts import Parts
 from include.springest.delivery.send import LEASE_MARGIN_SECONDS, Sender
 from include.springest.delivery.send_limit import SendLimit
 from include.springest.delivery.stops import (
+    DocumentsUnreachable,
     Halt,
     NightTooLarge,
     SpringestUnreachable,
@@ -129,6 +130,8 @@ class Deliverer:
         try:
             async with self._parts.ledger.kept(), self._parts.limiter.kept():
                 await self._work_through(sender)
+                if not self.halt.at_once and not isinstance(self.halt.error, DocumentsUnreachable):
+                    await sender.set_aside_what_was_not_read()
         finally:
             sender.give_up_opening()
             watch.cancel()

@@ -25,6 +25,7 @@ PATIENCE_SECONDS: Final = 0.02
 @dataclass(slots=True)
 class _Waiting:
     uri: str = field(repr=False)
+    checked: str | None
     since: float
     answer: asyncio.Future[OpenDocument | None]
 
@@ -32,11 +33,12 @@ class _Waiting:
 class Opening:
     """Opens documents for several askers at once; made and used within one event loop.
 
-    :param opener: opens one; called in a thread.
+    :param opener: opens an address, given what was kept of its document when it was looked into;
+        called in a thread.
     :param most: threads at once.
     """
 
-    def __init__(self, opener: Callable[[str], OpenDocument], *, most: int) -> None:
+    def __init__(self, opener: Callable[[str, str | None], OpenDocument], *, most: int) -> None:
         self._opener = opener
         self._most = most
         self._loop = asyncio.get_running_loop()
@@ -49,16 +51,17 @@ class Opening:
         self._under_way: set[asyncio.Future[OpenDocument | None]] = set()
         self._is_over = False
 
-    async def open(self, uri: str) -> OpenDocument | None:
+    async def open(self, uri: str, checked: str | None = None) -> OpenDocument | None:
         """Open a document, which its asker closes.
 
+        :param checked: see ``DocumentStore.open``.
         :returns: ``None`` when ``give_up`` came first.
         :raises Exception: whatever the opener raises.
         """
         if self._is_over:
             return None
         answer: asyncio.Future[OpenDocument | None] = self._loop.create_future()
-        self._waiting.append(_Waiting(uri, self._loop.time(), answer))
+        self._waiting.append(_Waiting(uri, checked, self._loop.time(), answer))
         if not self._at_work:
             try:
                 self._set_to_work()
@@ -124,11 +127,11 @@ class Opening:
                 one = self._waiting.popleft()
             except IndexError:
                 return
-            self._tell(one, self._open(one.uri))
+            self._tell(one, self._open(one.uri, one.checked))
 
-    def _open(self, uri: str) -> OpenDocument | Exception:
+    def _open(self, uri: str, checked: str | None) -> OpenDocument | Exception:
         try:
-            return self._opener(uri)
+            return self._opener(uri, checked)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is theirs who asked
             if isinstance(error, Exception) and not isinstance(error, StopIteration):
                 return error

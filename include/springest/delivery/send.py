@@ -14,12 +14,14 @@ from include.springest.delivery.parts import Parts
 from include.springest.delivery.send_limit import SendLimit
 from include.springest.delivery.slow_start import SlowStart
 from include.springest.delivery.stops import (
+    DocumentsUnreachable,
     Halt,
     LedgerBehind,
     TooManyUnknown,
     too_many_unknown,
 )
 from include.springest.delivery.tally import Tally
+from include.springest.document_errors import StoreHealth
 from include.springest.documents import DocumentError, DocumentUnreachable, OpenDocument
 from include.springest.elapsed import Moment
 from include.springest.ledger.claims import Claim, NotClaimed, Queued
@@ -72,6 +74,8 @@ class Sender:
         self._under_way = asyncio.Semaphore(at_once)
         self._looking_for_room = asyncio.Lock()
         self._opening = Opening(parts.documents.open, most=at_once)
+        self._stores = StoreHealth()
+        self._not_read: dict[str, tuple[CompletedTraining, DocumentUnreachable]] = {}
         self._unused: list[Grant] = []
         self.attempts = Attempts(
             parts,
@@ -106,24 +110,66 @@ class Sender:
         self, queued: Queued, training: CompletedTraining, looked_up: float
     ) -> State | None:
         try:
-            if (document := await self._document(training)) is not None:
+            if (document := await self._document(queued, training)) is not None:
                 with document:
                     return await self._send(queued, training, document, looked_up)
         except DocumentError as error:
-            await asyncio.to_thread(self._parts.stager.set_aside, training, error, run_id=self._parts.run_id)
-            self._tally.set_aside += 1
+            await self._set_aside(training, error)
         except DocumentUnreachable as error:
-            log.warning("%s", error)
-            self.attempts.troubles.note("document_unreachable", queued.delivery_key, str(error))
+            await self._note_unreachable(training, error)
         return None
 
-    async def _document(self, training: CompletedTraining) -> OpenDocument | None:
+    async def set_aside_what_was_not_read(self) -> None:
+        """Set the certificates aside whose documents could not be read while others of their store could."""
+        for training, error in self._not_read.values():
+            await self._set_aside(training, error.as_defect())
+        self._not_read.clear()
+
+    async def _set_aside(self, training: CompletedTraining, error: DocumentError) -> None:
+        await asyncio.to_thread(self._parts.stager.set_aside, training, error, run_id=self._parts.run_id)
+        self._tally.set_aside += 1
+
+    async def _note_unreachable(self, training: CompletedTraining, error: DocumentUnreachable) -> None:
+        """Remember a document that could not be read; stop when it is its store that fails."""
+        log.warning("Training %s: %s", training.training_id, error)
+        self._not_read[training.delivery_key] = training, error
+        store = self._parts.documents.root_of(training.certificate_uri or "")
+        self._stores.went_badly(store, training.delivery_key, error)
+        if error.whole_store or (self._stores.failing() and not await self._is_well(store)):
+            self._halt.throw(error.detail, error=DocumentsUnreachable(error.detail))
+
+    async def _is_well(self, store: str) -> bool:
+        """Tell whether a document of the store that could be read earlier in this run still can be."""
+        witness = self._stores.witness(store)
+        if witness is None:
+            return False
+        try:
+            if (document := await self._opening.open(witness)) is not None:
+                document.close()
+        except DocumentUnreachable:
+            return False
+        except DocumentError:
+            pass  # the store answered
+        self._stores.went_well(store)
+        return True
+
+    async def _document(self, queued: Queued, training: CompletedTraining) -> OpenDocument | None:
         """Open the document; ``None`` when the run halts first."""
         if training.certificate_uri is None:
             raise DocumentError(
                 "certificate_uri_missing", "certificate_uri is empty: say where the document is"
             )
-        return await self._opening.open(training.certificate_uri)
+        uri = training.certificate_uri
+        document = await self._opening.open(uri, queued.document_checked)
+        if document is not None:
+            self._stores.went_well(self._parts.documents.root_of(uri), uri)
+            if document.repaired:
+                log.warning(
+                    "Training %s: its document is accepted although %s",
+                    training.training_id,
+                    document.repaired,
+                )
+        return document
 
     async def _send(
         self, queued: Queued, training: CompletedTraining, document: OpenDocument, looked_up: float

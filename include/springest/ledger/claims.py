@@ -12,7 +12,10 @@ from include.springest.ledger.states import Event, State, next_state
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A delivery that waits to be sent."""
+    """A delivery that waits to be sent.
+
+    :param document_checked: type and sha256 of its document as it was looked into.
+    """
 
     delivery_key: str
     training_id: str
@@ -20,6 +23,7 @@ class Queued:
     version: int
     created_at: datetime
     of_this_run: bool
+    document_checked: str | None = None
 
     @property
     def order(self) -> tuple[bool, datetime, str]:

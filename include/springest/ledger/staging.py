@@ -76,11 +76,13 @@ class Staged:
     """A decision to write down.
 
     :param catalogue_ref: what the catalogue said of the certification when it was decided.
+    :param document_checked: type and sha256 of the document that was looked into and found fit.
     """
 
     training: CompletedTraining
     decision: Decision
     catalogue_ref: str
+    document_checked: str | None = None
 
 
 def lock_site(connection: Connection, site: str) -> None:
@@ -299,4 +301,5 @@ def _content(one: Staged) -> dict[str, Any]:
         "row_version": training.row_version,
         "document_ref": training.document_ref,
         "catalogue_ref": one.catalogue_ref,
+        "document_checked": one.document_checked,
     }

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Final
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.dialects.postgresql import insert
 
 from include.springest.catalogue import Catalogue
-from include.springest.documents import DocumentError, DocumentStore
+from include.springest.documents import CheckedDocument, DocumentStore
 from include.springest.identity import Pseudonyms
 from include.springest.ledger import staging as ledger
 from include.springest.ledger.set_aside import staged_before
-from include.springest.ledger.states import Event
+from include.springest.ledger.states import Event, State
 from include.springest.source.contract import CompletedTraining, Defect
+from include.springest.staging.checking import DocumentChecker, Finding
 from include.springest.staging.decide import (
     CONFLICT,
     RESTORED,
+    CatalogueEntry,
     CertificateIdentity,
     Holder,
     Known,
@@ -39,8 +39,6 @@ from include.springest.staging.decide import (
 from include.springest.staging.forgotten import without_forgotten
 from include.springest.warehouse.erasure import WAIT_FOR_ERASURE, load_forgotten
 from include.springest.warehouse.schema import run_training
-
-PROBES_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +76,14 @@ class BatchWriter:
         self._engine = engine
         self._site = site
         self._pseudonyms = pseudonyms
-        self._documents = documents
+        self._documents = DocumentChecker(documents)
 
     def write(self, batch: Batch, catalogue: Catalogue, *, run_id: str) -> None:
         """Decide about a batch and write it down; documents are looked at before the transaction."""
         keys = [*batch.trainings, *batch.gone]
         with self._engine.connect() as connection:
             known = ledger.load_known(connection, keys, lock=False)
-        defects = self._probe(batch, known, catalogue)
+        findings = self._check_documents(batch, known, catalogue)
         with self._engine.begin() as connection:
             connection.execute(WAIT_FOR_ERASURE)
             batch = self._without_forgotten(batch, connection)
@@ -102,7 +100,7 @@ class BatchWriter:
                 batch, conflicts={*batch.conflicts, *self._differing(connection, batch, known, run_id)}
             )
             staged = [
-                self._decide(one, known.get(key), catalogue, holders, batch, defects, restored_at)
+                self._decide(one, known.get(key), catalogue, holders, batch, findings, restored_at)
                 for key, one in batch.trainings.items()
             ]
             ledger.write(connection, staged, run_id=run_id)
@@ -132,21 +130,21 @@ class BatchWriter:
         rows = {key: without_forgotten(one, forgotten) for key, one in batch.trainings.items()}
         return replace(batch, trainings=rows)
 
-    def _probe(
+    def _check_documents(
         self, batch: Batch, known: Mapping[str, Known], catalogue: Catalogue
-    ) -> dict[str, Defect | None]:
+    ) -> dict[str, Finding]:
         cutover = catalogue.site.cutover_date
         wanted = [
-            one
-            for key, one in batch.trainings.items()
+            training
+            for key, training in batch.trainings.items()
             if key not in batch.refused
-            and not is_before(cutover, one)
-            and needs_check(known.get(key), one, catalogue.entry(one.certification_id))
+            and not is_before(cutover, training)
+            and (
+                _is_rejected(known.get(key))
+                or needs_check(known.get(key), training, catalogue.entry(training.certification_id))
+            )
         ]
-        with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
-            found = list(pool.map(self._document_defect, wanted))
-        probed = {one.delivery_key: defect for one, defect in zip(wanted, found, strict=True)}
-        return {**probed, **batch.refused}
+        return {**self._documents.check_all(wanted, known), **batch.refused}
 
     def _decide(
         self,
@@ -155,19 +153,22 @@ class BatchWriter:
         catalogue: Catalogue,
         holders: dict[CertificateIdentity, list[Holder]],
         batch: Batch,
-        defects: Mapping[str, Defect | None],
+        findings: Mapping[str, Finding],
         restored_at: datetime | None,
     ) -> ledger.Staged:
         key = training.delivery_key
         entry = catalogue.entry(training.certification_id)
         cutover = catalogue.site.cutover_date
+        found: Finding = findings.get(key)
         verdict: Verdict | None = None
         if key in batch.conflicts and may_be_restaged(known):
             verdict = CONFLICT
-        elif needs_check(known, training, entry, cutover=cutover) or (
+        elif self._is_to_be_checked(training, known, entry, found, cutover) or (
             key in batch.refused and may_be_restaged(known)
         ):
-            verdict = check(training, entry, self._defect(training, defects, cutover), cutover=cutover)
+            found = self._finding(training, known, findings, cutover)
+            defect = found if isinstance(found, Defect) else None
+            verdict = check(training, entry, defect, cutover=cutover)
         if (
             verdict is not None
             and verdict.event is Event.CHECKED_READY
@@ -179,24 +180,44 @@ class BatchWriter:
                 verdict = staged_elsewhere(batch.elsewhere[key])
             else:
                 verdict = _unless_duplicate(training, known, verdict, holders)
-        return ledger.Staged(training, decide(known, training, verdict, catalogue_ref=entry.ref), entry.ref)
+        decision = decide(known, training, verdict, catalogue_ref=entry.ref)
+        is_named = training.certificate_uri is not None  # no more, where the learner was forgotten meanwhile
+        checked = found.checked if is_named and isinstance(found, CheckedDocument) else None
+        return ledger.Staged(training, decision, entry.ref, checked)
 
-    def _defect(
-        self, training: CompletedTraining, defects: Mapping[str, Defect | None], cutover: date | None
-    ) -> Defect | None:
-        """Return what is wrong with the document; a row that changed hands meanwhile is looked at now."""
-        if training.delivery_key in defects:
-            return defects[training.delivery_key]
-        return None if is_before(cutover, training) else self._document_defect(training)
+    def _is_to_be_checked(
+        self,
+        training: CompletedTraining,
+        known: Known | None,
+        entry: CatalogueEntry,
+        found: Finding,
+        cutover: date | None,
+    ) -> bool:
+        """Tell whether the row is checked: a rejected one also when another document lies in its place."""
+        mended = (
+            known is not None
+            and known.state is State.REJECTED
+            and isinstance(found, CheckedDocument)
+            and found.sha256 != known.document_sha256
+        )
+        return mended or needs_check(known, training, entry, cutover=cutover)
 
-    def _document_defect(self, training: CompletedTraining) -> Defect | None:
-        if training.certificate_uri is None:
-            return None
-        try:
-            self._documents.probe(training.certificate_uri)
-        except DocumentError as error:
-            return Defect(error.reason, error.detail)
-        return None
+    def _finding(
+        self,
+        training: CompletedTraining,
+        known: Known | None,
+        findings: Mapping[str, Finding],
+        cutover: date | None,
+    ) -> Finding:
+        """Return what is known of the document; that of a row that changed meanwhile is checked now."""
+        if training.delivery_key in findings:
+            return findings[training.delivery_key]
+        return None if is_before(cutover, training) else self._documents.check(training, known)
+
+
+def _is_rejected(known: Known | None) -> bool:
+    """Tell whether Springest refused it, which another document in its place may mend."""
+    return known is not None and known.state is State.REJECTED and known.document_sha256 is not None
 
 
 def _unless_duplicate(

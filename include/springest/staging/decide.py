@@ -41,6 +41,7 @@ class Known:
     """A delivery as the ledger has it.
 
     :param duplicate_released: a person let it be sent although another training has the same certificate.
+    :param document_sha256: of what was last handed to Springest; ``document_checked`` is as in ``Queued``.
     """
 
     delivery_key: str
@@ -61,6 +62,8 @@ class Known:
     reason_detail: str | None = None
     duplicate_released: bool = False
     created_at: datetime | None = None
+    document_sha256: str | None = None
+    document_checked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

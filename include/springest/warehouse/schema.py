@@ -129,6 +129,11 @@ delivery = Table(
     Column("catalogue_ref", Text, comment="What the catalogue said of the certification when it was checked"),
     Column("document_sha256", _HASH, comment="sha256 of the bytes that were last handed to Springest"),
     Column("document_size", BigInteger, comment="Size of those bytes"),
+    Column(
+        "document_checked",
+        Text,
+        comment="Type and sha256 of the document that was last looked into and found fit; see ADR 20",
+    ),
     Column("springest_certificate_id", BigInteger, comment="Springest's id, from its answer or by proof"),
     Column(
         "version", Integer, nullable=False, server_default="1", comment="Counts changes, for compare-and-set"

@@ -11,6 +11,7 @@ from airflow.sdk.log import redact
 from springest_provider.hooks.springest import SpringestHook
 from yarl import URL
 
+from include.demo.pdf import make_pdf
 from include.sandbox.store import NewCertificate
 from include.springest.api.models import CertificateUpload
 from include.springest.documents import DocumentStore
@@ -46,7 +47,7 @@ def test_a_certificate_is_posted(sandbox, connect, tmp_path):
     """The synchronous way, for a task of somebody else's."""
     connect()
     path = Path(tmp_path / "certificate.pdf")
-    path.write_bytes(b"%PDF-1.7\n%%EOF\n")
+    path.write_bytes(make_pdf())
     with DocumentStore.under([str(tmp_path)]).open(str(path)) as document:
         answer = SpringestHook().post_certificate(
             CertificateUpload(

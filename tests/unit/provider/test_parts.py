@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from springest_provider import parts
+from springest_provider import object_storage, parts
 
+from include.springest.documents import DocumentError
 from include.springest.errors import ConfigurationError
+from include.springest.local_file import NotMounted
+from include.springest.site import Site
+from tests.faulty_store import faulty_s3
+
+SITE = Site(name="default", base_url="https://api.springest.nl", api_key="k", certifications_api_key="k")
 
 
 def _connection(monkeypatch, name, **values):
@@ -42,11 +48,8 @@ def test_document_roots_must_be_a_list_of_folders(monkeypatch, roots):
     if roots is not None:
         monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_DOCUMENT_ROOTS", roots)
 
-    class Accepting:
-        accepted_types = ("application/pdf",)
-
     with pytest.raises(ConfigurationError, match="springest_document_roots"):
-        parts.documents(Accepting())
+        parts.documents(SITE)
 
 
 @pytest.mark.parametrize("secret", [None, "", "short"])
@@ -65,3 +68,29 @@ def test_a_document_opens_through_object_storage(tmp_path):
     handle, size = parts.open_object(f"file://{tmp_path}/one.pdf")
     with handle:
         assert (handle.read(), size) == (b"%PDF-1.7", 8)
+
+
+@pytest.mark.parametrize(
+    ("root", "package"), [("s3://bucket", "amazon"), ("gs://b/p", "google"), ("abfs://c", "azure")]
+)
+def test_a_root_whose_provider_is_not_installed_names_the_package(monkeypatch, root, package):
+    """No try mends it, so it is found before anything is staged."""
+    monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_DOCUMENT_ROOTS", json.dumps([root]))
+    monkeypatch.setattr(object_storage, "has_fs", lambda scheme: False)
+    with pytest.raises(ConfigurationError, match=f"apache-airflow-providers-.*{package}"):
+        parts.documents(SITE)
+
+
+def test_a_document_in_a_bucket_opens_as_it_was_named(monkeypatch):
+    """Its key is taken literally, whatever signs are in it."""
+    with faulty_s3(monkeypatch) as store:
+        for key in ("a.pdf", "Zo%C3%AB 1.pdf", "a#1.pdf", "a?b.pdf", "2026/a@b.pdf"):
+            store.files[f"bucket/{key}"] = key.encode()
+            handle, size = parts.open_object(f"s3://bucket/{key}")
+            assert (handle.read(), size) == (key.encode(), len(key.encode()))
+        with pytest.raises(DocumentError, match="another address"):
+            parts.open_object("s3://bucket/a.pdf#")  # the standard library drops an empty fragment
+        with pytest.raises(FileNotFoundError):
+            parts.open_object("s3://bucket/none.pdf")
+        with pytest.raises(NotMounted, match="bucket other is not there"):
+            parts.open_object("s3://other/none.pdf")

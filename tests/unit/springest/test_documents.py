@@ -8,14 +8,20 @@ import os
 import pickle
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import pikepdf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from include.demo.pdf import make_pdf
 from include.springest import local_file
+from include.springest.document_address import Address
+from include.springest.document_settings import ALL_CHECKS
 from include.springest.documents import (
     CHUNK,
     SENT_FROM_MEMORY,
@@ -25,10 +31,24 @@ from include.springest.documents import (
     Root,
 )
 from include.springest.errors import ConfigurationError
+from include.springest.inspection.inspector import Inspection, Inspector
 
-PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
-LONG_HEAD = b"%PDF-1.7\n" + bytes(100)
-LARGE = PDF + os.urandom(SENT_FROM_MEMORY + CHUNK // 2)
+PDF = make_pdf()
+LARGE = make_pdf(filling=os.urandom(SENT_FROM_MEMORY + CHUNK // 2))
+
+
+def saved(document: pikepdf.Pdf, **settings: Any) -> bytes:
+    target = io.BytesIO()
+    document.save(target, **settings)
+    return target.getvalue()
+
+
+def pdf_without_pages() -> bytes:
+    return saved(pikepdf.Pdf.new())
+
+
+def pdf_with_password() -> bytes:
+    return saved(pikepdf.open(io.BytesIO(PDF)), encryption=pikepdf.Encryption(user="u", owner="o"))
 
 
 @pytest.fixture
@@ -88,32 +108,119 @@ def test_a_large_document_is_streamed_and_can_be_given_twice(store: DocumentStor
 @pytest.mark.parametrize(
     "uri",
     [
-        "",
-        "T1.pdf",
-        "certificates/T1.pdf",
         "/etc/hostname",
         "file:///etc/hostname",
-        "file://elsewhere.example.com{root}/T1.pdf",
         "s3://bucket{root}/T1.pdf",
         "https://example.com{root}/T1.pdf",
         "{root}",
         "{root}/",
         "{root}-other/T1.pdf",
-        "{root}/../secret.pdf",
-        "{root}/a/../../secret.pdf",
-        "file://{root}/../secret.pdf",
-        "file://{root}/%2e%2e/secret.pdf",
-        "file://{root}/%2E./secret.pdf",
         "/{root}/T1.pdf",
-        "http://[half/T1.pdf",
     ],
 )
 def test_what_is_not_under_a_root_is_not_even_looked_for(store: DocumentStore, root: Path, uri: str) -> None:
     (root.parent / "secret.pdf").write_bytes(PDF)
     (root / "T1.pdf").write_bytes(PDF)
-    with pytest.raises(DocumentError) as caught:
-        store.probe(uri.format(root=root))
-    assert caught.value.reason == "document_outside_roots"
+    assert refusal(store, uri.format(root=root)) == "document_outside_roots"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "T1.pdf",
+        "certificates/T1.pdf",
+        "file://elsewhere.example.com{root}/T1.pdf",
+        "file://user@{root}/T1.pdf",
+        "file://{root}/T1.pdf?version=1",
+        "file://{root}/T1.pdf#page=2",
+        "http://[half/T1.pdf",
+        "{root}/../secret.pdf",
+        "{root}/a/../../secret.pdf",
+        "file://{root}/../secret.pdf",
+        "file://{root}/%2e%2e/secret.pdf",
+        "file://{root}/%2E./secret.pdf",
+        "local://{root}/.\t./secret.pdf",
+        "local://{root}/.\n./secret.pdf",
+        "LOCAL://{root}/..\r/secret.pdf",
+        "file://{root}/.%09./secret.pdf",
+        "file://{root}/T1.pdf%00.png",
+        "{root}/T1.pdf\0",
+        " {root}/T1.pdf",
+        "\x01{root}/T1.pdf",
+        "{root}/T1.pdf\x85",
+        "C:\\certificates\\T1.pdf",
+        "s3://user@/T1.pdf?x",
+        "s3://bucket/./T1.pdf",
+        "s3://bucket//T1.pdf",
+        "s3://bucket/a/..\\T1.pdf",
+        "s3://bucket?x/T1.pdf",
+    ],
+)
+def test_an_address_that_could_be_read_in_two_ways_is_refused(
+    store: DocumentStore, root: Path, uri: str
+) -> None:
+    """The standard library drops tabs and line ends from a URL, and other libraries drop other things."""
+    (root.parent / "secret.pdf").write_bytes(PDF)
+    (root / "T1.pdf").write_bytes(PDF)
+    assert refusal(store, uri.format(root=root)) == "certificate_uri_malformed"
+
+
+@pytest.mark.parametrize("form", ["local://{}/T1.pdf", "LOCAL://{}/T1.pdf", "File://localhost{}/T1.pdf"])
+def test_other_spellings_of_a_local_address_are_opened_as_files(
+    store: DocumentStore, root: Path, form: str
+) -> None:
+    (root / "T1.pdf").write_bytes(PDF)
+    store.probe(form.format(root))
+    (root / "T1.pdf").unlink()
+    (root.parent / "secret.pdf").write_bytes(PDF)
+    (root / "T1.pdf").symlink_to("../secret.pdf")
+    assert refusal(store, form.format(root)) == "document_outside_roots"
+
+
+DOTS = ("..", ".", "...", "%2e", "%2E%2e", "%252e", "\N{ONE DOT LEADER}", "\N{TWO DOT LEADER}")
+SEPARATORS = ("/", "//", "%2f", "%5c", "\\", "?", "#", "@", ":", "\t", "\n", "\r", "\0", "\x0b", "\x85")
+NAMES = (
+    "a",
+    "b",
+    "inside",
+    "outside",
+    "T1.pdf",
+    "secret.pdf",
+    "link",
+    "root-other",
+    "file:",
+    "s3:",
+    "localhost",
+)
+PIECES = st.lists(st.sampled_from(DOTS + SEPARATORS + NAMES))
+FORMS = st.sampled_from(["{}/", "file://{}/", "local://{}/", "LOCAL://{}", "file:{}/"])
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with one document, beside folders with others that nobody may read."""
+    base = tmp_path_factory.mktemp("guarded")
+    for name in ("root", "root/a", "root/inside", "root-other", "outside"):
+        (base / name).mkdir()
+    for name in ("root/T1.pdf", "root/a/T1.pdf", "root/inside/T1.pdf"):
+        (base / name).write_bytes(make_pdf("inside"))
+    for name in ("secret.pdf", "T1.pdf", "root-other/T1.pdf", "outside/secret.pdf", "outside/T1.pdf"):
+        (base / name).write_bytes(make_pdf("outside"))
+    (base / "root/link").symlink_to(base / "outside")
+    (base / "root/b").symlink_to("../outside/secret.pdf")
+    return base
+
+
+@given(
+    form=st.sampled_from(["{}/", "file://{}/", "local://{}/", "LOCAL://{}", "file:{}/"]),
+    pieces=PIECES,
+)
+def test_whatever_the_address_nothing_outside_the_root_is_opened(
+    guarded: Path, form: str, pieces: list[str]
+) -> None:
+    store = DocumentStore.under([str(guarded / "root")])
+    with suppress(DocumentError), store.open(form.format(guarded / "root") + "".join(pieces)) as document:
+        assert b"inside" in (document.content or b"")
 
 
 HERE = Path(__file__).parent
@@ -179,7 +286,7 @@ def test_what_is_no_document_has_its_own_reason(
     assert refusal(store, root / "T1.pdf") == reason
 
 
-@pytest.mark.parametrize("name", ["T\0001.pdf", "\ud800.pdf", "x" * 300 + ".pdf", "T1.pdf/page"])
+@pytest.mark.parametrize("name", ["\ud800.pdf", "x" * 300 + ".pdf", "T1.pdf/page"])
 def test_a_name_that_no_file_can_have_is_a_missing_document(
     store: DocumentStore, root: Path, name: str
 ) -> None:
@@ -199,10 +306,59 @@ def test_a_document_over_the_cap_is_refused_and_one_at_the_cap_is_not(root: Path
 
 
 def test_another_type_is_sent_where_the_site_accepts_it(root: Path) -> None:
-    (root / "T1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    Image.new("RGB", (8, 8)).save(root / "T1.png")
     store = DocumentStore.under([str(root)], accepted_types=("application/pdf", "image/png"))
     with store.open(f"{root}/T1.png") as document:
         assert document.content_type == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("content", "check", "reason"),
+    [
+        (PDF[:200], "whole", "document_damaged"),
+        (b"%PDF-", "whole", "document_damaged"),
+        (pdf_without_pages(), "pages", "document_without_pages"),
+        (pdf_with_password(), "no_password", "document_needs_password"),
+    ],
+    ids=["cut off", "header", "no pages", "password"],
+)
+def test_each_check_may_be_taken_away(root: Path, content: bytes, check: str, reason: str) -> None:
+    (root / "T1.pdf").write_bytes(content)
+    assert refusal(DocumentStore.under([str(root)]), root / "T1.pdf") == reason
+    others = tuple(name for name in ALL_CHECKS if name != check)
+    DocumentStore.under([str(root)], checks=others).probe(f"{root}/T1.pdf")
+
+
+def test_a_large_document_is_looked_into_as_well(root: Path) -> None:
+    (root / "T1.pdf").write_bytes(LARGE[: len(LARGE) - 300])
+    assert refusal(DocumentStore.under([str(root)]), root / "T1.pdf") == "document_damaged"
+
+
+@pytest.mark.parametrize("content", [PDF, LARGE], ids=["small", "large"])
+def test_what_was_looked_into_before_is_not_looked_into_again(root: Path, content: bytes) -> None:
+    class Counting(Inspector):
+        asked = 0
+
+        def inspect(self, document: BinaryIO, size: int) -> Inspection:
+            self.asked += 1
+            return super().inspect(document, size)
+
+    inspector = Counting()
+    store = DocumentStore.under([str(root)], inspector=inspector)
+    path = root / "T1.pdf"
+    path.write_bytes(content)
+    checked = store.probe(str(path)).checked
+    with store.open(str(path), checked) as document:
+        assert (document.content_type, b"".join(document.chunks())) == ("application/pdf", content)
+    assert inspector.asked == 1
+    path.write_bytes(content + b"%")
+    with store.open(str(path), checked) as document:
+        assert document.checked != checked
+    assert inspector.asked == 2
+    stricter = DocumentStore.under([str(root)], accepted_types=("image/png",), inspector=inspector)
+    with pytest.raises(DocumentError, match="not image/png"):
+        stricter.open(str(path), document.checked)
+    inspector.close()
 
 
 def append(path: Path) -> None:
@@ -341,7 +497,27 @@ def test_a_file_that_is_gone_before_it_was_looked_at_is_what_took_its_place(
 
 
 @pytest.mark.parametrize(
-    "root", ["/", "relative", "", "file:///", "/data/../etc", "file:///data/%2e%2e", "s3", "//", "s3://[x"]
+    "root",
+    [
+        "/",
+        "relative",
+        "",
+        "file:///",
+        "local:///",
+        "/data/../etc",
+        "file:///data/%2e%2e",
+        "s3",
+        "s3:",
+        "s3://",
+        "s3:///prefix",
+        "//",
+        "s3://[x",
+        "C:\\certificates",
+        "c:/certificates",
+        "https://example.com/certificates",
+        "memory://bucket",
+        "/data/certi\tficates",
+    ],
 )
 def test_a_root_that_is_none_is_refused_with_the_remedy(root: str) -> None:
     with pytest.raises(ConfigurationError, match="springest_document_roots"):
@@ -359,17 +535,16 @@ def test_a_store_without_roots_is_refused() -> None:
         ("s3://bucket/prefix/T1.pdf", True),
         ("s3://bucket/prefix/2026/T1.pdf", True),
         ("s3://bucket/prefix-other/T1.pdf", False),
-        ("s3://bucket/prefix/../T1.pdf", False),
         ("s3://other/prefix/T1.pdf", False),
         ("gs://bucket/prefix/T1.pdf", False),
     ],
 )
 def test_a_buckets_prefix_holds_what_lies_under_it(uri: str, held: bool) -> None:
-    assert Root.parse("s3://bucket/prefix").holds(uri) is held
+    assert Root.parse("s3://bucket/prefix").holds(Address.parse(uri)) is held
 
 
 def test_a_whole_bucket_may_be_a_root() -> None:
-    assert Root.parse("s3://bucket").holds("s3://bucket/T1.pdf")
+    assert Root.parse("s3://bucket").holds(Address.parse("s3://bucket/T1.pdf"))
 
 
 class Broken(io.BytesIO):
@@ -401,7 +576,6 @@ def test_a_remote_document_that_is_not_there_is_missing() -> None:
     assert (
         refusal(remote(fails(FileNotFoundError("bucket/T1.pdf"))), "s3://bucket/T1.pdf") == "document_missing"
     )
-    assert refusal(remote(fails(PermissionError("T1"))), "s3://bucket/T1.pdf") == "document_unreadable"
 
 
 @pytest.mark.parametrize("answer", [fails(TimeoutError("T1.pdf")), lambda: (Broken(PDF), len(PDF))])
@@ -424,14 +598,14 @@ class Dripping(io.BytesIO):
 
 @pytest.mark.parametrize("short", [0, 1])
 def test_a_document_that_comes_in_small_pieces_is_read_whole(short: int) -> None:
-    store = remote(lambda: (Dripping(LONG_HEAD + PDF[: len(PDF) - short]), len(LONG_HEAD + PDF)))
+    store = remote(lambda: (Dripping(PDF[: len(PDF) - short]), len(PDF)))
     if short:
         with pytest.raises(DocumentError) as caught:
             store.open("s3://bucket/T1.pdf")
         assert caught.value.reason == "document_changed"
     else:
         with store.open("s3://bucket/T1.pdf") as document:
-            assert document.content == LONG_HEAD + PDF
+            assert document.content == PDF
 
 
 @pytest.mark.parametrize("told", [len(PDF) - 1, len(PDF) + 1])

@@ -4,7 +4,7 @@
 -- asked row by row, so that a page reads no more rows than it gives.) While a site has not begun, a run sends only the
 -- rows of its own window: a pilot sends what it was asked for, and a scheduled run nothing.
 (
-    SELECT delivery_key, training_id, row_version, version, created_at, true AS of_this_run
+    SELECT delivery_key, training_id, row_version, version, created_at, true AS of_this_run, document_checked
     FROM springest.delivery
     WHERE site = :site
       AND indexed_state = 'ready'
@@ -25,7 +25,7 @@
 )
 UNION ALL
 (
-    SELECT delivery_key, training_id, row_version, version, created_at, false
+    SELECT delivery_key, training_id, row_version, version, created_at, false, document_checked
     FROM springest.delivery
     WHERE site = :site
       AND indexed_state = 'ready'

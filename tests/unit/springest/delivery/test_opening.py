@@ -32,7 +32,7 @@ class Store:
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
 
-    def open(self, uri: str) -> OpenDocument:
+    def open(self, uri: str, checked: str | None = None) -> OpenDocument:
         with self._lock:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
@@ -191,7 +191,7 @@ async def test_an_opener_sees_the_context_of_who_asks(store: Store) -> None:
     variable.set("seen")
     seen = []
 
-    def opener(uri: str) -> OpenDocument:
+    def opener(uri: str, checked: str | None) -> OpenDocument:
         seen.append(variable.get())
         return store.open(uri)
 
@@ -205,7 +205,7 @@ async def test_an_opener_sees_the_context_of_who_asks(store: Store) -> None:
 def test_an_opener_that_ends_oddly_lets_nobody_wait(odd: type[BaseException]) -> None:
     """A remote store may have an event loop of its own, and raise what that one was told."""
 
-    def opener(uri: str) -> OpenDocument:
+    def opener(uri: str, checked: str | None) -> OpenDocument:
         if uri == "odd":
             raise odd
         return OpenDocument(uri, "application/pdf", 1, "", b"x")
@@ -226,7 +226,7 @@ def test_an_opener_that_ends_oddly_lets_nobody_wait(odd: type[BaseException]) ->
 def test_where_no_thread_can_be_had_nothing_stays_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def opener(uri: str) -> OpenDocument:
+    def opener(uri: str, checked: str | None) -> OpenDocument:
         asked.append(uri)
         return OpenDocument(uri, "application/pdf", 1, "", b"x")
 

@@ -62,6 +62,7 @@ CREATE TABLE springest.delivery (
     catalogue_ref TEXT,
     document_sha256 VARCHAR(64),
     document_size BIGINT,
+    document_checked TEXT,
     springest_certificate_id BIGINT,
     version INTEGER DEFAULT '1' NOT NULL,
     staged_run_id TEXT NOT NULL,
@@ -110,6 +111,7 @@ COMMENT ON COLUMN springest.delivery.document_ref IS 'HMAC of the document''s ad
 COMMENT ON COLUMN springest.delivery.catalogue_ref IS 'What the catalogue said of the certification when it was checked';
 COMMENT ON COLUMN springest.delivery.document_sha256 IS 'sha256 of the bytes that were last handed to Springest';
 COMMENT ON COLUMN springest.delivery.document_size IS 'Size of those bytes';
+COMMENT ON COLUMN springest.delivery.document_checked IS 'Type and sha256 of the document that was last looked into and found fit; see ADR 20';
 COMMENT ON COLUMN springest.delivery.springest_certificate_id IS 'Springest''s id, from its answer or by proof';
 COMMENT ON COLUMN springest.delivery.version IS 'Counts changes, for compare-and-set';
 COMMENT ON COLUMN springest.delivery.staged_run_id IS 'Airflow run that last staged it';

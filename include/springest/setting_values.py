@@ -1,0 +1,37 @@
+"""How the values of a connection's extra are read, whatever they are about."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from include.springest.errors import ConfigurationError
+
+
+def wrong(setting: str, must: str) -> ConfigurationError:
+    """Return the error of a setting that is not what it must be."""
+    return ConfigurationError(f"the connection's extra {setting} must be {must}")
+
+
+def read_words(value: Any, setting: str) -> tuple[str, ...]:
+    """Read a JSON list, or words between commas."""
+    listed = maybe_json(value)
+    if isinstance(listed, str):
+        listed = [word.strip() for word in listed.split(",")]
+    if (
+        not isinstance(listed, list)
+        or not listed
+        or not all(isinstance(word, str) and word for word in listed)
+    ):
+        raise wrong(setting, "a list of words")
+    return tuple(listed)
+
+
+def maybe_json(value: Any) -> Any:
+    """Read what a form's text field holds; anything else is returned as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value

@@ -1,0 +1,81 @@
+"""Opens documents in buckets, through Airflow's object storage."""
+
+from __future__ import annotations
+
+from typing import BinaryIO, Final, cast
+
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import has_fs
+
+from include.springest.document_address import LOCAL, PROVIDERS
+from include.springest.documents import DocumentError
+from include.springest.errors import ConfigurationError
+from include.springest.local_file import NotMounted
+
+ROOTS_VARIABLE: Final = "springest_document_roots"
+
+
+def require_provider(scheme: str) -> None:
+    """
+    Make sure that documents of this scheme can be opened here.
+
+    :raises ConfigurationError: they can't; names the package that is missing.
+    """
+    if scheme == LOCAL:
+        return
+    try:
+        if has_fs(scheme):
+            return
+    except ImportError:  # the provider is there, and what it needs is not
+        pass
+    raise ConfigurationError(
+        f"{ROOTS_VARIABLE} names {scheme}://, which needs the package {PROVIDERS[scheme]}: "
+        "install it on all workers"
+    )
+
+
+def open_object(uri: str) -> tuple[BinaryIO, int]:
+    """
+    Open a document through Airflow's object storage.
+
+    :param uri: ``scheme://bucket/key``, as ``Address`` spells it.
+    :returns: the handle, and the size in bytes.
+    :raises FileNotFoundError: there is no such document.
+    :raises NotMounted: there is no such bucket.
+    :raises ConfigurationError: the package that opens this kind of store is not whole.
+    """
+    path = ObjectStoragePath(uri)
+    try:
+        _require_same(path, uri)
+        size = int(path.stat().st_size)
+        return cast("BinaryIO", path.open("rb")), size  # type: ignore[no-untyped-call]
+    except FileNotFoundError:
+        if not _bucket_exists(path):
+            raise NotMounted(
+                f"the bucket {path.bucket} is not there: correct the Variable {ROOTS_VARIABLE}"
+            ) from None
+        raise
+    except ImportError as error:
+        raise ConfigurationError(
+            f"opening {path.protocol}:// needs the package {PROVIDERS.get(path.protocol, error.name)}"
+        ) from None
+
+
+def _require_same(path: ObjectStoragePath, uri: str) -> None:
+    """Make sure that what is opened is what was checked, however the store's library reads an address."""
+    rest = uri.partition("://")[2]
+    named = rest.partition("@")[2] if path.conn_id else rest
+    if path.path.lstrip("/") != named.lstrip("/"):
+        raise DocumentError(
+            "certificate_uri_malformed",
+            "the store reads certificate_uri as another address than the one that was checked: "
+            "rename the document",
+        )
+
+
+def _bucket_exists(path: ObjectStoragePath) -> bool:
+    """Tell whether a bucket is there; one that this worker may not ask about is."""
+    try:
+        return bool(path.fs.exists(path.bucket))
+    except Exception:  # noqa: BLE001 - whatever the store's library raises, it does not say that there is none
+        return True

@@ -1,0 +1,228 @@
+"""One document that can't be read is its own row's trouble; a store that can't be read is nobody's."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from springest_provider.parts import open_object
+
+from include.demo.pdf import make_pdf
+from include.sandbox.faults import Fault, Kind
+from include.springest.delivery.stops import DocumentsUnreachable
+from include.springest.documents import DocumentStore, DocumentStoreUnreachable
+from include.springest.source.reader import Window
+from tests.faulty_store import (
+    ClientError,
+    FaultyFileSystem,
+    GoogleError,
+    HttpResponseError,
+    NoCredentialsError,
+    faulty_s3,
+)
+from tests.integration.conftest import World
+
+TWENTY = 20
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """All documents of the world lie in a bucket."""
+    with faulty_s3(monkeypatch) as store:
+        remote = property(
+            lambda world: DocumentStore.under(["s3://bucket/certificates"], open_remote=open_object)
+        )
+        monkeypatch.setattr(World, "documents", remote)
+        yield store
+
+
+def _trainings(world: World, store: type[FaultyFileSystem], number: int = TWENTY) -> list[str]:
+    """Complete trainings with a document each; return the names of these."""
+    names = [f"bucket/certificates/{number:02}.pdf" for number in range(number)]
+    for name in names:
+        store.files[name] = make_pdf(name)
+    world.complete(*(world.training(certificate_uri=f"s3://{name}") for name in names))
+    return names
+
+
+def _states(world: World) -> list[str]:
+    return [state for state, _ in world.states().values()]
+
+
+OWN_TROUBLES = [
+    OSError(errno.EIO, "secret-name.pdf"),
+    OSError(errno.EINVAL, "secret-name.pdf"),
+    OSError(errno.ESTALE, "secret-name.pdf"),
+    PermissionError("secret-name.pdf"),
+    ClientError("AccessDenied", 403),
+    ClientError("InternalError", 500),
+    HttpResponseError("BlobArchived", 409),
+    GoogleError(503),
+    RuntimeError("secret-name.pdf"),
+]
+
+
+@pytest.mark.parametrize("error", OWN_TROUBLES, ids=lambda error: repr(error)[:24])
+@pytest.mark.parametrize("place", [0, 7, TWENTY - 1])
+def test_one_poisoned_document_among_twenty_sets_its_own_row_aside(world, store, error, place):
+    names = _trainings(world, store)
+    store.faults[names[place]] = error
+    world.catalogue()
+    world.stage()
+    assert sorted(_states(world)) == ["invalid"] + ["ready"] * (TWENTY - 1)
+    [(reason, detail)] = world.rows(
+        "SELECT reason, reason_detail FROM springest.delivery WHERE state = 'invalid'"
+    )
+    assert reason in {"document_unreachable", "document_unreadable"}
+    assert "secret-name" not in detail
+    assert "every night" in detail
+    world.deliver()
+    assert world.posts == TWENTY - 1
+    store.faults.clear()
+    world.stage("next")
+    world.deliver("next")
+    assert world.posts == TWENTY
+
+
+def test_documents_that_stay_poisoned_stop_no_later_night(world, store):
+    """Three in a row, known already, and nothing else to look at."""
+    names = _trainings(world, store)
+    store.faults.update({name: OSError(errno.EIO, "broken") for name in names[5:9]})
+    world.catalogue()
+    world.stage()
+    world.deliver()
+    nothing_new = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+    assert world.stage("next", asked=nothing_new).rechecked == 4
+    assert _states(world).count("invalid") == 4
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError("denied"),
+        ClientError("ExpiredToken", 400),
+        ClientError("NoSuchBucket", 404),
+        ClientError("AccessDenied", 403),
+        HttpResponseError("AuthenticationFailed", 403),
+        GoogleError(401),
+        NoCredentialsError("none"),
+        TimeoutError("no answer"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("after", [0, 9])
+def test_a_store_that_can_not_be_read_stops_the_night_and_blames_no_row(
+    world, store, monkeypatch, error, after
+):
+    """From the beginning, or since credentials ended in the middle."""
+    _trainings(world, store)
+    info = FaultyFileSystem.info
+
+    def until(self, path, **kwargs):
+        if len(store.opened) >= 2 * after:  # each document is asked for twice
+            store.for_all[:] = [error]
+        return info(self, path, **kwargs)
+
+    monkeypatch.setattr(FaultyFileSystem, "info", until)
+    world.catalogue()
+    with pytest.raises(DocumentStoreUnreachable):
+        world.stage()
+    assert _states(world) == []
+
+
+def test_a_bucket_that_is_not_there_stops_the_night(world, store):
+    """S3's file system only says that there is no such file."""
+    _trainings(world, store)
+    store.files.clear()
+    world.catalogue()
+    with pytest.raises(DocumentStoreUnreachable, match="bucket is not there"):
+        world.stage()
+    assert _states(world) == []
+
+
+def test_a_document_that_is_missing_in_a_bucket_that_is_there_is_missing(world, store):
+    names = _trainings(world, store)
+    del store.files[names[3]]
+    world.catalogue()
+    world.stage()
+    assert world.states()["T0004"] == ("invalid", "document_missing")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), ClientError("InternalError", 500)], ids=str)
+def test_a_document_that_is_poisoned_after_staging_is_set_aside_by_the_delivery(world, store, error, caplog):
+    names = _trainings(world, store)
+    world.catalogue()
+    world.stage()
+    store.faults[names[6]] = error
+    with caplog.at_level(logging.WARNING):
+        world.deliver()
+    assert world.states()["T0007"] == ("invalid", "document_unreachable")
+    assert _states(world).count("accepted") == TWENTY - 1
+    assert any("T0007" in record.getMessage() for record in caplog.records)
+
+
+def test_a_store_that_fails_after_staging_stops_the_delivery_and_blames_no_row(world, store):
+    _trainings(world, store)
+    world.catalogue()
+    world.stage()
+    store.for_all[:] = [ClientError("AccessDenied", 403)]
+    with pytest.raises(DocumentsUnreachable):
+        world.deliver()
+    assert _states(world) == ["ready"] * TWENTY
+    store.for_all.clear()
+    world.deliver("next")
+    assert world.posts == TWENTY
+
+
+def test_a_document_is_not_looked_into_again_while_its_bytes_are_the_same(world, monkeypatch):
+    """Once before it is queued; at sending only what was changed meanwhile."""
+    first, second = world.training(), world.training()
+    world.complete(first, second)
+    world.catalogue()
+    world.stage()
+    Path(second.certificate_uri).write_bytes(make_pdf("rendered again"))
+    looked = []
+    inspector = world.documents.inspector
+    inspect = inspector.inspect
+    monkeypatch.setattr(inspector, "inspect", lambda file, size: looked.append(size) or inspect(file, size))
+    world.deliver()
+    assert looked == [len(make_pdf("rendered again"))]
+    assert world.posts == 2
+
+
+def test_a_document_that_was_cut_off_after_staging_is_not_sent(world):
+    training = world.training()
+    world.complete(training)
+    world.catalogue()
+    world.stage()
+    path = Path(training.certificate_uri)
+    path.write_bytes(path.read_bytes()[:200])
+    world.deliver()
+    assert world.posts == 0
+    assert world.states() == {training.training_id: ("invalid", "document_damaged")}
+
+
+def test_a_rejected_document_that_is_mended_is_sent_and_one_that_is_not_is_left_alone(world):
+    """Whether it is mended is told by its bytes: a copy of the same is as bad."""
+    mended, same, gone = (world.training() for _ in range(3))
+    world.complete(mended, same, gone)
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=422, times=3))
+    world.night("first")
+    assert {state for state, _ in world.states().values()} == {"rejected"}
+    Path(mended.certificate_uri).write_bytes(make_pdf("smaller"))
+    Path(same.certificate_uri).write_bytes(Path(same.certificate_uri).read_bytes())
+    Path(gone.certificate_uri).unlink()
+    world.night("second")
+    world.night("third")
+    states = {training: state for training, (state, _) in world.states().items()}
+    assert states == {
+        mended.training_id: "visible",
+        same.training_id: "rejected",
+        gone.training_id: "rejected",
+    }
+    assert world.posts == 4
+    assert [sha256 for _, sha256 in world.stored] == [hashlib.sha256(make_pdf("smaller")).hexdigest()]

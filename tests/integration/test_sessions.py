@@ -141,7 +141,7 @@ def test_a_database_that_can_not_store_every_name_is_refused(postgres, monkeypat
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
 def test_of_twins_that_are_staged_at_once_one_is_sent(
-    make_world, open_warehouse, set_defaults, warehouse_url, tmp_path, isolation
+    make_world, open_warehouse, set_defaults, warehouse, tmp_path, isolation
 ):
     """The second waits for the first one's lock, and must see what the first one wrote."""
     set_defaults(default_transaction_isolation=isolation)
@@ -157,7 +157,7 @@ def test_of_twins_that_are_staged_at_once_one_is_sent(
     second.complete(second.training(training_id="two", learner=twin.learner, valid_from=date(2026, 11, 2)))
     first.catalogue()
     threads = []
-    with create_engine(warehouse_url).begin() as holding:
+    with warehouse.begin() as holding:
         ledger.lock_site(holding, "default")
         for number, world in enumerate(worlds):
             world.warehouse = open_warehouse()

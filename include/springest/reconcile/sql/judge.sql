@@ -53,14 +53,20 @@ WITH facts AS (
                WHEN state = 'review' AND reason = 'missing' THEN 'missing'
                WHEN state = 'review' AND sent_at IS NULL THEN 'held'
                WHEN state = 'review' THEN 'unknown'
+               WHEN state NOT IN ('accepted', 'accepted_no_id', 'visible') THEN 'unknown'
                WHEN NOT is_shown THEN 'awaiting_verification'
                WHEN disagreement <> '' OR NOT says_verified THEN 'ambiguous'
                -- A worker has just recorded its id: the next matching proves it.
                WHEN state = 'accepted' AND match_method IS NULL THEN 'awaiting_verification'
                -- A person's word is no proof, unless the site names the learner as the owner.
                WHEN match_method = 'person' AND names_learner IS NOT TRUE THEN 'inferred'
-               WHEN shown_until < CAST(:today AS date) THEN 'expired'
-               ELSE 'verified'
+               -- Verified: Springest shows it under the id that its response named, or names the learner as the owner;
+               -- what it shows agrees with what was sent, and its status means verified.
+               WHEN is_shown AND disagreement = '' AND says_verified
+                    AND (match_method IN ('springest_id', 'owner') OR (match_method = 'person' AND names_learner))
+                   THEN CASE WHEN shown_until < CAST(:today AS date) THEN 'expired' ELSE 'verified' END
+               -- No rule covers it, so nothing is claimed.
+               ELSE 'unknown'
            END AS verification_status
     FROM facts
     OFFSET 0

@@ -63,6 +63,25 @@ def test_every_state_has_its_verdict_while_springest_shows_nothing(
     assert verdict(warehouse).needs_review == (WITHOUT_A_REMOTE[state] in {"unknown", "vanished"})
 
 
+@pytest.mark.parametrize("method", ["springest_id", "owner", "person", None])
+@pytest.mark.parametrize("state", list(State))
+def test_verified_is_said_only_with_a_proof_named_by_its_rule(
+    warehouse: Engine, deliver: Deliver, show: Show, state: State, method: str | None
+) -> None:
+    """Every state and method, with a certificate shown under the id: what no rule names is never verified."""
+    deliver(state.value, reason="a_reason", springest_certificate_id=7, match_method=method)
+    show(7)
+    publish_all(warehouse)
+    row = verdict(warehouse)
+    if row.verification_status == "verified":  # matching may have moved it to visible just before
+        assert row.delivery_state in {"accepted", "accepted_no_id", "visible"}
+        assert row.match_method in {"springest_id", "owner"}
+    if state is State.VISIBLE:
+        expected = {"springest_id": "verified", "owner": "verified", "person": "inferred", None: "unknown"}
+        assert row.verification_status == expected[method]
+        assert row.needs_review == (method is None)
+
+
 def test_a_duplicate_that_was_never_sent_is_held_for_a_person(warehouse: Engine, deliver: Deliver) -> None:
     deliver("review", reason="duplicate", sent_at=None)
     publish_all(warehouse)

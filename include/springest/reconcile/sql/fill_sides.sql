@@ -11,7 +11,7 @@ WITH nodes AS (
          learner_ref)
     SELECT delivery.delivery_key, delivery.version, delivery.state,
            delivery.state <> 'sending', false,
-           delivery.state = 'accepted_no_id' OR (delivery.state = 'review' AND delivery.reason = 'missing'),
+           delivery.state = 'accepted_no_id' OR (delivery.state = 'review' AND COALESCE(delivery.reason = 'missing', false)),
            CASE WHEN delivery.state = 'sending' THEN delivery.updated_at
                 -- When it was sent last is forgotten.
                 WHEN delivery.reason = 'ledger_restored' THEN NULL

@@ -36,6 +36,17 @@ def change(warehouse: Engine, statement: str) -> None:
         connection.execute(text(statement))
 
 
+def test_a_review_without_a_reason_does_not_stop_the_matching(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """A row that was changed by hand, beside one whose certificate is shown."""
+    deliver("review", "T0", reason=None, certification_id=103)
+    deliver("unknown", "T1", reason="answer_lost")
+    show(created_at=MOMENT + timedelta(seconds=2))
+    publish_only_us(warehouse)
+    assert verdict(warehouse, "T1").verification_status == "inferred"
+
+
 @pytest.mark.parametrize("state", ["unknown", "accepted_no_id", "review"])
 def test_the_only_post_that_can_have_made_a_certificate_is_inferred_and_stays_in_its_state(
     warehouse: Engine, deliver: Deliver, show: Show, state: str

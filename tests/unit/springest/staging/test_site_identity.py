@@ -70,7 +70,7 @@ def test_the_first_use_is_noted_and_the_next_moves_only_when_it_was_last_used(wa
 
 def test_sites_of_two_countries_are_two_sites(warehouse: Engine) -> None:
     """Other hosts, other keys: nobody stands in the other's way, in whatever order they come."""
-    nl, uk = site("nl"), site("uk", UK, "another key")
+    nl, uk = site("nl"), site("uk", UK, "another-key")
     for one in (nl, uk, nl):
         use(warehouse, one)
     assert noted(warehouse) == {"nl": identity(nl), "uk": identity(uk, "api.springest.co.uk")}
@@ -90,19 +90,19 @@ def test_a_second_name_for_an_account_is_refused_and_the_first_one_goes_on(wareh
 
 
 def test_a_rotated_key_is_noted_and_the_new_key_gets_no_second_name_either(warehouse: Engine) -> None:
-    rotated = site(key="the new key")
+    rotated = site(key="the-new-key")
     use(warehouse, site())
     deliver(warehouse, "accepted", springest_certificate_id=7)
     use(warehouse, rotated)
     assert noted(warehouse) == {"default": identity(rotated)}
     with pytest.raises(ConfigurationError, match="springest_default"):
-        use(warehouse, site("nl", key="the new key"))
+        use(warehouse, site("nl", key="the-new-key"))
 
 
 def test_connections_of_two_sites_that_were_swapped_are_refused(warehouse: Engine) -> None:
     """An account that is known under another name is refused to a site that has a name already."""
     use(warehouse, site("nl"))
-    use(warehouse, site("uk", UK, "another key"))
+    use(warehouse, site("uk", UK, "another-key"))
     with pytest.raises(ConfigurationError, match=r"'uk' has the host .* of the site 'nl'"):
         use(warehouse, site("uk"))
 
@@ -184,10 +184,10 @@ def test_a_new_name_at_a_known_host_with_another_key_is_warned_about(
     """It may be a second account, or the same one renamed and rotated: only a person knows."""
     use(warehouse, site())
     with caplog.at_level(logging.WARNING):
-        use(warehouse, site("nl", key="another key"))
+        use(warehouse, site("nl", key="another-key"))
         assert "give the connection its former id springest_default back" in caplog.text
         caplog.clear()
-        use(warehouse, site("nl", key="another key"))
+        use(warehouse, site("nl", key="another-key"))
     assert caplog.text == ""
 
 
@@ -219,11 +219,11 @@ def test_a_writer_may_note_and_update_a_site(warehouse: Engine) -> None:
     names = RoleNames.with_prefix(f"t{secrets.token_hex(6)}")
     grant_roles(warehouse, names)
     try:
-        for key in ("canary-key", "the new key"):
+        for key in ("canary-key", "the-new-key"):
             with warehouse.begin() as connection:
                 connection.execute(text(f"SET LOCAL ROLE {names.writer}"))
                 keep_to_site(connection, site(key=key))
-        assert noted(warehouse) == {"default": identity(site(key="the new key"))}
+        assert noted(warehouse) == {"default": identity(site(key="the-new-key"))}
     finally:
         with warehouse.begin() as connection:
             for name, _ in names.grants():

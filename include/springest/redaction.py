@@ -78,6 +78,32 @@ class Redactor:
         return _ADDRESS.sub(HIDDEN_ADDRESS, text)
 
 
+_UNSEEN: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Control and format characters: terminal escape sequences (ECMA-48), invisible ones, and those that turn the
+direction of a text (UAX 9)."""
+
+
+def holds_unseen(text: str) -> bool:
+    """Tell whether a text holds characters that a terminal obeys instead of showing them."""
+    return _UNSEEN.search(text) is not None
+
+
+def show_unseen(text: str, *, keep: str = "") -> str:
+    """Return a text in which such characters are written as escapes, as JSON writes them.
+
+    :param keep: characters that stay, such as a line end.
+    """
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+def _escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
 def _any_form(secret: str) -> str:
     """Return a pattern for a secret however it is escaped.
 

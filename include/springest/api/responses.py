@@ -31,7 +31,7 @@ from include.springest.errors import (
     UnexpectedStatus,
     UnreadableAnswer,
 )
-from include.springest.redaction import Redactor
+from include.springest.redaction import Redactor, show_unseen
 
 MAX_MESSAGES: Final = 10
 MAX_MESSAGE_LENGTH: Final = 300
@@ -142,7 +142,9 @@ def meaning_of(
         "path": path,
         "status": response.status,
         "detail": f"{response.status}: {rule.detail}",
-        "messages": tuple(hiding.redact(text)[:MAX_MESSAGE_LENGTH] for text in messages[:MAX_MESSAGES]),
+        "messages": tuple(
+            show_unseen(hiding.redact(text)[:MAX_MESSAGE_LENGTH]) for text in messages[:MAX_MESSAGES]
+        ),
     }
     if rule.error is Throttled:
         return Throttled(retry_after=_seconds(response.headers.get("Retry-After")), **about)

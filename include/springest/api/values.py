@@ -8,7 +8,7 @@ from datetime import MAXYEAR, MINYEAR, date, datetime
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-from include.springest.redaction import Redactor
+from include.springest.redaction import Redactor, show_unseen
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ def free_text(value: Any) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _cleaned(text: str) -> str:
-    return _REDACTOR.redact(text)
+    return show_unseen(_REDACTOR.redact(text))
 
 
 _REDACTOR: Final = Redactor()

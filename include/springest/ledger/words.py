@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from include.springest.ledger.judging import DecisionRefused
-from include.springest.redaction import Redactor
+from include.springest.redaction import Redactor, holds_unseen
 
 LONGEST: Final = 1_000
 
@@ -20,6 +20,8 @@ def clean(told: str, what: str, redactor: Redactor | None = None) -> str:
     cleaned = " ".join(told.split())
     if not cleaned:
         raise DecisionRefused(f"{what} is empty: it is kept with the decision, so say it")
+    if holds_unseen(cleaned):
+        raise DecisionRefused(f"{what} holds a control character or an invisible one: write plain text")
     if len(cleaned) > LONGEST:
         raise DecisionRefused(f"{what} is longer than {LONGEST} characters")
     if "@" in cleaned or (redactor or Redactor()).redact(cleaned) != cleaned:

@@ -1,4 +1,4 @@
-"""What the terminal shows: lines, tables, or JSON; never a key, never an address."""
+"""What the terminal shows: lines, tables, or JSON; never a key, an address, or a character that it obeys."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, date, datetime
 from enum import IntEnum
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from include.springest.redaction import Redactor
+from include.springest.redaction import Redactor, show_unseen
+
+LINE_END: Final = "\n"
 
 
 class Exit(IntEnum):
@@ -47,17 +49,17 @@ class Output:
     def line(self, text: str = "") -> None:
         """Write a line for people; nothing in JSON."""
         if not self.as_json:
-            sys.stdout.write(f"{self._redactor.redact(text)}\n")
+            sys.stdout.write(f"{self._shown(text)}\n")
 
     def complain(self, text: str) -> None:
         """Write a line to standard error, in either form."""
-        sys.stderr.write(f"springest: {self._redactor.redact(text)}\n")
+        sys.stderr.write(f"springest: {self._shown(text)}\n")
 
     def document(self, value: Any) -> None:
         """Write the JSON document; nothing in text."""
         if self.as_json:
             plain = json.dumps(self._plain(value), ensure_ascii=False, indent=2)
-            sys.stdout.write(f"{plain}\n")
+            sys.stdout.write(f"{show_unseen(plain, keep=LINE_END)}\n")
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Write rows in columns."""
@@ -73,6 +75,9 @@ class Output:
         width = max((len(name) for name, _ in told), default=0)
         for name, value in told:
             self.line(f"  {name.ljust(width)}  {value}")
+
+    def _shown(self, text: str) -> str:
+        return show_unseen(self._redactor.redact(text), keep=LINE_END)
 
     def _plain(self, value: Any) -> Any:
         if is_dataclass(value) and not isinstance(value, type):
@@ -93,4 +98,4 @@ def _text(value: Any) -> str:
         return "-"
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return str(value)
+    return show_unseen(str(value))

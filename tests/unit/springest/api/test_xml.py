@@ -199,6 +199,10 @@ def test_what_people_wrote_at_springest_is_redacted_and_cut():
     [one] = _parse(body.encode()).items
     assert (one.status, one.certification_name) == ("held for <address>", "ask <address>")
     assert one.user_email == "zoe@example.com"
+    [one] = _parse(
+        "<certificates><certificate><id>7</id><status>\u202eok\u009b</status></certificate></certificates>".encode()
+    ).items
+    assert one.status == "\\u202eok\\u009b"
     text = "x" * 5_000
     listed = f"<certifications><certification><id>1</id><name>a@b.example</name><description>{text}"
     [certification] = _parse(

@@ -1,0 +1,52 @@
+"""What the command writes: nothing that a terminal obeys, whoever chose the text."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from springest_provider.cli.output import Output
+
+from include.springest.ledger.judging import DecisionRefused
+from include.springest.ledger.words import clean
+
+CLEARS_SCREEN = "\x1b[2Jall is well"
+TITLE = "\x9d0;evil\x07"
+REVERSED = "\u202egnp.exe"
+ZERO_WIDTH = "jan\u200bsen"
+UNSEEN = [CLEARS_SCREEN, TITLE, REVERSED, ZERO_WIDTH, "\x00", "\u2066x\u2069", "\U000e0041"]
+
+
+@pytest.mark.parametrize("text", UNSEEN)
+def test_characters_that_a_terminal_obeys_are_shown_as_escapes(text, capsys):
+    """In a line, a cell, a fact and a complaint; a cell cannot begin a line of its own either."""
+    output = Output()
+    output.line(text)
+    output.table(["name"], [[text], ["a\nforged line"]])
+    output.facts([("name", text)])
+    output.complain(text)
+    shown = "".join(capsys.readouterr())
+    assert "\\u" in shown
+    assert all(character.isprintable() or character == "\n" for character in shown)
+    assert "\nforged" not in shown
+
+
+@pytest.mark.parametrize("text", [*UNSEEN, "\ud800"])
+def test_json_holds_the_text_itself_in_plain_characters(text, capsys):
+    """A program reads what was stored; a terminal that shows it obeys nothing."""
+    Output(as_json=True).document({"name": text})
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == {"name": text}
+    assert all(character.isprintable() or character == "\n" for character in shown)
+
+
+@pytest.mark.parametrize("text", UNSEEN)
+def test_a_decision_keeps_no_such_characters(text):
+    """They would reach the next person who reads it."""
+    with pytest.raises(DecisionRefused, match="control character"):
+        clean(f"because {text}", "the reason")
+
+
+def test_a_reason_over_two_lines_becomes_one():
+    """Line ends and tabs are blanks."""
+    assert clean(" found in\nthe admin\t", "the reason") == "found in the admin"

@@ -14,7 +14,8 @@ _REF: Final = 64
 _NOBODY_FORGOTTEN: Final = "nobody was forgotten under this address or reference: nothing was changed"
 _NOBODY_FOUND: Final = (
     "nobody has this address or reference: nothing was erased or noted. Look for a typing error; a learner "
-    "whose address changed in the source is known by the reference that `bin/springest who` shows"
+    "whose address changed in the source is known by the reference that `bin/springest who` shows. If the "
+    "address is right and only its trainings are still to come, add --in-advance"
 )
 
 
@@ -31,7 +32,10 @@ def erase(options: argparse.Namespace, output: Output) -> int:
             lifted = remember(engine, pseudonyms, learner_ref=ref)
             output.line("the learner may come back" if lifted else _NOBODY_FORGOTTEN)
             return Exit.DONE if lifted else Exit.NOTHING
-        report = forget(engine, pseudonyms, learner_ref=ref)
+        report = forget(engine, pseudonyms, learner_ref=ref, in_advance=options.in_advance)
+    if not report.found and options.in_advance:
+        output.line("nobody has this address or reference yet; it is noted, and nothing is ever sent for it")
+        return Exit.DONE
     if not report.found:
         output.line(_NOBODY_FOUND)
         return Exit.NOTHING

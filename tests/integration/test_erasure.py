@@ -197,7 +197,7 @@ def test_a_row_read_before_and_written_after_is_noticed(world, monkeypatch):
     real = stager._writer.write
 
     def write(*arguments: Any, **keywords: Any) -> None:
-        forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+        forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs), in_advance=True)
         real(*arguments, **keywords)
 
     monkeypatch.setattr(stager._writer, "write", write)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from include.demo.pdf import make_pdf
 from include.sandbox.faults import Fault, Kind
 from include.springest.source.reader import Window
 from include.springest.staging.window import SiteNotBegun, begin_site
@@ -89,7 +90,7 @@ def test_what_springest_refuses_counts_for_the_limit(fresh):
 def test_what_was_certainly_not_sent_gives_its_place_to_another(fresh):
     """Its body had not left when the connection broke."""
     for document in fresh.folder.iterdir():
-        document.write_bytes(b"%PDF-1.7\n" + os.urandom(5_000_000))
+        document.write_bytes(make_pdf(filling=os.urandom(5_000_000)))
     fresh.stage("pilot", is_pilot=True)
     fresh.sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_BODY))
     report = fresh.deliver("pilot", limit=2)

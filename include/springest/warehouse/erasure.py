@@ -94,11 +94,15 @@ def load_forgotten(connection: Connection, pseudonyms: Pseudonyms) -> Forgotten:
     return Forgotten(pseudonyms, frozenset(connection.execute(TOMBSTONES).scalars()))
 
 
-def forget(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> ErasureReport:
+def forget(
+    engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str, in_advance: bool = False
+) -> ErasureReport:
     """Forget a learner, in one transaction; doing it again changes nothing.
 
     Where nobody has this reference, nothing is left behind either: a tombstone for a mistyped address would
     bar somebody else, whose certificates would never be sent.
+
+    :param in_advance: leave a tombstone all the same, for a learner whose rows are still to be staged.
 
     Publishing, staging and the end of a snapshot wait for it, and it for them.
 
@@ -126,7 +130,7 @@ def forget(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> Erasu
         }
         cleared |= _clear_references(connection, learner_ref)
         report = ErasureReport(cleared, sum(row.stopped for row in rows), already)
-        if report.found:
+        if report.found or in_advance:
             buried = insert(forgotten_learner).values(tombstone=tombstone)
             connection.execute(buried.on_conflict_do_nothing())
         return report

@@ -87,6 +87,11 @@ def _add_upkeep(
     learner.add_argument(
         "--address-from-stdin", action="store_true", help="read the learner's address; it is not kept"
     )
+    erase.add_argument(
+        "--in-advance",
+        action="store_true",
+        help="also an address that nobody has yet: nothing is ever sent for it",
+    )
     erase.add_argument("--lift", action="store_true", help="the learner has come back")
     erase.set_defaults(run=_later("springest_provider.erase", "erase"), json=False)
 

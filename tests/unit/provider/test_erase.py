@@ -83,6 +83,17 @@ def test_an_address_that_nobody_has_is_said_and_bars_nobody(
         assert connection.execute(text("SELECT count(*) FROM springest.forgotten_learner")).scalar_one() == 0
 
 
+def test_a_learner_may_be_erased_before_anything_is_staged(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The address is right, and its first training comes tonight."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("new@example.com\n"))
+    assert main(["erase", "--address-from-stdin", "--in-advance"]) == 0
+    assert "nothing is ever sent" in capsys.readouterr().out
+    with filled.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM springest.forgotten_learner")).scalar_one() == 1
+
+
 def test_erasing_again_is_fine(filled: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever is not sure that it went through may do it again."""
     assert main(["erase", "--learner-ref", REF]) == 0

@@ -115,7 +115,7 @@ WITH facts AS (
                             CASE WHEN owner_agrees IS FALSE THEN 'another learner as its owner' END,
                             CASE WHEN is_used_twice THEN 'another training that has the same id' END) END,
            sent_at, first_seen_at,
-           needs_review OR look_at IS NOT NULL,
+           (needs_review AND NOT is_under_way) OR look_at IS NOT NULL,
            look_at, basis
     FROM verdict
 )

@@ -197,6 +197,47 @@ def test_a_file_is_decided_row_by_row_and_every_refusal_is_told(world, cli, tmp_
 
 
 @pytest.mark.parametrize(
+    "encoded",
+    [
+        "\ufefftraining_id;why\r\n{id};zu spät\r\n;\r\n".encode(),
+        b"training_id;why\r\n{id};zu sp\xe4t\r\n",
+        "training_id\twhy\r\n{id}\tzu spät\r\n".encode("utf-16"),
+        'sep=,\r\n"training_id","why"\r\n"{id}","zu spät"\r\n'.encode(),
+    ],
+    ids=["utf-8 with mark", "windows-1252", "unicode text", "sep line"],
+)
+def test_a_file_is_read_as_excel_saves_it(world, cli, tmp_path, encoded):
+    """What Excel calls CSV is another thing in each of its versions."""
+    name = doubt(world)
+    path = tmp_path / "decided.csv"
+    utf16 = encoded.startswith(b"\xff\xfe")
+    wanted, found = (text.encode("utf-16-le") if utf16 else text.encode() for text in (name, "{id}"))
+    path.write_bytes(encoded.replace(found, wanted))
+    assert cli("review", "cancel", "--file", str(path), "--yes")[0] == 0
+    assert world.rows("SELECT reason FROM springest.delivery_decision") == [("zu spät",)]
+
+
+@pytest.mark.parametrize(
+    ("content", "remedy"),
+    [
+        (
+            b"training_id\nT\xe41\n",
+            'line 2: training_id has letters of an unknown encoding: save it as "CSV UTF-8"',
+        ),
+        (b"t\0r\0a\0i\0n\0", 'save it as "CSV UTF-8"'),
+        (b"training_id\n\x81\n", 'save it as "CSV UTF-8"'),
+        (b"PK\x03\x04\0\0", 'save it as "CSV UTF-8"'),
+        (b"", "must begin with a heading of training_id"),
+    ],
+)
+def test_a_file_that_can_not_be_read_decides_nothing_and_says_what_to_do(cli, tmp_path, content, remedy):
+    path = tmp_path / "decided.csv"
+    path.write_bytes(content)
+    code, _, err = cli("review", "cancel", "--file", str(path), "--why", "x", "--yes")
+    assert (code, remedy in err) == (1, True), err
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         ("T1,T2\n", "must begin with a heading of training_id"),
@@ -272,10 +313,20 @@ def test_the_status_tells_what_is_left_and_when_it_is_through(world, cli):
     world.snapshot()
     with world.warehouse.begin() as connection:
         connection.execute(text("UPDATE springest.rate_limit SET frozen_until = now() + interval '1 hour'"))
+        # Questions about single learners are never the whole list; its own last snapshot stays complete.
+        connection.execute(
+            text(
+                "INSERT INTO springest.snapshot (site, run_id, finished_at, scope, distinct_ids)"
+                " VALUES ('default', 'second', now(), 'owners', 1)"
+            )
+        )
     code, out, _ = cli("status")
     assert code == 0
+    assert "NOT complete" not in out
     for said in (
-        "3 left, about 0.0 hours",
+        "3 left, less than a minute at the site's pace",
+        "3,800 requests an hour, 95% of the site's cap",
+        "see `bin/springest review list`",
         "1 unknown",
         "1: see",
         "FROZEN until",

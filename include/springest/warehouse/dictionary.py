@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -42,7 +42,7 @@ class Question:
     """A question that analysts ask.
 
     :param words: the question itself, from the first comment of its file.
-    :param sql: the statement that answers it, with bound parameters such as ``:learner_ref``.
+    :param sql: the statement that answers it, with bound parameters such as ``:training_id``.
     """
 
     name: str
@@ -67,7 +67,7 @@ def describe(connection: Connection) -> list[Described]:
     return [Described(*row) for row in rows]
 
 
-def render(columns: Sequence[Described], questions: Iterable[Question]) -> str:
+def render(columns: Sequence[Described], questions: Sequence[Question]) -> str:
     """Return the dictionary."""
     relations = [(name, list(some)) for name, some in groupby(columns, key=lambda one: one.relation)]
     analysts = [one for one in relations if one[0] in READER]
@@ -77,7 +77,12 @@ def render(columns: Sequence[Described], questions: Iterable[Question]) -> str:
             HEAD,
             "## Questions analysts ask",
             "",
-            "Each is a file under `include/sql/questions/`, run by the tests.",
+            "Each is a file under `include/sql/questions/`, run by the tests. Most SQL clients ask for the",
+            "values of `:training_id` and `:days`; psql takes them as it starts, a text with its quotes:",
+            "",
+            "```sh",
+            """psql -v training_id="'T-4711'" -v days=90 -f include/sql/questions/04_one_learner.sql""",
+            "```",
             "",
             *(line for question in questions for line in _question(question)),
             "## What analysts read",

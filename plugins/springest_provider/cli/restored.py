@@ -35,7 +35,7 @@ def settle(told: argparse.Namespace, output: Output) -> int:
     output.document({**asdict(restored), **asdict(settled)})
     output.line(f"{settled.deliveries} deliveries are unknown now; attempts go on above {restored.highest}")
     output.line(
-        "next: trigger springest_reconcile, then see `springest review list --reason ledger_restored`"
+        "next: trigger springest_reconcile, then see `bin/springest review list --reason ledger_restored`"
     )
     return Exit.DONE
 

@@ -74,8 +74,11 @@ def show(told: argparse.Namespace, output: Output) -> int:
                 output.line(
                     f"  could be certificate {', '.join(map(str, candidates))}, which Springest shows"
                 )
-            output.line("  you may")
-            output.facts((f"  {name}", refusal or "yes") for name, refusal in refusals.items())
+            output.line("  decisions")
+            output.facts(
+                (f"  {name}", f"refused: {refusal}" if refusal else "possible")
+                for name, refusal in refusals.items()
+            )
             document.append({**asdict(story), "candidates": candidates, "refusals": refusals})
         output.document(document)
     return Exit.DONE

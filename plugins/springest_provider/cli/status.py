@@ -11,11 +11,14 @@ from typing import Any, Final
 from include.springest.delivery.stops import too_large
 from include.springest.insight.status import Status, look
 from include.springest.ledger import restoration
+from include.springest.limiter import SHARE_USED
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.restored import kept_outside
 from springest_provider.cli.session import opened
 
-_NOT_BEGUN: Final = "not begun: nothing is sent by schedule before `springest begin` or a run with begin_from"
+_NOT_BEGUN: Final = (
+    "not begun: nothing is sent by schedule before `bin/springest begin` or a run with begin_from"
+)
 
 
 def show(told: argparse.Namespace, output: Output) -> int:
@@ -66,15 +69,25 @@ def _queue(status: Status) -> str:
     if not status.ready:
         return "empty"
     oldest = f"the oldest staged {_ago(status, status.oldest_ready)}"
-    return f"{status.ready} left, about {status.hours_left:.1f} hours at the site's pace; {oldest}"
+    return f"{status.ready} left, {_duration(status.hours_left)} at the site's pace; {oldest}"
+
+
+def _duration(hours: float) -> str:
+    minutes = round(hours * 60)
+    if minutes < 1:
+        return "less than a minute"
+    return f"about {minutes} minutes" if minutes < 120 else f"about {hours:.1f} hours"
 
 
 def _for_a_person(number: int) -> str:
-    return f"{number}: see `springest review list`" if number else "nothing"
+    return f"{number}: see `bin/springest review list`" if number else "nothing"
 
 
 def _rate(status: Status) -> str:
-    pace = f"{status.requests_per_hour:.0f} requests an hour, {status.granted} granted so far"
+    pace = (
+        f"{status.requests_per_hour:,.0f} requests an hour, {SHARE_USED:.0%} of the site's cap; "
+        f"{status.granted:,} granted so far"
+    )
     return (
         f"FROZEN until {status.frozen_until:%H:%M:%S} UTC; {pace}" if status.frozen_until else f"open; {pace}"
     )

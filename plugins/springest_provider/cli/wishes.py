@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -11,6 +13,7 @@ from typing import Final
 from include.springest.errors import ConfigurationError
 from include.springest.insight.review import Waiting
 
+_SAVE_AGAIN: Final = 'save it as "CSV UTF-8"'
 COLUMNS: Final = ("training_id", "issue_no", "why", "springest_certificate_id")
 
 
@@ -48,18 +51,62 @@ class Wish:
 
 def read_wishes(path: Path, *, why: str | None, confirm: bool) -> list[Wish]:
     """
-    Read a CSV file with a heading; commas or semicolons.
+    Read a CSV file with a heading, as Excel and other programs save it.
+
+    Commas, semicolons or tabs; UTF-8, UTF-16 with its mark, or Windows-1252.
 
     :param why: the reason of the rows that give none.
     :raises ConfigurationError: a column or a value is not what it should be; the text names the line.
     """
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        heading = lines.readline()
-        delimiter = ";" if ";" in heading else ","
-        names = [name.strip() for name in heading.strip().split(delimiter)]
+    text, encoding = _decoded(path)
+    names: list[str] = []
+    wishes = []
+    for number, fields in _records(path, text):
+        where = f"{path.name}, line {number}"
+        if not names:
+            names = fields
+            _check_heading(path, names, confirm=confirm)
+        elif len(fields) != len(names):
+            raise ConfigurationError(f"{where}: has more or fewer fields than the heading")
+        elif any(fields):
+            wishes.append(_wish(where, dict(zip(names, fields, strict=True)), why))
+            _check_identity(where, wishes[-1].training_id, encoding)
+    if not names:
         _check_heading(path, names, confirm=confirm)
-        rows = csv.DictReader(lines, fieldnames=names, delimiter=delimiter)
-        return [_wish(path, number, row, why) for number, row in _numbered(rows)]
+    return wishes
+
+
+def _decoded(path: Path) -> tuple[str, str]:
+    content = path.read_bytes()
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text, encoding
+    raise ConfigurationError(f"{path.name} is no text that can be read: {_SAVE_AGAIN}")
+
+
+def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    lines = list(io.StringIO(text, newline=""))
+    skipped = int(bool(lines) and lines[0].lower().startswith("sep="))  # Excel's own line
+    heading = lines[skipped] if len(lines) > skipped else ""
+    delimiter = next((sign for sign in ";\t" if sign in heading), ",")
+    reader = csv.reader(lines[skipped:], delimiter=delimiter)
+    try:
+        for fields in reader:
+            if fields:
+                yield reader.line_num + skipped, [field.strip() for field in fields]
+    except csv.Error as error:
+        raise ConfigurationError(f"{path.name}, line {reader.line_num + skipped}: {error}") from None
+
+
+def _check_identity(where: str, training_id: str, encoding: str) -> None:
+    """Refuse to guess which training is meant: other Windows encodings have other letters there."""
+    if encoding == "cp1252" and not training_id.isascii():
+        raise ConfigurationError(f"{where}: training_id has letters of an unknown encoding: {_SAVE_AGAIN}")
 
 
 def _check_heading(path: Path, names: Sequence[str], *, confirm: bool) -> None:
@@ -72,23 +119,14 @@ def _check_heading(path: Path, names: Sequence[str], *, confirm: bool) -> None:
         )
 
 
-def _numbered(rows: Iterable[dict[str, str]]) -> Iterable[tuple[int, dict[str, str]]]:
-    return enumerate(rows, start=2)
-
-
-def _wish(path: Path, number: int, row: dict[str, str], why: str | None) -> Wish:
-    where = f"{path.name}, line {number}"
-    if None in row or None in row.values():
-        raise ConfigurationError(f"{where}: has more or fewer fields than the heading")
-    values = {name: value.strip() for name, value in row.items()}
+def _wish(where: str, values: Mapping[str, str], why: str | None) -> Wish:
     if not values["training_id"]:
         raise ConfigurationError(f"{where}: training_id is empty")
-    certificate_id = values.get("springest_certificate_id")
     return Wish(
         values["training_id"],
         _number(where, "issue_no", values.get("issue_no")),
         values.get("why") or why or "",
-        _number(where, "springest_certificate_id", certificate_id),
+        _number(where, "springest_certificate_id", values.get("springest_certificate_id")),
     )
 
 

@@ -25,6 +25,7 @@ LEFT JOIN (SELECT * FROM springest.publication WHERE site = :site) AS publicatio
 LEFT JOIN (SELECT * FROM springest.catalogue_scan WHERE site = :site
            ORDER BY scanned_at DESC LIMIT 1) AS scan ON true
 LEFT JOIN (SELECT * FROM springest.snapshot WHERE site = :site AND finished_at IS NOT NULL
+                 AND scope = 'full' -- questions about owners and filtered lists are not meant to be whole
            ORDER BY finished_at DESC LIMIT 1) AS last_snapshot ON true
 LEFT JOIN (SELECT * FROM springest.snapshot WHERE site = :site AND complete
            ORDER BY finished_at DESC LIMIT 1) AS complete ON true

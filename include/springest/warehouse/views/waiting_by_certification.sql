@@ -1,7 +1,9 @@
 CREATE OR REPLACE VIEW springest.waiting_by_certification AS
 SELECT waiting.site, waiting.certification_id, waiting.certification_name, waiting.sent, waiting.not_sent,
        waiting.oldest_sent_at, waiting.days,
-       format('Please verify certification %s', waiting.certification_id) AS subject,
+       format(CASE WHEN waiting.is_known THEN 'Please verify certification %s'
+                   ELSE 'Is %s the number of a certification that you could verify?' END,
+              waiting.certification_id) AS subject,
        format(CASE WHEN waiting.is_listed
                    THEN E'Dear Springest,\n\nNo certificate of certification %s%s is shown yet. '
                    ELSE E'Dear Springest,\n\nCertification %s%s is not verified yet. ' END,
@@ -14,11 +16,15 @@ SELECT waiting.site, waiting.certification_id, waiting.certification_name, waiti
        || CASE WHEN waiting.doubtful > 0
                THEN format('Whether you have %s of our certificates is not known to us until then. ', waiting.doubtful)
                ELSE '' END
-       || E'Could you verify it, or tell us what is missing?\n\nThank you' AS body,
+       || CASE WHEN waiting.is_known THEN 'Could you verify it, or tell us what is missing?'
+               ELSE 'It was never in your list: could you verify it, or tell us that the number is wrong?' END
+       || E'\n\nThank you' AS body,
        waiting.doubtful
 FROM (
     SELECT verdict.site, verdict.certification_id, max(verdict.certification_name) AS certification_name,
            bool_or(COALESCE(certification.is_listed, false)) AS is_listed,
+           -- A number that was never listed and to which nothing was sent may be a typing error.
+           bool_or(certification.certification_id IS NOT NULL OR verdict.sent_at IS NOT NULL) AS is_known,
            count(*) FILTER (WHERE verdict.verification_status = 'awaiting_verification') AS sent,
            count(*) FILTER (WHERE verdict.verification_status = 'held') AS not_sent,
            count(*) FILTER (WHERE verdict.verification_status = 'unknown') AS doubtful,

@@ -25,7 +25,7 @@ from include.springest.warehouse.statements import run_file
 
 _HERE: Final = Path(__file__).parent
 _MIGRATIONS: Final = _HERE / "migrations"
-FUNCTIONS: Final = ("open_doubts",)
+FUNCTIONS: Final = ("guard_queue", "open_doubts")
 VIEWS: Final = (
     "certificate_reconciliation",
     "certificate_reconciliation_history",

@@ -3,6 +3,10 @@
 *Writers* stage and deliver; *publishers* take snapshots, reconcile and publish; *readers* are analysts, who
 see none of the ledger. People and services get a login role of their own and one of these:
 ``GRANT springest_reader TO ana``.
+
+Rights end at columns where a row is evidence: nobody but the owner changes what a delivery or an attempt is
+about, when it was, or what a person decided. That a publisher queues nothing is up to a trigger, since no
+grant looks at values: see ``functions/guard_queue.sql``.
 """
 
 from __future__ import annotations
@@ -11,23 +15,53 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.exc import ProgrammingError
 
 from include.springest.errors import SpringestError
-from include.springest.warehouse.schema import SCHEMA
+from include.springest.warehouse.schema import (
+    SCHEMA,
+    certification,
+    delivery,
+    delivery_attempt,
+    remote_certificate,
+    snapshot,
+)
 
 _READ: Final = "SELECT"
 _ADD: Final = "SELECT, INSERT"
 _CHANGE: Final = "SELECT, INSERT, UPDATE"
 _ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
 
+
+def _update(table: Table, *columns: str) -> str:
+    """Return the right to change these columns."""
+    return f"UPDATE ({', '.join(table.c[name].name for name in columns)})"
+
+
+def _update_but(table: Table, *columns: str) -> str:
+    """Return the right to change all columns but these."""
+    kept = {table.c[name] for name in columns}
+    return _update(table, *(column.name for column in table.c if column not in kept))
+
+
 WRITER: Final[Mapping[str, str]] = {
     "schema_version": _READ,
-    "certification": _CHANGE,
+    "certification": f"{_ADD}, {_update_but(certification, 'site', 'certification_id', 'first_seen_at')}",
     "catalogue_scan": _ADD,
-    "delivery": _CHANGE,
-    "delivery_attempt": _CHANGE,
+    "delivery": f"{_ADD}, "
+    + _update_but(delivery, "delivery_key", "site", "training_id", "issue_no", "created_at", "indexed_state"),
+    "delivery_attempt": f"{_ADD}, "
+    + _update(
+        delivery_attempt,
+        "finished_at",
+        "outcome",
+        "failure",
+        "http_status",
+        "bytes_handed_over",
+        "springest_certificate_id",
+        "message",
+    ),
     "delivery_decision": _ADD,
     "delivery_match": _READ,
     "ledger_restoration": _ADD,
@@ -45,8 +79,18 @@ WRITER: Final[Mapping[str, str]] = {
 PUBLISHER: Final[Mapping[str, str]] = {
     "schema_version": _READ,
     "certification": _READ,
-    "delivery": "SELECT, UPDATE",
-    "delivery_attempt": "SELECT, UPDATE",
+    "delivery": f"{_READ}, "
+    + _update(
+        delivery,
+        "state",
+        "reason",
+        "reason_detail",
+        "springest_certificate_id",
+        "match_method",
+        "version",
+        "updated_at",
+    ),
+    "delivery_attempt": f"{_READ}, {_update(delivery_attempt, 'worker', 'message')}",
     "delivery_decision": _READ,
     "site_identity": _READ,
     "delivery_match": _ALL,
@@ -55,8 +99,8 @@ PUBLISHER: Final[Mapping[str, str]] = {
     "run_training": _READ,
     "rate_limit": _CHANGE,
     "forgotten_learner": _READ,
-    "snapshot": _CHANGE,
-    "remote_certificate": _CHANGE,
+    "snapshot": f"{_ADD}, {_update_but(snapshot, 'snapshot_id', 'site', 'run_id', 'started_at')}",
+    "remote_certificate": f"{_ADD}, {_update_but(remote_certificate, 'site', 'springest_certificate_id')}",
     "owner_question": _CHANGE,
     "list_filter": _CHANGE,
     "publication": _CHANGE,
@@ -135,14 +179,24 @@ def _statements(connection: Connection, names: RoleNames) -> Iterator[str]:
         {"schema": SCHEMA},
     )
     there = set(found.scalars())
+    yield from _revoking(schema, "PUBLIC")
     for name, rights in names.grants():
         role = quote(name)
         yield _creating(name, role)
-        yield f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}"
+        yield from _revoking(schema, role)
         yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
         for relation, right in rights.items():
             if relation in there:
                 yield f"GRANT {right} ON {schema}.{quote(relation)} TO {role}"
+        if name == names.writer:
+            yield f"GRANT EXECUTE ON FUNCTION {schema}.open_doubts TO {role}"
+
+
+def _revoking(schema: str, role: str) -> Iterator[str]:
+    """Take everything in the schema from a role; rights to columns go with those to their table."""
+    for kind in ("TABLES", "SEQUENCES", "ROUTINES"):
+        yield f"REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {role}"
+    yield f"REVOKE ALL ON SCHEMA {schema} FROM {role}"
 
 
 def _creating(name: str, role: str) -> str:

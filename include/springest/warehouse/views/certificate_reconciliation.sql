@@ -1,6 +1,6 @@
 -- Two dates of freshness come by a join, so that a quiet night rewrites no verdict. Time alone makes a certificate
 -- expire: the view says so from the first day on, and the next publication writes it down.
-CREATE OR REPLACE VIEW springest.certificate_reconciliation AS
+CREATE OR REPLACE VIEW springest.certificate_reconciliation WITH (security_barrier) AS
 SELECT verdict.delivery_key, verdict.site, verdict.training_id, verdict.issue_no, verdict.learner_ref,
        verdict.certification_id, verdict.certification_name, verdict.valid_from, verdict.valid_until,
        verdict.completed_at, verdict.delivery_state, verdict.delivery_reason, verdict.delivery_reason_detail,

@@ -1,5 +1,5 @@
 -- The newest version of a verdict says what the verdict says: time alone makes a certificate expire.
-CREATE OR REPLACE VIEW springest.certificate_reconciliation_history AS
+CREATE OR REPLACE VIEW springest.certificate_reconciliation_history WITH (security_barrier) AS
 SELECT delivery_key, valid_from_ts, valid_to_ts, false AS is_current,
        site, training_id, issue_no, learner_ref, certification_id, valid_from, valid_until, completed_at,
        delivery_state, delivery_reason, verification_status, springest_certificate_id, springest_status,

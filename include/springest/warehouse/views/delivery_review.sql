@@ -1,5 +1,5 @@
 -- What to do for every reason there is; what can't be sent again is not to be released.
-CREATE OR REPLACE VIEW springest.delivery_review AS
+CREATE OR REPLACE VIEW springest.delivery_review WITH (security_barrier) AS
 SELECT verdict.site, verdict.delivery_key, verdict.training_id, verdict.issue_no, verdict.certification_id,
        verdict.certification_name, verdict.verification_status, verdict.delivery_state, verdict.review_reason,
        since.waits_since,

@@ -1,4 +1,4 @@
-CREATE OR REPLACE VIEW springest.expiring_soon AS
+CREATE OR REPLACE VIEW springest.expiring_soon WITH (security_barrier) AS
 SELECT verdict.site, verdict.delivery_key, verdict.training_id, verdict.issue_no, verdict.learner_ref,
        verdict.certification_id, verdict.certification_name, verdict.springest_certificate_id, verdict.valid_from,
        verdict.valid_until, verdict.valid_until - (now() AT TIME ZONE 'UTC')::date AS days_left

@@ -1,4 +1,4 @@
-CREATE OR REPLACE VIEW springest.reconciliation_daily AS
+CREATE OR REPLACE VIEW springest.reconciliation_daily WITH (security_barrier) AS
 WITH counted AS (
     SELECT staged.site, (staged.committed_at AT TIME ZONE 'UTC')::date AS day, verdict.verification_status,
            count(seen.delivery_key) AS source_rows, count(DISTINCT seen.delivery_key) AS certificates

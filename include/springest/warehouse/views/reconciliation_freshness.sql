@@ -1,4 +1,4 @@
-CREATE OR REPLACE VIEW springest.reconciliation_freshness AS
+CREATE OR REPLACE VIEW springest.reconciliation_freshness WITH (security_barrier) AS
 SELECT publication.site, publication.reconciled_at, used.started_at AS snapshot_at, used.complete AS snapshot_complete,
        complete.started_at AS complete_snapshot_at, stage_watermark.watermark AS staged_until,
        catalogue.scanned_at AS catalogue_at, publication.reconciled_at > now() - interval '26 hours' AS is_fresh

@@ -1,4 +1,4 @@
-CREATE OR REPLACE VIEW springest.unmatched_remote_certificate AS
+CREATE OR REPLACE VIEW springest.unmatched_remote_certificate WITH (security_barrier) AS
 SELECT remote.site, remote.springest_certificate_id, remote.certification_id,
        certification.name AS certification_name, remote.valid_from, remote.valid_until, remote.springest_status,
        remote.created_at,

@@ -1,4 +1,4 @@
-CREATE OR REPLACE VIEW springest.waiting_by_certification AS
+CREATE OR REPLACE VIEW springest.waiting_by_certification WITH (security_barrier) AS
 SELECT waiting.site, waiting.certification_id, waiting.certification_name, waiting.sent, waiting.not_sent,
        waiting.oldest_sent_at, waiting.days,
        format(CASE WHEN waiting.is_known THEN 'Please verify certification %s'

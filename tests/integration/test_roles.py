@@ -14,7 +14,7 @@ def under(world, role):
 
 
 def test_writers_and_publishers_can_do_their_nights(world, roles, expected):
-    """New, changed and gone rows, a lost response, snapshots, owners and verdicts."""
+    """Catalogue, staging, delivering, snapshots, owners and verdicts, two nights in a row."""
     writer, publisher = under(world, roles.writer), under(world, roles.publisher)
     trainings = [world.training() for _ in range(4)]
     world.complete(*trainings)

@@ -15,7 +15,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy import text
 
 from include.demo.pdf import make_pdf
 from include.demo.people import Learner
@@ -438,6 +440,27 @@ def test_two_runs_beside_each_other_send_each_certificate_once(world, expected):
     assert runs == [("beside",), ("killed",)]
     assert world.stored == expected(*trainings)
     assert world.posts == len(trainings)
+
+
+def test_an_outcome_that_can_not_be_recorded_is_named_in_the_log(world, monkeypatch, caplog):
+    """Nothing is sent again, and a person can still say which certificate it is."""
+    monkeypatch.setattr("include.springest.delivery.attempts.RECORDING_SECONDS", 0.0)
+    _staged(world)
+    with world.warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION springest.refuse() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN RAISE EXCEPTION 'not now'; END $$;"
+                " CREATE TRIGGER refuse BEFORE UPDATE ON springest.delivery_attempt"
+                " FOR EACH ROW EXECUTE FUNCTION springest.refuse()"
+            )
+        )
+    with pytest.raises(psycopg.Error, match="not now"):
+        world.deliver()
+    [stored] = world.sandbox.store.certificates()
+    assert f"accepted_with_id, HTTP status 201, certificate {stored.id}." in caplog.text
+    assert set(world.states().values()) == {("sending", None)}
+    assert world.posts == 1
 
 
 def test_a_late_answer_still_settles_what_became_unknown(world):

@@ -209,15 +209,27 @@ class Attempts:
         with suppress(*DATABASE_ERRORS):
             await self._parts.ledger.record(claim, outcome)
             return
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(DATABASE_ERRORS),
-            stop=stop_after_delay(RECORDING_SECONDS),
-            wait=wait_exponential(multiplier=0.2, max=5),
-            before_sleep=before_sleep_log(log, logging.WARNING),
-            reraise=True,
-        ):
-            with attempt:
-                await self._parts.ledger.record(claim, outcome)
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(DATABASE_ERRORS),
+                stop=stop_after_delay(RECORDING_SECONDS),
+                wait=wait_exponential(multiplier=0.2, max=5),
+                before_sleep=before_sleep_log(log, logging.WARNING),
+                reraise=True,
+            ):
+                with attempt:
+                    await self._parts.ledger.record(claim, outcome)
+        except DATABASE_ERRORS:
+            log.error(  # noqa: TRY400 - the error itself is raised
+                "The outcome of attempt %d could not be recorded: %s, HTTP status %s, certificate %s. Its "
+                "delivery becomes unknown when the lease is over; where a certificate is named here, "
+                "`bin/springest review confirm` with its id settles it",
+                claim.attempt_id,
+                outcome.event,
+                outcome.http_status,
+                outcome.springest_certificate_id,
+            )
+            raise
 
     def _draw_consequences(self, key: str, error: BaseException, rule: Rule) -> None:
         if rule.consequence is Consequence.STOP:

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from include.springest.ledger.claims import GIVEN_BACK, Claim, NotClaimed, Outcome, Queued, QueueLength
 from include.springest.ledger.states import Event, State, late_sources_of
 from include.springest.warehouse.lane import Lane, Rows, for_driver
+from include.springest.warehouse.locks import WarehouseLocked
 from include.springest.warehouse.statements import quoted, read_sql
 
 _SWEEP: Final = text(read_sql(__file__, "sweep_expired_leases"))
@@ -87,9 +88,7 @@ class SendingLedger:
         self._claims: Lane[_Wanted, Claim | NotClaimed] = Lane(
             engine, _CLAIM, parameters=self._claim_values, answers=self._claims_of
         )
-        self._outcomes: Lane[tuple[Claim, Outcome], State | None] = Lane(
-            engine, _RECORD, parameters=_outcome_values, answers=_states_of
-        )
+        self._outcomes = self._lane_of_outcomes()
 
     async def sweep(self) -> int:
         """Make ``unknown`` of every delivery whose worker let its lease run out; nothing is sent.
@@ -216,7 +215,10 @@ class SendingLedger:
 
         :returns: the delivery's state now; ``None`` when the outcome came too late to change it.
         """
-        recorded = await self._outcomes.ask((claim, outcome))
+        try:
+            recorded = await self._outcomes.ask((claim, outcome))
+        except WarehouseLocked:  # perhaps only the delivery of another outcome in the same statement is
+            recorded = await self._lane_of_outcomes().ask((claim, outcome))
         if recorded is None and outcome.event is Event.ACCEPTED_WITH_ID:
             await self._rows(
                 _FLAG_SECOND,
@@ -231,6 +233,9 @@ class SendingLedger:
         """Keep the connections for claims and outcomes meanwhile."""
         async with self._claims.kept(), self._outcomes.kept():
             yield
+
+    def _lane_of_outcomes(self) -> Lane[tuple[Claim, Outcome], State | None]:
+        return Lane(self._engine, _RECORD, parameters=_outcome_values, answers=_states_of)
 
     def _claim_values(self, wanted: Sequence[_Wanted]) -> dict[str, Any]:
         asked = [

@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from include.springest.engines import async_warehouse_engine
 from include.springest.ledger.claims import Claim, NotClaimed, Outcome, Queued
 from include.springest.ledger.sending import SendingLedger
 from include.springest.ledger.states import Event, IllegalTransition, State
+from include.springest.warehouse.locks import WarehouseLocked
 
 AddDelivery = Callable[..., str]
 MakeWorker = Callable[..., SendingLedger]
@@ -132,6 +134,36 @@ async def test_an_outcome_is_recorded_with_its_attempt(
         outcome.bytes_handed_over,
     )
     assert attempt.finished_at >= attempt.started_at
+
+
+async def test_an_outcome_that_waits_for_a_lock_keeps_no_other_from_being_recorded(
+    warehouse: Engine, warehouse_url: str, add_delivery: AddDelivery, take: Take
+) -> None:
+    """Also where one statement records both: what Springest said of the other would be forgotten."""
+    for name in ("T1", "T2"):
+        add_delivery(name)
+    address = make_url(warehouse_url).update_query_dict({"options": "-c lock_timeout=300"})
+    engine = async_warehouse_engine(address)
+    ledger = SendingLedger(engine, site="default", run_id="night", worker="one")
+    claims = [await take(ledger, queued) for queued in await ledger.queue(after=None, limit=2)]
+    outcomes = [
+        Outcome(Event.ACCEPTED_WITH_ID, http_status=201, springest_certificate_id=number) for number in (7, 8)
+    ]
+    with warehouse.begin() as connection:
+        connection.execute(
+            text("SELECT FROM springest.delivery WHERE delivery_key = :key FOR UPDATE"),
+            {"key": claims[0].delivery_key},
+        )
+        recorded = await asyncio.gather(*map(ledger.record, claims, outcomes), return_exceptions=True)
+    assert isinstance(recorded[0], WarehouseLocked)
+    assert recorded[1] is State.ACCEPTED
+    found = [delivery_of(warehouse, claim.delivery_key) for claim in claims]
+    assert [(one.state, one.springest_certificate_id) for one in found] == [
+        ("sending", None),
+        ("accepted", 8),
+    ]
+    assert await ledger.record(claims[0], outcomes[0]) is State.ACCEPTED
+    await engine.dispose()
 
 
 async def test_what_was_not_taken_can_be_claimed_again(

@@ -6,7 +6,9 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
+from include.demo import source_database
 from include.demo.pdf import make_pdf
 from include.sandbox.faults import Fault, Kind
 from include.springest.source.reader import Window
@@ -110,6 +112,23 @@ def test_nights_go_on_from_the_beginning_and_what_pilots_left_goes_too(fresh, ex
         assert len(fresh.stored) == 6
     assert expected(after)[0] in fresh.stored
     assert expected(before)[0] not in fresh.stored
+
+
+def test_what_changed_beside_a_row_without_a_number_is_not_sent_before_its_time(fresh):
+    """Nights look for such a row at the moment of its last change, also from before the beginning."""
+    moment = datetime.now(UTC) - timedelta(days=3)
+    nameless, beside = fresh.training(), fresh.training()
+    for training, changed in ((nameless, moment), (beside, moment + timedelta(seconds=0.5))):
+        source_database.add(fresh.source, [training], now=changed)
+    with fresh.source.begin() as connection:
+        connection.execute(
+            text("UPDATE completed_training SET training_id = NULL WHERE training_id = :id"),
+            {"id": nameless.training_id},
+        )
+    fresh.stage("pilot", asked=Window(moment, moment + timedelta(seconds=0.1)))
+    _begin(fresh)
+    fresh.night("first")
+    assert (fresh.stored, [reason for _, reason in fresh.states().values()]) == ([], ["training_id_missing"])
 
 
 def test_the_run_that_begins_the_site_sends_from_its_moment(fresh, expected):

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 
 from include.demo.people import Learner
 from include.springest.errors import ConfigurationError
-from include.springest.source.reader import MOST_UNREADABLE, SourceError, Window
+from include.springest.source.reader import MOST_UNREADABLE, SourceError, UnreadableRows, Window
 from include.springest.staging.stage import NOT_FOUND
 
 SQL = Path(__file__).parents[2] / "include" / "sql"
@@ -258,6 +258,71 @@ def give_number(world, training) -> None:
             text("UPDATE completed_training SET training_id = 'late' WHERE certificate_uri = :uri"),
             {"uri": training.certificate_uri},
         )
+
+
+def test_rows_that_the_database_refuses_beside_one_without_a_number_stop_no_later_night(mangling, expected):
+    """As of one bulk load: all rows changed at one moment, at which those without a number are looked for."""
+    world = mangling
+    good, bad, nameless = [world.training() for _ in range(20)], world.training(), world.training()
+    world.complete(*good, bad, nameless)
+    poison(world, nameless, "training_id", "''")
+    mangle(world, bad)
+    world.stage()
+    before = world.rows("SELECT delivery_key, state, reason, version FROM springest.delivery ORDER BY 1")
+    for night in ("second", "third"):
+        world.stage(night, NOTHING)
+    assert before == world.rows(
+        "SELECT delivery_key, state, reason, version FROM springest.delivery ORDER BY 1"
+    )
+    world.deliver()
+    assert world.stored == expected(*good)
+    give_number(world, nameless)
+    world.stage("fourth", NOTHING)
+    assert reasons(world)["late"] is None
+
+
+def test_a_row_without_a_number_of_which_nothing_can_be_read_stays_set_aside(mangling):
+    """No window finds it again, so that nobody can say that the source no longer has it."""
+    world = mangling
+    nameless = world.training()
+    world.complete(nameless)
+    poison(world, nameless, "training_id", "NULL")
+    mangle(world, nameless)
+    world.stage()
+    before = world.states()
+    assert list(before.values()) == [("invalid", "training_id_unreadable")]
+    world.stage("second", NOTHING)
+    assert world.states() == before
+
+
+@pytest.mark.parametrize("code", ["57014", "55P03", "40001", "53200"])
+def test_a_source_that_has_no_time_for_a_row_sets_none_aside(mangling, expected, code):
+    """A statement that took too long or waited for a lock: the next try asks again."""
+    world = mangling
+    queued = [world.training() for _ in range(5)]
+    world.complete(*queued)
+    world.stage()
+    with world.source.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION no_time() RETURNS bigint LANGUAGE plpgsql AS"
+                f" $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$"
+            )
+        )
+    working = world.query
+    world.query = working.replace(
+        MANGLED, "CASE WHEN learner.full_name = 'poison' THEN no_time() ELSE completed.certification_id END"
+    )
+    mangle(world, *queued)
+    for doing in (world.deliver, world.stage):
+        with pytest.raises(SourceError, match=code) as caught:
+            doing()
+        assert not isinstance(caught.value, UnreadableRows)
+    assert set(world.states().values()) == {("ready", None)}
+    world.query = working.replace(MANGLED, "completed.certification_id")
+    world.stage()
+    world.deliver()
+    assert sorted(world.stored) == sorted(expected(*queued))
 
 
 def test_a_row_that_the_database_itself_refuses_is_set_aside_and_names_its_column(mangling, expected):

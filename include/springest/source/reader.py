@@ -275,7 +275,8 @@ class SourceReader:
             for name in names:
                 rows, error = ask(name)
                 values[name] = rows[0][name] if rows else UnreadableValue(error)
-            return [{**values, "training_id": number}]
+            # As the source gives it: else the row would differ between a window and a look-up.
+            return [{**values, "training_id": numbers[0]["training_id"] if numbers else number}]
         return [
             {
                 **dict.fromkeys(names, UnreadableValue("another row of the training can't be read")),

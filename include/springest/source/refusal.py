@@ -25,6 +25,13 @@ _NEVER_RUNS: Final = re.compile(r"42[0-9A-Z]{3}|1054|1064|1142|1143|1146|207|208
 """SQLSTATE class 42 (syntax error or access rule violation), and what MySQL and SQL Server say instead."""
 _NEVER_RUN: Final = ("no such ", "near ", "ORA-00904", "ORA-00942")
 """How SQLite and Oracle say it."""
+_PASSES: Final = re.compile(
+    r"(?:08|40|53|55|57)[0-9A-Z]{3}|HYT0[01]|1205|1213|1222|1317|1969|3024|SQLITE_(?:BUSY|LOCKED)\w*"
+)
+"""Time-outs, locks and overload, which are no row's fault: classes of SQLSTATE, ODBC's time-outs, the numbers
+of MySQL, MariaDB and SQL Server, and SQLite's names."""
+_PASS: Final = ("ORA-00054", "ORA-00060", "ORA-01013", "ORA-01555", "DPY-4024")
+"""How Oracle and its driver say it."""
 _REFUSED: Final = "the source database refused: "
 
 
@@ -49,16 +56,24 @@ class UnreadableRows(SourceError):
 def own_errors(query: str, *, of_rows: bool = False) -> Iterator[None]:
     """Turn whatever the source's database or driver raises into ``SourceError``.
 
-    :param of_rows: rows are being read: unless the connection is lost, it is ``UnreadableRows``.
+    :param of_rows: rows are being read: unless the connection is lost or the database says that it had no
+        time, it is ``UnreadableRows``.
     """
     try:
         yield
     except SpringestError:
         raise
     except Exception as error:  # noqa: BLE001 - drivers raise what they like where a value has no type here
-        is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
-        kind = UnreadableRows if of_rows and not is_lost else _kind_of(error)
+        kind = UnreadableRows if of_rows and not _is_away(error) else _kind_of(error)
         raise kind(_REFUSED + described(error, query)) from None
+
+
+def _is_away(error: Exception) -> bool:
+    """Tell a database that has no answer now from one that refuses a row: no row may be set aside for it."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    code, said = _code_and_text(getattr(error, "orig", None) or error)
+    return _PASSES.fullmatch(code) is not None or said.startswith(_PASS)
 
 
 def _kind_of(error: Exception) -> type[SourceError]:

@@ -44,6 +44,8 @@ NOT_FOUND_REMEDY: Final = (
     "let the query make it of the row alone, as text if it is computed, and use the window only to filter "
     "updated_at"
 )
+REFUSED_WHOLE: Final = "training_id_unreadable"
+"""With no ``updated_at``: the source refuses all of the row, and no window finds it again."""
 AROUND: Final = timedelta(seconds=1)
 CLOSE: Final = timedelta(minutes=1)
 
@@ -243,17 +245,31 @@ class Stager:
     def _recheck_nameless(self, nameless: Sequence[SetAside], catalogue: Catalogue, *, run_id: str) -> None:
         """Let rows go that had no number and are not there as they were: one may have got its number.
 
-        They can't be looked up, so the source is asked for what changed when they last did. What it gives
-        beside them is staged as well: a row that got its number, and no new ``updated_at``.
+        They can't be looked up, so the source is asked for what changed when they last did. What changed at
+        the same moment is staged as well: a row that got its number, and no new ``updated_at``. What changed
+        just before or after may lie in no window that was ever asked for.
         """
-        waiting = {one.delivery_key for one in nameless}
-        for window in _windows_around(one.updated_at for one in nameless):
-            with self._source.open_window(window) as (_, batches):
-                for batch in batches:
-                    trainings = self._read(batch)
-                    waiting -= {one.delivery_key for one in trainings}
-                    self._writer.write(_grouped(trainings), catalogue, run_id=run_id)
+        findable = [one for one in nameless if one.updated_at is not None or one.reason != REFUSED_WHOLE]
+        waiting = {one.delivery_key for one in findable}
+        moments = {one.updated_at for one in findable}
+        for window in _windows_around(moments):
+            for trainings in self._around(window):
+                waiting -= {one.delivery_key for one in trainings}
+                same = [one for one in trainings if one.updated_at in moments]
+                self._writer.write(_grouped(same), catalogue, run_id=run_id)
         self._writer.write(Batch({}, gone=sorted(waiting)), catalogue, run_id=run_id)
+
+    def _around(self, window: Window) -> Iterator[list[CompletedTraining]]:
+        """Give the rows of a small window; rows that can't be read keep no other from being given."""
+        try:
+            yield from self._read_window(window)
+        except UnreadableRows:
+            yield from self._read_window(window, by_training=True)
+
+    def _read_window(self, window: Window, *, by_training: bool = False) -> Iterator[list[CompletedTraining]]:
+        with self._source.open_window(window, by_training=by_training) as (_, batches):
+            for batch in batches:
+                yield self._read(batch)
 
 
 def look_up(

@@ -100,6 +100,19 @@ def test_documents_that_stay_poisoned_stop_no_later_night(world, store):
     assert _states(world).count("invalid") == 4
 
 
+def test_rejected_documents_that_can_not_be_read_any_more_stop_no_later_night(world, store):
+    """They were moved to an archive, say: nobody waits for them, and nothing else is read there."""
+    names = _trainings(world, store, 4)
+    world.catalogue()
+    world.stage()
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=422, times=None))
+    world.deliver()
+    store.faults.update({name: ClientError("InvalidObjectState", 403) for name in names})
+    nothing_new = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+    world.stage("next", asked=nothing_new)
+    assert _states(world) == ["rejected"] * 4
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -21,6 +21,7 @@ from include.springest.documents import (
     DocumentStoreUnreachable,
     DocumentUnreachable,
 )
+from include.springest.ledger.states import State
 from include.springest.source.contract import CompletedTraining, Defect
 from include.springest.staging.decide import Known
 
@@ -100,8 +101,12 @@ class DocumentChecker:
     ) -> None:
         """Note a document that can't be read; one that was set aside for that before says nothing new.
 
+        One that Springest refused is looked at only in case another lies in its place: it stops nothing.
+
         :raises DocumentStoreUnreachable: it is the store.
         """
+        if known is not None and known.state is State.REJECTED and known.row_version == training.row_version:
+            return
         if error.whole_store:
             raise DocumentStoreUnreachable(error.detail)
         if known is not None and known.reason in {UNREADABLE, UNREACHABLE}:

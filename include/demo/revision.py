@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 from alembic import command
@@ -14,8 +12,8 @@ from sqlalchemy import Table, create_engine
 from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, SetColumnComment, SetTableComment
 
 from include.demo.airflow_home import PROJECT
-from include.demo.postgres import EmbeddedPostgres
-from include.springest.warehouse.migrate import alembic_config, head_revision, upgrade
+from include.demo.fresh_warehouse import fresh_warehouse
+from include.springest.warehouse.migrate import alembic_config, head_revision
 from include.springest.warehouse.schema import metadata
 
 BASELINE: Final = PROJECT / "include/springest/warehouse/migrations/sql/0001_tables.sql"
@@ -43,18 +41,9 @@ def _creating(table: Table) -> Iterator[DDLElement]:
 
 def write_revision(message: str) -> None:
     """Write the revision that changes what the migrations make into ``schema.py``, to be read and tried."""
-    state = PROJECT / ".springest"
-    state.mkdir(exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=state) as folder,
-        EmbeddedPostgres(Path(folder) / "postgres") as server,
-    ):
-        engine = create_engine(server.create_database("revision"))
-        upgrade(engine)
-        number = f"{int(head_revision() or 0) + 1:04d}"
-        with engine.begin() as connection:
-            command.revision(alembic_config(connection), message, autogenerate=True, rev_id=number)
-        engine.dispose()
+    number = f"{int(head_revision() or 0) + 1:04d}"
+    with fresh_warehouse() as engine, engine.begin() as connection:
+        command.revision(alembic_config(connection), message, autogenerate=True, rev_id=number)
 
 
 def main(arguments: Sequence[str]) -> int:

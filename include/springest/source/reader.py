@@ -129,9 +129,7 @@ class SourceReader:
                 with closing(result):
                     first = [identifier(value) for value in result.scalars().fetchmany(LOOKUP_IDS)]
             names = sorted({name for name in first if name is not None})
-            found = (
-                {identifier(row["training_id"]) for row in self._find(connection, names)} if names else set()
-            )
+            found = {identifier(row["training_id"]) for row in self._find(connection, names)}
         return [name for name in names if name not in found]
 
     @contextmanager

@@ -1,0 +1,29 @@
+"""A warehouse that is made for one command and removed after it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine
+
+from include.demo.airflow_home import PROJECT
+from include.demo.postgres import EmbeddedPostgres
+from include.springest.warehouse.migrate import upgrade
+
+
+@contextmanager
+def fresh_warehouse() -> Iterator[Engine]:
+    """Give an engine of an empty, migrated warehouse on a PostgreSQL server of its own."""
+    state = PROJECT / ".springest"
+    state.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=state) as folder,
+        EmbeddedPostgres(Path(folder) / "postgres") as server,
+    ):
+        engine = create_engine(server.create_database("warehouse"))
+        upgrade(engine)
+        yield engine
+        engine.dispose()

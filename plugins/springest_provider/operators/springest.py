@@ -6,13 +6,13 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.springest.api.models import Certification
@@ -32,6 +32,7 @@ from include.springest.staging.stage import LOOK_BACK, Stager
 from include.springest.staging.window import SiteNotBegun
 from springest_provider import parts
 from springest_provider.hooks.springest import SpringestHook
+from springest_provider.ui.links import DeliveriesOfRunLink, OverviewLink
 from springest_provider.windows import (
     asked_window,
     begin_moment,
@@ -44,6 +45,8 @@ from springest_provider.windows import (
 
 class SpringestOperator(BaseOperator):
     """What all of them share: a site and a warehouse."""
+
+    operator_extra_links: Collection[BaseOperatorLink] = (OverviewLink(),)
 
     def __init__(
         self,
@@ -146,6 +149,7 @@ class SpringestStageOperator(SourceOperator):
     :returns: ``rows``, the ``states`` they are in, and how many were ``rechecked``.
     """
 
+    operator_extra_links: Collection[BaseOperatorLink] = (DeliveriesOfRunLink(),)
     template_fields: Sequence[str] = (
         "sql",
         "source_conn_id",
@@ -234,6 +238,7 @@ class SpringestDeliverOperator(SourceOperator):
     :returns: counts of what was done, and how many are ``left``.
     """
 
+    operator_extra_links: Collection[BaseOperatorLink] = (DeliveriesOfRunLink(),)
     template_fields: Sequence[str] = (
         "sql",
         "source_conn_id",

@@ -1,0 +1,1 @@
+"""The page "Springest" in Airflow's UI."""

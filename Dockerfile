@@ -15,7 +15,7 @@ RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
 # A volume takes its owner from the folder it is mounted on: the sandbox writes as airflow, not as root.
 RUN mkdir sandbox
 
-ENV PYTHONPATH=/opt/airflow \
+ENV PYTHONPATH=/opt/airflow/include:/opt/airflow/plugins \
     PYTHONSAFEPATH=1 \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/airflow/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/airflow/plugins \

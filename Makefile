@@ -31,10 +31,10 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## two nights of certificates through a real Airflow, and what became of them
-	@$(PY) -m include.demo
+	@$(PY) -m demo
 
 ui: $(READY) ## the demo, staying up with Airflow's UI until Ctrl-C
-	@$(PY) -m include.demo --stay
+	@$(PY) -m demo --stay
 
 test: $(READY) ## the tests, in under ten minutes
 	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not long" --hypothesis-profile repeatable
@@ -63,22 +63,22 @@ format: $(READY) ## put the code into its format
 	@$(VENV)/bin/ruff format .
 
 audit: $(READY) ## ask whether a pinned package has known vulnerabilities
-	@$(PY) -m include.demo.audit
+	@$(PY) -m demo.audit
 
 sandbox: $(READY) ## a Springest on loopback to develop against, with ARGS="--port 8765"
-	@$(PY) -m include.sandbox $(ARGS)
+	@$(PY) -m sandbox $(ARGS)
 
 migrate: $(READY) ## bring the schema of the connection certificate_warehouse up to date
 	@$(PY) -m springest_provider.cli migrate
 
 baseline: $(READY) ## write the migration that creates the tables anew from schema.py, until the first release
-	@$(PY) -m include.demo.revision
+	@$(PY) -m demo.revision
 
 revision: $(READY) ## write the next migration from schema.py, with MESSAGE="add a column"
-	@$(PY) -m include.demo.revision $(if $(MESSAGE),"$(MESSAGE)",$(error MESSAGE="..." is missing))
+	@$(PY) -m demo.revision $(if $(MESSAGE),"$(MESSAGE)",$(error MESSAGE="..." is missing))
 
 dictionary: $(READY) ## write docs/data-dictionary.md from the comments in the warehouse
-	@$(PY) -m include.demo.dictionary
+	@$(PY) -m demo.dictionary
 
 lock: $(READY) ## pin the whole tree again from requirements.in and requirements-dev.in
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -o requirements.txt

@@ -17,9 +17,9 @@ from typing import Any
 import psycopg
 from sqlalchemy import create_engine, text
 
-from include.springest.warehouse.migrate import upgrade
-from include.springest.warehouse.statements import read_sql
+from springest.db.migrate import upgrade
 
+SQL = Path(__file__).with_name("sql")
 SENT_AT = datetime(2026, 11, 2, 1, tzinfo=UTC)
 FIRST_DAY = date(2026, 1, 1)
 CERTIFICATIONS = 50
@@ -82,7 +82,7 @@ def fill(url: str, count: int) -> None:
     upgrade(engine)
     with engine.begin() as connection:
         connection.execute(
-            text(read_sql(__file__, "list_certifications")),
+            text((SQL / "list_certifications.sql").read_text(encoding="utf-8")),
             {"now": SENT_AT - timedelta(days=30), "count": CERTIFICATIONS},
         )
     engine.dispose()
@@ -93,7 +93,7 @@ def fill(url: str, count: int) -> None:
         ):
             for row in rows(count):
                 copy.write_row(_values(row))
-        connection.execute(read_sql(__file__, "attempts"))
+        connection.execute((SQL / "attempts.sql").read_text(encoding="utf-8"))
         connection.execute("VACUUM ANALYZE")
 
 

@@ -15,9 +15,9 @@ import psutil
 
 from benchmarks.contenders.job import Job, Result
 from benchmarks.world import Bench, Server
-from include.demo.airflow_home import environment, start_airflow
-from include.demo.ports import free_port
-from include.demo.processes import Supervisor
+from demo.airflow_home import environment, start_airflow
+from demo.ports import free_port
+from demo.processes import Supervisor
 
 PROJECT = Path(__file__).parents[1]
 DAG = "mapped_operators"

@@ -17,15 +17,15 @@ from sqlalchemy import create_engine, text
 
 from benchmarks.contenders.job import CERTIFICATION, Job
 from benchmarks.contenders.whole_path import RUN, stager_of
-from include.demo import source_database
-from include.demo.nights import Training
-from include.demo.pdf import make_pdf
-from include.demo.people import Learner
-from include.demo.postgres import EmbeddedPostgres
-from include.springest.api.models import Certification
-from include.springest.catalogue import store_catalogue
-from include.springest.staging.window import begin_site
-from include.springest.warehouse.migrate import upgrade
+from demo import source_database
+from demo.nights import Training
+from demo.pdf import make_pdf
+from demo.people import Learner
+from demo.postgres import EmbeddedPostgres
+from springest.api.models import Certification
+from springest.catalogue import store_catalogue
+from springest.db.migrate import upgrade
+from springest.staging.window import begin_site
 
 DOCUMENTS = 100
 DOCUMENT_BYTES = 150_000

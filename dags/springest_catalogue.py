@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
+
 from springest_provider.operators.springest import SpringestCatalogueOperator
 from springest_provider.retries import RETRY_POLICY
 

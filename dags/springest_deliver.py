@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
+
 from springest_provider.operators.springest import SpringestDeliverOperator, SpringestStageOperator
 from springest_provider.retries import RETRY_POLICY
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
+
 from springest_provider.operators.publishing import (
     SpringestColumnCheckOperator,
     SpringestPublishOperator,

@@ -17,8 +17,8 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from include.demo.postgres import EmbeddedPostgres
-from include.springest.warehouse.migrate import upgrade
+from demo.postgres import EmbeddedPostgres
+from springest.db.migrate import upgrade
 
 SCRATCH = Path(__file__).parents[1] / ".springest" / "tests"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Engine, text
 
-from include.springest.reconcile.candidates import judge, lock_site
-from include.springest.site import Site
+from springest.site import Site
+from springest.verdicts.pending import judge, lock_site
 
 
 def require_no_stale_verdict(warehouse: Engine, site: Site) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from benchmarks.contenders.job import measured, read_job
 from benchmarks.contenders.snapshot import snapshot
 from benchmarks.contenders.whole_path import RUN, site_of
-from include.springest.reconcile.publish import publish_candidates, reconcile
+from springest.verdicts.publish import publish_candidates, reconcile
 
 
 def main() -> None:

@@ -6,11 +6,11 @@ import asyncio
 
 from benchmarks.contenders.job import Job, measured, read_job
 from benchmarks.contenders.whole_path import RUN, SECRET, site_of
-from include.springest.identity import Pseudonyms
-from include.springest.link import connected
-from include.springest.reconcile.filters import Filters
-from include.springest.reconcile.scope import Scope, plan
-from include.springest.reconcile.snapshot import take_snapshot
+from springest.identity import Pseudonyms
+from springest.session import connected
+from springest.snapshot.filters import Filters
+from springest.snapshot.scope import Scope, plan
+from springest.snapshot.snapshot import take_snapshot
 
 
 async def snapshot(job: Job) -> None:

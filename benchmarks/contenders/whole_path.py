@@ -8,16 +8,16 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine
 
 from benchmarks.contenders.job import Job, measured, read_job
-from include.springest.delivery.deliver import Deliverer, DeliverSettings
-from include.springest.delivery.high_water import HighWater
-from include.springest.delivery.parts import Parts
-from include.springest.documents import DocumentStore
-from include.springest.identity import Pseudonyms
-from include.springest.ledger.sending import SendingLedger
-from include.springest.link import connected
-from include.springest.site import Site
-from include.springest.source.reader import SourceReader
-from include.springest.staging.stage import Stager
+from springest.delivery.context import Parts
+from springest.delivery.deliver import Deliverer, DeliverSettings
+from springest.delivery.high_water import HighWater
+from springest.delivery.repository import SendingLedger
+from springest.documents.opener import DocumentStore
+from springest.identity import Pseudonyms
+from springest.session import connected
+from springest.site import Site
+from springest.source.reader import SourceReader
+from springest.staging.stage import Stager
 
 QUERY = Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql"
 SECRET = "a secret for benchmarks only, long enough"  # noqa: S105 - of no use anywhere

@@ -1,0 +1,1 @@
+"""`make demo` and other tooling: an embedded PostgreSQL, a real Airflow, invented people. Never shipped."""

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import TextClause, text
 
-from include.demo.airflow_home import PROJECT, RunFailed
-from include.demo.nights import CERTIFICATIONS, Night
-from include.demo.processes import Ended, ProcessFailed, listening, reachable_by_others
-from include.demo.proof import NightSum, delivery_failures, night_sums, reason_failures
-from include.demo.world import REQUESTS_PER_HOUR, AlreadyRunning, World, complete, started
+from demo.airflow_home import PROJECT, RunFailed
+from demo.nights import CERTIFICATIONS, Night
+from demo.processes import Ended, ProcessFailed, listening, reachable_by_others
+from demo.proof import NightSum, delivery_failures, night_sums, reason_failures
+from demo.world import REQUESTS_PER_HOUR, AlreadyRunning, World, complete, started
 
 FOLDER: Final = PROJECT / ".springest" / "demo"
 DAGS: Final = ("springest_catalogue", "springest_deliver", "springest_reconcile")
@@ -216,7 +216,7 @@ def main(arguments: Sequence[str]) -> int:
 
     :returns: 0 when everything came out as it should.
     """
-    parser = argparse.ArgumentParser(prog="python -m include.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--stay", action="store_true", help="stay up with Airflow's UI afterwards")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

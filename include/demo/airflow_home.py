@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import httpx
 
-from include.demo.processes import Child, Supervisor
+from demo.processes import Child, Supervisor
 
 PROJECT: Final = Path(__file__).parents[2]
 _SIMPLE_AUTH: Final = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager"
@@ -89,7 +89,7 @@ def _inherited() -> dict[str, str]:
         **{name: os.environ[name] for name in kept if name in os.environ},
         "PATH": f"{bin_folder}:{os.environ.get('PATH', '/usr/bin:/bin')}",
         # The code of this checkout, whichever one is installed.
-        "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}",
+        "PYTHONPATH": os.pathsep.join(str(PROJECT / folder) for folder in ("include", "plugins")),
         "PYTHONSAFEPATH": "1",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from include.demo.airflow_home import PROJECT
+from demo.airflow_home import PROJECT
 
 LOCKS: Final = ("requirements.txt", "requirements-dev.txt")
 COMMAND: Final = (

@@ -1,4 +1,4 @@
-"""``python -m include.demo.compose``: the first start of docker-compose.yaml's Airflow.
+"""``python -m demo.compose``: the first start of docker-compose.yaml's Airflow.
 
 It makes Airflow's database and the warehouse's schema, and writes the connections and Variables into
 Airflow's database, encrypted with its Fernet key: so no other service is given their passwords, and none has
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from include.demo.airflow_home import PROJECT, airflow
+from demo.airflow_home import PROJECT, airflow
 
 OWNER: Final = "certificate_warehouse_owner"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from include.demo.airflow_home import PROJECT
-from include.demo.fresh_warehouse import fresh_warehouse
-from include.springest.warehouse.dictionary import describe, load_questions, render
+from demo.airflow_home import PROJECT
+from demo.fresh_warehouse import fresh_warehouse
+from springest.db.dictionary import describe, load_questions, render
 
 DICTIONARY: Final = PROJECT / "docs" / "data-dictionary.md"
 QUESTIONS: Final = PROJECT / "include" / "sql" / "questions"

@@ -13,7 +13,7 @@ from typing import Final
 from fpdf import FPDF
 from PIL import Image
 
-from include.demo.nights import CERTIFICATIONS, Expected, Training
+from demo.nights import CERTIFICATIONS, Expected, Training
 
 INSTITUTE: Final = "Meridian Training Institute"
 _TEXTURES: Final = {190: 20, 260: 20, 370: 30, 450: 15, 620: 10, 1050: 4, 2600: 1}

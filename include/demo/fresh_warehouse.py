@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine
 
-from include.demo.airflow_home import PROJECT
-from include.demo.postgres import EmbeddedPostgres
-from include.springest.warehouse.migrate import upgrade
+from demo.airflow_home import PROJECT
+from demo.postgres import EmbeddedPostgres
+from springest.db.migrate import upgrade
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Final
 
-from include.demo.people import Learner, learners
+from demo.people import Learner, learners
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ from urllib.parse import quote
 import psutil
 import psycopg
 
-from include.demo.ports import free_port
-from include.demo.processes import die_with_parent
-from include.demo.shelter import Shelter
+from demo.ports import free_port
+from demo.processes import die_with_parent
+from demo.shelter import Shelter
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from include.demo.nights import Expected, Night
-from include.demo.source_database import count_completed
-from include.sandbox.store import StoredCertificate
+from demo.nights import Expected, Night
+from demo.source_database import count_completed
+from sandbox.store import StoredCertificate
 
 _BY_STATUS = text("""
 SELECT verdict.verification_status, count(*)

@@ -11,12 +11,12 @@ from alembic import command
 from sqlalchemy import Table, create_engine
 from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, SetColumnComment, SetTableComment
 
-from include.demo.airflow_home import PROJECT
-from include.demo.fresh_warehouse import fresh_warehouse
-from include.springest.warehouse.migrate import alembic_config, head_revision
-from include.springest.warehouse.schema import metadata
+from demo.airflow_home import PROJECT
+from demo.fresh_warehouse import fresh_warehouse
+from springest.db.migrate import alembic_config, head_revision
+from springest.db.schema import metadata
 
-BASELINE: Final = PROJECT / "include/springest/warehouse/migrations/sql/0001_tables.sql"
+BASELINE: Final = PROJECT / "include/springest/db/migrations/sql/0001_tables.sql"
 
 
 def baseline() -> str:
@@ -48,7 +48,7 @@ def write_revision(message: str) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the baseline anew, or the next revision when it is given a message."""
-    parser = argparse.ArgumentParser(prog="python -m include.demo.revision", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m demo.revision", description=__doc__)
     parser.add_argument("message", nargs="?", help="what the next revision does; without it: the baseline")
     message = parser.parse_args(arguments).message
     if message:

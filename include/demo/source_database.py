@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from include.demo.nights import Training
+from demo.nights import Training
 
 metadata: Final = MetaData()
 

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Engine, create_engine
 
-from include.demo import source_database
-from include.demo.airflow_home import (
+from demo import source_database
+from demo.airflow_home import (
     PROJECT,
     AirflowApi,
     airflow,
@@ -26,14 +26,14 @@ from include.demo.airflow_home import (
     start_airflow,
     write_config,
 )
-from include.demo.documents import render_all
-from include.demo.nights import CERTIFICATIONS, PENDING, Night, nights
-from include.demo.ports import free_port
-from include.demo.postgres import EmbeddedPostgres
-from include.demo.processes import ProcessFailed, Supervisor
-from include.sandbox.client import SandboxClient
-from include.springest.staging.window import begin_site
-from include.springest.warehouse.migrate import upgrade
+from demo.documents import render_all
+from demo.nights import CERTIFICATIONS, PENDING, Night, nights
+from demo.ports import free_port
+from demo.postgres import EmbeddedPostgres
+from demo.processes import ProcessFailed, Supervisor
+from sandbox.client import SandboxClient
+from springest.db.migrate import upgrade
+from springest.staging.window import begin_site
 
 REQUESTS_PER_HOUR: Final = 1_000_000
 """The demo's own sandbox has no cap; a real site's is 4,000, and the connection says so by default."""
@@ -200,13 +200,13 @@ def start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str], *
     ]
     env = {
         "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": str(PROJECT),
+        "PYTHONPATH": str(PROJECT / "include"),
         "PYTHONSAFEPATH": "1",
         "PYTHONUTF8": "1",
         "SANDBOX_API_KEY": keys[0],
         "SANDBOX_CERTIFICATIONS_API_KEY": keys[1],
     }
-    command = [sys.executable, "-m", "include.sandbox", *arguments]
+    command = [sys.executable, "-m", "sandbox", *arguments]
     supervisor.start("sandbox", command, env=env, ready=ready.exists)
     return ready.read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""``python -m include.sandbox``: a Springest on loopback, for developing against."""
+"""``python -m sandbox``: a Springest on loopback, for developing against."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from include.sandbox.profiles import PROFILES
-from include.sandbox.server import listening_socket, make_server
-from include.sandbox.state import SandboxState
-from include.sandbox.store import Certification, Store
+from sandbox.profiles import PROFILES
+from sandbox.server import listening_socket, make_server
+from sandbox.state import SandboxState
+from sandbox.store import Certification, Store
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line; keys come by the environment, where no process list shows them."""
-    parser = argparse.ArgumentParser(prog="python -m include.sandbox", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one")
     parser.add_argument("--ready-file", type=Path, help="file to write the address to once it listens")
     parser.add_argument("--database", default=":memory:", help="SQLite file that keeps what it received")

@@ -8,9 +8,9 @@ from typing import Final
 
 from starlette.responses import Response
 
-from include.sandbox import xml
-from include.sandbox.connection import Dropped, Trickled, Truncated
-from include.sandbox.faults import Fault, FaultBody, Kind
+from sandbox import xml
+from sandbox.connection import Dropped, Trickled, Truncated
+from sandbox.faults import Fault, FaultBody, Kind
 
 WEB_PAGE: Final = (
     "<!DOCTYPE html><html><head><title>Springest</title></head>"

@@ -11,13 +11,13 @@ from typing import Final
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 
-from include.sandbox import listing, posting
-from include.sandbox.answers import refusal, spoiled
-from include.sandbox.connection import Dropped, Truncated
-from include.sandbox.control import Control
-from include.sandbox.faults import Kind
-from include.sandbox.request import BadParameter, Exchange
-from include.sandbox.state import SandboxState
+from sandbox import listing, posting
+from sandbox.answers import refusal, spoiled
+from sandbox.connection import Dropped, Truncated
+from sandbox.control import Control
+from sandbox.faults import Kind
+from sandbox.request import BadParameter, Exchange
+from sandbox.state import SandboxState
 
 log = logging.getLogger(__name__)
 

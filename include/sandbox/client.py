@@ -9,10 +9,10 @@ from typing import Any, Self
 
 import httpx
 
-from include.sandbox.faults import Fault
-from include.sandbox.profiles import Profile
-from include.sandbox.store import Certification, NewCertificate, Request, StoredCertificate
-from include.sandbox.summary import Summary
+from sandbox.faults import Fault
+from sandbox.profiles import Profile
+from sandbox.store import Certification, NewCertificate, Request, StoredCertificate
+from sandbox.summary import Summary
 
 
 class SandboxClient:

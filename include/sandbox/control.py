@@ -13,11 +13,11 @@ from typing import Annotated, Any, TypeVar, cast
 from fastapi import APIRouter, Body, HTTPException, Query
 from pydantic import TypeAdapter, ValidationError
 
-from include.sandbox.faults import Fault
-from include.sandbox.profiles import PROFILES, Profile
-from include.sandbox.state import SandboxState
-from include.sandbox.store import Certification, NewCertificate
-from include.sandbox.summary import summarise
+from sandbox.faults import Fault
+from sandbox.profiles import PROFILES, Profile
+from sandbox.state import SandboxState
+from sandbox.store import Certification, NewCertificate
+from sandbox.summary import summarise
 
 Made = TypeVar("Made")
 Values = Annotated[dict[str, Any], Body()]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from include.sandbox import xml
-from include.sandbox.answers import answer, instead
-from include.sandbox.faults import Fault, Kind
-from include.sandbox.profiles import EmailFilter
-from include.sandbox.request import Exchange
-from include.sandbox.state import SandboxState
-from include.sandbox.store import NewCertificate
+from sandbox import xml
+from sandbox.answers import answer, instead
+from sandbox.faults import Fault, Kind
+from sandbox.profiles import EmailFilter
+from sandbox.request import Exchange
+from sandbox.state import SandboxState
+from sandbox.store import NewCertificate
 
 
 async def list_certificates(exchange: Exchange) -> Response:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from include.sandbox import xml
-from include.sandbox.answers import answer, failing, instead, refusal
-from include.sandbox.connection import Dropped
-from include.sandbox.faults import Kind
-from include.sandbox.form import Form, MalformedForm, read_form
-from include.sandbox.readers import whole_number
-from include.sandbox.request import Exchange
-from include.sandbox.store import NewCertificate, StoredCertificate
-from include.sandbox.validation import validate
+from sandbox import xml
+from sandbox.answers import answer, failing, instead, refusal
+from sandbox.connection import Dropped
+from sandbox.faults import Kind
+from sandbox.form import Form, MalformedForm, read_form
+from sandbox.readers import whole_number
+from sandbox.request import Exchange
+from sandbox.store import NewCertificate, StoredCertificate
+from sandbox.validation import validate
 
 
 async def post_certificate(exchange: Exchange) -> Response:

@@ -7,9 +7,9 @@ from datetime import date
 
 from starlette.requests import Request
 
-from include.sandbox.faults import Fault, Seen
-from include.sandbox.readers import iso_day, whole_number
-from include.sandbox.state import SandboxState
+from sandbox.faults import Fault, Seen
+from sandbox.readers import iso_day, whole_number
+from sandbox.state import SandboxState
 
 
 class BadParameter(ValueError):

@@ -13,11 +13,11 @@ from typing import Self, cast
 
 import uvicorn
 
-from include.sandbox.app import create_app
-from include.sandbox.connection import FaultyProtocol
-from include.sandbox.profiles import PROFILES, Profile
-from include.sandbox.state import SandboxState
-from include.sandbox.store import Certification, Store
+from sandbox.app import create_app
+from sandbox.connection import FaultyProtocol
+from sandbox.profiles import PROFILES, Profile
+from sandbox.state import SandboxState
+from sandbox.store import Certification, Store
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from include.sandbox.cap import SlidingHour
-from include.sandbox.faults import Faults
-from include.sandbox.profiles import Profile
-from include.sandbox.store import Store
+from sandbox.cap import SlidingHour
+from sandbox.faults import Faults
+from sandbox.profiles import Profile
+from sandbox.store import Store
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from include.sandbox.cap import peak
-from include.sandbox.store import Store
+from sandbox.cap import peak
+from sandbox.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from datetime import date
 
-from include.sandbox.form import Form
-from include.sandbox.readers import iso_day, whole_number
-from include.sandbox.store import Certification, NewCertificate
+from sandbox.form import Form
+from sandbox.readers import iso_day, whole_number
+from sandbox.store import Certification, NewCertificate
 
 BOOKING_FIELDS = ("booking_id", "conversion_id")
 _ADDRESS = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[^@\s\x00-\x1f\x7f]+")

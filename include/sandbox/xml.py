@@ -8,8 +8,8 @@ from datetime import date, datetime
 
 from lxml import etree
 
-from include.sandbox.profiles import AnswerBody, Profile, Zone
-from include.sandbox.store import Certification, StoredCertificate
+from sandbox.profiles import AnswerBody, Profile, Zone
+from sandbox.store import Certification, StoredCertificate
 
 _UNWRITABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 (section 2.2) can't hold, which a message may echo."""

@@ -14,11 +14,30 @@ from sqlalchemy import Connection, any_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.types import BigInteger
 
-from include.springest.api.models import Certification
-from include.springest.errors import ConfigurationError
-from include.springest.site import Site
-from include.springest.staging.decide import CatalogueEntry
-from include.springest.warehouse.schema import catalogue_scan, certification
+from springest.api.models import Certification
+from springest.db.schema import catalogue_scan, certification
+from springest.errors import ConfigurationError
+from springest.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """What the catalogue says of one certification.
+
+    :param listed: in the last complete list of certifications.
+    :param requires_valid_until: ``None`` when Springest did not tell.
+    :param may_send_unlisted: the site's settings allow sending although it is not listed.
+    """
+
+    listed: bool
+    requires_valid_until: bool | None = None
+    may_send_unlisted: bool = False
+
+    @property
+    def ref(self) -> str:
+        """A text that changes when a refused certificate is worth another try."""
+        return f"listed={self.listed} requires_valid_until={self.requires_valid_until}"
+
 
 UNLISTED = CatalogueEntry(listed=False)
 

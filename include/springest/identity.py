@@ -16,7 +16,7 @@ from typing import Final
 
 import idna
 
-from include.springest.errors import ConfigurationError
+from springest.errors import ConfigurationError
 
 ADDRESS_RULE: Final = 1
 """Number of the rule in ``mailbox``. It is part of each learner's reference and kept in the warehouse: raise

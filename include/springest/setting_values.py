@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from include.springest.errors import ConfigurationError
+from springest.errors import ConfigurationError
 
 
 def wrong(setting: str, must: str) -> ConfigurationError:

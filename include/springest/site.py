@@ -13,9 +13,9 @@ from datetime import date
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from include.springest.document_settings import ALL_CHECKS, accepted_types, document_checks
-from include.springest.errors import ConfigurationError
-from include.springest.setting_values import maybe_json, read_words, wrong
+from springest.documents.settings import ALL_CHECKS, accepted_types, document_checks
+from springest.errors import ConfigurationError
+from springest.setting_values import maybe_json, read_words, wrong
 
 COUNTRIES: Final = {
     "nl": "https://api.springest.nl",

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Final
 
-from include.springest.warehouse.erasure import forget, remember
+from springest.privacy.erasure import forget, remember
 from springest_provider import parts
 from springest_provider.cli.output import Exit, Output
 

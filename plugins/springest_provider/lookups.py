@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from airflow.sdk import BaseHook, Connection, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from include.springest.errors import ConfigurationError
+from springest.errors import ConfigurationError
 
 Found = TypeVar("Found")
 WAITS_SECONDS: Final = (0.5, 1.5)

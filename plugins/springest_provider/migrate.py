@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from include.springest.engines import require_own_session, warehouse_engine
-from include.springest.warehouse.migrate import upgrade
-from include.springest.warehouse.roles import RoleNames, grant_roles
+from springest.db.engines import require_own_session, warehouse_engine
+from springest.db.migrate import upgrade
+from springest.db.roles import RoleNames, grant_roles
 from springest_provider.cli.output import Exit, Output
 from springest_provider.parts import warehouse_url
 

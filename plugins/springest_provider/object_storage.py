@@ -7,10 +7,10 @@ from typing import BinaryIO, Final, cast
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import has_fs
 
-from include.springest.document_address import LOCAL, PROVIDERS
-from include.springest.documents import DocumentError
-from include.springest.errors import ConfigurationError
-from include.springest.local_file import NotMounted
+from springest.documents.address import LOCAL, PROVIDERS
+from springest.documents.local_file import NotMounted
+from springest.documents.opener import DocumentError
+from springest.errors import ConfigurationError
 
 ROOTS_VARIABLE: Final = "springest_document_roots"
 

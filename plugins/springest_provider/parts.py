@@ -13,13 +13,13 @@ from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException
 from sqlalchemy import URL, Engine, make_url
 
-from include.springest.documents import DocumentStore
-from include.springest.engines import require_own_session, source_engine, warehouse_engine
-from include.springest.errors import ConfigurationError
-from include.springest.identity import Pseudonyms
-from include.springest.libpq import postgresql_url
-from include.springest.site import Site
-from include.springest.warehouse.migrate import check
+from springest.db.engines import require_own_session, source_engine, warehouse_engine
+from springest.db.libpq import postgresql_url
+from springest.db.migrate import check
+from springest.documents.opener import DocumentStore
+from springest.errors import ConfigurationError
+from springest.identity import Pseudonyms
+from springest.site import Site
 from springest_provider.lookups import (
     read_connection,
     read_variable,

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-_ERRORS = "include.springest.errors"
-_CANDIDATES = "include.springest.reconcile.candidates"
-_STOPS = "include.springest.delivery.stops"
+_ERRORS = "springest.errors"
+_CANDIDATES = "springest.verdicts.pending"
+_STOPS = "springest.delivery.stops"
 
 
 def _give_up(path: str, reason: str) -> RetryRule:
@@ -24,7 +24,7 @@ def _again(path: str, minutes: int, reason: str) -> RetryRule:
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         _give_up(f"{_ERRORS}.ConfigurationError", "a setting must be corrected first"),
-        _give_up("include.springest.warehouse.migrate.SchemaOutOfDate", "run `make migrate` first"),
+        _give_up("springest.db.migrate.SchemaOutOfDate", "run `make migrate` first"),
         _give_up(f"{_CANDIDATES}.ConservationBroken", "staging must be run again first"),
         _give_up(f"{_CANDIDATES}.QualityCheckFailed", "a person should look at the rows it names"),
         _give_up(f"{_CANDIDATES}.CandidatesLost", "the verdicts must be worked out again first"),
@@ -40,11 +40,9 @@ RETRY_POLICY = ExceptionRetryPolicy(
         _again(f"{_STOPS}.SpringestUnreachable", 15, "Springest does not answer"),
         _again(f"{_STOPS}.DocumentsUnreachable", 10, "the documents can't be read"),
         _again(f"{_ERRORS}.ApiError", 5, "Springest did not answer as it should"),
-        _again("include.springest.warehouse.locks.WarehouseLocked", 5, "another session holds a lock"),
-        _again("include.springest.source.refusal.SourceError", 5, "the source does not answer"),
-        _again(
-            "include.springest.document_errors.DocumentStoreUnreachable", 5, "the documents can't be read"
-        ),
+        _again("springest.db.locks.WarehouseLocked", 5, "another session holds a lock"),
+        _again("springest.source.refusal.SourceError", 5, "the source does not answer"),
+        _again("springest.documents.errors.DocumentStoreUnreachable", 5, "the documents can't be read"),
     ]
 )
 """For every task of this project. What it does not name is retried as the task says."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from include.springest.errors import ConfigurationError
-from include.springest.source.reader import Window
+from springest.errors import ConfigurationError
+from springest.source.reader import Window
 
 
 def begin_moment(value: str | None, *, asked: Window | None) -> datetime | None:

@@ -16,15 +16,15 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import create_engine, text
 
-from include.demo import source_database
-from include.demo.airflow_home import environment
-from include.demo.nights import Training
-from include.demo.pdf import make_pdf
-from include.demo.people import Learner
-from include.demo.postgres import EmbeddedPostgres
-from include.sandbox.server import SandboxServer
-from include.sandbox.store import Certification
-from include.springest.staging.window import begin_site
+from demo import source_database
+from demo.airflow_home import environment
+from demo.nights import Training
+from demo.pdf import make_pdf
+from demo.people import Learner
+from demo.postgres import EmbeddedPostgres
+from sandbox.server import SandboxServer
+from sandbox.store import Certification
+from springest.staging.window import begin_site
 
 CANARY_KEY = "canary/key+with=odd&signs"
 CANARY_CERTIFICATIONS_KEY = "canary-certifications/key"

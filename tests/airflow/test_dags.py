@@ -7,8 +7,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from include.demo.nights import Training
-from include.demo.people import Learner
+from demo.nights import Training
+from demo.people import Learner
 
 from .conftest import (
     CANARY_ADDRESS,

@@ -12,9 +12,9 @@ from unittest.mock import ANY
 
 import pytest
 
-from include.demo.airflow_home import PROJECT
-from include.demo.processes import listening, reachable_by_others
-from include.demo.world import World, complete, started
+from demo.airflow_home import PROJECT
+from demo.processes import listening, reachable_by_others
+from demo.world import World, complete, started
 
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
 SECONDS = 600

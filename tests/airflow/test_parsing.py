@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from include.springest.site import EXTRAS
+from springest.site import EXTRAS
 
 pytestmark = pytest.mark.airflow
 

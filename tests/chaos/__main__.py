@@ -17,8 +17,8 @@ from types import FrameType
 
 from rich.console import Console
 
-from include.demo.airflow_home import PROJECT
-from include.demo.processes import Ended
+from demo.airflow_home import PROJECT
+from demo.processes import Ended
 
 from .ledger import Ledger
 from .plan import Plan, draw

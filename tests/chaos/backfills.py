@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from include.demo.airflow_home import AirflowApi
+from demo.airflow_home import AirflowApi
 
 from .plan import Plan
 from .world import backfill_day

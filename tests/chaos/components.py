@@ -12,9 +12,9 @@ import psutil
 import psycopg
 from sqlalchemy.exc import OperationalError
 
-from include.demo.airflow_home import COMPONENTS, AirflowApi, start_component, wait_for_component
-from include.demo.postgres import EmbeddedPostgres, PostgresFailed
-from include.demo.processes import Child, Supervisor
+from demo.airflow_home import COMPONENTS, AirflowApi, start_component, wait_for_component
+from demo.postgres import EmbeddedPostgres, PostgresFailed
+from demo.processes import Child, Supervisor
 
 from .guard import Guard, members
 

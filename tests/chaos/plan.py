@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from include.sandbox.faults import Fault, FaultBody, Kind
+from sandbox.faults import Fault, FaultBody, Kind
 
 READ_SECONDS = 3.0
 """How long the chaos' connection waits for an answer; see the world."""

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from include.sandbox.store import Request, StoredCertificate
+from sandbox.store import Request, StoredCertificate
 
 NOT_TAKEN = frozenset({400, 401, 403, 404, 413, 415, 422})
 """Answers after which Springest has nothing: it understood, and said no."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from include.demo.airflow_home import RunFailed
+from demo.airflow_home import RunFailed
 
 from .backfills import DELIVER, Backfills, already_done
 from .ledger import Ledger

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from include.sandbox.faults import Kind
+from sandbox.faults import Kind
 
 from .plan import Strike, draw
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from include.sandbox.store import Request, StoredCertificate
+from sandbox.store import Request, StoredCertificate
 
 from .proof import Attempt, Delivery, Evidence, SourceRow, failures
 

@@ -16,17 +16,17 @@ from pathlib import Path
 
 from sqlalchemy import Engine, NullPool, create_engine
 
-from include.demo import source_database
-from include.demo.airflow_home import AirflowApi, airflow, environment
-from include.demo.nights import CERTIFICATIONS, Training
-from include.demo.pdf import make_pdf
-from include.demo.people import Learner
-from include.demo.ports import free_port
-from include.demo.postgres import EmbeddedPostgres
-from include.demo.processes import Supervisor
-from include.demo.world import alone, connections, start_sandbox
-from include.sandbox.client import SandboxClient
-from include.springest.staging.window import begin_site
+from demo import source_database
+from demo.airflow_home import AirflowApi, airflow, environment
+from demo.nights import CERTIFICATIONS, Training
+from demo.pdf import make_pdf
+from demo.people import Learner
+from demo.ports import free_port
+from demo.postgres import EmbeddedPostgres
+from demo.processes import Supervisor
+from demo.world import alone, connections, start_sandbox
+from sandbox.client import SandboxClient
+from springest.staging.window import begin_site
 
 from .components import Components, patiently
 from .guard import guarded

@@ -17,33 +17,33 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from include.demo import source_database
-from include.demo.nights import Training
-from include.demo.pdf import make_pdf
-from include.demo.people import Learner
-from include.sandbox.server import SandboxServer
-from include.sandbox.store import Certification
-from include.springest.api.client import SpringestClient
-from include.springest.catalogue import store_catalogue
-from include.springest.delivery.deliver import Deliverer, DeliverSettings
-from include.springest.delivery.high_water import HighWater
-from include.springest.delivery.parts import Parts
-from include.springest.delivery.tally import DeliverReport
-from include.springest.documents import DocumentStore
-from include.springest.identity import Pseudonyms
-from include.springest.ledger.sending import SendingLedger
-from include.springest.limiter import RateLimiter
-from include.springest.reconcile.filters import Filters
-from include.springest.reconcile.owners import OwnerInquiry, OwnersReport
-from include.springest.reconcile.publish import PublishReport, publish
-from include.springest.reconcile.scope import plan
-from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
-from include.springest.site import Site
-from include.springest.source.addresses import addresses_from
-from include.springest.source.reader import SourceReader, Window
-from include.springest.staging.stage import Stager, StageReport
-from include.springest.staging.window import begin_site
-from include.springest.warehouse.roles import RoleNames, grant_roles
+from demo import source_database
+from demo.nights import Training
+from demo.pdf import make_pdf
+from demo.people import Learner
+from sandbox.server import SandboxServer
+from sandbox.store import Certification
+from springest.api.client import SpringestClient
+from springest.catalogue import store_catalogue
+from springest.db.roles import RoleNames, grant_roles
+from springest.delivery.context import Parts
+from springest.delivery.deliver import Deliverer, DeliverSettings
+from springest.delivery.high_water import HighWater
+from springest.delivery.repository import SendingLedger
+from springest.delivery.tally import DeliverReport
+from springest.documents.opener import DocumentStore
+from springest.identity import Pseudonyms
+from springest.rate_limit.limiter import RateLimiter
+from springest.site import Site
+from springest.snapshot.filters import Filters
+from springest.snapshot.owners import OwnerInquiry, OwnersReport
+from springest.snapshot.scope import plan
+from springest.snapshot.snapshot import SnapshotReport, take_snapshot
+from springest.source.addresses import addresses_from
+from springest.source.reader import SourceReader, Window
+from springest.staging.stage import Stager, StageReport
+from springest.staging.window import begin_site
+from springest.verdicts.publish import PublishReport, publish
 
 QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text(
     encoding="utf-8"

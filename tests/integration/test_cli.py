@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from springest_provider import parts
-from springest_provider.cli.__main__ import main
 from sqlalchemy import make_url, text
 
-from include.sandbox.faults import Fault, Kind
-from include.springest.staging.window import SiteNotBegun
+from sandbox.faults import Fault, Kind
+from springest.staging.window import SiteNotBegun
+from springest_provider import parts
+from springest_provider.cli.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a secret for tests only, long enough"

@@ -27,16 +27,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine.default import DefaultDialect
 
-from include.demo import source_database
-from include.demo.nights import Training
-from include.sandbox.faults import Fault, Kind
-from include.springest.api import client as api
-from include.springest.api.body import CertificateBody
-from include.springest.api.client import SpringestClient
-from include.springest.delivery.high_water import HighWater
-from include.springest.source import reader
-from include.springest.source.reader import Window
-from include.springest.warehouse.schema import metadata
+from demo import source_database
+from demo.nights import Training
+from sandbox.faults import Fault, Kind
+from springest.api import client as api
+from springest.api.body import CertificateBody
+from springest.api.client import SpringestClient
+from springest.db.schema import metadata
+from springest.delivery.high_water import HighWater
+from springest.source import reader
+from springest.source.reader import Window
 
 SEED = int(os.environ.get("CRASH_SEED", str(random.SystemRandom().randrange(10**6))))
 SAMPLED = 14

@@ -8,13 +8,13 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from include.demo import source_database
-from include.demo.documents import render_all
-from include.demo.nights import CERTIFICATIONS, PENDING, Expected, Night, nights
-from include.demo.proof import delivery_failures, reason_failures
-from include.sandbox.faults import Fault, FaultBody, Kind
-from include.sandbox.store import Certification
-from include.springest.warehouse.roles import RoleNames
+from demo import source_database
+from demo.documents import render_all
+from demo.nights import CERTIFICATIONS, PENDING, Expected, Night, nights
+from demo.proof import delivery_failures, reason_failures
+from sandbox.faults import Fault, FaultBody, Kind
+from sandbox.store import Certification
+from springest.db.roles import RoleNames
 from tests.integration.conftest import World
 from tests.integration.test_questions import ask_as_reader
 

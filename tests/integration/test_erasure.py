@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, event, update
 
-from include.demo.source_database import completed_training
-from include.sandbox.faults import Fault, Kind
-from include.springest.errors import ConfigurationError
-from include.springest.identity import Pseudonyms
-from include.springest.reconcile.publish import publish_candidates, reconcile
-from include.springest.warehouse.erasure import forget, remember
-from include.springest.warehouse.schema import delivery
+from demo.source_database import completed_training
+from sandbox.faults import Fault, Kind
+from springest.db.schema import delivery
+from springest.errors import ConfigurationError
+from springest.identity import Pseudonyms
+from springest.privacy.erasure import forget, remember
+from springest.verdicts.publish import publish_candidates, reconcile
 from tests.integration.conftest import SECRET, World
 
 PSEUDONYMS = Pseudonyms(SECRET)
@@ -259,7 +259,7 @@ def test_another_secret_would_bury_the_wrong_learner_and_is_refused(world):
 
 def test_details_of_old_attempts_are_cleared_and_those_in_doubt_are_kept(world):
     """Ninety days, unless somebody may still need them to find out what happened."""
-    from include.springest.reconcile.maintenance import clear_old_details
+    from springest.privacy.retention import clear_old_details
 
     trainings = [world.training() for _ in range(3)]
     world.complete(*trainings)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from include.sandbox.faults import Fault, Kind
-from include.sandbox.store import NewCertificate
-from include.springest.ledger.decisions import Choice, Decisions
-from include.springest.ledger.judging import ReleaseRules
-from include.springest.ledger.states import DecisionKind
-from include.springest.warehouse.erasure import forget, remember
+from sandbox.faults import Fault, Kind
+from sandbox.store import NewCertificate
+from springest.privacy.erasure import forget, remember
+from springest.review.decisions import Choice, Decisions
+from springest.review.rules import ReleaseRules
+from springest.states import DecisionKind
 from tests.integration.conftest import World
 from tests.integration.test_erasure import PSEUDONYMS, everything, ref_of
 

@@ -19,26 +19,26 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from include.demo.pdf import make_pdf
-from include.demo.people import Learner
-from include.sandbox.faults import Fault, FaultBody, Kind
-from include.springest.delivery.deliver import SECONDS_TO_ANSWER
-from include.springest.delivery.high_water import HighWater
-from include.springest.delivery.stops import (
+from demo.pdf import make_pdf
+from demo.people import Learner
+from sandbox.faults import Fault, FaultBody, Kind
+from springest.db.batching import Lane
+from springest.delivery.claims import Claim
+from springest.delivery.deliver import SECONDS_TO_ANSWER
+from springest.delivery.high_water import HighWater
+from springest.delivery.stops import (
     AccessRefused,
     NightTooLarge,
     SpringestUnreachable,
     TooManyUnknown,
     WorkerStopped,
 )
-from include.springest.documents import DocumentStore
-from include.springest.insight.status import look
-from include.springest.ledger.claims import Claim
-from include.springest.ledger.states import State
-from include.springest.source.reader import Window
-from include.springest.staging import stage
-from include.springest.staging.stage import Stager
-from include.springest.warehouse.lane import Lane
+from springest.documents.opener import DocumentStore
+from springest.review.status import look
+from springest.source.reader import Window
+from springest.staging import stage
+from springest.staging.stage import Stager
+from springest.states import State
 from tests.integration.conftest import wait_until
 
 _LEASE = "SELECT extract(epoch FROM lease_until - updated_at) FROM springest.delivery WHERE state = 'sending'"
@@ -285,7 +285,7 @@ def test_the_deadline_is_kept_when_the_telling_hangs_or_fails(world, monkeypatch
     """What is asked of the warehouse and of Airflow on the way stands not between a run and its end."""
     _staged(world, 30)
     world.extra["requests_per_hour"] = 3600
-    monkeypatch.setattr("include.springest.delivery.deliver.PROGRESS_SECONDS", 0.1)
+    monkeypatch.setattr("springest.delivery.deliver.PROGRESS_SECONDS", 0.1)
     keep, hangs = HighWater.keep, [True]
 
     async def keep_slowly(high_water):
@@ -444,7 +444,7 @@ def test_two_runs_beside_each_other_send_each_certificate_once(world, expected):
 
 def test_an_outcome_that_can_not_be_recorded_is_named_in_the_log(world, monkeypatch, caplog):
     """Nothing is sent again, and a person can still say which certificate it is."""
-    monkeypatch.setattr("include.springest.delivery.attempts.RECORDING_SECONDS", 0.0)
+    monkeypatch.setattr("springest.delivery.attempts.RECORDING_SECONDS", 0.0)
     _staged(world)
     with world.warehouse.begin() as connection:
         connection.execute(
@@ -552,7 +552,7 @@ def test_a_run_that_others_leave_no_room_says_so(world, monkeypatch, caplog):
             "UPDATE springest.delivery SET state = 'sending', lease_owner = 'another',"
             " lease_until = now() + interval '1 hour' WHERE training_id <> 'T0001'"
         )
-    monkeypatch.setattr("include.springest.delivery.send.SECONDS_BETWEEN_WARNINGS", 0.0)
+    monkeypatch.setattr("springest.delivery.send.SECONDS_BETWEEN_WARNINGS", 0.0)
     with caplog.at_level("WARNING"):
         assert world.deliver(seconds=2.0).left == 1
     assert "for other runs of site default: all of them together may have 10 under way" in caplog.text
@@ -587,7 +587,7 @@ def test_what_is_half_staged_waits_until_it_is_whole(world, monkeypatch):
             assert go_on.wait(30)
         return read(stager, rows)
 
-    monkeypatch.setattr("include.springest.source.reader.BATCH_ROWS", 500)
+    monkeypatch.setattr("springest.source.reader.BATCH_ROWS", 500)
     monkeypatch.setattr(Stager, "_read", read_slowly)
     with ThreadPoolExecutor(1) as threads:
         staging = threads.submit(world.stage, "backfill")
@@ -606,7 +606,7 @@ def test_a_run_that_another_process_still_stages_waits_for_it(world, monkeypatch
     """A task that Airflow believes dead: the next try stages beside it, and sends once both are through."""
     world.complete(*(world.training() for _ in range(3)))
     world.catalogue()
-    monkeypatch.setattr("include.springest.delivery.deliver.PROGRESS_SECONDS", 0.1)
+    monkeypatch.setattr("springest.delivery.deliver.PROGRESS_SECONDS", 0.1)
     close, hanging, go_on = stage.close_window, threading.Event(), threading.Event()
 
     def close_slowly(*args, **kwargs):
@@ -637,7 +637,7 @@ def test_what_a_staging_left_behind_that_died_is_weighed_and_sent_by_the_next_ni
     world.complete(*(world.training() for _ in range(3)))
     world.catalogue()
     with monkeypatch.context() as patch:
-        patch.setattr("include.springest.staging.stage.close_window", _die)
+        patch.setattr("springest.staging.stage.close_window", _die)
         with pytest.raises(SystemExit):
             world.stage("died")
     assert world.deliver("next").accepted == 3

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from include.demo import source_database
-from include.demo.pdf import make_pdf
-from include.sandbox.faults import Fault, Kind
-from include.springest.source.reader import Window
-from include.springest.staging.window import SiteNotBegun, begin_site
+from demo import source_database
+from demo.pdf import make_pdf
+from sandbox.faults import Fault, Kind
+from springest.source.reader import Window
+from springest.staging.window import SiteNotBegun, begin_site
 
 from .conftest import sent
 

@@ -17,15 +17,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from include.demo.pdf import make_pdf
-from include.sandbox.server import SandboxServer
-from include.sandbox.store import Certification
-from include.springest.api import client as api
-from include.springest.api.client import SpringestClient
-from include.springest.api.models import CertificateUpload
-from include.springest.documents import DocumentStore
-from include.springest.errors import AnswerLost, TransportError
-from include.springest.site import Site
+from demo.pdf import make_pdf
+from sandbox.server import SandboxServer
+from sandbox.store import Certification
+from springest.api import client as api
+from springest.api.client import SpringestClient
+from springest.api.models import CertificateUpload
+from springest.documents.opener import DocumentStore
+from springest.errors import AnswerLost, TransportError
+from springest.site import Site
 
 ONE_WAY = 0.025
 """Seconds between here and the server."""

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, delete, event, update
 
-from include.demo.pdf import make_pdf
-from include.demo.people import Learner
-from include.demo.source_database import completed_training
-from include.sandbox.profiles import PROFILES
-from include.sandbox.store import NewCertificate
-from include.springest.errors import ConfigurationError
-from include.springest.limiter import RateLimiter
-from include.springest.site import Site
-from include.springest.source.reader import Window
-from include.springest.staging.window import Mode, begin_site
+from demo.pdf import make_pdf
+from demo.people import Learner
+from demo.source_database import completed_training
+from sandbox.profiles import PROFILES
+from sandbox.store import NewCertificate
+from springest.errors import ConfigurationError
+from springest.rate_limit.limiter import RateLimiter
+from springest.site import Site
+from springest.source.reader import Window
+from springest.staging.window import Mode, begin_site
 
 
 def test_good_rows_go_out_once_with_the_right_bytes(world, expected):
@@ -302,9 +302,9 @@ def test_a_queue_that_was_staged_for_one_springest_is_not_sent_to_another(world,
 
 
 def _with_another_secret(world):
-    from include.springest.identity import Pseudonyms
-    from include.springest.source.reader import SourceReader
-    from include.springest.staging.stage import Stager
+    from springest.identity import Pseudonyms
+    from springest.source.reader import SourceReader
+    from springest.staging.stage import Stager
 
     query = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text()
     return Stager(
@@ -478,7 +478,7 @@ def test_a_cutover_that_is_set_after_staging_keeps_the_queue_from_being_sent(wor
 
 def test_a_row_that_changes_while_its_turn_is_waited_for_is_not_sent_as_it_was(world, monkeypatch):
     """A freeze may last for hours; the source is asked again once it is over."""
-    monkeypatch.setattr("include.springest.delivery.send.FRESH_SECONDS", -1.0)
+    monkeypatch.setattr("springest.delivery.send.FRESH_SECONDS", -1.0)
     training, withdrawn = world.training(), world.training()
     world.complete(training, withdrawn)
     world.catalogue()

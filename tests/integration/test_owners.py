@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert, update
 
-from include.demo.source_database import learner
-from include.sandbox.faults import Fault, Kind
-from include.sandbox.profiles import AnswerBody, EmailFilter, Profile
-from include.sandbox.store import NewCertificate
-from include.springest.reconcile.owners import OwnersReport
-from include.springest.warehouse.schema import list_filter
+from demo.source_database import learner
+from sandbox.faults import Fault, Kind
+from sandbox.profiles import AnswerBody, EmailFilter, Profile
+from sandbox.store import NewCertificate
+from springest.db.schema import list_filter
+from springest.snapshot.owners import OwnersReport
 
 NO_ID = AnswerBody.NO_ID
 

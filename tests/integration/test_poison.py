@@ -17,10 +17,10 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from include.demo.people import Learner
-from include.springest.errors import ConfigurationError
-from include.springest.source.reader import MOST_UNREADABLE, SourceError, UnreadableRows, Window
-from include.springest.staging.stage import NOT_FOUND
+from demo.people import Learner
+from springest.errors import ConfigurationError
+from springest.source.reader import MOST_UNREADABLE, SourceError, UnreadableRows, Window
+from springest.staging.stage import NOT_FOUND
 
 SQL = Path(__file__).parents[2] / "include" / "sql"
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
@@ -507,7 +507,7 @@ def test_two_rows_of_one_training_that_differ_are_told_also_when_they_come_in_di
     make_world, expected, monkeypatch
 ):
     """And doing it again changes neither the states nor what is sent."""
-    monkeypatch.setattr("include.springest.source.reader.BATCH_ROWS", 5)
+    monkeypatch.setattr("springest.source.reader.BATCH_ROWS", 5)
     world = make_world()
     world.catalogue()
     good, twice = [world.training() for _ in range(20)], world.training()

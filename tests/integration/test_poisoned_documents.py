@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from springest_provider.parts import open_object
 
-from include.demo.pdf import make_pdf
-from include.sandbox.faults import Fault, Kind
-from include.springest.delivery.stops import DocumentsUnreachable
-from include.springest.documents import DocumentStore, DocumentStoreUnreachable
-from include.springest.source.reader import Window
+from demo.pdf import make_pdf
+from sandbox.faults import Fault, Kind
+from springest.delivery.stops import DocumentsUnreachable
+from springest.documents.opener import DocumentStore, DocumentStoreUnreachable
+from springest.source.reader import Window
+from springest_provider.parts import open_object
 from tests.faulty_store import (
     ClientError,
     FaultyFileSystem,

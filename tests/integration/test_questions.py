@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from include.sandbox.faults import Fault, Kind
-from include.sandbox.store import NewCertificate
-from include.springest.identity import Pseudonyms
-from include.springest.ledger.decisions import Choice, Decisions
-from include.springest.ledger.states import DecisionKind
-from include.springest.warehouse.dictionary import load_questions
-from include.springest.warehouse.erasure import forget
-from include.springest.warehouse.roles import RoleNames
+from sandbox.faults import Fault, Kind
+from sandbox.store import NewCertificate
+from springest.db.dictionary import load_questions
+from springest.db.roles import RoleNames
+from springest.identity import Pseudonyms
+from springest.privacy.erasure import forget
+from springest.review.decisions import Choice, Decisions
+from springest.states import DecisionKind
 from tests.integration.conftest import SECRET, World
 
 ROOT = Path(__file__).parents[2]

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from include.sandbox.faults import Fault, Kind
-from include.springest.delivery.high_water import HighWater
-from include.springest.delivery.stops import LedgerBehind
-from include.springest.errors import ConfigurationError
-from include.springest.ledger import restoration
-from include.springest.ledger.judging import DecisionRefused
-from include.springest.warehouse.migrate import check
+from sandbox.faults import Fault, Kind
+from springest.db.migrate import check
+from springest.delivery.high_water import HighWater
+from springest.delivery.stops import LedgerBehind
+from springest.errors import ConfigurationError
+from springest.review import recovery as restoration
+from springest.review.rules import DecisionRefused
 from tests.integration.conftest import MemoryKeeper, wait_until
 
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text, update
 
-from include.demo.source_database import completed_training
-from include.sandbox.faults import Fault, Kind
-from include.springest.ledger.decisions import Choice, Decisions
-from include.springest.ledger.judging import DecisionRefused, ReleaseRules
-from include.springest.ledger.states import DecisionKind
+from demo.source_database import completed_training
+from sandbox.faults import Fault, Kind
+from springest.review.decisions import Choice, Decisions
+from springest.review.rules import DecisionRefused, ReleaseRules
+from springest.states import DecisionKind
 
 AT_ONCE = ReleaseRules(settled=timedelta(0), listed_is_verified=True)
 """The nights of a test follow each other within a second."""

@@ -16,12 +16,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from include.sandbox.cap import peak
-from include.sandbox.client import SandboxClient
-from include.sandbox.faults import Fault, FaultBody, Kind
-from include.sandbox.profiles import PROFILES, Profile, Zone
-from include.sandbox.server import SandboxServer
-from include.sandbox.store import Certification, NewCertificate
+from sandbox.cap import peak
+from sandbox.client import SandboxClient
+from sandbox.faults import Fault, FaultBody, Kind
+from sandbox.profiles import PROFILES, Profile, Zone
+from sandbox.server import SandboxServer
+from sandbox.store import Certification, NewCertificate
 
 PROJECT = Path(__file__).parents[2]
 LISTED = Certification(2, "Project Control", verified=True)
@@ -224,7 +224,7 @@ def start(folder, *options):
     (folder / "certifications.json").write_text(
         '[{"id": 2, "name": "A", "verified": true}]', encoding="utf-8"
     )
-    command = [sys.executable, "-m", "include.sandbox", "--ready-file", str(ready), "--verbose"]
+    command = [sys.executable, "-m", "sandbox", "--ready-file", str(ready), "--verbose"]
     command += ["--database", str(folder / "db"), "--certifications", str(folder / "certifications.json")]
     env = {**os.environ, "PYTHONPATH": str(PROJECT)}
     env |= {"SANDBOX_API_KEY": "canary-key", "SANDBOX_CERTIFICATIONS_API_KEY": "canary-other"}
@@ -266,7 +266,7 @@ def test_the_command_starts_says_where_and_ends_quickly(tmp_path, end):
 
 def test_the_command_explains_itself():
     """Its help names every option."""
-    command = [sys.executable, "-m", "include.sandbox", "--help"]
+    command = [sys.executable, "-m", "sandbox", "--help"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60)
     for option in ("--port", "--ready-file", "--database", "--profile", "--keep-files", "SANDBOX_API_KEY"):
         assert option in done.stdout

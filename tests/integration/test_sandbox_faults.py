@@ -14,9 +14,9 @@ import httpx
 import pytest
 from lxml import etree
 
-from include.sandbox.faults import Fault, FaultBody, Kind, email_hash
-from include.sandbox.server import SandboxServer
-from include.sandbox.store import Certification, NewCertificate
+from sandbox.faults import Fault, FaultBody, Kind, email_hash
+from sandbox.server import SandboxServer
+from sandbox.store import Certification, NewCertificate
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Loopback has no TLS: loading certificates for every request would take most of these tests' time."""

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from lxml import etree
 
-from include.sandbox.profiles import PROFILES, AnswerBody, Profile, Zone
-from include.sandbox.server import SandboxServer
-from include.sandbox.store import Certification, NewCertificate
+from sandbox.profiles import PROFILES, AnswerBody, Profile, Zone
+from sandbox.server import SandboxServer
+from sandbox.store import Certification, NewCertificate
 
 CERTIFICATIONS = (
     Certification(1, "Service Desk", description="Level 1 & 2", requires_valid_until=True, verified=True),

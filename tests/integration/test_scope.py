@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from include.sandbox.profiles import PROFILES
-from include.sandbox.store import NewCertificate
-from include.springest.reconcile import scope
-from include.springest.reconcile.scope import Facts, Scope, why_whole
+from sandbox.profiles import PROFILES
+from sandbox.store import NewCertificate
+from springest.snapshot import scope
+from springest.snapshot.scope import Facts, Scope, why_whole
 
 NOW = datetime(2026, 11, 20, 5, tzinfo=UTC)
 QUIET = Facts(NOW - timedelta(days=2), NOW - timedelta(days=1), NOW, 100_000, False, False, ())

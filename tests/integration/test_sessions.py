@@ -10,14 +10,14 @@ from datetime import UTC, date, datetime
 
 import psycopg
 import pytest
-from springest_provider import parts
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from include.springest.engines import async_warehouse_engine
-from include.springest.ledger import staging as ledger
-from include.springest.limiter import RateLimiter
-from include.springest.warehouse.locks import WarehouseLocked
+from springest.db.engines import async_warehouse_engine
+from springest.db.locks import WarehouseLocked
+from springest.rate_limit.limiter import RateLimiter
+from springest.staging import repository as ledger
+from springest_provider import parts
 from tests.integration.conftest import wait_until
 
 SETTINGS = (

@@ -7,14 +7,14 @@ import secrets
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine
 
-from include.demo.postgres import EmbeddedPostgres
-from include.sandbox.server import SandboxServer
-from include.springest.delivery.stops import LedgerBehind
-from include.springest.errors import ConfigurationError
-from include.springest.ledger.judging import DecisionRefused
-from include.springest.ledger.trial import follow_trial
-from include.springest.site import Site
-from include.springest.staging.site_identity import keep_to_site
+from demo.postgres import EmbeddedPostgres
+from sandbox.server import SandboxServer
+from springest.delivery.stops import LedgerBehind
+from springest.errors import ConfigurationError
+from springest.review.rules import DecisionRefused
+from springest.review.trial import follow_trial
+from springest.site import Site
+from springest.staging.site_identity import keep_to_site
 
 from .conftest import CERTIFICATIONS, World
 

@@ -7,8 +7,8 @@ from threading import Barrier
 
 import pytest
 
-from include.sandbox.server import SandboxServer
-from include.springest.ledger import staging as ledger
+from sandbox.server import SandboxServer
+from springest.staging import repository as ledger
 
 from .conftest import CERTIFICATIONS, World
 

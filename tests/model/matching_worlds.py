@@ -15,9 +15,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from include.springest.api.paging import Pager
-from include.springest.reconcile import snapshot as snapshots
-from include.springest.site import Site
+from springest.api.paging import Pager
+from springest.site import Site
+from springest.snapshot import snapshot as snapshots
 
 NIGHT = datetime(2026, 11, 2, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -35,28 +35,28 @@ from hypothesis.stateful import (
 from sqlalchemy import StaticPool, create_engine, delete, text, update
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from include.demo import source_database
-from include.demo.nights import Training
-from include.demo.pdf import make_pdf
-from include.demo.people import Learner
-from include.demo.source_database import completed_training
-from include.springest.api.models import Certificate, Certification, Page
-from include.springest.api.paging import Evidence
-from include.springest.catalogue import store_catalogue
-from include.springest.documents import DocumentStore
-from include.springest.identity import Pseudonyms
-from include.springest.ledger.claims import Claim, Outcome, Queued
-from include.springest.ledger.decisions import Choice, Decisions
-from include.springest.ledger.judging import DecisionRefused
-from include.springest.ledger.sending import SendingLedger
-from include.springest.ledger.states import DecisionKind, Event
-from include.springest.reconcile.publish import publish
-from include.springest.reconcile.snapshot import take_snapshot
-from include.springest.site import Site
-from include.springest.source.reader import SourceReader, Window
-from include.springest.staging.stage import Stager
-from include.springest.staging.window import begin_site
-from include.springest.warehouse.schema import metadata
+from demo import source_database
+from demo.nights import Training
+from demo.pdf import make_pdf
+from demo.people import Learner
+from demo.source_database import completed_training
+from springest.api.models import Certificate, Certification, Page
+from springest.api.paging import Evidence
+from springest.catalogue import store_catalogue
+from springest.db.schema import metadata
+from springest.delivery.claims import Claim, Outcome, Queued
+from springest.delivery.repository import SendingLedger
+from springest.documents.opener import DocumentStore
+from springest.identity import Pseudonyms
+from springest.review.decisions import Choice, Decisions
+from springest.review.rules import DecisionRefused
+from springest.site import Site
+from springest.snapshot.snapshot import take_snapshot
+from springest.source.reader import SourceReader, Window
+from springest.staging.stage import Stager
+from springest.staging.window import begin_site
+from springest.states import DecisionKind, Event
+from springest.verdicts.publish import publish
 from tests.simulation.clock import SEARCH_PATH, VirtualClock
 from tests.verdicts import require_no_stale_verdict
 

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from include.springest.identity import Pseudonyms
-from include.springest.reconcile import matching
-from include.springest.reconcile.publish import publish
-from include.springest.warehouse.erasure import forget
+from springest.identity import Pseudonyms
+from springest.matching import matching
+from springest.privacy.erasure import forget
+from springest.verdicts.publish import publish
 from tests.verdicts import require_no_stale_verdict
 
 from .matching_worlds import (

@@ -10,8 +10,8 @@ import pytest
 from psycopg import waiting
 from sqlalchemy import create_engine
 
-from include.demo.postgres import EmbeddedPostgres
-from include.springest.delivery import deliver
+from demo.postgres import EmbeddedPostgres
+from springest.delivery import deliver
 from tests.simulation.clock import VirtualClock, one_after_the_other
 from tests.simulation.night import World
 
@@ -25,7 +25,7 @@ def world(
     one_after_the_other(monkeypatch, waiting, "wait_async", "wait_conn_async")
     # How often a run says how it goes is of no interest here, and costs a statement each.
     monkeypatch.setattr(deliver, "PROGRESS_SECONDS", 1_800.0)
-    logging.getLogger("include.springest").setLevel(logging.CRITICAL)
+    logging.getLogger("springest").setLevel(logging.CRITICAL)
     clock = VirtualClock(postgres.data_dir / f"{warehouse_url.rpartition('/')[2]}.clock")
     engine = create_engine(warehouse_url)
     clock.rule(engine)
@@ -34,4 +34,4 @@ def world(
     yield world
     world.close()
     clock.close()
-    logging.getLogger("include.springest").setLevel(logging.NOTSET)
+    logging.getLogger("springest").setLevel(logging.NOTSET)

@@ -19,28 +19,28 @@ from typing import Any, Final, cast
 from sqlalchemy import Engine, StaticPool, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from include.demo import source_database
-from include.demo.nights import Training
-from include.demo.pdf import make_pdf
-from include.demo.people import Learner
-from include.sandbox.cap import peak
-from include.springest.api.client import SpringestClient
-from include.springest.api.models import Certification
-from include.springest.catalogue import store_catalogue
-from include.springest.delivery.deliver import Deliverer, DeliverSettings
-from include.springest.delivery.high_water import HighWater
-from include.springest.delivery.parts import Parts
-from include.springest.delivery.stops import DeliveryStopped, TooManyUnknown
-from include.springest.delivery.tally import DeliverReport
-from include.springest.documents import DocumentStore
-from include.springest.identity import Pseudonyms
-from include.springest.ledger.sending import SendingLedger
-from include.springest.limiter import Pace, RateLimiter, ReadGate
-from include.springest.site import Site
-from include.springest.source.reader import SourceReader
-from include.springest.staging.stage import Stager
-from include.springest.staging.window import begin_site
-from include.springest.warehouse.schema import metadata
+from demo import source_database
+from demo.nights import Training
+from demo.pdf import make_pdf
+from demo.people import Learner
+from sandbox.cap import peak
+from springest.api.client import SpringestClient
+from springest.api.models import Certification
+from springest.catalogue import store_catalogue
+from springest.db.schema import metadata
+from springest.delivery.context import Parts
+from springest.delivery.deliver import Deliverer, DeliverSettings
+from springest.delivery.high_water import HighWater
+from springest.delivery.repository import SendingLedger
+from springest.delivery.stops import DeliveryStopped, TooManyUnknown
+from springest.delivery.tally import DeliverReport
+from springest.documents.opener import DocumentStore
+from springest.identity import Pseudonyms
+from springest.rate_limit.limiter import Pace, RateLimiter, ReadGate
+from springest.site import Site
+from springest.source.reader import SourceReader
+from springest.staging.stage import Stager
+from springest.staging.window import begin_site
 from tests.simulation.clock import SEARCH_PATH, VirtualClock, VirtualLoop
 from tests.simulation.server import DOUBTFUL, Client, Fate, Outage, Server
 

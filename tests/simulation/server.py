@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from include.sandbox.cap import HOUR, SlidingHour
-from include.springest.api.models import CertificateUpload, Departure, Page, PostAnswer
-from include.springest.errors import (
+from sandbox.cap import HOUR, SlidingHour
+from springest.api.models import CertificateUpload, Departure, Page, PostAnswer
+from springest.errors import (
     AnswerLost,
     AnswerTimeout,
     ApiError,
@@ -25,7 +25,7 @@ from include.springest.errors import (
     UnexpectedStatus,
     UnreadableAnswer,
 )
-from include.springest.site import DEFAULT_TIMEOUTS
+from springest.site import DEFAULT_TIMEOUTS
 
 PATH: Final = "/certificates.xml"
 SLOW_CONNECTIONS: Final = 0.05

@@ -14,9 +14,9 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_writer import StreamWriter
 from aiohttp.payload import Payload
 
-from include.springest.api.models import Departure, Document
-from include.springest.api.multipart import EncodedBody
-from include.springest.documents import DocumentError
+from springest.api.models import Departure, Document
+from springest.api.multipart import EncodedBody
+from springest.documents.opener import DocumentError
 
 _WAIT_FOR_EMPTY_BUFFER: Final = 1
 """High-water mark in bytes: writing waits until the buffer is empty again."""

@@ -18,8 +18,8 @@ from typing import Any, Final, Generic, Self, TypeVar
 import aiohttp
 from yarl import URL
 
-from include.springest.api.body import CertificateBody
-from include.springest.api.models import (
+from springest.api.body import CertificateBody
+from springest.api.models import (
     Certificate,
     CertificateUpload,
     Certification,
@@ -27,11 +27,11 @@ from include.springest.api.models import (
     Page,
     PostAnswer,
 )
-from include.springest.api.multipart import encode
-from include.springest.api.paging import Evidence, Pager
-from include.springest.api.responses import Response, Stored, meaning_of
-from include.springest.api.values import NotUnderstood
-from include.springest.api.xml import (
+from springest.api.multipart import encode
+from springest.api.paging import Evidence, Pager
+from springest.api.responses import Response, Stored, meaning_of
+from springest.api.values import NotUnderstood
+from springest.api.xml import (
     CERTIFICATES,
     CERTIFICATIONS,
     MAX_BODY_BYTES,
@@ -39,7 +39,7 @@ from include.springest.api.xml import (
     max_page_bytes,
     parse_page,
 )
-from include.springest.errors import (
+from springest.errors import (
     AnswerLost,
     AnswerTimeout,
     ApiError,
@@ -47,8 +47,8 @@ from include.springest.errors import (
     NotConnected,
     UnreadableAnswer,
 )
-from include.springest.redaction import Redactor
-from include.springest.site import Site
+from springest.redaction import Redactor
+from springest.site import Site
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound="Certificate | Certification")

@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Final
 
-from include.springest.api.models import CertificateUpload
+from springest.api.models import CertificateUpload
 
 _LINE: Final = b"\r\n"
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")

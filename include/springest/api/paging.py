@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from include.springest.api.id_set import IdSet
+from springest.api.id_set import IdSet
 
 MOST_REWINDS: Final = 20
 MOST_SCANS: Final = 2

@@ -18,8 +18,8 @@ from email.utils import parsedate_to_datetime
 from enum import Flag, auto
 from typing import Any, Final
 
-from include.springest.api.xml import Element, find_messages, find_new_id, names_error, parse_document
-from include.springest.errors import (
+from springest.api.xml import Element, find_messages, find_new_id, names_error, parse_document
+from springest.errors import (
     ApiError,
     Forbidden,
     NotFound,
@@ -31,7 +31,7 @@ from include.springest.errors import (
     UnexpectedStatus,
     UnreadableAnswer,
 )
-from include.springest.redaction import Redactor, show_unseen
+from springest.redaction import Redactor, show_unseen
 
 MAX_MESSAGES: Final = 10
 MAX_MESSAGE_LENGTH: Final = 300

@@ -8,7 +8,7 @@ from datetime import MAXYEAR, MINYEAR, date, datetime
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-from include.springest.redaction import Redactor, show_unseen
+from springest.redaction import Redactor, show_unseen
 
 T = TypeVar("T")
 

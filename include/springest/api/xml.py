@@ -16,8 +16,8 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from lxml import etree
 
-from include.springest.api.models import Certificate, Certification, Page
-from include.springest.api.values import (
+from springest.api.models import Certificate, Certification, Page
+from springest.api.values import (
     MAX_ROW_TEXT,
     NotUnderstood,
     count_of,

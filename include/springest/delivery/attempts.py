@@ -19,20 +19,20 @@ from tenacity import (
     wait_exponential,
 )
 
-from include.springest.api.models import CertificateUpload
-from include.springest.delivery.breaker import Breaker
-from include.springest.delivery.outcomes import RULES, Consequence, Rule, answered, failed, rule_of
-from include.springest.delivery.parts import Parts
-from include.springest.delivery.stops import AccessRefused, DocumentsUnreachable, Halt, LedgerBehind
-from include.springest.delivery.tally import Tally
-from include.springest.documents import DocumentError, OpenDocument
-from include.springest.elapsed import Moment
-from include.springest.errors import ApiError, ConfigurationError, Throttled, TooLate
-from include.springest.ledger.claims import GIVEN_BACK, Claim, NotClaimed, Outcome, Queued
-from include.springest.ledger.states import Event, State
-from include.springest.limiter import Grant
-from include.springest.source.contract import CompletedTraining
-from include.springest.warehouse.lane import DATABASE_ERRORS
+from springest.api.models import CertificateUpload
+from springest.db.batching import DATABASE_ERRORS
+from springest.delivery.breaker import Breaker
+from springest.delivery.claims import GIVEN_BACK, Claim, NotClaimed, Outcome, Queued
+from springest.delivery.context import Parts
+from springest.delivery.outcomes import RULES, Consequence, Rule, answered, failed, rule_of
+from springest.delivery.stops import AccessRefused, DocumentsUnreachable, Halt, LedgerBehind
+from springest.delivery.tally import Tally
+from springest.documents.opener import DocumentError, OpenDocument
+from springest.errors import ApiError, ConfigurationError, Throttled, TooLate
+from springest.rate_limit.limiter import Grant
+from springest.source.contract import CompletedTraining
+from springest.states import Event, State
+from springest.suspend_clock import Moment
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

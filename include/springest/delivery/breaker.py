@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from include.springest.errors import SpringestError
+from springest.errors import SpringestError
 
 log = logging.getLogger(__name__)
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from include.springest.api.client import SpringestClient
-from include.springest.delivery.brake import Weighed, largest_night, weigh
-from include.springest.delivery.breaker import PROBE_DELAYS, Breaker
-from include.springest.delivery.freshness import still_current
-from include.springest.delivery.parts import Parts
-from include.springest.delivery.send import LEASE_MARGIN_SECONDS, Sender
-from include.springest.delivery.send_limit import SendLimit
-from include.springest.delivery.stops import (
+from springest.api.client import SpringestClient
+from springest.delivery.brake import Weighed, largest_night, weigh
+from springest.delivery.breaker import PROBE_DELAYS, Breaker
+from springest.delivery.claims import Queued
+from springest.delivery.context import Parts
+from springest.delivery.freshness import still_current
+from springest.delivery.send import LEASE_MARGIN_SECONDS, Sender
+from springest.delivery.send_limit import SendLimit
+from springest.delivery.stops import (
     DocumentsUnreachable,
     Halt,
     NightTooLarge,
@@ -26,11 +27,10 @@ from include.springest.delivery.stops import (
     too_large,
     too_many_unknown,
 )
-from include.springest.delivery.tally import DeliverReport, Tally
-from include.springest.ledger.claims import Queued
-from include.springest.ledger.states import State
-from include.springest.limiter import SECONDS_AN_HOUR
-from include.springest.source.contract import CompletedTraining
+from springest.delivery.tally import DeliverReport, Tally
+from springest.rate_limit.limiter import SECONDS_AN_HOUR
+from springest.source.contract import CompletedTraining
+from springest.states import State
 
 log = logging.getLogger(__name__)
 

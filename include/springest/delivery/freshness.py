@@ -13,11 +13,11 @@ from dataclasses import fields
 from datetime import date
 from typing import Final
 
-from include.springest.errors import ConfigurationError
-from include.springest.ledger.claims import Queued
-from include.springest.source.contract import CompletedTraining, Defect
-from include.springest.staging.decide import is_before
-from include.springest.staging.stage import SEVERAL, Stager
+from springest.delivery.claims import Queued
+from springest.errors import ConfigurationError
+from springest.source.contract import CompletedTraining, Defect
+from springest.staging.decide import is_before
+from springest.staging.stage import SEVERAL, Stager
 
 FRESH_SECONDS: Final = 60.0
 """A row that was looked up longer ago is looked up again once its turn comes: a freeze may last hours."""

@@ -12,8 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from include.springest.delivery.stops import LedgerBehind
-from include.springest.errors import ConfigurationError
+from springest.delivery.stops import LedgerBehind
+from springest.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 

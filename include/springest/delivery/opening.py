@@ -16,7 +16,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Final
 
-from include.springest.documents import OpenDocument
+from springest.documents.opener import OpenDocument
 
 PATIENCE_SECONDS: Final = 0.02
 """How long a document waits before another thread is set to work."""

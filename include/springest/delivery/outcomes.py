@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from include.springest.api.models import PostAnswer
-from include.springest.documents import DocumentError, DocumentUnreachable
-from include.springest.errors import (
+from springest.api.models import PostAnswer
+from springest.delivery.claims import Outcome
+from springest.documents.opener import DocumentError, DocumentUnreachable
+from springest.errors import (
     AnswerLost,
     AnswerTimeout,
     ApiError,
@@ -30,8 +31,7 @@ from include.springest.errors import (
     UnexpectedStatus,
     UnreadableAnswer,
 )
-from include.springest.ledger.claims import Outcome
-from include.springest.ledger.states import Event
+from springest.states import Event
 
 
 class Consequence(Enum):

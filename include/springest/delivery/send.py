@@ -6,28 +6,28 @@ import asyncio
 import logging
 from typing import Final
 
-from include.springest.delivery.attempts import Attempts, Leaving
-from include.springest.delivery.breaker import Breaker
-from include.springest.delivery.freshness import FRESH_SECONDS, still_current
-from include.springest.delivery.opening import Opening
-from include.springest.delivery.parts import Parts
-from include.springest.delivery.send_limit import SendLimit
-from include.springest.delivery.slow_start import SlowStart
-from include.springest.delivery.stops import (
+from springest.delivery.attempts import Attempts, Leaving
+from springest.delivery.breaker import Breaker
+from springest.delivery.claims import Claim, NotClaimed, Queued
+from springest.delivery.context import Parts
+from springest.delivery.freshness import FRESH_SECONDS, still_current
+from springest.delivery.opening import Opening
+from springest.delivery.send_limit import SendLimit
+from springest.delivery.slow_start import SlowStart
+from springest.delivery.stops import (
     DocumentsUnreachable,
     Halt,
     LedgerBehind,
     TooManyUnknown,
     too_many_unknown,
 )
-from include.springest.delivery.tally import Tally
-from include.springest.document_errors import StoreHealth
-from include.springest.documents import DocumentError, DocumentUnreachable, OpenDocument
-from include.springest.elapsed import Moment
-from include.springest.ledger.claims import Claim, NotClaimed, Queued
-from include.springest.ledger.states import State
-from include.springest.limiter import Grant
-from include.springest.source.contract import CompletedTraining
+from springest.delivery.tally import Tally
+from springest.documents.errors import StoreHealth
+from springest.documents.opener import DocumentError, DocumentUnreachable, OpenDocument
+from springest.rate_limit.limiter import Grant
+from springest.source.contract import CompletedTraining
+from springest.states import State
+from springest.suspend_clock import Moment
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from typing import Final
 
-from include.springest.ledger.states import State
+from springest.states import State
 
 log = logging.getLogger(__name__)
 

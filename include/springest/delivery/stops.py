@@ -7,8 +7,8 @@ import logging
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
-from include.springest.delivery.brake import SMALLEST_LIMIT
-from include.springest.errors import SpringestError
+from springest.delivery.brake import SMALLEST_LIMIT
+from springest.errors import SpringestError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from include.springest.ledger.states import State
+from springest.states import State
 
 
 @dataclass(slots=True)

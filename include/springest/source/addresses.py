@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from include.springest.identity import Pseudonyms
-from include.springest.source.contract import read_row
-from include.springest.source.reader import SourceError, SourceReader
-from include.springest.source.values import WITHOUT_TRAINING_ID
+from springest.identity import Pseudonyms
+from springest.source.contract import read_row
+from springest.source.reader import SourceError, SourceReader
+from springest.source.values import WITHOUT_TRAINING_ID
 
 log = logging.getLogger(__name__)
 

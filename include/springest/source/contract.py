@@ -14,9 +14,9 @@ from typing import Any, Final, TypeVar
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
-from include.springest.identity import Pseudonyms, delivery_key, mailbox
-from include.springest.source import values
-from include.springest.source.values import Unreadable
+from springest.identity import Pseudonyms, delivery_key, mailbox
+from springest.source import values
+from springest.source.values import Unreadable
 
 T = TypeVar("T")
 

@@ -21,8 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType, TypeEngine
 
-from include.springest.errors import ConfigurationError
-from include.springest.source.values import LONGEST_TRAINING_ID
+from springest.errors import ConfigurationError
+from springest.source.values import LONGEST_TRAINING_ID
 
 BOUNDS: Final = ("window_start", "window_end")
 _PARAMETER: Final = re.compile(r"(?<![:\w\\]):([\w$]+)(?![:\w$])")

@@ -18,13 +18,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Executable, Select, column
 
-from include.springest.engines import snapshot_isolation
-from include.springest.errors import ConfigurationError
-from include.springest.source.contract import REQUIRED_COLUMNS
-from include.springest.source.drivers import read_leniently
-from include.springest.source.query import TrainingQuery
-from include.springest.source.refusal import SourceError, UnreadableRows, own_errors
-from include.springest.source.values import EARLIEST, LATEST, UnreadableValue, identifier
+from springest.db.engines import snapshot_isolation
+from springest.errors import ConfigurationError
+from springest.source.contract import REQUIRED_COLUMNS
+from springest.source.drivers import read_leniently
+from springest.source.query import TrainingQuery
+from springest.source.refusal import SourceError, UnreadableRows, own_errors
+from springest.source.values import EARLIEST, LATEST, UnreadableValue, identifier
 
 __all__ = ["SourceError", "SourceReader", "UnreadableRows", "Window"]
 

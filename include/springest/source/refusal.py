@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, ProgrammingError
 
-from include.springest.errors import ConfigurationError, SpringestError
-from include.springest.redaction import Redactor
+from springest.errors import ConfigurationError, SpringestError
+from springest.redaction import Redactor
 
 _QUOTE: Final = re.compile(r"""(?<!\w)["'`«„“\u2018](?P<name>[\w.]*)(?P<end>["'`»“”\u2019]?)""")
 _CODE: Final = re.compile(r"\d{1,6}|[0-9A-Z]{5}")

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from include.springest.redaction import Redactor
+from springest.redaction import Redactor
 
 LONGEST_TRAINING_ID: Final = 200
 LONGEST_EMAIL: Final = 320

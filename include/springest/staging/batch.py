@@ -9,18 +9,18 @@ from datetime import date, datetime
 from sqlalchemy import Connection, Engine
 from sqlalchemy.dialects.postgresql import insert
 
-from include.springest.catalogue import Catalogue
-from include.springest.documents import CheckedDocument, DocumentStore
-from include.springest.identity import Pseudonyms
-from include.springest.ledger import staging as ledger
-from include.springest.ledger.set_aside import staged_before
-from include.springest.ledger.states import Event, State
-from include.springest.source.contract import CompletedTraining, Defect
-from include.springest.staging.checking import DocumentChecker, Finding
-from include.springest.staging.decide import (
+from springest.catalogue import Catalogue, CatalogueEntry
+from springest.db.schema import run_training
+from springest.documents.opener import CheckedDocument, DocumentStore
+from springest.identity import Pseudonyms
+from springest.privacy.erased import without_forgotten
+from springest.privacy.erasure import WAIT_FOR_ERASURE, load_forgotten
+from springest.source.contract import CompletedTraining, Defect
+from springest.staging import repository as ledger
+from springest.staging.checking import DocumentChecker, Finding
+from springest.staging.decide import (
     CONFLICT,
     RESTORED,
-    CatalogueEntry,
     CertificateIdentity,
     Holder,
     Known,
@@ -36,9 +36,8 @@ from include.springest.staging.decide import (
     needs_check,
     staged_elsewhere,
 )
-from include.springest.staging.forgotten import without_forgotten
-from include.springest.warehouse.erasure import WAIT_FOR_ERASURE, load_forgotten
-from include.springest.warehouse.schema import run_training
+from springest.staging.set_aside import staged_before
+from springest.states import Event, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,17 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from include.springest.document_errors import IN_A_ROW, UNREACHABLE, UNREADABLE, StoreHealth
-from include.springest.documents import (
+from springest.documents.errors import IN_A_ROW, UNREACHABLE, UNREADABLE, StoreHealth
+from springest.documents.opener import (
     CheckedDocument,
     DocumentError,
     DocumentStore,
     DocumentStoreUnreachable,
     DocumentUnreachable,
 )
-from include.springest.ledger.states import State
-from include.springest.source.contract import CompletedTraining, Defect
-from include.springest.staging.decide import Known
+from springest.source.contract import CompletedTraining, Defect
+from springest.staging.decide import Known
+from springest.states import State
 
 log = logging.getLogger(__name__)
 

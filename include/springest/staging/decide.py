@@ -12,28 +12,10 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Final
 
-from include.springest.identity import FORGOTTEN_VERSION
-from include.springest.ledger.states import POSSIBLY_TAKEN, Event, State, next_state
-from include.springest.source.contract import CompletedTraining, Defect
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogueEntry:
-    """What the catalogue says of one certification.
-
-    :param listed: in the last complete list of certifications.
-    :param requires_valid_until: ``None`` when Springest did not tell.
-    :param may_send_unlisted: the site's settings allow sending although it is not listed.
-    """
-
-    listed: bool
-    requires_valid_until: bool | None = None
-    may_send_unlisted: bool = False
-
-    @property
-    def ref(self) -> str:
-        """A text that changes when a refused certificate is worth another try."""
-        return f"listed={self.listed} requires_valid_until={self.requires_valid_until}"
+from springest.catalogue import CatalogueEntry
+from springest.identity import FORGOTTEN_VERSION
+from springest.source.contract import CompletedTraining, Defect
+from springest.states import POSSIBLY_TAKEN, Event, State, next_state
 
 
 @dataclass(frozen=True, slots=True)

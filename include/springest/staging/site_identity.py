@@ -11,10 +11,10 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, Row, exists, insert, or_, select, text, update
 
-from include.springest.errors import ConfigurationError
-from include.springest.ledger.states import State
-from include.springest.site import Site
-from include.springest.warehouse.schema import delivery, site_identity
+from springest.db.schema import delivery, site_identity
+from springest.errors import ConfigurationError
+from springest.site import Site
+from springest.states import State
 
 log = logging.getLogger(__name__)
 

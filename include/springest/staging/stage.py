@@ -15,24 +15,24 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, func, select
 
-from include.springest.catalogue import Catalogue, load_catalogue
-from include.springest.documents import DocumentError, DocumentStore
-from include.springest.errors import ConfigurationError
-from include.springest.identity import Pseudonyms
-from include.springest.ledger import staging as ledger
-from include.springest.ledger.set_aside import SetAside, staged_before, to_recheck
-from include.springest.ledger.states import RECHECKED
-from include.springest.site import Site
-from include.springest.source.contract import CompletedTraining, Defect, read_row
-from include.springest.source.reader import BATCH_ROWS, SourceError, SourceReader, UnreadableRows, Window
-from include.springest.source.values import EARLIEST, WITHOUT_TRAINING_ID
-from include.springest.staging.batch import Batch, BatchWriter
-from include.springest.staging.forgotten import without_forgotten
-from include.springest.staging.learner_secret import keep_to_secret
-from include.springest.staging.site_identity import keep_to_site
-from include.springest.staging.window import PlannedWindow, close_window, plan_window
-from include.springest.warehouse.erasure import load_forgotten
-from include.springest.warehouse.schema import delivery, run_training
+from springest.catalogue import Catalogue, load_catalogue
+from springest.db.schema import delivery, run_training
+from springest.documents.opener import DocumentError, DocumentStore
+from springest.errors import ConfigurationError
+from springest.identity import Pseudonyms
+from springest.privacy.erased import without_forgotten
+from springest.privacy.erasure import load_forgotten
+from springest.privacy.secret import keep_to_secret
+from springest.site import Site
+from springest.source.contract import CompletedTraining, Defect, read_row
+from springest.source.reader import BATCH_ROWS, SourceError, SourceReader, UnreadableRows, Window
+from springest.source.values import EARLIEST, WITHOUT_TRAINING_ID
+from springest.staging import repository as ledger
+from springest.staging.batch import Batch, BatchWriter
+from springest.staging.set_aside import SetAside, staged_before, to_recheck
+from springest.staging.site_identity import keep_to_site
+from springest.staging.window import PlannedWindow, close_window, plan_window
+from springest.states import RECHECKED
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from typing import Final
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from include.springest.errors import ConfigurationError
-from include.springest.ledger.staging import lock_site, now
-from include.springest.source.reader import Window
-from include.springest.warehouse.schema import released_run, run_training, stage_watermark, staging_run
+from springest.db.schema import released_run, run_training, stage_watermark, staging_run
+from springest.errors import ConfigurationError
+from springest.source.reader import Window
+from springest.staging.repository import lock_site, now
 
 BEGINNING: Final = "begin"
 """Stands for the run where no run, but ``bin/springest begin``, set a site's first moment."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from include.springest.ledger.states import DecisionKind, State
+from springest.states import DecisionKind, State
 from springest_provider.cli.output import Output
 
 CODES: Final = """exit codes:

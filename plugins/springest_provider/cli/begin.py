@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 
-from include.springest.source.reader import Window
-from include.springest.staging.window import begin_site, require_not_begun
+from springest.source.reader import Window
+from springest.staging.window import begin_site, require_not_begun
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.session import opened
 

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from include.springest.insight.review import Filter, Waiting, find
-from include.springest.ledger.decisions import Choice, Decided
-from include.springest.ledger.states import DecisionKind, State
+from springest.review.decisions import Choice, Decided
+from springest.review.waiting import Filter, Waiting, find
+from springest.states import DecisionKind, State
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.review import chosen, write_list
 from springest_provider.cli.session import Session, login, opened

@@ -5,8 +5,8 @@ from __future__ import annotations
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from include.springest.errors import SpringestError
-from include.springest.redaction import Redactor
+from springest.errors import SpringestError
+from springest.redaction import Redactor
 
 
 def in_one_line(error: BaseException) -> str:

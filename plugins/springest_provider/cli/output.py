@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from enum import IntEnum
 from typing import Any, Final, cast
 
-from include.springest.redaction import Redactor, show_unseen
+from springest.redaction import Redactor, show_unseen
 
 LINE_END: Final = "\n"
 

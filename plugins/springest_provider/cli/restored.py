@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from include.springest.ledger import restoration
-from include.springest.redaction import Redactor
+from springest.redaction import Redactor
+from springest.review import recovery as restoration
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.session import Session, login, opened
 from springest_provider.parts import AttemptKeeper

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from include.springest.errors import SpringestError
-from include.springest.insight.review import Filter, Waiting, find
-from include.springest.insight.who import Story, tell
-from include.springest.ledger.decisions import Choice
-from include.springest.ledger.states import DecisionKind
-from include.springest.source.contract import CompletedTraining
+from springest.errors import SpringestError
+from springest.review.decisions import Choice
+from springest.review.story import Story, tell
+from springest.review.waiting import Filter, Waiting, find
+from springest.source.contract import CompletedTraining
+from springest.states import DecisionKind
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.session import Session, opened
 from springest_provider.cli.who import missing, write

@@ -13,17 +13,17 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from include.springest.errors import ConfigurationError
-from include.springest.ledger.decisions import Decisions
-from include.springest.ledger.judging import ReleaseRules
-from include.springest.link import connected
-from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
-from include.springest.redaction import Redactor
-from include.springest.site import Site
-from include.springest.source.contract import CompletedTraining
-from include.springest.source.reader import SourceReader, Window
-from include.springest.staging.learner_secret import keep_to_secret
-from include.springest.staging.stage import look_up
+from springest.errors import ConfigurationError
+from springest.privacy.secret import keep_to_secret
+from springest.redaction import Redactor
+from springest.review.decisions import Decisions
+from springest.review.rules import ReleaseRules
+from springest.session import connected
+from springest.site import Site
+from springest.snapshot.snapshot import SnapshotReport, take_snapshot
+from springest.source.contract import CompletedTraining
+from springest.source.reader import SourceReader, Window
+from springest.staging.stage import look_up
 from springest_provider import parts
 from springest_provider.cli.output import Output
 from springest_provider.hooks.springest import PREFIX, SpringestHook

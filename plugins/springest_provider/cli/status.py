@@ -8,10 +8,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
-from include.springest.delivery.stops import too_large
-from include.springest.insight.status import Status, look
-from include.springest.ledger import restoration
-from include.springest.limiter import SHARE_USED
+from springest.delivery.stops import too_large
+from springest.rate_limit.limiter import SHARE_USED
+from springest.review import recovery as restoration
+from springest.review.status import Status, look
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.restored import kept_outside
 from springest_provider.cli.session import opened

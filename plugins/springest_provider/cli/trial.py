@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from include.springest.ledger import restoration
-from include.springest.ledger.trial import follow_trial, highest_of
+from springest.review import recovery as restoration
+from springest.review.trial import follow_trial, highest_of
 from springest_provider import parts
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.restored import kept_outside

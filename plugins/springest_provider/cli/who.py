@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from include.springest.insight.who import Attempt, Made, Story, tell
+from springest.review.story import Attempt, Made, Story, tell
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.session import opened
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from include.springest.errors import ConfigurationError
-from include.springest.insight.review import Waiting
+from springest.errors import ConfigurationError
+from springest.review.waiting import Waiting
 
 _SAVE_AGAIN: Final = 'save it as "CSV UTF-8"'
 COLUMNS: Final = ("training_id", "issue_no", "why", "springest_certificate_id")

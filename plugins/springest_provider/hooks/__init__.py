@@ -1,0 +1,1 @@
+"""Hooks: Springest's API and the warehouse."""

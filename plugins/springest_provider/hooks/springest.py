@@ -13,10 +13,10 @@ from airflow.providers.http.hooks.http import HttpAsyncHook
 from airflow.sdk.log import mask_secret
 from yarl import URL
 
-from include.springest.api.client import Pages, SpringestClient
-from include.springest.api.models import Certificate, CertificateUpload, Certification, PostAnswer
-from include.springest.errors import ApiError, ConfigurationError
-from include.springest.site import Site
+from springest.api.client import Pages, SpringestClient
+from springest.api.models import Certificate, CertificateUpload, Certification, PostAnswer
+from springest.errors import ApiError, ConfigurationError
+from springest.site import Site
 from springest_provider.lookups import read_connection
 
 Row = TypeVar("Row", Certificate, Certification)

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from sqlalchemy import NullPool
 
-from include.springest.engines import warehouse_engine
+from springest.db.engines import warehouse_engine
 from springest_provider.parts import warehouse_url
 
 

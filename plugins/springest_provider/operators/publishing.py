@@ -14,14 +14,14 @@ from airflow.providers.common.sql.operators.sql import (
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException
 
-from include.springest.reconcile.candidates import (
+from springest.privacy.retention import KEPT_DAYS, clear_old_details
+from springest.verdicts.pending import (
     FILLED_COLUMNS,
     TABLE_CHECKS,
     QualityCheckFailed,
     describe_failures,
 )
-from include.springest.reconcile.maintenance import KEPT_DAYS, clear_old_details
-from include.springest.reconcile.publish import publish_candidates
+from springest.verdicts.publish import publish_candidates
 from springest_provider import parts
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.hooks.warehouse import WarehouseHook

@@ -15,21 +15,21 @@ from typing import Any, ClassVar
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.springest.api.models import Certification
-from include.springest.catalogue import store_catalogue
-from include.springest.delivery.deliver import Deliverer, DeliverSettings
-from include.springest.delivery.high_water import HighWater
-from include.springest.delivery.parts import Parts
-from include.springest.delivery.send import LEASE_MARGIN_SECONDS
-from include.springest.delivery.tally import DeliverReport
-from include.springest.documents import DocumentStore
-from include.springest.ledger.sending import SendingLedger
-from include.springest.link import connected
-from include.springest.site import Site
-from include.springest.source.reader import SourceReader
-from include.springest.staging.site_identity import require_same_host
-from include.springest.staging.stage import LOOK_BACK, Stager
-from include.springest.staging.window import SiteNotBegun
+from springest.api.models import Certification
+from springest.catalogue import store_catalogue
+from springest.delivery.context import Parts
+from springest.delivery.deliver import Deliverer, DeliverSettings
+from springest.delivery.high_water import HighWater
+from springest.delivery.repository import SendingLedger
+from springest.delivery.send import LEASE_MARGIN_SECONDS
+from springest.delivery.tally import DeliverReport
+from springest.documents.opener import DocumentStore
+from springest.session import connected
+from springest.site import Site
+from springest.source.reader import SourceReader
+from springest.staging.site_identity import require_same_host
+from springest.staging.stage import LOOK_BACK, Stager
+from springest.staging.window import SiteNotBegun
 from springest_provider import parts
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.ui.links import DeliveriesOfRunLink, OverviewLink

@@ -9,16 +9,16 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from include.springest.link import connected
-from include.springest.reconcile.filters import Filters
-from include.springest.reconcile.owners import OwnerInquiry, OwnersReport
-from include.springest.reconcile.publish import reconcile
-from include.springest.reconcile.scope import Scope, plan
-from include.springest.reconcile.snapshot import SnapshotReport, take_snapshot
-from include.springest.site import Site
-from include.springest.source.addresses import addresses_from
-from include.springest.source.reader import SourceReader
-from include.springest.staging.site_identity import require_same_host
+from springest.session import connected
+from springest.site import Site
+from springest.snapshot.filters import Filters
+from springest.snapshot.owners import OwnerInquiry, OwnersReport
+from springest.snapshot.scope import Scope, plan
+from springest.snapshot.snapshot import SnapshotReport, take_snapshot
+from springest.source.addresses import addresses_from
+from springest.source.reader import SourceReader
+from springest.staging.site_identity import require_same_host
+from springest.verdicts.publish import reconcile
 from springest_provider import parts
 from springest_provider.operators.springest import SourceOperator, SpringestOperator
 

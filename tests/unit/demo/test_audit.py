@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from include.demo.audit import judge
+from demo.audit import judge
 
 GOOD = {"name": "lxml", "version": "6.1.3", "vulns": []}
 BAD = {"name": "aiohttp", "version": "3.9.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["3.9.4"]}]}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from include.demo.documents import render, render_all
-from include.demo.nights import Expected, Training, nights
-from include.springest.documents import DocumentStore
+from demo.documents import render, render_all
+from demo.nights import Expected, Training, nights
+from springest.documents.opener import DocumentStore
 
 KB, MB = 1_000, 1_000_000
 WRONG = {

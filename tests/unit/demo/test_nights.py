@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from email_validator import validate_email
 
-from include.demo.nights import CERTIFICATIONS, NOT_LISTED, PENDING, Expected, Night, nights
-from include.demo.people import learners
+from demo.nights import CERTIFICATIONS, NOT_LISTED, PENDING, Expected, Night, nights
+from demo.people import learners
 
 FIRST = date(2026, 11, 2)
 

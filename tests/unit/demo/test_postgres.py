@@ -15,8 +15,8 @@ import psutil
 import psycopg
 import pytest
 
-from include.demo.postgres import EmbeddedPostgres, PostgresFailed
-from include.demo.shelter import Shelter
+from demo.postgres import EmbeddedPostgres, PostgresFailed
+from demo.shelter import Shelter
 
 ROOT = Path(__file__).parents[3]
 AS_ROOT = os.geteuid() == 0
@@ -170,7 +170,7 @@ def test_a_start_that_fails_leaves_no_folder_elsewhere(
 KILLED = """
 import sys, time
 from pathlib import Path
-from include.demo.postgres import EmbeddedPostgres
+from demo.postgres import EmbeddedPostgres
 with EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"}) as server:
     print(server.data_dir, flush=True)
     time.sleep(600)
@@ -185,7 +185,7 @@ def test_a_server_dies_with_the_process_that_started_it(
 ) -> None:
     """By kill -9. What it left elsewhere is removed by the next one, whose own folder is left alone."""
     asked = (open_folder if reachable else closed_folder) / "data"
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "include"), "PYTHONDONTWRITEBYTECODE": "1"}
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, str(asked)],
         stdout=subprocess.PIPE,

@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from include.demo import processes
-from include.demo.ports import free_port
-from include.demo.processes import Child, Ended, ProcessFailed, Supervisor
+from demo import processes
+from demo.ports import free_port
+from demo.processes import Child, Ended, ProcessFailed, Supervisor
 
 ROOT = Path(__file__).parents[3]
 # No byte code: it would lie beside the sources.
-ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "include"), "PYTHONDONTWRITEBYTECODE": "1"}
 SLEEPER = "import time; time.sleep(600)"
 STUBBORN = """
 import signal, time
@@ -138,7 +138,7 @@ def supervisor_log(supervisor: Supervisor, name: str) -> str:
 def test_a_process_that_ignores_the_request_to_end_is_killed(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("include.demo.processes.GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("demo.processes.GRACE_SECONDS", 0.5)
     child = supervisor.start("stubborn", python(STUBBORN), env=ENV)
     supervisor.wait_until(child, lambda: "up" in said(child), seconds=30)
     supervisor.stop()
@@ -149,7 +149,7 @@ def test_killed_children_that_their_parent_does_not_reap_keep_nobody_from_ending
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was started before them ends as well."""
-    monkeypatch.setattr("include.demo.processes.GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("demo.processes.GRACE_SECONDS", 0.5)
     before = supervisor.start("sleeper", python(SLEEPER), env=ENV)
     parent = supervisor.start("unreaped", python(UNREAPED), env=ENV)
     supervisor.wait_until(parent, lambda: bool(said(parent)), seconds=30)
@@ -274,7 +274,7 @@ def test_a_signal_ends_it_like_an_interrupt_and_the_former_handlers_come_back(
 WHOLE = """
 import sys, time
 from pathlib import Path
-from include.demo.processes import Supervisor
+from demo.processes import Supervisor
 with Supervisor(Path(sys.argv[1])) as supervisor:
     child = supervisor.start("sleeper", [sys.executable, "-c", "import time; time.sleep(600)"],
                              env={"PATH": "/usr/bin"})

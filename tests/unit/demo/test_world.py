@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from include.demo.world import AlreadyRunning, alone
+from demo.world import AlreadyRunning, alone
 
 
 def test_two_demos_do_not_take_each_others_databases_away(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from include.demo.airflow_home import environment
+from demo.airflow_home import environment
 
 ROOT = Path(__file__).parents[3]
 
@@ -126,7 +126,7 @@ def test_recipes_import_nothing_from_the_working_folder(poisoned):
 def test_the_demos_airflow_imports_nothing_from_the_working_folder(poisoned, tmp_path):
     """Its processes inherit one environment, with which `include` is found all the same."""
     env = environment(tmp_path / "home", metadata_url="", api_port=1, connections={}, variables={})
-    script = "import argparse, json, include.springest, springest_provider.get_provider_info"
+    script = "import argparse, json, springest, springest_provider.get_provider_info"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=poisoned, env=env, capture_output=True, text=True, check=False
     )

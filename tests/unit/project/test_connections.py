@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 PRODUCT = ("dags", "plugins", "include/springest")
 PLACES = {
-    "include/springest/engines.py": {"create_engine", "create_async_engine"},
+    "include/springest/db/engines.py": {"create_engine", "create_async_engine"},
     "plugins/springest_provider/lookups.py": {"get_connection", "Variable.get", "Variable.set"},
 }
 MAKERS = {

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from springest_provider.cli.arguments import read
 
-from include.sandbox.__main__ import parse as parse_sandbox
-from include.sandbox.server import SandboxServer
+from sandbox.__main__ import parse as parse_sandbox
+from sandbox.server import SandboxServer
+from springest_provider.cli.arguments import read
 
 ROOT = Path(__file__).parents[3]
 DOCS = sorted({ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")})

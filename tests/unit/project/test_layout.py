@@ -9,9 +9,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+ORDER = (
+    ("errors", "verification", "suspend_clock", "redaction"),
+    ("states", "setting_values", "identity"),
+    ("documents",),
+    ("site",),
+    ("db",),
+    ("rate_limit", "api"),
+    ("session", "source"),
+    ("privacy", "catalogue"),
+    ("staging",),
+    ("delivery", "snapshot"),
+    ("matching",),
+    ("verdicts",),
+    ("review",),
+)
+"""The packages and modules of ``springest``: each imports only what stands above it."""
 LONGEST_DAG = 120
 LONGEST_MODULE = 350
-LONGER = {"include/springest/warehouse/schema.py": "one table after the other"}
+LONGER = {"include/springest/db/schema.py": "one table after the other"}
 
 
 def _modules(folder: str) -> list[Path]:
@@ -42,19 +58,62 @@ def test_include_knows_neither_airflow_nor_what_stands_on_it():
     assert _offenders("include", "airflow", "springest_provider", "dags", but="include/demo/") == []
 
 
+def test_the_order_of_the_packages_is_complete():
+    """A new package is given its place."""
+    found = {path.stem for path in (ROOT / "include" / "springest").iterdir()} - {"__init__", "__pycache__"}
+    assert {name for level in ORDER for name in level} == found
+
+
+def test_packages_import_downwards_only():
+    """No cycle: a package can be read, tested and replaced with what stands above it in ``ORDER``."""
+    level_of = {name: level for level, names in enumerate(ORDER) for name in names}
+    backwards = []
+    for path in _modules("include/springest"):
+        package = path.relative_to(ROOT / "include" / "springest").with_suffix("").parts[0]
+        for name in _imports(path):
+            _, _, rest = name.partition("springest.")
+            imported = rest.partition(".")[0]
+            outside = name.startswith("springest.") and imported != package
+            if outside and level_of[imported] >= level_of[package]:
+                backwards.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert backwards == []
+
+
+def test_every_package_says_what_it_is():
+    """A stranger reads ``__init__`` first."""
+    silent = [
+        str(path.relative_to(ROOT))
+        for folder in ("include", "plugins")
+        for path in _modules(folder)
+        if path.name == "__init__.py" and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert silent == []
+
+
+def test_nothing_imports_the_folder_include():
+    """A wheel must not install a package called ``include``; an Astro project has one of its own."""
+    assert [
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in ("include", "plugins", "dags", "benchmarks")
+        for path in _modules(folder)
+        for name in _imports(path)
+        if name.partition(".")[0] == "include"
+    ] == []
+
+
 def test_the_domain_knows_neither_the_sandbox_nor_the_demo():
     """What goes to production does not lean on what it is tried out with."""
-    assert _offenders("include/springest", "include.sandbox", "include.demo") == []
+    assert _offenders("include/springest", "sandbox", "demo") == []
 
 
 def test_the_sandbox_shares_no_code_with_the_domain():
     """A shared mistake would pass every test."""
-    assert _offenders("include/sandbox", "include.springest", "include.demo") == []
+    assert _offenders("include/sandbox", "springest", "demo") == []
 
 
 def test_plugins_know_neither_the_dags_nor_what_they_are_tried_out_with():
     """Operators can be used in somebody else's DAGs."""
-    assert _offenders("plugins", "dags", "include.sandbox", "include.demo", "tests") == []
+    assert _offenders("plugins", "dags", "sandbox", "demo", "tests") == []
 
 
 def test_dags_are_wiring_only():

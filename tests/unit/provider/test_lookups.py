@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
+
+from springest.errors import ConfigurationError
 from springest_provider import lookups, parts
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.retries import RETRY_POLICY
-
-from include.springest.errors import ConfigurationError
 
 FAILS = "fail"
 

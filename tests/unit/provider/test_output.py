@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from springest_provider.cli.output import Output
 
-from include.springest.ledger.judging import DecisionRefused
-from include.springest.ledger.words import clean
+from springest.review.audit_text import clean
+from springest.review.rules import DecisionRefused
+from springest_provider.cli.output import Output
 
 CLEARS_SCREEN = "\x1b[2Jall is well"
 TITLE = "\x9d0;evil\x07"

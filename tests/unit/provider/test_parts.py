@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from springest_provider import object_storage, parts
 
-from include.springest.documents import DocumentError
-from include.springest.errors import ConfigurationError
-from include.springest.local_file import NotMounted
-from include.springest.site import Site
+from springest.documents.local_file import NotMounted
+from springest.documents.opener import DocumentError
+from springest.errors import ConfigurationError
+from springest.site import Site
+from springest_provider import object_storage, parts
 from tests.faulty_store import faulty_s3
 
 SITE = Site(name="default", base_url="https://api.springest.nl", api_key="k", certifications_api_key="k")

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from springest_provider.windows import asked_window, begin_moment, counted_since, seconds_until, whole_number
 
-from include.springest.errors import ConfigurationError
-from include.springest.source.reader import Window
+from springest.errors import ConfigurationError
+from springest.source.reader import Window
+from springest_provider.windows import asked_window, begin_moment, counted_since, seconds_until, whole_number
 
 START, END = datetime(2026, 11, 2, tzinfo=UTC), datetime(2026, 11, 3, tzinfo=UTC)
 

@@ -1,0 +1,185 @@
+"""A lane to the warehouse: what is asked for while a statement runs goes together with the next one.
+
+Several certificates under way at once ask the same of the warehouse, each for itself: a turn, a claim, an
+outcome recorded. In a lane they share statements and commits, as PostgreSQL's own commits share a flush.
+Nobody waits for company: whoever finds the lane idle goes at once, and nobody is answered before the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection as DriverConnection
+from psycopg.rows import TupleRow
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from springest.db.locks import WarehouseLocked, holders
+
+log = logging.getLogger(__name__)
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+Rows = list[TupleRow]
+
+DATABASE_ERRORS: Final = (SQLAlchemyError, psycopg.Error, WarehouseLocked)
+"""What a warehouse that does not answer, or refuses, is noticed by."""
+MOST_TOGETHER: Final = 50
+
+
+def for_driver(statement: str) -> str:
+    """Return a statement with ``:name`` parameters in the driver's own style."""
+    return str(text(statement).compile(dialect=psycopg_dialect()))  # type: ignore[no-untyped-call]
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[Asked, Answer]):
+    asked: Asked
+    answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Lane(Generic[Asked, Answer]):
+    """Runs one statement over many askers at once, each batch in a commit of its own.
+
+    A statement that fails for several is run again for each of them alone, so that nobody fails for another's
+    sake. It must bear that: when only the commit's answer was lost, it is run twice.
+
+    :param engine: engine of the warehouse.
+    :param statement: in the driver's style; see ``for_driver``.
+    :param parameters: makes its parameters of what is asked.
+    :param answers: reads its rows as one answer for each that asked.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        statement: str,
+        *,
+        parameters: Callable[[Sequence[Asked]], Mapping[str, Any]],
+        answers: Callable[[Sequence[Asked], Rows], Sequence[Answer]],
+    ) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._statement = statement
+        self._parameters = parameters
+        self._answers = answers
+        self._waiting: list[_Waiting[Asked, Answer]] = []
+        self._running: asyncio.Task[None] | None = None
+        self._connection: AsyncConnection | None = None
+        self._driver: DriverConnection[TupleRow] | None = None
+        self._is_kept = False
+
+    async def ask(self, asked: Asked) -> Answer:
+        """Ask for one; return once it is committed.
+
+        :raises SQLAlchemyError, psycopg.Error: the warehouse does not answer, or refuses.
+        """
+        return await self.put(asked)
+
+    def put(self, asked: Asked) -> asyncio.Future[Answer]:
+        """Ask for one, and return what will be the answer; cancelled before it is served, it never is."""
+        one: _Waiting[Asked, Answer] = _Waiting(asked)
+        self._waiting.append(one)
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        return one.answer
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Keep one connection meanwhile, rather than give it back whenever nobody asks."""
+        self._is_kept = True
+        try:
+            yield
+        finally:
+            self._is_kept = False
+            if self._running is None:
+                await self._give_back()
+
+    async def _run(self) -> None:
+        """Serve until nobody waits."""
+        try:
+            while self._waiting:
+                asking = [one for one in self._waiting if not one.answer.done()]  # not cancelled meanwhile
+                batch, self._waiting = asking[:MOST_TOGETHER], asking[MOST_TOGETHER:]
+                if batch:
+                    await self._serve(batch)
+                if not self._waiting and not self._is_kept:
+                    await self._give_back()
+        except BaseException:  # this task itself was cancelled: nobody may be left waiting for ever
+            for one in self._waiting:
+                one.answer.cancel()
+            self._waiting = []
+            raise
+        finally:
+            self._running = None
+
+    async def _serve(self, batch: Sequence[_Waiting[Asked, Answer]]) -> None:
+        try:
+            answers = await self._execute([one.asked for one in batch])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is theirs who asked
+            await self._fail(batch, error)
+        except BaseException:
+            for one in batch:
+                one.answer.cancel()
+            await self._give_back(broken=True)
+            raise
+        else:
+            for one, answer in zip(batch, answers, strict=True):
+                if not one.answer.done():  # whoever was cancelled does not listen any more
+                    one.answer.set_result(answer)
+
+    async def _fail(self, batch: Sequence[_Waiting[Asked, Answer]], error: Exception) -> None:
+        """Tell everybody; but what the warehouse refused may be one's fault alone: try each by itself."""
+        if isinstance(error, psycopg.Error) and self._is_open and len(batch) > 1:
+            try:
+                for one in batch:
+                    await self._serve([one])
+            finally:
+                for one in batch:
+                    one.answer.cancel()  # those that were not served because the lane was cancelled
+            return
+        for one in batch:
+            if not one.answer.done():
+                one.answer.set_exception(error)
+        await self._give_back(broken=True)
+
+    async def _execute(self, asked: Sequence[Asked]) -> Sequence[Answer]:
+        if self._driver is None:
+            self._connection = await self._engine.connect()
+            self._driver = (await self._connection.get_raw_connection()).driver_connection
+            if self._driver is None:
+                raise psycopg.OperationalError("the warehouse connection is closed")
+        try:
+            cursor = await self._driver.execute(self._statement, self._parameters(asked))
+        except psycopg.errors.LockNotAvailable:
+            raise WarehouseLocked(await self._lock_holders()) from None
+        return self._answers(asked, await cursor.fetchall())
+
+    async def _lock_holders(self) -> list[str]:
+        try:
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(holders)
+        except DATABASE_ERRORS:
+            return []
+
+    @property
+    def _is_open(self) -> bool:
+        return self._driver is not None and not self._driver.closed
+
+    async def _give_back(self, *, broken: bool = False) -> None:
+        connection, self._connection, self._driver = self._connection, None, None
+        if connection is None:
+            return
+        try:
+            if broken:
+                await connection.invalidate()
+        except DATABASE_ERRORS as error:
+            log.warning("A connection to the warehouse can't even be given up: %s", type(error).__name__)
+        finally:
+            await connection.close()

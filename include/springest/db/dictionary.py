@@ -1,0 +1,110 @@
+"""The data dictionary: what PostgreSQL knows of tables, views and columns by their comments, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+from springest.db.roles import READER
+from springest.db.schema import VERSION_TABLE
+from springest.db.statements import load_sql
+
+_COLUMNS: Final = text(load_sql("db/described_columns"))
+HEAD: Final = """\
+# Data dictionary
+
+Made from the comments in the warehouse by `make dictionary`; change those in `schema.py` and
+the files of the views under `include/springest/db/`, not this file.
+All of it is in the schema `springest`. Moments are with time zone, days are days in UTC.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One column as the warehouse describes it."""
+
+    relation: str
+    kind: str
+    said_of_relation: str
+    column: str
+    type: str
+    nullable: bool
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question that analysts ask.
+
+    :param words: the question itself, from the first comment of its file.
+    :param sql: the statement that answers it, with bound parameters such as ``:training_id``.
+    """
+
+    name: str
+    words: str
+    sql: str
+
+
+def load_questions(folder: Path) -> list[Question]:
+    """Read the questions, one SQL file each, in the order of their names."""
+    questions = []
+    for path in sorted(folder.glob("*.sql")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        words = " ".join(line.removeprefix("--").strip() for line in lines if line.startswith("--"))
+        sql = "\n".join(line for line in lines if not line.startswith("--"))
+        questions.append(Question(path.name, words, sql))
+    return questions
+
+
+def describe(connection: Connection) -> list[Described]:
+    """Return every column of the warehouse with what is said of it."""
+    rows = connection.execute(_COLUMNS, {"version_table": VERSION_TABLE})
+    return [Described(*row) for row in rows]
+
+
+def render(columns: Sequence[Described], questions: Sequence[Question]) -> str:
+    """Return the dictionary."""
+    relations = [(name, list(some)) for name, some in groupby(columns, key=lambda one: one.relation)]
+    analysts = [one for one in relations if one[0] in READER]
+    ledger = [one for one in relations if one[0] not in READER]
+    return "\n".join(
+        [
+            HEAD,
+            "## Questions analysts ask",
+            "",
+            "Each is a file under `include/sql/questions/`, run by the tests. Most SQL clients ask for the",
+            "values of `:training_id` and `:days`; psql takes them as it starts, a text with its quotes:",
+            "",
+            "```sh",
+            """psql -v training_id="'T-4711'" -v days=90 -f include/sql/questions/04_one_learner.sql""",
+            "```",
+            "",
+            *(line for question in questions for line in _question(question)),
+            "## What analysts read",
+            "",
+            *(line for name, some in analysts for line in _relation(name, some)),
+            "## The ledger and what belongs to it",
+            "",
+            "Not for readers; grants are in `include/springest/db/roles.py`.",
+            "",
+            *(line for name, some in ledger for line in _relation(name, some)),
+        ]
+    )
+
+
+def _question(question: Question) -> Iterator[str]:
+    yield from (f"**{question.words}** `{question.name}`", "", "```sql", question.sql, "```", "")
+
+
+def _relation(name: str, columns: Sequence[Described]) -> Iterator[str]:
+    yield from (f"### {name}", "", f"*{columns[0].kind}.* {columns[0].said_of_relation}.", "")
+    yield from ("| column | type | empty? | |", "|---|---|---|---|")
+    for one in columns:
+        nullable = "may be" if one.nullable and one.kind == "Table" else ""
+        yield f"| `{one.column}` | {one.type} | {nullable} | {one.said.replace('|', chr(92) + '|')} |"
+    yield ""

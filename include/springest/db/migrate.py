@@ -1,0 +1,119 @@
+"""Bring the warehouse schema up to date, and tell whether it is.
+
+Migrating is a deployment step (``make migrate``). The nightly job only checks, so that two workers never
+race to alter tables and a reader never meets a half-made one.
+
+Revisions change tables. Functions and views stand once each, in the files ``functions/NAME.sql`` and
+``views/NAME.sql``, and are replaced from there after the revisions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, text
+
+from springest.db.schema import SCHEMA, VERSION_TABLE
+from springest.db.statements import run_file
+from springest.errors import SpringestError
+
+_HERE: Final = Path(__file__).parent
+_MIGRATIONS: Final = _HERE / "migrations"
+FUNCTIONS: Final = ("guard_queue", "open_doubts")
+VIEWS: Final = (
+    "certificate_reconciliation",
+    "certificate_reconciliation_history",
+    "delivery_review",
+    "expiring_soon",
+    "failed_check",
+    "reconciliation_daily",
+    "reconciliation_freshness",
+    "unmatched_remote_certificate",
+    "waiting_by_certification",
+)
+"""In the order in which they are made: a view comes after those that it reads."""
+_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('springest.migrate', 0))"
+OLDEST_POSTGRESQL: Final = 15
+
+
+class SchemaOutOfDate(SpringestError):
+    """The warehouse schema is not the one this code was written for."""
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Return the configuration with which Alembic's commands work on a warehouse."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def head_revision() -> str | None:
+    """Return the revision this code needs."""
+    return ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+
+
+def current_revision(connection: Connection) -> str | None:
+    """Return the revision the warehouse has; ``None`` when nothing was ever migrated."""
+    context = MigrationContext.configure(
+        connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SCHEMA}
+    )
+    return context.get_current_revision()
+
+
+def upgrade(engine: Engine) -> str | None:
+    """Migrate to the newest revision in one transaction; a second migration at the same time waits for it.
+
+    :returns: the revision the warehouse has afterwards.
+    :raises SchemaOutOfDate: the server is older than PostgreSQL 15, or the warehouse is newer than this code.
+    """
+    with engine.begin() as connection:
+        _require_postgresql(connection)
+        connection.execute(text(_LOCK))
+        before = current_revision(connection)
+        try:
+            command.upgrade(alembic_config(connection), "head")
+        except CommandError as error:
+            raise SchemaOutOfDate(
+                f"the warehouse schema is at {before}, which this code does not know: "
+                f"deploy newer code ({error})"
+            ) from None
+        after = current_revision(connection)
+        if after != before:
+            replace_functions_and_views(connection)
+        return after
+
+
+def replace_functions_and_views(connection: Connection) -> None:
+    """Make each function and view what its file says; grants on them stay."""
+    for folder, names in (("functions", FUNCTIONS), ("views", VIEWS)):
+        for name in names:
+            run_file(connection, _HERE / folder / f"{name}.sql")
+
+
+def check(engine: Engine) -> None:
+    """Make sure that the warehouse has the schema this code needs; change nothing.
+
+    :raises SchemaOutOfDate: it has another, or none.
+    """
+    with engine.connect() as connection:
+        current, head = current_revision(connection), head_revision()
+    if current != head:
+        raise SchemaOutOfDate(
+            f"the warehouse schema is at {current or 'nothing'}, this code needs {head}: run `make migrate`"
+        )
+
+
+def _require_postgresql(connection: Connection) -> None:
+    version = connection.dialect.server_version_info or (0,)
+    if connection.dialect.name != "postgresql" or int(version[0]) < OLDEST_POSTGRESQL:
+        raise SchemaOutOfDate(
+            f"the warehouse must be PostgreSQL {OLDEST_POSTGRESQL} or newer, "
+            f"this is {connection.dialect.name} {'.'.join(map(str, version))}"
+        )

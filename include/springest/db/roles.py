@@ -1,0 +1,212 @@
+"""Group roles for those who use the warehouse, each with what is theirs and nothing else.
+
+*Writers* stage and deliver; *publishers* take snapshots, reconcile and publish; *readers* are analysts, who
+see none of the ledger. People and services get a login role of their own and one of these:
+``GRANT springest_reader TO ana``.
+
+Rights end at columns where a row is evidence: nobody but the owner changes what a delivery or an attempt is
+about, when it was, or what a person decided. That a publisher queues nothing is up to a trigger, since no
+grant looks at values: see ``functions/guard_queue.sql``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, Engine, Table, text
+from sqlalchemy.exc import ProgrammingError
+
+from springest.db.schema import (
+    SCHEMA,
+    certification,
+    delivery,
+    delivery_attempt,
+    remote_certificate,
+    snapshot,
+)
+from springest.errors import SpringestError
+
+_READ: Final = "SELECT"
+_ADD: Final = "SELECT, INSERT"
+_CHANGE: Final = "SELECT, INSERT, UPDATE"
+_ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
+
+
+def _update(table: Table, *columns: str) -> str:
+    """Return the right to change these columns."""
+    return f"UPDATE ({', '.join(table.c[name].name for name in columns)})"
+
+
+def _update_but(table: Table, *columns: str) -> str:
+    """Return the right to change all columns but these."""
+    kept = {table.c[name] for name in columns}
+    return _update(table, *(column.name for column in table.c if column not in kept))
+
+
+WRITER: Final[Mapping[str, str]] = {
+    "schema_version": _READ,
+    "certification": f"{_ADD}, {_update_but(certification, 'site', 'certification_id', 'first_seen_at')}",
+    "catalogue_scan": _ADD,
+    "delivery": f"{_ADD}, "
+    + _update_but(delivery, "delivery_key", "site", "training_id", "issue_no", "created_at", "indexed_state"),
+    "delivery_attempt": f"{_ADD}, "
+    + _update(
+        delivery_attempt,
+        "finished_at",
+        "outcome",
+        "failure",
+        "http_status",
+        "bytes_handed_over",
+        "springest_certificate_id",
+        "message",
+    ),
+    "delivery_decision": _ADD,
+    "delivery_match": _READ,
+    "ledger_restoration": _ADD,
+    "staging_run": _CHANGE,
+    "released_run": _ALL,
+    "stage_watermark": _CHANGE,
+    "run_training": _ALL,
+    "learner_secret": _ADD,
+    "site_identity": _CHANGE,
+    "rate_limit": _CHANGE,
+    "forgotten_learner": _READ,
+    "remote_certificate": _READ,
+    "snapshot": _READ,
+}
+PUBLISHER: Final[Mapping[str, str]] = {
+    "schema_version": _READ,
+    "certification": _READ,
+    "delivery": f"{_READ}, "
+    + _update(
+        delivery,
+        "state",
+        "reason",
+        "reason_detail",
+        "springest_certificate_id",
+        "match_method",
+        "version",
+        "updated_at",
+    ),
+    "delivery_attempt": f"{_READ}, {_update(delivery_attempt, 'worker', 'message')}",
+    "delivery_decision": _READ,
+    "site_identity": _READ,
+    "delivery_match": _ALL,
+    "ledger_restoration": _READ,
+    "staging_run": _READ,
+    "run_training": _READ,
+    "rate_limit": _CHANGE,
+    "forgotten_learner": _READ,
+    "snapshot": f"{_ADD}, {_update_but(snapshot, 'snapshot_id', 'site', 'run_id', 'started_at')}",
+    "remote_certificate": f"{_ADD}, {_update_but(remote_certificate, 'site', 'springest_certificate_id')}",
+    "owner_question": _CHANGE,
+    "list_filter": _CHANGE,
+    "publication": _CHANGE,
+    "reconciled_delivery": _CHANGE,
+    "ended_verdict": _ADD,
+    "certificate_reconciliation_history": _READ,
+    "reconciled_candidate": _ALL,
+    "candidate_set": _CHANGE,
+    "failed_check": _READ,
+}
+READER: Final[Mapping[str, str]] = {
+    "certification": _READ,
+    "certificate_reconciliation": _READ,
+    "certificate_reconciliation_history": _READ,
+    "delivery_review": _READ,
+    "unmatched_remote_certificate": _READ,
+    "reconciliation_daily": _READ,
+    "waiting_by_certification": _READ,
+    "expiring_soon": _READ,
+    "reconciliation_freshness": _READ,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RoleNames:
+    """What the three roles are called; roles belong to the whole server, not to one database."""
+
+    writer: str = "springest_writer"
+    publisher: str = "springest_publisher"
+    reader: str = "springest_reader"
+
+    @classmethod
+    def with_prefix(cls, prefix: str) -> RoleNames:
+        """Return the names with another beginning than ``springest``."""
+        return cls(f"{prefix}_writer", f"{prefix}_publisher", f"{prefix}_reader")
+
+    def grants(self) -> tuple[tuple[str, Mapping[str, str]], ...]:
+        """Return each role with its rights by table or view."""
+        return ((self.writer, WRITER), (self.publisher, PUBLISHER), (self.reader, READER))
+
+
+class RolesNotAllowed(SpringestError):
+    """The connection's role may not create roles or grant; the text holds what an administrator must run."""
+
+
+def grant_roles(engine: Engine, names: RoleNames | None = None) -> RoleNames:
+    """Create the roles that are not there yet, and give each exactly its rights; doing it again is fine.
+
+    :raises RolesNotAllowed: the role of this connection may not.
+    """
+    names = names or RoleNames()
+    statements = []
+    try:
+        with engine.begin() as connection:
+            statements = list(_statements(connection, names))
+            for statement in statements:
+                connection.execute(text(statement))
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != "42501":  # insufficient_privilege
+            raise
+        raise RolesNotAllowed(
+            "the warehouse's role may not create these roles, or does not own the tables; "
+            "let an administrator run:\n" + "\n".join(f"{statement};" for statement in statements)
+        ) from None
+    return names
+
+
+def _statements(connection: Connection, names: RoleNames) -> Iterator[str]:
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    schema = quote(SCHEMA)
+    found = connection.execute(
+        text(
+            "SELECT relname FROM pg_class"
+            " WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'v')"
+        ),
+        {"schema": SCHEMA},
+    )
+    there = set(found.scalars())
+    yield from _revoking(schema, "PUBLIC")
+    for name, rights in names.grants():
+        role = quote(name)
+        yield _creating(name, role)
+        yield from _revoking(schema, role)
+        yield f"GRANT USAGE ON SCHEMA {schema} TO {role}"
+        for relation, right in rights.items():
+            if relation in there:
+                yield f"GRANT {right} ON {schema}.{quote(relation)} TO {role}"
+        if name == names.writer:
+            yield f"GRANT EXECUTE ON FUNCTION {schema}.open_doubts TO {role}"
+
+
+def _revoking(schema: str, role: str) -> Iterator[str]:
+    """Take everything in the schema from a role; rights to columns go with those to their table."""
+    for kind in ("TABLES", "SEQUENCES", "ROUTINES"):
+        yield f"REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {role}"
+    yield f"REVOKE ALL ON SCHEMA {schema} FROM {role}"
+
+
+def _creating(name: str, role: str) -> str:
+    """Create the role unless it is there, or another session creates it at this moment."""
+    literal = name.replace("'", "''")
+    return (
+        f"DO $roles$ BEGIN IF to_regrole('{_quoted(literal)}') IS NULL THEN CREATE ROLE {role} NOLOGIN; "
+        "END IF; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $roles$"
+    )
+
+
+def _quoted(literal: str) -> str:
+    return '"' + literal.replace('"', '""') + '"'

@@ -1,0 +1,679 @@
+"""The warehouse schema ``springest``: ledger, snapshots and what analysts read.
+
+One table, one paragraph; every table and column carries a comment, which PostgreSQL keeps and the data
+dictionary is made from. No table holds a learner's address, a key or a document's name: ``learner_ref`` is
+an HMAC, and the address is read from the source at the moment of sending.
+
+The tables are written here once. ``make baseline`` and ``make revision`` write the migrations that create and
+change them from here (see CONTRIBUTING.md); a test compares both.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from springest.db.statements import quoted
+from springest.states import DecisionKind, State
+from springest.verification import PROOFS, WEAKER, MatchMethod, VerificationStatus
+
+SCHEMA: Final = "springest"
+VERSION_TABLE: Final = "schema_version"
+"""Alembic's table of ours; Airflow owns one called ``alembic_version`` in its own database."""
+
+metadata: Final = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    },
+)
+
+_INSTANT = DateTime(timezone=True)
+_HASH = String(64)
+_NOW = text("clock_timestamp()")
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({quoted(values)})"
+
+
+certification = Table(
+    "certification",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("certification_id", BigInteger, primary_key=True, comment="Springest's id", autoincrement=False),
+    Column("name", Text, comment="Name at Springest, as last listed"),
+    Column("description", Text, comment="Description at Springest, as last listed"),
+    Column(
+        "requires_valid_until", Boolean, comment="Whether a certificate needs valid_until; null: not told"
+    ),
+    Column(
+        "is_listed",
+        Boolean,
+        nullable=False,
+        comment="In the last complete catalogue; whether that proves a verification is a setting of the site",
+    ),
+    Column("first_seen_at", _INSTANT, nullable=False, comment="When a catalogue first listed it"),
+    Column("last_seen_at", _INSTANT, nullable=False, comment="When a catalogue last listed it"),
+    Column(
+        "listed_since", _INSTANT, comment="Since when it has been listed without a break; null: it is not"
+    ),
+    CheckConstraint("is_listed = (listed_since IS NOT NULL)", name="listed_since"),
+    comment="One row per certification that a catalogue has listed",
+)
+
+catalogue_scan = Table(
+    "catalogue_scan",
+    metadata,
+    Column("scan_id", BigInteger, Identity(), primary_key=True, comment="Number of the scan"),
+    Column("site", Text, nullable=False, comment="Name of the Springest site"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that read it"),
+    Column("scanned_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was stored"),
+    Column("listed", Integer, nullable=False, comment="Certifications listed"),
+    Column(
+        "complete",
+        Boolean,
+        nullable=False,
+        comment="Whether the whole list was read; only then is absence used",
+    ),
+    Index(None, "site", "scanned_at"),
+    comment="One row per reading of the list of certifications",
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("delivery_key", _HASH, primary_key=True, comment="sha256 of site, training_id and issue_no"),
+    Column("site", Text, nullable=False, comment="Name of the Springest site it is for"),
+    Column("training_id", Text, nullable=False, comment="Completed training in the source"),
+    Column("issue_no", Integer, nullable=False, comment="Issue of the certificate; 1 unless issued again"),
+    Column("state", Text, nullable=False, comment="State of the delivery; see docs/states.md"),
+    Column("reason", Text, comment="Why it is in that state, as a fixed word"),
+    Column("reason_detail", Text, comment="Why, and what to do about it, for a person; redacted"),
+    Column("learner_ref", _HASH, comment="HMAC of the learner's normalised address"),
+    Column("certification_id", BigInteger, comment="Springest's id of the certification"),
+    Column("booking_id", BigInteger, comment="Springest's id of the booking, if any"),
+    Column("valid_from", Date, comment="First day of validity"),
+    Column("valid_until", Date, comment="Last day of validity; null: without end"),
+    Column("completed_at", _INSTANT, comment="When the training was completed"),
+    Column("source_updated_at", _INSTANT, comment="When the source last changed the row"),
+    Column(
+        "row_version", _HASH, nullable=False, comment="HMAC of the whole source row; moves when it changes"
+    ),
+    Column("document_ref", _HASH, comment="HMAC of the document's address in the source"),
+    Column("catalogue_ref", Text, comment="What the catalogue said of the certification when it was checked"),
+    Column("document_sha256", _HASH, comment="sha256 of the bytes that were last handed to Springest"),
+    Column("document_size", BigInteger, comment="Size of those bytes"),
+    Column(
+        "document_checked",
+        Text,
+        comment="Type and sha256 of the document that was last looked into and found fit; see ADR 20",
+    ),
+    Column("springest_certificate_id", BigInteger, comment="Springest's id, from its answer or by proof"),
+    Column(
+        "version", Integer, nullable=False, server_default="1", comment="Counts changes, for compare-and-set"
+    ),
+    Column("staged_run_id", Text, nullable=False, comment="Airflow run that last staged it"),
+    Column("lease_owner", Text, comment="Worker that is sending it"),
+    Column("lease_until", _INSTANT, comment="Until when that worker may still answer for it"),
+    Column("sent_at", _INSTANT, comment="Start of the last attempt that the server could have taken"),
+    Column(
+        "needs_review", Boolean, nullable=False, server_default=text("false"), comment="A person should look"
+    ),
+    Column("review_reason", Text, comment="What to look at"),
+    Column("created_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first staged"),
+    Column("updated_at", _INSTANT, nullable=False, server_default=_NOW, comment="When the row last changed"),
+    Column("match_method", Text, comment="What proved that it is that one; null: nothing has yet"),
+    Column(
+        "duplicate_released",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="A person released it although another training has the same certificate",
+    ),
+    # When a certification is verified, thousands become visible at once: no index knows, so that each row is
+    # rewritten on its page.
+    Column(
+        "indexed_state",
+        Text,
+        # In PostgreSQL's words: what Alembic compares.
+        Computed(
+            "CASE WHEN state <> ALL (ARRAY['accepted'::text, 'visible'::text])"
+            " THEN state ELSE NULL::text END",
+            persisted=True,
+        ),
+        comment="The state, as indexes know it; null: accepted or visible",
+    ),
+    CheckConstraint(_one_of("state", tuple(State)), name="state"),
+    CheckConstraint("(state = 'sending') = (lease_owner IS NOT NULL)", name="lease"),
+    CheckConstraint("state <> 'accepted' OR springest_certificate_id IS NOT NULL", name="accepted_has_id"),
+    CheckConstraint(_one_of("match_method", (*PROOFS, MatchMethod.PERSON)), name="match_method"),
+    CheckConstraint("match_method IS NULL OR springest_certificate_id IS NOT NULL", name="matched_has_id"),
+    Index(
+        "delivery_queue_idx",
+        "site",
+        "created_at",
+        "delivery_key",
+        postgresql_where=text("indexed_state = 'ready'"),
+    ),
+    Index(
+        "delivery_queue_of_run_idx",
+        "site",
+        "staged_run_id",
+        "created_at",
+        "delivery_key",
+        postgresql_where=text("indexed_state = 'ready'"),
+    ),
+    Index(
+        "delivery_indexed_state_idx",
+        "site",
+        "indexed_state",
+        postgresql_where=text("indexed_state IS NOT NULL"),
+    ),
+    Index(None, "learner_ref", postgresql_using="hash"),
+    Index(
+        "delivery_forgotten_idx",
+        "site",
+        "springest_certificate_id",
+        postgresql_where=text("learner_ref IS NULL AND springest_certificate_id IS NOT NULL"),
+    ),
+    Index(
+        "delivery_doubt_idx",
+        "site",
+        "sent_at",
+        postgresql_where=text("indexed_state IN ('unknown', 'review')"),
+    ),
+    Index("delivery_springest_id_idx", "site", "springest_certificate_id"),
+    comment="The ledger: one row per certificate to deliver",
+    postgresql_with={"fillfactor": 50},
+)
+
+delivery_attempt = Table(
+    "delivery_attempt",
+    metadata,
+    Column("attempt_id", BigInteger, Identity(), primary_key=True, comment="Number of the attempt"),
+    Column(
+        "delivery_key",
+        _HASH,
+        ForeignKey("delivery.delivery_key"),
+        nullable=False,
+        index=True,
+        comment="Delivery it is for",
+    ),
+    Column("run_id", Text, nullable=False, comment="Airflow run that made it"),
+    Column("worker", Text, nullable=False, comment="Process that made it"),
+    Column(
+        "started_at", _INSTANT, nullable=False, server_default=_NOW, comment="Committed before the first byte"
+    ),
+    Column("finished_at", _INSTANT, comment="When its outcome was recorded; null: not known yet"),
+    Column("outcome", Text, comment="Event that its outcome was; null: not known yet"),
+    Column("failure", Text, comment="Kind of failure, as the error's name"),
+    Column("http_status", Integer, comment="HTTP status answered; null: none"),
+    Column("bytes_handed_over", BigInteger, comment="Bytes of the body that left this side"),
+    Column("document_sha256", _HASH, nullable=False, comment="sha256 of the document that was to be sent"),
+    Column("springest_certificate_id", BigInteger, comment="Id in the answer"),
+    Column("message", Text, comment="What the server or the network said, redacted"),
+    Column("certification_id", BigInteger, comment="Certification it was sent for"),
+    Column("valid_from", Date, comment="First day of validity that was sent"),
+    Column("valid_until", Date, comment="Last day of validity that was sent; null: none"),
+    comment="One row per POST that was started",
+)
+
+delivery_decision = Table(
+    "delivery_decision",
+    metadata,
+    Column("decision_id", BigInteger, Identity(), primary_key=True, comment="Number of the decision"),
+    Column(
+        "delivery_key",
+        _HASH,
+        ForeignKey("delivery.delivery_key"),
+        nullable=False,
+        index=True,
+        comment="Delivery it is about",
+    ),
+    Column("decided_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was decided"),
+    Column("decided_by", Text, nullable=False, comment="Login of the person who decided; no address"),
+    Column("decision", Text, nullable=False, comment="release, confirm, cancel or reopen"),
+    Column("reason", Text, nullable=False, comment="Why, in the person's words; no address"),
+    Column("springest_certificate_id", BigInteger, comment="Certificate that it was confirmed to be"),
+    Column("version", Integer, nullable=False, comment="Version of the delivery that it was decided about"),
+    Column("from_state", Text, nullable=False, comment="State of the delivery before"),
+    Column("to_state", Text, nullable=False, comment="State of the delivery after"),
+    Column(
+        "without_evidence",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="The person released it although the evidence that a release needs was missing",
+    ),
+    Column("evidence", JSONB, nullable=False, comment="What was known when it was decided"),
+    CheckConstraint(_one_of("decision", tuple(DecisionKind)), name="decision"),
+    CheckConstraint(_one_of("from_state", tuple(State)), name="from_state"),
+    CheckConstraint(_one_of("to_state", tuple(State)), name="to_state"),
+    CheckConstraint("(decision = 'confirm') = (springest_certificate_id IS NOT NULL)", name="confirmed_id"),
+    CheckConstraint(r"reason ~ '\S' AND reason !~ '\S@\S'", name="reason"),
+    CheckConstraint(r"decided_by ~ '\S' AND decided_by !~ '\S@\S'", name="decided_by"),
+    comment="One row per decision that a person made about a delivery",
+)
+
+ledger_restoration = Table(
+    "ledger_restoration",
+    metadata,
+    Column("restoration_id", BigInteger, Identity(), primary_key=True, comment="Number of the restoration"),
+    Column(
+        "restored_at",
+        _INSTANT,
+        nullable=False,
+        server_default=_NOW,
+        comment="When it was settled: what was completed before may have been sent and forgotten",
+    ),
+    Column("settled_by", Text, nullable=False, comment="Login of the person who settled it; no address"),
+    Column("reason", Text, nullable=False, comment="Why, in the person's words; no address"),
+    Column("found_attempt_id", BigInteger, nullable=False, comment="Highest attempt that the ledger knew"),
+    Column("highest_attempt_id", BigInteger, nullable=False, comment="Highest attempt that was ever made"),
+    Column("deliveries", Integer, nullable=False, comment="Deliveries that became unknown by it"),
+    Column(
+        "follows_trial",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="The attempts were a trial's, at another Springest: they sent nothing of this ledger",
+    ),
+    CheckConstraint(r"reason ~ '\S' AND reason !~ '\S@\S'", name="reason"),
+    CheckConstraint(r"settled_by ~ '\S' AND settled_by !~ '\S@\S'", name="settled_by"),
+    comment="One row per time that this ledger was set right: after a backup came back, or a trial ended",
+)
+
+staging_run = Table(
+    "staging_run",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("run_id", Text, primary_key=True, comment="Airflow run that staged"),
+    Column("mode", Text, nullable=False, comment="watermark (nightly) or interval (backfill)"),
+    Column("window_start", _INSTANT, nullable=False, comment="Start of the window on updated_at, inclusive"),
+    Column("window_end", _INSTANT, nullable=False, comment="End of the window, exclusive"),
+    Column("source_count", Integer, nullable=False, comment="The source's own COUNT(*) of the window"),
+    Column(
+        "committed_at", _INSTANT, nullable=False, server_default=_NOW, comment="When staging was complete"
+    ),
+    CheckConstraint(_one_of("mode", ("watermark", "interval")), name="mode"),
+    comment="One row per run that staged its window completely",
+)
+
+released_run = Table(
+    "released_run",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("run_id", Text, primary_key=True, comment="Airflow run that staged them"),
+    Column("released_at", _INSTANT, nullable=False, server_default=_NOW, comment="When they were accepted"),
+    comment="One row per run whose deliveries were accepted as a night's work; only those are sent",
+)
+
+stage_watermark = Table(
+    "stage_watermark",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("watermark", _INSTANT, nullable=False, comment="Rows changed before it have been staged"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that moved it"),
+    Column("updated_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was moved"),
+    comment="Up to where nightly staging has read the source",
+)
+
+run_training = Table(
+    "run_training",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("run_id", Text, primary_key=True, comment="Airflow run that saw the row"),
+    Column(
+        "row_no",
+        Integer,
+        primary_key=True,
+        comment="Number of the source row within the run",
+        autoincrement=False,
+    ),
+    Column(
+        "delivery_key",
+        _HASH,
+        ForeignKey("delivery.delivery_key"),
+        nullable=False,
+        index=True,
+        comment="Delivery that the row became",
+    ),
+    comment="One row per source row that a run's window held; what conservation is counted over",
+)
+
+learner_secret = Table(
+    "learner_secret",
+    metadata,
+    Column(
+        "secret_no", Integer, primary_key=True, autoincrement=False, server_default="1", comment="Always 1"
+    ),
+    Column("salt", String(32), nullable=False, comment="Random; goes into the verifier"),
+    Column("verifier", _HASH, nullable=False, comment="scrypt of the secret; recognises it, slow to guess"),
+    Column("address_rule", Integer, nullable=False, comment="Rule by which spellings of an address are one"),
+    Column("first_used_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first used"),
+    CheckConstraint("secret_no = 1", name="one_secret"),
+    comment="One row: recognises the secret that learner_ref is made with; another one is refused",
+)
+
+site_identity = Table(
+    "site_identity",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("host", Text, nullable=False, comment="Host it is at; localhost: a server on the same machine"),
+    Column(
+        "key_fingerprint", String(16), nullable=False, comment="Tells API keys apart without telling them"
+    ),
+    Column("first_used_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it first staged"),
+    Column("last_used_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it last staged"),
+    UniqueConstraint("host", "key_fingerprint"),
+    comment="One row per site: the account that its name stands for, so that no account gets a second name",
+)
+
+rate_limit = Table(
+    "rate_limit",
+    metadata,
+    Column(
+        "host", Text, primary_key=True, comment="Springest host; the bound on its reads has a row of its own"
+    ),
+    Column(
+        "key_fingerprint", String(16), primary_key=True, comment="Tells API keys apart without telling them"
+    ),
+    Column(
+        "theoretical_arrival",
+        _INSTANT,
+        nullable=False,
+        server_default=_NOW,
+        comment="GCRA's state: when the next request would be due at a steady pace",
+    ),
+    Column("frozen_until", _INSTANT, comment="No request before; set by the server's Retry-After"),
+    Column(
+        "freeze_seconds", Integer, nullable=False, server_default="0", comment="Length of the last freeze"
+    ),
+    Column("granted", BigInteger, nullable=False, server_default="0", comment="Requests granted so far"),
+    comment="One row per host and key: the state of the shared rate limit",
+)
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    Column("snapshot_id", BigInteger, Identity(), primary_key=True, comment="Number of the snapshot"),
+    Column("site", Text, nullable=False, comment="Name of the Springest site"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that took it"),
+    Column("started_at", _INSTANT, nullable=False, server_default=_NOW, comment="Before the first request"),
+    Column("finished_at", _INSTANT, comment="After the last page; null: did not finish"),
+    Column(
+        "complete",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Nothing was missed: distinct ids, first and last total agree",
+    ),
+    Column("first_total", Integer, comment="Total that the first page told"),
+    Column("last_total", Integer, comment="Total that the last page told"),
+    Column("distinct_ids", Integer, comment="Different ids seen"),
+    Column("rewinds", Integer, comment="Times the list had shifted and was read again"),
+    Column("requests", Integer, comment="Requests it took"),
+    Column(
+        "scope",
+        Text,
+        nullable=False,
+        server_default="full",
+        comment="full: the whole list; narrowed: a part by filters; owners: single learners' certificates",
+    ),
+    Column("scope_detail", Text, comment="Which filters, and why this scope"),
+    CheckConstraint(_one_of("scope", ("full", "narrowed", "owners")), name="scope"),
+    CheckConstraint("scope = 'full' OR NOT complete", name="partial"),
+    Index(None, "site", "finished_at"),
+    comment="One row per scan of the remote list, with its evidence",
+)
+
+remote_certificate = Table(
+    "remote_certificate",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column(
+        "springest_certificate_id",
+        BigInteger,
+        primary_key=True,
+        comment="Springest's id",
+        autoincrement=False,
+    ),
+    Column("certification_id", BigInteger, comment="Certification it belongs to"),
+    Column("valid_from", Date, comment="First day of validity"),
+    Column("valid_until", Date, comment="Last day of validity"),
+    Column("springest_status", Text, comment="Status as Springest words it"),
+    Column("created_at", _INSTANT, comment="When Springest stored it; null where it told no zone"),
+    Column(
+        "learner_ref",
+        _HASH,
+        comment="HMAC of the owner's address, where the site tells the owner; the word forgotten, where the "
+        "owner was forgotten; the word other, where the learner it was sent for was forgotten and is not the "
+        "owner",
+    ),
+    # No foreign keys to the snapshots: a million rows would each look the same one up.
+    Column("first_snapshot_id", BigInteger, nullable=False, comment="First snapshot that showed it"),
+    Column("first_seen_at", _INSTANT, nullable=False, comment="Start of the first snapshot that showed it"),
+    Column("last_seen_at", _INSTANT, nullable=False, comment="Start of the last snapshot that showed it"),
+    Column("last_snapshot_id", BigInteger, nullable=False, comment="Last snapshot that showed it"),
+    Column(
+        "owner_told_by",
+        Text,
+        comment="How the owner was told: list (in the row), filter (a GET filtered by the address)",
+    ),
+    CheckConstraint(_one_of("owner_told_by", ("list", "filter")), name="owner_told_by"),
+    comment="One row per certificate that Springest has shown, as last seen",
+    postgresql_with={"fillfactor": 50},
+)
+
+delivery_match = Table(
+    "delivery_match",
+    metadata,
+    Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
+    Column("site", Text, nullable=False, comment="Name of the Springest site"),
+    Column(
+        "verification_status",
+        Text,
+        nullable=False,
+        comment="What analysts are told: inferred or ambiguous; never verified, since this is no proof",
+    ),
+    Column(
+        "match_method",
+        Text,
+        comment="inferred or set_complete; null: several fit and nothing tells them apart",
+    ),
+    Column(
+        "springest_certificate_id", BigInteger, comment="The certificate, where a single one was inferred"
+    ),
+    Column(
+        "candidates",
+        ARRAY(BigInteger),
+        nullable=False,
+        comment="Springest's ids of certificates that fit, the first ten",
+    ),
+    Column("candidate_count", Integer, nullable=False, comment="How many fit in all"),
+    Column("evidence", Text, nullable=False, comment="What it rests on, to check by hand"),
+    Column("review_reason", Text, comment="Why a person should look; null: nobody needs to"),
+    Column("matched_at", _INSTANT, nullable=False, server_default=_NOW, comment="When this last changed"),
+    CheckConstraint(_one_of("verification_status", ("inferred", "ambiguous")), name="verification_status"),
+    CheckConstraint(_one_of("match_method", WEAKER), name="match_method"),
+    Index(None, "site", "springest_certificate_id"),
+    comment="One row per delivery that Springest may show without proof; rewritten only when it changes",
+)
+
+owner_question = Table(
+    "owner_question",
+    metadata,
+    Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
+    Column("asked_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was last asked"),
+    Column("certificates", Integer, comment="Certificates of the learner that were told; null: not asked"),
+    comment="One row per delivery whose learner Springest was asked about, so that each has its turn",
+)
+
+list_filter = Table(
+    "list_filter",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("filter", Text, primary_key=True, comment="email, created_from or certification_id"),
+    Column("is_honoured", Boolean, nullable=False, comment="Whether the site keeps to it"),
+    Column("evidence", Text, nullable=False, comment="What that rests on"),
+    Column("checked_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was found out"),
+    CheckConstraint(_one_of("filter", ("email", "created_from", "certification_id")), name="filter"),
+    comment="One row per filter of the list of certificates that was tried on a site",
+)
+
+publication = Table(
+    "publication",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that published last"),
+    Column("snapshot_id", BigInteger, ForeignKey("snapshot.snapshot_id"), comment="Snapshot that was used"),
+    Column("reconciled_at", _INSTANT, nullable=False, comment="When it was published"),
+    comment="One row per site: how fresh the reconciled table is",
+)
+
+reconciled_delivery = Table(
+    "reconciled_delivery",
+    metadata,
+    Column("delivery_key", _HASH, primary_key=True, comment="Delivery"),
+    Column("site", Text, nullable=False, comment="Name of the Springest site"),
+    Column("training_id", Text, nullable=False, comment="Completed training in the source"),
+    Column("issue_no", Integer, nullable=False, comment="Issue of the certificate"),
+    Column("learner_ref", _HASH, comment="HMAC of the learner's normalised address"),
+    Column("certification_id", BigInteger, comment="Springest's id of the certification"),
+    Column("certification_name", Text, comment="Name of the certification, once it was listed"),
+    Column("valid_from", Date, comment="First day of validity"),
+    Column("valid_until", Date, comment="Last day of validity; null: without end"),
+    Column("completed_at", _INSTANT, comment="When the training was completed"),
+    Column("delivery_state", Text, nullable=False, comment="State of the delivery in the ledger"),
+    Column("delivery_reason", Text, comment="Why it is in that state, as a fixed word"),
+    Column("delivery_reason_detail", Text, comment="Why, and what to do about it"),
+    Column(
+        "verification_status",
+        Text,
+        nullable=False,
+        comment="What became of the certificate; see docs/states.md",
+    ),
+    Column("springest_certificate_id", BigInteger, comment="Springest's id"),
+    Column("springest_status", Text, comment="Status as Springest words it"),
+    Column("match_method", Text, comment="How delivery and certificate were matched; null: not matched"),
+    Column("match_evidence", Text, comment="What the match rests on, to check by hand"),
+    Column("sent_at", _INSTANT, comment="Start of the last attempt that the server could have taken"),
+    Column("first_visible_at", _INSTANT, comment="When a snapshot first showed it"),
+    Column("needs_review", Boolean, nullable=False, comment="A person should look"),
+    Column("review_reason", Text, comment="What to look at"),
+    Column(
+        "valid_from_ts",
+        _INSTANT,
+        nullable=False,
+        comment="When this version was published; the texts that explain it may be newer",
+    ),
+    Column(
+        "seal",
+        BigInteger,
+        comment="Number made of what it was made from and of this row: while it fits, neither changed",
+    ),
+    CheckConstraint(_one_of("delivery_state", tuple(State)), name="delivery_state"),
+    CheckConstraint(_one_of("verification_status", tuple(VerificationStatus)), name="verification_status"),
+    Index(None, "site", "verification_status"),
+    comment="The verdicts under the view certificate_reconciliation; a row is written only when it changes",
+)
+
+TOLD_ONLY: Final = ("certification_name", "delivery_reason_detail", "match_evidence")
+"""Columns of a verdict that explain it: a change of them alone makes no version, and versions lack them."""
+KEPT_BESIDE: Final = ("valid_from_ts", "seal")
+"""Columns that say when a verdict was published and what it was made from; all others are worked out."""
+JUDGED: Final = tuple(column.name for column in reconciled_delivery.columns if column.name not in KEPT_BESIDE)
+"""Columns of a verdict that are worked out."""
+SAID: Final = tuple(name for name in JUDGED if name != "delivery_key")
+"""Columns of a verdict that are worked out, besides its key."""
+VERSIONED: Final = tuple(name for name in SAID if name not in TOLD_ONLY)
+"""Columns of a verdict that make a version, besides its key."""
+
+
+def _copied(name: str, *, constrained: bool = False) -> Column[Any]:
+    """Return a column like that of a verdict."""
+    column = reconciled_delivery.columns[name]
+    return Column(name, column.type, nullable=column.nullable or not constrained, comment=column.comment)
+
+
+ended_verdict = Table(
+    "ended_verdict",
+    metadata,
+    Column("delivery_key", _HASH, primary_key=True, comment="Delivery"),
+    Column(
+        "valid_from_ts",
+        _INSTANT,
+        primary_key=True,
+        comment="When this version was published; one moment per publication",
+    ),
+    Column("valid_to_ts", _INSTANT, nullable=False, comment="When the next version was published"),
+    *(_copied(name, constrained=True) for name in VERSIONED),
+    CheckConstraint("valid_from_ts < valid_to_ts", name="order"),
+    comment="One row per version of a verdict that ended; certificate_reconciliation_history shows them with "
+    "what is said now",
+)
+
+reconciled_candidate = Table(
+    "reconciled_candidate",
+    metadata,
+    *(_copied(name) for name in JUDGED),
+    Column("basis", BigInteger, comment="Number made of everything that the verdict was made from"),
+    comment="Verdicts that are new or changed and wait for their checks; empty between publications",
+    prefixes=["UNLOGGED"],
+)
+
+candidate_set = Table(
+    "candidate_set",
+    metadata,
+    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that worked them out"),
+    Column("built_at", _INSTANT, nullable=False, comment="When they were worked out"),
+    Column(
+        "snapshot_id", BigInteger, ForeignKey("snapshot.snapshot_id"), comment="Newest snapshot at that time"
+    ),
+    Column("changed", Integer, nullable=False, comment="Verdicts that are new or changed"),
+    Column("source_rows", BigInteger, nullable=False, comment="Source rows that all staged runs counted"),
+    Column("verdict_rows", BigInteger, nullable=False, comment="How many of those have a verdict"),
+    Column("incomplete_run", Text, comment="First run of which the two differ; null: none"),
+    Column("published_at", _INSTANT, comment="When they were published; null: not yet"),
+    comment="One row per site: the verdicts that were worked out last, and whether they are published",
+)
+
+forgotten_learner = Table(
+    "forgotten_learner",
+    metadata,
+    Column(
+        "tombstone",
+        _HASH,
+        primary_key=True,
+        comment="HMAC of the learner_ref that was erased; no other table has it",
+    ),
+    Column("forgotten_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was asked for"),
+    comment="One row per learner who was forgotten, so that nothing brings them back; says nothing but that",
+)

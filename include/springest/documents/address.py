@@ -1,0 +1,134 @@
+"""Addresses of documents, read once: what is checked is what is opened.
+
+An address is a local path (``/folder/a.pdf``), a ``file://`` URI (RFC 8089, percent-encoded), or the
+``scheme://bucket/key`` of an object store, whose key is taken literally: fsspec decodes nothing. What two
+readers could read differently is refused: control characters, and in keys also backslashes and empty, ``.``
+or ``..`` segments.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import unquote
+
+from springest.errors import ConfigurationError
+
+LOCAL: Final = "file"
+PROVIDERS: Final = {
+    "s3": "apache-airflow-providers-amazon[s3fs]",
+    "gs": "apache-airflow-providers-google",
+    "gcs": "apache-airflow-providers-google",
+    "abfs": "apache-airflow-providers-microsoft-azure",
+    "abfss": "apache-airflow-providers-microsoft-azure",
+    "adl": "apache-airflow-providers-microsoft-azure",
+}
+"""Schemes of object stores that documents may lie in, and the package that brings each."""
+_URI: Final = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?://(?P<host>[^/]*))?(?P<path>(?:/.*)?)", re.DOTALL
+)
+_BUCKET: Final = re.compile(r"(?:[\w.:-]+@)?[\w.:-]+", re.ASCII)
+"""A bucket or container, after an Airflow connection or before an account."""
+_ROOTS_WANTED: Final = (
+    "the Variable springest_document_roots must be a JSON list of absolute folders "
+    "such as /data/certificates, or bucket prefixes such as s3://bucket/prefix "
+    f"(known are {', '.join(PROVIDERS)}), and not the whole file system"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a document lies.
+
+    :param scheme: ``file``, or that of an object store in lower case.
+    :param host: bucket or container, with the Airflow connection before an ``@``; empty for a local file.
+    :param path: absolute and literal, without ``..``.
+    """
+
+    scheme: str
+    host: str
+    path: PurePosixPath = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read an address.
+
+        :raises ValueError: it is none, or could be read in two ways; says nothing of the address itself.
+        """
+        _refuse_control_characters(text)
+        if text.startswith("/"):
+            return cls._local(text)
+        uri = _URI.fullmatch(text)
+        if uri is None:
+            raise ValueError("it is neither an absolute path nor a URI")
+        scheme, host, path = uri["scheme"].lower(), uri["host"], uri["path"]
+        if scheme in {LOCAL, "local"}:
+            if host not in {None, "", "localhost"}:
+                raise ValueError("a file's URI names no host")
+            if "?" in path or "#" in path:
+                raise ValueError("in a file's URI, ? is written %3F and # is written %23")
+            return cls._local(unquote(path, errors="strict"))
+        if not host or not _BUCKET.fullmatch(host):
+            raise ValueError("it names no bucket")
+        if "\\" in path or any(part in {"", ".", ".."} for part in path.rstrip("/").split("/")[1:]):
+            raise ValueError("its key has a backslash, or an empty, . or .. segment")
+        return cls(scheme, host, PurePosixPath(path or "/"))
+
+    @classmethod
+    def _local(cls, path: str) -> Address:
+        _refuse_control_characters(path)
+        read = PurePosixPath(path)
+        if ".." in read.parts:
+            raise ValueError("it has a .. segment")
+        return cls(LOCAL, "", read)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file of this machine."""
+        return self.scheme == LOCAL
+
+    def __str__(self) -> str:
+        """The one spelling that is opened."""
+        return str(self.path) if self.is_local else f"{self.scheme}://{self.host}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A folder or a bucket's prefix under which documents may lie."""
+
+    address: Address
+
+    @classmethod
+    def parse(cls, uri: str) -> Root:
+        """Read ``/folder``, ``file:///folder`` or ``s3://bucket/prefix``.
+
+        :raises ConfigurationError: it is none, its scheme is not known, or it is a whole file system.
+        """
+        try:
+            address = Address.parse(uri)
+        except ValueError as error:
+            raise ConfigurationError(f"{_ROOTS_WANTED}: {uri!r} is none, since {error}") from None
+        if not address.is_local and address.scheme not in PROVIDERS:
+            raise ConfigurationError(f"{_ROOTS_WANTED}: {uri!r} has another scheme")
+        if address.is_local and len(address.path.parts) < len(("/", "folder")):
+            raise ConfigurationError(f"{_ROOTS_WANTED}: {uri!r} is all of it")
+        return cls(address)
+
+    def holds(self, address: Address) -> bool:
+        """Tell whether ``address``, taken literally, lies under this root."""
+        mine = self.address
+        if (address.scheme, address.host) != (mine.scheme, mine.host):
+            return False
+        return address.path != mine.path and address.path.is_relative_to(mine.path)
+
+    def __str__(self) -> str:
+        """As an operator writes it."""
+        return str(self.address)
+
+
+def _refuse_control_characters(text: str) -> None:
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise ValueError("it holds a control character, such as a tab, a line end or NUL")

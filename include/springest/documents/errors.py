@@ -1,0 +1,228 @@
+"""What can be wrong with a document, or with its store; the errors of stores' libraries are told apart here.
+
+``DocumentError``
+    the document can't be sent as it is: there is none, or its content is not fit
+``DocumentUnreachable``
+    it could not be read now. One alone is that document's trouble; several in a row are the store's
+``DocumentStoreUnreachable``
+    nothing of a store can be read: the run stops, and no row is blamed
+
+Object stores raise errors of their own, many of which are no ``OSError``. They are recognised by the HTTP
+status or the code that they carry, so that no store's library is imported.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, Final
+
+from springest.documents.inspection.inspector import NotInspected
+from springest.documents.local_file import LeadsOut, NotMounted
+from springest.errors import SpringestError
+
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
+_NO_FILE: Final = frozenset({errno.ENXIO, errno.EISDIR})
+"""What opening a socket, or reading a folder, says."""
+_NO_STORE: Final = frozenset(
+    {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "FilesystemNotFound"}
+)
+"""Codes for a bucket or container that is not there: S3 API, Azure Blob Storage, Azure Data Lake."""
+_NO_CREDENTIALS: Final = frozenset(
+    {
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "CredentialRetrievalError",
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+        "DefaultCredentialsError",
+        "RefreshError",
+        "CredentialUnavailableError",
+    }
+)
+"""Errors of botocore, google-auth and azure-identity that come before anything is asked."""
+_EXPIRED: Final = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+)
+UNREADABLE: Final = "document_unreadable"
+UNREACHABLE: Final = "document_unreachable"
+
+
+class DocumentError(SpringestError):
+    """A document can't be sent as it is.
+
+    :param reason: a fixed word such as ``document_missing``; becomes the delivery's reason.
+    :param detail: what is wrong and what to do; never holds the document's name.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[DocumentError], tuple[str, str]]:
+        return type(self), (self.reason, self.detail)
+
+
+class DocumentUnreachable(SpringestError):
+    """One document could not be read now, which says nothing about its content.
+
+    :param kind: how reading failed: a name such as ``EIO`` or ``ClientError 403``. Documents that fail in the
+        same way, one after the other, show that it is their store that fails.
+    :param reason: the fixed word, should it turn out to be this document's own trouble.
+    :param whole_store: the error itself says that nothing of the store can be read.
+    """
+
+    def __init__(
+        self, detail: str, kind: str = "", reason: str = UNREACHABLE, whole_store: bool = False
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.kind = kind
+        self.reason = reason
+        self.whole_store = whole_store
+
+    def __reduce__(self) -> tuple[type[DocumentUnreachable], tuple[str, str, str, bool]]:
+        return type(self), (self.detail, self.kind, self.reason, self.whole_store)
+
+    def as_defect(self) -> DocumentError:
+        """Return it as this document's own trouble: others of its store can be read."""
+        return DocumentError(
+            self.reason, f"{self.detail}; others can be read. It is looked at again every night"
+        )
+
+
+class DocumentStoreUnreachable(SpringestError):
+    """No document of a store can be read now: what was not sent is still in the queue."""
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Tell a document that can't be sent apart from one that can't be read now.
+
+    :raises DocumentError: see there.
+    :raises DocumentUnreachable: see there.
+    """
+    try:
+        yield
+    except SpringestError as error:
+        if isinstance(error, NotInspected):
+            raise DocumentUnreachable(f"the document could not be checked: {error}", "NotInspected") from None
+        raise
+    except LeadsOut:
+        raise DocumentError(
+            "document_outside_roots", "certificate_uri is a link that leads out of its folder"
+        ) from None
+    except NotMounted as error:
+        raise DocumentUnreachable(str(error), "NotMounted", whole_store=True) from None
+    except Exception as error:  # noqa: BLE001 - a store's library may raise anything: this row's trouble
+        raise _translated(error) from None
+
+
+def _translated(error: Exception) -> DocumentError | DocumentUnreachable:
+    number = error.errno if isinstance(error, OSError) else None
+    status, code = http_status(error), store_code(error)
+    name = type(error).__name__
+    if code in _NO_STORE:
+        return DocumentUnreachable(
+            f"the bucket is not there ({code}): correct the Variable springest_document_roots",
+            code,
+            whole_store=True,
+        )
+    if name in _NO_CREDENTIALS or code in _EXPIRED:
+        return DocumentUnreachable(
+            f"the store takes no credentials of this worker ({code or name}): renew those of its connection",
+            code or name,
+            whole_store=True,
+        )
+    if isinstance(error, FileNotFoundError) or number in _NOT_THERE or status == HTTPStatus.NOT_FOUND:
+        return missing()
+    if number in _NO_FILE:
+        return DocumentError("document_not_a_file", "certificate_uri is not a regular file")
+    kind = f"{name} {status}" if status else errno.errorcode.get(number or 0, name)
+    refused = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+    if isinstance(error, PermissionError) or status in refused:
+        return DocumentUnreachable(
+            f"the worker may not read the document ({kind}): give it the right to", kind, UNREADABLE
+        )
+    return DocumentUnreachable(
+        f"the document can't be read now ({kind}): open it from a worker, and replace it if that fails",
+        kind,
+    )
+
+
+def http_status(error: Exception) -> int | None:
+    """Return the HTTP status of an error of botocore, azure-core, google-api-core, gcsfs or aiohttp."""
+    response = _response(error)
+    metadata = response.get("ResponseMetadata") if isinstance(response, dict) else None
+    candidates = [metadata.get("HTTPStatusCode")] if isinstance(metadata, dict) else []
+    candidates += [getattr(error, name, None) for name in ("status_code", "status", "code")]
+    for candidate in candidates:
+        number = int(candidate) if isinstance(candidate, str) and candidate.isdecimal() else candidate
+        if isinstance(number, int) and not isinstance(number, bool) and 100 <= number <= 599:
+            return int(number)
+    return None
+
+
+def store_code(error: Exception) -> str:
+    """Return the code that a store's error carries, such as ``NoSuchBucket``; empty when it has none."""
+    response = _response(error)
+    inner = response.get("Error") if isinstance(response, dict) else None
+    code = inner.get("Code") if isinstance(inner, dict) else getattr(error, "error_code", None)
+    code = getattr(code, "value", code)  # azure's is an enum
+    return code if isinstance(code, str) and code.isalnum() else ""
+
+
+def _response(error: Exception) -> Any:
+    # s3fs raises an OSError from botocore's error, which knows more.
+    for known in (error, error.__cause__):
+        if isinstance(response := getattr(known, "response", None), dict):
+            return response
+    return None
+
+
+def missing() -> DocumentError:
+    """Return the error of a document that is not there."""
+    return DocumentError(
+        "document_missing",
+        "there is no document at certificate_uri: put it there, or correct the address",
+    )
+
+
+IN_A_ROW: Final = 3
+"""Different documents that fail in the same way, one after the other: then it is no longer theirs."""
+
+
+class StoreHealth:
+    """Tells the trouble of a few documents from that of their store: a bucket, or a root's folder."""
+
+    def __init__(self) -> None:
+        self._failing: dict[str, tuple[DocumentUnreachable, set[str]]] = {}
+        self._witnesses: dict[str, str] = {}
+
+    def went_well(self, store: str, uri: str | None = None) -> None:
+        """Note that a store answered.
+
+        :param uri: a document of it that was read.
+        """
+        self._failing.pop(store, None)
+        if uri is not None:
+            self._witnesses[store] = uri
+
+    def went_badly(self, store: str, key: str, error: DocumentUnreachable) -> None:
+        """Note that a document could not be read.
+
+        :param key: tells documents apart: one that fails again is still one.
+        """
+        last, keys = self._failing.get(store, (error, set()))
+        self._failing[store] = error, {*keys, key} if last.kind == error.kind else {key}
+
+    def witness(self, store: str) -> str | None:
+        """Return the document of a store that was last read well, if any."""
+        return self._witnesses.get(store)
+
+    def failing(self, in_a_row: int = IN_A_ROW) -> list[tuple[str, DocumentUnreachable]]:
+        """Return the stores of which so many documents failed in the same way, and none was read since."""
+        return [(store, error) for store, (error, keys) in self._failing.items() if len(keys) >= in_a_row]

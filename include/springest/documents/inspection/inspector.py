@@ -1,0 +1,189 @@
+"""Has documents opened by a process of its own, which a hostile one may crash, hang or exhaust.
+
+The process is started when the first document comes, serves one at a time and stays for the next; it ends
+with this process, however that ends. It holds no secret: its environment is empty, and it inherits no
+descriptor but its socket.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+from springest.errors import SpringestError
+
+_READER: Final = Path(__file__).with_name("reader.py")
+MEGABYTE: Final = 1024 * 1024
+_GRACE_SECONDS: Final = 5.0
+"""How much longer than its own limit the process is waited for."""
+_TRIES: Final = 2
+_READY: Final = b"ready\n"
+
+
+class NotInspected(SpringestError):
+    """A document could not be opened now; that says nothing about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What opening one document may take.
+
+    :param cpu_seconds: of the process's own work.
+    :param seconds: of anybody's clock, for a machine with no time left.
+    :param memory: address space in bytes, beside twice the document's size.
+    """
+
+    cpu_seconds: float = 20.0
+    seconds: float = 120.0
+    memory: int = 1024 * MEGABYTE
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was found; see ``reader.py``.
+
+    :param type: media type that the content shows; empty when it shows none that is known.
+    :param defect: ``damaged``, ``without_pages``, ``needs_password``, ``too_complex``, or ``None``.
+    :param detail: what is wrong.
+    :param repaired: what readers repair by themselves.
+    """
+
+    type: str
+    defect: str | None = None
+    detail: str = ""
+    repaired: str = ""
+
+
+class Inspector:
+    """Opens documents, one at a time; may be shared by threads.
+
+    :param limits: what opening one document may take.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        os.register_at_fork(after_in_child=self._forget)
+        atexit.register(self.close)
+
+    def inspect(self, document: BinaryIO, size: int) -> Inspection:
+        """Open a document.
+
+        :param document: an open file that nobody else writes to, with a descriptor.
+        :param size: of it, in bytes.
+        :raises NotInspected: it could not be opened now.
+        """
+        limits = self._limits
+        request = json.dumps(
+            {
+                "size": size,
+                "cpu_seconds": limits.cpu_seconds,
+                "seconds": limits.seconds,
+                "memory": limits.memory + 2 * size,
+            }
+        ).encode()
+        ended: int | None = None
+        with self._lock:
+            for _ in range(_TRIES):  # the process may have been ended for no reason of the document's
+                response, ended = self._ask(request, document.fileno())
+                if response:
+                    return Inspection(**json.loads(response))
+                if ended in {-signal.SIGPROF, -signal.SIGXCPU}:
+                    detail = f"opening it takes more than {limits.cpu_seconds:g} seconds of processor time"
+                    return Inspection("", "too_complex", detail)
+                if ended == -signal.SIGALRM:
+                    raise NotInspected(f"it could not be opened within {limits.seconds:g} seconds")
+        if ended in _CRASHES:
+            return Inspection("", "too_complex", "a reader crashes when it opens it")
+        raise NotInspected("the process that opens documents was ended from outside, twice")
+
+    def close(self) -> None:
+        """End the process; another one is started when it is needed."""
+        if self._process is not None and self._socket is not None:
+            self._socket.close()
+            self._process.kill()
+            self._process.wait()
+        self._process = self._socket = None
+
+    def _ask(self, request: bytes, descriptor: int) -> tuple[bytes, int | None]:
+        """Return the response; without one, how the process ended."""
+        response = b""
+        try:
+            channel = self._start()
+            socket.send_fds(channel, [request], [descriptor])
+            while not response.endswith(b"\n"):
+                part = channel.recv(4096)
+                if not part:
+                    break
+                response += part
+        except TimeoutError:
+            self.close()
+            return b"", -signal.SIGALRM
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        except BaseException:  # an answer that nobody waited for must not be taken for the next document's
+            self.close()
+            raise
+        if response.endswith(b"\n"):
+            return response, None
+        ended = self._process.wait() if self._process is not None else None
+        self.close()
+        return b"", ended
+
+    def _start(self) -> socket.socket:
+        if self._socket is not None:
+            return self._socket
+        ours, theirs = socket.socketpair()
+        with theirs:
+            path = json.dumps([entry for entry in sys.path if entry])
+            # The reader is a file of this project, and its only argument the search path.
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-I", "-B", str(_READER), path],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+                cwd="/",
+                start_new_session=True,
+            )
+        ours.settimeout(self._limits.seconds + _GRACE_SECONDS)
+        self._socket = ours
+        if ours.recv(64) != _READY:
+            self.close()
+            raise NotInspected("the process that opens documents does not start: are all packages installed?")
+        return ours
+
+    def _forget(self) -> None:
+        """Leave the process to the parent, in a child that was forked off."""
+        self._lock = threading.Lock()
+        if self._process is not None:
+            self._process.returncode = 0  # it is no child of this one's, so there is nothing to wait for
+        if self._socket is not None:
+            self._socket.close()
+        self._process = self._socket = None
+
+
+_CRASHES: Final = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL, 1}
+SHARED: Final = Inspector()
+"""The inspector of this process: documents of all stores are opened by one other process."""
+
+
+def scratch_file(*, in_memory: bool = True) -> BinaryIO:
+    """Return a file without a name."""
+    if in_memory and hasattr(os, "memfd_create"):
+        with suppress(OSError):
+            return os.fdopen(os.memfd_create("document"), "w+b")
+    return cast("BinaryIO", tempfile.TemporaryFile())

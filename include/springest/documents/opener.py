@@ -1,0 +1,319 @@
+"""The certificates' documents: opened under allow-listed roots, checked, and sent as they were hashed.
+
+A document is opened once for sending. A small one is read whole and closed: the bytes that are sent are those
+that were hashed. A large one is hashed again while it streams from the same handle: should it have changed in
+between, the body is broken off before its last bytes, so that the server cannot have taken it.
+
+Staging opens it and has another process look into it (``inspection``). Sending opens it again, and has it
+looked into only when its bytes are others by then.
+
+Local files are opened here. Anything else comes through ``RemoteOpener``, which the Airflow side implements
+with ``ObjectStoragePath``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import BinaryIO, Final, Protocol, Self
+
+from springest.documents.address import Address, Root
+from springest.documents.errors import (
+    DocumentError,
+    DocumentStoreUnreachable,
+    DocumentUnreachable,
+    store_errors,
+)
+from springest.documents.inspection.inspector import SHARED, Inspection, Inspector, scratch_file
+from springest.documents.local_file import open_in
+from springest.documents.settings import ALL_CHECKS
+from springest.errors import ConfigurationError
+
+__all__ = [
+    "CheckedDocument",
+    "DocumentError",
+    "DocumentStore",
+    "DocumentStoreUnreachable",
+    "DocumentUnreachable",
+    "OpenDocument",
+    "RemoteOpener",
+    "Root",
+]
+
+MEGABYTE: Final = 1024 * 1024
+LARGEST_DOCUMENT: Final = 256 * MEGABYTE
+SENT_FROM_MEMORY: Final = 4 * MEGABYTE
+CHUNK: Final = 256 * 1024
+_REASONS: Final = {
+    "damaged": ("whole", "document_damaged", "render or copy it again"),
+    "without_pages": ("pages", "document_without_pages", "render it again"),
+    "needs_password": ("no_password", "document_needs_password", "save it without a password for opening"),
+}
+"""By defect: the check that asks about it, the reason, and the remedy."""
+
+
+class RemoteOpener(Protocol):
+    """Opens documents that are not local files."""
+
+    def __call__(self, uri: str) -> tuple[BinaryIO, int]:
+        """Open for reading; give the handle and the size in bytes.
+
+        :raises FileNotFoundError: there is no such document.
+        :raises NotMounted: there is no such bucket.
+        :raises Exception: whatever the store's library raises.
+        """
+
+
+@dataclass(slots=True)
+class OpenDocument:
+    """A checked document, ready to be sent until it is closed; made by ``DocumentStore.open``.
+
+    :param filename: name that Springest is told; taken from the address's last part.
+    :param content: all of it when it is small, else ``None``.
+    :param repaired: what readers repair in it by themselves; empty when that is nothing, or was said before.
+    :param _handle: the open document when it is not small.
+    """
+
+    filename: str = field(repr=False)
+    content_type: str
+    size: int
+    sha256: str
+    content: bytes | None = field(repr=False)
+    _handle: BinaryIO | None = field(default=None, repr=False)
+    repaired: str = ""
+
+    @property
+    def checked(self) -> str:
+        """What to keep of it, so that the same bytes are not looked into again."""
+        return f"{self.content_type} {self.sha256}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._handle is not None:
+            self._handle.close()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Give the document from its start; can be called again.
+
+        :raises DocumentError: the bytes are no longer those that were hashed. It is raised before the last
+            chunk is given, so that no body is ever completed with them.
+        :raises DocumentUnreachable: it could not be read on.
+        """
+        if self.content is not None or self._handle is None:
+            yield self.content or b""
+            return
+        self._handle.seek(0)
+        digest, held, length = hashlib.sha256(), b"", 0
+        while chunk := self._read(CHUNK):
+            digest.update(chunk)
+            length += len(chunk)
+            if length > self.size:  # it grew: what is given now would fill the body up
+                break
+            if held:
+                yield held
+            held = chunk
+        if digest.hexdigest() != self.sha256:
+            raise DocumentError("document_changed", "the document changed while it was being sent")
+        yield held
+
+    def _read(self, size: int) -> bytes:
+        with store_errors():
+            return self._handle.read(size) if self._handle is not None else b""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedDocument:
+    """A document that was looked into and found fit; see ``OpenDocument`` for its fields."""
+
+    sha256: str
+    checked: str
+    repaired: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentStore:
+    """Opens documents under the allow-listed roots.
+
+    :param roots: where documents may lie (Variable ``springest_document_roots``).
+    :param accepted_types: media types that may be sent, such as ``application/pdf``.
+    :param checks: what a document must be: ``whole``, with ``pages``, with ``no_password`` needed to open it.
+    :param open_remote: opener for anything but local files.
+    :param largest: size cap in bytes.
+    :param inspector: looks into documents.
+    """
+
+    roots: tuple[Root, ...]
+    accepted_types: tuple[str, ...] = ("application/pdf",)
+    checks: tuple[str, ...] = ALL_CHECKS
+    open_remote: RemoteOpener | None = None
+    largest: int = LARGEST_DOCUMENT
+    inspector: Inspector = SHARED
+
+    @classmethod
+    def under(cls, roots: Iterable[str], **settings: object) -> DocumentStore:
+        """Make a store from roots as they are configured."""
+        parsed = tuple(Root.parse(root) for root in roots)
+        if not parsed:
+            raise ConfigurationError(
+                "the Variable springest_document_roots is empty: "
+                "list the folders or buckets that documents lie in"
+            )
+        return cls(parsed, **settings)  # type: ignore[arg-type]
+
+    def root_of(self, uri: str) -> str:
+        """Name the root that a document lies under; empty when there is none."""
+        try:
+            return str(self._find(uri)[0])
+        except DocumentError:
+            return ""
+
+    def probe(self, uri: str, checked: str | None = None) -> CheckedDocument:
+        """Check a document as ``open`` does, and close it."""
+        with self.open(uri, checked) as document:
+            return CheckedDocument(document.sha256, document.checked, document.repaired)
+
+    def open(self, uri: str, checked: str | None = None) -> OpenDocument:
+        """Open, hash and check a document; it can be sent until it is closed.
+
+        :param checked: what was kept of it when it was last looked into (``OpenDocument.checked``).
+        :raises DocumentError: it can't be sent.
+        :raises DocumentUnreachable: it could not be read now.
+        """
+        root, address = self._find(uri)
+        with ExitStack() as stack, store_errors():
+            handle, size = self._open(root, address)
+            stack.callback(handle.close)
+            self._check_size(size)
+            is_small = size <= SENT_FROM_MEMORY
+            read = self._read if is_small else self._hash
+            document = read(handle, size, address.path.name, checked)
+            if not is_small:
+                stack.pop_all()
+            return document
+
+    def _read(self, handle: BinaryIO, size: int, name: str, checked: str | None) -> OpenDocument:
+        """Read a small document whole."""
+        content = handle.read(size + 1)  # one byte more would come if it had grown
+        while len(content) < size and (more := handle.read(size + 1 - len(content))):
+            content += more
+        if len(content) != size:
+            raise _changed()
+        sha256 = hashlib.sha256(content).hexdigest()
+        known_type = self._known_type(checked, sha256)
+        if known_type:
+            return OpenDocument(name, known_type, size, sha256, content)
+        with scratch_file() as copy:
+            copy.write(content)
+            found = self._inspect(copy, size)
+        return OpenDocument(name, found.type, size, sha256, content, repaired=found.repaired)
+
+    def _hash(self, handle: BinaryIO, size: int, name: str, checked: str | None) -> OpenDocument:
+        """Read a large document once, to know what it is; it is read again to be sent."""
+        if checked is not None:
+            sha256 = _copy(handle, size, None)
+            known_type = self._known_type(checked, sha256)
+            if known_type:
+                return OpenDocument(name, known_type, size, sha256, None, handle)
+            handle.seek(0)
+        with scratch_file(in_memory=False) as copy:
+            sha256 = _copy(handle, size, copy)
+            found = self._inspect(copy, size)
+        return OpenDocument(name, found.type, size, sha256, None, handle, found.repaired)
+
+    def _known_type(self, checked: str | None, sha256: str) -> str:
+        """Return the type of a document that was looked into before and is the same now; else nothing."""
+        media_type, _, digest = (checked or "").partition(" ")
+        return media_type if digest == sha256 and media_type in self.accepted_types else ""
+
+    def _inspect(self, copy: BinaryIO, size: int) -> Inspection:
+        copy.flush()
+        found = self.inspector.inspect(copy, size)
+        if found.defect == "too_complex":
+            raise DocumentError(
+                "document_too_complex",
+                f"the document can't be opened safely, since {found.detail}: render it anew",
+            )
+        if found.type not in self.accepted_types:
+            raise DocumentError(
+                "document_wrong_type",
+                f"the document is {found.type or 'of no known type'}, not "
+                f"{' or '.join(self.accepted_types)}: render it again",
+            )
+        if found.defect is not None:
+            check, reason, remedy = _REASONS[found.defect]
+            if check in self.checks:
+                raise DocumentError(
+                    reason, f"the document is not fit to be sent, since {found.detail}: {remedy}"
+                )
+        return found
+
+    def _open(self, root: Root, address: Address) -> tuple[BinaryIO, int]:
+        """Open for reading; return the handle and the size."""
+        if address.is_local:
+            return open_in(root.address.path, address.path)
+        if self.open_remote is None:
+            raise ConfigurationError("documents outside the local file system need an opener")
+        return self.open_remote(str(address))
+
+    def _find(self, uri: str) -> tuple[Root, Address]:
+        """Return the root that a document lies under, and its address."""
+        try:
+            address = Address.parse(uri)
+        except ValueError as error:
+            raise DocumentError(
+                "certificate_uri_malformed", f"certificate_uri is no address of a document, since {error}"
+            ) from None
+        for root in self.roots:
+            if root.holds(address):
+                return root, address
+        raise DocumentError(
+            "document_outside_roots",
+            "certificate_uri is under none of the folders in the Variable springest_document_roots: "
+            "move the document, or add its folder",
+        )
+
+    def _check_size(self, size: int) -> None:
+        if size == 0:
+            raise DocumentError("document_empty", "the document is empty: render it again")
+        if size > self.largest:
+            raise DocumentError(
+                "document_too_large",
+                f"the document has {size / MEGABYTE:.0f} MB, "
+                f"more than the {self.largest / MEGABYTE:.0f} MB allowed",
+            )
+
+
+def _copy(handle: BinaryIO, size: int, copy: BinaryIO | None) -> str:
+    """Read a document to its end, copy it if asked to, and return its sha256.
+
+    :raises DocumentError: it is not as long as it was.
+    """
+    digest, length = hashlib.sha256(), 0
+    while chunk := handle.read(CHUNK):
+        digest.update(chunk)
+        length += len(chunk)
+        if copy is not None:
+            copy.write(chunk)
+        if length > size:
+            break
+    if length != size:
+        raise _changed()
+    return digest.hexdigest()
+
+
+def _changed() -> DocumentError:
+    return DocumentError("document_changed", "the document changed while it was being read")

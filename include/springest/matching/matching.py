@@ -1,0 +1,222 @@
+"""Match deliveries with what Springest shows: proof first, then what follows without proof.
+
+*Proof* moves a delivery: the id that Springest's answer told, or the owner where the site tells it. Absence
+moves one too, where it means something. What is only *inferred*, or ambiguous, moves nothing: it is kept in
+``springest.delivery_match``, worked out anew each time from what is known, and written only where it differs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+from springest.db.statements import load_sql
+from springest.matching.evidence import told_of
+from springest.matching.inference import CANDIDATES_NAMED, Finding, Kind, Post, Shown, pair
+from springest.matching.together import together
+from springest.site import Site
+from springest.snapshot.clock_skew import (
+    LATER_BY_HOURS,
+    STORED_BY_HOURS,
+    WIDE_HOURS,
+    Clock,
+    HourOfSamples,
+)
+from springest.states import Event, sources_of
+
+log = logging.getLogger(__name__)
+
+_TABLES: Final = load_sql("matching/matching_tables")
+_MARK_VISIBLE: Final = text(load_sql("matching/mark_visible"))
+_ANALYZE_STATES: Final = text("ANALYZE springest.delivery (site, state, indexed_state, match_method)")
+_SHOWN_OTHERWISE: Final = text(load_sql("matching/shown_otherwise"))
+_WATCHED_SINCE: Final = text(load_sql("matching/watched_since"))
+_FILL_SIDES: Final = text(load_sql("matching/fill_sides"))
+_MATCH_OWNERS: Final = text(load_sql("matching/match_owners"))
+_SHOWN_TWICE: Final = text(load_sql("matching/shown_twice"))
+_SETTLE_ABSENT: Final = text(load_sql("matching/settle_absent", shown_posts=load_sql("snapshot/shown_posts")))
+_FIND_RELEASED: Final = text(load_sql("matching/find_released"))
+_HOLD_RELEASED: Final = text(load_sql("matching/hold_released"))
+_REVIEW_OLD_DOUBTS: Final = text(load_sql("matching/review_old_doubts"))
+_CLOCK_SAMPLES: Final = text(load_sql("matching/clock_samples"))
+_FILL_BLOCKS: Final = text(load_sql("matching/fill_blocks"))
+_BLOCKS: Final = text(load_sql("matching/blocks"))
+_TAKE_BACK_ABSENCE: Final = text(load_sql("matching/take_back_absence"))
+_MERGE: Final = text(load_sql("matching/merge_matches"))
+_COPY: Final = (
+    "COPY pg_temp.matching_found (delivery_key, verification_status, match_method, springest_certificate_id, "
+    "candidates, candidate_count, evidence, review_reason) FROM STDIN"
+)
+_COPY_KEPT: Final = "COPY pg_temp.matching_kept (delivery_key) FROM STDIN"
+SNAPSHOTS_APART_HOURS: Final = 24
+"""How far apart two complete snapshots must be for what both lack to be gone."""
+UNKNOWN_FOR_LONG_DAYS: Final = 14
+MANY_MOVED: Final = 1_000
+"""Deliveries that become visible at once from which on the planner's statistics are gathered anew."""
+HELD_ROWS: Final = 5_000
+"""Rows held in memory on their way from and to the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchReport:
+    """What a matching found.
+
+    :param proven: deliveries that became visible, by id or by owner.
+    :param absent: deliveries of which it was found out that Springest lacks them.
+    :param told: deliveries without proof of which something is told, by kind.
+    :param changed: rows of ``delivery_match`` that were written or taken back.
+    """
+
+    proven: int
+    absent: int
+    told: dict[str, int]
+    changed: int
+
+
+def match(connection: Connection, site: Site) -> MatchReport:
+    """Match one site's deliveries, in the caller's transaction and under the caller's lock."""
+    named = {"site": site.name}
+    seen = [state.value for state in sources_of(Event.SEEN)]
+    by_id = connection.execute(_MARK_VISIBLE, {**named, "states": seen}).rowcount
+    if by_id >= MANY_MOVED:
+        # Else what follows is planned as if hardly any were visible. A role that does not own it is let off.
+        connection.execute(_ANALYZE_STATES)
+    connection.execute(_SHOWN_OTHERWISE, named)
+    since = _watched_since(connection, site.name)
+    _lay_out(connection, site.name, since)
+    by_owner = connection.execute(_MATCH_OWNERS, {**named, "clock_hours": WIDE_HOURS}).scalar_one()
+    absent = _settle_absent(connection, site, watched=since is not None)
+    told = _tell(connection, site)
+    written, taken_back = connection.execute(_MERGE, named).one()
+    connection.execute(_TAKE_BACK_ABSENCE, named)
+    return MatchReport(by_id + by_owner, absent, dict(told), written + taken_back)
+
+
+def _watched_since(connection: Connection, site: str) -> datetime | None:
+    """Return since when what was not shown is gone; ``None`` when nothing can tell yet."""
+    since: datetime | None = connection.execute(
+        _WATCHED_SINCE, {"site": site, "apart_hours": SNAPSHOTS_APART_HOURS}
+    ).scalar_one()
+    return since
+
+
+def _lay_out(connection: Connection, site: str, since: datetime | None) -> None:
+    """Put everything that is open beside everything that nobody has."""
+    connection.exec_driver_sql(_TABLES)
+    connection.execute(_FILL_SIDES, {"site": site, "since": since})
+    # The planner knows nothing of a new temporary table by itself.
+    connection.exec_driver_sql("ANALYZE pg_temp.matching_node, pg_temp.matching_row")
+
+
+def _settle_absent(connection: Connection, site: Site, *, watched: bool) -> int:
+    """Hand to a person what Springest lacks, what it shows since a release, and what was in doubt for long.
+
+    :param watched: whether two complete snapshots are far enough apart for an absence to mean something.
+    :returns: how many it lacks.
+    """
+    values = {
+        "site": site.name,
+        "apart_hours": SNAPSHOTS_APART_HOURS,
+        "stored_by_hours": STORED_BY_HOURS,
+        "later_by_hours": LATER_BY_HOURS,
+        "lists_verified_only": site.catalogue_lists_verified_only,
+    }
+    lacked = connection.execute(_SETTLE_ABSENT, values).all() if watched else []
+    _hold_released(connection, site.name)
+    connection.execute(_REVIEW_OLD_DOUBTS, {"site": site.name, "days": UNKNOWN_FOR_LONG_DAYS})
+    for reason, number in sorted(Counter(reason for _, reason in lacked).items()):
+        log.warning("%d certificates are %s at Springest: see certificate_reconciliation", number, reason)
+    return len(lacked)
+
+
+def _hold_released(connection: Connection, site: str) -> None:
+    """Keep from being sent what was released and of which Springest shows a candidate by now."""
+    if connection.execute(_FIND_RELEASED, {"site": site}).rowcount:
+        connection.exec_driver_sql("ANALYZE pg_temp.matching_released")
+        connection.execute(_HOLD_RELEASED, {"site": site, "clock_hours": WIDE_HOURS})
+
+
+def _tell(connection: Connection, site: Site) -> Counter[str]:
+    """Gather what can be told without proof; return how much of each kind."""
+    twice = connection.execute(
+        _SHOWN_TWICE,
+        {
+            "site": site.name,
+            "clock_hours": WIDE_HOURS,
+            "stored_by_hours": STORED_BY_HOURS,
+            "most": CANDIDATES_NAMED,
+        },
+    ).rowcount
+    counted = Counter({"shown_twice": twice} if twice else {})
+    held, kept = _Held(connection, _COPY), _Held(connection, _COPY_KEPT)
+    for finding, digest in _findings(connection, site):
+        counted[finding.kind.value] += 1
+        told = told_of(finding, exclusive=site.exclusive_uploader)
+        if told.digest == digest:
+            kept.put((told.delivery_key,))
+        else:
+            held.put(told)
+    held.flush()
+    kept.flush()
+    connection.exec_driver_sql("ANALYZE pg_temp.matching_found, pg_temp.matching_kept")
+    if counted[Kind.LEFT_OVER]:
+        log.warning(
+            "%d deliveries stand beside more certificates than were sent: somebody else uploads, although "
+            "exclusive_uploader is set",
+            counted[Kind.LEFT_OVER],
+        )
+    return counted
+
+
+def _findings(connection: Connection, site: Site) -> Iterator[tuple[Finding, str]]:
+    """Give what can be told, with the digest of what is told so far."""
+    clock = Clock(HourOfSamples(*row) for row in connection.execute(_CLOCK_SAMPLES, {"site": site.name}))
+    connection.execute(_FILL_BLOCKS)
+    connection.exec_driver_sql("ANALYZE pg_temp.matching_block")
+    verified = [word.lower() for word in site.verified_statuses]
+    rows = connection.execute(
+        _BLOCKS, {"verified_statuses": verified}, execution_options={"yield_per": HELD_ROWS}
+    )
+    for _, block in groupby(rows, key=itemgetter(0)):
+        posts: list[Post] = []
+        shown: list[Shown] = []
+        digests: dict[str, str] = {}
+        for _, is_shown, name, learner, moment, seen_by, one, other, digest in block:
+            if is_shown:
+                shown.append(Shown(int(name), moment, learner, seen_by, one, other))
+            else:
+                posts.append(Post(name, moment, learner, one, other))
+                if digest is not None:
+                    digests[name] = digest
+        for finding in together(pair(posts, shown, clock=clock, exclusive=site.exclusive_uploader)):
+            yield finding, digests[finding.post.delivery_key]
+
+
+class _Held:
+    """Rows on their way into a temporary table, some thousands at a time."""
+
+    def __init__(self, connection: Connection, statement: str) -> None:
+        self._driver: Any = connection.connection.driver_connection
+        self._statement = statement
+        self._rows: list[tuple[Any, ...]] = []
+
+    def put(self, row: tuple[Any, ...]) -> None:
+        """Take a row."""
+        self._rows.append(row)
+        if len(self._rows) >= HELD_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        with self._driver.cursor() as cursor, cursor.copy(self._statement) as copy:
+            for row in self._rows:
+                copy.write_row(row)
+        self._rows.clear()

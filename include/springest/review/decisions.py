@@ -1,0 +1,264 @@
+"""What people decide about deliveries: release, confirm, cancel, reopen.
+
+Each decision is one transaction: the delivery is locked, compared with what the person saw, judged and moved,
+and the decision is kept with its evidence. When the delivery moved meanwhile, nothing changes. Decisions wait
+for the site's staging lock, so that staging never weighs a duplicate that is being released.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, text
+
+from springest.db.statements import load_sql
+from springest.redaction import Redactor
+from springest.review.audit_text import clean
+from springest.review.rules import (
+    DUPLICATE,
+    DecisionRefused,
+    Facts,
+    Judgement,
+    ReleaseRules,
+    Shown,
+    allowed,
+    judge_cancellation,
+    judge_confirmation,
+    judge_release,
+    judge_reopening,
+    review_after,
+)
+from springest.snapshot.clock_skew import LATER_BY_HOURS, WIDE_HOURS
+from springest.source.contract import CompletedTraining
+from springest.staging.repository import load_known, lock_site
+from springest.states import DecisionKind, Event, State
+from springest.verification import MatchMethod
+
+_FACTS: Final = text(load_sql("review/decision_facts", shown_posts=load_sql("snapshot/shown_posts")))
+_CANDIDATES: Final = text(load_sql("review/release_candidates"))
+_CERTIFICATE: Final = text(load_sql("review/confirmed_certificate"))
+_WRITE: Final = text(load_sql("review/write_decision"))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a person chose.
+
+    :param version: version of the delivery that the person saw.
+    :param decided_by: login of the person.
+    :param reason: why, in the person's words.
+    :param springest_certificate_id: the certificate it is, for a confirmation.
+    :param without_evidence: release it although evidence is missing.
+    """
+
+    delivery_key: str
+    decision: DecisionKind
+    version: int
+    decided_by: str
+    reason: str
+    springest_certificate_id: int | None = None
+    without_evidence: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision that was made, or why it was not.
+
+    :param state: the delivery's state afterwards; ``None`` when the decision was refused.
+    :param refusal: why it was refused.
+    """
+
+    delivery_key: str
+    decision: DecisionKind
+    state: State | None = None
+    decision_id: int | None = None
+    decided_at: datetime | None = None
+    refusal: str | None = None
+
+
+class Decisions:
+    """Makes decisions of people about one site's deliveries.
+
+    :param engine: engine of the warehouse.
+    :param redactor: knows the site's keys, which no reason may hold.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        site: str,
+        rules: ReleaseRules | None = None,
+        redactor: Redactor | None = None,
+    ) -> None:
+        self._engine = engine
+        self._site = site
+        self._rules = rules or ReleaseRules()
+        self._redactor = redactor
+
+    def decide_each(
+        self, choices: Iterable[Choice], *, found: Mapping[str, Sequence[CompletedTraining]] | None = None
+    ) -> Iterator[Decided]:
+        """Decide about many, a transaction each; a refusal stops none of the others.
+
+        :param found: what the source has now, by delivery; a release needs it.
+        """
+        rows = found or {}
+        for choice in choices:
+            try:
+                yield self.decide(choice, rows=rows.get(choice.delivery_key, ()))
+            except DecisionRefused as refused:
+                yield Decided(choice.delivery_key, choice.decision, refusal=str(refused))
+
+    def refusal(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> str | None:
+        """Return why a decision would be refused now, or ``None``; change nothing.
+
+        A confirmation without an id is asked about as such: whether one could be made.
+        """
+        with self._engine.connect() as connection:
+            try:
+                facts = self._facts(connection, choice)
+                if choice.decision is DecisionKind.CONFIRM and choice.springest_certificate_id is None:
+                    allowed(facts, Event.CONFIRMED)
+                    return None
+                allowed(facts, self._judge(connection, facts, choice, rows).event)
+            except DecisionRefused as refused:
+                return str(refused)
+        return None
+
+    def candidates(self, choice: Choice) -> list[int]:
+        """Return the certificates that Springest shows and that could be this one; change nothing.
+
+        :raises DecisionRefused: the delivery has moved.
+        """
+        with self._engine.connect() as connection:
+            return _candidates(connection, self._facts(connection, choice))
+
+    def decide(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> Decided:
+        """Decide about one delivery.
+
+        :param rows: the different rows that the source has for it now; a release needs one.
+        :raises DecisionRefused: the decision does not stand; nothing was changed.
+        """
+        by = clean(choice.decided_by, "the login of who decides", self._redactor)
+        reason = clean(choice.reason, "the reason", self._redactor)
+        with self._engine.begin() as connection:
+            lock_site(connection, self._site)
+            facts = self._facts(connection, choice)
+            judgement = self._judge(connection, facts, choice, rows)
+            state = allowed(facts, judgement.event)
+            values = _values(facts, choice, judgement, state, by=by, reason=reason)
+            written = connection.execute(_WRITE, values).one()
+        return Decided(
+            choice.delivery_key, choice.decision, state, int(written.decision_id), written.decided_at
+        )
+
+    def _facts(self, connection: Connection, choice: Choice) -> Facts:
+        known = load_known(connection, [choice.delivery_key], lock=True).get(choice.delivery_key)
+        if known is None:
+            raise DecisionRefused(f"the ledger has no delivery {choice.delivery_key[:12]}")
+        values = {"delivery_key": choice.delivery_key, "later_by_hours": LATER_BY_HOURS}
+        row = connection.execute(_FACTS, values).mappings().one()
+        facts = Facts(known=known, **row)
+        if facts.site != self._site:
+            raise DecisionRefused(f"training {known.training_id} is of site {facts.site}, not {self._site}")
+        if known.version != choice.version:
+            raise DecisionRefused(
+                f"training {known.training_id} has moved since you looked: it is {known.state}"
+                f"{f' ({known.reason})' if known.reason else ''} now, since "
+                f"{facts.updated_at:%Y-%m-%d %H:%M} UTC; nothing was changed, look again"
+            )
+        return facts
+
+    def _judge(
+        self, connection: Connection, facts: Facts, choice: Choice, rows: Sequence[CompletedTraining]
+    ) -> Judgement:
+        if choice.decision is DecisionKind.RELEASE:
+            allowed(facts, Event.RELEASED)
+            return judge_release(
+                facts,
+                rows=rows,
+                candidates=_candidates(connection, facts),
+                rules=self._rules,
+                without_evidence=choice.without_evidence,
+            )
+        if choice.decision is DecisionKind.CONFIRM:
+            allowed(facts, Event.CONFIRMED)
+            if choice.springest_certificate_id is None or choice.springest_certificate_id < 1:
+                raise DecisionRefused("a confirmation names the certificate's id at Springest, such as 4711")
+            shown = _certificate(connection, facts, choice.springest_certificate_id)
+            return judge_confirmation(facts, choice.springest_certificate_id, shown, rules=self._rules)
+        if choice.decision is DecisionKind.CANCEL:
+            return judge_cancellation(facts)
+        return judge_reopening(facts)
+
+
+def _candidates(connection: Connection, facts: Facts) -> list[int]:
+    values = {
+        "delivery_key": facts.known.delivery_key,
+        "since": facts.snapshot_started_at,
+        "possibly_taken": facts.possibly_taken,
+        "clock_hours": WIDE_HOURS,
+    }
+    return [int(row[0]) for row in connection.execute(_CANDIDATES, values)]
+
+
+def _certificate(connection: Connection, facts: Facts, certificate_id: int) -> Shown:
+    values = {"delivery_key": facts.known.delivery_key, "springest_certificate_id": certificate_id}
+    return Shown(**connection.execute(_CERTIFICATE, values).mappings().one())
+
+
+def _values(
+    facts: Facts, choice: Choice, judgement: Judgement, state: State, *, by: str, reason: str
+) -> dict[str, Any]:
+    """Return what is written: the decision, and the delivery after it."""
+    decision, known = choice.decision, facts.known
+    by_person = facts.match_method == MatchMethod.PERSON
+    keeps_id = decision is DecisionKind.CANCEL or (decision is DecisionKind.REOPEN and not by_person)
+    confirmed = decision is DecisionKind.CONFIRM
+    review_reason = review_after(facts, decision)
+    state_reason, state_detail = _why(choice, state)
+    return {
+        "delivery_key": known.delivery_key,
+        "version": known.version,
+        "from_state": known.state.value,
+        "to_state": state.value,
+        "state_reason": state_reason,
+        "state_detail": state_detail,
+        "certificate_id_after": choice.springest_certificate_id
+        if confirmed
+        else (facts.springest_certificate_id if keeps_id else None),
+        "match_method_after": MatchMethod.PERSON.value
+        if confirmed
+        else (facts.match_method if keeps_id else None),
+        "duplicate_released": known.duplicate_released
+        or (decision is DecisionKind.RELEASE and known.reason == DUPLICATE),
+        "needs_review": review_reason is not None,
+        "review_reason": review_reason,
+        "decided_by": by,
+        "decision": decision.value,
+        "reason": reason,
+        "springest_certificate_id": choice.springest_certificate_id if confirmed else None,
+        "without_evidence": bool(judgement.evidence.get("missing")),
+        "evidence": json.dumps(judgement.evidence),
+    }
+
+
+def _why(choice: Choice, state: State) -> tuple[str | None, str | None]:
+    """Say it without who and in which words, which are the ledger's: analysts read this."""
+    if state is State.VISIBLE:
+        return None, None
+    word, said = {
+        DecisionKind.RELEASE: ("released", "released to be sent"),
+        DecisionKind.CONFIRM: (
+            "confirmed_by_person",
+            "confirmed to be at Springest, which does not show it yet,",
+        ),
+        DecisionKind.CANCEL: ("cancelled_by_person", "cancelled"),
+        DecisionKind.REOPEN: ("reopened", "reopened"),
+    }[choice.decision]
+    return word, f"{said} by a person: `bin/springest review show` tells who and why"

@@ -1,0 +1,118 @@
+"""Set a ledger right that came back from a backup, or a standby that took over before it had everything.
+
+Such a ledger has forgotten attempts. What waits in its queue may have been sent, and so may trainings that it
+has never heard of. So the queue becomes ``unknown``, staging takes for ``unknown`` what was completed before
+(``may_be_forgotten``), and the numbers of attempts go on above the highest that was ever made. Nothing of it
+is sent before a person releases it on evidence. A warehouse comes back as a whole, so all its sites are set
+right together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, Engine, text
+
+from springest.db.statements import load_sql
+from springest.redaction import Redactor
+from springest.review.audit_text import clean
+from springest.review.rules import DecisionRefused
+from springest.staging.decide import RESTORED
+
+_HIGHEST: Final = text(load_sql("delivery/highest_attempt"))
+_FORGET: Final = text(load_sql("review/forget_queue"))
+_RAISE: Final = text(load_sql("review/raise_attempt_number"))
+_LOCK: Final = text("LOCK TABLE springest.delivery IN EXCLUSIVE MODE")
+_NOTE: Final = text(
+    "INSERT INTO springest.ledger_restoration"
+    " (settled_by, reason, found_attempt_id, highest_attempt_id, deliveries)"
+    " VALUES (:by, :reason, :found, :highest, :deliveries) RETURNING restoration_id, restored_at"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """How far a ledger is behind.
+
+    :param found: highest attempt that it knows of.
+    :param highest: highest attempt that was ever made.
+    :param queued: deliveries that may have been sent, by site.
+    """
+
+    found: int
+    highest: int
+    queued: dict[str, int]
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has forgotten attempts."""
+        return self.found < self.highest
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A restored ledger that was set right."""
+
+    restoration_id: int
+    restored_at: datetime
+    deliveries: int
+
+
+def sites_of(engine: Engine) -> list[str]:
+    """Return the sites that the ledger knows."""
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT DISTINCT site FROM springest.delivery ORDER BY site"))
+        return [str(name) for name in found.scalars()]
+
+
+def look(engine: Engine, *, kept: Iterable[int | None]) -> Restored:
+    """Compare the ledger with what is kept outside of it; change nothing.
+
+    :param kept: highest attempts that are kept outside, one for each site.
+    """
+    with engine.connect() as connection:
+        return _look(connection, kept)
+
+
+def settle(
+    engine: Engine, *, kept: Iterable[int | None], by: str, reason: str, redactor: Redactor | None = None
+) -> Settled:
+    """Set the ledger right, in one transaction that staging and workers wait for.
+
+    :param by: login of the person who does it.
+    :raises DecisionRefused: it has forgotten nothing, or who or why can't be kept.
+    """
+    by = clean(by, "the login of who decides", redactor)
+    reason = clean(reason, "the reason", redactor)
+    with engine.begin() as connection:
+        connection.execute(_LOCK)
+        restored = _look(connection, kept)
+        if not restored.is_behind:
+            raise DecisionRefused(
+                f"the ledger has forgotten nothing: its highest attempt is {restored.found}, and the highest "
+                f"that is kept outside is {restored.highest}; nothing was changed"
+            )
+        forgotten = {"reason": RESTORED.reason, "detail": RESTORED.detail}
+        deliveries = int(connection.execute(_FORGET, forgotten).scalar_one())
+        connection.execute(_RAISE, {"highest": restored.highest})
+        values = {"found": restored.found, "highest": restored.highest, "deliveries": deliveries}
+        noted = connection.execute(_NOTE, {"by": by, "reason": reason, **values}).one()
+    return Settled(int(noted.restoration_id), noted.restored_at, deliveries)
+
+
+def _look(connection: Connection, kept: Iterable[int | None]) -> Restored:
+    found = int(connection.execute(_HIGHEST).scalar_one())
+    queued = connection.execute(
+        text(
+            "SELECT site, count(*) FROM springest.delivery WHERE state IN ('ready', 'sending')"
+            " GROUP BY site ORDER BY site"
+        )
+    )
+    return Restored(
+        found=found,
+        highest=max([0, *(number for number in kept if number is not None)]),
+        queued={str(site): int(count) for site, count in queued},
+    )

@@ -1,0 +1,52 @@
+"""Springest and the warehouse at once: a client whose GETs keep the rate limit that lies in the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from springest.api.client import SpringestClient
+from springest.db.engines import async_warehouse_engine
+from springest.rate_limit.limiter import RateLimiter, ReadGate
+from springest.site import Site, fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What talks to Springest and to the warehouse at once.
+
+    :param limiter: the rate limit that everybody with the same key shares; GETs wait for it by themselves.
+    """
+
+    engine: AsyncEngine
+    limiter: RateLimiter
+    client: SpringestClient
+
+
+@asynccontextmanager
+async def connected(
+    warehouse_url: URL | str, site: Site, *, key: str | None = None, at_once: int = 4
+) -> AsyncIterator[Link]:
+    """Give both, until the context ends.
+
+    :param key: key whose rate limit it is; that of the certificates by default.
+    :param at_once: requests at once.
+    """
+    engine = async_warehouse_engine(warehouse_url, pool_size=at_once + 4, max_overflow=4)
+    row: dict[str, Any] = {
+        "host": site.host,
+        "key_fingerprint": fingerprint(key) if key else site.key_fingerprint,
+        "requests_per_hour": site.requests_per_hour,
+    }
+    limiter = RateLimiter(engine, **row)
+    gate = ReadGate(limiter, RateLimiter.of_reads(engine, **row))
+    try:
+        async with SpringestClient(site, max_connections=at_once, gate=gate) as client:
+            yield Link(engine, limiter, client)
+    finally:
+        await engine.dispose()

@@ -1,0 +1,210 @@
+"""Ask whose a certificate is, where the site tells it only by a filter: GET certificates of one address.
+
+What comes back is that learner's, which settles ties by proof. An address is looked up in the source when
+it is asked about, and never stored. The answers are a snapshot of their own, a partial one: it confirms and
+never denies. A site that ignores the filter, or takes a part of an address for the whole, is found out
+before anything is believed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from springest.api.client import SpringestClient
+from springest.api.models import Certificate
+from springest.db.statements import load_sql
+from springest.errors import ApiError
+from springest.identity import Pseudonyms
+from springest.site import Site
+from springest.snapshot import snapshot
+from springest.snapshot.filters import Answer, Filter, Filters, first_rows
+
+log = logging.getLogger(__name__)
+
+ASKED_AGAIN_HOURS: Final = 20
+MOST_CERTIFICATES: Final = 500
+"""Of one learner; a site that tells more gives something else than was asked for."""
+
+_QUESTIONS: Final = text(load_sql("snapshot/questions"))
+_CONTRADICTIONS: Final = text(load_sql("snapshot/contradictions"))
+_ASKED: Final = text(
+    "INSERT INTO springest.owner_question (delivery_key, certificates) VALUES (:delivery_key, :certificates)"
+    " ON CONFLICT (delivery_key) DO UPDATE"
+    " SET asked_at = excluded.asked_at, certificates = excluded.certificates"
+)
+
+Question = tuple[str, str, str]
+"""A delivery's key, its training, and its learner's reference."""
+Addresses = Callable[[Sequence[Question]], Mapping[str, str]]
+"""Returns addresses by delivery, without learners who have another by now."""
+
+
+class _NotExact(Exception):
+    """The filter gives certificates of others."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnersReport:
+    """What was asked.
+
+    :param asked: learners that were asked about.
+    :param certificates: certificates whose owner was told.
+    :param requests: GETs it took.
+    """
+
+    asked: int = 0
+    certificates: int = 0
+    requests: int = 0
+
+
+@dataclass(slots=True)
+class _Told:
+    """What came back so far."""
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    asked: dict[str, int | None] = field(default_factory=dict)
+    requests: int = 0
+
+
+@dataclass(slots=True)
+class OwnerInquiry:
+    """Asks about one site's open deliveries, within a budget of GETs.
+
+    :param addresses: looks addresses up at the source, when they are needed.
+    """
+
+    engine: AsyncEngine
+    client: SpringestClient
+    site: Site
+    pseudonyms: Pseudonyms
+    addresses: Addresses
+
+    async def run(self, run_id: str) -> OwnersReport:
+        """Ask, and store what was told.
+
+        A site that stops answering ends the asking; what it told until then is kept.
+        """
+        budget = self.site.owner_reads_per_run
+        if budget < 1 or Filter.EMAIL not in self.site.list_filters:
+            return OwnersReport()
+        async with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            questions = await self._questions(connection, budget)
+            if not questions:
+                return OwnersReport()
+            return await self._ask(connection, questions, budget, run_id)
+
+    async def _questions(self, connection: AsyncConnection, budget: int) -> list[Question]:
+        values = {"site": self.site.name, "again_hours": ASKED_AGAIN_HOURS, "most": budget}
+        return [(row[0], row[1], row[2]) for row in await connection.execute(_QUESTIONS, values)]
+
+    async def _ask(
+        self, connection: AsyncConnection, questions: list[Question], budget: int, run_id: str
+    ) -> OwnersReport:
+        filters = Filters(self.engine, self.client, self.site)
+        told = _Told()
+        try:
+            # One that is ignored by now would prove what is not so.
+            known = await filters.ask(Filter.EMAIL, still=True)
+            if known is Answer.IGNORED:
+                return OwnersReport(requests=filters.requests)
+            begun = await snapshot.begin(connection, self.site.name, run_id)
+            found = self.addresses(questions)
+            told.requests = filters.requests
+            for key, _, _ in questions:
+                if told.requests >= budget:
+                    break
+                known = await self._ask_one(key, found.get(key), known, filters, told)
+        except _NotExact:
+            why = "it gives certificates of other learners"
+            await filters.remember(Filter.EMAIL, honoured=False, evidence=why)
+            return OwnersReport(requests=told.requests)
+        except ApiError as error:
+            log.warning("Owners are not asked about any more in this run: %s", error)
+            if not told.asked:
+                return OwnersReport(requests=max(told.requests, filters.requests))
+        return await self._store(connection, begun, filters, told, trusted=known is Answer.HONOURED)
+
+    async def _ask_one(
+        self, key: str, address: str | None, known: Answer, filters: Filters, told: _Told
+    ) -> Answer:
+        """Ask about one learner; the first answer that holds something shows whether the filter is exact."""
+        if address is None:
+            told.asked[key] = None
+            return known
+        certificates = await self._certificates_of(address, told)
+        if certificates and known is Answer.PLAUSIBLE:
+            await self._try_parts_of(address, {one.id for one in certificates}, told)
+            await filters.remember(
+                Filter.EMAIL,
+                honoured=True,
+                evidence="an address that was made up has none, and parts of one have not its certificates",
+            )
+            known = Answer.HONOURED
+        told.asked[key] = len(certificates)
+        reference = self.pseudonyms.learner_ref(address)
+        for one in certificates:
+            values = snapshot.values_of(one, self.pseudonyms)
+            told.rows.append(values if one.user_email else (*values[:-2], reference, "filter"))
+        return known
+
+    async def _certificates_of(self, address: str, told: _Told) -> list[Certificate]:
+        pages = self.client.certificates(email=address)
+        certificates: list[Certificate] = []
+        async with aclosing(aiter(pages)) as reading:
+            async for page in reading:
+                certificates.extend(page.items)
+                if len(certificates) > MOST_CERTIFICATES:
+                    raise _NotExact
+        told.requests += pages.evidence.requests
+        return certificates
+
+    async def _try_parts_of(self, address: str, ids: set[int], told: _Told) -> None:
+        """Make sure that the filter takes the whole address: `na@example.com` is not `ana@example.com`."""
+        for part in (address[1:], address[:-1]):
+            told.requests += 1
+            try:
+                rows = await first_rows(self.client.certificates(email=part))
+            except ApiError as error:
+                if error.status is None:
+                    raise
+                continue  # refused as no address: not taken for another either
+            if ids & {row.id for row in rows}:
+                raise _NotExact
+
+    async def _store(
+        self,
+        connection: AsyncConnection,
+        begun: snapshot.Begun,
+        filters: Filters,
+        told: _Told,
+        *,
+        trusted: bool,
+    ) -> OwnersReport:
+        rows = told.rows if trusted else []
+        await snapshot.gather_rows(connection, rows)
+        wrong = await connection.execute(_CONTRADICTIONS, {"site": self.site.name})
+        if wrong.scalar_one():
+            why = "it gave a certificate of one learner for another"
+            await filters.remember(Filter.EMAIL, honoured=False, evidence=why)
+            return OwnersReport(asked=0, requests=told.requests)
+        detail = f"{len(told.asked)} learners were asked about"
+        evidence = snapshot.Reading(distinct_ids=len({row[0] for row in rows}), requests=told.requests)
+        await snapshot.merge(
+            connection,
+            self.site.name,
+            begun,
+            evidence,
+            scope="owners",
+            detail=detail,
+            pseudonyms=self.pseudonyms,
+        )
+        for key, certificates in told.asked.items():
+            await connection.execute(_ASKED, {"delivery_key": key, "certificates": certificates})
+        return OwnersReport(len(told.asked), len(rows), told.requests)

@@ -1,0 +1,125 @@
+"""How much of the list a snapshot reads: all of it, or only what can be new.
+
+A long list takes many GETs. Where the site keeps to filters, most nights need only what was created since
+the last snapshot, and what certifications show that may have been verified since. Such a snapshot is a
+partial one: it confirms and never denies. So the whole list comes round every week, and as long as something
+waits for what only complete snapshots can tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from springest.db.statements import load_sql
+from springest.snapshot.clock_skew import LATER_BY_HOURS, STORED_BY_HOURS
+from springest.snapshot.filters import Filter, Filters
+
+_FACTS: Final = text(load_sql("snapshot/scope_facts", shown_posts=load_sql("snapshot/shown_posts")))
+WHOLE_EVERY: Final = timedelta(days=7)
+SHORT_LIST: Final = 2_000
+"""Rows up to which the whole list is read every time: it takes some twenty GETs."""
+MOST_CERTIFICATIONS: Final = 20
+CREATED_BEFORE: Final = timedelta(days=2)
+"""How far before the last snapshot to read again: clocks differ, and a day has an unknown zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a snapshot reads.
+
+    :param why: for people.
+    :param created_from: only what was created since; ``None``: everything.
+    :param certification_ids: and these certifications' in full.
+    """
+
+    why: str = "asked for"
+    created_from: date | None = None
+    certification_ids: tuple[int, ...] = ()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is left out."""
+        return self.created_from is None
+
+    @property
+    def reads(self) -> list[dict[str, Any]]:
+        """The filters of each list to read."""
+        if self.is_full:
+            return [{}]
+        by_certification = [{"certification_id": number} for number in self.certification_ids]
+        return [{"created_from": self.created_from}, *by_certification]
+
+    @property
+    def detail(self) -> str:
+        """What is kept with the snapshot."""
+        read = "; ".join(f"{name} {value}" for one in self.reads for name, value in one.items())
+        return f"{read} ({self.why})" if read else self.why
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What decides it.
+
+    :param complete_at: begin of the last complete snapshot; ``any_at``: of the last one that ended.
+    :param total: rows of the list then.
+    :param awaits_missing: something should be shown and is not; ``awaits_vanished``: something was, and is
+        not.
+    :param may_be_verified: listed certifications that something waits for and that may have been verified
+        since the last snapshot.
+    """
+
+    complete_at: datetime | None
+    any_at: datetime | None
+    now: datetime
+    total: int | None
+    awaits_missing: bool
+    awaits_vanished: bool
+    may_be_verified: tuple[int, ...]
+
+
+def why_whole(facts: Facts) -> str | None:
+    """Return why the whole list must be read; ``None`` when a part will do."""
+    if facts.complete_at is None or facts.any_at is None:
+        return "there is no complete snapshot yet"
+    if facts.now - facts.complete_at >= WHOLE_EVERY:
+        return f"the last complete snapshot is {WHOLE_EVERY.days} days old"
+    if (facts.total or 0) <= SHORT_LIST:
+        return "the list is short"
+    if facts.awaits_missing:
+        return "something that should be shown is not, and only complete snapshots can tell"
+    if facts.awaits_vanished:
+        return "something that was shown is not, and only complete snapshots can tell"
+    if len(facts.may_be_verified) > MOST_CERTIFICATIONS:
+        return "many certifications may have been verified"
+    return None
+
+
+async def plan(engine: AsyncEngine, filters: Filters) -> Scope:
+    """Return what the next snapshot of a site should read.
+
+    :raises ApiError: the site could not be asked which filters it keeps to.
+    """
+    async with engine.connect() as connection:
+        values = {
+            "site": filters.site.name,
+            "stored_by_hours": STORED_BY_HOURS,
+            "later_by_hours": LATER_BY_HOURS,
+            "lists_verified_only": filters.site.catalogue_lists_verified_only,
+        }
+        row = (await connection.execute(_FACTS, values)).one()
+    complete_at, any_at, now, total, awaits_missing, awaits_vanished, may_be_verified = row
+    facts = Facts(complete_at, any_at, now, total, awaits_missing, awaits_vanished, tuple(may_be_verified))
+    why = why_whole(facts)
+    if why is None and not await filters.is_honoured(Filter.CREATED_FROM):
+        why = "the site does not keep to created_from"
+    if why is None and facts.may_be_verified and not await filters.is_honoured(Filter.CERTIFICATION_ID):
+        why = "certifications may have been verified, and the site does not keep to certification_id"
+    if why is not None or facts.any_at is None:
+        return Scope(why or "")
+    since = (facts.any_at - CREATED_BEFORE).date()
+    return Scope("what is new since the last snapshot", since, facts.may_be_verified)

@@ -1,0 +1,305 @@
+"""The ledger while source rows are being staged.
+
+Everything here runs inside a transaction of the caller's, which holds the site's staging lock: two stagings
+never decide about the same certificate at once. Deliveries that a decision is made about are locked as well,
+so that no worker claims one in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Engine,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
+
+from springest.db.schema import (
+    delivery,
+    delivery_attempt,
+    ledger_restoration,
+    site_identity,
+)
+from springest.db.statements import load_sql
+from springest.identity import delivery_key
+from springest.source.contract import CompletedTraining
+from springest.staging.decide import (
+    HOLDS_CERTIFICATE,
+    MORE_THAN_CHANGED,
+    Action,
+    CertificateIdentity,
+    Decision,
+    Holder,
+    Known,
+)
+from springest.states import POSSIBLY_TAKEN, Event, State, sources_of
+
+_NOTICE_THE_DEAD: Final = {
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+GONE_AFTER_SENDING: Final = "withdrawn_after_sending"
+_KEYS: Final = bindparam("keys", type_=ARRAY(Text))
+_IDENTITY: Final = ("certification_id", "learner_ref", "valid_from")
+_HOLDERS: Final = text(load_sql("staging/holders"))
+_NOT_TAKEN: Final = (Event.NOT_TAKEN.value, Event.REFUSED.value)
+_EVER_SENT: Final = (
+    select(delivery_attempt.c.attempt_id)
+    .where(
+        delivery_attempt.c.delivery_key == delivery.c.delivery_key,
+        or_(delivery_attempt.c.outcome.is_(None), delivery_attempt.c.outcome.not_in(_NOT_TAKEN)),
+    )
+    .exists()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A decision to write down.
+
+    :param catalogue_ref: what the catalogue said of the certification when it was decided.
+    :param document_checked: type and sha256 of the document that was looked into and found fit.
+    """
+
+    training: CompletedTraining
+    decision: Decision
+    catalogue_ref: str
+    document_checked: str | None = None
+
+
+def lock_site(connection: Connection, site: str) -> None:
+    """Wait for other stagings of the site; the lock ends with the transaction."""
+    key = func.hashtextextended(literal(f"springest.stage:{site}"), 0)
+    connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+@contextmanager
+def being_staged(engine: Engine, site: str, run_id: str) -> Iterator[None]:
+    """Let delivering runs know meanwhile that what this run has staged so far is not all of it.
+
+    The lock lies in a transaction of its own, which holds nothing else, and is shared: a try that hangs keeps
+    no other from staging. Should its connection break, the staging goes on: the lock only says what to wait
+    for. A machine that is gone is noticed within a minute.
+    """
+    key = func.hashtextextended(literal(f"springest.stage:{site}:{run_id}"), 0)
+    connection = engine.connect()
+    try:
+        for setting, value in _NOTICE_THE_DEAD.items():
+            connection.execute(select(func.set_config(setting, value, literal(value=True))))
+        connection.execute(select(func.pg_advisory_xact_lock_shared(key)))
+        yield
+    finally:
+        with suppress(SQLAlchemyError):
+            connection.close()
+
+
+def load_known(connection: Connection, keys: Iterable[str], *, lock: bool) -> dict[str, Known]:
+    """Return what the ledger has of these deliveries, by key.
+
+    :param lock: keep workers from claiming them until the transaction ends.
+    """
+    names = [name for name in Known.__slots__ if name != "ever_sent"]
+    statement = (
+        select(*(delivery.c[name] for name in names), _EVER_SENT.label("ever_sent"))
+        .where(delivery.c.delivery_key == any_(_KEYS))
+        .order_by(delivery.c.delivery_key)
+    )
+    if lock:
+        statement = statement.with_for_update(of=delivery)
+    rows = connection.execute(statement, {"keys": sorted(set(keys))}).mappings()
+    return {row["delivery_key"]: Known(**{**row, "state": State(row["state"])}) for row in rows}
+
+
+def load_holders(
+    connection: Connection, site: str, identities: Sequence[CertificateIdentity]
+) -> dict[CertificateIdentity, list[Holder]]:
+    """Return the deliveries that already stand for these certificates."""
+    wanted = {
+        "site": site,
+        "certification_ids": [certification_id for certification_id, _, _ in identities],
+        "learner_refs": [learner_ref for _, learner_ref, _ in identities],
+        "first_days": [valid_from for _, _, valid_from in identities],
+        "holding": [state.value for state in HOLDS_CERTIFICATE],
+    }
+    found: dict[CertificateIdentity, list[Holder]] = {}
+    for certification_id, learner_ref, valid_from, *holder in connection.execute(_HOLDERS, wanted):
+        found.setdefault((certification_id, learner_ref, valid_from), []).append(Holder(*holder))
+    return found
+
+
+def load_elsewhere(
+    connection: Connection, site: str, trainings: Iterable[CompletedTraining]
+) -> dict[str, str]:
+    """Return the other site that stands for each of these trainings, by delivery of this site.
+
+    The same training is one with the same number, issue and learner. Stagings of all sites wait for each
+    other here until the transaction ends, so that of two that stage one at once the second sees the first.
+    """
+    others = connection.execute(
+        select(site_identity.c.site).where(site_identity.c.site != site).order_by(site_identity.c.site)
+    ).scalars()
+    mine = {
+        delivery_key(site=other, training_id=one.training_id, issue_no=one.issue_no): one
+        for other in others.all()
+        for one in trainings
+        if one.learner_ref is not None
+    }
+    if not mine:
+        return {}
+    connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("springest.stage", 0))))
+    holding = [state.value for state in HOLDS_CERTIFICATE]
+    found = connection.execute(
+        select(delivery.c.delivery_key, delivery.c.site, delivery.c.learner_ref).where(
+            delivery.c.delivery_key == any_(_KEYS),
+            or_(
+                delivery.c.state.in_(holding),
+                and_(delivery.c.state == State.REVIEW.value, _EVER_SENT),
+            ),
+        ),
+        {"keys": sorted(mine)},
+    )
+    return {
+        mine[key].delivery_key: other
+        for key, other, learner_ref in found
+        if learner_ref == mine[key].learner_ref
+    }
+
+
+def write(connection: Connection, staged: Iterable[Staged], *, run_id: str) -> None:
+    """Write decisions down; at most one a delivery."""
+    inserts, restages, flags = [], [], []
+    for one in staged:
+        if one.decision.action is Action.INSERT:
+            inserts.append(_content(one) | _identity(one) | {"staged_run_id": run_id})
+        elif one.decision.action is Action.RESTAGE:
+            restages.append(_content(one) | {"staged_run_id": run_id, "key": one.training.delivery_key})
+        elif one.decision.action is Action.FLAG:
+            flags.append({"key": one.training.delivery_key, "review_reason": one.decision.review_reason})
+    if inserts:
+        connection.execute(insert(delivery), inserts)
+    changed = {"updated_at": func.clock_timestamp()}
+    here = delivery.c.delivery_key == bindparam("key")
+    if restages:
+        # Another certificate than the one that a person released beside its like is weighed again.
+        same = and_(
+            *(
+                delivery.c[name].is_not_distinct_from(bindparam(f"new_{name}", type_=delivery.c[name].type))
+                for name in _IDENTITY
+            )
+        )
+        released = {"duplicate_released": and_(delivery.c.duplicate_released, same)}
+        restaging = update(delivery).where(here)
+        restaging = restaging.values({**changed, **released, "version": delivery.c.version + 1})
+        renamed = [one | {f"new_{name}": one[name] for name in _IDENTITY} for one in restages]
+        connection.execute(restaging, renamed)
+    if flags:
+        # Not a new version: a worker that is sending it right now must still be able to say how it went.
+        connection.execute(update(delivery).where(here).values({**changed, "needs_review": True}), flags)
+
+
+def withdraw(connection: Connection, keys: Sequence[str]) -> int:
+    """Take back what was never sent and is gone from the source; tell a person about what was sent.
+
+    :param keys: deliveries that are locked by this transaction.
+    :returns: how many were taken back.
+    """
+    withdrawn = connection.execute(
+        update(delivery)
+        .where(
+            delivery.c.delivery_key == any_(_KEYS),
+            or_(
+                delivery.c.state.in_([state.value for state in sources_of(Event.SOURCE_GONE)]),
+                and_(delivery.c.state == State.REVIEW.value, ~_EVER_SENT),
+            ),
+        )
+        .values(
+            state=State.WITHDRAWN.value,
+            reason="source_gone",
+            reason_detail="the source no longer has the row",
+            needs_review=False,
+            review_reason=None,
+            version=delivery.c.version + 1,
+            updated_at=func.clock_timestamp(),
+        ),
+        {"keys": list(keys)},
+    )
+    connection.execute(
+        update(delivery)
+        .where(
+            delivery.c.delivery_key == any_(_KEYS),
+            or_(
+                delivery.c.state.in_([state.value for state in POSSIBLY_TAKEN]),
+                and_(delivery.c.state == State.REVIEW.value, _EVER_SENT),
+            ),
+            delivery.c.review_reason.is_distinct_from(GONE_AFTER_SENDING),
+            func.coalesce(delivery.c.review_reason, "").not_like(f"{MORE_THAN_CHANGED}%"),
+        )
+        .values(needs_review=True, review_reason=GONE_AFTER_SENDING, updated_at=func.clock_timestamp()),
+        {"keys": list(keys)},
+    )
+    return withdrawn.rowcount
+
+
+def restored_at(connection: Connection) -> datetime | None:
+    """Return when this ledger was last set right after it came back from a backup, if ever."""
+    moment: datetime | None = connection.execute(
+        select(func.max(ledger_restoration.c.restored_at)).where(~ledger_restoration.c.follows_trial)
+    ).scalar()
+    return moment
+
+
+def now(connection: Connection) -> datetime:
+    """Return the warehouse's clock."""
+    clock: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return clock
+
+
+def _identity(one: Staged) -> dict[str, Any]:
+    training = one.training
+    return {
+        "delivery_key": training.delivery_key,
+        "site": training.site,
+        "training_id": training.training_id,
+        "issue_no": training.issue_no,
+    }
+
+
+def _content(one: Staged) -> dict[str, Any]:
+    training, decision = one.training, one.decision
+    assert decision.state is not None  # noqa: S101 - an insert and a restage always carry one
+    return {
+        "state": decision.state.value,
+        "reason": decision.reason,
+        "reason_detail": decision.detail,
+        "needs_review": decision.review_reason is not None,
+        "review_reason": decision.review_reason,
+        "learner_ref": training.learner_ref,
+        "certification_id": training.certification_id,
+        "booking_id": training.booking_id,
+        "valid_from": training.valid_from,
+        "valid_until": training.valid_until,
+        "completed_at": training.completed_at,
+        "source_updated_at": training.updated_at,
+        "row_version": training.row_version,
+        "document_ref": training.document_ref,
+        "catalogue_ref": one.catalogue_ref,
+        "document_checked": one.document_checked,
+    }

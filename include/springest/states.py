@@ -1,0 +1,232 @@
+"""The life of a delivery as a pure state machine.
+
+A *delivery* is one certificate on its way from the source to Springest. Every change of its state is an
+event of the table below, which is the whole machine: for any other, ``next_state`` raises
+``IllegalTransition``. SQL statements that move many deliveries at once carry guards of their own;
+``tests/unit/springest/ledger/test_moves.py`` runs each of them in every state and compares its moves with
+the table. Storage, clocks and the wire are elsewhere.
+
+The one rule that everything else serves: only ``READY`` + ``CLAIMED`` leads to ``SENDING``, and only a
+``SENDING`` delivery may be POSTed. Whatever leaves doubt about what the server took ends in ``UNKNOWN``,
+from which no event leads back to ``READY`` without a person (``RELEASED``).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from springest.errors import SpringestError
+
+
+class State(StrEnum):
+    """Where a delivery stands; stored in ``springest.delivery.state``."""
+
+    READY = "ready"
+    INVALID = "invalid"
+    HELD = "held"
+    SENDING = "sending"
+    REJECTED = "rejected"
+    ACCEPTED = "accepted"
+    ACCEPTED_NO_ID = "accepted_no_id"
+    UNKNOWN = "unknown"
+    VISIBLE = "visible"
+    REVIEW = "review"
+    VANISHED = "vanished"
+    WITHDRAWN = "withdrawn"
+    CANCELLED = "cancelled"
+
+
+class Event(StrEnum):
+    """What can happen to a delivery."""
+
+    CHECKED_READY = "checked_ready"
+    """Local checks passed: the row, its certification and its document may be sent."""
+    CHECKED_INVALID = "checked_invalid"
+    CHECKED_HELD = "checked_held"
+    DUPLICATE_FOUND = "duplicate_found"
+    """Another training holds the same certification, learner and ``valid_from``."""
+    SOURCE_GONE = "source_gone"
+    """The source no longer has the row, and nothing was sent."""
+    LEARNER_FORGOTTEN = "learner_forgotten"
+    """The learner was forgotten, and nothing was sent."""
+    CLAIMED = "claimed"
+    """A worker took it, and its attempt is committed."""
+    NOT_TAKEN = "not_taken"
+    """The server cannot have taken it: it never had the whole body, or said so."""
+    REFUSED = "refused"
+    """The server understood it and said no."""
+    ACCEPTED_WITH_ID = "accepted_with_id"
+    ACCEPTED_WITHOUT_ID = "accepted_without_id"
+    OUTCOME_LOST = "outcome_lost"
+    """It cannot be known what the server did with it; also a lease that ran out."""
+    SEEN = "seen"
+    """A snapshot proves it is there."""
+    SHOWN_OTHERWISE = "shown_otherwise"
+    """What seemed to be gone is shown under its id, with something else than what was sent."""
+    ADOPTED = "adopted"
+    """A snapshot proves that it was there before this project began; nothing was sent."""
+    ABSENCE_INFORMATIVE = "absence_informative"
+    """Complete snapshots lack it although its certification is verified, or the doubt grew too old."""
+    CANDIDATE_SHOWN = "candidate_shown"
+    """A snapshot shows what could be it, after a person had released it and before it was sent."""
+    DISAPPEARED = "disappeared"
+    """Seen before, and gone from complete snapshots a day apart."""
+    RELEASED = "released"
+    """A person decided that it may be sent (again)."""
+    CONFIRMED = "confirmed"
+    """A person said which certificate it is, and Springest shows that one."""
+    CONFIRMED_UNSEEN = "confirmed_unseen"
+    """A person said under which id Springest has it; it is not shown, as its certification isn't verified."""
+    DROPPED = "dropped"
+    """A person decided that it will never be sent."""
+    REOPENED = "reopened"
+    """A person takes back an earlier decision."""
+    LEDGER_RESTORED = "ledger_restored"
+    """The ledger came back from a backup: what it does not know to have been sent may have been."""
+
+
+class DecisionKind(StrEnum):
+    """What a person may decide about a delivery; stored in ``springest.delivery_decision.decision``."""
+
+    RELEASE = "release"
+    """Send it (again)."""
+    CONFIRM = "confirm"
+    """It is there, under this id."""
+    CANCEL = "cancel"
+    """Never send it."""
+    REOPEN = "reopen"
+    """An earlier decision was wrong."""
+
+
+class IllegalTransition(SpringestError):
+    """An event arrived in a state that does not allow it; nothing was changed."""
+
+    def __init__(self, state: State | None, event: Event) -> None:
+        super().__init__(f"a delivery that is {state or 'new'} does not allow {event}")
+        self.state = state
+        self.event = event
+
+    def __reduce__(self) -> tuple[type[IllegalTransition], tuple[State | None, Event]]:
+        return type(self), (self.state, self.event)
+
+
+_CHECKED: Final = {
+    Event.CHECKED_READY: State.READY,
+    Event.CHECKED_INVALID: State.INVALID,
+    Event.CHECKED_HELD: State.HELD,
+    Event.DUPLICATE_FOUND: State.REVIEW,
+    Event.LEDGER_RESTORED: State.UNKNOWN,
+}
+_STOPPED: Final = {Event.SOURCE_GONE: State.WITHDRAWN, Event.LEARNER_FORGOTTEN: State.INVALID}
+_LATE: Final = {Event.ACCEPTED_WITH_ID: State.ACCEPTED}
+"""What a worker's own late 201 still settles, whatever was decided meanwhile."""
+_SETTLED_BY_A_PERSON: Final = {
+    Event.CONFIRMED: State.VISIBLE,
+    Event.CONFIRMED_UNSEEN: State.ACCEPTED,
+    Event.DROPPED: State.CANCELLED,
+}
+_DECIDED: Final = {**_SETTLED_BY_A_PERSON, Event.RELEASED: State.READY}
+_UNSENT: Final = {**_CHECKED, **_STOPPED, **_SETTLED_BY_A_PERSON, **_LATE}
+
+TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
+    None: dict(_CHECKED),
+    State.READY: {
+        **_UNSENT,
+        Event.CLAIMED: State.SENDING,
+        Event.CANDIDATE_SHOWN: State.REVIEW,
+        Event.ACCEPTED_WITHOUT_ID: State.ACCEPTED_NO_ID,  # late, of what was released
+    },
+    State.INVALID: dict(_UNSENT),
+    State.HELD: {**_UNSENT, Event.ADOPTED: State.VISIBLE},
+    State.REJECTED: dict(_UNSENT),
+    State.WITHDRAWN: {**_CHECKED, **_LATE},
+    State.SENDING: {
+        Event.NOT_TAKEN: State.READY,
+        Event.REFUSED: State.REJECTED,
+        Event.ACCEPTED_WITH_ID: State.ACCEPTED,
+        Event.ACCEPTED_WITHOUT_ID: State.ACCEPTED_NO_ID,
+        Event.OUTCOME_LOST: State.UNKNOWN,
+        Event.LEDGER_RESTORED: State.UNKNOWN,
+    },
+    State.UNKNOWN: {
+        **_DECIDED,
+        **_LATE,
+        Event.SEEN: State.VISIBLE,
+        Event.ABSENCE_INFORMATIVE: State.REVIEW,
+    },
+    State.ACCEPTED: {
+        **_LATE,
+        Event.SEEN: State.VISIBLE,
+        Event.ABSENCE_INFORMATIVE: State.REVIEW,
+        Event.REOPENED: State.REVIEW,
+    },
+    State.ACCEPTED_NO_ID: {
+        **_DECIDED,
+        Event.SEEN: State.VISIBLE,
+        Event.ABSENCE_INFORMATIVE: State.REVIEW,
+    },
+    State.VISIBLE: {
+        **_LATE,
+        Event.DISAPPEARED: State.VANISHED,
+        Event.REOPENED: State.REVIEW,
+    },
+    State.VANISHED: {
+        **_DECIDED,
+        **_LATE,
+        Event.SEEN: State.VISIBLE,
+        Event.SHOWN_OTHERWISE: State.VISIBLE,
+    },
+    State.REVIEW: {
+        **_DECIDED,
+        **_LATE,
+        Event.SEEN: State.VISIBLE,
+        Event.SHOWN_OTHERWISE: State.ACCEPTED,
+        Event.ABSENCE_INFORMATIVE: State.REVIEW,
+    },
+    State.CANCELLED: {**_LATE, Event.REOPENED: State.REVIEW},
+}
+"""``TRANSITIONS[from][event]`` is the state that follows; ``None`` is a row that was never seen before.
+
+A ``REVIEW`` that was never sent (a duplicate) whose source row changes is staged anew: see ``UNSENT_REVIEW``.
+Only where a person had said the id are ``ACCEPTED`` and ``VISIBLE`` reopened, and they and ``VANISHED``
+settled by a late 201.
+"""
+
+UNSENT_REVIEW: Final[dict[Event, State]] = {**_CHECKED, **_STOPPED}
+"""What may also happen to a ``REVIEW`` delivery of which nothing was ever sent."""
+
+RECHECKED: Final = frozenset({State.INVALID, State.HELD, State.REJECTED})
+"""States that staging looks at again every night."""
+
+POSSIBLY_TAKEN: Final = frozenset(
+    {State.SENDING, State.ACCEPTED, State.ACCEPTED_NO_ID, State.UNKNOWN, State.VISIBLE, State.VANISHED}
+)
+"""States in which the server may have the certificate: nothing about the source may lead to a POST."""
+
+
+def next_state(state: State | None, event: Event, *, ever_sent: bool = True) -> State:
+    """Return the state that follows ``event``.
+
+    :param state: the state now; ``None`` for a row that has no delivery yet.
+    :param event: what happened.
+    :param ever_sent: whether any attempt of this delivery may have reached the server. Only tells apart
+        the two kinds of ``REVIEW``.
+    :raises IllegalTransition: the machine does not allow the event in that state.
+    """
+    if state is State.REVIEW and not ever_sent and event in UNSENT_REVIEW:
+        return UNSENT_REVIEW[event]
+    try:
+        return TRANSITIONS[state][event]
+    except KeyError:
+        raise IllegalTransition(state, event) from None
+
+
+def sources_of(event: Event) -> tuple[State, ...]:
+    """Return the states in which ``event`` is allowed, for a store's compare-and-set."""
+    return tuple(state for state, events in TRANSITIONS.items() if state is not None and event in events)
+
+
+def late_sources_of(event: Event) -> tuple[State, ...]:
+    """Return the states in which an attempt's outcome still counts after its delivery left ``SENDING``."""
+    return tuple(state for state in sources_of(event) if state is not State.SENDING)

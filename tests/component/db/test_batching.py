@@ -1,0 +1,141 @@
+"""A lane shares statements and commits, answers each asker his own, and lets nobody fail for another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from springest.db.batching import DATABASE_ERRORS, MOST_TOGETHER, Lane, Rows, for_driver
+
+SLOW = (
+    "SELECT pg_sleep(0.02), number * 2, pg_backend_pid() FROM unnest(CAST(:numbers AS integer[])) AS number"
+)
+DIVIDED = "SELECT 12 / number FROM unnest(CAST(:numbers AS integer[])) AS number"
+
+
+class Statements(list[int]):
+    """How many askers each statement that was run served."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = asyncio.Event()
+
+    def lane(self, engine: AsyncEngine, statement: str = SLOW, *, column: int = 1) -> Lane[int, int]:
+        def parameters(asked: Sequence[int]) -> dict[str, Any]:
+            self.append(len(asked))
+            self.began.set()
+            return {"numbers": list(asked)}
+
+        def answers(_asked: Sequence[int], rows: Rows) -> list[int]:
+            return [row[column] for row in rows]
+
+        return Lane(engine, for_driver(statement), parameters=parameters, answers=answers)
+
+
+@pytest.fixture
+def statements() -> Statements:
+    return Statements()
+
+
+async def test_what_is_asked_meanwhile_goes_together_and_each_gets_his_own_answer(
+    async_warehouse: AsyncEngine, statements: Statements
+) -> None:
+    lane = statements.lane(async_warehouse)
+    first = asyncio.create_task(lane.ask(0))
+    await statements.began.wait()
+    others = await asyncio.gather(*(lane.ask(number) for number in range(1, 8)))
+    assert (await first, others) == (0, [2, 4, 6, 8, 10, 12, 14])
+    assert statements == [1, 7]
+
+
+async def test_a_crowd_is_served_in_batches(async_warehouse: AsyncEngine, statements: Statements) -> None:
+    lane = statements.lane(async_warehouse)
+    crowd = range(2 * MOST_TOGETHER + 3)
+    assert await asyncio.gather(*map(lane.ask, crowd)) == [2 * number for number in crowd]
+    assert max(statements) <= MOST_TOGETHER
+    assert sum(statements) == len(crowd)
+
+
+async def test_a_refusal_is_told_to_its_asker_alone(
+    async_warehouse: AsyncEngine, statements: Statements
+) -> None:
+    lane = statements.lane(async_warehouse, DIVIDED, column=0)
+    told = await asyncio.gather(*map(lane.ask, (3, 0, 4)), return_exceptions=True)
+    assert (told[0], told[2]) == (4, 3)
+    assert isinstance(told[1], psycopg.errors.DivisionByZero)
+    assert await lane.ask(6) == 2
+
+
+async def test_a_connection_that_broke_is_told_to_all_and_the_next_one_is_made(
+    async_warehouse: AsyncEngine, warehouse: Engine, statements: Statements
+) -> None:
+    lane = statements.lane(async_warehouse, SLOW.replace("0.02", "5"))
+    asking = [asyncio.create_task(lane.ask(number)) for number in (1, 2)]
+    for _ in range(500):
+        with warehouse.begin() as connection:
+            ended = connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND query LIKE '%pg_sleep(5)%'"
+                    " AND pid <> pg_backend_pid()"
+                )
+            ).all()
+        if ended:
+            break
+        await asyncio.sleep(0.01)
+    told = await asyncio.gather(*asking, return_exceptions=True)
+    assert all(isinstance(one, DATABASE_ERRORS) for one in told)
+    assert await statements.lane(async_warehouse).ask(3) == 6
+    lane._statement = for_driver(SLOW)
+    assert await lane.ask(4) == 8
+
+
+async def test_whoever_stops_listening_harms_nobody(
+    async_warehouse: AsyncEngine, statements: Statements
+) -> None:
+    lane = statements.lane(async_warehouse)
+    asking = [asyncio.create_task(lane.ask(number)) for number in range(4)]
+    await asyncio.sleep(0)
+    asking[1].cancel()
+    asking[3].cancel()
+    told = await asyncio.gather(*asking, return_exceptions=True)
+    assert (told[0], told[2]) == (0, 4)
+
+
+async def test_nobody_waits_for_ever_when_the_lane_itself_is_cancelled(
+    async_warehouse: AsyncEngine, statements: Statements
+) -> None:
+    lane = statements.lane(async_warehouse)
+    asking = [asyncio.create_task(lane.ask(number)) for number in range(MOST_TOGETHER + 1)]
+    await statements.began.wait()
+    assert lane._running is not None
+    lane._running.cancel()
+    async with asyncio.timeout(10):
+        told = await asyncio.gather(*asking, return_exceptions=True)
+    assert all(isinstance(one, asyncio.CancelledError) for one in told)
+    assert await lane.ask(5) == 10
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_connection_is_given_back_when_nobody_asks_unless_it_is_kept(
+    warehouse_url: str, statements: Statements, kept: bool
+) -> None:
+    engine = create_async_engine(warehouse_url)
+    lane = statements.lane(engine, column=2)
+    held = []
+    if kept:
+        async with lane.kept():
+            await lane.ask(1)
+            held.append(engine.pool.checkedout())
+    else:
+        await lane.ask(1)
+        await asyncio.sleep(0.1)
+    held.append(engine.pool.checkedout())
+    assert held == ([1, 0] if kept else [0])
+    await engine.dispose()

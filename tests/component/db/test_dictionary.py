@@ -1,0 +1,35 @@
+"""The data dictionary that is kept in the project says what the warehouse says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from springest.db.dictionary import describe, load_questions, render
+from springest.db.roles import READER
+
+ROOT = Path(__file__).parents[3]
+QUESTIONS = ROOT / "include" / "sql" / "questions"
+
+
+def test_the_dictionary_is_current(warehouse: Engine) -> None:
+    """`make dictionary` writes it; nobody has to remember to."""
+    with warehouse.connect() as connection:
+        wanted = render(describe(connection), load_questions(QUESTIONS))
+    assert (ROOT / "docs" / "data-dictionary.md").read_text(encoding="utf-8") == wanted, (
+        "run `make dictionary`"
+    )
+
+
+def test_it_describes_every_column_of_what_analysts_read(warehouse: Engine) -> None:
+    with warehouse.connect() as connection:
+        columns = describe(connection)
+    assert all(one.said and one.said_of_relation for one in columns)
+    assert {one.relation for one in columns} >= READER.keys() - {"unmatched_remote_certificate"}
+
+
+def test_there_are_at_least_ten_questions_each_in_words() -> None:
+    questions = load_questions(QUESTIONS)
+    assert len(questions) >= 10
+    assert all(one.words.partition("?")[1] and one.sql.strip() for one in questions)

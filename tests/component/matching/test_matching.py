@@ -1,0 +1,368 @@
+"""What is told without proof, over a real PostgreSQL: it looks so, moves no state, and is taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, text
+
+from springest.db.schema import delivery_attempt
+from springest.matching import matching
+from springest.verdicts.publish import PublishReport, publish
+from tests.component.conftest import DAY, MOMENT, Deliver, Scan, Show
+from tests.component.verdicts.test_publish import SITE, publish_all, verdict
+
+ONLY_US = replace(SITE, exclusive_uploader=True)
+LEARNER = "a" * 64
+
+
+@pytest.fixture(autouse=True)
+def _recent_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These moments are long ago for the database's clock: no doubt here is too old."""
+    monkeypatch.setattr(matching, "UNKNOWN_FOR_LONG_DAYS", 36_500)
+
+
+def publish_only_us(warehouse: Engine) -> PublishReport:
+    return publish(warehouse, site=ONLY_US, run_id="night")
+
+
+def change(warehouse: Engine, statement: str) -> None:
+    with warehouse.begin() as connection:
+        connection.execute(text(statement))
+
+
+def test_a_review_without_a_reason_does_not_stop_the_matching(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """A row that was changed by hand, beside one whose certificate is shown."""
+    deliver("review", "T0", reason=None, certification_id=103)
+    deliver("unknown", "T1", reason="answer_lost")
+    show(created_at=MOMENT + timedelta(seconds=2))
+    publish_only_us(warehouse)
+    assert verdict(warehouse, "T1").verification_status == "inferred"
+
+
+@pytest.mark.parametrize("state", ["unknown", "accepted_no_id", "review"])
+def test_the_only_post_that_can_have_made_a_certificate_is_inferred_and_stays_in_its_state(
+    warehouse: Engine, deliver: Deliver, show: Show, state: str
+) -> None:
+    deliver(state, reason="answer_lost")
+    show(created_at=MOMENT + timedelta(seconds=2))
+    assert publish_only_us(warehouse).became_visible == 0
+    row = verdict(warehouse)
+    assert (row.delivery_state, row.verification_status, row.match_method, row.springest_certificate_id) == (
+        state,
+        "inferred",
+        "inferred",
+        7,
+    )
+    assert row.match_evidence.startswith("no proof: ")
+    assert "the POST of 2026-11-02 00:00:00 UTC" in row.match_evidence
+    assert row.last_seen_at == MOMENT
+    assert row.needs_review == (state == "review")
+    assert publish_only_us(warehouse).written == 0
+
+
+def test_quiet_nights_rewrite_no_match(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    deliver("unknown", "T1")
+    deliver("unknown", "T2", certification_id=103)
+    show(7, created_at=MOMENT)
+    show(8, certification_id=103)
+    publish_only_us(warehouse)
+
+    def rows() -> Any:
+        with warehouse.connect() as connection:
+            statement = text("SELECT ctid::text, xmin::text, * FROM springest.delivery_match ORDER BY 3")
+            return connection.execute(statement).all()
+
+    before = rows()
+    publish_only_us(warehouse)
+    assert len(before) == 2
+    assert rows() == before
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["by the list", "by the answer to the POST"])
+def test_later_proof_takes_the_place_of_what_was_inferred(
+    warehouse: Engine, deliver: Deliver, show: Show, told: bool
+) -> None:
+    deliver("unknown")
+    show(created_at=MOMENT)
+    publish_only_us(warehouse)
+    if told:
+        change(warehouse, "UPDATE springest.delivery SET state = 'accepted', springest_certificate_id = 7")
+    else:
+        change(warehouse, f"UPDATE springest.remote_certificate SET learner_ref = '{LEARNER}'")  # noqa: S608
+    assert publish_only_us(warehouse).became_visible == 1
+    row = verdict(warehouse)
+    assert (row.verification_status, row.match_method) == ("verified", "springest_id" if told else "owner")
+    with warehouse.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM springest.delivery_match")).scalar_one() == 0
+
+
+def test_one_certificate_more_than_can_have_been_sent_takes_it_back(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("unknown")
+    show(7, created_at=MOMENT)
+    publish_only_us(warehouse)
+    show(8, created_at=MOMENT)
+    publish_only_us(warehouse)
+    row = verdict(warehouse)
+    assert (row.verification_status, row.match_method, row.springest_certificate_id) == (
+        "ambiguous",
+        None,
+        None,
+    )
+    assert (row.review_reason, row.needs_review) == ("more_shown_than_sent", True)
+    assert "somebody else uploads, or one was stored twice; it may be any of 7, 8" in row.match_evidence
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_only_complete_snapshots_take_back_what_is_not_shown_any_more(
+    warehouse: Engine, deliver: Deliver, show: Show, scan: Scan, complete: bool
+) -> None:
+    deliver("unknown")
+    show(created_at=MOMENT)
+    publish_only_us(warehouse)
+    for days in (1, 2):
+        scan(MOMENT + timedelta(days=days), complete=complete)
+    publish_only_us(warehouse)
+    assert verdict(warehouse).verification_status == ("unknown" if complete else "inferred")
+
+
+def test_an_inferred_certificate_with_a_status_that_nobody_foresaw_is_ambiguous(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("unknown")
+    show(created_at=MOMENT, springest_status="on hold")
+    publish_only_us(warehouse)
+    row = verdict(warehouse)
+    assert (row.verification_status, row.springest_status, row.review_reason) == (
+        "ambiguous",
+        "on hold",
+        "status_not_foreseen",
+    )
+
+
+def test_an_earlier_post_of_a_delivery_that_was_sent_again_can_own_what_is_shown(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """T1 was released by a person and is verified by its second POST's id; the first one was lost."""
+    again = MOMENT + timedelta(hours=3)
+    key = deliver("visible", "T1", match_method="springest_id", springest_certificate_id=7, sent_at=again)
+    attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
+    with warehouse.begin() as connection:
+        connection.execute(
+            insert(delivery_attempt).values(started_at=MOMENT, outcome="outcome_lost", **attempt)
+        )
+        connection.execute(
+            insert(delivery_attempt).values(
+                started_at=again, outcome="accepted_with_id", springest_certificate_id=7, **attempt
+            )
+        )
+    deliver("unknown", "T2", sent_at=MOMENT + timedelta(minutes=1))
+    show(7, created_at=again)
+    show(8, created_at=MOMENT)
+    publish_only_us(warehouse)
+    row = verdict(warehouse, "T2")
+    assert (row.verification_status, row.springest_certificate_id) == ("ambiguous", None)
+    assert "2 POSTs can have made them" in row.match_evidence
+
+
+def test_a_later_post_than_the_one_whose_late_answer_told_the_id_can_own_what_is_shown(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """T1 was released and sent again, which was lost; then the first POST's answer came after all."""
+    again = MOMENT + timedelta(hours=3)
+    key = deliver("accepted", "T1", springest_certificate_id=7)
+    attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
+    with warehouse.begin() as connection:
+        connection.execute(
+            insert(delivery_attempt).values(
+                started_at=MOMENT, outcome="accepted_with_id", springest_certificate_id=7, **attempt
+            )
+        )
+        connection.execute(
+            insert(delivery_attempt).values(started_at=again, outcome="outcome_lost", **attempt)
+        )
+    deliver("unknown", "T2", sent_at=again, learner_ref="b" * 64)
+    show(7, created_at=MOMENT)
+    show(8, created_at=again, last_seen_at=again + timedelta(hours=1))
+    publish_only_us(warehouse)
+    row = verdict(warehouse, "T2")
+    assert (row.verification_status, row.springest_certificate_id) == ("ambiguous", None)
+    assert "2 POSTs can have made them" in row.match_evidence
+
+
+@pytest.mark.parametrize("method", ["person", "springest_id"])
+def test_a_certificate_whose_owner_contradicts_its_claim_is_still_its_owners(
+    warehouse: Engine,
+    deliver: Deliver,
+    show: Show,
+    scan: Scan,
+    list_certification: Callable[..., None],
+    method: str,
+) -> None:
+    """T1 is said to be 7, and Springest names T2's learner: T2 is not absent, and neither is verified."""
+    last = MOMENT + timedelta(days=4)
+    deliver("visible", "T1", match_method=method)
+    deliver("unknown", "T2", learner_ref="b" * 64)
+    show(7, learner_ref="b" * 64, created_at=MOMENT, last_seen_at=last)
+    list_certification(since=MOMENT - timedelta(days=9), last=last)
+    scan(MOMENT + timedelta(days=2))
+    scan(last)
+    assert publish_all(warehouse).became_absent == 0
+    assert {verdict(warehouse, name).verification_status for name in ("T1", "T2")} <= {"ambiguous", "unknown"}
+    change(
+        warehouse,
+        "UPDATE springest.delivery SET state = 'unknown', springest_certificate_id = NULL,"
+        " match_method = NULL WHERE training_id = 'T1'",
+    )
+    publish_all(warehouse)
+    row = verdict(warehouse, "T2")
+    assert (row.verification_status, row.springest_certificate_id) == ("verified", 7)
+
+
+def test_two_certificates_of_one_learner_are_no_proof_of_one_of_them_in_whichever_order_they_appear(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """Ours was stored late, and somebody uploaded the same by hand."""
+    deliver("unknown")
+    show(7, learner_ref=LEARNER, created_at=MOMENT + timedelta(hours=9))
+    publish_all(warehouse)
+    assert verdict(warehouse).verification_status == "verified"
+    show(8, learner_ref=LEARNER, created_at=MOMENT + timedelta(minutes=50))
+    publish_all(warehouse)
+    row = verdict(warehouse)
+    assert (row.verification_status, row.match_method, row.review_reason) == (
+        "ambiguous",
+        None,
+        "shown_twice",
+    )
+    assert "2 certificates of this learner" in row.match_evidence
+    assert "(7, 8)" in row.match_evidence
+    assert publish_all(warehouse).written == 0
+
+
+def test_what_a_snapshot_had_shown_before_it_was_sent_is_no_proof(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """Whatever the other clock says."""
+    deliver("unknown", sent_at=MOMENT + timedelta(hours=1))
+    show(learner_ref=LEARNER)
+    assert publish_all(warehouse).became_visible == 0
+
+
+def test_an_id_whose_certificate_is_told_to_be_another_learners_proves_nothing(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted")
+    show(learner_ref="b" * 64)
+    assert publish_all(warehouse).became_visible == 0
+    assert verdict(warehouse).delivery_state == "accepted"
+    assert verdict(warehouse).review_reason == "disagrees(learner)"
+
+
+def test_what_seemed_absent_does_not_look_safe_to_release_once_something_fits(
+    warehouse: Engine,
+    deliver: Deliver,
+    show: Show,
+    scan: Scan,
+    list_certification: Callable[..., None],
+) -> None:
+    deliver("unknown")
+    list_certification(since=MOMENT - timedelta(days=9), last=MOMENT + timedelta(days=3))
+    scan(MOMENT + timedelta(days=1))
+    scan(MOMENT + timedelta(days=2))
+    publish_all(warehouse)
+    assert "looks safe" in verdict(warehouse).delivery_reason_detail
+    show(9, last_seen_at=MOMENT + timedelta(days=3), created_at=MOMENT)
+    publish_all(warehouse)
+    row = verdict(warehouse)
+    assert (row.delivery_reason, row.verification_status) == ("tie", "ambiguous")
+    assert "do not release it before somebody has looked at 9" in row.delivery_reason_detail
+
+
+def test_certificates_that_nobody_claims_are_shown(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """Neither those that an id tells, nor those that are inferred."""
+    deliver("accepted", "T1", springest_certificate_id=1)
+    deliver("unknown", "T2", certification_id=103)
+    deliver("unknown", "T3", certification_id=104)
+    show(1)
+    show(2, certification_id=103, created_at=MOMENT)
+    show(3, certification_id=104, created_at=MOMENT)
+    show(4, certification_id=104, created_at=MOMENT)
+    show(5, valid_from=date(2020, 1, 1), created_at=datetime(2020, 1, 1, tzinfo=UTC))
+    publish_only_us(warehouse)
+    with warehouse.connect() as connection:
+        unmatched = connection.execute(
+            text("SELECT springest_certificate_id FROM springest.unmatched_remote_certificate ORDER BY 1")
+        )
+        assert unmatched.scalars().all() == [3, 4, 5]
+
+
+def test_ids_show_how_the_clocks_differ_and_tell_two_posts_apart(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """Springest's clock is two hours ahead; two POSTs three hours apart would else be a tie."""
+    for number in range(1, 7):
+        at = MOMENT + timedelta(hours=number - 2)
+        deliver("accepted", f"C{number}", sent_at=at, springest_certificate_id=number, certification_id=110)
+        show(number, certification_id=110, created_at=at + timedelta(hours=2))
+    deliver("unknown", "T1", sent_at=MOMENT)
+    deliver("unknown", "T2", sent_at=MOMENT + timedelta(hours=3), learner_ref="b" * 64)
+    later = MOMENT + timedelta(days=1)
+    show(8, created_at=MOMENT + timedelta(hours=5, seconds=2), last_seen_at=later, first_seen_at=later)
+    publish_only_us(warehouse)
+    assert verdict(warehouse, "T1").verification_status == "unknown"
+    assert verdict(warehouse, "T2").springest_certificate_id == 8
+
+
+def test_another_day_is_no_candidate(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    deliver("unknown")
+    show(valid_from=DAY + timedelta(days=1), created_at=MOMENT)
+    publish_only_us(warehouse)
+    assert verdict(warehouse).verification_status == "unknown"
+
+
+def test_a_persons_word_takes_no_post_out(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """T1 was confirmed to be 7; if that was wrong, 8 is T1's and not T2's."""
+    key = deliver("visible", "T1", match_method="person", springest_certificate_id=7)
+    attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
+    with warehouse.begin() as connection:
+        connection.execute(
+            insert(delivery_attempt).values(started_at=MOMENT, outcome="outcome_lost", **attempt)
+        )
+    deliver("unknown", "T2", learner_ref="b" * 64)
+    show(7, created_at=MOMENT)
+    show(8, created_at=MOMENT)
+    publish_only_us(warehouse)
+    assert verdict(warehouse, "T2").springest_certificate_id is None
+
+
+@pytest.mark.parametrize("shown", [1, 2])
+def test_what_an_earlier_post_of_a_delivery_made_is_that_deliverys(
+    warehouse: Engine, deliver: Deliver, show: Show, shown: int
+) -> None:
+    """It was released and sent again three days later, and neither outcome is known; two of it are a tie."""
+    again = MOMENT + timedelta(days=3)
+    key = deliver("unknown", sent_at=again)
+    sent = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
+    sent |= {"outcome": "outcome_lost", "certification_id": 102, "valid_from": DAY}
+    with warehouse.begin() as connection:
+        for at in (MOMENT, again):
+            connection.execute(insert(delivery_attempt).values(started_at=at, **sent))
+    for number, at in list(enumerate((MOMENT, again), start=7))[:shown]:
+        show(number, created_at=at, first_seen_at=again, last_seen_at=again)
+    publish_only_us(warehouse)
+    row = verdict(warehouse)
+    if shown == 1:
+        assert (row.verification_status, row.springest_certificate_id) == ("inferred", 7)
+    else:
+        assert (row.verification_status, row.springest_certificate_id) == ("ambiguous", None)
+        assert "(7, 8)" in row.match_evidence
+    assert publish_only_us(warehouse).written == 0

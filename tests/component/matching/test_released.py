@@ -1,0 +1,264 @@
+"""What a person released waits again once Springest shows what could be it, over a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from springest.matching import matching
+from springest.review.decisions import Choice, Decisions
+from springest.snapshot.clock_skew import WIDE_HOURS
+from springest.states import DecisionKind
+from tests.component.conftest import DAY, MOMENT, Deliver, Scan, Show
+from tests.component.verdicts.test_publish import publish_all
+
+LEARNER, ANOTHER = "a" * 64, "b" * 64
+LATER = MOMENT + timedelta(hours=1)
+Release = Callable[..., None]
+
+
+@pytest.fixture
+def release(warehouse: Engine, deliver: Deliver) -> Release:
+    """Put a delivery that was sent once, and released since, into the queue."""
+
+    def add(
+        training_id: str = "T1", *, possibly_taken: bool = True, decision: str = "release", **values: Any
+    ) -> None:
+        key = deliver("ready", training_id, **{"sent_at": MOMENT, **values})
+        with warehouse.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO springest.delivery_decision"
+                    " (delivery_key, decided_by, decision, reason, version, from_state, to_state, evidence)"
+                    " VALUES (:key, 'someone', :decision, 'it is not there', 1, 'review', 'ready',"
+                    " jsonb_build_object('possibly_taken', CAST(:possibly_taken AS boolean)))"
+                ),
+                {"key": key, "decision": decision, "possibly_taken": possibly_taken},
+            )
+
+    return add
+
+
+def states(warehouse: Engine) -> list[tuple[str, str, str | None]]:
+    with warehouse.connect() as connection:
+        found = connection.execute(
+            text("SELECT training_id, state, reason FROM springest.delivery ORDER BY training_id")
+        )
+        return [(row.training_id, row.state, row.reason) for row in found]
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Let something happen while deliveries are matched, right before it is looked at what was released."""
+
+    def arrange(happens: Callable[[], object]) -> None:
+        hold = matching._hold_released
+
+        def held(connection: Connection, site: str) -> None:
+            happens()
+            hold(connection, site)
+
+        monkeypatch.setattr(matching, "_hold_released", held)
+
+    return arrange
+
+
+HELD = [("T1", "review", "candidate_shown")]
+QUEUED = [("T1", "ready", None)]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {},
+        {"certification_id": None},
+        {"valid_from": None},
+        {"certification_id": None, "valid_from": None},
+        {"created_at": LATER},
+        {"created_at": MOMENT - timedelta(hours=WIDE_HOURS - 1)},
+        {"learner_ref": LEARNER, "owner_told_by": "list", "created_at": MOMENT - timedelta(days=90)},
+    ],
+    ids=[
+        "all",
+        "no certification",
+        "no day",
+        "neither",
+        "stored later",
+        "another clock",
+        "the learner's, long ago",
+    ],
+)
+def test_what_could_be_it_keeps_it_from_being_sent(
+    warehouse: Engine, release: Release, show: Show, shown: dict[str, Any]
+) -> None:
+    """What Springest does not tell contradicts nothing."""
+    release()
+    show(**shown)
+    publish_all(warehouse)
+    assert states(warehouse) == HELD
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"certification_id": 103},
+        {"valid_from": DAY + timedelta(days=1)},
+        {"certification_id": None, "valid_from": DAY + timedelta(days=1)},
+        {"valid_from": None, "certification_id": 103},
+        {"valid_until": date(2027, 1, 1)},
+        {"learner_ref": ANOTHER, "owner_told_by": "list"},
+        {"created_at": MOMENT - timedelta(hours=WIDE_HOURS + 1)},
+    ],
+    ids=["certification", "day", "day alone", "certification alone", "last day", "learner", "long before"],
+)
+def test_what_cannot_be_it_does_not(
+    warehouse: Engine, release: Release, show: Show, shown: dict[str, Any]
+) -> None:
+    release(valid_until=date(2027, 6, 1))
+    show(**{"valid_until": date(2027, 6, 1), **shown})
+    publish_all(warehouse)
+    assert states(warehouse) == QUEUED
+
+
+def test_what_the_newest_complete_snapshot_lacks_does_not(
+    warehouse: Engine, release: Release, show: Show, scan: Scan
+) -> None:
+    release()
+    show()
+    scan(LATER)
+    publish_all(warehouse)
+    assert states(warehouse) == QUEUED
+
+
+@pytest.mark.parametrize(
+    ("state", "other", "shown"),
+    [
+        ("visible", {"springest_certificate_id": 7}, {}),
+        ("accepted", {"springest_certificate_id": 7}, {}),
+        (
+            "unknown",
+            {"learner_ref": ANOTHER},
+            {"learner_ref": ANOTHER, "owner_told_by": "list", "created_at": LATER},
+        ),
+    ],
+    ids=["known before", "proven by its id now", "proven by its owner now"],
+)
+def test_what_is_another_deliverys_does_not(
+    warehouse: Engine,
+    release: Release,
+    deliver: Deliver,
+    show: Show,
+    state: str,
+    other: dict[str, Any],
+    shown: dict[str, Any],
+) -> None:
+    release()
+    deliver(state, "T2", **other)
+    show(7, **shown)
+    publish_all(warehouse)
+    assert states(warehouse) == [*QUEUED, ("T2", "visible", None)]
+
+
+@pytest.mark.parametrize(
+    "values", [{"possibly_taken": False}, {"decision": "reopen"}], ids=["never taken", "other"]
+)
+def test_only_a_release_of_what_may_have_been_taken_is_weighed(
+    warehouse: Engine, release: Release, show: Show, values: dict[str, Any]
+) -> None:
+    release(**values)
+    show()
+    publish_all(warehouse)
+    assert states(warehouse) == QUEUED
+
+
+def test_all_that_one_certificate_could_be_wait(warehouse: Engine, release: Release, show: Show) -> None:
+    """And are told the first of several that could be them."""
+    release("T1")
+    release("T2", learner_ref=ANOTHER)
+    show(8)
+    show(7)
+    publish_all(warehouse)
+    assert states(warehouse) == [*HELD, ("T2", "review", "candidate_shown")]
+    with warehouse.connect() as connection:
+        details = connection.execute(text("SELECT reason_detail FROM springest.delivery")).scalars()
+        assert all("shows certificate 7, which could be it" in detail for detail in details)
+
+
+@pytest.mark.parametrize(
+    "untold", [{"certification_id": None}, {"valid_from": None}], ids=["certification", "day"]
+)
+def test_what_the_ledger_does_not_tell_contradicts_nothing_either(
+    warehouse: Engine, release: Release, show: Show, untold: dict[str, None]
+) -> None:
+    release(**untold)
+    show()
+    publish_all(warehouse)
+    assert states(warehouse) == HELD
+
+
+def test_its_own_certificate_keeps_it_from_being_sent(
+    warehouse: Engine, release: Release, show: Show
+) -> None:
+    release(springest_certificate_id=7, match_method="springest_id")
+    show(7)
+    publish_all(warehouse)
+    assert states(warehouse) == HELD
+
+
+def test_a_certificate_whose_first_snapshot_is_gone_keeps_it_from_being_sent(
+    warehouse: Engine, release: Release, show: Show
+) -> None:
+    """As after a partial restore."""
+    release()
+    show()
+    with warehouse.begin() as connection:
+        connection.execute(text("UPDATE springest.remote_certificate SET first_snapshot_id = 999"))
+    publish_all(warehouse)
+    assert states(warehouse) == HELD
+
+
+def test_a_confirmation_that_is_mended_meanwhile_hides_neither_certificate(
+    warehouse: Engine, release: Release, deliver: Deliver, show: Show, meanwhile: Callable[..., None]
+) -> None:
+    """It was 7 and is 8: before and after, one of them is nobody's and could be the one that was released."""
+    release()
+    key = deliver("visible", "T2", springest_certificate_id=7, match_method="person")
+    show(7)
+    show(8)
+
+    def decide(decision: DecisionKind, certificate_id: int | None = None) -> None:
+        with warehouse.connect() as connection:
+            found = text("SELECT version FROM springest.delivery WHERE delivery_key = :key")
+            version = connection.execute(found, {"key": key}).scalar_one()
+        Decisions(warehouse, site="default").decide(
+            Choice(key, decision, version, "someone", "it was the wrong one", certificate_id)
+        )
+
+    def mend() -> None:
+        decide(DecisionKind.REOPEN)
+        decide(DecisionKind.CONFIRM, 8)
+
+    meanwhile(mend)
+    publish_all(warehouse)
+    assert states(warehouse)[:1] == HELD
+
+
+def test_a_snapshot_that_is_stored_meanwhile_hides_no_certificate(
+    warehouse: Engine, release: Release, show: Show, scan: Scan, meanwhile: Callable[..., None]
+) -> None:
+    """It lacks the one that could be it, and shows another."""
+    release()
+    scan(MOMENT)
+    show(7)
+
+    def store() -> None:
+        scan(LATER)
+        show(8, first_seen_at=LATER, last_seen_at=LATER)
+
+    meanwhile(store)
+    publish_all(warehouse)
+    assert states(warehouse) == HELD

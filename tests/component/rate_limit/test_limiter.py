@@ -1,0 +1,339 @@
+"""The shared rate limit: arithmetic that keeps every sliding hour, and one row that everybody draws from."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from sqlalchemy import Engine, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from springest.rate_limit.limiter import (
+    FIRST_FREEZE,
+    GRANT_VALID_SECONDS,
+    LARGEST_BURST,
+    LEAVES_WITHIN_SECONDS,
+    LONGEST_FREEZE,
+    LONGEST_TOLD_FREEZE,
+    LONGEST_WAIT,
+    SECONDS_AN_HOUR,
+    SHORTEST_WAIT,
+    Grant,
+    Pace,
+    RateLimiter,
+    ReadGate,
+)
+from springest.suspend_clock import Moment
+
+MakeLimiter = Callable[..., RateLimiter]
+SLOWLY = 10
+"""Requests an hour at which no second turn comes while a test runs."""
+
+
+@given(cap=st.integers(1, 100_000))
+@example(1)
+@example(19)
+@example(20)
+@example(21)
+@example(412)
+@example(4_000)
+def test_no_sliding_hour_exceeds_the_cap(cap: int) -> None:
+    """What leaves in an hour was granted in it or a little before: the burst, and one for each interval."""
+    pace = Pace.under(cap)
+    grants = pace.burst + math.floor((SECONDS_AN_HOUR + LEAVES_WITHIN_SECONDS) / pace.interval)
+    assert grants <= cap
+
+
+@given(cap=st.integers(1, 100_000), waits=st.lists(st.floats(0, 3), max_size=60))
+def test_no_sliding_hour_of_a_simulated_crowd_exceeds_the_cap(cap: int, waits: list[float]) -> None:
+    """The grant rule itself, played through: as greedy as it can be after pauses of any length."""
+    pace = Pace.under(cap)
+    now, due, grants = 0.0, 0.0, []
+    for wait in waits:
+        now += wait * pace.interval
+        while due <= now + pace.tolerance:
+            due = max(due, now) + pace.interval
+            grants.append(now)
+    window = SECONDS_AN_HOUR + LEAVES_WITHIN_SECONDS
+    assert all(sum(start <= one < start + window for one in grants) <= cap for start in grants)
+
+
+@given(cap=st.integers(400, 100_000))
+def test_a_long_queue_uses_nearly_all_of_the_cap(cap: int) -> None:
+    assert SECONDS_AN_HOUR / Pace.under(cap).interval >= 0.95 * cap * 0.999
+
+
+def test_the_documented_pace_of_the_default_cap() -> None:
+    pace = Pace.under(4_000)
+    assert (round(SECONDS_AN_HOUR / pace.interval), pace.burst) == (3_800, LARGEST_BURST)
+
+
+@pytest.fixture
+def slept() -> list[float]:
+    """How long the limiters of this test asked to sleep."""
+    return []
+
+
+@pytest.fixture
+def limiter(async_warehouse: AsyncEngine, slept: list[float]) -> MakeLimiter:
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.sleep(0)
+
+    def make(
+        requests_per_hour: int = SLOWLY, *, host: str = "springest.example.com", key: str = "a"
+    ) -> RateLimiter:
+        return RateLimiter(
+            async_warehouse, host=host, key_fingerprint=key, requests_per_hour=requests_per_hour, sleep=sleep
+        )
+
+    return make
+
+
+def soon() -> float:
+    """A moment that comes before any wait of a slow limiter ends."""
+    return time.monotonic() + 1
+
+
+def row(warehouse: Engine) -> tuple[int, float | None, int]:
+    """Return turns granted, seconds that the freeze still lasts, and its length."""
+    with warehouse.connect() as connection:
+        granted, left, length = connection.execute(
+            text(
+                "SELECT granted, extract(epoch FROM frozen_until - clock_timestamp()), freeze_seconds"
+                " FROM springest.rate_limit"
+            )
+        ).one()
+    return granted, None if left is None else float(left), length
+
+
+async def thaw(engine: AsyncEngine) -> None:
+    """Let the freeze be over."""
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE springest.rate_limit SET frozen_until = clock_timestamp()"))
+
+
+async def test_a_burst_is_granted_at_once_and_no_more(warehouse: Engine, limiter: MakeLimiter) -> None:
+    one = limiter(4_000)
+    grants = [await one.acquire(until=soon()) for _ in range(LARGEST_BURST)]
+    assert all(grant is not None and not grant.is_void for grant in grants)
+    assert await one.acquire(until=time.monotonic()) is None
+    assert (one.granted, row(warehouse)[0]) == (LARGEST_BURST, LARGEST_BURST)
+
+
+async def test_limiters_of_one_key_share_one_row(warehouse: Engine, limiter: MakeLimiter) -> None:
+    """Two processes get together what one would get."""
+    one, two = limiter(4_000), limiter(4_000)
+    grants = await asyncio.gather(
+        *(each.acquire(until=time.monotonic()) for each in (one, two) for _ in range(LARGEST_BURST))
+    )
+    assert sum(grant is not None for grant in grants) == one.granted + two.granted == row(warehouse)[0]
+    assert LARGEST_BURST <= row(warehouse)[0] <= LARGEST_BURST + 2
+
+
+async def test_another_key_and_another_host_have_an_allowance_of_their_own(limiter: MakeLimiter) -> None:
+    for one in (limiter(), limiter(key="b"), limiter(host="other.example.com")):
+        assert await one.acquire(until=soon()) is not None
+        assert await one.acquire(until=soon()) is None
+
+
+async def test_a_turn_is_waited_for_as_long_as_it_takes(async_warehouse: AsyncEngine) -> None:
+    """Time is put forward by what was asked to be slept."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        async with async_warehouse.begin() as connection:
+            await connection.execute(
+                text(
+                    "UPDATE springest.rate_limit"
+                    " SET theoretical_arrival = theoretical_arrival - make_interval(secs => :seconds)"
+                ),
+                {"seconds": seconds},
+            )
+
+    one = RateLimiter(
+        async_warehouse,
+        host="springest.example.com",
+        key_fingerprint="a",
+        requests_per_hour=600,
+        sleep=sleep,
+    )
+    for _ in range(LARGEST_BURST + 1):
+        await one.acquire()
+    assert slept
+    assert sum(slept) <= one.pace.interval + SHORTEST_WAIT
+
+
+async def test_a_long_wait_is_looked_at_again_now_and_then(async_warehouse: AsyncEngine) -> None:
+    """A freeze that somebody lifts is noticed."""
+    waits: list[float] = []
+
+    async def lifted_meanwhile(seconds: float) -> None:
+        waits.append(seconds)
+        await thaw(async_warehouse)
+
+    one = RateLimiter(
+        async_warehouse,
+        host="springest.example.com",
+        key_fingerprint="a",
+        requests_per_hour=SLOWLY,
+        sleep=lifted_meanwhile,
+    )
+    await one.freeze(3_000)
+    assert await one.acquire() is not None
+    assert waits == [LONGEST_WAIT]
+
+
+async def test_nobody_waits_beyond_the_moment_it_is_wanted(limiter: MakeLimiter, slept: list[float]) -> None:
+    one = limiter()
+    await one.acquire()
+    assert await one.acquire(until=soon()) is None
+    assert slept == []
+
+
+async def test_a_freeze_stops_everybody_who_shares_the_row(limiter: MakeLimiter) -> None:
+    one, two = limiter(4_000), limiter(4_000)
+    await one.acquire()
+    await one.freeze(30)
+    assert await one.acquire(until=soon()) is None
+    assert await two.acquire(until=soon()) is None
+
+
+async def test_a_freeze_may_come_before_any_turn(warehouse: Engine, limiter: MakeLimiter) -> None:
+    one = limiter()
+    await one.freeze(30)
+    assert await one.acquire(until=soon()) is None
+    assert row(warehouse)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "lasts"),
+    [
+        (7.5, 7.5),
+        (0, 0),
+        (-5, 0),
+        (6 * LONGEST_FREEZE, 6 * LONGEST_FREEZE),
+        (10 * LONGEST_TOLD_FREEZE, LONGEST_TOLD_FREEZE),
+        (None, FIRST_FREEZE),
+    ],
+)
+async def test_a_freeze_lasts_as_long_as_the_server_told(
+    warehouse: Engine, limiter: MakeLimiter, told: float | None, lasts: float
+) -> None:
+    """Within reason: nothing negative, and no longer than an hour."""
+    await limiter().freeze(told)
+    left = row(warehouse)[1]
+    assert left is not None
+    assert lasts - 2 < left <= lasts
+
+
+async def test_a_shorter_freeze_does_not_shorten_a_longer_one(
+    warehouse: Engine, limiter: MakeLimiter
+) -> None:
+    one = limiter()
+    await one.freeze(300)
+    await one.freeze(5)
+    left = row(warehouse)[1]
+    assert left is not None
+    assert left > 290
+
+
+async def test_freezes_without_a_time_double_up_to_an_hour_and_start_short_after_a_good_answer(
+    warehouse: Engine, async_warehouse: AsyncEngine, limiter: MakeLimiter
+) -> None:
+    one = limiter()
+    lengths = []
+    for _ in range(8):
+        await one.freeze(None)
+        lengths.append(row(warehouse)[2])
+        await thaw(async_warehouse)
+    assert lengths == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    await one.answered_well()
+    await one.freeze(None)
+    assert row(warehouse)[2] == FIRST_FREEZE
+
+
+async def test_several_answers_of_one_outage_freeze_once(warehouse: Engine, limiter: MakeLimiter) -> None:
+    """Eight requests under way that are all throttled are one reason to wait, not eight doublings."""
+    one, two = limiter(), limiter()
+    await asyncio.gather(*(each.freeze(None) for each in (one, two) for _ in range(4)))
+    granted, left, length = row(warehouse)
+    assert (granted, length) == (0, FIRST_FREEZE)
+    assert left is not None
+    assert left <= FIRST_FREEZE
+
+
+async def test_a_good_answer_without_a_freeze_costs_no_statement(
+    warehouse: Engine, limiter: MakeLimiter
+) -> None:
+    await limiter().answered_well()
+    with warehouse.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM springest.rate_limit")).scalar_one() == 0
+
+
+async def test_a_grant_is_void_after_its_five_seconds(limiter: MakeLimiter) -> None:
+    grant = await limiter().acquire()
+    assert grant is not None
+    assert not grant.is_void
+    assert Grant(_ago(GRANT_VALID_SECONDS)).is_void
+    assert not Grant(_ago(GRANT_VALID_SECONDS)).is_over
+    assert Grant(_ago(LEAVES_WITHIN_SECONDS)).is_over
+
+
+async def test_the_time_that_a_machine_slept_counts() -> None:
+    """An event loop's clock stands still while the machine is suspended."""
+    now = Moment.now()
+    assert Grant(Moment(now.running, now.always - GRANT_VALID_SECONDS)).is_void
+    assert Grant(Moment(now.running, now.always - LEAVES_WITHIN_SECONDS)).is_over
+
+
+def _ago(seconds: float) -> Moment:
+    now = Moment.now()
+    return Moment(now.running - seconds, now.always)
+
+
+async def test_reads_take_a_fifth_of_the_cap_and_turns_of_the_same_row(
+    warehouse: Engine, async_warehouse: AsyncEngine
+) -> None:
+    """After the reads' own burst is gone, a POST still gets its turn at once."""
+    row = {"host": "api.example.com", "key_fingerprint": "f" * 16, "requests_per_hour": 100}
+    limiter = RateLimiter(async_warehouse, **row)
+    reads = RateLimiter.of_reads(async_warehouse, **row)
+    assert reads.pace == Pace.under(20)
+    await ReadGate(limiter, reads)("GET")
+    assert await reads.acquire(until=time.monotonic()) is None
+    assert await limiter.acquire(until=time.monotonic()) is not None
+    with warehouse.connect() as connection:
+        granted = connection.execute(
+            text("SELECT host, granted FROM springest.rate_limit ORDER BY host")
+        ).all()
+    assert [tuple(one) for one in granted] == [("api.example.com", 2), ("api.example.com (reads)", 1)]
+
+
+async def test_a_row_from_a_clock_that_was_set_back_heals_by_itself(
+    warehouse: Engine, limiter: MakeLimiter
+) -> None:
+    """No turn is ever due a year from now, and no server is listened to for that long."""
+    shared = limiter()
+    await shared.acquire()
+    with warehouse.begin() as connection:
+        connection.execute(
+            text("UPDATE springest.rate_limit SET theoretical_arrival = now() + interval '1 year'")
+        )
+    waits = await shared.ask()
+    assert isinstance(waits, float)
+    assert waits <= shared.pace.interval
+    with warehouse.begin() as connection:
+        connection.execute(text("UPDATE springest.rate_limit SET frozen_until = now() + interval '1 year'"))
+    assert isinstance(await shared.ask(), float)
+    with warehouse.connect() as connection:
+        left = connection.execute(
+            text("SELECT extract(epoch FROM frozen_until - clock_timestamp()) FROM springest.rate_limit")
+        ).scalar_one()
+    assert LONGEST_TOLD_FREEZE - SECONDS_AN_HOUR < left <= LONGEST_TOLD_FREEZE

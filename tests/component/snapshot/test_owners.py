@@ -1,0 +1,191 @@
+"""Proof by owner: where the site names the learner, a delivery without an id can be proven, never guessed."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert
+
+from springest.db.schema import delivery_attempt
+from tests.component.conftest import DAY, MOMENT, Deliver, Scan, Show
+from tests.component.verdicts.test_publish import publish_all, verdict
+
+LEARNER = "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("state", "values"),
+    [
+        ("unknown", {}),
+        ("accepted_no_id", {}),
+        ("review", {"reason": "absent"}),
+        ("held", {"reason": "before_cutover"}),
+    ],
+)
+def test_the_only_certificate_of_a_learner_is_the_only_delivery(
+    warehouse: Engine, deliver: Deliver, show: Show, state: str, values: dict[str, Any]
+) -> None:
+    deliver(state, **values)
+    show(learner_ref=LEARNER)
+    assert publish_all(warehouse).became_visible == 1
+    row = verdict(warehouse)
+    assert (row.delivery_state, row.verification_status, row.match_method, row.springest_certificate_id) == (
+        "visible",
+        "verified",
+        "owner",
+        7,
+    )
+    assert "names the learner as its owner" in row.match_evidence
+    assert ("knows of no POST" in row.match_evidence) == (state == "held")
+    assert (row.delivery_reason, row.needs_review) == (None, False)
+    assert publish_all(warehouse).written == 0
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"learner_ref": None},
+        {"learner_ref": "b" * 64},
+        {"certification_id": 103},
+        {"certification_id": None},
+        {"valid_from": date(2026, 11, 3)},
+        {"valid_from": None},
+        {"valid_until": date(2030, 1, 1)},
+        {"created_at": MOMENT - timedelta(days=3)},
+    ],
+)
+def test_whatever_disagrees_or_is_not_told_proves_nothing(
+    warehouse: Engine, deliver: Deliver, show: Show, shown: dict[str, Any]
+) -> None:
+    deliver("unknown")
+    show(**{"learner_ref": LEARNER, **shown})
+    assert publish_all(warehouse).became_visible == 0
+    assert verdict(warehouse).springest_certificate_id is None
+
+
+@pytest.mark.parametrize(
+    ("other", "proven"),
+    [
+        ({}, 0),
+        ({"created_at": MOMENT + timedelta(hours=1)}, 0),
+        ({"last_seen_at": MOMENT + timedelta(days=1)}, 1),  # it was there to be asked about
+        ({"valid_from": date(2026, 11, 3)}, 1),
+        ({"created_at": MOMENT - timedelta(days=3)}, 1),  # it was there before
+        ({"learner_ref": "b" * 64}, 1),
+    ],
+)
+def test_one_that_fits_and_was_gone_before_anybody_asked_whose_it_is_may_be_it_too(
+    warehouse: Engine, deliver: Deliver, show: Show, scan: Scan, other: dict[str, Any], proven: int
+) -> None:
+    """The learner's other one may be somebody else's doing."""
+    deliver("unknown")
+    show(8, **other)
+    scan(MOMENT + timedelta(days=1))
+    show(7, learner_ref=LEARNER, owner_told_by="filter", last_seen_at=MOMENT + timedelta(days=1, hours=1))
+    assert publish_all(warehouse).became_visible == proven
+
+
+@pytest.mark.parametrize("state", ["ready", "held", "rejected", "withdrawn", "cancelled", "sending"])
+def test_what_was_not_sent_or_is_being_sent_is_not_matched(
+    warehouse: Engine, deliver: Deliver, show: Show, state: str
+) -> None:
+    deliver(state)
+    show(learner_ref=LEARNER)
+    assert publish_all(warehouse).became_visible == 0
+
+
+def test_a_duplicate_that_was_never_sent_neither_gets_the_certificate_nor_stands_in_its_way(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("unknown", "T1")
+    deliver("review", "T2", reason="duplicate", sent_at=None)
+    show(learner_ref=LEARNER)
+    assert publish_all(warehouse).became_visible == 1
+    assert verdict(warehouse, "T1").match_method == "owner"
+    assert verdict(warehouse, "T2").match_method is None
+
+
+def test_two_certificates_or_two_deliveries_with_the_same_facts_prove_nothing(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """Two issues of one training may be alike."""
+    deliver("unknown", "T1")
+    show(7, learner_ref=LEARNER)
+    show(8, learner_ref=LEARNER)
+    deliver("unknown", "T2", learner_ref="b" * 64)
+    deliver("sending", "T3", learner_ref="b" * 64, updated_at=MOMENT)
+    show(9, learner_ref="b" * 64)
+    assert publish_all(warehouse).became_visible == 0
+
+
+def test_a_certificate_that_another_delivery_has_by_its_id_is_nobody_elses(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted", "T1", springest_certificate_id=7)
+    deliver("unknown", "T2")
+    show(7, learner_ref=LEARNER)
+    assert publish_all(warehouse).became_visible == 1
+    assert verdict(warehouse, "T2").verification_status == "unknown"
+
+
+def test_a_certificate_that_goes_by_its_owner_is_not_matched_across_sites(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("unknown", valid_from=DAY)
+    show(learner_ref=LEARNER, site="other")
+    assert publish_all(warehouse).became_visible == 0
+
+
+def released_after_a_lost_post(warehouse: Engine, deliver: Deliver, state: str, training_id: str) -> None:
+    """A delivery that was released after its first answer was lost, and whose second one was lost too."""
+    again = MOMENT + timedelta(hours=3)
+    key = deliver(state, training_id, sent_at=again, reason="answer_lost")
+    attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
+    sent = {"certification_id": 102, "valid_from": DAY, "outcome": "outcome_lost"}
+    with warehouse.begin() as connection:
+        for moment in (MOMENT, again):
+            connection.execute(insert(delivery_attempt).values(**attempt, **sent, started_at=moment))
+
+
+@pytest.mark.parametrize("state", ["unknown", "accepted_no_id", "review"])
+@pytest.mark.parametrize("hours", [0, 3])
+def test_the_only_certificate_of_a_learner_is_the_delivery_s_whichever_of_its_posts_made_it(
+    warehouse: Engine, deliver: Deliver, show: Show, state: str, hours: int
+) -> None:
+    """Its own earlier POST is no rival; another certificate in the same block is still looked at."""
+    seen = MOMENT + timedelta(hours=4)
+    released_after_a_lost_post(warehouse, deliver, state, "T1")
+    deliver("unknown", "T2", learner_ref="b" * 64, sent_at=MOMENT)
+    show(7, learner_ref=LEARNER, created_at=MOMENT + timedelta(hours=hours), last_seen_at=seen)
+    show(8, learner_ref="c" * 64, created_at=MOMENT, last_seen_at=seen)
+    assert publish_all(warehouse).became_visible == 1
+    row = verdict(warehouse)
+    assert (row.verification_status, row.match_method, row.springest_certificate_id) == (
+        "verified",
+        "owner",
+        7,
+    )
+    assert publish_all(warehouse).written == 0
+
+
+def test_two_certificates_of_two_posts_of_one_delivery_prove_neither(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """It was stored twice: a person looks."""
+    seen = MOMENT + timedelta(hours=4)
+    released_after_a_lost_post(warehouse, deliver, "unknown", "T1")
+    for number, hours in ((7, 0), (8, 3)):
+        show(number, learner_ref=LEARNER, created_at=MOMENT + timedelta(hours=hours), last_seen_at=seen)
+    assert publish_all(warehouse).became_visible == 0
+    assert verdict(warehouse).verification_status == "ambiguous"
+
+
+def test_a_certificate_that_two_deliveries_may_have_made_proves_nothing_however_often_they_were_sent(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    released_after_a_lost_post(warehouse, deliver, "unknown", "T1")
+    released_after_a_lost_post(warehouse, deliver, "unknown", "T2")
+    show(learner_ref=LEARNER, created_at=MOMENT, last_seen_at=MOMENT + timedelta(hours=4))
+    assert publish_all(warehouse).became_visible == 0

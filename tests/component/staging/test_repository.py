@@ -1,0 +1,292 @@
+"""The ledger while rows are staged, over a real PostgreSQL: written once, locked, and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, insert, text
+from sqlalchemy.exc import OperationalError
+
+from springest.db.schema import delivery_attempt
+from springest.delivery.claims import Claim, Outcome
+from springest.delivery.repository import SendingLedger
+from springest.identity import Pseudonyms
+from springest.source.contract import CompletedTraining, read_row
+from springest.staging import repository as ledger
+from springest.staging.decide import Action, Decision, identity
+from springest.staging.repository import Staged
+from springest.staging.set_aside import to_recheck
+from springest.states import Event, State
+
+AddDelivery = Callable[..., str]
+MakeWorker = Callable[..., SendingLedger]
+Take = Callable[..., Awaitable[Claim | None]]
+READY = Decision(Action.INSERT, State.READY)
+
+
+def training(name: str = "T1", **changes: Any) -> CompletedTraining:
+    row = {
+        "training_id": name,
+        "certification_id": 102,
+        "email": "zoë@example.com",
+        "completed_at": datetime(2026, 11, 2, 9, tzinfo=UTC),
+        "valid_from": date(2026, 11, 2),
+        "certificate_uri": "/certificates/T1.pdf",
+        "updated_at": datetime(2026, 11, 2, 10, tzinfo=UTC),
+        **changes,
+    }
+    return read_row(row, site="default", pseudonyms=Pseudonyms("a secret for tests only, long enough"))
+
+
+def write(warehouse: Engine, *staged: tuple[CompletedTraining, Decision], run_id: str = "night") -> None:
+    with warehouse.begin() as connection:
+        ledger.write(connection, [Staged(one, decision, "listed") for one, decision in staged], run_id=run_id)
+
+
+def known(warehouse: Engine, *keys: str) -> dict[str, Any]:
+    with warehouse.connect() as connection:
+        return ledger.load_known(connection, keys, lock=False)
+
+
+def row_of(warehouse: Engine, key: str) -> Any:
+    with warehouse.connect() as connection:
+        return connection.execute(
+            text("SELECT * FROM springest.delivery WHERE delivery_key = :key"), {"key": key}
+        ).one()
+
+
+def attempt(warehouse: Engine, key: str, outcome: Event | None) -> None:
+    values = {"delivery_key": key, "run_id": "night", "worker": "w", "document_sha256": "a" * 64}
+    with warehouse.begin() as connection:
+        connection.execute(insert(delivery_attempt).values(**values, outcome=outcome and outcome.value))
+
+
+def test_a_new_row_is_written_with_its_content_and_read_back(warehouse: Engine) -> None:
+    one = training()
+    write(warehouse, (one, READY))
+    found = known(warehouse, one.delivery_key, "0" * 64)
+    assert set(found) == {one.delivery_key}
+    it = found[one.delivery_key]
+    assert (it.state, it.version, it.row_version, it.ever_sent) == (State.READY, 1, one.row_version, False)
+    assert (it.learner_ref, it.valid_from, it.catalogue_ref) == (one.learner_ref, one.valid_from, "listed")
+
+
+def test_no_address_and_no_document_name_is_stored(warehouse: Engine) -> None:
+    one = training()
+    write(warehouse, (one, READY))
+    stored = " ".join(map(str, row_of(warehouse, one.delivery_key)))
+    assert "example.com" not in stored
+    assert "certificates" not in stored
+
+
+def test_staging_anew_replaces_the_content_and_counts_a_version(warehouse: Engine) -> None:
+    one = training()
+    write(warehouse, (one, READY))
+    changed = training(certification_id=103)
+    decision = Decision(Action.RESTAGE, State.HELD, "certification_not_listed", "have it verified")
+    write(warehouse, (changed, decision), run_id="next")
+    row = row_of(warehouse, one.delivery_key)
+    assert (row.state, row.reason, row.certification_id) == ("held", "certification_not_listed", 103)
+    assert (row.version, row.staged_run_id, row.row_version) == (2, "next", changed.row_version)
+
+
+def test_a_released_duplicate_stays_released_until_it_is_another_certificate(
+    warehouse: Engine, add_delivery: AddDelivery
+) -> None:
+    one = training()
+    same = {name: getattr(one, name) for name in ("certification_id", "learner_ref", "valid_from")}
+    key = add_delivery("T1", duplicate_released=True, **same)
+    again = Decision(Action.RESTAGE, State.READY)
+    write(warehouse, (training(booking_id=4), again))
+    assert row_of(warehouse, key).duplicate_released
+    certificate = identity(one)
+    assert certificate is not None
+    with warehouse.connect() as connection:
+        ((holder,),) = ledger.load_holders(connection, "default", [certificate]).values()
+    assert holder.duplicate_released
+    assert known(warehouse, key)[key].duplicate_released
+    write(warehouse, (training(valid_from=date(2027, 1, 1)), again))
+    assert not row_of(warehouse, key).duplicate_released
+
+
+def test_a_decision_to_do_nothing_writes_nothing(warehouse: Engine) -> None:
+    one = training()
+    write(warehouse, (one, READY))
+    before = row_of(warehouse, one.delivery_key)
+    write(warehouse, (replace(one, row_version="2" * 64), Decision(Action.NOTHING)), run_id="next")
+    assert row_of(warehouse, one.delivery_key) == before
+
+
+async def test_flagging_a_delivery_while_it_is_sent_does_not_cost_its_outcome(
+    warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
+) -> None:
+    """The source row changed while the POST was under way: its 201 must still be recorded."""
+    one = training()
+    add_delivery("T1")
+    claim = await take(worker(), (await worker().queue(after=None, limit=1))[0])
+    write(warehouse, (one, Decision(Action.FLAG, review_reason="changed_after_sending(email)")))
+    assert isinstance(claim, Claim)
+    accepted = Outcome(Event.ACCEPTED_WITH_ID, springest_certificate_id=7)
+    assert await worker().record(claim, accepted) is State.ACCEPTED
+    row = row_of(warehouse, one.delivery_key)
+    assert (row.state, row.needs_review, row.review_reason) == (
+        "accepted",
+        True,
+        "changed_after_sending(email)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "ever_sent"),
+    [
+        ([], False),
+        ([None], True),
+        ([Event.NOT_TAKEN], False),
+        ([Event.REFUSED], False),
+        ([Event.NOT_TAKEN, Event.REFUSED], False),
+        ([Event.OUTCOME_LOST], True),
+        ([Event.ACCEPTED_WITH_ID], True),
+        ([Event.ACCEPTED_WITHOUT_ID], True),
+        ([Event.OUTCOME_LOST, Event.NOT_TAKEN], True),
+    ],
+)
+def test_a_delivery_counts_as_sent_unless_every_attempt_is_known_not_to_have_been_taken(
+    warehouse: Engine, add_delivery: AddDelivery, outcomes: list[Event | None], ever_sent: bool
+) -> None:
+    key = add_delivery("T1", state="review")
+    for outcome in outcomes:
+        attempt(warehouse, key, outcome)
+    assert known(warehouse, key)[key].ever_sent is ever_sent
+
+
+def test_deliveries_that_are_decided_about_are_locked_against_a_claim(
+    warehouse: Engine, warehouse_url: str, add_delivery: AddDelivery
+) -> None:
+    key = add_delivery("T1")
+    other = create_engine(warehouse_url, connect_args={"options": "-c lock_timeout=50"})
+    with warehouse.begin() as deciding:
+        ledger.load_known(deciding, [key], lock=True)
+        with pytest.raises(OperationalError, match="lock timeout"), other.begin() as claiming:
+            claiming.execute(text("UPDATE springest.delivery SET version = version + 1"))
+    other.dispose()
+
+
+def test_stagings_of_one_site_wait_for_each_other_and_those_of_others_do_not(
+    warehouse: Engine, warehouse_url: str
+) -> None:
+    other = create_engine(warehouse_url, connect_args={"options": "-c lock_timeout=50"})
+    with warehouse.begin() as first:
+        ledger.lock_site(first, "default")
+        with other.begin() as elsewhere:
+            ledger.lock_site(elsewhere, "other")
+        with pytest.raises(OperationalError, match="lock timeout"), other.begin() as second:
+            ledger.lock_site(second, "default")
+    with other.begin() as afterwards:
+        ledger.lock_site(afterwards, "default")
+    other.dispose()
+
+
+def test_a_learners_deliveries_are_read_once_however_many_certificates_are_asked_about(
+    warehouse: Engine, add_delivery: AddDelivery
+) -> None:
+    """An address that stands for many people may have thousands: not thousands of times thousands."""
+    days = [date(2026, 1, 1) + timedelta(days=number) for number in range(30)]
+    for number, day in enumerate(days):
+        add_delivery(f"T{number}", certification_id=102, learner_ref="a" * 64, valid_from=day)
+    add_delivery("another", certification_id=102, learner_ref="b" * 64, valid_from=days[0])
+    asked = [(102, "a" * 64, day) for day in days]
+    read = text("SELECT pg_stat_get_xact_tuples_returned('springest.delivery_learner_ref_idx'::regclass)")
+    with warehouse.begin() as connection:
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        found = ledger.load_holders(connection, "default", asked)
+        assert connection.execute(read).scalar_one() == len(days)
+    assert [holder.training_id for one in asked for holder in found[one]] == [
+        f"T{number}" for number in range(len(days))
+    ]
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.SENDING])
+@pytest.mark.parametrize("sent", [True, False])
+def test_who_holds_a_certificate(
+    warehouse: Engine, add_delivery: AddDelivery, state: State, sent: bool
+) -> None:
+    """What waits, or may have been taken, stands for the certificate; what was set aside does not."""
+    one = training()
+    same = {name: getattr(one, name) for name in ("certification_id", "learner_ref", "valid_from")}
+    key = add_delivery("T1", state=state.value, springest_certificate_id=7, **same)
+    if sent:
+        attempt(warehouse, key, Event.OUTCOME_LOST)
+    certificate = identity(one)
+    assert certificate is not None
+    with warehouse.connect() as connection:
+        found = ledger.load_holders(connection, "default", [certificate])
+        assert ledger.load_holders(connection, "other", [certificate]) == {}
+        assert ledger.load_holders(connection, "default", []) == {}
+    holds = state in {
+        State.READY,
+        State.ACCEPTED,
+        State.ACCEPTED_NO_ID,
+        State.UNKNOWN,
+        State.VISIBLE,
+        State.VANISHED,
+    } or (state in {State.REVIEW, State.CANCELLED} and sent)
+    assert [holder.training_id for holder in found.get(certificate, [])] == (["T1"] if holds else [])
+
+
+@pytest.mark.parametrize("state", ["ready", "invalid", "held", "rejected", "review"])
+def test_what_was_never_sent_is_withdrawn_when_the_source_has_it_no_more(
+    warehouse: Engine, add_delivery: AddDelivery, state: str
+) -> None:
+    key = add_delivery("T1", state=state, needs_review=True, review_reason="duplicate")
+    other = add_delivery("T2", state=state)
+    with warehouse.begin() as connection:
+        assert ledger.withdraw(connection, [key]) == 1
+    row = row_of(warehouse, key)
+    assert (row.state, row.reason, row.needs_review, row.version) == ("withdrawn", "source_gone", False, 2)
+    assert row_of(warehouse, other).state == state
+
+
+@pytest.mark.parametrize("state", ["accepted", "accepted_no_id", "unknown", "visible", "review", "vanished"])
+def test_what_may_have_been_sent_is_never_withdrawn_and_a_person_is_told(
+    warehouse: Engine, add_delivery: AddDelivery, state: str
+) -> None:
+    key = add_delivery("T1", state=state, springest_certificate_id=7)
+    attempt(warehouse, key, Event.OUTCOME_LOST)
+    with warehouse.begin() as connection:
+        assert ledger.withdraw(connection, [key]) == 0
+    row = row_of(warehouse, key)
+    assert (row.state, row.version) == (state, 1)
+    assert (row.needs_review, row.review_reason) == (True, "withdrawn_after_sending")
+    with warehouse.begin() as connection:
+        ledger.withdraw(connection, [key])
+    assert row_of(warehouse, key) == row
+
+
+@pytest.mark.parametrize("state", ["cancelled", "withdrawn"])
+def test_what_is_over_stays_as_it_is(warehouse: Engine, add_delivery: AddDelivery, state: str) -> None:
+    key = add_delivery("T1", state=state)
+    before = row_of(warehouse, key)
+    with warehouse.begin() as connection:
+        assert ledger.withdraw(connection, [key]) == 0
+    assert row_of(warehouse, key) == before
+
+
+def test_what_is_to_be_looked_at_again_comes_page_by_page_and_once(
+    warehouse: Engine, add_delivery: AddDelivery
+) -> None:
+    for number in range(7):
+        add_delivery(f"T{number}", state=("held", "invalid", "ready")[number % 3])
+    add_delivery("elsewhere", state="held", site="other")
+    read: list[str] = []
+    after = ""
+    with warehouse.connect() as connection:
+        while page := to_recheck(
+            connection, "default", states={State.HELD, State.INVALID}, after=after, limit=2
+        ):
+            after = page[-1].delivery_key
+            read.extend(row.training_id for row in page)
+    assert sorted(read) == ["T0", "T1", "T3", "T4", "T6"]

@@ -1,0 +1,235 @@
+"""Which rows a run reads: a missed night is caught up, a repeated one reads the same rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, text
+
+from springest.db.schema import delivery, run_training
+from springest.errors import ConfigurationError
+from springest.identity import Pseudonyms
+from springest.privacy.secret import keep_to_secret
+from springest.source.reader import Window
+from springest.staging.window import (
+    Mode,
+    PlannedWindow,
+    SiteNotBegun,
+    begin_site,
+    close_window,
+    plan_window,
+)
+
+DAY = timedelta(days=1)
+BACKFILL = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+
+
+def plan(
+    warehouse: Engine, run_id: str, asked: Window | None = None, *, site: str = "default", **first: Any
+) -> PlannedWindow:
+    with warehouse.begin() as connection:
+        return plan_window(connection, site=site, run_id=run_id, asked=asked, look_back=DAY, **first)
+
+
+def begin(warehouse: Engine, *, ago: timedelta = timedelta(days=3), site: str = "default") -> datetime:
+    """Begin a site some time ago; returns from when its nights read."""
+    moment = datetime.now(UTC) - ago
+    with warehouse.begin() as connection:
+        begin_site(connection, site=site, begin_from=moment)
+    return moment
+
+
+def close(warehouse: Engine, run_id: str, planned: PlannedWindow, *, rows: int = 0) -> None:
+    with warehouse.begin() as connection:
+        close_window(connection, planned, site="default", run_id=run_id, source_count=rows)
+
+
+def watermark(warehouse: Engine) -> datetime | None:
+    with warehouse.connect() as connection:
+        return connection.execute(
+            text("SELECT watermark FROM springest.stage_watermark")
+        ).scalar_one_or_none()
+
+
+def test_a_site_that_has_not_begun_stages_nothing_by_schedule(warehouse: Engine) -> None:
+    """Unpausing a DAG makes a scheduled run, and nobody has said yet what may be sent."""
+    with pytest.raises(SiteNotBegun, match="begin_from") as refused:
+        plan(warehouse, "scheduled")
+    assert "limit" in str(refused.value)
+    assert watermark(warehouse) is None
+
+
+def test_a_pilot_reads_its_window_or_the_last_day_and_does_not_begin_the_site(warehouse: Engine) -> None:
+    close(warehouse, "window", plan(warehouse, "window", BACKFILL))
+    limited = plan(warehouse, "limited", is_pilot=True)
+    assert limited.mode is Mode.INTERVAL
+    assert limited.window.end - limited.window.start == DAY
+    close(warehouse, "limited", limited)
+    assert plan(warehouse, "limited", is_pilot=True) == limited
+    with pytest.raises(SiteNotBegun):
+        plan(warehouse, "scheduled")
+
+
+def test_the_run_that_begins_a_site_reads_from_the_moment_it_is_given(warehouse: Engine) -> None:
+    moment = datetime.now(UTC) - timedelta(days=9)
+    first = plan(warehouse, "first", begin_from=moment)
+    assert (first.mode, first.window.start) == (Mode.WATERMARK, moment)
+    with pytest.raises(SiteNotBegun):  # it died before it had staged everything
+        plan(warehouse, "scheduled")
+    close(warehouse, "first", first)
+    assert plan(warehouse, "first", begin_from=moment) == first
+    assert plan(warehouse, "scheduled").window.start == first.window.end - DAY
+
+
+def test_no_night_reads_from_before_the_site_began(warehouse: Engine) -> None:
+    """The look-back would send what was completed before the moment that a person gave."""
+    moment = begin(warehouse, ago=timedelta(hours=2))
+    for run_id in ("first", "second"):
+        planned = plan(warehouse, run_id)
+        assert planned.window.start == moment
+        close(warehouse, run_id, planned)
+
+
+def test_a_site_begins_once_and_not_in_the_future(warehouse: Engine) -> None:
+    with pytest.raises(ConfigurationError, match="not come yet"):
+        begin(warehouse, ago=-DAY)
+    with pytest.raises(ConfigurationError, match="not come yet"):
+        plan(warehouse, "first", begin_from=datetime.now(UTC) + DAY)
+    moment = begin(warehouse)
+    for again in (lambda: begin(warehouse), lambda: plan(warehouse, "late", begin_from=moment - DAY)):
+        with pytest.raises(ConfigurationError, match="has begun already, from"):
+            again()
+    assert plan(warehouse, "same", begin_from=moment).window.start == moment
+
+
+def test_the_next_night_reads_on_from_the_last_one_less_the_look_back(warehouse: Engine) -> None:
+    """However many nights were missed in between."""
+    begin(warehouse)
+    first = plan(warehouse, "first")
+    close(warehouse, "first", first)
+    second = plan(warehouse, "second")
+    assert second.window.start == first.window.end - DAY
+    assert second.window.end > first.window.end
+
+
+def test_a_night_that_died_before_its_end_moves_nothing(warehouse: Engine) -> None:
+    moment = begin(warehouse)
+    plan(warehouse, "first")
+    assert watermark(warehouse) == moment
+
+
+def test_a_run_that_is_repeated_reads_the_same_window(warehouse: Engine) -> None:
+    """So that its rows count the same; what changed since belongs to the next night."""
+    begin(warehouse)
+    planned = plan(warehouse, "first")
+    close(warehouse, "first", planned)
+    assert plan(warehouse, "first") == planned
+    close(warehouse, "first", planned)
+    assert watermark(warehouse) == planned.window.end
+
+
+def test_repeating_an_old_night_does_not_move_the_watermark_back(warehouse: Engine) -> None:
+    begin(warehouse)
+    first = plan(warehouse, "first")
+    close(warehouse, "first", first)
+    second = plan(warehouse, "second")
+    close(warehouse, "second", second)
+    close(warehouse, "first", first)
+    assert watermark(warehouse) == second.window.end
+
+
+def test_a_backfill_reads_what_was_asked_and_leaves_the_watermark(warehouse: Engine) -> None:
+    planned = plan(warehouse, "backfill", BACKFILL)
+    assert planned == PlannedWindow(Mode.INTERVAL, BACKFILL)
+    close(warehouse, "backfill", planned)
+    assert watermark(warehouse) is None
+    assert plan(warehouse, "backfill", BACKFILL) == planned
+    assert plan(warehouse, "backfill") == planned
+
+
+def test_a_run_that_is_asked_for_something_else_reads_that(warehouse: Engine) -> None:
+    close(warehouse, "run", plan(warehouse, "run", BACKFILL))
+    other = Window(BACKFILL.start, BACKFILL.end + DAY)
+    assert plan(warehouse, "run", other) == PlannedWindow(Mode.INTERVAL, other)
+
+
+def test_sites_have_watermarks_of_their_own(warehouse: Engine) -> None:
+    begin(warehouse)
+    first = plan(warehouse, "first")
+    close(warehouse, "first", first)
+    with pytest.raises(SiteNotBegun, match="'other'"):
+        plan(warehouse, "first", site="other")
+    moment = begin(warehouse, site="other")
+    assert plan(warehouse, "first", site="other").window.start == moment
+
+
+def test_rows_that_a_repeated_run_no_longer_has_are_not_counted_for_it(warehouse: Engine) -> None:
+    key = "1" * 64
+    row = {
+        "delivery_key": key,
+        "site": "default",
+        "training_id": "T1",
+        "issue_no": 1,
+        "state": "ready",
+        "row_version": "0" * 64,
+        "staged_run_id": "run",
+    }
+    seen = [
+        {"site": "default", "run_id": run, "row_no": number, "delivery_key": key}
+        for run in ("run", "other")
+        for number in (1, 2, 3)
+    ]
+    with warehouse.begin() as connection:
+        connection.execute(insert(delivery).values(row))
+        connection.execute(insert(run_training), seen)
+    close(warehouse, "run", plan(warehouse, "run", BACKFILL), rows=1)
+    with warehouse.connect() as connection:
+        counted = connection.execute(
+            text("SELECT run_id, count(*) FROM springest.run_training GROUP BY run_id ORDER BY run_id")
+        ).all()
+    assert [tuple(one) for one in counted] == [("other", 3), ("run", 1)]
+
+
+def test_a_second_learner_secret_is_refused_and_the_first_one_stays(warehouse: Engine) -> None:
+    """With another one, every learner would look like somebody new."""
+    mine = Pseudonyms("the first secret, also long enough")
+    other = Pseudonyms("another secret, also long enough")
+    for _ in range(2):
+        with warehouse.begin() as connection:
+            keep_to_secret(connection, mine)
+    with warehouse.connect() as connection:
+        row = connection.execute(text("SELECT * FROM springest.learner_secret")).one()
+    with (
+        pytest.raises(ConfigurationError, match="not the one the warehouse") as caught,
+        warehouse.begin() as connection,
+    ):
+        keep_to_secret(connection, other)
+    made = {pseudonyms.verifier(bytes.fromhex(row.salt)) for pseudonyms in (mine, other)}
+    for known in (mine.secret, other.secret, *made):
+        assert known[:8] not in str(caught.value)
+    with warehouse.begin() as connection:
+        keep_to_secret(connection, mine)
+
+
+def test_what_the_warehouse_keeps_of_a_secret_differs_from_warehouse_to_warehouse(warehouse: Engine) -> None:
+    """Salted, so that no table of guesses fits two warehouses."""
+    kept = []
+    for _ in range(2):
+        with warehouse.begin() as connection:
+            keep_to_secret(connection, Pseudonyms("the first secret, also long enough"))
+            kept.append(
+                tuple(connection.execute(text("SELECT verifier, salt FROM springest.learner_secret")).one())
+            )
+            connection.execute(text("DELETE FROM springest.learner_secret"))
+    assert len({verifier for verifier, _ in kept}) == len({salt for _, salt in kept}) == 2
+
+
+def test_references_that_another_address_rule_made_are_not_mixed_with_new_ones(warehouse: Engine) -> None:
+    mine = Pseudonyms("the first secret, also long enough")
+    with warehouse.begin() as connection:
+        keep_to_secret(connection, mine)
+        connection.execute(text("UPDATE springest.learner_secret SET address_rule = 7"))
+    with pytest.raises(ConfigurationError, match="address rule 7"), warehouse.begin() as connection:
+        keep_to_secret(connection, mine)

@@ -1,0 +1,379 @@
+"""The history of verdicts, over a real PostgreSQL: one version per change, without gaps, whatever happens."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, event, text
+
+from springest.db.schema import JUDGED, KEPT_BESIDE, TOLD_ONLY, VERSIONED, reconciled_delivery
+from springest.site import Site
+from springest.verdicts.pending import CandidatesLost
+from springest.verdicts.publish import publish, publish_candidates, reconcile
+from tests.component.conftest import Deliver, Show
+
+SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
+TODAY = datetime.now(UTC).date()
+
+
+def rows(warehouse: Engine, statement: str, **values: Any) -> list[Any]:
+    with warehouse.connect() as connection:
+        return list(connection.execute(text(statement), values))
+
+
+def run(warehouse: Engine, statement: str, **values: Any) -> None:
+    with warehouse.begin() as connection:
+        connection.execute(text(statement), values)
+
+
+def versions(warehouse: Engine, training_id: str = "T1") -> list[Any]:
+    return rows(
+        warehouse,
+        "SELECT delivery_state, verification_status, valid_from_ts, valid_to_ts, is_current"
+        " FROM springest.certificate_reconciliation_history WHERE training_id = :name ORDER BY valid_from_ts",
+        name=training_id,
+    )
+
+
+BROKEN = """
+SELECT delivery_key, 'gap or overlap' FROM (
+    SELECT delivery_key, valid_to_ts,
+           lead(valid_from_ts) OVER (PARTITION BY delivery_key ORDER BY valid_from_ts) AS next_from_ts
+    FROM springest.certificate_reconciliation_history) AS version
+WHERE valid_to_ts IS DISTINCT FROM next_from_ts
+UNION ALL
+SELECT delivery_key, 'a version that changes nothing' FROM (
+    SELECT delivery_key, row(verification_status, delivery_state, delivery_reason, sent_at, review_reason,
+                             springest_certificate_id, valid_from, valid_until) AS told,
+           lag(row(verification_status, delivery_state, delivery_reason, sent_at, review_reason,
+                   springest_certificate_id, valid_from, valid_until))
+               OVER (PARTITION BY delivery_key ORDER BY valid_from_ts) AS told_before
+    FROM springest.certificate_reconciliation_history) AS version
+WHERE told = told_before
+"""
+
+
+def test_every_column_of_a_verdict_makes_a_version_or_only_explains_it() -> None:
+    """A new column must be put with the one or the other."""
+    columns = {column.name for column in reconciled_delivery.columns}
+    assert {"delivery_key", *VERSIONED, *TOLD_ONLY} == set(JUDGED) == columns - {*KEPT_BESIDE}
+
+
+BEFORE = {
+    **{name: f"'some {name}'" for name in VERSIONED},
+    **dict(zip(("issue_no", "certification_id", "springest_certificate_id"), "234", strict=True)),
+    "valid_from": "'2026-11-01'",
+    "valid_until": "'2027-01-01'",
+    "completed_at": "'2026-10-01Z'",
+    "sent_at": "'2026-10-02Z'",
+    "first_visible_at": "'2026-10-03Z'",
+    "site": "'default'",
+    "delivery_state": "'held'",
+    "verification_status": "'rejected'",
+    "needs_review": "true",
+}
+"""A verdict with another value in each column."""
+CHANGES = {
+    **{name: f"'another {name}'" for name in VERSIONED},
+    **dict.fromkeys(("issue_no", "certification_id", "springest_certificate_id"), "8"),
+    **dict.fromkeys(("valid_from", "valid_until"), "'2026-12-01'"),
+    **dict.fromkeys(("completed_at", "sent_at", "first_visible_at"), "'2026-12-01Z'"),
+    **dict.fromkeys(("delivery_state", "verification_status"), "'invalid'"),
+    "needs_review": "false",
+}
+
+
+ALTERED = [(name, CHANGES[name]) for name in VERSIONED if name != "site"]
+EMPTIED = [(name, "NULL") for name in VERSIONED if reconciled_delivery.columns[name].nullable]
+
+
+@pytest.mark.parametrize(("column", "becomes"), [*ALTERED, *EMPTIED])
+def test_every_column_that_makes_a_version_ends_one_as_it_was_and_is_in_the_next(
+    warehouse: Engine, deliver: Deliver, column: str, becomes: str
+) -> None:
+    """A column that a statement forgot would be wrong in the history for ever."""
+    deliver("held")
+    publish(warehouse, site=SITE, run_id="first")
+    candidate, published = "springest.reconciled_candidate", "springest.reconciled_delivery"
+    run(warehouse, f"UPDATE {published} SET {', '.join(f'{name} = {BEFORE[name]}' for name in BEFORE)}")  # noqa: S608
+    kept = f"SELECT {', '.join(VERSIONED)}, valid_from_ts FROM {published}"  # noqa: S608
+    [before] = rows(warehouse, kept)
+    assert None not in before
+    reconcile(warehouse, site=SITE, run_id="second")
+    judged = ", ".join(JUDGED)
+    run(warehouse, f"TRUNCATE {candidate}; INSERT INTO {candidate} SELECT {judged} FROM {published}")  # noqa: S608
+    run(warehouse, f"UPDATE {candidate} SET {column} = {becomes}")  # noqa: S608
+    # What is published needs a reason where it needs a person; no check is about the rest.
+    run(warehouse, f"UPDATE {candidate} SET needs_review = false WHERE review_reason IS NULL")  # noqa: S608
+    assert publish_candidates(warehouse, site=SITE, run_id="second").versions == 1
+    [now] = rows(warehouse, kept)
+    history = f"SELECT {', '.join(VERSIONED)}, valid_from_ts, valid_to_ts"
+    [was, current] = rows(
+        warehouse, f"{history} FROM springest.certificate_reconciliation_history ORDER BY valid_from_ts"
+    )
+    assert tuple(was) == (*before, now.valid_from_ts)
+    assert tuple(current) == (*now, None)
+    differing = {name for name in VERSIONED if getattr(was, name) != getattr(current, name)}
+    assert differing - {"needs_review"} == {column} - {"needs_review"}
+
+
+def test_a_change_ends_one_version_and_begins_the_next_at_the_same_moment(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted")
+    publish(warehouse, site=SITE, run_id="first")
+    show()
+    assert publish(warehouse, site=SITE, run_id="second").versions == 1
+    before, after = versions(warehouse)
+    assert before[:2] == ("accepted", "awaiting_verification")
+    assert after[:2] == ("visible", "verified")
+    assert before.valid_to_ts == after.valid_from_ts
+    assert (before.is_current, after.is_current, after.valid_to_ts) == (False, True, None)
+    [(reconciled_at,)] = rows(warehouse, "SELECT reconciled_at FROM springest.publication")
+    assert after.valid_from_ts == reconciled_at
+
+
+def test_one_publication_has_one_moment(warehouse: Engine, deliver: Deliver) -> None:
+    for number in range(50):
+        deliver("held", f"T{number}")
+    publish(warehouse, site=SITE, run_id="night")
+    assert rows(
+        warehouse,
+        "SELECT count(*), count(DISTINCT valid_from_ts) FROM springest.certificate_reconciliation_history",
+    ) == [(50, 1)]
+
+
+def test_the_moments_of_publications_go_forward_when_the_clock_goes_back(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    """A version that ended before it began would be refused, and the night with it."""
+    deliver("held")
+    publish(warehouse, site=SITE, run_id="first")
+    run(warehouse, "UPDATE springest.reconciled_delivery SET valid_from_ts = '2099-01-01Z'")
+    run(warehouse, "UPDATE springest.publication SET reconciled_at = '2099-01-01Z'")
+    run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
+    reconcile(warehouse, site=SITE, run_id="second")
+    assert publish_candidates(warehouse, site=SITE, run_id="second").written == 1
+    before, after = versions(warehouse)
+    assert before.valid_from_ts < before.valid_to_ts == after.valid_from_ts
+
+
+def test_a_verdict_that_began_later_than_the_clock_says_can_still_end(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    deliver("held")
+    publish(warehouse, site=SITE, run_id="first")
+    run(warehouse, "UPDATE springest.reconciled_delivery SET valid_from_ts = '2099-01-01Z'")
+    run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
+    assert publish(warehouse, site=SITE, run_id="second").versions == 1
+    before, after = versions(warehouse)
+    assert before.valid_from_ts < before.valid_to_ts == after.valid_from_ts
+
+
+def test_words_that_only_explain_a_verdict_make_no_version(warehouse: Engine, deliver: Deliver) -> None:
+    """A certification that is renamed, or a longer explanation, is no news about a certificate."""
+    deliver("held", reason="a_reason", reason_detail="before")
+    publish(warehouse, site=SITE, run_id="first")
+    run(warehouse, "UPDATE springest.delivery SET reason_detail = 'after'")
+    report = publish(warehouse, site=SITE, run_id="second")
+    assert (report.written, report.versions) == (1, 0)
+    assert len(versions(warehouse)) == 1
+    told = rows(warehouse, "SELECT delivery_reason_detail FROM springest.certificate_reconciliation")
+    assert told == [("after",)]
+
+
+@pytest.mark.parametrize("table", ["ended_verdict", "reconciled_delivery"])
+def test_a_quiet_night_rewrites_no_row(warehouse: Engine, deliver: Deliver, show: Show, table: str) -> None:
+    deliver("accepted", "T1")
+    deliver("invalid", "T2")
+    publish(warehouse, site=SITE, run_id="first")
+    show()
+    publish(warehouse, site=SITE, run_id="second")
+    where = f"SELECT ctid::text, xmin::text FROM springest.{table} ORDER BY 1"  # noqa: S608
+    before = rows(warehouse, where)
+    assert before
+    report = publish(warehouse, site=SITE, run_id="third")
+    assert (report.written, report.versions, rows(warehouse, where)) == (0, 0, before)
+
+
+def test_a_night_writes_only_what_changed(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """One verdict changes, one is told in other words, one stays, one is new: two versions."""
+    deliver("accepted", "T1")
+    deliver("held", "T2", reason="a_reason", reason_detail="before")
+    deliver("held", "T3")
+    publish(warehouse, site=SITE, run_id="first")
+    where = "SELECT training_id, xmin::text, valid_from_ts FROM springest.reconciled_delivery ORDER BY 1"
+    before = rows(warehouse, where)
+    show()
+    run(warehouse, "UPDATE springest.delivery SET reason_detail = 'after' WHERE training_id = 'T2'")
+    deliver("held", "T4")
+    report = publish(warehouse, site=SITE, run_id="second")
+    assert (report.written, report.versions) == (3, 2)
+    after = rows(warehouse, where)
+    assert {was.training_id for was, now in zip(before, after[:3], strict=True) if was[1] != now[1]} == {
+        "T1",
+        "T2",
+    }
+    [(published,)] = rows(warehouse, "SELECT reconciled_at FROM springest.publication")
+    assert [one.valid_from_ts == published for one in after] == [True, False, False, True]
+    assert rows(warehouse, "SELECT training_id, valid_to_ts FROM springest.ended_verdict") == [
+        ("T1", published)
+    ]
+    assert rows(warehouse, BROKEN) == []
+
+
+def test_a_certificate_expires_on_its_day_without_a_run_and_the_next_one_writes_it_down(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """`expired` follows valid_until alone; history says when it was published."""
+    yesterday = TODAY - timedelta(days=1)
+    deliver("accepted", valid_until=yesterday)
+    show(valid_until=yesterday)
+    publish(warehouse, site=SITE, run_id="first")
+    run(warehouse, "UPDATE springest.reconciled_delivery SET verification_status = 'verified'")
+    told = "SELECT verification_status FROM springest.certificate_reconciliation"
+    assert rows(warehouse, told) == [("expired",)]
+    assert publish(warehouse, site=SITE, run_id="second").versions == 1
+    assert [one.verification_status for one in versions(warehouse)] == ["verified", "expired"]
+    assert rows(warehouse, told) == [("expired",)]
+
+
+def test_on_its_last_day_a_certificate_is_still_verified(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted", valid_until=TODAY)
+    show(valid_until=TODAY)
+    publish(warehouse, site=SITE, run_id="night")
+    told = rows(warehouse, "SELECT verification_status FROM springest.certificate_reconciliation")
+    # The day may have changed since the test began.
+    assert told == [("verified",)] or datetime.now(UTC).date() > TODAY
+
+
+@pytest.mark.parametrize(
+    "dies_at",
+    [
+        "One verdict for each delivery",
+        "Whose verdicts wait",
+        "The candidates become",
+        "UPDATE springest.candidate_set",
+        "INSERT INTO springest.publication",
+    ],
+)
+def test_dying_at_any_step_leaves_the_last_good_state_and_the_next_run_makes_up_for_it(
+    warehouse: Engine, deliver: Deliver, show: Show, dies_at: str
+) -> None:
+    deliver("accepted")
+    publish(warehouse, site=SITE, run_id="first")
+    show()
+    tables = ("reconciled_delivery", "certificate_reconciliation_history", "publication")
+    everything = [f"SELECT * FROM springest.{table}" for table in tables]  # noqa: S608
+    before = [rows(warehouse, one) for one in everything]
+
+    class Died(Exception):
+        pass
+
+    def die(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if dies_at in statement:
+            raise Died
+
+    event.listen(warehouse, "after_cursor_execute", die)
+    with pytest.raises(Died):
+        publish(warehouse, site=SITE, run_id="second")
+    event.remove(warehouse, "after_cursor_execute", die)
+    assert [rows(warehouse, one) for one in everything] == before
+    assert publish(warehouse, site=SITE, run_id="second").statuses == {"verified": 1}
+    assert len(versions(warehouse)) == 2
+    assert rows(warehouse, BROKEN) == []
+
+
+LIVES = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("becomes"),
+            st.integers(0, 3),
+            st.sampled_from(
+                ["ready", "held", "invalid", "accepted", "unknown", "review", "visible", "cancelled"]
+            ),
+            st.sampled_from(["this", "that"]),
+        ),
+        st.tuples(st.just("explains"), st.integers(0, 3), st.sampled_from(["one way", "another way"])),
+        st.tuples(st.sampled_from(["reconcile", "publish"]), st.sampled_from(["a", "b"])),
+        st.tuples(st.just("dies")),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+def live(warehouse: Engine, deliver: Deliver, steps: list[tuple[Any, ...]]) -> None:
+    """Take the steps of one life, whatever they are, in a warehouse of four deliveries."""
+    for step in steps:
+        match step:
+            case ("becomes", number, state, reason):
+                run(
+                    warehouse,
+                    "UPDATE springest.delivery SET state = :state, reason = :reason,"
+                    " springest_certificate_id = 100 + :number,"
+                    " match_method = CASE WHEN :state = 'visible' THEN 'springest_id' END,"
+                    " sent_at = CASE WHEN :state IN ('accepted', 'visible', 'unknown') THEN now() END"
+                    " WHERE training_id = :name",
+                    state=state,
+                    reason=reason,
+                    number=number,
+                    name=f"T{number}",
+                )
+            case ("explains", number, words):
+                run(
+                    warehouse,
+                    "UPDATE springest.delivery SET reason_detail = :words WHERE training_id = :name",
+                    words=words,
+                    name=f"T{number}",
+                )
+            case ("reconcile", run_id):
+                reconcile(warehouse, site=SITE, run_id=run_id)
+            case ("publish", run_id):
+                # A run when nobody has reconciled yet has nothing to publish.
+                with suppress(CandidatesLost):
+                    publish_candidates(warehouse, site=SITE, run_id=run_id)
+            case _:
+                _die_while_publishing(warehouse)
+
+
+def _die_while_publishing(warehouse: Engine) -> None:
+    def die(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "The candidates become" in statement:
+            raise KeyError
+
+    event.listen(warehouse, "after_cursor_execute", die)
+    with suppress(KeyError):
+        publish(warehouse, site=SITE, run_id="dies")
+    event.remove(warehouse, "after_cursor_execute", die)
+
+
+@given(steps=LIVES)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_happens_in_whatever_order_the_history_is_whole_and_the_end_the_same(
+    warehouse: Engine, deliver: Deliver, steps: list[tuple[Any, ...]]
+) -> None:
+    """Random changes, reconciliations, publications and deaths, of two runs beside each other."""
+    names = ("delivery", "reconciled_delivery", "ended_verdict", "reconciled_candidate")
+    names += ("candidate_set", "publication")
+    run(warehouse, f"TRUNCATE {', '.join(f'springest.{name}' for name in names)} CASCADE")
+    for number in range(4):
+        deliver("held", f"T{number}")
+    live(warehouse, deliver, steps)
+    assert rows(warehouse, BROKEN) == []
+    publish(warehouse, site=SITE, run_id="last")
+    assert rows(warehouse, BROKEN) == []
+    verdicts = f"SELECT {', '.join(JUDGED)} FROM springest.reconciled_delivery ORDER BY delivery_key"  # noqa: S608
+    ended = rows(warehouse, verdicts)
+    # Worked out from nothing, the same verdicts come out.
+    run(warehouse, "TRUNCATE springest.reconciled_delivery, springest.ended_verdict")
+    publish(warehouse, site=SITE, run_id="from nothing")
+    assert rows(warehouse, verdicts) == ended
+    assert len(ended) == 4

@@ -1,0 +1,376 @@
+"""Verdicts on their way through the checks, over a real PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, text
+
+from springest.db.schema import run_training, staging_run
+from springest.matching import matching
+from springest.site import Site
+from springest.verdicts import publish as publishing
+from springest.verdicts.pending import (
+    TABLE_CHECKS,
+    CandidatesLost,
+    ConservationBroken,
+    QualityCheckFailed,
+)
+from springest.verdicts.publish import publish, publish_candidates, reconcile
+from tests.component.conftest import MOMENT, Deliver, Scan, Show
+
+SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
+
+
+def rows(warehouse: Engine, statement: str) -> list[Any]:
+    with warehouse.connect() as connection:
+        return list(connection.execute(text(statement)))
+
+
+def run(warehouse: Engine, statement: str) -> None:
+    with warehouse.begin() as connection:
+        connection.execute(text(statement))
+
+
+def statuses(warehouse: Engine) -> list[Any]:
+    return rows(warehouse, "SELECT verification_status FROM springest.certificate_reconciliation ORDER BY 1")
+
+
+def test_readers_see_the_last_state_until_it_is_published(warehouse: Engine, deliver: Deliver) -> None:
+    deliver("held")
+    publish(warehouse, site=SITE, run_id="first")
+    run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
+    assert reconcile(warehouse, site=SITE, run_id="second").changed == 1
+    assert statuses(warehouse) == [("held",)]
+    assert publish_candidates(warehouse, site=SITE, run_id="second").written == 1
+    assert statuses(warehouse) == [("invalid",)]
+
+
+def test_publishing_twice_publishes_once(warehouse: Engine, deliver: Deliver) -> None:
+    """As when the task is cleared."""
+    deliver("held")
+    reconcile(warehouse, site=SITE, run_id="night")
+    assert publish_candidates(warehouse, site=SITE, run_id="night").written == 1
+    again = publish_candidates(warehouse, site=SITE, run_id="night")
+    assert (again.written, again.versions, again.statuses) == (0, 0, {"held": 1})
+    assert again.superseded_by is None
+
+
+def test_older_verdicts_are_not_published_over_newer_ones(warehouse: Engine, deliver: Deliver) -> None:
+    """A publish task that is cleared, or that was slow, finds that another run was faster."""
+    deliver("held")
+    reconcile(warehouse, site=SITE, run_id="older")
+    run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
+    publish(warehouse, site=SITE, run_id="newer")
+    report = publish_candidates(warehouse, site=SITE, run_id="older")
+    assert (report.written, report.superseded_by, report.statuses) == (0, "newer", {"invalid": 1})
+    assert statuses(warehouse) == [("invalid",)]
+
+
+def test_verdicts_that_were_superseded_before_anything_was_published_are_not_either(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    """The newer ones say all that they said."""
+    deliver("held")
+    reconcile(warehouse, site=SITE, run_id="older")
+    reconcile(warehouse, site=SITE, run_id="newer")
+    assert publish_candidates(warehouse, site=SITE, run_id="older").superseded_by == "newer"
+    assert statuses(warehouse) == []
+    assert publish_candidates(warehouse, site=SITE, run_id="newer").written == 1
+
+
+def test_verdicts_that_are_older_than_the_publication_are_not_published(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    """As after a warehouse was put together from two backups."""
+    deliver("held")
+    reconcile(warehouse, site=SITE, run_id="night")
+    run(
+        warehouse,
+        "INSERT INTO springest.publication (site, run_id, reconciled_at)"
+        " VALUES ('default', 'x', '2099-01-01Z')",
+    )
+    report = publish_candidates(warehouse, site=SITE, run_id="night")
+    assert (report.written, report.superseded_by) == (0, "x")
+
+
+def test_verdicts_that_a_crash_of_the_server_took_are_missed(warehouse: Engine, deliver: Deliver) -> None:
+    """The table is unlogged: a crash empties it, and publishing nothing would look like a quiet night."""
+    deliver("held")
+    reconcile(warehouse, site=SITE, run_id="night")
+    run(warehouse, "TRUNCATE springest.reconciled_candidate")
+    with pytest.raises(CandidatesLost, match="clear the reconcile task"):
+        publish_candidates(warehouse, site=SITE, run_id="night")
+    reconcile(warehouse, site=SITE, run_id="night")
+    assert publish_candidates(warehouse, site=SITE, run_id="night").written == 1
+
+
+def test_publishing_without_verdicts_says_what_to_do(warehouse: Engine) -> None:
+    with pytest.raises(CandidatesLost, match="clear the reconcile task"):
+        publish_candidates(warehouse, site=SITE, run_id="night")
+
+
+def test_another_sites_verdicts_stay_where_they_are(warehouse: Engine, deliver: Deliver) -> None:
+    deliver("held")
+    reconcile(warehouse, site=SITE, run_id="night")
+    run(warehouse, "INSERT INTO springest.reconciled_candidate (site, delivery_key) VALUES ('other', NULL)")
+    assert publish_candidates(warehouse, site=SITE, run_id="night").written == 1
+    assert rows(warehouse, "SELECT site FROM springest.reconciled_candidate") == [("other",)]
+
+
+ENDED = (
+    "INSERT INTO springest.ended_verdict (delivery_key, valid_from_ts, valid_to_ts, site, training_id,"
+    " issue_no, delivery_state, verification_status, needs_review)"
+    " SELECT delivery_key, valid_from_ts - interval '{begins} days', valid_from_ts - interval '{ends} days',"
+    " site, training_id, issue_no, delivery_state, verification_status, needs_review"
+    " FROM springest.reconciled_delivery"
+)
+"""Puts a version into the history that began and ended so many days before what is said now began."""
+SPOILED = {
+    "accepted_values": "UPDATE springest.reconciled_candidate SET verification_status = 'fine'",
+    "known_delivery": "UPDATE springest.reconciled_candidate SET delivery_key = repeat('f', 64)",
+    "known_certificate": "UPDATE springest.reconciled_candidate SET springest_certificate_id = 9",
+    "verified_has_proof": "UPDATE springest.reconciled_candidate SET match_evidence = NULL",
+    "dates_in_order": "UPDATE springest.reconciled_candidate SET valid_until = '2020-01-01'",
+    "review_has_reason": "UPDATE springest.reconciled_candidate SET needs_review = true",
+    "history_without_gaps": ENDED.format(begins=2, ends=1),
+    "not_null": "UPDATE springest.reconciled_candidate SET training_id = NULL",
+    "unique": "INSERT INTO springest.reconciled_candidate SELECT * FROM springest.reconciled_candidate",
+    "conservation": "UPDATE springest.candidate_set SET incomplete_run = 'night'",
+}
+
+
+NO_PROOF = {
+    "inferred": "match_method = 'inferred'",
+    "as many as were sent": "match_method = 'set_complete'",
+    "a person's word": "match_method = 'person'",
+    "a person's word, and it is expired": "match_method = 'person', verification_status = 'expired'",
+    "a word that nobody knows": "match_method = 'fine'",
+}
+
+
+@pytest.mark.parametrize("what", NO_PROOF)
+def test_nothing_is_published_as_verified_that_rests_on_no_proof(
+    warehouse: Engine, deliver: Deliver, show: Show, what: str
+) -> None:
+    deliver("accepted")
+    show()
+    reconcile(warehouse, site=SITE, run_id="night")
+    run(warehouse, f"UPDATE springest.reconciled_candidate SET {NO_PROOF[what]}")  # noqa: S608
+    assert rows(warehouse, "SELECT check_name FROM springest.failed_check") == [("verified_has_proof",)]
+    with pytest.raises(QualityCheckFailed, match=r"verified_has_proof: training T1 .*clear the reconcile"):
+        publish_candidates(warehouse, site=SITE, run_id="night")
+
+
+def test_a_persons_word_is_published_as_verified_where_springest_names_that_learner(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted", match_method="person")
+    with warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.delivery_decision (delivery_key, decided_by, decision, reason,"
+                " springest_certificate_id, version, from_state, to_state, evidence)"
+                " SELECT delivery_key, 'anna', 'confirm', 'seen', 7, 1, 'unknown', 'accepted', '{}'"
+                " FROM springest.delivery"
+            )
+        )
+    show(learner_ref="a" * 64)
+    publish(warehouse, site=SITE, run_id="night")
+    assert statuses(warehouse) == [("verified",)]
+
+
+def test_there_is_a_test_for_every_check(warehouse: Engine) -> None:
+    assert SPOILED.keys() == {*TABLE_CHECKS, "not_null", "unique"}
+    [(definition,)] = rows(warehouse, "SELECT pg_get_viewdef('springest.failed_check'::regclass)")
+    assert all(f"'{name}'" in definition for name in SPOILED)
+
+
+@pytest.mark.parametrize("check", SPOILED)
+def test_a_verdict_that_can_not_be_right_is_shown_with_its_row_and_remedy_by_its_own_check(
+    warehouse: Engine, deliver: Deliver, show: Show, check: str
+) -> None:
+    deliver("accepted")
+    publish(warehouse, site=SITE, run_id="first")
+    show()
+    reconcile(warehouse, site=SITE, run_id="second")
+    assert rows(warehouse, "SELECT * FROM springest.failed_check") == []
+    run(warehouse, SPOILED[check])
+    failed = rows(warehouse, "SELECT check_name, site, found, remedy FROM springest.failed_check")
+    assert {one.check_name for one in failed} == {check}
+    assert all(one.site == "default" and one.found and one.remedy for one in failed)
+
+
+@pytest.mark.parametrize("check", sorted(SPOILED.keys() - {"unique", "conservation"}))
+def test_it_blocks_the_publication_and_the_last_good_state_stays(
+    warehouse: Engine, deliver: Deliver, show: Show, check: str
+) -> None:
+    """Checked once more in the transaction that publishes: whoever skips the check tasks gains nothing."""
+    deliver("accepted")
+    publish(warehouse, site=SITE, run_id="first")
+    show()
+    reconcile(warehouse, site=SITE, run_id="second")
+    run(warehouse, SPOILED[check])
+    with pytest.raises(QualityCheckFailed, match=rf"nothing was published.*\n{check}: ") as refused:
+        publish_candidates(warehouse, site=SITE, run_id="second")
+    assert "training T1" in str(refused.value) or check == "not_null"
+    assert statuses(warehouse) == [("awaiting_verification",)]
+
+
+HISTORIES: dict[str, tuple[list[tuple[int, int]], int]] = {
+    "none": ([], 0),
+    "one after the other": ([(3, 2), (2, 1), (1, 0)], 0),
+    "a gap between what ended": ([(3, 2), (1, 0)], 1),
+    "a gap before what is said now": ([(3, 2), (2, 1)], 1),
+    "an overlap of what ended": ([(3, 1), (2, 0)], 1),
+    "an overlap with what is said now": ([(3, 2), (2, -1)], 1),
+    "later than what is said now": ([(0, -1)], 1),
+    "gaps everywhere": ([(9, 8), (7, 6), (5, 4)], 3),
+}
+
+
+@pytest.mark.parametrize("what", HISTORIES)
+@pytest.mark.parametrize("asked", [True, False])
+def test_versions_follow_each_other_up_to_what_is_said_now(
+    warehouse: Engine, deliver: Deliver, what: str, asked: bool
+) -> None:
+    """Asked of what is about to be published, and of nothing else."""
+    deliver("held")
+    publish(warehouse, site=SITE, run_id="first")
+    ended, gaps = HISTORIES[what]
+    for begins, ends in ended:
+        run(warehouse, ENDED.format(begins=begins, ends=ends))
+    if asked:
+        run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
+    reconcile(warehouse, site=SITE, run_id="second")
+    failed = rows(warehouse, "SELECT check_name FROM springest.failed_check")
+    assert failed == [("history_without_gaps",)] * (gaps if asked else 0)
+
+
+def test_a_version_that_ended_without_a_verdict_after_it_is_a_gap(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    """Somebody deleted the verdict: what is worked out anew does not begin when the last version ended."""
+    deliver("held")
+    publish(warehouse, site=SITE, run_id="first")
+    run(warehouse, ENDED.format(begins=1, ends=0))
+    run(warehouse, "DELETE FROM springest.reconciled_delivery")
+    reconcile(warehouse, site=SITE, run_id="second")
+    with pytest.raises(QualityCheckFailed, match="history_without_gaps: training T1"):
+        publish_candidates(warehouse, site=SITE, run_id="second")
+
+
+def test_source_rows_without_a_verdict_fail_the_check_of_conservation(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    """The check task names the run; publishing counts once more by itself."""
+    deliver("held")
+    with warehouse.begin() as connection:
+        values = {"site": "default", "run_id": "lost", "mode": "watermark", "source_count": 2}
+        connection.execute(insert(staging_run).values(**values, window_start=MOMENT, window_end=MOMENT))
+    reconcile(warehouse, site=SITE, run_id="night")
+    [(check, found)] = rows(warehouse, "SELECT check_name, found FROM springest.failed_check")
+    assert check == "conservation"
+    assert "run lost" in found
+    with pytest.raises(ConservationBroken, match="run lost counted 2"):
+        publish_candidates(warehouse, site=SITE, run_id="night")
+
+
+def test_verdicts_that_are_worked_out_again_while_publishing_are_matched_again(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """A run finished staging in between, and an answer came: what was inferred before is not told of it."""
+    deliver("unknown", "T1")
+    show(created_at=MOMENT)
+    only_us = replace(SITE, exclusive_uploader=True)
+    reconcile(warehouse, site=only_us, run_id="night")
+    run(
+        warehouse,
+        "UPDATE springest.delivery SET state = 'accepted', springest_certificate_id = 99",
+    )
+    key = deliver("ready", "T2")
+    seen = {"site": "default", "run_id": "other"}
+    with warehouse.begin() as connection:
+        window = {"mode": "watermark", "window_start": MOMENT, "window_end": MOMENT, "source_count": 1}
+        connection.execute(insert(staging_run).values(**seen, **window))
+        connection.execute(insert(run_training).values(**seen, row_no=1, delivery_key=key))
+    publish_candidates(warehouse, site=only_us, run_id="night")
+    assert statuses(warehouse) == [("awaiting_verification",), ("not_sent",)]
+
+
+MEANWHILE = {
+    "an answer with another id": (
+        "state = 'accepted', springest_certificate_id = 99",
+        "awaiting_verification",
+    ),
+    "a person's confirmation": (
+        "state = 'accepted', springest_certificate_id = 99, match_method = 'person'",
+        "awaiting_verification",
+    ),
+    "a release": ("state = 'ready'", "not_sent"),
+    "a cancellation": ("state = 'cancelled'", "cancelled"),
+}
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_what_was_told_without_proof_is_not_told_of_a_delivery_that_moved_before_it_was_judged(
+    warehouse: Engine, deliver: Deliver, show: Show, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Workers and people don't wait for the site's lock: one commits between matching and judging."""
+    moved, status = MEANWHILE[what]
+    monkeypatch.setattr(matching, "UNKNOWN_FOR_LONG_DAYS", 36_500)
+    deliver("unknown")
+    show(created_at=MOMENT)
+    real = publishing.judge
+
+    def judge(*arguments: Any, **named: Any) -> int:
+        [told] = arguments[0].execute(text("SELECT match_method FROM springest.delivery_match")).scalars()
+        assert told == "inferred"
+        run(warehouse, f"UPDATE springest.delivery SET {moved}")  # noqa: S608
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(publishing, "judge", judge)
+    publish(warehouse, site=replace(SITE, exclusive_uploader=True), run_id="night")
+    told = "SELECT verification_status, match_method, match_evidence, springest_certificate_id"
+    [row] = rows(warehouse, f"{told} FROM springest.certificate_reconciliation")
+    assert tuple(row) == (status, None, None, 99 if status == "awaiting_verification" else None)
+
+
+def test_a_snapshot_that_ends_after_the_matching_makes_the_verdicts_no_fresher(
+    warehouse: Engine, deliver: Deliver, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver("held")
+    known = scan(MOMENT)
+    real = publishing.judge
+
+    def judge(*arguments: Any, **named: Any) -> int:
+        scan(MOMENT + timedelta(hours=1))
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(publishing, "judge", judge)
+    publish(warehouse, site=SITE, run_id="night")
+    assert rows(warehouse, "SELECT snapshot_id FROM springest.publication") == [(known,)]
+    assert rows(warehouse, "SELECT snapshot_at FROM springest.reconciliation_freshness") == [(MOMENT,)]
+
+
+def test_an_id_that_is_recorded_after_the_matching_waits_for_the_next_one(
+    warehouse: Engine, deliver: Deliver, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker waits for no lock; what it records is no proof yet, and must not block the night."""
+    deliver("unknown", sent_at=datetime.now(UTC))
+    show()
+
+    def record(connection: Any, site: Site) -> Any:
+        report = matching.match(connection, site)
+        run(warehouse, "UPDATE springest.delivery SET state = 'accepted', springest_certificate_id = 7")
+        return report
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, "match", record)
+        publish(warehouse, site=SITE, run_id="first")
+    assert statuses(warehouse) == [("awaiting_verification",)]
+    publish(warehouse, site=SITE, run_id="second")
+    assert statuses(warehouse) == [("verified",)]

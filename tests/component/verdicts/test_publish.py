@@ -1,0 +1,265 @@
+"""Verdicts, over a real PostgreSQL: what each delivery is called, on what proof, and that sums add up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, insert, select, text
+
+from springest.db.schema import reconciled_delivery, run_training, staging_run
+from springest.site import Site
+from springest.states import State
+from springest.verdicts import pending as candidates
+from springest.verdicts.pending import ConservationBroken
+from springest.verdicts.publish import PublishReport, publish
+from tests.component.conftest import DAY, MOMENT, Deliver, Show
+
+SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
+
+
+def publish_all(warehouse: Engine, **settings: Any) -> PublishReport:
+    """Publish a site whose list of certifications is known to hold verified ones only."""
+    site = replace(SITE, **{"catalogue_lists_verified_only": True, **settings})
+    return publish(warehouse, site=site, run_id="night")
+
+
+def verdict(warehouse: Engine, training_id: str = "T1") -> Any:
+    with warehouse.connect() as connection:
+        return connection.execute(
+            text("SELECT * FROM springest.certificate_reconciliation WHERE training_id = :name"),
+            {"name": training_id},
+        ).one()
+
+
+WITHOUT_A_REMOTE = {
+    State.READY: "not_sent",
+    State.INVALID: "invalid",
+    State.HELD: "held",
+    State.SENDING: "unknown",
+    State.REJECTED: "rejected",
+    State.ACCEPTED: "awaiting_verification",
+    State.ACCEPTED_NO_ID: "awaiting_verification",
+    State.UNKNOWN: "unknown",
+    State.VISIBLE: "awaiting_verification",
+    State.REVIEW: "unknown",
+    State.VANISHED: "vanished",
+    State.WITHDRAWN: "withdrawn",
+    State.CANCELLED: "cancelled",
+}
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_every_state_has_its_verdict_while_springest_shows_nothing(
+    warehouse: Engine, deliver: Deliver, state: State
+) -> None:
+    deliver(state.value, reason="a_reason")
+    report = publish_all(warehouse)
+    assert report.statuses == {WITHOUT_A_REMOTE[state]: 1}
+    assert verdict(warehouse).match_method is None
+    assert verdict(warehouse).needs_review == (WITHOUT_A_REMOTE[state] in {"unknown", "vanished"})
+
+
+@pytest.mark.parametrize("method", ["springest_id", "owner", "person", None])
+@pytest.mark.parametrize("state", list(State))
+def test_verified_is_said_only_with_a_proof_named_by_its_rule(
+    warehouse: Engine, deliver: Deliver, show: Show, state: State, method: str | None
+) -> None:
+    """Every state and method, with a certificate shown under the id: what no rule names is never verified."""
+    deliver(state.value, reason="a_reason", springest_certificate_id=7, match_method=method)
+    show(7)
+    publish_all(warehouse)
+    row = verdict(warehouse)
+    if row.verification_status == "verified":  # matching may have moved it to visible just before
+        assert row.delivery_state in {"accepted", "accepted_no_id", "visible"}
+        assert row.match_method in {"springest_id", "owner"}
+    if state is State.VISIBLE:
+        expected = {"springest_id": "verified", "owner": "verified", "person": "inferred", None: "unknown"}
+        assert row.verification_status == expected[method]
+        assert row.needs_review == (method is None)
+
+
+def test_a_duplicate_that_was_never_sent_is_held_for_a_person(warehouse: Engine, deliver: Deliver) -> None:
+    deliver("review", reason="duplicate", sent_at=None)
+    publish_all(warehouse)
+    assert (verdict(warehouse).verification_status, verdict(warehouse).review_reason) == ("held", "duplicate")
+
+
+def test_a_certificate_that_is_shown_under_its_own_id_is_verified_with_the_proof(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted")
+    show()
+    assert publish_all(warehouse).became_visible == 1
+    row = verdict(warehouse)
+    assert (row.delivery_state, row.verification_status, row.match_method) == (
+        "visible",
+        "verified",
+        "springest_id",
+    )
+    assert "the id in the answer" in row.match_evidence
+    assert (row.first_visible_at, row.needs_review) == (MOMENT, False)
+
+
+def test_a_certificate_whose_last_day_has_passed_is_expired(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted", valid_until=date(2026, 11, 3), valid_from=DAY)
+    show(valid_until=date(2026, 11, 3))
+    publish_all(warehouse)
+    assert verdict(warehouse).verification_status == "expired"
+
+
+@pytest.mark.parametrize(
+    ("shown", "reason"),
+    [
+        ({"certification_id": 103}, "disagrees(certification_id)"),
+        ({"valid_from": date(2026, 11, 3)}, "disagrees(valid_from)"),
+        ({"valid_until": date(2030, 1, 1)}, "disagrees(valid_until)"),
+        ({"learner_ref": "b" * 64}, "disagrees(learner)"),
+        ({"springest_status": "on hold"}, "status_not_foreseen"),
+    ],
+)
+def test_what_is_shown_otherwise_than_it_was_sent_is_ambiguous_and_never_verified(
+    warehouse: Engine, deliver: Deliver, show: Show, shown: dict[str, Any], reason: str
+) -> None:
+    deliver("accepted")
+    show(**shown)
+    publish_all(warehouse)
+    row = verdict(warehouse)
+    assert (row.verification_status, row.review_reason, row.needs_review) == ("ambiguous", reason, True)
+
+
+@pytest.mark.parametrize("status", ["verified", "VERIFIED", None])
+def test_a_status_that_means_verified_or_is_not_told_counts_as_shown(
+    warehouse: Engine, deliver: Deliver, show: Show, status: str | None
+) -> None:
+    """Springest lists certificates of verified certifications only."""
+    deliver("accepted")
+    show(springest_status=status)
+    publish_all(warehouse)
+    assert verdict(warehouse).verification_status == "verified"
+
+
+def test_one_id_that_two_deliveries_claim_proves_neither(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    deliver("accepted", "T1")
+    deliver("accepted", "T2")
+    show()
+    assert publish_all(warehouse).became_visible == 0
+    for name in ("T1", "T2"):
+        assert verdict(warehouse, name).verification_status == "ambiguous"
+        assert verdict(warehouse, name).match_method is None
+
+
+@pytest.mark.parametrize("table", ["reconciled_delivery", "delivery", "remote_certificate"])
+def test_publishing_again_rewrites_no_row(
+    warehouse: Engine, deliver: Deliver, show: Show, table: str
+) -> None:
+    """Neither of the table that analysts read nor of the ledger."""
+    deliver("accepted", "T1")
+    deliver("held", "T2")
+    show()
+
+    def written() -> Any:
+        with warehouse.connect() as connection:
+            return connection.execute(
+                text(f"SELECT ctid::text, xmin::text FROM springest.{table} ORDER BY 1")  # noqa: S608
+            ).all()
+
+    assert publish_all(warehouse).written == 2
+    before = written()
+    again = publish_all(warehouse)
+    assert (again.written, again.became_visible, written()) == (0, 0, before)
+
+
+def test_a_row_that_has_no_verdict_stops_the_publication_and_the_last_good_state_stays(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    key = deliver("held")
+    publish_all(warehouse)
+    with warehouse.begin() as connection:
+        connection.execute(
+            insert(staging_run).values(
+                site="default",
+                run_id="night",
+                mode="watermark",
+                window_start=MOMENT,
+                window_end=MOMENT,
+                source_count=2,
+            )
+        )
+        seen = {"site": "default", "run_id": "night", "row_no": 1, "delivery_key": key}
+        connection.execute(insert(run_training).values(seen))
+        connection.execute(text("UPDATE springest.delivery SET state = 'invalid'"))
+    with pytest.raises(ConservationBroken, match=r"run night counted 2 .* and 1 have a verdict"):
+        publish_all(warehouse)
+    assert verdict(warehouse).verification_status == "held"
+
+
+def test_another_sites_deliveries_are_not_this_sites_business(warehouse: Engine, deliver: Deliver) -> None:
+    deliver("ready")
+    with warehouse.begin() as connection:
+        connection.execute(text("UPDATE springest.delivery SET site = 'other'"))
+    assert publish_all(warehouse).statuses == {}
+    with warehouse.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(reconciled_delivery)).scalar_one() == 0
+
+
+DECIDED = (
+    "outcome_unknown",
+    "unknown_for_long",
+    "absent",
+    "missing",
+    "vanished",
+    "tie",
+    "more_shown_than_sent",
+    "candidate_shown",
+    "duplicate",
+    "reopened",
+    "ledger_restored",
+    "disagrees(learner)",
+)
+"""Reasons after which a person decides about the delivery."""
+LOOKED_AT = (
+    "changed_after_sending(valid_from)",
+    "withdrawn_after_sending",
+    "shown_twice",
+    "taken_twice(attempt 1: certificate 7)",
+    "taken_although_cancelled",
+    "status_not_foreseen",
+)
+"""Reasons after which it is put right elsewhere."""
+
+
+def test_every_reason_is_told_with_what_to_do_about_it_and_decisions_with_their_command(
+    warehouse: Engine, deliver: Deliver
+) -> None:
+    for reason in ("something else", *DECIDED, *LOOKED_AT):
+        deliver("review", reason, reason="absent", needs_review=True, review_reason=reason)
+    publish_all(warehouse)
+    with warehouse.connect() as connection:
+        told = connection.execute(text("SELECT training_id, what_to_do FROM springest.delivery_review"))
+        what = {row.training_id: row.what_to_do for row in told}
+    other = what.pop("something else")
+    assert what.keys() == {*DECIDED, *LOOKED_AT}
+    assert len({*what.values(), other}) == len(what) + 1
+    assert all("bin/springest review" in what[reason] for reason in DECIDED)
+
+
+def test_what_is_being_sent_is_not_doubtful_before_its_lease_is_over(
+    warehouse: Engine, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is asked to look. When its worker has died nothing writes to it, and it is judged again."""
+    deliver("sending", sent_at=None, lease_until=datetime.now(UTC) + timedelta(hours=1))
+    publish_all(warehouse)
+    row = verdict(warehouse)
+    assert (row.delivery_state, row.verification_status, row.needs_review) == ("sending", "not_sent", False)
+    assert publish_all(warehouse).written == 0
+    monkeypatch.setattr(candidates, "_NOW", text("SELECT clock_timestamp() + interval '61 minutes'"))
+    assert publish_all(warehouse).written == 1
+    row = verdict(warehouse)
+    assert (row.verification_status, row.review_reason) == ("unknown", "outcome_unknown")

@@ -1,0 +1,51 @@
+"""The set of ids of a long list: a set like any other, and small."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from springest.api.id_set import IdSet
+
+_NUMBERS = st.one_of(st.integers(-5, 50), st.integers(), st.sampled_from([2**63 - 1, 2**63, -1]))
+_LISTS = st.lists(_NUMBERS, max_size=8)
+_RUNS = st.builds(range, st.integers(0, 60), st.integers(0, 60))
+_PAGES = st.lists(st.one_of(_LISTS, _LISTS.map(sorted), _RUNS))
+
+
+@given(st.lists(_NUMBERS))
+def test_it_holds_what_was_added_and_tells_what_is_new(numbers):
+    mine, theirs = IdSet(), set()
+    for number in numbers:
+        assert mine.add(number) == (number not in theirs)
+        theirs.add(number)
+        assert number in mine
+    assert len(mine) == len(theirs)
+    assert all((number in mine) == (number in theirs) for number in range(-10, 60))
+
+
+@given(_PAGES)
+def test_pages_of_any_order_are_added_as_their_ids_one_by_one(pages):
+    """Ascending ones that join on to the last page, any others, and the same id more than once."""
+    mine, theirs = IdSet(), set()
+    for page in pages:
+        assert mine.add_all(page) == set(page) - theirs
+        theirs |= set(page)
+        assert len(mine) == len(theirs)
+    assert all((number in mine) == (number in theirs) for number in {*theirs, *range(-10, 70)})
+
+
+def test_two_hundred_thousand_ids_take_few_bytes_each_however_they_lie():
+    """While it grows as well."""
+    ascending, spread = range(1, 200_001), range(10**12, 10**12 + 200_000 * 4_096, 4_096)
+    for ids in (ascending, spread, ascending[::-1], spread[::-1]):
+        tracemalloc.start()
+        held = IdSet()
+        for number in ids:
+            held.add(number)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(held) == 200_000
+        assert most / 200_000 < 50

@@ -1,0 +1,148 @@
+"""The breaker: pause after three doubtful outcomes in a row, probe with back-off, give up in the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from springest.delivery.breaker import IN_A_ROW, PROBE_DELAYS, Breaker
+from springest.errors import SpringestError
+
+
+class World:
+    """A breaker with a server that is well or not, and a clock that only notes."""
+
+    def __init__(self, *, probes: list[Exception | None]) -> None:
+        self.slept: list[float] = []
+        self.gave_up: list[Exception] = []
+        self.sleeping = asyncio.Event()
+        self.wake = asyncio.Semaphore(0)
+        self._probes = iter(probes)
+        self.breaker = Breaker(probe=self.probe, give_up=self.gave_up.append, sleep=self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.sleeping.set()
+        await self.wake.acquire()
+
+    async def probe(self) -> None:
+        error = next(self._probes)
+        if error is not None:
+            raise error
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a worker would have to wait."""
+        waiting = self.breaker.wait()
+        try:
+            waiting.send(None)
+        except StopIteration:
+            return False
+        finally:
+            waiting.close()
+        return True
+
+    async def ended(self) -> None:
+        """Let all probes happen, until nothing moves any more."""
+        for _ in PROBE_DELAYS:
+            self.wake.release()
+        for _ in range(20 * len(PROBE_DELAYS)):
+            await asyncio.sleep(0)
+
+
+NOT_WELL = SpringestError("not well")
+
+
+async def test_two_doubtful_outcomes_pause_nobody_and_the_third_in_a_row_everybody() -> None:
+    world = World(probes=[None])
+    for _ in range(IN_A_ROW - 1):
+        world.breaker.went_badly()
+    assert not world.is_open
+    world.breaker.went_badly()
+    assert world.is_open
+    await world.breaker.close()
+
+
+async def test_a_good_outcome_in_between_starts_the_count_again() -> None:
+    world = World(probes=[])
+    for _ in range(5):
+        world.breaker.went_badly()
+        world.breaker.went_badly()
+        world.breaker.went_well()
+    assert not world.is_open
+
+
+async def test_a_probe_that_goes_well_lets_everybody_go_on() -> None:
+    world = World(probes=[None])
+    for _ in range(IN_A_ROW):
+        world.breaker.went_badly()
+    waiting = [asyncio.create_task(world.breaker.wait()) for _ in range(3)]
+    await world.ended()
+    assert all(one.done() for one in waiting)
+    assert (world.slept, world.gave_up) == ([PROBE_DELAYS[0]], [])
+
+
+async def test_after_a_recovery_it_takes_three_again() -> None:
+    world = World(probes=[None, None])
+    for _ in range(IN_A_ROW):
+        world.breaker.went_badly()
+    await world.ended()
+    world.breaker.went_badly()
+    assert not world.is_open
+
+
+async def test_probes_come_ever_more_rarely_and_the_last_ones_error_is_given_up_with() -> None:
+    last = SpringestError("the last one")
+    world = World(probes=[*[NOT_WELL] * (len(PROBE_DELAYS) - 1), last])
+    for _ in range(IN_A_ROW):
+        world.breaker.went_badly()
+    await world.ended()
+    assert world.slept == list(PROBE_DELAYS) == sorted(PROBE_DELAYS)
+    assert world.gave_up == [last]
+    assert world.is_open
+
+
+async def test_a_failing_probe_then_a_good_one_goes_on() -> None:
+    world = World(probes=[NOT_WELL, NOT_WELL, None])
+    for _ in range(IN_A_ROW):
+        world.breaker.went_badly()
+    await world.ended()
+    assert not world.is_open
+    assert world.slept == list(PROBE_DELAYS[:3])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a mistake of ours"), OSError()])
+async def test_a_probe_that_fails_in_an_unforeseen_way_does_not_leave_workers_waiting_for_ever(
+    error: Exception,
+) -> None:
+    world = World(probes=[error] * len(PROBE_DELAYS))
+    for _ in range(IN_A_ROW):
+        world.breaker.went_badly()
+    await world.ended()
+    assert [str(one) for one in world.gave_up] == [f"the probe failed: {type(error).__name__}"]
+
+
+async def test_outcomes_that_come_in_while_it_probes_start_no_second_probing() -> None:
+    world = World(probes=[None])
+    for _ in range(10):
+        world.breaker.went_badly()
+    await world.sleeping.wait()
+    world.breaker.went_badly()
+    await world.ended()
+    assert len(world.slept) == 1
+    assert not world.is_open
+
+
+async def test_closing_ends_a_probing_that_is_under_way() -> None:
+    world = World(probes=[None])
+    for _ in range(IN_A_ROW):
+        world.breaker.went_badly()
+    await world.sleeping.wait()
+    await world.breaker.close()
+    assert world.gave_up == []
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_closing_one_that_never_tripped_is_nothing() -> None:
+    await World(probes=[]).breaker.close()

@@ -1,0 +1,247 @@
+"""Documents are opened in threads, and nobody waits for one that is stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from springest.delivery import opening as module
+from springest.delivery.opening import Opening
+from springest.documents.opener import DocumentError, OpenDocument
+
+LONG = 60.0
+"""Seconds after which something is stuck for good."""
+
+
+class Store:
+    """Opens documents; those whose name begins with ``stuck`` only once they are let go."""
+
+    def __init__(self) -> None:
+        self.opened: list[io.BytesIO] = []
+        self.threads: set[int] = set()
+        self.begun = threading.Semaphore(0)
+        self.let_go = threading.Event()
+        self.all_closed = threading.Event()
+        self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
+
+    def open(self, uri: str, checked: str | None = None) -> OpenDocument:
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            self.threads.add(threading.get_ident())
+        self.begun.release()
+        try:
+            if uri.startswith("stuck"):
+                assert self.let_go.wait(LONG)
+            if uri.startswith("missing"):
+                raise DocumentError("document_missing", uri)
+        finally:
+            with self._lock:
+                self.at_once -= 1
+        handle = _Handle(self.all_closed)
+        self.opened.append(handle)
+        return OpenDocument(uri, "application/pdf", 1, "", None, handle)
+
+
+class _Handle(io.BytesIO):
+    def __init__(self, closed: threading.Event) -> None:
+        super().__init__(b"x")
+        self._told = closed
+
+    def close(self) -> None:
+        super().close()
+        self._told.set()
+
+
+@pytest.fixture
+def store():
+    store = Store()
+    yield store
+    store.let_go.set()
+
+
+async def _begun(store: Store, number: int = 1) -> None:
+    for _ in range(number):
+        assert await asyncio.to_thread(store.begun.acquire, timeout=LONG)
+
+
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do what threads do here and now, so that its order is known."""
+
+    def run(executor: Executor, work: Callable[..., Any], *values: Any) -> asyncio.Future[Any]:
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(work(*values))
+        return done
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", run)
+
+
+async def test_each_asker_gets_its_own_document_or_error(store: Store) -> None:
+    opening = Opening(store.open, most=3)
+    names = ["a.pdf", "missing.pdf", "b.pdf", "missing too.pdf", "c.pdf"]
+    found = await asyncio.gather(*(opening.open(name) for name in names), return_exceptions=True)
+    told = [one.detail if isinstance(one, DocumentError) else one.filename for one in found]
+    assert told == names
+    opening.give_up()
+
+
+async def test_what_is_asked_for_meanwhile_is_opened_by_the_same_thread(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 10 * LONG)
+    opening = Opening(store.open, most=10)
+    asked = [asyncio.create_task(opening.open(f"stuck {number}.pdf")) for number in range(10)]
+    await _begun(store)
+    store.let_go.set()
+    assert [one.filename for one in await asyncio.gather(*asked)] == [f"stuck {n}.pdf" for n in range(10)]
+    assert len(store.threads) == 1
+    opening.give_up()
+
+
+async def test_stuck_documents_do_not_keep_others_waiting_and_threads_are_bounded(store: Store) -> None:
+    opening = Opening(store.open, most=3)
+    stuck = [asyncio.create_task(opening.open(f"stuck {number}.pdf")) for number in range(2)]
+    await _begun(store, 2)
+    async with asyncio.timeout(LONG):
+        others = await asyncio.gather(*(opening.open(f"{number}.pdf") for number in range(20)))
+    assert [one.filename for one in others] == [f"{number}.pdf" for number in range(20)]
+    more = [asyncio.create_task(opening.open(f"stuck too {number}.pdf")) for number in range(5)]
+    await _begun(store, 20 + 1)
+    await asyncio.sleep(5 * module.PATIENCE_SECONDS)
+    store.let_go.set()
+    await asyncio.gather(*stuck, *more)
+    assert store.most_at_once == 3
+    opening.give_up()
+
+
+async def test_giving_up_waits_for_no_thread_and_closes_what_comes_late(store: Store) -> None:
+    opening = Opening(store.open, most=1)
+    asked = [asyncio.create_task(opening.open(name)) for name in ("stuck.pdf", "waits.pdf")]
+    await _begun(store)
+    opening.give_up()
+    async with asyncio.timeout(LONG):
+        assert await asyncio.gather(*asked) == [None, None]
+        assert await opening.open("later.pdf") is None
+    store.let_go.set()
+    assert await asyncio.to_thread(store.all_closed.wait, LONG)
+    assert [one.closed for one in store.opened] == [True]
+
+
+async def test_a_document_whose_asker_was_cancelled_meanwhile_is_closed(store: Store) -> None:
+    opening = Opening(store.open, most=1)
+    asked = asyncio.create_task(opening.open("stuck.pdf"))
+    await _begun(store)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    store.let_go.set()
+    assert await asyncio.to_thread(store.all_closed.wait, LONG)
+    assert [one.closed for one in store.opened] == [True]
+    opening.give_up()
+
+
+async def test_whenever_an_asker_is_cancelled_its_document_does_not_stay_open(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled after any number of the event loop's rounds: opened or not, told of it or not."""
+    _at_once(monkeypatch)
+    opening = Opening(store.open, most=1)
+    taken = []
+    for rounds in range(6):
+        asked = asyncio.create_task(opening.open("a.pdf"))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        asked.cancel()
+        [found] = await asyncio.gather(asked, return_exceptions=True)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if isinstance(found, OpenDocument):
+            taken.append(rounds)
+            found.close()
+        assert all(one.closed for one in store.opened), rounds
+    assert 0 < len(taken) < 6
+    assert len(store.opened) > len(taken)
+    opening.give_up()
+
+
+def test_what_is_opened_when_the_event_loop_is_over_is_closed(store: Store) -> None:
+    async def leaves() -> None:
+        opening = Opening(store.open, most=1)
+        asked = asyncio.create_task(opening.open("stuck.pdf"))
+        await _begun(store)
+        opening.give_up()
+        assert await asked is None
+
+    asyncio.run(leaves())
+    store.let_go.set()
+    assert store.all_closed.wait(LONG)
+
+
+async def test_an_opener_sees_the_context_of_who_asks(store: Store) -> None:
+    """As remote stores do."""
+    variable: ContextVar[str] = ContextVar("variable")
+    variable.set("seen")
+    seen = []
+
+    def opener(uri: str, checked: str | None) -> OpenDocument:
+        seen.append(variable.get())
+        return store.open(uri)
+
+    opening = Opening(opener, most=1)
+    assert await opening.open("a.pdf") is not None
+    assert seen == ["seen"]
+    opening.give_up()
+
+
+@pytest.mark.parametrize("odd", [asyncio.CancelledError, KeyboardInterrupt, StopIteration, GeneratorExit])
+def test_an_opener_that_ends_oddly_lets_nobody_wait(odd: type[BaseException]) -> None:
+    """A remote store may have an event loop of its own, and raise what that one was told."""
+
+    def opener(uri: str, checked: str | None) -> OpenDocument:
+        if uri == "odd":
+            raise odd
+        return OpenDocument(uri, "application/pdf", 1, "", b"x")
+
+    async def ask() -> OpenDocument | None:
+        line = Opening(opener, most=2)
+        with pytest.raises(RuntimeError, match="the opener"):
+            await asyncio.wait_for(line.open("odd"), LONG)
+        opened = await asyncio.wait_for(line.open("even"), LONG)
+        line.give_up()
+        return opened
+
+    opened = asyncio.run(ask())
+    assert opened is not None
+    assert opened.filename == "even"
+
+
+def test_where_no_thread_can_be_had_nothing_stays_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def opener(uri: str, checked: str | None) -> OpenDocument:
+        asked.append(uri)
+        return OpenDocument(uri, "application/pdf", 1, "", b"x")
+
+    async def ask() -> None:
+        line, loop = Opening(opener, most=2), asyncio.get_running_loop()
+
+        def refuse(*_: Any) -> Any:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "run_in_executor", refuse)
+            with pytest.raises(RuntimeError, match="new thread"):
+                await line.open("first")
+        await asyncio.wait_for(line.open("second"), LONG)
+        line.give_up()
+
+    asyncio.run(ask())
+    assert asked == ["second"]

@@ -1,0 +1,178 @@
+"""What an answer or a failure means. A wrong line here doubles a certificate or loses one."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+import pytest
+
+from springest import errors
+from springest.api.models import PostAnswer
+from springest.delivery.outcomes import RULES, Consequence, Rule, answered, failed, rule_of
+from springest.documents.opener import DocumentError, DocumentUnreachable
+from springest.errors import (
+    AnswerLost,
+    AnswerTimeout,
+    ApiError,
+    BodyNotHandedOver,
+    Forbidden,
+    NotConnected,
+    NotFound,
+    Redirected,
+    Rejected,
+    ServerFault,
+    StatusError,
+    Throttled,
+    TooLate,
+    TransportError,
+    Unauthorised,
+    UnexpectedStatus,
+    UnreadableAnswer,
+)
+from springest.states import Event, State
+
+GO_ON, STOP, PAUSE = Consequence.GO_ON, Consequence.STOP, Consequence.PAUSE
+AFTER_THREE = Consequence.STOP_AFTER_THREE
+MEANING: list[tuple[type[BaseException], bool, Event, State, str, Consequence]] = [
+    (TooLate, False, Event.NOT_TAKEN, State.READY, "turn_expired", GO_ON),
+    (NotConnected, False, Event.NOT_TAKEN, State.READY, "not_connected", PAUSE),
+    (BodyNotHandedOver, False, Event.NOT_TAKEN, State.READY, "body_not_handed_over", PAUSE),
+    (DocumentError, False, Event.NOT_TAKEN, State.READY, "document_changed", GO_ON),
+    (DocumentUnreachable, False, Event.NOT_TAKEN, State.READY, "document_unreachable", AFTER_THREE),
+    (Rejected, True, Event.REFUSED, State.REJECTED, "rejected", GO_ON),
+    (Unauthorised, True, Event.NOT_TAKEN, State.READY, "unauthorised", STOP),
+    (Forbidden, True, Event.NOT_TAKEN, State.READY, "forbidden", AFTER_THREE),
+    (NotFound, True, Event.NOT_TAKEN, State.READY, "not_found", AFTER_THREE),
+    (Throttled, True, Event.OUTCOME_LOST, State.UNKNOWN, "throttled", PAUSE),
+    (Redirected, True, Event.OUTCOME_LOST, State.UNKNOWN, "redirected", PAUSE),
+    (ServerFault, True, Event.OUTCOME_LOST, State.UNKNOWN, "server_fault", PAUSE),
+    (UnexpectedStatus, True, Event.OUTCOME_LOST, State.UNKNOWN, "unexpected_status", PAUSE),
+    (AnswerTimeout, True, Event.OUTCOME_LOST, State.UNKNOWN, "answer_timeout", PAUSE),
+    (AnswerLost, True, Event.OUTCOME_LOST, State.UNKNOWN, "answer_lost", PAUSE),
+    (UnreadableAnswer, True, Event.OUTCOME_LOST, State.UNKNOWN, "unreadable_answer", PAUSE),
+    (asyncio.CancelledError, True, Event.OUTCOME_LOST, State.UNKNOWN, "worker_stopped", GO_ON),
+]
+
+
+def make(kind: type[BaseException]) -> BaseException:
+    if issubclass(kind, ApiError):
+        return kind(
+            method="POST", path="/certificates", detail="what happened", status=418, bytes_handed_over=9
+        )
+    return (
+        kind("document_changed", "it changed") if issubclass(kind, DocumentError) else kind("what happened")
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "body_handed_over", "event", "state", "reason", "consequence"),
+    MEANING,
+    ids=[line[0].__name__ for line in MEANING],
+)
+def test_each_failure_means_one_thing(
+    kind: type[BaseException],
+    body_handed_over: bool,
+    event: Event,
+    state: State,
+    reason: str,
+    consequence: Consequence,
+) -> None:
+    rule = rule_of(make(kind), body_handed_over=body_handed_over)
+    assert rule == Rule(event, reason, consequence)
+    assert failed(make(kind), rule).state is state
+
+
+def test_every_rule_has_its_line_above() -> None:
+    assert set(RULES) == {line[0] for line in MEANING}
+
+
+def test_every_failure_of_a_request_has_a_rule_of_its_own() -> None:
+    """A new error in the tree must be decided about, not fall into doubt by accident."""
+    leaves = {
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, ApiError) and kind not in {ApiError, TransportError, StatusError}
+    }
+    assert leaves <= set(RULES)
+
+
+def test_a_kind_of_failure_that_is_derived_later_means_what_its_base_does() -> None:
+    class TlsFailed(NotConnected):
+        pass
+
+    assert rule_of(make(TlsFailed), body_handed_over=False).event is Event.NOT_TAKEN
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), KeyError(), OSError(), MemoryError(), KeyboardInterrupt()]
+)
+def test_what_nobody_foresaw_leaves_doubt_once_the_body_has_left(error: BaseException) -> None:
+    rule = rule_of(error, body_handed_over=True)
+    assert (rule.event, rule.reason) == (Event.OUTCOME_LOST, "unforeseen")
+    rule = rule_of(error, body_handed_over=False)
+    assert (rule.event, rule.reason) == (Event.NOT_TAKEN, "unforeseen")
+
+
+@pytest.mark.parametrize("line", MEANING, ids=[line[0].__name__ for line in MEANING])
+def test_no_failure_before_the_bodys_last_bytes_leaves_doubt(line: Any) -> None:
+    """The server never had it in full; what the failure means for the run stays the same."""
+    kind, _, event, _, reason, consequence = line
+    known = Event.NOT_TAKEN if event is Event.OUTCOME_LOST else event
+    assert rule_of(make(kind), body_handed_over=False) == Rule(known, reason, consequence)
+
+
+@pytest.mark.parametrize("kind", [ApiError, TransportError, StatusError])
+def test_a_failure_of_no_particular_kind_leaves_doubt(kind: type[ApiError]) -> None:
+    assert rule_of(make(kind), body_handed_over=True).event is Event.OUTCOME_LOST
+
+
+@pytest.mark.parametrize("kind", [DocumentError, DocumentUnreachable, TooLate])
+def test_trouble_with_the_document_after_the_body_has_left_proves_nothing(kind: type[BaseException]) -> None:
+    assert rule_of(make(kind), body_handed_over=True).event is Event.OUTCOME_LOST
+
+
+def test_a_throttled_post_was_not_taken_only_where_the_site_is_known_for_it() -> None:
+    error = make(Throttled)
+    assert rule_of(error, body_handed_over=True, throttled_takes_nothing=True).event is Event.NOT_TAKEN
+    assert rule_of(error, body_handed_over=True, throttled_takes_nothing=False).event is Event.OUTCOME_LOST
+
+
+def test_the_setting_for_throttling_changes_nothing_else() -> None:
+    for kind, handed_over, event, *_ in MEANING:
+        if kind is not Throttled:
+            rule = rule_of(make(kind), body_handed_over=handed_over, throttled_takes_nothing=True)
+            assert rule.event is event
+
+
+def test_a_failure_keeps_what_the_request_told() -> None:
+    error = make(ServerFault)
+    outcome = failed(error, rule_of(error, body_handed_over=True))
+    assert (outcome.failure, outcome.http_status, outcome.bytes_handed_over) == ("ServerFault", 418, 9)
+    assert outcome.detail == "POST /certificates: what happened"
+
+
+def test_a_failure_from_elsewhere_is_kept_by_its_name_only() -> None:
+    """Nobody has redacted its text."""
+    error = ValueError("zoe@example.com")
+    outcome = failed(error, rule_of(error, body_handed_over=True))
+    assert (outcome.detail, outcome.failure) == ("ValueError", "ValueError")
+
+
+@pytest.mark.parametrize(
+    ("status", "certificate_id", "event", "state"),
+    [
+        (201, 7, Event.ACCEPTED_WITH_ID, State.ACCEPTED),
+        (200, 7, Event.ACCEPTED_WITH_ID, State.ACCEPTED),
+        (201, None, Event.ACCEPTED_WITHOUT_ID, State.ACCEPTED_NO_ID),
+        (200, None, Event.ACCEPTED_WITHOUT_ID, State.ACCEPTED_NO_ID),
+    ],
+)
+def test_a_stored_certificate_has_its_id_or_none(
+    status: int, certificate_id: int | None, event: Event, state: State
+) -> None:
+    outcome = answered(PostAnswer(status=status, certificate_id=certificate_id, bytes_sent=9))
+    assert (outcome.event, outcome.state, outcome.http_status) == (event, state, status)
+    assert outcome.springest_certificate_id == (7 if state is State.ACCEPTED else None)
+    assert (outcome.reason is None) == (state is State.ACCEPTED)

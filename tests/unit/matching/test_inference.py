@@ -1,0 +1,286 @@
+"""What follows without proof: compared with every possible assignment, for small blocks of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from springest.matching.evidence import told_of
+from springest.matching.inference import Finding, Kind, Post, Shown, pair
+from springest.snapshot.clock_skew import Clock, HourOfSamples, Window
+
+HOUR = 3_600
+
+
+class FixedClock(Clock):
+    """A window of its own for each POST, to make every kind of overlap."""
+
+    def __init__(self, windows: dict[float, Window]) -> None:
+        super().__init__()
+        self._windows = windows
+
+    def window(self, sent: float) -> Window:
+        return self._windows.get(sent, Window(0, 2))
+
+
+def edges_of(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock) -> dict[int, set[str]]:
+    """Which POSTs each certificate can come from."""
+    return {
+        one.id: {
+            post.delivery_key
+            for post in posts
+            if post.sent + clock.window(post.sent).earliest
+            <= (one.created or 0)
+            <= post.sent + clock.window(post.sent).latest
+            and one.owner in {None, post.learner}
+        }
+        for one in shown
+    }
+
+
+def components_of(edges: dict[int, set[str]]) -> list[set[int]]:
+    """The certificates that share POSTs, directly or by others; without those that can come from none."""
+    parts: list[set[int]] = []
+    for number in (number for number, keys in edges.items() if keys):
+        touching = [part for part in parts if any(edges[other] & edges[number] for other in part)]
+        parts = [part for part in parts if part not in touching] + [{number}.union(*touching)]
+    return parts
+
+
+def assignments(numbers: Sequence[int], edges: dict[int, set[str]]) -> Iterator[dict[int, str]]:
+    """Every way to give each certificate a POST of its own."""
+    if not numbers:
+        yield {}
+        return
+    for key in edges[numbers[0]]:
+        for rest in assignments(numbers[1:], edges):
+            if key not in rest.values():
+                yield {numbers[0]: key, **rest}
+
+
+def certain(edges: dict[int, set[str]]) -> dict[int, set[tuple[int, str]]]:
+    """For each certificate's component, the pairs that are in every assignment; none if there is none."""
+    found = {}
+    for part in components_of(edges):
+        every = [set(one.items()) for one in assignments(sorted(part), edges)]
+        pairs = set.intersection(*every) if every else set()
+        found |= dict.fromkeys(part, pairs)
+    return found
+
+
+def repeated(edges: dict[int, set[str]]) -> set[tuple[int, str]]:
+    """The rule, done naively: a certificate with a single POST takes it from all others, again and again."""
+    pairs = set()
+    for part in components_of(edges):
+        if next(assignments(sorted(part), edges), None) is None:
+            continue
+        left = {number: set(edges[number]) for number in part}
+        while single := next((number for number, keys in left.items() if len(keys) == 1), None):
+            (key,) = left.pop(single)
+            pairs.add((single, key))
+            for keys in left.values():
+                keys.discard(key)
+    return pairs
+
+
+_POSTS = st.lists(
+    st.tuples(st.integers(0, 12), st.integers(0, 4), st.booleans(), st.booleans()), min_size=1, max_size=6
+)
+_SHOWN = st.lists(st.integers(0, 16), min_size=1, max_size=6)
+
+
+def block(posts, shown) -> tuple[list[Post], list[Shown], Clock]:
+    made = [Post(f"d{n}", float(sent) + n / 1000, "", o, a) for n, (sent, _, o, a) in enumerate(posts)]
+    windows = {
+        post.sent: Window(-1, float(width)) for post, (_, width, _, _) in zip(made, posts, strict=True)
+    }
+    return made, [Shown(n, float(at)) for n, at in enumerate(shown, start=1)], FixedClock(windows)
+
+
+@settings(max_examples=400)
+@given(posts=_POSTS, shown=_SHOWN)
+def test_what_is_inferred_holds_in_every_assignment_and_is_all_that_the_rule_gives(posts, shown):
+    """Where a component leaves a certificate over, nothing is inferred in it."""
+    made, certificates, clock = block(posts, shown)
+    edges = edges_of(made, certificates, clock)
+    found = list(pair(made, certificates, clock=clock, exclusive=True))
+    inferred = {(one.certificate.id, one.post.delivery_key) for one in found if one.kind is Kind.INFERRED}
+    open_keys = {post.delivery_key for post in made if post.is_open}
+    assert inferred == {one for one in repeated(edges) if one[1] in open_keys}
+    assert inferred <= set().union(*certain(edges).values(), set())
+
+
+@settings(max_examples=400)
+@given(posts=_POSTS, shown=_SHOWN, exclusive=st.booleans())
+def test_a_set_is_called_complete_only_if_every_assignment_uses_all_of_it(posts, shown, exclusive):
+    """As many certificates as POSTs, and on a site of others' uploads all of them acknowledged."""
+    made, certificates, clock = block(posts, shown)
+    edges = edges_of(made, certificates, clock)
+    for finding in pair(made, certificates, clock=clock, exclusive=exclusive):
+        if finding.kind is not Kind.SET_COMPLETE:
+            continue
+        key = finding.post.delivery_key
+        [part] = [part for part in components_of(edges) if any(key in edges[number] for number in part)]
+        every = list(assignments(sorted(part), edges))
+        assert every
+        assert all(key in one.values() for one in every)
+        if not exclusive:
+            around = set().union(*(edges[number] for number in part))
+            assert all(post.is_acknowledged for post in made if post.delivery_key in around)
+
+
+@given(posts=_POSTS, shown=_SHOWN, exclusive=st.booleans())
+def test_candidates_are_those_that_fit_and_no_others(posts, shown, exclusive):
+    """All that a POST can have made, less those that were inferred to be another's."""
+    made, certificates, clock = block(posts, shown)
+    edges = edges_of(made, certificates, clock)
+    taken = {number for number, _ in repeated(edges)} if exclusive else set()
+    found = {one.post.delivery_key: one for one in pair(made, certificates, clock=clock, exclusive=exclusive)}
+    for post in made:
+        fits = {number for number, keys in edges.items() if post.delivery_key in keys}
+        finding = found.get(post.delivery_key)
+        if finding is None:
+            assert not post.is_open or not fits - taken
+        elif finding.kind is not Kind.INFERRED:
+            assert set(finding.candidates) == fits - taken
+            assert finding.candidate_count == len(fits - taken)
+
+
+def one(posts: list[Post], shown: list[Shown], *, exclusive: bool = True) -> list[Finding]:
+    return list(pair(posts, shown, clock=Clock(), exclusive=exclusive))
+
+
+def test_without_the_setting_nothing_is_inferred():
+    [finding] = one([Post("d", 0.0, "a", True, True)], [Shown(7, 1.0)], exclusive=False)
+    assert finding.kind is Kind.SET_COMPLETE
+    told = told_of(finding, exclusive=False)
+    assert (told.verification_status, told.springest_certificate_id) == ("ambiguous", None)
+    assert "unless somebody else uploaded one" in told.evidence
+
+
+def test_a_post_whose_outcome_is_unknown_makes_no_set_complete():
+    [finding] = one([Post("d", 0.0, "a")], [Shown(7, 1.0)], exclusive=False)
+    assert (finding.kind, finding.candidates) == (Kind.TIE, (7,))
+    assert told_of(finding, exclusive=False).review_reason == "tie"
+
+
+def test_a_certificate_without_a_time_is_no_basis_for_inferring():
+    [finding] = one([Post("d", 0.0, "a", True, True)], [Shown(7, None)])
+    assert (finding.kind, finding.certificate) == (Kind.SET_COMPLETE, None)
+
+
+def test_a_certificate_that_a_snapshot_had_shown_before_the_post_contradicts_that_nobody_else_uploads():
+    [finding] = one([Post("d", 100.0, "a")], [Shown(7, 90.0, seen_by=99.0)])
+    assert finding.kind is Kind.LEFT_OVER
+
+
+def test_one_of_a_set_that_was_there_before_all_of_its_posts_makes_no_set_complete():
+    """Somebody else uploaded 7, and one of the two POSTs made nothing: nobody knows which."""
+    posts = [Post("a", 100.0, "x", True, True), Post("b", 101.0, "y", True, True)]
+    shown = [Shown(7, 80.0, seen_by=90.0), Shown(8, 102.0, seen_by=200.0)]
+    for exclusive, kind in ((True, Kind.LEFT_OVER), (False, Kind.TIE)):
+        assert {finding.kind for finding in one(posts, shown, exclusive=exclusive)} == {kind}
+
+
+def test_what_is_gone_is_not_told_and_still_belongs_to_the_post_it_came_from():
+    """Two POSTs days apart; the first one's certificate is gone, the second is not dealt again."""
+    posts = [Post("d1", 0.0), Post("d2", 200.0 * HOUR)]
+    found = one(posts, [Shown(1, 1.0, is_gone=True), Shown(2, 200.0 * HOUR + 1)])
+    assert [(each.post.delivery_key, each.certificate.id) for each in found] == [("d2", 2)]
+
+
+def test_a_post_of_which_nothing_may_be_told_still_stands_in_the_way():
+    """An earlier POST of a delivery that was sent again, or one that is under way."""
+    [finding] = one([Post("d", 0.0), Post("earlier", 9.0, is_open=False)], [Shown(7, 1.0)])
+    assert (finding.kind, finding.posts) == (Kind.TIE, 2)
+
+
+def test_owners_that_are_told_part_a_class_into_learners():
+    """Nobody's certificate is another learner's candidate."""
+    posts = [Post("d1", 0.0, "a"), Post("d2", 0.0, "b")]
+    found = one(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "a"), Shown(3, 1.0, "b"), Shown(4, 1.0, "c")])
+    assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
+        "d1": (Kind.LEFT_OVER, (1, 2)),
+        "d2": (Kind.INFERRED, (3,)),
+    }
+
+
+def test_owners_that_are_told_of_some_only_are_no_basis_for_inferring():
+    posts = [Post("d1", 0.0, "a"), Post("d2", 0.0, "b")]
+    found = one(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "a"), Shown(3, 1.0)])
+    assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
+        "d1": (Kind.TIE, (1, 2, 3)),
+        "d2": (Kind.TIE, (3,)),
+    }
+
+
+def test_a_learner_who_was_erased_can_be_the_owner_of_anything():
+    posts = [Post("d1", 0.0, "a"), Post("d2", 0.0, None)]
+    found = one(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "c")])
+    assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
+        "d1": (Kind.TIE, (1,)),
+        "d2": (Kind.TIE, (1, 2)),
+    }
+
+
+def test_of_many_candidates_ten_are_named_and_all_are_counted():
+    posts = [Post(f"d{number}", float(number)) for number in range(40)]
+    finding = one(posts, [Shown(number, 1.0) for number in range(1, 31)])[0]
+    assert (finding.candidates, finding.candidate_count) == (tuple(range(1, 11)), 30)
+    assert "10 and 20 more" in told_of(finding, exclusive=True).evidence
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_large_class_with_the_same_dates_is_worked_through_in_one_sweep(exclusive):
+    """20,000 alike, all in each other's window: pairs would be 400 million."""
+    posts = [Post(f"d{number:05}", float(number), "", True, True) for number in range(20_000)]
+    found = one(posts, [Shown(number, float(number)) for number in range(20_000)], exclusive=exclusive)
+    assert {finding.kind for finding in found} == {Kind.SET_COMPLETE}
+
+
+def _hours(*hours: tuple[int, float, float], samples: int = 5) -> list[HourOfSamples]:
+    return [
+        HourOfSamples(hour, samples, hour * HOUR, hour * HOUR + HOUR, least, most)
+        for hour, least, most in hours
+    ]
+
+
+def test_a_clock_that_ids_have_shown_narrows_the_window():
+    clock = Clock(_hours((10, 7200.0, 7201.0), (12, 7190.0, 7205.0)))
+    assert clock.window(11.0 * HOUR) == Window(7190 - 300, 7205 + 300 + HOUR)
+
+
+@pytest.mark.parametrize(
+    ("hours", "sent"),
+    [
+        ([], 11.0),
+        (_hours((10, 0.0, 1.0)), 11.5),
+        (_hours((12, 0.0, 1.0)), 11.5),
+        (_hours((10, 0.0, 1.0), (11, 0.0, 1.0)), 11.5),
+        (_hours((10, 0.0, 1.0), (12, 0.0, 1.0), samples=2), 11.5),
+        (_hours((10, 0.0, 1.0), (90, 0.0, 1.0)), 50.0),
+    ],
+    ids=[
+        "nothing known",
+        "nothing after",
+        "nothing before",
+        "nothing after it was stored late",
+        "too few",
+        "too long ago",
+    ],
+)
+def test_where_the_clock_is_not_known_on_both_sides_the_window_is_wide(hours, sent):
+    window = Clock(hours).window(sent * HOUR)
+    assert (window.earliest, window.latest) == (-26 * HOUR, 27 * HOUR)
+
+
+def test_a_post_whose_time_is_forgotten_can_have_made_anything_and_nothing_is_inferred_beside_it():
+    """The ledger came back from a backup."""
+    found = one([Post("d1", None), Post("d2", 0.0)], [Shown(7, 1.0), Shown(8, 900.0 * HOUR)])
+    assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
+        "d1": (Kind.TIE, (7, 8)),
+        "d2": (Kind.TIE, (7,)),
+    }

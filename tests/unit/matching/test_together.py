@@ -1,0 +1,42 @@
+"""Several POSTs of one delivery: what is told of them is told once, and the same in any order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+
+from springest.matching.inference import Finding, Kind, Post, Shown
+from springest.matching.together import together
+
+
+def found(sent: float, kind: Kind, *candidates: int) -> Finding:
+    certificate = Shown(candidates[0], sent) if kind is Kind.INFERRED else None
+    return Finding(Post("a", sent), kind, certificate, candidates, len(candidates), posts=3, shown=3)
+
+
+@pytest.mark.parametrize(
+    ("findings", "kind", "candidates"),
+    [
+        ([found(2, Kind.TIE, 5), found(1, Kind.TIE, 7), found(3, Kind.TIE, 6, 5)], Kind.TIE, (7, 5, 6)),
+        ([found(1, Kind.INFERRED, 5), found(2, Kind.TIE, 7)], Kind.INFERRED, (5,)),
+        ([found(1, Kind.INFERRED, 7), found(2, Kind.INFERRED, 5)], Kind.TIE, (7, 5)),
+        ([found(2, Kind.LEFT_OVER, 7), found(1, Kind.TIE, 8)], Kind.LEFT_OVER, (8, 7)),
+        ([found(2, Kind.SET_COMPLETE, 7), found(1, Kind.SET_COMPLETE, 8)], Kind.SET_COMPLETE, (8, 7)),
+        ([found(1, Kind.TIE, 9), found(1, Kind.TIE, 8)], Kind.TIE, (8, 9)),
+    ],
+)
+def test_one_finding_is_made_of_several_in_any_order(
+    findings: list[Finding], kind: Kind, candidates: tuple[int, ...]
+) -> None:
+    other = replace(findings[0], post=Post("b", 9))
+    for order in permutations(findings):
+        one, beside = sorted(together([*order, other]), key=lambda finding: finding.post.delivery_key)
+        assert (one.kind, one.candidates) == (kind, candidates)
+        assert beside is other
+
+
+def test_a_single_finding_is_told_as_it_is() -> None:
+    one = found(1, Kind.TIE, 4, 5)
+    assert list(together([one])) == [one]

@@ -1,0 +1,332 @@
+"""What staging decides about a row: the checks, the comparison with the ledger, and what it must never do."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from springest.identity import Pseudonyms
+from springest.source.contract import CompletedTraining, Defect, read_row
+from springest.staging.decide import (
+    CONFLICT,
+    HOLDS_CERTIFICATE,
+    NOTHING,
+    Action,
+    CatalogueEntry,
+    Decision,
+    Holder,
+    Known,
+    Verdict,
+    check,
+    decide,
+    duplicate_of,
+    find_duplicate,
+    identity,
+    is_before,
+    may_be_restaged,
+    needs_check,
+)
+from springest.states import POSSIBLY_TAKEN, Event, IllegalTransition, State
+
+LISTED = CatalogueEntry(listed=True)
+STRICT = CatalogueEntry(listed=True, requires_valid_until=True)
+UNLISTED = CatalogueEntry(listed=False)
+PENDING = CatalogueEntry(listed=False, may_send_unlisted=True)
+READY = Verdict(Event.CHECKED_READY)
+HELD = Verdict(Event.CHECKED_HELD, "certification_not_listed", "have it verified")
+INVALID = Verdict(Event.CHECKED_INVALID, "email_malformed", "correct it")
+DUPLICATE = duplicate_of("T0")
+OPEN = {State.READY, State.INVALID, State.HELD, State.REJECTED, State.WITHDRAWN}
+
+
+def row(**changes: Any) -> CompletedTraining:
+    values = {
+        "training_id": "T1",
+        "certification_id": 102,
+        "email": "zoë@example.com",
+        "completed_at": datetime(2026, 11, 2, 9, tzinfo=UTC),
+        "valid_from": date(2026, 11, 2),
+        "valid_until": date(2028, 11, 2),
+        "certificate_uri": "/certificates/T1.pdf",
+        "updated_at": datetime(2026, 11, 2, 10, tzinfo=UTC),
+        **changes,
+    }
+    return read_row(values, site="default", pseudonyms=Pseudonyms("a secret for tests only, long enough"))
+
+
+def known(state: State, *, of: CompletedTraining | None = None, **changes: Any) -> Known:
+    """A delivery in the ledger that was staged from a row; from an unchanged one if none is given."""
+    training = of or row()
+    values: dict[str, Any] = {
+        "delivery_key": training.delivery_key,
+        "training_id": training.training_id,
+        "state": state,
+        "version": 1,
+        "row_version": training.row_version,
+        "reason": None,
+        "learner_ref": training.learner_ref,
+        "certification_id": training.certification_id,
+        "booking_id": training.booking_id,
+        "valid_from": training.valid_from,
+        "valid_until": training.valid_until,
+        "document_ref": training.document_ref,
+        "catalogue_ref": LISTED.ref,
+        "ever_sent": state in POSSIBLY_TAKEN,
+        **changes,
+    }
+    return Known(**values)
+
+
+@pytest.mark.parametrize(
+    ("training", "catalogue", "document", "expected"),
+    [
+        (row(), LISTED, None, (Event.CHECKED_READY, None)),
+        (row(), PENDING, None, (Event.CHECKED_READY, None)),
+        (row(), UNLISTED, None, (Event.CHECKED_HELD, "certification_not_listed")),
+        (row(valid_until=None), LISTED, None, (Event.CHECKED_READY, None)),
+        (row(valid_until=None), STRICT, None, (Event.CHECKED_INVALID, "valid_until_required")),
+        (row(valid_until="soon"), STRICT, None, (Event.CHECKED_INVALID, "valid_until_unreadable")),
+        (row(email="zoe"), LISTED, None, (Event.CHECKED_INVALID, "email_malformed")),
+        (row(email="zoe"), UNLISTED, None, (Event.CHECKED_INVALID, "email_malformed")),
+        (row(), UNLISTED, Defect("document_empty", "render"), (Event.CHECKED_INVALID, "document_empty")),
+        (row(), LISTED, Defect("document_empty", "render"), (Event.CHECKED_INVALID, "document_empty")),
+    ],
+)
+def test_the_checks_of_a_row(
+    training: CompletedTraining,
+    catalogue: CatalogueEntry,
+    document: Defect | None,
+    expected: tuple[Event, str | None],
+) -> None:
+    verdict = check(training, catalogue, document)
+    assert (verdict.event, verdict.reason) == expected
+
+
+def test_all_defects_are_told_in_one_go() -> None:
+    verdict = check(row(email="zoe", valid_until=None), STRICT, Defect("document_empty", "render it again"))
+    assert verdict.detail is not None
+    assert all(part in verdict.detail for part in ("email", "render it again", "requires valid_until"))
+    assert verdict.detail.count("valid_until") == 1
+
+
+@pytest.mark.parametrize("state", [None, *State])
+@pytest.mark.parametrize(
+    "verdict", [READY, HELD, INVALID, DUPLICATE, CONFLICT], ids=lambda one: str(one.event)
+)
+def test_a_checked_row_is_written_where_nothing_can_be_at_springest_and_refused_elsewhere(
+    state: State | None, verdict: Verdict
+) -> None:
+    """The whole table of checked transitions; the last guard even if somebody checked what he should not."""
+    after = {
+        Event.CHECKED_READY: State.READY,
+        Event.CHECKED_HELD: State.HELD,
+        Event.CHECKED_INVALID: State.INVALID,
+        Event.DUPLICATE_FOUND: State.REVIEW,
+    }[verdict.event]
+    before = None if state is None else known(state, row_version="0" * 64)
+    if state is None or state in OPEN | {State.REVIEW}:
+        decision = decide(before, row(), verdict)
+        assert decision.action is (Action.INSERT if state is None else Action.RESTAGE)
+        assert (decision.state, decision.reason, decision.detail) == (after, verdict.reason, verdict.detail)
+        assert decision.review_reason == (verdict.reason if after is State.REVIEW else None)
+    else:
+        with pytest.raises(IllegalTransition):
+            decide(before, row(), verdict)
+
+
+def test_the_same_verdict_on_the_same_row_writes_nothing() -> None:
+    """A quiet night changes no row."""
+    assert decide(known(State.READY), row(), READY) == NOTHING
+    assert decide(known(State.HELD, reason=HELD.reason, reason_detail=HELD.detail), row(), HELD) == NOTHING
+    assert (
+        decide(known(State.INVALID, reason=INVALID.reason, reason_detail=INVALID.detail), row(), INVALID)
+        == NOTHING
+    )
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        known(State.INVALID, reason="document_missing"),
+        known(State.INVALID, reason=INVALID.reason, row_version="0" * 64),
+        known(State.HELD, reason=HELD.reason),
+    ],
+)
+def test_another_reason_or_another_row_is_written(before: Known) -> None:
+    assert decide(before, row(), INVALID).action is Action.RESTAGE
+
+
+@pytest.mark.parametrize("state", [State.INVALID, State.HELD, State.WITHDRAWN])
+def test_what_was_set_aside_is_checked_every_night(state: State) -> None:
+    assert needs_check(known(state), row(), LISTED)
+
+
+@pytest.mark.parametrize("state", [State.READY, State.REJECTED])
+def test_what_waits_or_was_refused_is_checked_when_the_row_or_the_catalogue_moved(state: State) -> None:
+    """Its document is not opened again every night."""
+    assert not needs_check(known(state), row(), LISTED)
+    assert needs_check(known(state), row(valid_until=None), LISTED)
+    assert needs_check(known(state), row(), STRICT)
+    assert needs_check(known(state), row(), UNLISTED)
+
+
+def test_a_row_nobody_has_seen_is_checked() -> None:
+    assert needs_check(None, row(), LISTED)
+
+
+def test_a_duplicate_is_checked_again_only_when_its_row_moved_and_nothing_was_sent() -> None:
+    assert not needs_check(known(State.REVIEW), row(), LISTED)
+    assert needs_check(known(State.REVIEW), row(valid_until=None), LISTED)
+    assert not needs_check(known(State.REVIEW, ever_sent=True), row(valid_until=None), LISTED)
+
+
+@given(
+    state=st.sampled_from(sorted(POSSIBLY_TAKEN | {State.CANCELLED})),
+    changes=st.fixed_dictionaries(
+        {},
+        optional={
+            "email": st.sampled_from(["jo@example.com", "zoe", None]),
+            "valid_from": st.sampled_from([date(2026, 1, 1), None]),
+            "certificate_uri": st.sampled_from(["/other.pdf", None]),
+            "certification_id": st.integers(),
+        },
+    ),
+    catalogue=st.sampled_from([LISTED, STRICT, UNLISTED, PENDING]),
+)
+def test_what_may_have_been_taken_is_never_staged_anew_whatever_changes(
+    state: State, changes: dict[str, Any], catalogue: CatalogueEntry
+) -> None:
+    training, before = row(**changes), known(state)
+    assert not may_be_restaged(before)
+    assert not needs_check(before, training, catalogue)
+    assert decide(before, training, None).action in {Action.NOTHING, Action.FLAG}
+
+
+@pytest.mark.parametrize("state", sorted(POSSIBLY_TAKEN))
+def test_a_row_that_changed_after_sending_is_flagged_with_its_fields(state: State) -> None:
+    changed = row(email="jo@example.com", valid_until=None, certificate_uri="/other.pdf")
+    decision = decide(known(state), changed, None)
+    assert decision == Decision(
+        Action.FLAG, review_reason="changed_after_sending(email, valid_until, document)"
+    )
+    assert decide(known(state, review_reason=decision.review_reason), changed, None) == NOTHING
+
+
+@pytest.mark.parametrize("reason", ["taken_twice(attempt 3: certificate 7)", "taken_although_cancelled"])
+def test_that_springest_may_have_it_twice_is_not_hidden_by_a_change_in_the_source(reason: str) -> None:
+    assert decide(known(State.ACCEPTED, review_reason=reason), row(email="jo@example.com"), None) == NOTHING
+
+
+def test_a_change_of_something_that_was_not_sent_is_nobodys_business() -> None:
+    assert decide(known(State.VISIBLE), row(updated_at=datetime(2026, 12, 1, tzinfo=UTC)), None) == NOTHING
+
+
+def test_an_address_in_another_spelling_is_no_change() -> None:
+    assert decide(known(State.VISIBLE), row(email="ZOË@example.com"), None) == NOTHING
+
+
+@pytest.mark.parametrize("state", [State.READY, State.REJECTED, State.CANCELLED])
+def test_what_was_not_sent_is_not_flagged(state: State) -> None:
+    assert decide(known(state), row(email="jo@example.com"), None) == NOTHING
+
+
+def test_two_trainings_are_one_certificate_by_certification_learner_and_first_day() -> None:
+    same = [
+        row(),
+        row(training_id="T2"),
+        row(email="ZOË@example.com"),
+        row(valid_until=None),
+        row(issue_no=2),
+    ]
+    others = [row(certification_id=103), row(email="jo@example.com"), row(valid_from=date(2026, 11, 3))]
+    assert len({identity(one) for one in same}) == 1
+    assert len({identity(one) for one in (*others, row())}) == 4
+
+
+@pytest.mark.parametrize("column", ["certification_id", "email", "valid_from"])
+def test_a_row_that_lacks_part_of_it_is_no_certificate_yet(column: str) -> None:
+    assert identity(row(**{column: None})) is None
+
+
+def test_another_issue_of_the_same_training_is_no_duplicate() -> None:
+    """``issue_no`` is the only way to issue again, and this is what it is for."""
+    own, other = Holder("1" * 64, "T1"), Holder("2" * 64, "T2")
+    assert find_duplicate(row(issue_no=2), [own]) is None
+    assert find_duplicate(row(issue_no=2), [own, other]) == other
+    assert find_duplicate(row(), []) is None
+
+
+def test_a_duplicate_that_a_person_released_is_not_weighed_again_while_it_is_the_same_certificate() -> None:
+    """Neither when its catalogue entry changes nor when the row is touched; another certificate is."""
+    other = Holder("2" * 64, "T2")
+    released = known(State.READY, duplicate_released=True)
+    assert find_duplicate(row(), [other], known=released) is None
+    assert find_duplicate(row(booking_id=4), [other], known=released) is None
+    for changes in ({"certification_id": 103}, {"email": "x@example.com"}, {"valid_from": date(2027, 1, 1)}):
+        assert find_duplicate(row(**changes), [other], known=released) == other
+
+
+def test_the_one_beside_which_a_duplicate_was_released_stays_in_the_queue() -> None:
+    """Both are meant. One that is new, or was set aside, is weighed against it all the same."""
+    released = Holder("2" * 64, "T2", duplicate_released=True)
+    assert find_duplicate(row(), [released], known=known(State.READY)) is None
+    assert find_duplicate(row(), [released, Holder("3" * 64, "T3")], known=known(State.READY)) is not None
+    assert find_duplicate(row(), [released], known=known(State.HELD)) == released
+    assert find_duplicate(row(), [released], known=None) == released
+    changed = row(valid_from=date(2027, 1, 1))
+    assert find_duplicate(changed, [released], known=known(State.READY)) == released
+
+
+def test_a_duplicate_is_told_with_the_training_it_doubles() -> None:
+    assert DUPLICATE.reason == "duplicate"
+    assert "training T0" in str(DUPLICATE.detail)
+
+
+def test_whatever_may_have_been_taken_holds_its_certificate() -> None:
+    assert POSSIBLY_TAKEN | {State.READY} == HOLDS_CERTIFICATE
+
+
+def test_a_refused_certificate_gets_another_try_when_the_catalogue_says_something_new() -> None:
+    entries = {LISTED.ref, STRICT.ref, UNLISTED.ref, CatalogueEntry(True, requires_valid_until=False).ref}
+    assert len(entries) == 4
+
+
+CUTOVER = date(2026, 11, 3)
+
+
+def test_a_training_from_before_the_cutover_is_held_whatever_else_is_wrong_with_it() -> None:
+    """Its certificate may be there already, long after its document and its certification are gone."""
+    verdict = check(row(), UNLISTED, Defect("document_missing", "gone"), cutover=CUTOVER)
+    assert (verdict.event, verdict.reason) == (Event.CHECKED_HELD, "before_cutover")
+    assert "2026-11-03" in (verdict.detail or "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "before"),
+    [
+        ({}, True),
+        ({"completed_at": datetime(2026, 11, 2, 23, 59, tzinfo=UTC)}, True),
+        ({"completed_at": datetime(2026, 11, 3, tzinfo=UTC)}, False),
+        ({"completed_at": None}, False),
+        ({"email": None}, False),
+        ({"certification_id": None}, False),
+    ],
+)
+def test_a_training_is_before_the_cutover_by_its_day_and_when_it_can_be_recognised(
+    changes: dict[str, Any], before: bool
+) -> None:
+    assert is_before(CUTOVER, row(**changes)) == before
+    assert not is_before(None, row(**changes))
+
+
+def test_a_cutover_that_is_set_later_takes_what_is_ready_out_of_the_queue() -> None:
+    ready = known(State.READY)
+    assert not needs_check(ready, row(), LISTED)
+    assert needs_check(ready, row(), LISTED, cutover=CUTOVER)
+    assert not needs_check(known(State.ACCEPTED), row(), LISTED, cutover=CUTOVER)
+    decision = decide(ready, row(), check(row(), LISTED, None, cutover=CUTOVER))
+    assert (decision.action, decision.state) == (Action.RESTAGE, State.HELD)

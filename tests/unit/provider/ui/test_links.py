@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+
 from springest_provider.operators.springest import SpringestDeliverOperator, SpringestStageOperator
 from springest_provider.operators.springest_reconcile import SpringestSnapshotOperator
 from springest_provider.ui import links

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
+from springest_provider import run_notes
+
 
 class SpringestPlugin(AirflowPlugin):
-    """Makes the project show up under Admin, Plugins."""
+    """Makes the project show up under Admin, Plugins, and writes notes on DAG runs."""
 
     name = "springest"
+    listeners = [run_notes]  # noqa: RUF012 - as Airflow declares it

@@ -25,7 +25,7 @@ from springest.verdicts.publish import publish_candidates
 from springest_provider import parts
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.hooks.warehouse import WarehouseHook
-from springest_provider.operators.springest import SpringestOperator
+from springest_provider.operators.base import SpringestOperator
 
 _FAILED = (
     "SELECT check_name, delivery_key, training_id, found, remedy FROM springest.failed_check"
@@ -132,18 +132,12 @@ class SpringestPublishOperator(SpringestOperator):
         super().__init__(**kwargs)
         self.keep_attempt_details_days = keep_attempt_details_days
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """Publish."""
         site = self._site()
         with parts.warehouse(self.warehouse_conn_id) as engine:
             report = publish_candidates(engine, site=site, run_id=str(context["run_id"]))
             cleared = clear_old_details(engine, site=site.name, days=self.keep_attempt_details_days)
-        self.log.info(
-            "%d verdicts written, %d versions; all: %s",
-            report.written,
-            report.versions,
-            dict(report.statuses),
-        )
         return {**asdict(report), "statuses": dict(report.statuses), "cleared": cleared}
 
 

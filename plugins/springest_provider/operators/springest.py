@@ -6,13 +6,12 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
-from airflow.sdk import BaseOperator, BaseOperatorLink, Context
+from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from springest.api.models import Certification
@@ -26,13 +25,11 @@ from springest.delivery.tally import DeliverReport
 from springest.documents.opener import DocumentStore
 from springest.session import connected
 from springest.site import Site
-from springest.source.reader import SourceReader
 from springest.staging.site_identity import require_same_host
 from springest.staging.stage import LOOK_BACK, Stager
 from springest.staging.window import SiteNotBegun
 from springest_provider import parts
-from springest_provider.hooks.springest import SpringestHook
-from springest_provider.ui.links import DeliveriesOfRunLink, OverviewLink
+from springest_provider.operators.base import RunOperator, SpringestOperator
 from springest_provider.windows import (
     asked_window,
     begin_moment,
@@ -41,26 +38,6 @@ from springest_provider.windows import (
     seconds_until,
     whole_number,
 )
-
-
-class SpringestOperator(BaseOperator):
-    """What all of them share: a site and a warehouse."""
-
-    operator_extra_links: Collection[BaseOperatorLink] = (OverviewLink(),)
-
-    def __init__(
-        self,
-        *,
-        springest_conn_id: str = SpringestHook.default_conn_name,
-        warehouse_conn_id: str = "certificate_warehouse",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.springest_conn_id = springest_conn_id
-        self.warehouse_conn_id = warehouse_conn_id
-
-    def _site(self) -> Site:
-        return SpringestHook(self.springest_conn_id).get_site()
 
 
 class SpringestCatalogueOperator(SpringestOperator):
@@ -77,7 +54,7 @@ class SpringestCatalogueOperator(SpringestOperator):
 
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """Read and store the list."""
         site = self._site()
         with parts.warehouse(self.warehouse_conn_id) as engine:
@@ -87,7 +64,6 @@ class SpringestCatalogueOperator(SpringestOperator):
                 report = store_catalogue(
                     connection, site.name, listed, complete=complete, run_id=str(context["run_id"])
                 )
-        self.log.info("%d certifications listed, %d new", report.listed, report.added)
         if not complete:
             self.log.warning("The list was not read completely: nothing was taken off it")
         return asdict(report)
@@ -100,30 +76,7 @@ class SpringestCatalogueOperator(SpringestOperator):
             return listed, pages.evidence.reached_end
 
 
-class SourceOperator(SpringestOperator):
-    """What those share that read the source as well."""
-
-    template_ext: Sequence[str] = (".sql",)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
-
-    def __init__(self, *, sql: str, source_conn_id: str = "training_source", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.sql = sql
-        self.source_conn_id = source_conn_id
-
-    @contextmanager
-    def _stager(self, site: Site, documents: DocumentStore) -> Iterator[Stager]:
-        with parts.warehouse(self.warehouse_conn_id) as engine, parts.source(self.source_conn_id) as database:
-            yield Stager(
-                engine,
-                source=SourceReader(database, query=self.sql),
-                site=site,
-                pseudonyms=parts.pseudonyms(),
-                documents=documents,
-            )
-
-
-class SpringestStageOperator(SourceOperator):
+class SpringestStageOperator(RunOperator):
     """
     Check completed trainings and put their certificates into the queue.
 
@@ -149,7 +102,6 @@ class SpringestStageOperator(SourceOperator):
     :returns: ``rows``, the ``states`` they are in, and how many were ``rechecked``.
     """
 
-    operator_extra_links: Collection[BaseOperatorLink] = (DeliveriesOfRunLink(),)
     template_fields: Sequence[str] = (
         "sql",
         "source_conn_id",
@@ -178,7 +130,7 @@ class SpringestStageOperator(SourceOperator):
         self.limit = limit
         self.look_back = look_back
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """
         Stage the run's window.
 
@@ -200,7 +152,6 @@ class SpringestStageOperator(SourceOperator):
                 raise
             self.log.warning("%s", error)  # Airflow doesn't log why a task skips itself
             raise AirflowSkipException(str(error)) from None
-        self.log.info("%d completed trainings: %s", report.rows, dict(report.states))
         return {
             "window_start": report.window.start.isoformat(),
             "window_end": report.window.end.isoformat(),
@@ -210,7 +161,7 @@ class SpringestStageOperator(SourceOperator):
         }
 
 
-class SpringestDeliverOperator(SourceOperator):
+class SpringestDeliverOperator(RunOperator):
     """
     Work through the queue: POST every certificate that is ready, at most once.
 
@@ -238,7 +189,6 @@ class SpringestDeliverOperator(SourceOperator):
     :returns: counts of what was done, and how many are ``left``.
     """
 
-    operator_extra_links: Collection[BaseOperatorLink] = (DeliveriesOfRunLink(),)
     template_fields: Sequence[str] = (
         "sql",
         "source_conn_id",
@@ -270,7 +220,7 @@ class SpringestDeliverOperator(SourceOperator):
         self._stop: Callable[[], object] | None = None
         self._is_to_stop = False
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """Work through the queue."""
         site = self._site()
         began = context["dag_run"].start_date

@@ -20,7 +20,7 @@ from springest.source.reader import SourceReader
 from springest.staging.site_identity import require_same_host
 from springest.verdicts.publish import reconcile
 from springest_provider import parts
-from springest_provider.operators.springest import SourceOperator, SpringestOperator
+from springest_provider.operators.base import SourceOperator, SpringestOperator
 
 
 class SpringestSnapshotOperator(SpringestOperator):
@@ -42,7 +42,7 @@ class SpringestSnapshotOperator(SpringestOperator):
         super().__init__(**kwargs)
         self.full = full
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """Take the snapshot."""
         site = self._site()
         with parts.warehouse(self.warehouse_conn_id) as engine:
@@ -83,7 +83,7 @@ class SpringestOwnersOperator(SourceOperator):
 
     template_fields: Sequence[str] = ("sql", "source_conn_id", "springest_conn_id", "warehouse_conn_id")
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """Ask."""
         site = self._site()
         with (
@@ -93,7 +93,6 @@ class SpringestOwnersOperator(SourceOperator):
             require_same_host(engine, site)
             reader = SourceReader(database, query=self.sql)
             report = asyncio.run(self._ask(site, reader, str(context["run_id"])))
-        self.log.info("%d learners asked about: %d certificates", report.asked, report.certificates)
         return asdict(report)
 
     async def _ask(self, site: Site, reader: SourceReader, run_id: str) -> OwnersReport:
@@ -124,10 +123,9 @@ class SpringestReconcileOperator(SpringestOperator):
 
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """Match and judge."""
         site = self._site()
         with parts.warehouse(self.warehouse_conn_id) as engine:
             report = reconcile(engine, site=site, run_id=str(context["run_id"]))
-        self.log.info("%d verdicts are new or changed", report.changed)
         return {**asdict(report), "told": dict(report.told)}

@@ -1,0 +1,92 @@
+"""Bases of the operators: what they need of Airflow's connections, and the end of their logs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from springest.documents.opener import DocumentStore
+from springest.site import Site
+from springest.source.reader import SourceReader
+from springest.staging.stage import Stager
+from springest_provider import parts
+from springest_provider.hooks.springest import SpringestHook
+from springest_provider.reporting import report_result, report_run
+from springest_provider.ui.links import DeliveriesOfRunLink, OverviewLink
+
+
+class SpringestOperator(BaseOperator):
+    """Base of all operators: a site, a warehouse, and the end of the log."""
+
+    operator_extra_links: Collection[BaseOperatorLink] = (OverviewLink(),)
+
+    def __init__(
+        self,
+        *,
+        springest_conn_id: str = SpringestHook.default_conn_name,
+        warehouse_conn_id: str = "certificate_warehouse",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.springest_conn_id = springest_conn_id
+        self.warehouse_conn_id = warehouse_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Do the task's work, then log its counts, also when it failed."""
+        try:
+            result = self.work(context)
+        except AirflowSkipException:
+            raise
+        except Exception:
+            self.report(context, {})
+            raise
+        self.report(context, result)
+        return result
+
+    def work(self, context: Context) -> dict[str, Any]:
+        """Do the task's work; return counts."""
+        raise NotImplementedError
+
+    def report(self, context: Context, result: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """Log the counts that ``work`` returned; there are none when it failed."""
+        report_result(result)
+
+    def _site(self) -> Site:
+        return SpringestHook(self.springest_conn_id).get_site()
+
+
+class SourceOperator(SpringestOperator):
+    """Base of the operators that read the source as well."""
+
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
+
+    def __init__(self, *, sql: str, source_conn_id: str = "training_source", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.source_conn_id = source_conn_id
+
+    @contextmanager
+    def _stager(self, site: Site, documents: DocumentStore) -> Iterator[Stager]:
+        with parts.warehouse(self.warehouse_conn_id) as engine, parts.source(self.source_conn_id) as database:
+            yield Stager(
+                engine,
+                source=SourceReader(database, query=self.sql),
+                site=site,
+                pseudonyms=parts.pseudonyms(),
+                documents=documents,
+            )
+
+
+class RunOperator(SourceOperator):
+    """Base of the operators whose counts are those of the whole run."""
+
+    operator_extra_links: Collection[BaseOperatorLink] = (DeliveriesOfRunLink(),)
+
+    def report(self, context: Context, result: Mapping[str, Any]) -> None:
+        """Log the run's counts and each certificate that needs somebody, and leave a note for the run."""
+        report_run(context, self._site, self.warehouse_conn_id, result)

@@ -1,0 +1,100 @@
+"""The end of every task's log: a table of counts, and a warning for each certificate that needs somebody.
+
+``SpringestOperator.execute`` is the one place that calls it. A report that can't be made fails no task.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from airflow.sdk import Context
+
+from springest.redaction import Redactor, show_unseen
+from springest.review.run_report import NeedsSomebody, RunCounts, count_run, find_attention
+from springest.site import Site
+from springest_provider import parts
+from springest_provider.run_notes import NOTE_KEY, OURS
+from springest_provider.ui.links import deliveries_url, delivery_url
+
+log = logging.getLogger(__name__)
+
+MOST_LINES: Final = 50
+"""Certificates that a log names; the page lists all of them."""
+
+
+def report_run(
+    context: Context, find_site: Callable[[], Site], warehouse_conn_id: str, result: Mapping[str, Any]
+) -> None:
+    """
+    Log the counts of a run and what needs somebody, and leave a note for the DAG run.
+
+    :param find_site: returns the site; it may fail, as it may have failed for the task.
+    :param result: what the task returned; empty when it failed.
+    """
+    try:
+        _report_run(context, find_site(), warehouse_conn_id, result)
+    except Exception as error:  # noqa: BLE001 - the task's own result stands, whatever happens here
+        log.warning("The counts of this run can't be reported: %s", type(error).__name__)
+
+
+def _report_run(context: Context, site: Site, warehouse_conn_id: str, result: Mapping[str, Any]) -> None:
+    run_id = str(context["run_id"])
+    with parts.warehouse(warehouse_conn_id) as engine, engine.connect() as connection:
+        counts = count_run(connection, site=site.name, run_id=run_id)
+        found, in_all = find_attention(connection, site=site.name, run_id=run_id, most=MOST_LINES)
+    requests = result.get("requests")
+    used = "-" if requests is None else f"{requests:,} of {site.requests_per_hour:,}/h"
+    log_table({**asdict(counts), "requests": used})
+    for line in _attention(found, in_all, run_id=run_id):
+        log.warning("%s", line)
+    note = note_of(counts, run_id=run_id)
+    if note:
+        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+
+
+def report_result(result: Mapping[str, Any]) -> None:
+    """Log the counts that a task returned."""
+    log_table(dict(_counts(result)))
+
+
+def log_table(counts: Mapping[str, Any]) -> None:
+    """Log counts as two lines, headings and numbers, in columns."""
+    if not counts:
+        return
+    columns = [
+        (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+        for name, value in counts.items()
+    ]
+    widths = [max(map(len, column)) for column in columns]
+    for row in zip(*columns, strict=True):
+        log.info("%s", "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+def note_of(counts: RunCounts, *, run_id: str) -> str | None:
+    """Return the note of a run that needs a look although it may be green, else ``None``; names nobody."""
+    notable = {"refused": counts.refused, "unknown": counts.unknown, "set aside": counts.set_aside}
+    named = ", ".join(f"{number:,} {word}" for word, number in notable.items() if number)
+    return f"{OURS}{named} of {counts.completed:,} completed. {deliveries_url(run=run_id)}" if named else None
+
+
+def _counts(result: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    for name, value in result.items():
+        if isinstance(value, Mapping):
+            yield from _counts(value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            yield name, value
+
+
+def _attention(found: Sequence[NeedsSomebody], in_all: int, *, run_id: str) -> Iterator[str]:
+    redact = Redactor().redact
+    for one in found:
+        issue = f" issue {one.issue_no}" if one.issue_no != 1 else ""
+        because = ": ".join(filter(None, (one.reason, one.detail)))
+        text = f"{one.training_id}{issue} is {one.state} ({because}). Remedy: {one.remedy}."
+        # Redacted apart from its address: a key of hexadecimal digits looks like nothing else.
+        yield f"{show_unseen(redact(text))} {delivery_url(one.delivery_key)}"
+    if in_all > len(found):
+        yield f"{in_all - len(found):,} more need somebody: {deliveries_url(run=run_id)}"

@@ -1,0 +1,56 @@
+"""Listener of Airflow's scheduler: writes a note on a DAG run of which some certificates need a look.
+
+A task can't write the note of its own run, so it leaves the text in an XCom, and the scheduler writes it when
+the run ends. A run that is cleared and ends well loses the note again; what a person wrote stays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from airflow.listeners import hookimpl
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+
+LONGEST: Final = 1_000
+"""Characters of a note in Airflow's database."""
+NOTE_KEY: Final = "springest_note"
+"""Key of the XCom in which a task leaves its run's note."""
+OURS: Final = "Springest: "
+"""Beginning of each line that is written here."""
+
+
+@hookimpl
+def on_dag_run_success(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 - pluggy passes by name
+    """Write the note of a run that is green."""
+    write_note(dag_run)
+
+
+@hookimpl
+def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001
+    """Write the note of a run that failed."""
+    write_note(dag_run)
+
+
+def write_note(dag_run: DagRun) -> None:
+    """Make the note what people wrote, followed by what the run's tasks left."""
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import select
+    from sqlalchemy.orm import object_session
+
+    session = object_session(dag_run)
+    if session is None:
+        return
+    left = session.scalars(
+        select(XComModel)
+        .where(XComModel.dag_run_id == dag_run.id, XComModel.key == NOTE_KEY)
+        .order_by(XComModel.timestamp)
+    ).all()
+    before = dag_run.note or ""
+    kept = [line for line in before.splitlines() if not line.startswith(OURS)]
+    # The last task knows the run best: all of them count the run as a whole.
+    ours = [str(XComModel.deserialize_value(one)) for one in left[-1:]]
+    note = "\n".join([*kept, *ours])
+    if note != before and len(note) <= LONGEST:
+        dag_run.note = note or None

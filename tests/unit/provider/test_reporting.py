@@ -1,0 +1,76 @@
+"""How the end of a task's log is written."""
+
+from __future__ import annotations
+
+import logging
+
+from springest.errors import ConfigurationError
+from springest.review.run_report import NeedsSomebody, RunCounts
+from springest.states import State
+from springest_provider.reporting import _attention, log_table, note_of, report_result, report_run
+from springest_provider.run_notes import LONGEST, OURS
+
+NOTHING = RunCounts(0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def _needs_somebody(training_id="T1", detail=None):
+    return NeedsSomebody("a" * 64, training_id, 1, State.REJECTED, "rejected", detail)
+
+
+def test_a_table_is_two_lines_whose_columns_stand_below_their_headings(caplog):
+    """Each event of a log is a line of its own, also in Airflow's UI."""
+    caplog.set_level(logging.INFO)
+    log_table({"set_aside": 1_234_567, "left": 0, "requests": "2 of 4,000/h"})
+    assert caplog.messages == ["set aside  left      requests", "1,234,567     0  2 of 4,000/h"]
+
+
+def test_a_result_is_reported_by_its_counts(caplog):
+    """Texts and flags are no counts."""
+    caplog.set_level(logging.INFO)
+    report_result({"listed": 3, "complete": True, "scope": "full", "statuses": {"verified": 2}})
+    assert caplog.messages == ["listed  verified", "     3         2"]
+    caplog.clear()
+    report_result({})
+    assert caplog.messages == []
+
+
+def test_no_address_and_no_control_character_reaches_the_log():
+    """Springest's text and the source's numbers are other people's."""
+    told = _needs_somebody("zoë@example.com", "\x1b[31mzoe@example.com is\nunknown")
+    [line] = _attention([told], 1, run_id="night")
+    assert "example.com" not in line
+    assert line.isprintable()
+    assert "a" * 64 in line
+
+
+def test_what_is_not_named_is_counted():
+    """A log of thousands of lines would be read by nobody."""
+    *_, last = _attention([_needs_somebody()], 1_001, run_id="a run")
+    assert last.startswith("1,000 more need somebody: ")
+    assert last.endswith("?run=a+run")
+
+
+def test_a_run_without_anything_notable_has_no_note():
+    """A note on each run would be read by nobody either."""
+    assert note_of(NOTHING, run_id="night") is None
+    accepted = RunCounts(completed=9, staged=9, set_aside=0, sent=9, accepted=9, refused=0, unknown=0, left=3)
+    assert note_of(accepted, run_id="night") is None
+
+
+def test_the_longest_note_fits():
+    """Airflow's database takes a thousand characters, and a run's id has 250 at most."""
+    most = RunCounts(*[10**9] * 8)
+    note = note_of(most, run_id="/" * 250)
+    assert note is not None
+    assert note.startswith(OURS)
+    assert len(note) < LONGEST
+
+
+def test_a_report_that_fails_changes_nothing_of_the_task(caplog):
+    """Its site may be what the task failed for; the text of the error is in the task's own traceback."""
+
+    def find_site():
+        raise ConfigurationError("the connection springest_default is missing")
+
+    report_run({"run_id": "night"}, find_site, "certificate_warehouse", {})
+    assert caplog.messages == ["The counts of this run can't be reported: ConfigurationError"]

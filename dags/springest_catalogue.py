@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
 from springest_provider.operators.springest import SpringestCatalogueOperator
-from springest_provider.retries import RETRY_POLICY
+from springest_provider.retry_policy import RETRY_POLICY
 
 DOC = """
 ### Springest: catalogue

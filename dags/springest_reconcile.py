@@ -17,7 +17,7 @@ from springest_provider.operators.springest_reconcile import (
     SpringestReconcileOperator,
     SpringestSnapshotOperator,
 )
-from springest_provider.retries import RETRY_POLICY
+from springest_provider.retry_policy import RETRY_POLICY
 
 DOC = """
 ### Springest: reconcile

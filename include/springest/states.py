@@ -16,7 +16,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from springest.errors import SpringestError
+from springest.errors import IllegalTransition
 
 
 class State(StrEnum):
@@ -97,18 +97,6 @@ class DecisionKind(StrEnum):
     """Never send it."""
     REOPEN = "reopen"
     """An earlier decision was wrong."""
-
-
-class IllegalTransition(SpringestError):
-    """An event arrived in a state that does not allow it; nothing was changed."""
-
-    def __init__(self, state: State | None, event: Event) -> None:
-        super().__init__(f"a delivery that is {state or 'new'} does not allow {event}")
-        self.state = state
-        self.event = event
-
-    def __reduce__(self) -> tuple[type[IllegalTransition], tuple[State | None, Event]]:
-        return type(self), (self.state, self.event)
 
 
 _CHECKED: Final = {

@@ -141,7 +141,7 @@ def test_every_retry_rule_names_a_class_that_exists(parsing_env):
     """A misspelt path would silently never match."""
     script = """
 import importlib, json
-from springest_provider.retries import RETRY_POLICY
+from springest_provider.retry_policy import RETRY_POLICY
 for rule in RETRY_POLICY.rules:
     module, _, name = rule.exception.rpartition(".")
     assert issubclass(getattr(importlib.import_module(module), name), Exception)

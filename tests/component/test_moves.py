@@ -35,6 +35,7 @@ from springest.db.schema import (
 from springest.delivery.claims import Claim, Outcome, Queued
 from springest.delivery.repository import SendingLedger
 from springest.documents.opener import DocumentStore
+from springest.errors import IllegalTransition
 from springest.matching.matching import match
 from springest.privacy.erasure import forget
 from springest.review import recovery as restoration
@@ -42,15 +43,7 @@ from springest.review.decisions import Choice, Decisions
 from springest.site import Site
 from springest.source.contract import CompletedTraining
 from springest.staging.batch import Batch, BatchWriter
-from springest.states import (
-    TRANSITIONS,
-    UNSENT_REVIEW,
-    DecisionKind,
-    Event,
-    IllegalTransition,
-    State,
-    next_state,
-)
+from springest.states import TRANSITIONS, UNSENT_REVIEW, DecisionKind, Event, State, next_state
 from tests.component.ground import DAY, PSEUDONYMS, row
 
 pytestmark = pytest.mark.xdist_group("moves")  # the scenes are played once

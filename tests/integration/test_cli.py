@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from sandbox.faults import Fault, Kind
-from springest.staging.window import SiteNotBegun
+from springest.errors import SiteNotBegun
 from springest_provider import parts
 from springest_provider.cli.__main__ import main
 

@@ -26,14 +26,8 @@ from springest.db.batching import Lane
 from springest.delivery.claims import Claim
 from springest.delivery.deliver import SECONDS_TO_ANSWER
 from springest.delivery.high_water import HighWater
-from springest.delivery.stops import (
-    AccessRefused,
-    NightTooLarge,
-    SpringestUnreachable,
-    TooManyUnknown,
-    WorkerStopped,
-)
 from springest.documents.opener import DocumentStore
+from springest.errors import AccessRefused, RunTooLarge, SpringestUnreachable, TooManyUnknown, WorkerStopped
 from springest.review.status import look
 from springest.source.reader import Window
 from springest.staging import stage
@@ -132,7 +126,7 @@ def test_what_never_reached_the_server_is_sent_in_the_same_run(world, expected):
     world.deliver()
     assert world.stored == expected(training)
     attempts = world.rows("SELECT outcome, failure FROM springest.delivery_attempt ORDER BY attempt_id")
-    assert attempts == [("not_taken", "BodyNotHandedOver"), ("accepted_with_id", None)]
+    assert attempts == [("not_taken", "RequestNotSent"), ("accepted_with_id", None)]
 
 
 def test_a_bad_hour_stays_small(world):
@@ -517,7 +511,7 @@ def test_what_is_staged_while_a_night_is_sent_waits_for_its_own_run(world):
 
     assert world.deliver(concurrency=1, meanwhile=stage_another).accepted == 20
     assert [state for state, _ in world.states().values()].count("ready") == 600
-    with pytest.raises(NightTooLarge, match="600 certificates"):
+    with pytest.raises(RunTooLarge, match="600 certificates"):
         world.deliver("backfill")
     assert world.posts == len(own)
 
@@ -533,7 +527,7 @@ def test_a_night_is_sent_beside_backfills_that_are_no_larger_than_usual_and_one_
     own = world.training()
     world.complete(own)
     world.stage("night")
-    with pytest.raises(NightTooLarge, match="expected_certificates of at least 600"):
+    with pytest.raises(RunTooLarge, match="expected_certificates of at least 600"):
         world.deliver("a person", expected=599)
     assert (world.posts, look(world.warehouse, world.site).too_large) == (0, {"backfill 3": 600})
     with caplog.at_level("WARNING"):
@@ -568,7 +562,7 @@ def test_a_run_that_stages_again_is_weighed_again(world):
     assert world.deliver().accepted == 1
     world.complete(*_many(world))
     world.stage(asked=window)
-    with pytest.raises(NightTooLarge, match="600 certificates"):
+    with pytest.raises(RunTooLarge, match="600 certificates"):
         world.deliver()
     assert world.posts == 1
     assert world.deliver(expected=600).accepted == 600
@@ -652,9 +646,9 @@ def test_a_night_much_larger_than_others_waits_for_a_person(world):
     world.complete(*_many(world))
     world.catalogue()
     world.stage("large")
-    with pytest.raises(NightTooLarge, match="expected_certificates of at least 600"):
+    with pytest.raises(RunTooLarge, match="expected_certificates of at least 600"):
         world.deliver("large")
-    with pytest.raises(NightTooLarge):
+    with pytest.raises(RunTooLarge):
         world.deliver("large again", expected=599)
     assert world.posts == 0
     world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.1, times=None))

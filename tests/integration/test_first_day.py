@@ -11,8 +11,9 @@ from sqlalchemy import text
 from demo import source_database
 from demo.pdf import make_pdf
 from sandbox.faults import Fault, Kind
+from springest.errors import SiteNotBegun
 from springest.source.reader import Window
-from springest.staging.window import SiteNotBegun, begin_site
+from springest.staging.window import begin_site
 
 from .conftest import sent
 

@@ -24,7 +24,7 @@ from springest.api import client as api
 from springest.api.client import SpringestClient
 from springest.api.models import CertificateUpload
 from springest.documents.opener import DocumentStore
-from springest.errors import AnswerLost, TransportError
+from springest.errors import ResponseLost, TransportError
 from springest.site import Site
 
 ONE_WAY = 0.025
@@ -87,7 +87,7 @@ async def _post_steadily(
                     await client.post_certificate(upload)
                     became["answered"] += 1
                 except TransportError as error:
-                    became["unknown" if isinstance(error, AnswerLost) else "not taken"] += 1
+                    became["unknown" if isinstance(error, ResponseLost) else "not taken"] += 1
             # The server's clock starts when its answer leaves, one way before it is here.
             await asyncio.sleep(max(0.0, pace - ONE_WAY + chance.uniform(-3 * ONE_WAY, ONE_WAY)))
     return became

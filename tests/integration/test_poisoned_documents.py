@@ -12,8 +12,8 @@ import pytest
 
 from demo.pdf import make_pdf
 from sandbox.faults import Fault, Kind
-from springest.delivery.stops import DocumentsUnreachable
 from springest.documents.opener import DocumentStore, DocumentStoreUnreachable
+from springest.errors import DocumentsUnreachable
 from springest.source.reader import Window
 from springest_provider.parts import open_object
 from tests.faulty_store import (

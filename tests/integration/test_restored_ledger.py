@@ -18,10 +18,8 @@ from sqlalchemy import create_engine, make_url, text
 from sandbox.faults import Fault, Kind
 from springest.db.migrate import check
 from springest.delivery.high_water import HighWater
-from springest.delivery.stops import LedgerBehind
-from springest.errors import ConfigurationError
+from springest.errors import ConfigurationError, DecisionRefused, LedgerBehind
 from springest.review import recovery as restoration
-from springest.review.rules import DecisionRefused
 from tests.integration.conftest import MemoryKeeper, wait_until
 
 

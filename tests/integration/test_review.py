@@ -11,8 +11,9 @@ from sqlalchemy import text, update
 
 from demo.source_database import completed_training
 from sandbox.faults import Fault, Kind
+from springest.errors import DecisionRefused
 from springest.review.decisions import Choice, Decisions
-from springest.review.rules import DecisionRefused, ReleaseRules
+from springest.review.rules import ReleaseRules
 from springest.states import DecisionKind
 
 AT_ONCE = ReleaseRules(settled=timedelta(0), listed_is_verified=True)

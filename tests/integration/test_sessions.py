@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from springest.db.engines import async_warehouse_engine
-from springest.db.locks import WarehouseLocked
+from springest.errors import WarehouseLocked
 from springest.rate_limit.limiter import RateLimiter
 from springest.staging import repository as ledger
 from springest_provider import parts

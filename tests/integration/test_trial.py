@@ -9,9 +9,7 @@ from sqlalchemy import Engine, NullPool, create_engine
 
 from demo.postgres import EmbeddedPostgres
 from sandbox.server import SandboxServer
-from springest.delivery.stops import LedgerBehind
-from springest.errors import ConfigurationError
-from springest.review.rules import DecisionRefused
+from springest.errors import ConfigurationError, DecisionRefused, LedgerBehind
 from springest.review.trial import follow_trial
 from springest.site import Site
 from springest.staging.site_identity import keep_to_site

@@ -47,9 +47,9 @@ from springest.db.schema import metadata
 from springest.delivery.claims import Claim, Outcome, Queued
 from springest.delivery.repository import SendingLedger
 from springest.documents.opener import DocumentStore
+from springest.errors import DecisionRefused
 from springest.identity import Pseudonyms
 from springest.review.decisions import Choice, Decisions
-from springest.review.rules import DecisionRefused
 from springest.site import Site
 from springest.snapshot.snapshot import take_snapshot
 from springest.source.reader import SourceReader, Window

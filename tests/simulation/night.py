@@ -32,9 +32,9 @@ from springest.delivery.context import Parts
 from springest.delivery.deliver import Deliverer, DeliverSettings
 from springest.delivery.high_water import HighWater
 from springest.delivery.repository import SendingLedger
-from springest.delivery.stops import DeliveryStopped, TooManyUnknown
 from springest.delivery.tally import DeliverReport
 from springest.documents.opener import DocumentStore
+from springest.errors import DeliveryStopped, TooManyUnknown
 from springest.identity import Pseudonyms
 from springest.rate_limit.limiter import Pace, RateLimiter, ReadGate
 from springest.site import Site

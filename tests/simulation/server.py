@@ -13,17 +13,17 @@ from typing import Any, Final
 from sandbox.cap import HOUR, SlidingHour
 from springest.api.models import CertificateUpload, Departure, Page, PostAnswer
 from springest.errors import (
-    AnswerLost,
-    AnswerTimeout,
     ApiError,
-    BodyNotHandedOver,
-    NotConnected,
+    ConnectFailed,
+    InvalidResponse,
     Redirected,
     Rejected,
-    ServerFault,
+    RequestNotSent,
+    ResponseLost,
+    ResponseTimeout,
+    ServerError,
     Throttled,
     UnexpectedStatus,
-    UnreadableAnswer,
 )
 from springest.site import DEFAULT_TIMEOUTS
 
@@ -40,17 +40,17 @@ class Fate(Enum):
     """What becomes of a POST: its error for the client, and whether the server stores the certificate."""
 
     WELL = (None, True)
-    REFUSED_CONNECTION = (NotConnected, False)
-    BROKEN_BODY = (BodyNotHandedOver, False)
+    REFUSED_CONNECTION = (ConnectFailed, False)
+    BROKEN_BODY = (RequestNotSent, False)
     REJECTED = (Rejected, False)
-    FAILED = (ServerFault, False)
-    FAILED_AND_STORED = (ServerFault, True)
-    LOST = (AnswerLost, False)
-    LOST_AND_STORED = (AnswerLost, True)
-    SILENT = (AnswerTimeout, False)
-    SILENT_AND_STORED_LATE = (AnswerTimeout, True)
-    WEB_PAGE = (UnreadableAnswer, False)
-    WEB_PAGE_AND_STORED = (UnreadableAnswer, True)
+    FAILED = (ServerError, False)
+    FAILED_AND_STORED = (ServerError, True)
+    LOST = (ResponseLost, False)
+    LOST_AND_STORED = (ResponseLost, True)
+    SILENT = (ResponseTimeout, False)
+    SILENT_AND_STORED_LATE = (ResponseTimeout, True)
+    WEB_PAGE = (InvalidResponse, False)
+    WEB_PAGE_AND_STORED = (InvalidResponse, True)
     SIGN_IN = (Redirected, False)
     BLOCKED_AND_STORED = (UnexpectedStatus, True)
 
@@ -169,13 +169,13 @@ class Client:
         await asyncio.sleep(server.way())
         fate = server.fate(now())
         if fate is Fate.REFUSED_CONNECTION:
-            raise _error(NotConnected)
+            raise _error(ConnectFailed)
         if departure is not None:
             departure.begin()
         wait = server.arrive(now())
         server.posts.append(now())
         if fate is Fate.BROKEN_BODY:
-            raise _error(BodyNotHandedOver)
+            raise _error(RequestNotSent)
         if departure is not None:
             departure.complete()
         server.whole[upload.email] += 1
@@ -206,8 +206,8 @@ class Client:
         await asyncio.sleep(server.way())
         outage = next((one for one in server.outages if one.begin <= now() < one.end), None)
         if outage is not None:
-            is_page = outage.fate.error in {UnreadableAnswer, Redirected, UnexpectedStatus}
-            raise _error(outage.fate.error if is_page else NotConnected, method="GET")
+            is_page = outage.fate.error in {InvalidResponse, Redirected, UnexpectedStatus}
+            raise _error(outage.fate.error if is_page else ConnectFailed, method="GET")
         if (wait := server.arrive(now())) is not None:
             raise Throttled(method="GET", path=PATH, detail="throttled", status=429, retry_after=wait)
         await asyncio.sleep(server.some(0.7))
@@ -216,9 +216,9 @@ class Client:
 
 def _error(kind: type[ApiError], *, method: str = "POST") -> ApiError:
     statuses = {
-        ServerFault: 500,
+        ServerError: 500,
         Rejected: 422,
-        UnreadableAnswer: 200,
+        InvalidResponse: 200,
         Redirected: 302,
         UnexpectedStatus: 403,
     }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import pytest
 
 from springest import errors
+from springest_provider.retry_policy import RETRY_POLICY
 
 
 def _kinds(kind):
@@ -31,10 +33,39 @@ def test_errors_survive_a_process_border(kind):
     assert str(again) == "POST /x: it broke: a; b"
 
 
-def test_the_tree_at_the_top_of_the_module_is_the_tree():
-    """Every class is drawn there."""
-    for kind in API_ERRORS:
-        assert kind.__name__ in (errors.__doc__ or "")
+def _drawn():
+    """Each class in the docstring's tree, with its depth and its last column."""
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.match(r"    ([│├└─ ]*)([A-Z]\w+)  +(.*?)(?:  +(\S+))?$", line)
+        if found:
+            yield found[2], len(found[1]) // 4, found[4]
+
+
+def test_the_tree_is_drawn_as_it_is():
+    """Every error class of the project is in the module, and stands in its docstring below its base."""
+    path, drawn = [], {}
+    for name, depth, _ in _drawn():
+        path[depth:] = [name]
+        drawn[name] = path[depth - 1] if depth else None
+    classes = {
+        kind.__name__: kind for kind in _kinds(errors.SpringestError) if "springest" in kind.__module__
+    }
+    assert classes.keys() == drawn.keys()
+    assert all(kind.__module__ == errors.__name__ for kind in classes.values())
+    for name, base in drawn.items():
+        assert base is None or issubclass(classes[name], getattr(errors, base)), name
+
+
+def test_the_retry_column_is_the_retry_policy():
+    """What the tree promises of another try is what Airflow does."""
+    for name, _, column in _drawn():
+        if column is None:
+            continue
+        kind = getattr(errors, name)
+        decision = RETRY_POLICY.evaluate(kind.__new__(kind), 1, 3)
+        minutes = decision.retry_delay.total_seconds() / 60 if decision.retry_delay else None
+        expected = {"no": ("fail", None), "-": ("default", None)}.get(column, ("retry", column))
+        assert (decision.action.value, minutes and f"{minutes:g}") == expected, name
 
 
 def test_a_delay_survives_too():

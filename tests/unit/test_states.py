@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from springest.db.schema import delivery
+from springest.errors import IllegalTransition
 from springest.states import (
     POSSIBLY_TAKEN,
     RECHECKED,
     TRANSITIONS,
     UNSENT_REVIEW,
     Event,
-    IllegalTransition,
     State,
     next_state,
     sources_of,

@@ -40,12 +40,12 @@ from springest.api.xml import (
     parse_page,
 )
 from springest.errors import (
-    AnswerLost,
-    AnswerTimeout,
     ApiError,
-    BodyNotHandedOver,
-    NotConnected,
-    UnreadableAnswer,
+    ConnectFailed,
+    InvalidResponse,
+    RequestNotSent,
+    ResponseLost,
+    ResponseTimeout,
 )
 from springest.redaction import Redactor
 from springest.site import Site
@@ -144,8 +144,8 @@ class SpringestClient:
 
         :param departure: told of the body's first and last bytes; what it raises keeps them here, and is
             raised.
-        :raises NotConnected, BodyNotHandedOver: the server cannot have taken it.
-        :raises AnswerTimeout, AnswerLost, UnreadableAnswer: it may have.
+        :raises ConnectFailed, RequestNotSent: the server cannot have taken it.
+        :raises ResponseTimeout, ResponseLost, InvalidResponse: it may have.
         :raises StatusError: it said no; see the classes.
         """
         encoded = encode(upload, booking_field=self._site.booking_field)
@@ -178,11 +178,11 @@ class SpringestClient:
         if body.error is not None and not isinstance(body.error, unrelated):
             return body.error
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            return NotConnected(method="POST", path=path, detail=self._why(error))
+            return ConnectFailed(method="POST", path=path, detail=self._why(error))
         if not body.handed_over:
-            kind: type[ApiError] = BodyNotHandedOver
+            kind: type[ApiError] = RequestNotSent
         else:
-            kind = AnswerTimeout if isinstance(error, TimeoutError) else AnswerLost
+            kind = ResponseTimeout if isinstance(error, TimeoutError) else ResponseLost
         return kind(method="POST", path=path, detail=self._why(error), bytes_handed_over=sent)
 
     async def read_page(
@@ -203,7 +203,7 @@ class SpringestClient:
                     return parse_page(body, kind, rows=rows)
                 failure = self._failure_of(await _read(response), path, query)
         except NotUnderstood as error:
-            failure = UnreadableAnswer(
+            failure = InvalidResponse(
                 method="GET", path=path, status=200, detail=f"the answer can't be read: {error}"
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -212,15 +212,15 @@ class SpringestClient:
 
     def _get_failure(self, error: BaseException, path: str) -> ApiError:
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            return NotConnected(method="GET", path=path, detail=self._why(error))
-        kind = AnswerTimeout if isinstance(error, TimeoutError) else AnswerLost
+            return ConnectFailed(method="GET", path=path, detail=self._why(error))
+        kind = ResponseTimeout if isinstance(error, TimeoutError) else ResponseLost
         return kind(method="GET", path=path, detail=self._why(error))
 
     def _failure_of(self, response: Response, path: str, query: dict[str, str]) -> ApiError:
         sent = [query["email"]] if "email" in query else []
         meaning = meaning_of(response, method="GET", path=path, redactor=self._redactor, sent=sent)
         if isinstance(meaning, Stored):  # a 201 is no answer to a GET
-            return UnreadableAnswer(
+            return InvalidResponse(
                 method="GET", path=path, status=response.status, detail=f"{response.status}: it is no list"
             )
         return meaning

@@ -22,14 +22,14 @@ from springest.api.xml import Element, find_messages, find_new_id, names_error, 
 from springest.errors import (
     ApiError,
     Forbidden,
+    InvalidResponse,
     NotFound,
     Redirected,
     Rejected,
-    ServerFault,
+    ServerError,
     Throttled,
-    Unauthorised,
+    Unauthorized,
     UnexpectedStatus,
-    UnreadableAnswer,
 )
 from springest.redaction import Redactor, show_unseen
 
@@ -91,12 +91,12 @@ _UNREADABLE: Final = "the body is not Springest's, so nothing is known of the re
 RULES: Final = (
     _Rule((200,), Body.CERTIFICATE, None),
     _Rule((201,), Body.CERTIFICATE | Body.EMPTY, None),
-    _Rule(range(200, 300), Body.ANY, UnreadableAnswer, _UNREADABLE),
+    _Rule(range(200, 300), Body.ANY, InvalidResponse, _UNREADABLE),
     _Rule(range(300, 400), Body.ANY, Redirected, "it points elsewhere, which is never followed"),
     _Rule((429,), Body.ANY, Throttled, "Springest asks for fewer requests"),
     _Rule((403, 503), Body.ANY, Throttled, "Springest asks for fewer requests", retry_after=True),
     _Rule(
-        (401,), Body.ANY, Unauthorised, "Springest does not know this API key: check the connection's keys"
+        (401,), Body.ANY, Unauthorized, "Springest does not know this API key: check the connection's keys"
     ),
     _Rule((403,), Body.OURS, Forbidden, "this API key has no right to this: ask Springest for it"),
     _Rule(
@@ -104,7 +104,7 @@ RULES: Final = (
     ),
     _Rule((413,), Body.ANY, Rejected, "the document is larger than Springest or a proxy before it takes"),
     _Rule((400, 415, 422), Body.REFUSAL, Rejected, "Springest refused it"),
-    _Rule(range(500, 600), Body.ANY, ServerFault, "Springest failed"),
+    _Rule(range(500, 600), Body.ANY, ServerError, "Springest failed"),
     _Rule(range(100, 1000), Body.ANY, UnexpectedStatus, "nobody foresaw this status with such a body"),
 )
 """The first line that fits decides. A list is read by ``parse_page``, which refuses whatever is not one; for

@@ -22,7 +22,8 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from springest.db.locks import WarehouseLocked, holders
+from springest.db.locks import holders
+from springest.errors import WarehouseLocked
 
 log = logging.getLogger(__name__)
 Asked = TypeVar("Asked")

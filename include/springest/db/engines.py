@@ -22,8 +22,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from springest.db.libpq import OUTPUT, WAREHOUSE, session_options
-from springest.db.locks import HOLDERS, WarehouseLocked, holders
-from springest.errors import ConfigurationError
+from springest.db.locks import HOLDERS, holders
+from springest.errors import ConfigurationError, WarehouseLocked
 
 APPLICATION_NAME: Final = "springest"
 CONNECT_TIMEOUT_SECONDS: Final = 15

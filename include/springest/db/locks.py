@@ -8,28 +8,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 
 from springest.db.statements import load_sql
-from springest.errors import SpringestError
 
 HOLDERS: Final = text(load_sql("db/lock_holders"))
 _SHOWN: Final = 5
-
-
-class WarehouseLocked(SpringestError):
-    """A statement waited longer than ``lock_timeout`` for a lock that another session holds.
-
-    :param holders: a line for each session that may be in the way; see ``holders``.
-    """
-
-    def __init__(self, holders: Sequence[str]) -> None:
-        held = "; ".join(holders) or "nothing any more"
-        super().__init__(
-            f"a lock in the warehouse did not become free; held: {held}. The task is tried again; a session "
-            "that hangs is ended by SELECT pg_terminate_backend(pid)"
-        )
-        self.holders = tuple(holders)
-
-    def __reduce__(self) -> tuple[type[WarehouseLocked], tuple[tuple[str, ...]]]:
-        return type(self), (self.holders,)
 
 
 def holders(connection: Connection) -> list[str]:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, text
 
 from springest.db.schema import SCHEMA, VERSION_TABLE
 from springest.db.statements import run_file
-from springest.errors import SpringestError
+from springest.errors import SchemaOutOfDate
 
 _HERE: Final = Path(__file__).parent
 _MIGRATIONS: Final = _HERE / "migrations"
@@ -39,10 +39,6 @@ VIEWS: Final = (
 """In the order in which they are made: a view comes after those that it reads."""
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('springest.migrate', 0))"
 OLDEST_POSTGRESQL: Final = 15
-
-
-class SchemaOutOfDate(SpringestError):
-    """The warehouse schema is not the one this code was written for."""
 
 
 def alembic_config(connection: Connection) -> Config:

@@ -26,7 +26,7 @@ from springest.db.schema import (
     remote_certificate,
     snapshot,
 )
-from springest.errors import SpringestError
+from springest.errors import RolesNotAllowed
 
 _READ: Final = "SELECT"
 _ADD: Final = "SELECT, INSERT"
@@ -140,10 +140,6 @@ class RoleNames:
     def grants(self) -> tuple[tuple[str, Mapping[str, str]], ...]:
         """Return each role with its rights by table or view."""
         return ((self.writer, WRITER), (self.publisher, PUBLISHER), (self.reader, READER))
-
-
-class RolesNotAllowed(SpringestError):
-    """The connection's role may not create roles or grant; the text holds what an administrator must run."""
 
 
 def grant_roles(engine: Engine, names: RoleNames | None = None) -> RoleNames:

@@ -25,10 +25,18 @@ from springest.delivery.breaker import Breaker
 from springest.delivery.claims import GIVEN_BACK, Claim, NotClaimed, Outcome, Queued
 from springest.delivery.context import Parts
 from springest.delivery.outcomes import RULES, Consequence, Rule, answered, failed, rule_of
-from springest.delivery.stops import AccessRefused, DocumentsUnreachable, Halt, LedgerBehind
+from springest.delivery.stops import Halt
 from springest.delivery.tally import Tally
 from springest.documents.opener import DocumentError, OpenDocument
-from springest.errors import ApiError, ConfigurationError, Throttled, TooLate
+from springest.errors import (
+    AccessRefused,
+    ApiError,
+    ConfigurationError,
+    DeadlinePassed,
+    DocumentsUnreachable,
+    LedgerBehind,
+    Throttled,
+)
 from springest.rate_limit.limiter import Grant
 from springest.source.contract import CompletedTraining
 from springest.states import Event, State
@@ -64,18 +72,18 @@ class Leaving:
     def begin(self) -> None:
         """Let the first byte leave.
 
-        :raises TooLate: the turn is over.
+        :raises DeadlinePassed: the turn is over.
         """
         if self.turn.is_over:
-            raise TooLate("too much time passed between the turn and the first byte: nothing was sent")
+            raise DeadlinePassed("too much time passed between the turn and the first byte: nothing was sent")
 
     def complete(self) -> None:
         """Let the last bytes leave.
 
-        :raises TooLate: the lease is over.
+        :raises DeadlinePassed: the lease is over.
         """
         if self._lease_began.age >= self._lease_seconds:
-            raise TooLate("the lease was over before the body's last bytes left: they were kept back")
+            raise DeadlinePassed("the lease was over before the body's last bytes left: they were kept back")
         self.is_handed_over = True
 
 
@@ -167,8 +175,10 @@ class Attempts:
         if self._halt.at_once:
             return await self._record(claim, GIVEN_BACK)
         if leaving.turn.is_void:
-            late = TooLate("more than five seconds passed between the turn and the request: nothing was sent")
-            return await self._record(claim, failed(late, RULES[TooLate]))
+            late = DeadlinePassed(
+                "more than five seconds passed between the turn and the request: nothing was sent"
+            )
+            return await self._record(claim, failed(late, RULES[DeadlinePassed]))
         return await self._make(claim, training, document, leaving)
 
     async def _make(

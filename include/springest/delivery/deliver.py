@@ -17,17 +17,15 @@ from springest.delivery.context import Parts
 from springest.delivery.freshness import still_current
 from springest.delivery.send import LEASE_MARGIN_SECONDS, Sender
 from springest.delivery.send_limit import SendLimit
-from springest.delivery.stops import (
+from springest.delivery.stops import Halt, too_large, too_many_unknown
+from springest.delivery.tally import DeliverReport, Tally
+from springest.errors import (
     DocumentsUnreachable,
-    Halt,
-    NightTooLarge,
+    RunTooLarge,
     SpringestUnreachable,
     TooManyUnknown,
     WorkerStopped,
-    too_large,
-    too_many_unknown,
 )
-from springest.delivery.tally import DeliverReport, Tally
 from springest.rate_limit.limiter import SECONDS_AN_HOUR
 from springest.source.contract import CompletedTraining
 from springest.states import State
@@ -168,7 +166,7 @@ class Deliverer:
     async def _brake(self) -> None:
         """Let a person look at a run that staged much more than others; each is weighed by itself.
 
-        :raises NightTooLarge: this run is too large, or a person expects less than what waits.
+        :raises RunTooLarge: this run is too large, or a person expects less than what waits.
         """
         run_id, expected = self._parts.run_id, self._settings.expected
         usual = largest_night(await self._parts.ledger.nights())
@@ -185,7 +183,7 @@ class Deliverer:
         if weighed is None or not weighed.too_large:
             return
         if not weighed.accepted:
-            raise NightTooLarge(f"nothing was sent: {too_large(weighed.too_large, usual=usual)}")
+            raise RunTooLarge(f"nothing was sent: {too_large(weighed.too_large, usual=usual)}")
         log.warning("Not sent: %s", too_large(weighed.too_large, usual=usual))
 
     async def _sweep(self) -> None:

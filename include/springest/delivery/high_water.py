@@ -12,8 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from springest.delivery.stops import LedgerBehind
-from springest.errors import ConfigurationError
+from springest.errors import ConfigurationError, LedgerBehind
 
 log = logging.getLogger(__name__)
 

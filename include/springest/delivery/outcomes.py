@@ -15,21 +15,21 @@ from springest.api.models import PostAnswer
 from springest.delivery.claims import Outcome
 from springest.documents.opener import DocumentError, DocumentUnreachable
 from springest.errors import (
-    AnswerLost,
-    AnswerTimeout,
     ApiError,
-    BodyNotHandedOver,
+    ConnectFailed,
+    DeadlinePassed,
     Forbidden,
-    NotConnected,
+    InvalidResponse,
     NotFound,
     Redirected,
     Rejected,
-    ServerFault,
+    RequestNotSent,
+    ResponseLost,
+    ResponseTimeout,
+    ServerError,
     Throttled,
-    TooLate,
-    Unauthorised,
+    Unauthorized,
     UnexpectedStatus,
-    UnreadableAnswer,
 )
 from springest.states import Event
 
@@ -59,22 +59,22 @@ class Rule:
 
 
 RULES: Final[dict[type[BaseException], Rule]] = {
-    TooLate: Rule(Event.NOT_TAKEN, "turn_expired"),
-    NotConnected: Rule(Event.NOT_TAKEN, "not_connected", Consequence.PAUSE),
-    BodyNotHandedOver: Rule(Event.NOT_TAKEN, "body_not_handed_over", Consequence.PAUSE),
+    DeadlinePassed: Rule(Event.NOT_TAKEN, "turn_expired"),
+    ConnectFailed: Rule(Event.NOT_TAKEN, "not_connected", Consequence.PAUSE),
+    RequestNotSent: Rule(Event.NOT_TAKEN, "body_not_handed_over", Consequence.PAUSE),
     DocumentError: Rule(Event.NOT_TAKEN, "document_changed"),
     DocumentUnreachable: Rule(Event.NOT_TAKEN, "document_unreachable", Consequence.STOP_AFTER_THREE),
     Rejected: Rule(Event.REFUSED, "rejected"),
-    Unauthorised: Rule(Event.NOT_TAKEN, "unauthorised", Consequence.STOP),
+    Unauthorized: Rule(Event.NOT_TAKEN, "unauthorised", Consequence.STOP),
     Forbidden: Rule(Event.NOT_TAKEN, "forbidden", Consequence.STOP_AFTER_THREE),
     NotFound: Rule(Event.NOT_TAKEN, "not_found", Consequence.STOP_AFTER_THREE),
     Throttled: Rule(Event.OUTCOME_LOST, "throttled", Consequence.PAUSE),
     Redirected: Rule(Event.OUTCOME_LOST, "redirected", Consequence.PAUSE),
-    ServerFault: Rule(Event.OUTCOME_LOST, "server_fault", Consequence.PAUSE),
+    ServerError: Rule(Event.OUTCOME_LOST, "server_fault", Consequence.PAUSE),
     UnexpectedStatus: Rule(Event.OUTCOME_LOST, "unexpected_status", Consequence.PAUSE),
-    AnswerTimeout: Rule(Event.OUTCOME_LOST, "answer_timeout", Consequence.PAUSE),
-    AnswerLost: Rule(Event.OUTCOME_LOST, "answer_lost", Consequence.PAUSE),
-    UnreadableAnswer: Rule(Event.OUTCOME_LOST, "unreadable_answer", Consequence.PAUSE),
+    ResponseTimeout: Rule(Event.OUTCOME_LOST, "answer_timeout", Consequence.PAUSE),
+    ResponseLost: Rule(Event.OUTCOME_LOST, "answer_lost", Consequence.PAUSE),
+    InvalidResponse: Rule(Event.OUTCOME_LOST, "unreadable_answer", Consequence.PAUSE),
     asyncio.CancelledError: Rule(Event.OUTCOME_LOST, "worker_stopped"),
 }
 """By class of error, most specific first along its bases; what leaves doubt, once the whole body has left."""
@@ -102,7 +102,7 @@ def rule_of(error: BaseException, *, body_handed_over: bool, throttled_takes_not
 
 def failed(error: BaseException, rule: Rule) -> Outcome:
     """Return the outcome of a failed attempt."""
-    known = isinstance(error, ApiError | TooLate | DocumentError | DocumentUnreachable)
+    known = isinstance(error, ApiError | DeadlinePassed | DocumentError | DocumentUnreachable)
     return Outcome(
         event=rule.event,
         reason=rule.reason,

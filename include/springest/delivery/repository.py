@@ -18,9 +18,9 @@ from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from springest.db.batching import Lane, Rows, for_driver
-from springest.db.locks import WarehouseLocked
 from springest.db.statements import load_sql, quoted
 from springest.delivery.claims import GIVEN_BACK, Claim, NotClaimed, Outcome, Queued, QueueLength
+from springest.errors import WarehouseLocked
 from springest.states import Event, State, late_sources_of
 
 _SWEEP: Final = text(load_sql("delivery/sweep_expired_leases"))

@@ -14,16 +14,11 @@ from springest.delivery.freshness import FRESH_SECONDS, still_current
 from springest.delivery.opening import Opening
 from springest.delivery.send_limit import SendLimit
 from springest.delivery.slow_start import SlowStart
-from springest.delivery.stops import (
-    DocumentsUnreachable,
-    Halt,
-    LedgerBehind,
-    TooManyUnknown,
-    too_many_unknown,
-)
+from springest.delivery.stops import Halt, too_many_unknown
 from springest.delivery.tally import Tally
 from springest.documents.errors import StoreHealth
 from springest.documents.opener import DocumentError, DocumentUnreachable, OpenDocument
+from springest.errors import DocumentsUnreachable, LedgerBehind, TooManyUnknown
 from springest.rate_limit.limiter import Grant
 from springest.source.contract import CompletedTraining
 from springest.states import State

@@ -14,30 +14,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class DeliveryStopped(SpringestError):
-    """The run stopped sending. What it had not sent is still in the queue."""
-
-
-class AccessRefused(DeliveryStopped):
-    """Springest does not let this key send certificates; trying again would not help."""
-
-
-class SpringestUnreachable(DeliveryStopped):
-    """Springest does not answer as it should; a later try may find it well."""
-
-
-class DocumentsUnreachable(DeliveryStopped):
-    """The store that holds the documents does not answer; a later try may find it well."""
-
-
-class WorkerStopped(DeliveryStopped):
-    """The process was told to end before the queue was through; the next try goes on."""
-
-
-class TooManyUnknown(DeliveryStopped):
-    """As many outcomes as one night may have can't be known; a person should look first."""
-
-
 def too_many_unknown(number: int) -> str:
     """Return what to say of it, and the remedy."""
     return (
@@ -60,26 +36,6 @@ def too_large(runs: Mapping[str, int], *, usual: int) -> str:
         f"at least {sum(runs.values())}; that run stages as well, so leave room for what was completed "
         "meanwhile. If not, `bin/springest review cancel --run RUN_ID --state ready`"
     )
-
-
-class LedgerBehind(DeliveryStopped):
-    """The ledger has forgotten attempts: it was restored from a backup, or is another one."""
-
-    def __init__(self, in_ledger: int, kept: int) -> None:
-        super().__init__(
-            f"the ledger's highest attempt is {in_ledger}, and {kept} was made: it was restored from a "
-            "backup or is another one, and what it calls ready may have been sent; nothing was sent. See "
-            "'A restored ledger' in docs/operations.md, or 'From trial to production' if it is a new one"
-        )
-        self.in_ledger = in_ledger
-        self.kept = kept
-
-    def __reduce__(self) -> tuple[type[LedgerBehind], tuple[int, int]]:
-        return type(self), (self.in_ledger, self.kept)
-
-
-class NightTooLarge(DeliveryStopped):
-    """Many more certificates than usual are new in the queue; a person should say that it is right."""
 
 
 class Halt:

@@ -19,9 +19,8 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
 
-from springest.documents.inspection.inspector import NotInspected
 from springest.documents.local_file import LeadsOut, NotMounted
-from springest.errors import SpringestError
+from springest.errors import DocumentError, DocumentUnreachable, InspectionFailed, SpringestError
 
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 _NO_FILE: Final = frozenset({errno.ENXIO, errno.EISDIR})
@@ -50,54 +49,6 @@ UNREADABLE: Final = "document_unreadable"
 UNREACHABLE: Final = "document_unreachable"
 
 
-class DocumentError(SpringestError):
-    """A document can't be sent as it is.
-
-    :param reason: a fixed word such as ``document_missing``; becomes the delivery's reason.
-    :param detail: what is wrong and what to do; never holds the document's name.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-    def __reduce__(self) -> tuple[type[DocumentError], tuple[str, str]]:
-        return type(self), (self.reason, self.detail)
-
-
-class DocumentUnreachable(SpringestError):
-    """One document could not be read now, which says nothing about its content.
-
-    :param kind: how reading failed: a name such as ``EIO`` or ``ClientError 403``. Documents that fail in the
-        same way, one after the other, show that it is their store that fails.
-    :param reason: the fixed word, should it turn out to be this document's own trouble.
-    :param whole_store: the error itself says that nothing of the store can be read.
-    """
-
-    def __init__(
-        self, detail: str, kind: str = "", reason: str = UNREACHABLE, whole_store: bool = False
-    ) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.kind = kind
-        self.reason = reason
-        self.whole_store = whole_store
-
-    def __reduce__(self) -> tuple[type[DocumentUnreachable], tuple[str, str, str, bool]]:
-        return type(self), (self.detail, self.kind, self.reason, self.whole_store)
-
-    def as_defect(self) -> DocumentError:
-        """Return it as this document's own trouble: others of its store can be read."""
-        return DocumentError(
-            self.reason, f"{self.detail}; others can be read. It is looked at again every night"
-        )
-
-
-class DocumentStoreUnreachable(SpringestError):
-    """No document of a store can be read now: what was not sent is still in the queue."""
-
-
 @contextmanager
 def store_errors() -> Iterator[None]:
     """Tell a document that can't be sent apart from one that can't be read now.
@@ -108,8 +59,10 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except SpringestError as error:
-        if isinstance(error, NotInspected):
-            raise DocumentUnreachable(f"the document could not be checked: {error}", "NotInspected") from None
+        if isinstance(error, InspectionFailed):
+            raise DocumentUnreachable(
+                f"the document could not be checked: {error}", "InspectionFailed"
+            ) from None
         raise
     except LeadsOut:
         raise DocumentError(

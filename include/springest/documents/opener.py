@@ -21,16 +21,11 @@ from types import TracebackType
 from typing import BinaryIO, Final, Protocol, Self
 
 from springest.documents.address import Address, Root
-from springest.documents.errors import (
-    DocumentError,
-    DocumentStoreUnreachable,
-    DocumentUnreachable,
-    store_errors,
-)
+from springest.documents.errors import store_errors
 from springest.documents.inspection.inspector import SHARED, Inspection, Inspector, scratch_file
 from springest.documents.local_file import open_in
 from springest.documents.settings import ALL_CHECKS
-from springest.errors import ConfigurationError
+from springest.errors import ConfigurationError, DocumentError, DocumentStoreUnreachable, DocumentUnreachable
 
 __all__ = [
     "CheckedDocument",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from springest.errors import DecisionRefused
 from springest.redaction import Redactor, holds_unseen
-from springest.review.rules import DecisionRefused
 
 LONGEST: Final = 1_000
 

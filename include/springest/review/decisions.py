@@ -16,11 +16,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, text
 
 from springest.db.statements import load_sql
+from springest.errors import DecisionRefused
 from springest.redaction import Redactor
 from springest.review.audit_text import clean
 from springest.review.rules import (
     DUPLICATE,
-    DecisionRefused,
     Facts,
     Judgement,
     ReleaseRules,

@@ -17,9 +17,9 @@ from typing import Final
 from sqlalchemy import Connection, Engine, text
 
 from springest.db.statements import load_sql
+from springest.errors import DecisionRefused
 from springest.redaction import Redactor
 from springest.review.audit_text import clean
-from springest.review.rules import DecisionRefused
 from springest.staging.decide import RESTORED
 
 _HIGHEST: Final = text(load_sql("delivery/highest_attempt"))

@@ -12,27 +12,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-from springest.errors import SpringestError
+from springest.errors import DecisionRefused, IllegalTransition
 from springest.identity import FORGOTTEN_OWNER
 from springest.source.contract import CompletedTraining
 from springest.staging.decide import Known, changed_fields
-from springest.states import (
-    POSSIBLY_TAKEN,
-    DecisionKind,
-    Event,
-    IllegalTransition,
-    State,
-    next_state,
-)
+from springest.states import POSSIBLY_TAKEN, DecisionKind, Event, State, next_state
 from springest.verification import MatchMethod
 
 DUPLICATE: Final = "duplicate"
 AFTER_SENDING: Final = ("changed_after_sending", "withdrawn_after_sending")
 """What is still to be looked at once a certificate is confirmed: the source says otherwise than Springest."""
-
-
-class DecisionRefused(SpringestError):
-    """The decision does not stand and nothing was changed; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Engine, insert, select, text
 
 from springest.db.schema import ledger_restoration, site_identity
 from springest.db.statements import load_sql
+from springest.errors import DecisionRefused
 from springest.redaction import Redactor
 from springest.review.audit_text import clean
-from springest.review.rules import DecisionRefused
 from springest.site import Site
 
 _HIGHEST: Final = text(load_sql("delivery/highest_attempt"))

@@ -19,11 +19,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Executable, Select, column
 
 from springest.db.engines import snapshot_isolation
-from springest.errors import ConfigurationError
+from springest.errors import ConfigurationError, SourceError, UnreadableRows
 from springest.source.contract import REQUIRED_COLUMNS
 from springest.source.drivers import read_leniently
 from springest.source.query import TrainingQuery
-from springest.source.refusal import SourceError, UnreadableRows, own_errors
+from springest.source.refusal import own_errors
 from springest.source.values import EARLIEST, LATEST, UnreadableValue, identifier
 
 __all__ = ["SourceError", "SourceReader", "UnreadableRows", "Window"]
@@ -299,7 +299,7 @@ class SourceReader:
         except UnreadableRows as error:
             if savepoint is not None:
                 savepoint.rollback()
-            return None, error.why
+            return None, error.cause
         if savepoint is not None:
             savepoint.commit()
         return rows, ""

@@ -14,7 +14,13 @@ from typing import Any, Final
 
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, ProgrammingError
 
-from springest.errors import ConfigurationError, SpringestError
+from springest.errors import (
+    SOURCE_REFUSED,
+    SourceError,
+    SourceQueryError,
+    SpringestError,
+    UnreadableRows,
+)
 from springest.redaction import Redactor
 
 _QUOTE: Final = re.compile(r"""(?<!\w)["'`«„“\u2018](?P<name>[\w.]*)(?P<end>["'`»“”\u2019]?)""")
@@ -32,24 +38,6 @@ _PASSES: Final = re.compile(
 of MySQL, MariaDB and SQL Server, and SQLite's names."""
 _PASS: Final = ("ORA-00054", "ORA-00060", "ORA-01013", "ORA-01555", "DPY-4024")
 """How Oracle and its driver say it."""
-_REFUSED: Final = "the source database refused: "
-
-
-class SourceError(SpringestError):
-    """The source database or the query over it is not usable as it is."""
-
-
-class SourceQueryError(SourceError, ConfigurationError):
-    """The query names what is not there or not allowed: trying again would not help."""
-
-
-class UnreadableRows(SourceError):
-    """The database answers, and at least one row can't be read."""
-
-    @property
-    def why(self) -> str:
-        """The error's class, code and text without values."""
-        return str(self).removeprefix(_REFUSED)
 
 
 @contextmanager
@@ -65,7 +53,7 @@ def own_errors(query: str, *, of_rows: bool = False) -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - drivers raise what they like where a value has no type here
         kind = UnreadableRows if of_rows and not _is_away(error) else _kind_of(error)
-        raise kind(_REFUSED + described(error, query)) from None
+        raise kind(SOURCE_REFUSED + described(error, query)) from None
 
 
 def _is_away(error: Exception) -> bool:

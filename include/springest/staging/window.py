@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from springest.db.schema import released_run, run_training, stage_watermark, staging_run
-from springest.errors import ConfigurationError
+from springest.errors import ConfigurationError, SiteNotBegun
 from springest.source.reader import Window
 from springest.staging.repository import lock_site, now
 
@@ -26,23 +26,6 @@ class Mode(StrEnum):
     """From where the last night came, less a look-back, up to now: a missed night is caught up."""
     INTERVAL = "interval"
     """Exactly what was asked for, by a backfill or a person; the watermark stays."""
-
-
-class SiteNotBegun(ConfigurationError):
-    """Nobody has said from when on the site's trainings are to be sent: see docs/adr/0021."""
-
-    def __init__(self, site: str) -> None:
-        super().__init__(
-            f"the site {site!r} has not begun: nothing was staged, and nothing is sent by schedule. First "
-            "try a few: trigger springest_deliver with window_start and window_end around one training, or "
-            "with limit to send at most so many. Then begin: trigger it with begin_from, the moment from "
-            "which on trainings are to be sent, or run `bin/springest begin --from MOMENT`. Nightly runs go "
-            "on from there"
-        )
-        self.site = site
-
-    def __reduce__(self) -> tuple[type[SiteNotBegun], tuple[str]]:
-        return type(self), (self.site,)
 
 
 @dataclass(frozen=True, slots=True)

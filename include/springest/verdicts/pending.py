@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, select, text, update
 
 from springest.db.schema import SAID, candidate_set, publication, reconciled_candidate
 from springest.db.statements import listed, load_sql
-from springest.errors import SpringestError
+from springest.errors import ConservationBroken, PendingVerdictsLost, QualityCheckFailed
 from springest.privacy.erasure import PUBLISH_LOCK
 from springest.site import Site
 
@@ -64,18 +64,6 @@ TABLE_CHECKS: Final = (
 )
 """Checks of ``springest.failed_check`` besides those that columns have (``unique``, ``not_null``)."""
 SHOWN_FAILURES: Final = 10
-
-
-class ConservationBroken(SpringestError):
-    """Source rows and verdicts do not add up; nothing was published, and the last good state stays."""
-
-
-class QualityCheckFailed(SpringestError):
-    """Verdicts failed a check; nothing was published, and the last good state stays."""
-
-
-class CandidatesLost(SpringestError):
-    """The verdicts that were to be published are gone; they must be worked out again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,13 +229,13 @@ def load_set(connection: Connection, site: str) -> CandidateSet | None:
 def require_whole(connection: Connection, site: str, changed: int) -> None:
     """Make sure that the set still has all of its rows: a crash of the server empties the table.
 
-    :raises CandidatesLost: it has not.
+    :raises PendingVerdictsLost: it has not.
     """
     counted = (
         select(func.count()).select_from(reconciled_candidate).where(reconciled_candidate.c.site == site)
     )
     if connection.execute(counted).scalar_one() != changed:
-        raise CandidatesLost(
+        raise PendingVerdictsLost(
             "the verdicts that were to be published are gone, as after a crash of the warehouse: "
             "clear the reconcile task"
         )

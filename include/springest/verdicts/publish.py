@@ -20,11 +20,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from springest.db.schema import SAID, VERSIONED, publication, reconciled_delivery
 from springest.db.statements import listed, load_sql
+from springest.errors import PendingVerdictsLost
 from springest.matching.matching import MatchReport, match
 from springest.site import Site
 from springest.verdicts.pending import (
     CandidateSet,
-    CandidatesLost,
     conservation,
     judge,
     load_set,
@@ -133,7 +133,7 @@ def publish_candidates(engine: Engine, *, site: Site, run_id: str) -> Published:
     Doing it again publishes nothing more. A run whose verdicts were superseded publishes nothing: the newer
     ones say all that they said.
 
-    :raises CandidatesLost: the run's verdicts are gone.
+    :raises PendingVerdictsLost: the run's verdicts are gone.
     :raises ConservationBroken: some staged source row has no verdict.
     :raises QualityCheckFailed: some verdict can't be right.
     """
@@ -141,7 +141,9 @@ def publish_candidates(engine: Engine, *, site: Site, run_id: str) -> Published:
         lock_site(connection, site.name)
         known = load_set(connection, site.name)
         if known is None:
-            raise CandidatesLost(f"no verdicts were worked out for run {run_id}: clear the reconcile task")
+            raise PendingVerdictsLost(
+                f"no verdicts were worked out for run {run_id}: clear the reconcile task"
+            )
         newer = _newer_run(known, run_id)
         if newer is not None:
             log.warning("Run %s worked out newer verdicts: nothing is published for this one", newer)

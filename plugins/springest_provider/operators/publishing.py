@@ -14,13 +14,9 @@ from airflow.providers.common.sql.operators.sql import (
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException
 
+from springest.errors import QualityCheckFailed
 from springest.privacy.retention import KEPT_DAYS, clear_old_details
-from springest.verdicts.pending import (
-    FILLED_COLUMNS,
-    TABLE_CHECKS,
-    QualityCheckFailed,
-    describe_failures,
-)
+from springest.verdicts.pending import FILLED_COLUMNS, TABLE_CHECKS, describe_failures
 from springest.verdicts.publish import publish_candidates
 from springest_provider import parts
 from springest_provider.hooks.springest import SpringestHook

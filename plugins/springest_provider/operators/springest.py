@@ -23,11 +23,11 @@ from springest.delivery.repository import SendingLedger
 from springest.delivery.send import LEASE_MARGIN_SECONDS
 from springest.delivery.tally import DeliverReport
 from springest.documents.opener import DocumentStore
+from springest.errors import SiteNotBegun
 from springest.session import connected
 from springest.site import Site
 from springest.staging.site_identity import require_same_host
 from springest.staging.stage import LOOK_BACK, Stager
-from springest.staging.window import SiteNotBegun
 from springest_provider import parts
 from springest_provider.operators.base import RunOperator, SpringestOperator
 from springest_provider.windows import (

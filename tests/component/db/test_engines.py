@@ -21,11 +21,9 @@ from springest.db.engines import (
     warehouse_engine,
 )
 from springest.db.libpq import postgresql_url
-from springest.db.locks import WarehouseLocked
-from springest.errors import ConfigurationError
+from springest.errors import ConfigurationError, SourceError, WarehouseLocked
 from springest.source.reader import SourceReader, Window
-from springest.source.refusal import SourceError
-from springest_provider.retries import RETRY_POLICY
+from springest_provider.retry_policy import RETRY_POLICY
 from tests.pooler import TransactionPooler
 
 QUERY = """

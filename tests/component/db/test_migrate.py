@@ -15,14 +15,9 @@ from sqlalchemy.exc import IntegrityError
 
 from demo.revision import BASELINE, baseline
 from springest.db import migrate
-from springest.db.migrate import (
-    SchemaOutOfDate,
-    check,
-    head_revision,
-    replace_functions_and_views,
-    upgrade,
-)
+from springest.db.migrate import check, head_revision, replace_functions_and_views, upgrade
 from springest.db.schema import SCHEMA, VERSION_TABLE, metadata
+from springest.errors import SchemaOutOfDate
 from springest.states import State
 from springest.verification import VerificationStatus
 

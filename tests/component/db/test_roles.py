@@ -11,7 +11,8 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from springest.db.migrate import upgrade
-from springest.db.roles import READER, RoleNames, RolesNotAllowed, grant_roles
+from springest.db.roles import READER, RoleNames, grant_roles
+from springest.errors import RolesNotAllowed
 
 
 @pytest.fixture

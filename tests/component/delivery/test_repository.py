@@ -12,18 +12,18 @@ from sqlalchemy import Engine, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from springest.db.engines import async_warehouse_engine
-from springest.db.locks import WarehouseLocked
 from springest.delivery.claims import Claim, NotClaimed, Outcome, Queued
 from springest.delivery.repository import SendingLedger
-from springest.states import Event, IllegalTransition, State
+from springest.errors import IllegalTransition, WarehouseLocked
+from springest.states import Event, State
 
 AddDelivery = Callable[..., str]
 MakeWorker = Callable[..., SendingLedger]
 Take = Callable[..., Awaitable[Claim | NotClaimed]]
 
 ACCEPTED = Outcome(Event.ACCEPTED_WITH_ID, http_status=201, bytes_handed_over=9, springest_certificate_id=7)
-LOST = Outcome(Event.OUTCOME_LOST, reason="answer_timeout", detail="no answer", failure="AnswerTimeout")
-NOT_TAKEN = Outcome(Event.NOT_TAKEN, reason="not_connected", failure="NotConnected")
+LOST = Outcome(Event.OUTCOME_LOST, reason="answer_timeout", detail="no answer", failure="ResponseTimeout")
+NOT_TAKEN = Outcome(Event.NOT_TAKEN, reason="not_connected", failure="ConnectFailed")
 REFUSED = Outcome(Event.REFUSED, reason="rejected", detail="email is invalid", http_status=422)
 
 

@@ -14,7 +14,7 @@ from demo.pdf import make_pdf
 from sandbox.store import NewCertificate
 from springest.api.models import CertificateUpload
 from springest.documents.opener import DocumentStore
-from springest.errors import ConfigurationError, Unauthorised
+from springest.errors import ConfigurationError, Unauthorized
 from springest_provider.hooks.springest import SpringestHook
 
 
@@ -92,7 +92,7 @@ def test_what_the_http_provider_would_do_is_refused(connect):
 def test_errors_are_the_projects_own(connect):
     """A wrong key is told by its own class, which retry rules decide by."""
     connect(password="wrong-key")
-    with pytest.raises(Unauthorised) as caught:
+    with pytest.raises(Unauthorized) as caught:
         next(SpringestHook().iter_certificates())
     assert caught.value.__context__ is None
 

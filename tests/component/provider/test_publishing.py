@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from springest.db.schema import delivery
+from springest.errors import QualityCheckFailed
 from springest.site import Site
-from springest.verdicts.pending import QualityCheckFailed
 from springest.verdicts.publish import publish, reconcile
 from springest_provider.operators.publishing import (
     SpringestColumnCheckOperator,

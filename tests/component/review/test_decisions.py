@@ -14,9 +14,10 @@ from sqlalchemy.exc import IntegrityError
 
 from springest.delivery.claims import Claim, NotClaimed, Outcome
 from springest.delivery.repository import SendingLedger
+from springest.errors import DecisionRefused
 from springest.redaction import Redactor
 from springest.review.decisions import Choice, Decided, Decisions
-from springest.review.rules import DecisionRefused, ReleaseRules
+from springest.review.rules import ReleaseRules
 from springest.staging import repository as ledger
 from springest.states import DecisionKind, Event, State
 from tests.component.ground import DAY, NOT_LISTED, Ground, ago, row

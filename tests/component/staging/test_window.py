@@ -9,18 +9,11 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from springest.db.schema import delivery, run_training
-from springest.errors import ConfigurationError
+from springest.errors import ConfigurationError, SiteNotBegun
 from springest.identity import Pseudonyms
 from springest.privacy.secret import keep_to_secret
 from springest.source.reader import Window
-from springest.staging.window import (
-    Mode,
-    PlannedWindow,
-    SiteNotBegun,
-    begin_site,
-    close_window,
-    plan_window,
-)
+from springest.staging.window import Mode, PlannedWindow, begin_site, close_window, plan_window
 
 DAY = timedelta(days=1)
 BACKFILL = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event, text
 
 from springest.db.schema import JUDGED, KEPT_BESIDE, TOLD_ONLY, VERSIONED, reconciled_delivery
+from springest.errors import PendingVerdictsLost
 from springest.site import Site
-from springest.verdicts.pending import CandidatesLost
 from springest.verdicts.publish import publish, publish_candidates, reconcile
 from tests.component.conftest import Deliver, Show
 
@@ -338,7 +338,7 @@ def live(warehouse: Engine, deliver: Deliver, steps: list[tuple[Any, ...]]) -> N
                 reconcile(warehouse, site=SITE, run_id=run_id)
             case ("publish", run_id):
                 # A run when nobody has reconciled yet has nothing to publish.
-                with suppress(CandidatesLost):
+                with suppress(PendingVerdictsLost):
                     publish_candidates(warehouse, site=SITE, run_id=run_id)
             case _:
                 _die_while_publishing(warehouse)

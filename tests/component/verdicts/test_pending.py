@@ -10,15 +10,11 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from springest.db.schema import run_training, staging_run
+from springest.errors import ConservationBroken, PendingVerdictsLost, QualityCheckFailed
 from springest.matching import matching
 from springest.site import Site
 from springest.verdicts import publish as publishing
-from springest.verdicts.pending import (
-    TABLE_CHECKS,
-    CandidatesLost,
-    ConservationBroken,
-    QualityCheckFailed,
-)
+from springest.verdicts.pending import TABLE_CHECKS
 from springest.verdicts.publish import publish, publish_candidates, reconcile
 from tests.component.conftest import MOMENT, Deliver, Scan, Show
 
@@ -102,14 +98,14 @@ def test_verdicts_that_a_crash_of_the_server_took_are_missed(warehouse: Engine, 
     deliver("held")
     reconcile(warehouse, site=SITE, run_id="night")
     run(warehouse, "TRUNCATE springest.reconciled_candidate")
-    with pytest.raises(CandidatesLost, match="clear the reconcile task"):
+    with pytest.raises(PendingVerdictsLost, match="clear the reconcile task"):
         publish_candidates(warehouse, site=SITE, run_id="night")
     reconcile(warehouse, site=SITE, run_id="night")
     assert publish_candidates(warehouse, site=SITE, run_id="night").written == 1
 
 
 def test_publishing_without_verdicts_says_what_to_do(warehouse: Engine) -> None:
-    with pytest.raises(CandidatesLost, match="clear the reconcile task"):
+    with pytest.raises(PendingVerdictsLost, match="clear the reconcile task"):
         publish_candidates(warehouse, site=SITE, run_id="night")
 
 

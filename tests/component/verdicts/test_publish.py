@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import Engine, func, insert, select, text
 
 from springest.db.schema import reconciled_delivery, run_training, staging_run
+from springest.errors import ConservationBroken
 from springest.site import Site
 from springest.states import State
 from springest.verdicts import pending as candidates
-from springest.verdicts.pending import ConservationBroken
 from springest.verdicts.publish import PublishReport, publish
 from tests.component.conftest import DAY, MOMENT, Deliver, Show
 

@@ -23,7 +23,7 @@ from springest.api.client import SpringestClient
 from springest.api.models import CertificateUpload
 from springest.api.multipart import encode
 from springest.documents.opener import DocumentError
-from springest.errors import BodyNotHandedOver, NotConnected, Rejected, ServerFault, TooLate
+from springest.errors import ConnectFailed, DeadlinePassed, Rejected, RequestNotSent, ServerError
 from springest.site import Site, Timeouts
 
 LARGE = 64_000_000
@@ -61,7 +61,7 @@ class Told(list):
     def _note(self, step):
         self.append(step)
         if step == self._kept_at:
-            raise TooLate("kept back")
+            raise DeadlinePassed("kept back")
 
 
 def _upload(document) -> CertificateUpload:
@@ -193,7 +193,7 @@ async def test_a_body_that_must_not_begin_any_more_sends_no_byte(streamed):
 
     document = Memory(None if streamed else b"x" * 9, (b"x" * 9,), size=9)
     async with _serving(keeping) as url:
-        with pytest.raises(TooLate):
+        with pytest.raises(DeadlinePassed):
             await _post(url, document, departure=Told(kept_at="begin"))
         assert await asyncio.wait_for(got, 10) == b""
 
@@ -210,7 +210,7 @@ async def test_a_body_that_must_not_end_any_more_is_never_whole(streamed):
     document = Memory(None if streamed else b"x" * 9, (b"x" * 9,), size=9)
     encoded = encode(_upload(document))
     async with _serving(keeping) as url:
-        with pytest.raises(TooLate):
+        with pytest.raises(DeadlinePassed):
             await _post(url, document, departure=Told(kept_at="complete"))
         body = await asyncio.wait_for(got, 10)
     assert len(body) == encoded.content_length - len(encoded.tail)
@@ -229,7 +229,7 @@ async def test_an_answer_that_comes_first_keeps_the_rest_of_the_body_here():
 
     told = Told()
     async with _serving(answering) as url:
-        with pytest.raises(ServerFault):
+        with pytest.raises(ServerError):
             await _post(url, Memory(b"x" * LARGE, size=LARGE), departure=told)
         await asyncio.sleep(0.1)
     assert told == ["begin"]
@@ -243,7 +243,7 @@ async def test_a_server_whose_certificate_nobody_signed_gets_nothing(certificate
         got.append(await reader.read())
 
     async with _serving(keeping, certificate=certificate) as url:
-        with pytest.raises(NotConnected, match="TLS"):
+        with pytest.raises(ConnectFailed, match="TLS"):
             await _post(url, Memory(b"x", size=1))
     assert got == []
 
@@ -307,7 +307,7 @@ async def test_a_body_broken_off_leaves_no_trace_of_the_key(caplog):
             Memory(b"x" * LARGE, size=LARGE),
             Memory(None, (b"x" * 1_000_000,) * 64, size=LARGE),
         ):
-            with pytest.raises(BodyNotHandedOver) as caught:
+            with pytest.raises(RequestNotSent) as caught:
                 await _post(url, document)
             assert "canary" not in str(caught.value)
             assert caught.value.__context__ is None

@@ -19,20 +19,20 @@ from springest.api.client import SpringestClient
 from springest.api.models import CertificateUpload
 from springest.documents.opener import DocumentError
 from springest.errors import (
-    AnswerLost,
-    AnswerTimeout,
     ApiError,
-    BodyNotHandedOver,
+    ConnectFailed,
     Forbidden,
-    NotConnected,
+    InvalidResponse,
     NotFound,
     Redirected,
     Rejected,
-    ServerFault,
+    RequestNotSent,
+    ResponseLost,
+    ResponseTimeout,
+    ServerError,
     Throttled,
-    Unauthorised,
+    Unauthorized,
     UnexpectedStatus,
-    UnreadableAnswer,
 )
 from springest.site import Site, Timeouts
 
@@ -185,13 +185,13 @@ async def test_a_large_document_streams_with_its_exact_bytes():
         ("415 Unsupported", (), b"<errors><error>no</error></errors>", Rejected),
         ("422 Unprocessable", (), b"<errors><error>no</error></errors>", Rejected),
         ("400 Bad Request", (), b"<html>no</html>", UnexpectedStatus),
-        ("401 Unauthorized", (), b"", Unauthorised),
+        ("401 Unauthorized", (), b"", Unauthorized),
         ("403 Forbidden", (), b"", Forbidden),
         ("403 Forbidden", (), b"<errors><error>no</error></errors>", Forbidden),
         ("403 Forbidden", (), b"<html>blocked by the firewall</html>", UnexpectedStatus),
         ("403 Forbidden", ("Retry-After: 7",), b"<html>too many</html>", Throttled),
         ("413 Too Large", (), b"<html>nginx</html>", Rejected),
-        ("401 Unauthorized", (), b"<html>sign in</html>", Unauthorised),
+        ("401 Unauthorized", (), b"<html>sign in</html>", Unauthorized),
         ("422 Unprocessable", (), b'{"error": "no"}', UnexpectedStatus),
         (
             "400 Bad Request",
@@ -203,8 +203,8 @@ async def test_a_large_document_streams_with_its_exact_bytes():
         ("409 Conflict", (), b"<errors><error>no</error></errors>", UnexpectedStatus),
         ("429 Too Many", ("Retry-After: 7",), b"", Throttled),
         ("503 Unavailable", ("Retry-After: 7",), b"", Throttled),
-        ("503 Unavailable", (), b"", ServerFault),
-        ("500 Error", (), b"<html/>", ServerFault),
+        ("503 Unavailable", (), b"", ServerError),
+        ("500 Error", (), b"<html/>", ServerError),
         ("302 Found", ("Location: /elsewhere",), b"", Redirected),
         ("304 Not Modified", (), b"", Redirected),
     ],
@@ -257,7 +257,7 @@ async def test_a_body_that_was_broken_off_is_known_not_to_be_taken():
         call.writer.transport.abort()
 
     async with serving(handler) as server:
-        with pytest.raises(BodyNotHandedOver) as caught:
+        with pytest.raises(RequestNotSent) as caught:
             await _post(server.url, Memory(None, tuple(b"x" * 1_000_000 for _ in range(30))))
     assert 0 < caught.value.bytes_handed_over < 30_000_000
 
@@ -285,7 +285,7 @@ async def test_no_answer_in_time_is_told_apart_from_a_broken_one():
         await quiet.wait()
 
     async with serving(silent) as server:
-        with pytest.raises(AnswerTimeout):
+        with pytest.raises(ResponseTimeout):
             await _post(server.url, timeouts=Timeouts(read=0.3))
         quiet.set()
 
@@ -293,7 +293,7 @@ async def test_no_answer_in_time_is_told_apart_from_a_broken_one():
         await call.read_all()
 
     async with serving(closing) as server:
-        with pytest.raises(AnswerLost):
+        with pytest.raises(ResponseLost):
             await _post(server.url)
 
 
@@ -305,7 +305,7 @@ async def test_a_2xx_whose_body_breaks_off_leaves_doubt():
         await call.answer("201 Created", CREATED, length=500)
 
     async with serving(handler) as server:
-        with pytest.raises(AnswerLost):
+        with pytest.raises(ResponseLost):
             await _post(server.url)
 
 
@@ -368,7 +368,7 @@ async def test_any_other_2xx_leaves_doubt(status, body, headers):
         await call.answer(status, body, *headers)
 
     async with serving(handler) as server:
-        with pytest.raises(UnreadableAnswer) as caught:
+        with pytest.raises(InvalidResponse) as caught:
             await _post(server.url)
     assert caught.value.status == int(status[:3])
     assert caught.value.bytes_handed_over > 0
@@ -384,7 +384,7 @@ async def test_an_answer_before_the_body_ended_is_read():
             pass
 
     async with serving(handler) as server:
-        with pytest.raises((Rejected, BodyNotHandedOver)):
+        with pytest.raises((Rejected, RequestNotSent)):
             await _post(server.url, Memory(None, tuple(b"x" * 1_000_000 for _ in range(20))))
 
 
@@ -392,7 +392,7 @@ async def test_nobody_listens():
     """Nothing was sent."""
     async with serving(lambda call: call.read_head()) as server:
         url = server.url
-    with pytest.raises(NotConnected):
+    with pytest.raises(ConnectFailed):
         await _post(url)
 
 
@@ -406,7 +406,7 @@ async def test_a_post_is_not_repeated_on_a_connection_that_went_stale():
 
     async with serving(handler) as server, SpringestClient(_site(server.url)) as client:
         await client.post_certificate(_upload())
-        with pytest.raises(AnswerLost):
+        with pytest.raises(ResponseLost):
             await client.post_certificate(_upload())
     assert len(server.calls) == 1
 
@@ -414,10 +414,10 @@ async def test_a_post_is_not_repeated_on_a_connection_that_went_stale():
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
-        ("200 OK", b"<html>back soon</html>", UnreadableAnswer),
-        ("200 OK", b"<certificates><certificate><id>1</id>", UnreadableAnswer),
-        ("401 Unauthorized", b"", Unauthorised),
-        ("500 Error", b"", ServerFault),
+        ("200 OK", b"<html>back soon</html>", InvalidResponse),
+        ("200 OK", b"<certificates><certificate><id>1</id>", InvalidResponse),
+        ("401 Unauthorized", b"", Unauthorized),
+        ("500 Error", b"", ServerError),
     ],
 )
 async def test_a_list_that_can_not_be_read_is_an_error(status, body, error):
@@ -441,7 +441,7 @@ async def test_a_page_that_is_unpacked_to_a_bomb_is_refused():
         await call.answer("200 OK", bomb, "Content-Encoding: gzip")
 
     async with serving(handler) as server, SpringestClient(_site(server.url)) as client:
-        with pytest.raises(UnreadableAnswer, match="larger"):
+        with pytest.raises(InvalidResponse, match="larger"):
             [page async for page in client.certificates()]
 
 
@@ -565,7 +565,7 @@ async def test_no_key_and_no_address_in_any_error_or_log(caplog):
             said.append("".join(traceback.format_exception(caught.value)) + repr(caught.value))
             assert caught.value.__context__ is None
             assert caught.value.__cause__ is None
-    with pytest.raises(NotConnected) as caught:
+    with pytest.raises(ConnectFailed) as caught:
         await _post("http://127.0.0.1:9")
     said.append("".join(traceback.format_exception(caught.value)))
     assert "is no good" in said[0]

@@ -8,8 +8,7 @@ import threading
 import pytest
 
 from springest.delivery.high_water import HighWater
-from springest.delivery.stops import LedgerBehind
-from springest.errors import ConfigurationError
+from springest.errors import ConfigurationError, LedgerBehind
 
 
 class Keeper:

@@ -13,45 +13,45 @@ from springest.api.models import PostAnswer
 from springest.delivery.outcomes import RULES, Consequence, Rule, answered, failed, rule_of
 from springest.documents.opener import DocumentError, DocumentUnreachable
 from springest.errors import (
-    AnswerLost,
-    AnswerTimeout,
     ApiError,
-    BodyNotHandedOver,
+    ConnectFailed,
+    DeadlinePassed,
     Forbidden,
-    NotConnected,
+    InvalidResponse,
     NotFound,
     Redirected,
     Rejected,
-    ServerFault,
+    RequestNotSent,
+    ResponseLost,
+    ResponseTimeout,
+    ServerError,
     StatusError,
     Throttled,
-    TooLate,
     TransportError,
-    Unauthorised,
+    Unauthorized,
     UnexpectedStatus,
-    UnreadableAnswer,
 )
 from springest.states import Event, State
 
 GO_ON, STOP, PAUSE = Consequence.GO_ON, Consequence.STOP, Consequence.PAUSE
 AFTER_THREE = Consequence.STOP_AFTER_THREE
 MEANING: list[tuple[type[BaseException], bool, Event, State, str, Consequence]] = [
-    (TooLate, False, Event.NOT_TAKEN, State.READY, "turn_expired", GO_ON),
-    (NotConnected, False, Event.NOT_TAKEN, State.READY, "not_connected", PAUSE),
-    (BodyNotHandedOver, False, Event.NOT_TAKEN, State.READY, "body_not_handed_over", PAUSE),
+    (DeadlinePassed, False, Event.NOT_TAKEN, State.READY, "turn_expired", GO_ON),
+    (ConnectFailed, False, Event.NOT_TAKEN, State.READY, "not_connected", PAUSE),
+    (RequestNotSent, False, Event.NOT_TAKEN, State.READY, "body_not_handed_over", PAUSE),
     (DocumentError, False, Event.NOT_TAKEN, State.READY, "document_changed", GO_ON),
     (DocumentUnreachable, False, Event.NOT_TAKEN, State.READY, "document_unreachable", AFTER_THREE),
     (Rejected, True, Event.REFUSED, State.REJECTED, "rejected", GO_ON),
-    (Unauthorised, True, Event.NOT_TAKEN, State.READY, "unauthorised", STOP),
+    (Unauthorized, True, Event.NOT_TAKEN, State.READY, "unauthorised", STOP),
     (Forbidden, True, Event.NOT_TAKEN, State.READY, "forbidden", AFTER_THREE),
     (NotFound, True, Event.NOT_TAKEN, State.READY, "not_found", AFTER_THREE),
     (Throttled, True, Event.OUTCOME_LOST, State.UNKNOWN, "throttled", PAUSE),
     (Redirected, True, Event.OUTCOME_LOST, State.UNKNOWN, "redirected", PAUSE),
-    (ServerFault, True, Event.OUTCOME_LOST, State.UNKNOWN, "server_fault", PAUSE),
+    (ServerError, True, Event.OUTCOME_LOST, State.UNKNOWN, "server_fault", PAUSE),
     (UnexpectedStatus, True, Event.OUTCOME_LOST, State.UNKNOWN, "unexpected_status", PAUSE),
-    (AnswerTimeout, True, Event.OUTCOME_LOST, State.UNKNOWN, "answer_timeout", PAUSE),
-    (AnswerLost, True, Event.OUTCOME_LOST, State.UNKNOWN, "answer_lost", PAUSE),
-    (UnreadableAnswer, True, Event.OUTCOME_LOST, State.UNKNOWN, "unreadable_answer", PAUSE),
+    (ResponseTimeout, True, Event.OUTCOME_LOST, State.UNKNOWN, "answer_timeout", PAUSE),
+    (ResponseLost, True, Event.OUTCOME_LOST, State.UNKNOWN, "answer_lost", PAUSE),
+    (InvalidResponse, True, Event.OUTCOME_LOST, State.UNKNOWN, "unreadable_answer", PAUSE),
     (asyncio.CancelledError, True, Event.OUTCOME_LOST, State.UNKNOWN, "worker_stopped", GO_ON),
 ]
 
@@ -99,7 +99,7 @@ def test_every_failure_of_a_request_has_a_rule_of_its_own() -> None:
 
 
 def test_a_kind_of_failure_that_is_derived_later_means_what_its_base_does() -> None:
-    class TlsFailed(NotConnected):
+    class TlsFailed(ConnectFailed):
         pass
 
     assert rule_of(make(TlsFailed), body_handed_over=False).event is Event.NOT_TAKEN
@@ -128,7 +128,7 @@ def test_a_failure_of_no_particular_kind_leaves_doubt(kind: type[ApiError]) -> N
     assert rule_of(make(kind), body_handed_over=True).event is Event.OUTCOME_LOST
 
 
-@pytest.mark.parametrize("kind", [DocumentError, DocumentUnreachable, TooLate])
+@pytest.mark.parametrize("kind", [DocumentError, DocumentUnreachable, DeadlinePassed])
 def test_trouble_with_the_document_after_the_body_has_left_proves_nothing(kind: type[BaseException]) -> None:
     assert rule_of(make(kind), body_handed_over=True).event is Event.OUTCOME_LOST
 
@@ -147,9 +147,9 @@ def test_the_setting_for_throttling_changes_nothing_else() -> None:
 
 
 def test_a_failure_keeps_what_the_request_told() -> None:
-    error = make(ServerFault)
+    error = make(ServerError)
     outcome = failed(error, rule_of(error, body_handed_over=True))
-    assert (outcome.failure, outcome.http_status, outcome.bytes_handed_over) == ("ServerFault", 418, 9)
+    assert (outcome.failure, outcome.http_status, outcome.bytes_handed_over) == ("ServerError", 418, 9)
     assert outcome.detail == "POST /certificates: what happened"
 
 

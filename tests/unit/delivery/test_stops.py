@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from springest.delivery.stops import AccessRefused, Halt, TooManyUnknown
+from springest.delivery.stops import Halt
+from springest.errors import AccessRefused, TooManyUnknown
 
 
 async def test_it_is_off_until_it_is_thrown() -> None:

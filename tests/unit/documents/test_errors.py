@@ -7,13 +7,8 @@ import pickle
 
 import pytest
 
-from springest.documents.errors import (
-    DocumentError,
-    DocumentUnreachable,
-    StoreHealth,
-    store_errors,
-)
-from springest.errors import ConfigurationError
+from springest.documents.errors import StoreHealth, store_errors
+from springest.errors import ConfigurationError, DocumentError, DocumentUnreachable
 from tests.faulty_store import ClientError, GoogleError, HttpResponseError, NoCredentialsError
 
 

@@ -17,14 +17,8 @@ import pytest
 from PIL import Image
 
 from demo.pdf import make_pdf
-from springest.documents.inspection.inspector import (
-    MEGABYTE,
-    Inspection,
-    Inspector,
-    Limits,
-    NotInspected,
-    scratch_file,
-)
+from springest.documents.inspection.inspector import MEGABYTE, Inspection, Inspector, Limits, scratch_file
+from springest.errors import InspectionFailed
 
 PROJECT = Path(__file__).parents[3]
 PDF = make_pdf("Zoë")
@@ -268,14 +262,14 @@ def test_what_is_killed_from_outside_again_and_again_says_nothing_of_the_documen
         return channel
 
     monkeypatch.setattr(inspector, "_start", killed)
-    with pytest.raises(NotInspected, match="from outside"):
+    with pytest.raises(InspectionFailed, match="from outside"):
         inspect(inspector, PDF)
 
 
 def test_a_machine_without_time_says_nothing_of_the_document() -> None:
     inspector = Inspector(Limits(cpu_seconds=60.0, seconds=0.01))
     try:
-        with pytest.raises(NotInspected, match="within"):
+        with pytest.raises(InspectionFailed, match="within"):
             inspect(inspector, bomb(2048 * MEGABYTE))
     finally:
         inspector.close()

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from springest.errors import ConfigurationError
 from springest_provider import lookups, parts
 from springest_provider.hooks.springest import SpringestHook
-from springest_provider.retries import RETRY_POLICY
+from springest_provider.retry_policy import RETRY_POLICY
 
 FAILS = "fail"
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from springest.errors import DecisionRefused
 from springest.review.audit_text import clean
-from springest.review.rules import DecisionRefused
 from springest_provider.cli.output import Output
 
 CLEARS_SCREEN = "\x1b[2Jall is well"

@@ -9,7 +9,8 @@ import pytest
 from psycopg import errors
 from sqlalchemy.exc import DataError, DBAPIError, InternalError, OperationalError, ProgrammingError
 
-from springest.source.refusal import SourceError, UnreadableRows, described, own_errors
+from springest.errors import SourceError, UnreadableRows
+from springest.source.refusal import described, own_errors
 
 QUERY = "SELECT training_id, emial FROM training JOIN learner USING (number)"
 

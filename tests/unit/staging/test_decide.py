@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from springest.errors import IllegalTransition
 from springest.identity import Pseudonyms
 from springest.source.contract import CompletedTraining, Defect, read_row
 from springest.staging.decide import (
@@ -30,7 +31,7 @@ from springest.staging.decide import (
     may_be_restaged,
     needs_check,
 )
-from springest.states import POSSIBLY_TAKEN, Event, IllegalTransition, State
+from springest.states import POSSIBLY_TAKEN, Event, State
 
 LISTED = CatalogueEntry(listed=True)
 STRICT = CatalogueEntry(listed=True, requires_valid_until=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from springest.errors import SpringestError
+from springest.errors import InspectionFailed
 
 _READER: Final = Path(__file__).with_name("reader.py")
 MEGABYTE: Final = 1024 * 1024
@@ -29,10 +29,6 @@ _GRACE_SECONDS: Final = 5.0
 """How much longer than its own limit the process is waited for."""
 _TRIES: Final = 2
 _READY: Final = b"ready\n"
-
-
-class NotInspected(SpringestError):
-    """A document could not be opened now; that says nothing about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ class Inspector:
 
         :param document: an open file that nobody else writes to, with a descriptor.
         :param size: of it, in bytes.
-        :raises NotInspected: it could not be opened now.
+        :raises InspectionFailed: it could not be opened now.
         """
         limits = self._limits
         request = json.dumps(
@@ -105,10 +101,10 @@ class Inspector:
                     detail = f"opening it takes more than {limits.cpu_seconds:g} seconds of processor time"
                     return Inspection("", "too_complex", detail)
                 if ended == -signal.SIGALRM:
-                    raise NotInspected(f"it could not be opened within {limits.seconds:g} seconds")
+                    raise InspectionFailed(f"it could not be opened within {limits.seconds:g} seconds")
         if ended in _CRASHES:
             return Inspection("", "too_complex", "a reader crashes when it opens it")
-        raise NotInspected("the process that opens documents was ended from outside, twice")
+        raise InspectionFailed("the process that opens documents was ended from outside, twice")
 
     def close(self) -> None:
         """End the process; another one is started when it is needed."""
@@ -163,7 +159,9 @@ class Inspector:
         self._socket = ours
         if ours.recv(64) != _READY:
             self.close()
-            raise NotInspected("the process that opens documents does not start: are all packages installed?")
+            raise InspectionFailed(
+                "the process that opens documents does not start: are all packages installed?"
+            )
         return ours
 
     def _forget(self) -> None:

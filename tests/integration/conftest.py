@@ -168,6 +168,7 @@ class World:
         high_water: HighWater | None = None,
         meanwhile: Callable[[Deliverer], Awaitable[None]] | None = None,
         doubts_since: datetime | None = None,
+        certification_ids: Sequence[int] | None = None,
         **settings: Any,
     ) -> DeliverReport:
         """Deliver, as the operator does.
@@ -189,6 +190,7 @@ class World:
                             run_id=run_id,
                             worker=f"{run_id}-{secrets.token_hex(6)}",
                             doubts_since=doubts_since,
+                            certification_ids=certification_ids,
                         ),
                         limiter=RateLimiter(
                             engine,

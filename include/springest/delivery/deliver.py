@@ -78,6 +78,8 @@ class Deliverer:
         self._parts = parts
         self._settings = settings or DeliverSettings()
         self._came_back = False
+        self._limit = SendLimit(None)
+        self._in_order = asyncio.Lock()
         self.halt = Halt()
         self.tally = Tally()
 
@@ -102,12 +104,20 @@ class Deliverer:
         finally:
             deadline.cancel()
 
-    async def _run(self) -> DeliverReport:
+    async def _pass_gates(self) -> int:
+        """Make sure that this run may send at all; a dry run passes the same gates.
+
+        :returns: outcomes that the run may still leave unknown.
+        """
         await self._parts.high_water.check(self._parts.ledger.highest_attempt)
         await asyncio.to_thread(self._parts.stager.keep_to_site)
         await self._brake()
         await self._sweep()
-        may_become_unknown = await self._unknown_left()
+        await self._begin_limit()
+        return await self._unknown_left()
+
+    async def _run(self) -> DeliverReport:
+        may_become_unknown = await self._pass_gates()
         breaker = Breaker(
             probe=lambda: _probe(self._parts.client),
             give_up=self._give_up,
@@ -121,7 +131,6 @@ class Deliverer:
             at_once=self._settings.concurrency,
             may_become_unknown=may_become_unknown,
             max_unknown=self._settings.max_unknown,
-            limit=await self._limit(),
             lease_margin=self._settings.lease_margin,
         )
         watch = asyncio.create_task(self._watch())
@@ -142,10 +151,10 @@ class Deliverer:
             raise self.halt.error
         return report
 
-    async def _limit(self) -> SendLimit | None:
-        """Return what is left of the run's limit; what earlier tries sent counts."""
-        most = self._settings.limit
-        return None if most is None else SendLimit(most, used=await self._parts.ledger.sent_by_run())
+    async def _begin_limit(self) -> None:
+        """Find out how much is left of the run's limit; what earlier tries sent counts."""
+        if (most := self._settings.limit) is not None:
+            self._limit = SendLimit(most, used=await self._parts.ledger.sent_by_run())
 
     async def _work_through(self, sender: Sender) -> None:
         for _ in range(PASSES):
@@ -248,11 +257,27 @@ class Deliverer:
 
     async def _work(self, line: asyncio.Queue[Item | None], sender: Sender) -> None:
         try:
-            while (item := await line.get()) is not None and not self.halt:
-                await sender.send(*item)
+            while (item := await self._next(line)) is not None and not self.halt:
+                sent = True  # unless it is known not to be
+                try:
+                    sent = await sender.send(*item)
+                finally:
+                    await self._limit.leave(sent=sent)
         except Exception as error:
             self.halt.throw(f"sending failed: {type(error).__name__}")
             raise
+
+    async def _next(self, line: asyncio.Queue[Item | None]) -> Item | None:
+        """Return the next certificate, in the order of the queue, once the run's limit has a place for it.
+
+        :returns: ``None`` at the end of the queue, or when all places are used up.
+        """
+        async with self._in_order:
+            item = await line.get()
+            if item is None or await self.halt.unless(self._limit.take()):
+                return item
+            self.halt.throw(f"the run may send {self._limit.most} and has; what is left stays in the queue")
+            return None
 
     async def _fill(self, line: asyncio.Queue[Item | None], *, ends: int) -> None:
         after = None

@@ -68,6 +68,7 @@ class SendingLedger:
     :param worker: this process, unique.
     :param doubts_since: from when on outcomes that are in doubt count against what may become unknown; the
         last twelve hours by default, whichever run left them.
+    :param certification_ids: certifications whose certificates are sent; ``None`` for all.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class SendingLedger:
         run_id: str,
         worker: str,
         doubts_since: datetime | None = None,
+        certification_ids: Collection[int] | None = None,
     ) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._site = site
         self._run_id = run_id
         self._worker = worker
         self._doubts_since = doubts_since
+        self._certification_ids = None if certification_ids is None else sorted(certification_ids)
         self._claims: Lane[_Wanted, Claim | NotClaimed] = Lane(
             engine, _CLAIM, parameters=self._claim_values, answers=self._claims_of
         )
@@ -103,6 +106,7 @@ class SendingLedger:
             _QUEUE,
             site=self._site,
             run_id=self._run_id,
+            certification_ids=self._certification_ids,
             after_later=later,
             after_created_at=created_at,
             after_key=key,

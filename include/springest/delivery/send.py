@@ -12,7 +12,6 @@ from springest.delivery.claims import Claim, NotClaimed, Queued
 from springest.delivery.context import Parts
 from springest.delivery.freshness import FRESH_SECONDS, still_current
 from springest.delivery.opening import Opening
-from springest.delivery.send_limit import SendLimit
 from springest.delivery.slow_start import SlowStart
 from springest.delivery.stops import Halt, too_many_unknown
 from springest.delivery.tally import Tally
@@ -41,7 +40,6 @@ class Sender:
     :param may_become_unknown: outcomes that the run may still leave unknown. As many are under way at most,
         so that an outage in the middle of a night can't make more.
     :param max_unknown: outcomes that all processes and runs together may leave unknown.
-    :param limit: certificates that the run may send, if a person limited it.
     :param lease_margin: seconds that a lease lasts longer than the longest POST.
     """
 
@@ -55,7 +53,6 @@ class Sender:
         at_once: int,
         may_become_unknown: int,
         max_unknown: int,
-        limit: SendLimit | None = None,
         lease_margin: float = LEASE_MARGIN_SECONDS,
     ) -> None:
         self._parts = parts
@@ -65,7 +62,6 @@ class Sender:
         self.slow_start = SlowStart()
         self._may_become_unknown, self._max_unknown = may_become_unknown, max_unknown
         self._doubt = asyncio.Semaphore(may_become_unknown)
-        self._limit = limit
         self._under_way = asyncio.Semaphore(at_once)
         self._looking_for_room = asyncio.Lock()
         self._opening = Opening(parts.documents.open, most=at_once)
@@ -85,21 +81,23 @@ class Sender:
         """Wait for no document any more: its file system may be stuck."""
         self._opening.give_up()
 
-    async def send(self, queued: Queued, training: CompletedTraining, looked_up: float) -> None:
+    async def send(self, queued: Queued, training: CompletedTraining, looked_up: float) -> bool:
         """Send one certificate, unless the run halts before its claim.
 
         :param looked_up: when its row was, by the event loop's clock.
+        :returns: whether the server may have been sent it.
         """
         certification_id = training.certification_id or 0
         if not self.slow_start.enter_at_once(certification_id) and not await self._halt.unless(
             self.slow_start.enter(certification_id)
         ):
-            return
+            return False
         became: State | None = None
         try:
             became = await self._open_and_send(queued, training, looked_up)
         finally:
             await self.slow_start.leave(certification_id, became)
+        return became not in (None, State.READY)
 
     async def _open_and_send(
         self, queued: Queued, training: CompletedTraining, looked_up: float
@@ -177,29 +175,12 @@ class Sender:
             else:
                 await self._doubt.acquire()
             try:
-                became = await self._claim_within_limit(queued, training, document, looked_up)
+                became = await self._claim_and_post(queued, training, document, looked_up)
             finally:
                 if became is not State.UNKNOWN:
                     self._doubt.release()
         if became is State.UNKNOWN:
             await self._stop_at_too_many_unknown()
-        return became
-
-    async def _claim_within_limit(
-        self, queued: Queued, training: CompletedTraining, document: OpenDocument, looked_up: float
-    ) -> State | None:
-        """Claim and post while the run's limit has a place; end the run when all places are used up."""
-        if self._limit is None:
-            return await self._claim_and_post(queued, training, document, looked_up)
-        if not await self._halt.unless(self._limit.take()):
-            self._halt.throw(f"the run may send {self._limit.most} and has; what is left stays in the queue")
-            return None
-        sent = True  # unless it is known not to be
-        try:
-            became = await self._claim_and_post(queued, training, document, looked_up)
-            sent = became not in (None, State.READY)
-        finally:
-            await self._limit.leave(sent=sent)
         return became
 
     async def _stop_at_too_many_unknown(self) -> None:

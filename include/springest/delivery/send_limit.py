@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
 
 class SendLimit:
     """Hands out a run's places. A certificate that was certainly not sent gives its place back.
 
-    :param most: certificates that the run may send.
+    :param most: certificates that the run may send; ``None`` for any number.
     :param used: how many its earlier tries sent.
     """
 
-    def __init__(self, most: int, *, used: int = 0) -> None:
+    def __init__(self, most: int | None, *, used: int = 0) -> None:
         self.most = most
-        self._free = max(0, most - used)
+        self._free = inf if most is None else max(0, most - used)
         self._taken = 0
         self._changed = asyncio.Condition()
 

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import floor
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -75,6 +76,21 @@ class Pace:
     def tolerance(self) -> float:
         """Seconds by which a request may come before its turn."""
         return self.interval * (self.burst - 1)
+
+    def seconds_for(self, requests: int, *, ahead: float = 0.0, frozen: float = 0.0) -> float:
+        """Return how long this many requests take when no other process makes any.
+
+        :param ahead: seconds by which earlier requests have used up what comes next.
+        :param frozen: seconds for which the server wants to be left alone.
+        """
+        last = max(ahead, frozen) + (requests - 1) * self.interval - self.tolerance
+        return max(frozen, last, 0.0) if requests else 0.0
+
+    def requests_within(self, seconds: float, *, ahead: float = 0.0, frozen: float = 0.0) -> int:
+        """Return how many requests ``seconds_for`` lets go in that time."""
+        if seconds < frozen:
+            return 0
+        return max(0, floor((seconds - max(ahead, frozen) + self.tolerance) / self.interval + 1e-9) + 1)
 
     @classmethod
     def under(cls, requests_per_hour: int) -> Pace:

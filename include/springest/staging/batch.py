@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from springest.catalogue import Catalogue, CatalogueEntry
+from springest.db.rollback import Transactions
 from springest.db.schema import run_training
 from springest.documents.opener import CheckedDocument, DocumentStore
 from springest.identity import Pseudonyms
@@ -70,7 +71,7 @@ class BatchWriter:
     """
 
     def __init__(
-        self, engine: Engine, *, site: str, pseudonyms: Pseudonyms, documents: DocumentStore
+        self, engine: Transactions, *, site: str, pseudonyms: Pseudonyms, documents: DocumentStore
     ) -> None:
         self._engine = engine
         self._site = site

@@ -8,7 +8,7 @@ so that no worker claims one in between.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +16,6 @@ from typing import Any, Final
 from sqlalchemy import (
     ARRAY,
     Connection,
-    Engine,
     Text,
     and_,
     any_,
@@ -31,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
+from springest.db.rollback import Transactions
 from springest.db.schema import (
     delivery,
     delivery_attempt,
@@ -92,7 +92,7 @@ def lock_site(connection: Connection, site: str) -> None:
 
 
 @contextmanager
-def being_staged(engine: Engine, site: str, run_id: str) -> Iterator[None]:
+def being_staged(engine: Transactions, site: str, run_id: str) -> Iterator[None]:
     """Let delivering runs know meanwhile that what this run has staged so far is not all of it.
 
     The lock lies in a transaction of its own, which holds nothing else, and is shared: a try that hangs keeps
@@ -100,7 +100,8 @@ def being_staged(engine: Engine, site: str, run_id: str) -> Iterator[None]:
     for. A machine that is gone is noticed within a minute.
     """
     key = func.hashtextextended(literal(f"springest.stage:{site}:{run_id}"), 0)
-    connection = engine.connect()
+    opened = ExitStack()
+    connection = opened.enter_context(engine.connect())
     try:
         for setting, value in _NOTICE_THE_DEAD.items():
             connection.execute(select(func.set_config(setting, value, literal(value=True))))
@@ -108,7 +109,7 @@ def being_staged(engine: Engine, site: str, run_id: str) -> Iterator[None]:
         yield
     finally:
         with suppress(SQLAlchemyError):
-            connection.close()
+            opened.close()
 
 
 def load_known(connection: Connection, keys: Iterable[str], *, lock: bool) -> dict[str, Known]:

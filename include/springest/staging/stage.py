@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, func, select
 
 from springest.catalogue import Catalogue, load_catalogue
+from springest.db.rollback import Transactions
 from springest.db.schema import delivery, run_training
 from springest.documents.opener import DocumentError, DocumentStore
 from springest.errors import ConfigurationError
@@ -75,7 +76,7 @@ class Stager:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Transactions,
         *,
         source: SourceReader,
         site: Site,

@@ -2,7 +2,8 @@
 -- index, so that a page of a long queue costs what a page of a short one does. What no delivering run has accepted as
 -- a night's work is not in it: it may be a mistake of the source's, and a person looks first. (A scalar subquery is
 -- asked row by row, so that a page reads no more rows than it gives.) While a site has not begun, a run sends only the
--- rows of its own window: a pilot sends what it was asked for, and a scheduled run nothing.
+-- rows of its own window: a pilot sends what it was asked for, and a scheduled run nothing. A run may be restricted to some
+-- certifications.
 (
     SELECT delivery_key, training_id, row_version, version, created_at, true AS of_this_run, document_checked
     FROM springest.delivery
@@ -12,6 +13,7 @@
       AND NOT CAST(:after_later AS boolean)
       AND (created_at, delivery_key)
           > (COALESCE(CAST(:after_created_at AS timestamptz), '-infinity'), CAST(:after_key AS text))
+      AND (CAST(:certification_ids AS bigint[]) IS NULL OR certification_id = ANY(CAST(:certification_ids AS bigint[])))
       AND (SELECT true FROM springest.released_run AS released
            WHERE released.site = :site AND released.run_id = delivery.staged_run_id)
       AND ((SELECT true FROM springest.stage_watermark WHERE site = :site)
@@ -33,6 +35,7 @@ UNION ALL
       AND (created_at, delivery_key)
           > (CASE WHEN CAST(:after_later AS boolean) THEN CAST(:after_created_at AS timestamptz) ELSE '-infinity' END,
              CASE WHEN CAST(:after_later AS boolean) THEN CAST(:after_key AS text) ELSE '' END)
+      AND (CAST(:certification_ids AS bigint[]) IS NULL OR certification_id = ANY(CAST(:certification_ids AS bigint[])))
       AND (SELECT true FROM springest.released_run AS released
            WHERE released.site = :site AND released.run_id = delivery.staged_run_id)
       AND ((SELECT true FROM springest.stage_watermark WHERE site = :site)

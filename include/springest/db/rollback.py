@@ -1,0 +1,171 @@
+"""An engine that never commits: a dry run does all that a real run does, and then takes it back.
+
+All work of such an engine shares one database session and one transaction; what would be a transaction is a
+savepoint in it. Its locks last until the end, so it must not hold up a run that is staging or sending: as
+soon as another session waits for one of them, the dry run is ended instead.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from typing import Any, Final, Protocol, Self
+
+from sqlalchemy import Connection, CursorResult, Engine, TextClause, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from springest.errors import SpringestError
+
+log = logging.getLogger(__name__)
+
+GIVES_WAY_SECONDS: Final = 0.25
+"""Between two looks at who waits: well below PostgreSQL's ``deadlock_timeout`` of one second, after which it
+would choose between the two sessions."""
+_SETTINGS: Final = text("SELECT pg_backend_pid(), set_config('lock_timeout', '15s', true)")
+_IS_WAITED_FOR: Final = text(
+    "SELECT EXISTS (SELECT FROM (SELECT DISTINCT pid FROM pg_locks WHERE NOT granted) AS waiting"
+    " WHERE :pid = ANY(pg_blocking_pids(pid)))"
+)
+_END: Final = text("SELECT pg_terminate_backend(:pid)")
+
+
+class Transactions(Protocol):
+    """The part of an engine that staging uses."""
+
+    def connect(self) -> AbstractContextManager[Connection]:
+        """Return a connection to read with."""
+
+    def begin(self) -> AbstractContextManager[Connection]:
+        """Return a connection whose work is committed, or rolled back, when the context ends."""
+
+
+class DryRunGaveWay(SpringestError):
+    """Another session waited for a dry run, which ended so as not to hold it up. A later try may be alone."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a run that stages or sends needed what this dry run had locked, so the dry run ended; nothing "
+            "was changed. Try again once that run is over"
+        )
+
+    def __reduce__(self) -> tuple[type[DryRunGaveWay], tuple[()]]:
+        return type(self), ()
+
+
+class RollbackEngine:
+    """Stands in for an engine; see ``rolled_back``. Threads take turns.
+
+    :param connection: in a transaction that the caller rolls back.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._turn = threading.RLock()
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Give the connection."""
+        with self._turn:
+            yield self._connection
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Give the connection within a savepoint, which an error rolls back."""
+        with self._turn, self._connection.begin_nested():
+            yield self._connection
+
+    def for_tasks(self) -> AsyncRollbackEngine:
+        """Return the same for code that awaits its statements."""
+        return AsyncRollbackEngine(self)
+
+
+class AsyncRollbackEngine:
+    """The part of an asynchronous engine that the sending ledger uses, on the same transaction.
+
+    Statements run on the event loop's thread: a dry run has nothing else to do meanwhile.
+    """
+
+    def __init__(self, engine: RollbackEngine) -> None:
+        self._engine = engine
+
+    def execution_options(self, **_options: Any) -> Self:
+        """Return itself: its transaction has one isolation level, and no statement a commit of its own."""
+        return self
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[_AsyncConnection]:
+        """Give the connection."""
+        with self._engine.connect() as connection:
+            yield _AsyncConnection(connection)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[_AsyncConnection]:
+        """Give the connection within a savepoint."""
+        with self._engine.begin() as connection:
+            yield _AsyncConnection(connection)
+
+
+class _AsyncConnection:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def execute(self, statement: TextClause, values: Mapping[str, Any]) -> CursorResult[Any]:
+        return self._connection.execute(statement, values)
+
+
+@contextmanager
+def rolled_back(engine: Engine) -> Iterator[RollbackEngine]:
+    """Give an engine all of whose work is rolled back when the context ends.
+
+    :param engine: of the warehouse; another connection of it watches for sessions that wait.
+    :raises DryRunGaveWay: another session waited; nothing was changed.
+    """
+    with engine.connect() as connection, connection.begin() as transaction:
+        pid = int(connection.execute(_SETTINGS).one()[0])
+        watch = _Watch(engine, pid)
+        watch.start()
+        try:
+            yield RollbackEngine(connection)
+        except Exception:
+            if watch.gave_way:
+                raise DryRunGaveWay from None
+            raise
+        finally:
+            watch.stop()
+            with suppress(SQLAlchemyError):  # the session may be gone, and its work with it
+                transaction.rollback()
+
+
+class _Watch(threading.Thread):
+    """Ends a session as soon as another one waits for it.
+
+    :param pid: server process of the session.
+    """
+
+    def __init__(self, engine: Engine, pid: int) -> None:
+        super().__init__(name="dry-run-gives-way", daemon=True)
+        self._engine = engine
+        self._pid = pid
+        self._over = threading.Event()
+        self.gave_way = False
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        """Watch until stopped."""
+        autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            with autocommit.connect() as connection:
+                while not self._over.wait(GIVES_WAY_SECONDS):
+                    if connection.execute(_IS_WAITED_FOR, {"pid": self._pid}).scalar_one():
+                        self.gave_way = True
+                        connection.execute(_END, {"pid": self._pid})
+                        return
+        except SQLAlchemyError as error:
+            # The warehouse itself is in trouble, which the dry run's own next statement meets as well.
+            log.warning("The dry run can't see who waits for it: %s", type(error).__name__)

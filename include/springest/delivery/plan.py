@@ -1,0 +1,336 @@
+"""Dry run: say what a run would send and set aside, without sending or changing anything.
+
+It stages and passes the gates with the very code of a real run, in a transaction that is rolled back, and
+ends where a certificate would be claimed. It assumes that Springest accepts what it is sent: a real run also
+stops for failures that only sending shows (refusals, the circuit breaker).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
+
+from sqlalchemy import Engine, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from springest.api.client import SpringestClient
+from springest.delivery.breaker import Breaker
+from springest.delivery.deliver import Deliverer, DeliverSettings, Item
+from springest.delivery.high_water import HighWater, Keeper
+from springest.delivery.context import Parts
+from springest.delivery.send import Sender
+from springest.delivery.stops import DeliveryStopped, DocumentsUnreachable
+from springest.documents.opener import DocumentStore, OpenDocument
+from springest.identity import Pseudonyms
+from springest.delivery.claims import Queued
+from springest.delivery.repository import SendingLedger
+from springest.states import POSSIBLY_TAKEN, State
+from springest.rate_limit.limiter import Pace, RateLimiter
+from springest.site import Site
+from springest.source.contract import CompletedTraining
+from springest.source.reader import SourceReader, Window
+from springest.privacy.secret import keep_to_secret
+from springest.staging.stage import LOOK_BACK, Stager
+from springest.db.rollback import RollbackEngine, rolled_back
+from springest.db.statements import read_sql
+
+_ROWS: Final = text(read_sql(__file__, "planned_rows"))
+_AHEAD: Final = text(read_sql(__file__, "rate_limit_ahead"))
+_KNOWN: Final = text(
+    "SELECT delivery_key, training_id FROM springest.delivery"
+    " WHERE site = :site AND training_id = ANY(CAST(:training_ids AS text[]))"
+)
+_READY: Final = text("SELECT count(*) FROM springest.delivery WHERE site = :site AND indexed_state = 'ready'")
+_SENDABLE: Final = POSSIBLY_TAKEN | {State.READY}
+_NOTE_ROWS: Final = text(
+    "INSERT INTO springest.run_training (site, run_id, row_no, delivery_key)"
+    " SELECT :site, :run_id, row_number() OVER (ORDER BY delivery_key), delivery_key"
+    " FROM springest.delivery WHERE delivery_key = ANY(CAST(:keys AS text[]))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to plan for; by default what the next nightly run would read.
+
+    :param window: of ``updated_at``, as a backfill or a person gives it.
+    :param training_ids: these trainings only, in whichever window they are.
+    :param begin_from: start of the first nightly window, for a site that has not begun.
+    :param is_pilot: read the last ``look_back`` of a site that has not begun.
+    :param certification_ids: send certificates of these certifications only.
+    """
+
+    window: Window | None = None
+    training_ids: Sequence[str] | None = None
+    begin_from: datetime | None = None
+    is_pilot: bool = False
+    look_back: timedelta = LOOK_BACK
+    certification_ids: Collection[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """One certificate, and the state it would be in.
+
+    :param reason: the fixed word, and ``detail`` the remedy; both ``None`` for what would be sent.
+    """
+
+    training_id: str
+    issue_no: int
+    certification_id: int | None
+    state: State
+    reason: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do.
+
+    :param window: what it would read of the source; ``None`` for a list of trainings.
+    :param rows: source rows that it would read.
+    :param to_send: certificates that it would send, in this order.
+    :param set_aside: certificates of these rows that can't be sent, with the reason.
+    :param delivered: certificates of these rows that were sent before.
+    :param queued: certificates that would wait in the queue before it sends the first one.
+    :param not_found: trainings that were asked for and that neither the source nor the ledger has.
+    :param stopped_by: why it would send nothing, or not all; ``None`` when nothing is in the way.
+    :param seconds: how long sending takes under the rate limit.
+    :param in_time: how many of them it can send before ``deliver_until``.
+    """
+
+    site: str
+    window: Window | None
+    rows: int
+    to_send: tuple[PlannedRow, ...]
+    set_aside: tuple[PlannedRow, ...]
+    delivered: int
+    queued: int
+    not_found: tuple[str, ...]
+    stopped_by: str | None
+    seconds: float
+    in_time: int
+
+
+class Planner:
+    """Plans runs of one site.
+
+    :param engine: engine of the warehouse.
+    :param keeper: returns where the highest attempt of a site is kept; it is only read.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        site: Site,
+        source: SourceReader,
+        pseudonyms: Pseudonyms,
+        documents: DocumentStore,
+        keeper: Callable[[str], Keeper],
+    ) -> None:
+        self._engine = engine
+        self._site = site
+        self._source = source
+        self._pseudonyms = pseudonyms
+        self._documents = documents
+        self._keeper = keeper
+
+    def plan(
+        self,
+        run_id: str,
+        which: Selection | None = None,
+        *,
+        settings: DeliverSettings | None = None,
+        doubts_since: datetime | None = None,
+    ) -> Plan:
+        """Return what a run would do now; nothing is sent, and nothing stays changed.
+
+        :param run_id: of the run that asks; one that staged before is planned as its next try.
+        :param settings: as the run would deliver.
+        :raises DryRunGaveWay: a run that stages or sends needed the locks.
+        :raises SpringestError: what would make staging fail as well.
+        """
+        which, settings = which or Selection(), settings or DeliverSettings()
+        with rolled_back(self._engine) as engine:
+            stager = Stager(
+                engine,
+                source=self._source,
+                site=self._site,
+                pseudonyms=self._pseudonyms,
+                documents=self._documents,
+            )
+            window, rows, not_found = self._stage(engine, stager, run_id, which)
+            chosen, stopped_by = asyncio.run(
+                self._choose(engine, stager, run_id, which, settings, doubts_since)
+            )
+            staged, queued, ahead = self._look(engine, run_id)
+        pace = Pace.under(self._site.requests_per_hour)
+        return Plan(
+            site=self._site.name,
+            window=window,
+            rows=rows,
+            to_send=tuple(chosen),
+            set_aside=tuple(one for one in staged if one.state not in _SENDABLE),
+            delivered=sum(one.state in POSSIBLY_TAKEN for one in staged),
+            queued=queued,
+            not_found=not_found,
+            stopped_by=stopped_by,
+            seconds=pace.seconds_for(len(chosen), **ahead),
+            in_time=min(len(chosen), pace.requests_within(settings.seconds, **ahead)),
+        )
+
+    def _stage(
+        self, engine: RollbackEngine, stager: Stager, run_id: str, which: Selection
+    ) -> tuple[Window | None, int, tuple[str, ...]]:
+        """Stage as the run would; return its window, its rows, and trainings that nobody has."""
+        if which.training_ids is not None:
+            return None, *self._stage_trainings(engine, stager, run_id, which.training_ids)
+        report = stager.stage(
+            run_id,
+            asked=which.window,
+            look_back=which.look_back,
+            begin_from=which.begin_from,
+            is_pilot=which.is_pilot,
+        )
+        return report.window, report.rows, ()
+
+    def _stage_trainings(
+        self, engine: RollbackEngine, stager: Stager, run_id: str, training_ids: Sequence[str]
+    ) -> tuple[int, tuple[str, ...]]:
+        site, names = self._site.name, list(training_ids)
+        stager.keep_to_site()
+        with engine.begin() as connection:
+            keep_to_secret(connection, self._pseudonyms)
+            rows = connection.execute(_KNOWN, {"site": site, "training_ids": names}).all()
+        known = {str(key): str(name) for key, name in rows}
+        found = stager.look_up(names)
+        keys = sorted({*known, *found})
+        stager.restage(keys, found, run_id=run_id)
+        with engine.begin() as connection:
+            connection.execute(_NOTE_ROWS, {"site": site, "run_id": run_id, "keys": keys})
+        present = {*known.values(), *(one.training_id for same in found.values() for one in same)}
+        return sum(map(len, found.values())), tuple(name for name in names if name not in present)
+
+    async def _choose(
+        self,
+        engine: RollbackEngine,
+        stager: Stager,
+        run_id: str,
+        which: Selection,
+        settings: DeliverSettings,
+        doubts_since: datetime | None,
+    ) -> tuple[list[PlannedRow], str | None]:
+        """Return what would be sent, in order, and why no more would."""
+        site, warehouse = self._site, cast("AsyncEngine", engine.for_tasks())
+        ledger = SendingLedger(
+            warehouse,
+            site=site.name,
+            run_id=run_id,
+            worker="dry run",
+            doubts_since=doubts_since,
+            certification_ids=which.certification_ids,
+        )
+        others = [self._keeper(name) for name in await ledger.other_sites()]
+        parts = Parts(
+            site=site,
+            run_id=run_id,
+            ledger=ledger,
+            limiter=RateLimiter(
+                warehouse,
+                host=site.host,
+                key_fingerprint=site.key_fingerprint,
+                requests_per_hour=site.requests_per_hour,
+            ),
+            client=SpringestClient(site),  # never entered: it has no session to send with
+            stager=stager,
+            documents=self._documents,
+            high_water=HighWater(self._keeper(site.name), others=others),
+        )
+        deliverer = _DryDeliverer(parts, settings=settings, only=which.training_ids)
+        try:
+            await deliverer.choose()
+        except DeliveryStopped as stopped:
+            return deliverer.chosen, str(stopped)
+        return deliverer.chosen, deliverer.halt.why
+
+    def _look(self, engine: RollbackEngine, run_id: str) -> tuple[list[PlannedRow], int, dict[str, float]]:
+        """Return the rows that were staged, the length of the queue, and how far the rate limit is used."""
+        site = self._site
+        row = {"host": site.host, "key_fingerprint": site.key_fingerprint}
+        with engine.connect() as connection:
+            staged = connection.execute(_ROWS, {"site": site.name, "run_id": run_id}).mappings().all()
+            queued = int(connection.execute(_READY, {"site": site.name}).scalar_one())
+            ahead, frozen = connection.execute(_AHEAD, row).one()
+        rows = [PlannedRow(**{**row, "state": State(row["state"])}) for row in staged]
+        return rows, queued, {"ahead": max(0.0, float(ahead)), "frozen": max(0.0, float(frozen))}
+
+
+class _DryDeliverer(Deliverer):
+    """Goes through the queue as a real run does, and ends where a certificate would be claimed.
+
+    :param only: trainings to look at; ``None`` for all.
+    """
+
+    def __init__(self, parts: Parts, *, settings: DeliverSettings, only: Sequence[str] | None) -> None:
+        super().__init__(parts, settings=settings)
+        self._only = None if only is None else frozenset(only)
+        self.chosen: list[PlannedRow] = []
+
+    async def choose(self) -> None:
+        """Fill ``chosen``.
+
+        :raises DeliveryStopped: a gate lets nothing through, or something is in the way of all that is left.
+        """
+        may_become_unknown = await self._pass_gates()
+        breaker = Breaker(probe=_never, give_up=self._give_up, delays=self._settings.probe_delays)
+        sender = _DrySender(
+            self._parts,
+            halt=self.halt,
+            breaker=breaker,
+            tally=self.tally,
+            at_once=self._settings.concurrency,
+            may_become_unknown=may_become_unknown,
+            max_unknown=self._settings.max_unknown,
+        )
+        try:
+            await self._work_through(sender)
+            if not isinstance(self.halt.error, DocumentsUnreachable):
+                await sender.set_aside_what_was_not_read()
+        finally:
+            sender.give_up_opening()
+            await breaker.close()
+        self.chosen = [one for _, one in sorted(sender.chosen.values(), key=lambda pair: pair[0])]
+
+    async def _current(self, batch: Sequence[Queued]) -> list[Item]:
+        if self._only is not None:
+            batch = [one for one in batch if one.training_id in self._only]
+        return await super()._current(batch) if batch else []
+
+
+class _DrySender(Sender):
+    """Notes what it would claim."""
+
+    def __init__(self, parts: Parts, **settings: Any) -> None:
+        super().__init__(parts, **settings)
+        self.chosen: dict[str, tuple[tuple[bool, datetime, str], PlannedRow]] = {}
+
+    async def send(self, queued: Queued, training: CompletedTraining, looked_up: float) -> bool:
+        """Choose one certificate; a later pass finds it in the queue again."""
+        if queued.delivery_key in self.chosen:
+            return False
+        return await super().send(queued, training, looked_up)
+
+    async def _claim_and_post(
+        self, queued: Queued, training: CompletedTraining, _document: OpenDocument, _looked_up: float
+    ) -> State:
+        row = PlannedRow(training.training_id, training.issue_no, training.certification_id, State.READY)
+        self.chosen[queued.delivery_key] = queued.order, row
+        return State.ACCEPTED
+
+
+async def _never() -> None:
+    raise AssertionError("a dry run asks Springest nothing")

@@ -1,0 +1,58 @@
+"""What a dry run says to people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from springest.delivery.plan import Plan, PlannedRow
+
+SHOWN: Final = 500
+"""Certificates named of each kind; the JSON of ``bin/springest plan`` has all."""
+
+
+def in_words(plan: Plan, *, until: str) -> Iterator[str]:
+    """Yield lines for people.
+
+    :param until: what ``Plan.in_time`` was counted to, such as ``06:00 UTC``.
+    """
+    yield f"DRY RUN of site {plan.site}: nothing was changed, and nothing was sent."
+    read = f"{plan.rows} completed trainings"
+    if plan.window is None:
+        yield f"Read: {read}, as the source has them now."
+    else:
+        start, end = (moment.isoformat(" ", "seconds") for moment in (plan.window.start, plan.window.end))
+        yield f"Read: {read} that changed from {start} to {end}."
+    if plan.not_found:
+        yield f"Not found in the source: {', '.join(plan.not_found[:SHOWN])}"
+    if plan.stopped_by:
+        yield f"Stops: {plan.stopped_by}"
+    yield f"Would send: {len(plan.to_send)} certificates{_duration(plan, until)}"
+    yield from _named(plan.to_send)
+    yield f"Would set aside, or leave for a person: {len(plan.set_aside)}"
+    yield from _named(plan.set_aside)
+    yield f"Sent before, not sent again: {plan.delivered}"
+    yield f"Would stay in the queue: {plan.queued - plan.in_time}"
+
+
+def _duration(plan: Plan, until: str) -> str:
+    if not plan.to_send:
+        return "."
+    minutes = plan.seconds / 60
+    length = f"{plan.seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} minutes"
+    length = length if minutes < 120 else f"{minutes / 60:.1f} hours"
+    if plan.in_time == len(plan.to_send):
+        return f". It takes {length} at the rate limit."
+    return f". It takes {length} at the rate limit: {plan.in_time} until {until}, the rest in the next runs."
+
+
+def _named(rows: Sequence[PlannedRow]) -> Iterator[str]:
+    for row in rows[:SHOWN]:
+        issue = f" (issue {row.issue_no})" if row.issue_no != 1 else ""
+        name = f"  training {row.training_id}{issue}, certification {row.certification_id or 'unreadable'}"
+        if row.reason is None:
+            yield name
+        else:
+            yield f"{name}: {row.state}, {row.reason}: {row.detail or 'see docs/states.md'}"
+    if len(rows) > SHOWN:
+        yield f"  … and {len(rows) - SHOWN} more"

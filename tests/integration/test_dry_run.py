@@ -1,0 +1,259 @@
+"""A dry run says what the real run then does, changes no row, sends nothing and stands in nobody's way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from include.demo import source_database
+from include.demo.documents import render_all
+from include.demo.nights import CERTIFICATIONS, PENDING, nights
+from include.sandbox.faults import Fault, Kind
+from include.sandbox.store import Certification
+from springest.delivery.deliver import DeliverSettings
+from springest.delivery.plan import Plan, Planner, Selection
+from springest.delivery.stops import NightTooLarge
+from springest.errors import ConfigurationError
+from springest.identity import Pseudonyms
+from springest.source.reader import SourceReader, Window
+from springest.staging.window import SiteNotBegun
+from springest.db.rollback import DryRunGaveWay, rolled_back
+from tests.integration.conftest import SECRET, World, wait_until
+
+
+def plan(
+    world: World,
+    run_id: str = "dry",
+    which: Selection | None = None,
+    *,
+    secret: str = SECRET,
+    **settings: Any,
+) -> Plan:
+    planner = Planner(
+        world.warehouse,
+        site=world.site,
+        source=SourceReader(world.source, query=world.query),
+        pseudonyms=Pseudonyms(secret),
+        documents=world.documents,
+        keeper=lambda _site: world.kept,
+    )
+    return planner.plan(run_id, which, settings=DeliverSettings(**settings))
+
+
+def everything(world: World) -> dict[str, Sequence[Any]]:
+    """Every row of every table, with the transaction that wrote it."""
+    names = world.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'springest'")
+    return {
+        name: world.rows(f'SELECT xmin::text, row::text FROM springest."{name}" AS row ORDER BY 2')  # noqa: S608
+        for (name,) in names
+    }
+
+
+def requests(world: World) -> int:
+    return len(world.sandbox.store.requests())
+
+
+@pytest.fixture
+def institute(make_world: Callable[..., World]) -> World:
+    """The demo's institute, whose nights hold every kind of bad row."""
+    world = make_world(send_unlisted=list(PENDING))
+    for one in CERTIFICATIONS:
+        world.sandbox.store.remove_certification(one.id)
+        made = Certification(
+            one.id, one.name, requires_valid_until=one.requires_valid_until, verified=one.verified
+        )
+        world.sandbox.store.add_certification(made)
+    world.catalogue()
+    return world
+
+
+def test_a_dry_run_says_what_the_real_run_then_does_on_the_demos_nights(institute: World) -> None:
+    """Of three nights: what is sent, in which state and for which reason the rest is, and the sums."""
+    world = institute
+    for number, night in enumerate(
+        nights(7, first=date(2026, 11, 2), count=3, rows=30, root=str(world.folder))
+    ):
+        render_all(night.trainings, world.folder)
+        source_database.add(world.source, night.trainings, now=datetime.now(UTC))
+        before, asked = everything(world), requests(world)
+        planned = plan(world, f"night {number}")
+        assert everything(world) == before
+        assert requests(world) == asked
+        staged = world.stage(f"night {number}")
+        report = world.deliver(f"night {number}")
+        sent = world.rows(
+            "SELECT training_id FROM springest.delivery JOIN springest.delivery_attempt USING (delivery_key)"
+            " WHERE run_id = :run_id ORDER BY 1",
+            run_id=f"night {number}",
+        )
+        assert planned.rows == staged.rows
+        assert sorted(one.training_id for one in planned.to_send) == [row.training_id for row in sent]
+        assert len(planned.to_send) == report.accepted > 25
+        assert planned.stopped_by is None
+        states = world.states()
+        assert {one.training_id: (one.state, one.reason) for one in planned.set_aside} == {
+            name: state for name, state in states.items() if state[0] != "accepted"
+        }
+        assert len(planned.set_aside) > 15
+        assert all(one.detail for one in planned.set_aside)
+
+
+def test_a_limit_and_certifications_choose_the_certificates_that_are_then_sent(world: World) -> None:
+    """The first ones of the queue, whichever document is opened first; a bad document takes no place."""
+    trainings = [world.training(certification_id=102 + 3 * (n % 2)) for n in range(14)]
+    world.complete(*trainings)
+    world.catalogue()
+    which = Selection(certification_ids=[105])
+    planned = plan(world, "night", which, limit=3)
+    assert [one.certification_id for one in planned.to_send] == [105, 105, 105]
+    assert "may send 3" in str(planned.stopped_by)
+    world.stage("night")
+    report = world.deliver("night", limit=3, certification_ids=[105])
+    assert (report.accepted, report.left) == (3, 11)
+    sent = world.rows("SELECT training_id FROM springest.delivery WHERE state = 'accepted'")
+    assert {row.training_id for row in sent} == {one.training_id for one in planned.to_send}
+    # The next try of the same run has sent what it may.
+    assert plan(world, "night", which, limit=3).to_send == ()
+    (world.folder / f"{trainings[0].training_id}.pdf").unlink()
+    again = plan(world, "another", limit=2)
+    assert [(one.training_id, one.reason) for one in again.set_aside] == [
+        (trainings[0].training_id, "document_missing")
+    ]
+    world.stage("another")
+    assert world.deliver("another", limit=2).set_aside == 1
+    sent = world.rows(
+        "SELECT training_id FROM springest.delivery WHERE state = 'accepted' AND certification_id = 102"
+    )
+    assert {row.training_id for row in sent} == {one.training_id for one in again.to_send}
+
+
+def test_single_trainings_are_planned_whatever_window_they_are_in(world: World) -> None:
+    """A good one, a bad one, one that is gone, one that nobody knows; the rest is left out."""
+    good, gone = world.training(), world.training()
+    bad = world.training(certificate_uri="/etc/hostname")
+    world.complete(good, bad, gone, world.training(), ago=timedelta(days=400))
+    world.catalogue()
+    names = [good.training_id, bad.training_id, "nobody"]
+    planned = plan(world, which=Selection(training_ids=names))
+    assert [one.training_id for one in planned.to_send] == [good.training_id]
+    assert [(one.training_id, one.reason) for one in planned.set_aside] == [
+        (bad.training_id, "document_outside_roots")
+    ]
+    assert (planned.rows, planned.not_found, planned.window) == (2, ("nobody",), None)
+    assert world.states() == {}
+    now = datetime.now(UTC)
+    world.stage("backfill", asked=Window(now - timedelta(days=401), now))
+    with world.source.begin() as connection:
+        connection.execute(
+            text("DELETE FROM completed_training WHERE training_id = :name"), {"name": gone.training_id}
+        )
+    planned = plan(world, which=Selection(training_ids=[gone.training_id]))
+    assert [(one.state, one.reason) for one in planned.set_aside] == [("withdrawn", "source_gone")]
+
+
+def test_a_gate_that_stops_a_real_run_stops_the_dry_run_with_the_same_words(
+    world: World, monkeypatch
+) -> None:
+    """A night that is too large, a ledger that is behind, a site that has not begun, another secret."""
+    monkeypatch.setattr("springest.delivery.brake.SMALLEST_LIMIT", 3)
+    world.complete(*(world.training() for _ in range(5)))
+    world.catalogue()
+    planned = plan(world, "night")
+    world.stage("night")
+    with pytest.raises(NightTooLarge) as stopped:
+        world.deliver("night")
+    assert (planned.to_send, planned.stopped_by) == ((), str(stopped.value))
+    assert len(plan(world, "night", expected=5).to_send) == 5
+    world.kept.number = 99
+    assert "highest attempt is 0, and 99 was made" in str(plan(world, "night", expected=5).stopped_by)
+    with pytest.raises(ConfigurationError, match="learner_secret"):
+        plan(world, secret="another secret, also long enough for it")
+    assert world.posts == 0
+
+
+def test_a_site_that_has_not_begun_is_planned_as_a_pilot_or_not_at_all(make_world) -> None:
+    """And a plan begins nothing."""
+    world = make_world(has_begun=False)
+    world.complete(world.training())
+    world.catalogue()
+    with pytest.raises(SiteNotBegun):
+        plan(world)
+    assert len(plan(world, which=Selection(is_pilot=True), limit=1).to_send) == 1
+    begin = datetime.now(UTC) - timedelta(days=1)
+    assert len(plan(world, which=Selection(begin_from=begin)).to_send) == 1
+    assert len(plan(world, which=Selection(training_ids=["T0001"])).to_send) == 1
+    with pytest.raises(SiteNotBegun):
+        plan(world)
+
+
+def test_the_time_it_takes_is_that_of_the_rate_limit(make_world) -> None:
+    """Of 36 requests an hour at 95 % with a burst of one: a certificate every 105 seconds or so."""
+    world = make_world(requests_per_hour=36)
+    world.complete(*(world.training() for _ in range(4)))
+    world.catalogue()
+    planned = plan(world, seconds=250.0)
+    assert planned.seconds == pytest.approx(3 * 3600 / 34.2, abs=1)
+    assert (len(planned.to_send), planned.in_time) == (4, 3)
+    row = {"host": world.site.host, "key_fingerprint": world.site.key_fingerprint}
+    with world.warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.rate_limit (host, key_fingerprint, frozen_until)"
+                " VALUES (:host, :key_fingerprint, clock_timestamp() + interval '200 seconds')"
+            ),
+            row,
+        )
+    frozen = plan(world, seconds=250.0)
+    assert frozen.seconds == pytest.approx(planned.seconds + 200, abs=30)
+    assert frozen.in_time == 1
+
+
+def test_a_run_that_needs_what_a_dry_run_holds_gets_it_at_once(world: World) -> None:
+    """The dry run ends, says so, and has changed nothing; the run has waited a moment."""
+    world.complete(world.training())
+    world.catalogue()
+    staged = threading.Event()
+
+    def stage() -> None:
+        world.stage("night")
+        staged.set()
+
+    real = threading.Thread(target=stage)
+    lock = text("SELECT pg_advisory_xact_lock(hashtextextended('springest.stage:default', 0))")
+    with pytest.raises(DryRunGaveWay), rolled_back(world.warehouse) as engine:  # noqa: PT012 - a story
+        with engine.begin() as connection:
+            connection.execute(lock)
+        real.start()
+        wait_until(staged.is_set)
+        with engine.begin() as connection:
+            connection.execute(text("SELECT 1"))
+    real.join()
+    assert world.states() == {"T0001": ("ready", None)}
+
+
+def test_an_error_in_the_middle_leaves_nothing_behind(world: World) -> None:
+    """The source fails while its rows are read."""
+    world.complete(world.training())
+    world.catalogue()
+    before = everything(world)
+    world.query = world.query.replace("completed_training", "no_such_table")
+    with pytest.raises(Exception, match="no_such_table"):
+        plan(world)
+    assert everything(world) == before
+
+
+def test_what_a_lost_response_left_unknown_is_not_planned_again(world: World) -> None:
+    """It counts as sent before; the next one is planned."""
+    world.complete(world.training())
+    world.catalogue()
+    world.sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_STORING))
+    world.stage("night")
+    world.deliver("night")
+    world.complete(world.training())
+    planned = plan(world)
+    assert ([one.training_id for one in planned.to_send], planned.delivered) == (["T0002"], 1)

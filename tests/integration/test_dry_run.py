@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from include.demo import source_database
-from include.demo.documents import render_all
-from include.demo.nights import CERTIFICATIONS, PENDING, nights
-from include.sandbox.faults import Fault, Kind
-from include.sandbox.store import Certification
+from demo import source_database
+from demo.documents import render_all
+from demo.nights import CERTIFICATIONS, PENDING, nights
+from sandbox.faults import Fault, Kind
+from sandbox.store import Certification
+from springest.db.rollback import DryRunGaveWay, rolled_back
 from springest.delivery.deliver import DeliverSettings
 from springest.delivery.plan import Plan, Planner, Selection
 from springest.delivery.stops import NightTooLarge
@@ -22,7 +23,6 @@ from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms
 from springest.source.reader import SourceReader, Window
 from springest.staging.window import SiteNotBegun
-from springest.db.rollback import DryRunGaveWay, rolled_back
 from tests.integration.conftest import SECRET, World, wait_until
 
 

@@ -17,28 +17,28 @@ from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from springest.api.client import SpringestClient
+from springest.db.rollback import RollbackEngine, rolled_back
+from springest.db.statements import load_sql
 from springest.delivery.breaker import Breaker
+from springest.delivery.claims import Queued
+from springest.delivery.context import Parts
 from springest.delivery.deliver import Deliverer, DeliverSettings, Item
 from springest.delivery.high_water import HighWater, Keeper
-from springest.delivery.context import Parts
+from springest.delivery.repository import SendingLedger
 from springest.delivery.send import Sender
 from springest.delivery.stops import DeliveryStopped, DocumentsUnreachable
 from springest.documents.opener import DocumentStore, OpenDocument
 from springest.identity import Pseudonyms
-from springest.delivery.claims import Queued
-from springest.delivery.repository import SendingLedger
-from springest.states import POSSIBLY_TAKEN, State
+from springest.privacy.secret import keep_to_secret
 from springest.rate_limit.limiter import Pace, RateLimiter
 from springest.site import Site
 from springest.source.contract import CompletedTraining
 from springest.source.reader import SourceReader, Window
-from springest.privacy.secret import keep_to_secret
 from springest.staging.stage import LOOK_BACK, Stager
-from springest.db.rollback import RollbackEngine, rolled_back
-from springest.db.statements import read_sql
+from springest.states import POSSIBLY_TAKEN, State
 
-_ROWS: Final = text(read_sql(__file__, "planned_rows"))
-_AHEAD: Final = text(read_sql(__file__, "rate_limit_ahead"))
+_ROWS: Final = text(load_sql("delivery/planned_rows"))
+_AHEAD: Final = text(load_sql("delivery/rate_limit_ahead"))
 _KNOWN: Final = text(
     "SELECT delivery_key, training_id FROM springest.delivery"
     " WHERE site = :site AND training_id = ANY(CAST(:training_ids AS text[]))"

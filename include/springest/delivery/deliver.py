@@ -78,9 +78,8 @@ class Deliverer:
         self._parts = parts
         self._settings = settings or DeliverSettings()
         self._came_back = False
-        self._limit = SendLimit(None)
-        self._in_order = asyncio.Lock()
         self.halt = Halt()
+        self._limit = SendLimit(self.halt)
         self.tally = Tally()
 
     def stop_at_once(self) -> None:
@@ -154,7 +153,7 @@ class Deliverer:
     async def _begin_limit(self) -> None:
         """Find out how much is left of the run's limit; what earlier tries sent counts."""
         if (most := self._settings.limit) is not None:
-            self._limit = SendLimit(most, used=await self._parts.ledger.sent_by_run())
+            self._limit = SendLimit(self.halt, most, used=await self._parts.ledger.sent_by_run())
 
     async def _work_through(self, sender: Sender) -> None:
         for _ in range(PASSES):
@@ -257,7 +256,7 @@ class Deliverer:
 
     async def _work(self, line: asyncio.Queue[Item | None], sender: Sender) -> None:
         try:
-            while (item := await self._next(line)) is not None and not self.halt:
+            while (item := await self._limit.next(line)) is not None and not self.halt:
                 sent = True  # unless it is known not to be
                 try:
                     sent = await sender.send(*item)
@@ -266,18 +265,6 @@ class Deliverer:
         except Exception as error:
             self.halt.throw(f"sending failed: {type(error).__name__}")
             raise
-
-    async def _next(self, line: asyncio.Queue[Item | None]) -> Item | None:
-        """Return the next certificate, in the order of the queue, once the run's limit has a place for it.
-
-        :returns: ``None`` at the end of the queue, or when all places are used up.
-        """
-        async with self._in_order:
-            item = await line.get()
-            if item is None or await self.halt.unless(self._limit.take()):
-                return item
-            self.halt.throw(f"the run may send {self._limit.most} and has; what is left stays in the queue")
-            return None
 
     async def _fill(self, line: asyncio.Queue[Item | None], *, ends: int) -> None:
         after = None

@@ -39,18 +39,21 @@ def entry(warehouse: Engine, number: int | None, of: Site | None = None) -> Cata
 
 
 def test_a_listed_certification_is_known_with_what_it_requires(warehouse: Engine) -> None:
+    """The catalogue stores whether a certification requires `valid_until`."""
     report = store(warehouse, listed(101, requires=True))
     assert report == CatalogueReport(listed=1, added=1, unlisted=0, complete=True)
     assert entry(warehouse, 101) == CatalogueEntry(listed=True, requires_valid_until=True)
 
 
-def test_what_is_not_in_the_list_is_not_listed(warehouse: Engine) -> None:
+def test_a_certification_not_in_the_list_is_not_listed(warehouse: Engine) -> None:
+    """A certification that the list lacks is not listed."""
     store(warehouse, listed(101))
     assert entry(warehouse, 999) == CatalogueEntry(listed=False)
     assert entry(warehouse, None) == CatalogueEntry(listed=False)
 
 
-def test_a_complete_list_takes_certifications_off_it(warehouse: Engine) -> None:
+def test_a_complete_list_removes_certifications(warehouse: Engine) -> None:
+    """Certifications that a complete list lacks are no longer listed."""
     store(warehouse, listed(101, 102))
     assert store(warehouse, listed(102)) == CatalogueReport(listed=1, added=0, unlisted=1, complete=True)
     assert not entry(warehouse, 101).listed
@@ -65,7 +68,8 @@ def test_a_partial_list_never_takes_one_off_but_still_adds(warehouse: Engine) ->
     assert all(entry(warehouse, number).listed for number in (101, 102, 103))
 
 
-def test_an_empty_complete_list_takes_all_off_and_an_empty_partial_one_none(warehouse: Engine) -> None:
+def test_only_a_complete_empty_list_removes_all(warehouse: Engine) -> None:
+    """An empty list removes all certifications if it is complete, and none otherwise."""
     store(warehouse, listed(101))
     store(warehouse, [], complete=False)
     assert entry(warehouse, 101).listed
@@ -73,7 +77,9 @@ def test_an_empty_complete_list_takes_all_off_and_an_empty_partial_one_none(ware
     assert not entry(warehouse, 101).listed
 
 
-def test_a_certification_that_comes_back_is_listed_again_with_its_first_day(warehouse: Engine) -> None:
+def test_a_returning_certification_keeps_its_first_day(warehouse: Engine) -> None:
+    """A certification that returns is listed again, with its first day."""
+
     def first_seen() -> Any:
         with warehouse.connect() as connection:
             return connection.execute(
@@ -95,7 +101,8 @@ def test_a_certification_that_is_listed_twice_is_stored_once(warehouse: Engine) 
     assert entry(warehouse, 101).requires_valid_until is True
 
 
-def test_sites_have_catalogues_of_their_own(warehouse: Engine) -> None:
+def test_each_site_has_its_own_catalogue(warehouse: Engine) -> None:
+    """The catalogue of one site does not concern another."""
     store(warehouse, listed(101))
     store(warehouse, listed(102), of="other")
     assert entry(warehouse, 101).listed
@@ -104,8 +111,8 @@ def test_sites_have_catalogues_of_their_own(warehouse: Engine) -> None:
     assert entry(warehouse, 101).listed
 
 
-def test_nothing_is_checked_against_a_catalogue_that_was_never_read_completely(warehouse: Engine) -> None:
-    """Or every row would be held for a list that nobody has seen."""
+def test_a_catalogue_never_read_completely_checks_nothing(warehouse: Engine) -> None:
+    """Otherwise every row would be held for a list that nobody has seen."""
     with pytest.raises(ConfigurationError, match="springest_catalogue"):
         entry(warehouse, 101)
     store(warehouse, listed(101), complete=False)
@@ -113,7 +120,8 @@ def test_nothing_is_checked_against_a_catalogue_that_was_never_read_completely(w
         entry(warehouse, 101)
 
 
-def test_the_sites_settings_allow_sending_for_what_is_not_listed_and_only_that(warehouse: Engine) -> None:
+def test_settings_allow_only_the_unlisted_to_be_sent(warehouse: Engine) -> None:
+    """`send_unlisted` allows certifications that are not listed, and changes nothing else."""
     store(warehouse, listed(101))
     some, every = site(send_unlisted=[105]), site(send_unlisted=True)
     assert entry(warehouse, 105, some).may_send_unlisted
@@ -123,7 +131,8 @@ def test_the_sites_settings_allow_sending_for_what_is_not_listed_and_only_that(w
     assert not entry(warehouse, None, every).may_send_unlisted
 
 
-def test_every_reading_is_kept_with_its_evidence(warehouse: Engine) -> None:
+def test_every_read_of_the_catalogue_keeps_its_evidence(warehouse: Engine) -> None:
+    """Each read of the catalogue is stored with its evidence."""
     store(warehouse, listed(101, 102))
     store(warehouse, listed(101), complete=False)
     with warehouse.connect() as connection:

@@ -499,7 +499,8 @@ def explained(move: Move, events: set[Event]) -> set[tuple[State | str | None, E
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: "-".join(sorted(SCENES[scene])))
-def test_nothing_moves_a_delivery_but_as_the_table_says(performed: Performed, scene: Scene) -> None:
+def test_every_statement_moves_states_as_the_table_says(performed: Performed, scene: Scene) -> None:
+    """No statement moves a delivery otherwise than `TRANSITIONS` says."""
     strange = {move for move in performed[scene] if not explained(move, SCENES[scene])}
     assert not strange
 

@@ -36,6 +36,7 @@ def test_a_key_stays_what_it_was_in_every_version_of_this_code() -> None:
 
 @given(one=st.tuples(TEXTS, TEXTS, st.integers(1)), other=st.tuples(TEXTS, TEXTS, st.integers(1)))
 def test_two_certificates_never_share_a_key(one: tuple[str, str, int], other: tuple[str, str, int]) -> None:
+    """Different trainings or issues have different delivery keys."""
     keys = {delivery_key(site=site, training_id=name, issue_no=issue) for site, name, issue in (one, other)}
     assert len(keys) == len({one, other})
 
@@ -88,17 +89,19 @@ NOT_SPELLINGS = [
 
 
 @pytest.mark.parametrize(("address", "spelling"), SPELLINGS)
-def test_spellings_of_one_address_are_one_learner(address: str, spelling: str) -> None:
+def test_spellings_of_one_mailbox_are_one_learner(address: str, spelling: str) -> None:
+    """Spellings of one mailbox have the same learner reference."""
     assert PSEUDONYMS.learner_ref(spelling) == PSEUDONYMS.learner_ref(address)
 
 
 @pytest.mark.parametrize(("address", "another"), NOT_SPELLINGS)
-def test_different_addresses_are_different_learners(address: str, another: str) -> None:
+def test_different_mailboxes_are_different_learners(address: str, another: str) -> None:
+    """Different mailboxes have different learner references."""
     assert PSEUDONYMS.learner_ref(address) != PSEUDONYMS.learner_ref(another)
 
 
-def test_a_reference_stays_what_it_was_as_long_as_its_rule_has_this_number() -> None:
-    """If this fails, raise ``ADDRESS_RULE``: learners would be split from what was sent to them."""
+def test_a_reference_is_stable_for_a_rules_number() -> None:
+    """If this fails, raise ``ADDRESS_RULE``: learners would be separated from what was sent to them."""
     made = {address: PSEUDONYMS.learner_ref(address)[:12] for address in KNOWN}
     assert (ADDRESS_RULE, made) == (1, KNOWN)
 
@@ -138,6 +141,8 @@ def test_every_spelling_of_a_generated_mailbox_is_the_same(
 
 @given(st.tuples(LOCALS, DOMAINS), st.tuples(LOCALS, DOMAINS))
 def test_two_generated_mailboxes_are_never_one(first: tuple[str, str], second: tuple[str, str]) -> None:
+    """No two generated mailboxes share a normal form."""
+
     def identity(local: str, domain: str) -> tuple[str, bytes]:
         return unicodedata.normalize("NFC", local), idna.encode(domain, uts46=True)
 
@@ -153,21 +158,23 @@ def test_two_generated_mailboxes_are_never_one(first: tuple[str, str], second: t
 @example("a@xn--")
 @example("a@" + "x" * 300)
 @example("\ud800@\udfff.example")
-def test_any_text_has_one_form_and_a_reference_that_can_be_stored(address: str) -> None:
+def test_every_text_has_a_form_and_a_storable_reference(address: str) -> None:
+    """Normalising is idempotent for any text, and its reference can be stored."""
     once = mailbox(address)
     assert mailbox(once) == once
     assert re.fullmatch("[0-9a-f]{64}", PSEUDONYMS.learner_ref(address))
 
 
-def test_another_secret_gives_other_references_and_another_verifier() -> None:
+def test_a_different_secret_gives_different_references() -> None:
+    """A different secret gives different references and a different verifier."""
     other = Pseudonyms(SECRET + "!")
     assert PSEUDONYMS.learner_ref("zoe@example.com") != other.learner_ref("zoe@example.com")
     assert PSEUDONYMS.verifier(b"salt") != other.verifier(b"salt")
     assert PSEUDONYMS.verifier(b"salt") != PSEUDONYMS.verifier(b"pepper")
 
 
-def test_one_text_has_different_references_for_different_purposes() -> None:
-    """A document named like an address can't be joined with its learner."""
+def test_references_differ_by_purpose() -> None:
+    """A document named like an e-mail address can't be joined with its learner."""
     text = "zoe@example.com"
     assert (
         len({PSEUDONYMS.learner_ref(text), PSEUDONYMS.document_ref(text), PSEUDONYMS.row_version([text])})
@@ -177,10 +184,12 @@ def test_one_text_has_different_references_for_different_purposes() -> None:
 
 @given(one=st.lists(TEXTS), other=st.lists(TEXTS))
 def test_two_rows_never_share_a_version(one: list[str], other: list[str]) -> None:
+    """Rows with different values have different versions."""
     assert (PSEUDONYMS.row_version(one) == PSEUDONYMS.row_version(other)) == (one == other)
 
 
-def test_no_reference_and_no_representation_shows_the_address_or_the_secret() -> None:
+def test_no_reference_shows_the_email_or_the_secret() -> None:
+    """Neither a reference nor a `repr` contains the e-mail address or the secret."""
     shown = f"{PSEUDONYMS!r} {PSEUDONYMS.learner_ref('zoe@example.com')} {PSEUDONYMS.verifier(b'salt')}"
     assert "zoe" not in shown
     assert SECRET not in shown
@@ -202,12 +211,14 @@ def test_no_reference_and_no_representation_shows_the_address_or_the_secret() ->
         ("aabbccddeeffgghhiijjkkllmmnnooppqq", "alphabet"),
     ],
 )
-def test_a_guessable_secret_is_refused_with_the_remedy_and_not_shown(secret: str, reason: str) -> None:
+def test_a_guessable_secret_is_refused_and_not_shown(secret: str, reason: str) -> None:
+    """The error names the remedy and does not repeat the secret."""
     with pytest.raises(ConfigurationError, match=f"springest_learner_secret.*{reason}.*token_hex") as caught:
         Pseudonyms(secret)
     assert secret[:7] not in str(caught.value)
 
 
-def test_what_the_remedy_makes_is_accepted() -> None:
+def test_a_secret_made_as_the_remedy_says_is_accepted() -> None:
+    """The command that the error names makes an acceptable secret."""
     for number in range(1000):
         Pseudonyms(hashlib.sha256(b"%d" % number).hexdigest())

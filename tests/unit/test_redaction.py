@@ -59,8 +59,8 @@ def test_a_secret_is_found_when_only_some_of_it_is_encoded(parts):
 
 
 @given(secret=st.text(min_size=8, max_size=40).filter(lambda text: text.isprintable()))
-def test_a_secret_is_found_in_the_address_that_the_client_asks_for(secret):
-    """A server that quotes what it was asked quotes it as yarl wrote it."""
+def test_a_secret_is_redacted_in_a_quoted_url(secret):
+    """A server that quotes the requested URL quotes it as yarl encoded it."""
     asked = URL("/").update_query({"key": secret}).raw_query_string.removeprefix("key=")
     assert Redactor([secret]).redact(f"got\t{asked}\tback") == "got\t***\tback"
 
@@ -85,8 +85,8 @@ def test_no_text_is_slow_to_redact(text):
 
 
 @pytest.mark.parametrize("secret", [" a-long-secret", "a-long-secret\r\n", "\ta-long-secret "])
-def test_a_secret_is_found_without_the_blanks_that_were_pasted_with_it(secret):
-    """A server cuts them off before it echoes what it got."""
+def test_a_secret_is_redacted_without_its_pasted_blanks(secret):
+    """A server removes them before it echoes the key."""
     assert Redactor([secret]).redact("the key: a-long-secret.") in {"the key: ***.", "the key:***."}
 
 

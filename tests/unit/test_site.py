@@ -200,7 +200,7 @@ def test_a_missing_key_names_the_remedy():
 
 @pytest.mark.parametrize("key", ["a-key\n", " a-key", "a key", "a\tkey", "clé", "key\x00", "key\u200b"])
 @pytest.mark.parametrize("field", ["password", "certifications_api_key"])
-def test_a_key_with_a_blank_or_a_strange_character_is_refused_by_its_field(field, key):
+def test_a_key_with_a_blank_or_odd_character_is_refused(field, key):
     """Springest would answer 401 without a hint; the error names the field and never shows the key."""
     given = {"password": key} if field == "password" else {"extra": {field: key}}
     with pytest.raises(ConfigurationError, match=f"{field} (begins or ends|holds)") as caught:

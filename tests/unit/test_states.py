@@ -42,10 +42,10 @@ def test_only_a_claim_of_a_ready_delivery_leads_to_sending(
 
 
 @given(start=st.sampled_from(sorted(POSSIBLY_TAKEN)), events=st.lists(EVENTS, max_size=30))
-def test_what_may_have_been_taken_is_never_sent_again_without_a_person(
-    start: State, events: list[Event]
-) -> None:
-    """Whatever happens in whatever order: back to ``ready`` only by a release, or by proof of not taken."""
+def test_a_possibly_stored_delivery_is_never_sent_again(start: State, events: list[Event]) -> None:
+    """Whatever happens in whatever order, it becomes ``ready`` again only by a person's release, or by proof
+    that nothing was stored.
+    """
     state = start
     for event in events:
         before = state
@@ -62,10 +62,10 @@ def test_what_may_have_been_taken_is_never_sent_again_without_a_person(
 
 
 @given(events=st.lists(EVENTS, max_size=40))
-def test_every_life_of_a_delivery_has_at_most_one_claim_between_two_proofs_of_not_taken(
-    events: list[Event],
-) -> None:
-    """A walk from the first staging: no second claim unless the first was not taken, refused or released."""
+def test_a_second_claim_needs_proof_or_a_release(events: list[Event]) -> None:
+    """On every path from the first staging there is no second claim unless the first was not stored, refused
+    or released.
+    """
     state: State | None = None
     in_doubt = False
     for event in events:
@@ -81,14 +81,16 @@ def test_every_life_of_a_delivery_has_at_most_one_claim_between_two_proofs_of_no
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_a_lost_outcome_ends_in_unknown_and_nowhere_else(state: State) -> None:
+def test_a_lost_outcome_always_leads_to_unknown(state: State) -> None:
+    """A lost outcome leads to ``unknown`` and to no other state."""
     leads_to_unknown = {event for event, after in TRANSITIONS[state].items() if after is State.UNKNOWN}
     lost = {Event.OUTCOME_LOST} if state is State.SENDING else set()
     assert leads_to_unknown - {Event.LEDGER_RESTORED} == lost
 
 
 @pytest.mark.parametrize("state", sorted(POSSIBLY_TAKEN))
-def test_nothing_the_source_says_moves_what_may_have_been_taken(state: State) -> None:
+def test_no_source_event_moves_a_possibly_stored_delivery(state: State) -> None:
+    """Events of the source leave every state in which Springest may have the certificate."""
     from_source = {
         Event.CHECKED_READY,
         Event.CHECKED_INVALID,
@@ -106,24 +108,29 @@ def test_only_what_is_in_doubt_can_be_released() -> None:
 
 
 @pytest.mark.parametrize("event", [Event.CONFIRMED, Event.CONFIRMED_UNSEEN, Event.DROPPED])
-def test_what_is_not_known_to_be_there_can_be_confirmed_or_cancelled(event: Event) -> None:
+def test_every_unproven_state_can_be_confirmed_or_cancelled(event: Event) -> None:
+    """A person can confirm or cancel every delivery that Springest is not known to have."""
     waiting = {State.READY, State.INVALID, State.HELD, State.REJECTED}
     assert set(sources_of(event)) == waiting | set(sources_of(Event.RELEASED))
 
 
 @pytest.mark.parametrize("event", sorted(DECIDED))
-def test_nobody_decides_about_what_a_worker_is_sending(event: Event) -> None:
+def test_no_decision_applies_while_sending(event: Event) -> None:
+    """No decision applies to a delivery in ``sending``."""
     with pytest.raises(IllegalTransition):
         next_state(State.SENDING, event)
 
 
-def test_a_decision_that_was_wrong_can_be_taken_back_into_review() -> None:
+def test_a_wrong_decision_can_be_reopened() -> None:
+    """A cancelled or confirmed delivery can be reopened for review."""
     assert set(sources_of(Event.REOPENED)) == {State.CANCELLED, State.ACCEPTED, State.VISIBLE}
     assert {next_state(state, Event.REOPENED) for state in sources_of(Event.REOPENED)} == {State.REVIEW}
 
 
-def test_a_restored_ledger_puts_in_doubt_all_that_could_become_a_post() -> None:
-    """Everything from which no person is needed to reach ``sending``, and what was new since the backup."""
+def test_a_restored_ledger_makes_possible_posts_unknown() -> None:
+    """This covers every state that leads to ``sending`` without a person, reviews of which nothing was sent,
+    and deliveries that are newer than the backup.
+    """
     automatic = {State.READY, State.SENDING, *RECHECKED, State.WITHDRAWN}
     assert set(sources_of(Event.LEDGER_RESTORED)) == automatic
     assert next_state(None, Event.LEDGER_RESTORED) is State.UNKNOWN
@@ -131,23 +138,28 @@ def test_a_restored_ledger_puts_in_doubt_all_that_could_become_a_post() -> None:
 
 
 @pytest.mark.parametrize("event", list(UNSENT_REVIEW))
-def test_a_review_is_staged_anew_only_while_nothing_of_it_was_sent(event: Event) -> None:
+def test_a_review_is_staged_again_only_if_nothing_was_sent(event: Event) -> None:
+    """A delivery in ``review`` is staged again only while nothing of it was sent."""
     assert next_state(State.REVIEW, event, ever_sent=False) is UNSENT_REVIEW[event]
     with pytest.raises(IllegalTransition):
         next_state(State.REVIEW, event, ever_sent=True)
 
 
-def test_a_review_counts_as_sent_unless_somebody_knows_better() -> None:
+def test_a_review_counts_as_sent_unless_known_otherwise() -> None:
+    """Without the attempts, ``review`` counts as possibly stored."""
     with pytest.raises(IllegalTransition):
         next_state(State.REVIEW, Event.CHECKED_READY)
 
 
-def test_a_cancelled_delivery_stays_so_unless_it_is_there_after_all_or_a_person_reopens_it() -> None:
+def test_a_cancelled_delivery_leaves_only_if_stored_or_reopened() -> None:
+    """A cancelled delivery stays cancelled unless Springest stored it after all or a person reopens it."""
     assert set(TRANSITIONS[State.CANCELLED]) == {Event.ACCEPTED_WITH_ID, Event.REOPENED}
 
 
-def test_only_the_workers_own_acceptance_settles_what_was_in_doubt() -> None:
-    """However late it comes and whatever was decided; without an id, only what was released is kept back."""
+def test_only_a_late_acceptance_resolves_an_unknown() -> None:
+    """It does so however late it comes and whatever was decided; one without an id keeps back only what was
+    released.
+    """
     without = set(State) - set(sources_of(Event.ACCEPTED_WITH_ID))
     assert without == {State.ACCEPTED_NO_ID}
     assert sources_of(Event.ACCEPTED_WITHOUT_ID) == (State.READY, State.SENDING)
@@ -155,33 +167,38 @@ def test_only_the_workers_own_acceptance_settles_what_was_in_doubt() -> None:
         assert sources_of(event) == (State.SENDING,)
 
 
-def test_every_state_can_be_left_and_every_state_can_be_reached() -> None:
+def test_every_state_can_be_reached_and_left() -> None:
+    """No state is a dead end, and every state follows from another."""
     reached = {after for events in TRANSITIONS.values() for after in events.values()}
     assert reached == set(State)
     assert all(TRANSITIONS[state] for state in State)
 
 
 def test_every_state_and_every_event_is_in_the_table() -> None:
+    """The table uses every state and every event."""
     assert set(TRANSITIONS) == {None, *State}
     assert {event for events in TRANSITIONS.values() for event in events} == set(Event)
 
 
-def test_what_is_looked_at_again_every_night_was_never_taken() -> None:
+def test_states_checked_every_night_were_never_stored() -> None:
+    """Deliveries that are checked every night cannot be at Springest."""
     assert not RECHECKED & POSSIBLY_TAKEN
 
 
 def test_the_database_allows_exactly_these_states() -> None:
+    """The constraint of the table lists exactly the states of the code."""
     (check,) = [one for one in delivery.constraints if str(one.name).endswith("state_check")]
     assert set(re.findall(r"'(\w+)'", str(check.sqltext))) == {state.value for state in State}
 
 
 def test_the_documentation_names_every_state() -> None:
+    """`docs/states.md` describes every state."""
     named = set(re.findall(r"`(\w+)`", (DOCS / "states.md").read_text(encoding="utf-8")))
     assert {state.value for state in State} <= named
 
 
-def test_a_refused_transition_says_what_was_tried_and_survives_pickling() -> None:
-    """Airflow hands exceptions from process to process."""
+def test_a_refused_transition_names_state_and_event() -> None:
+    """The error also survives pickling, since Airflow passes exceptions between processes."""
     with pytest.raises(IllegalTransition, match="that is visible does not allow claimed") as caught:
         next_state(State.VISIBLE, Event.CLAIMED)
     again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - made right here

@@ -43,9 +43,8 @@ def statements() -> Statements:
     return Statements()
 
 
-async def test_what_is_asked_meanwhile_goes_together_and_each_gets_his_own_answer(
-    async_warehouse: AsyncEngine, statements: Statements
-) -> None:
+async def test_waiting_calls_share_a_statement(async_warehouse: AsyncEngine, statements: Statements) -> None:
+    """Calls that arrive while a statement runs share the next one, and each gets its own result."""
     lane = statements.lane(async_warehouse)
     first = asyncio.create_task(lane.ask(0))
     await statements.began.wait()
@@ -55,6 +54,7 @@ async def test_what_is_asked_meanwhile_goes_together_and_each_gets_his_own_answe
 
 
 async def test_a_crowd_is_served_in_batches(async_warehouse: AsyncEngine, statements: Statements) -> None:
+    """Many calls at once are served in batches of limited size."""
     lane = statements.lane(async_warehouse)
     crowd = range(2 * MOST_TOGETHER + 3)
     assert await asyncio.gather(*map(lane.ask, crowd)) == [2 * number for number in crowd]
@@ -62,9 +62,10 @@ async def test_a_crowd_is_served_in_batches(async_warehouse: AsyncEngine, statem
     assert sum(statements) == len(crowd)
 
 
-async def test_a_refusal_is_told_to_its_asker_alone(
+async def test_an_error_of_one_call_reaches_only_its_caller(
     async_warehouse: AsyncEngine, statements: Statements
 ) -> None:
+    """An error that concerns one call of a batch is raised to that caller only."""
     lane = statements.lane(async_warehouse, DIVIDED, column=0)
     told = await asyncio.gather(*map(lane.ask, (3, 0, 4)), return_exceptions=True)
     assert (told[0], told[2]) == (4, 3)
@@ -72,9 +73,10 @@ async def test_a_refusal_is_told_to_its_asker_alone(
     assert await lane.ask(6) == 2
 
 
-async def test_a_connection_that_broke_is_told_to_all_and_the_next_one_is_made(
+async def test_a_broken_connection_fails_all_and_is_replaced(
     async_warehouse: AsyncEngine, warehouse: Engine, statements: Statements
 ) -> None:
+    """A broken connection fails every call of the batch; the next batch gets a new one."""
     lane = statements.lane(async_warehouse, SLOW.replace("0.02", "5"))
     asking = [asyncio.create_task(lane.ask(number)) for number in (1, 2)]
     for _ in range(500):
@@ -96,9 +98,10 @@ async def test_a_connection_that_broke_is_told_to_all_and_the_next_one_is_made(
     assert await lane.ask(4) == 8
 
 
-async def test_whoever_stops_listening_harms_nobody(
+async def test_a_cancelled_caller_does_not_affect_the_others(
     async_warehouse: AsyncEngine, statements: Statements
 ) -> None:
+    """A cancelled caller does not affect the other calls of its batch."""
     lane = statements.lane(async_warehouse)
     asking = [asyncio.create_task(lane.ask(number)) for number in range(4)]
     await asyncio.sleep(0)
@@ -108,9 +111,10 @@ async def test_whoever_stops_listening_harms_nobody(
     assert (told[0], told[2]) == (0, 4)
 
 
-async def test_nobody_waits_for_ever_when_the_lane_itself_is_cancelled(
+async def test_cancelling_the_batcher_leaves_nobody_waiting(
     async_warehouse: AsyncEngine, statements: Statements
 ) -> None:
+    """If the batcher's own task is cancelled, no caller waits for ever."""
     lane = statements.lane(async_warehouse)
     asking = [asyncio.create_task(lane.ask(number)) for number in range(MOST_TOGETHER + 1)]
     await statements.began.wait()
@@ -123,9 +127,10 @@ async def test_nobody_waits_for_ever_when_the_lane_itself_is_cancelled(
 
 
 @pytest.mark.parametrize("kept", [True, False])
-async def test_a_connection_is_given_back_when_nobody_asks_unless_it_is_kept(
+async def test_an_idle_connection_is_returned_unless_kept(
     warehouse_url: str, statements: Statements, kept: bool
 ) -> None:
+    """An idle batcher returns its connection to the pool unless it is to keep it."""
     engine = create_async_engine(warehouse_url)
     lane = statements.lane(engine, column=2)
     held = []

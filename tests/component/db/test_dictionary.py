@@ -22,14 +22,16 @@ def test_the_dictionary_is_current(warehouse: Engine) -> None:
     )
 
 
-def test_it_describes_every_column_of_what_analysts_read(warehouse: Engine) -> None:
+def test_the_dictionary_describes_every_column_for_analysts(warehouse: Engine) -> None:
+    """Every column that analysts can read is in the data dictionary."""
     with warehouse.connect() as connection:
         columns = describe(connection)
     assert all(one.said and one.said_of_relation for one in columns)
     assert {one.relation for one in columns} >= READER.keys() - {"unmatched_remote_certificate"}
 
 
-def test_there_are_at_least_ten_questions_each_in_words() -> None:
+def test_the_dictionary_has_ten_questions_in_words() -> None:
+    """There are at least ten sample questions, each with its text."""
     questions = load_questions(QUESTIONS)
     assert len(questions) >= 10
     assert all(one.words.partition("?")[1] and one.sql.strip() for one in questions)

@@ -43,6 +43,7 @@ def url(**extra: Any) -> dict[str, Any]:
 
 
 def test_every_option_of_libpq_is_kept():
+    """Every libpq option of a connection's extra reaches the driver."""
     extra = {
         "sslmode": "verify-full",
         "sslrootcert": "/ca.pem",
@@ -58,7 +59,8 @@ def test_every_option_of_libpq_is_kept():
     }
 
 
-def test_a_cursor_of_airflows_hook_is_no_matter_of_an_engine():
+def test_the_cursor_extra_of_airflows_hook_is_ignored():
+    """The extra `cursor` concerns Airflow's hook, not an engine."""
     assert url(cursor="dictcursor") == {}
 
 
@@ -79,7 +81,8 @@ def test_a_cursor_of_airflows_hook_is_no_matter_of_an_engine():
         ({"options": "-c 'lock_timeout=5s"}, "can't be read: write it as"),
     ],
 )
-def test_what_would_be_ignored_or_contradicts_is_refused_by_name(extra, remedy):
+def test_ignored_or_contradicting_extras_are_refused(extra, remedy):
+    """Extras that would be ignored, or that contradict the project's options, are refused by name."""
     with pytest.raises(ConfigurationError) as caught:
         url(**extra)
     assert remedy in str(caught.value)
@@ -87,7 +90,8 @@ def test_what_would_be_ignored_or_contradicts_is_refused_by_name(extra, remedy):
 
 
 @pytest.mark.parametrize("encoding", ["utf8", "UTF-8", "unicode_utf8"])
-def test_utf8_has_several_names(encoding):
+def test_spellings_of_utf8_are_accepted(encoding):
+    """Spellings of UTF-8 are accepted as `client_encoding`, unknown ones are refused."""
     if encoding.startswith("uni"):
         with pytest.raises(ConfigurationError):
             url(client_encoding=encoding)
@@ -103,8 +107,8 @@ def test_tls_that_is_asked_for_is_used_or_the_connection_fails(database, make):
         engine.connect()
 
 
-def test_a_postgresql_source_is_read_alike_whatever_its_database_sets(database):
-    """DateStyle, time zone, encoding and isolation are the database's, and rows come out the same."""
+def test_a_postgresql_source_is_read_alike_under_any_setting(database):
+    """The database may set DateStyle, time zone, encoding and isolation; the rows are the same."""
     with psycopg.connect(database.replace("+psycopg", ""), autocommit=True) as admin:
         admin.execute("CREATE TABLE training (training_id int, email text, updated_at timestamptz)")
         admin.execute("INSERT INTO training VALUES (1, 'łukasz@example.com', '2026-11-02 23:30:00+00')")
@@ -150,7 +154,8 @@ def test_a_source_that_does_not_let_us_in_is_asked_again(database):
     assert RETRY_POLICY.evaluate(caught.value, 1, 3).action.value == "retry"
 
 
-def test_what_waited_for_a_lock_is_tried_again():
+def test_a_lock_timeout_is_retried():
+    """A statement that timed out waiting for a lock is retried."""
     error = WarehouseLocked(["springest.stage:default by pid 7 (psql)"])
     assert RETRY_POLICY.evaluate(error, 1, 3).action.value == "retry"
     assert str(copy.copy(error)) == str(error)
@@ -206,7 +211,8 @@ def test_a_source_may_be_behind_a_pooler_that_shares_sessions(database):
             assert next_one.execute("SELECT current_setting('TimeZone')").fetchone() == ("Asia/Tokyo",)
 
 
-def test_a_warehouse_behind_a_pooler_that_shares_sessions_is_refused(database):
+def test_a_pooler_that_shares_sessions_is_refused(database):
+    """A warehouse behind a pooler that shares sessions between clients is refused."""
     with (
         TransactionPooler(database.replace("+psycopg", "")) as pooler,
         pytest.raises(ConfigurationError, match="give this database pool_mode = session"),
@@ -270,7 +276,8 @@ def opened(address: str, **arguments: Any) -> None:
 
 @pytest.mark.parametrize("scheme", ["mysql+pymysql", "mariadb+pymysql"])
 @pytest.mark.parametrize("charset", [{}, {"charset": "utf8"}])
-def test_mysql_is_at_utc_and_gives_every_letter(driver, scheme, charset):
+def test_a_mysql_session_uses_utc_and_utf8(driver, scheme, charset):
+    """A MySQL session is at UTC and returns every character."""
     mysql = driver("pymysql", character_set_client=("utf8mb4", "utf8mb4", "+00:00"))
     opened(f"{scheme}://t@db/s", **charset, ssl={"ca": "/ca.pem"})
     assert (mysql.arguments["charset"], mysql.arguments["ssl"]) == ("utf8mb4", {"ca": "/ca.pem"})
@@ -286,13 +293,15 @@ def test_mysql_that_does_not_keep_what_was_set_is_refused(driver):
 
 @pytest.mark.parametrize("address", ["mysql+pymysql://t@db/s?charset=latin1", "mysql+pymysql://t@db/s"])
 def test_mysql_in_another_charset_is_refused(driver, address):
+    """A MySQL connection with another charset than utf8mb4 is refused."""
     driver("pymysql")
     arguments = {} if "charset" in address else {"charset": "latin1"}
     with pytest.raises(ConfigurationError, match=r"'charset' is 'latin1'.* utf8mb4"):
         opened(address, **arguments)
 
 
-def test_sql_server_through_freetds_gives_every_letter(driver):
+def test_sql_server_through_freetds_returns_every_character(driver):
+    """SQL Server through FreeTDS returns every character."""
     freetds = driver("pymssql")
     opened("mssql+pymssql://t@db/s")
     assert freetds.arguments["charset"] == "UTF-8"
@@ -300,7 +309,8 @@ def test_sql_server_through_freetds_gives_every_letter(driver):
         opened("mssql+pymssql://t@db/s", charset="cp1252")
 
 
-def test_an_extra_that_the_driver_does_not_know_is_named(driver):
+def test_an_unknown_extra_of_the_driver_is_named(driver):
+    """An extra that the driver does not accept is named in the error."""
     driver("pymysql")
     with pytest.raises(ConfigurationError, match=r"pymysql does not know: .*'unheard_of'"):
         opened("mysql+pymysql://t@db/s", unheard_of=1)
@@ -314,7 +324,8 @@ def test_an_extra_that_the_driver_does_not_know_is_named(driver):
         ("nosuchdb://t@db/s", "no dialect 'nosuchdb'"),
     ],
 )
-def test_a_driver_that_is_missing_is_named_with_its_package(address, remedy):
+def test_a_missing_driver_is_named_with_its_package(address, remedy):
+    """The error about a missing driver names the package to install."""
     with pytest.raises(ConfigurationError, match=remedy):
         source_engine(address)
 
@@ -351,7 +362,7 @@ class Session:
         ("sqlite", 0, None),
     ],
 )
-def test_a_window_is_read_from_one_snapshot_where_the_source_has_that(name, state, isolation):
+def test_a_window_is_read_from_one_snapshot_where_possible(name, state, isolation):
     """SQL Server refuses every statement at SNAPSHOT unless the database allows it."""
     session = Session(name, state)
     assert snapshot_isolation(session) == isolation

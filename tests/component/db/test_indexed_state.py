@@ -39,21 +39,24 @@ def plan(connection: Connection, statement: Any, **values: Any) -> str:
 
 
 @pytest.mark.parametrize("state", State)
-def test_indexes_know_a_state_unless_it_is_accepted_or_visible(warehouse: Engine, state: State) -> None:
+def test_indexed_state_omits_accepted_and_visible(warehouse: Engine, state: State) -> None:
+    """The indexed state is the state, unless that is `accepted` or `visible`."""
     with warehouse.begin() as connection:
         connection.execute(insert(delivery).values(ledger_row(1, state)))
         known = connection.execute(text("SELECT indexed_state FROM springest.delivery")).scalar_one()
     assert known == (None if state in UNINDEXED else state)
 
 
-def test_what_is_looked_up_by_its_indexed_state_is_never_accepted_or_visible() -> None:
+def test_no_lookup_by_indexed_state_wants_the_omitted_ones() -> None:
+    """No statement looks up `accepted` or `visible` by the indexed state."""
     assert not RECHECKED & UNINDEXED
 
 
-def test_a_certification_that_is_verified_frees_its_certificates_without_a_word_to_the_indexes(
-    warehouse: Engine,
-) -> None:
-    """Of a new ledger, whose pages have nothing but the room that was left for it."""
+def test_making_certificates_visible_updates_no_index(warehouse: Engine) -> None:
+    """When a certification is verified, its certificates become visible in heap-only updates.
+
+    This holds in a new ledger, whose pages have only the free space of the fill factor.
+    """
     shown = {
         "site": "default",
         "first_snapshot_id": 1,

@@ -115,7 +115,8 @@ ORDER BY 1, 2
 CREATED = re.compile(r"^CREATE OR REPLACE (?:VIEW|FUNCTION) springest\.(\w+)", re.MULTILINE)
 
 
-def test_each_view_and_function_has_one_file_that_can_be_run_again(warehouse: Engine) -> None:
+def test_each_view_and_function_has_one_rerunnable_file(warehouse: Engine) -> None:
+    """Each view and each function is defined in one file, which can be run repeatedly."""
     folder = Path(migrate.__file__).parent
     files = [*folder.glob("views/*"), *folder.glob("functions/*")]
     with warehouse.begin() as connection:
@@ -128,7 +129,8 @@ def test_each_view_and_function_has_one_file_that_can_be_run_again(warehouse: En
         assert CREATED.findall(file.read_text(encoding="utf-8")) == [file.stem]
 
 
-def test_every_table_view_function_and_column_is_explained(warehouse: Engine) -> None:
+def test_every_table_view_function_and_column_has_a_comment(warehouse: Engine) -> None:
+    """Every table, view, function and column has a comment."""
     with warehouse.connect() as connection:
         silent = connection.execute(
             text(
@@ -149,18 +151,21 @@ def test_every_table_view_function_and_column_is_explained(warehouse: Engine) ->
     assert all(column.comment for table in metadata.tables.values() for column in table.columns)
 
 
-def test_no_table_has_a_place_for_an_address_or_a_document_name() -> None:
+def test_no_table_can_hold_an_email_or_a_document_name() -> None:
+    """No table has a column for an e-mail address or the name of a document."""
     columns = {column.name for table in metadata.tables.values() for column in table.columns}
     assert not columns & {"email", "address", "learner", "name_of_learner", "certificate_uri", "filename"}
 
 
-def test_the_check_refuses_an_empty_warehouse_and_says_what_to_run(empty: Engine) -> None:
+def test_the_schema_check_refuses_an_empty_warehouse(empty: Engine) -> None:
+    """The error names the command to run."""
     with pytest.raises(SchemaOutOfDate, match=r"at nothing, this code needs .*make migrate"):
         check(empty)
     assert relations(empty) == set()
 
 
-def test_the_check_passes_after_an_upgrade_and_refuses_an_older_or_a_newer_schema(empty: Engine) -> None:
+def test_the_schema_check_accepts_only_the_current_revision(empty: Engine) -> None:
+    """The check passes after an upgrade and refuses an older or a newer schema."""
     assert upgrade(empty) == head_revision()
     check(empty)
     with empty.begin() as connection:
@@ -170,6 +175,7 @@ def test_the_check_passes_after_an_upgrade_and_refuses_an_older_or_a_newer_schem
 
 
 def test_upgrading_again_changes_nothing(empty: Engine) -> None:
+    """A second upgrade changes nothing."""
     upgrade(empty)
     before = relations(empty)
     with empty.begin() as connection:
@@ -186,7 +192,8 @@ def test_upgrading_again_changes_nothing(empty: Engine) -> None:
         assert kept.scalar_one() == 1
 
 
-def test_a_warehouse_that_newer_code_migrated_is_left_alone(empty: Engine) -> None:
+def test_a_warehouse_of_a_newer_revision_is_left_alone(empty: Engine) -> None:
+    """An upgrade refuses a warehouse that newer code has migrated."""
     upgrade(empty)
     with empty.begin() as connection:
         connection.execute(text(f"UPDATE {SCHEMA}.{VERSION_TABLE} SET version_num = '9999'"))  # noqa: S608
@@ -194,7 +201,8 @@ def test_a_warehouse_that_newer_code_migrated_is_left_alone(empty: Engine) -> No
         upgrade(empty)
 
 
-def test_two_deployments_at_once_migrate_once(empty: Engine, database: str) -> None:
+def test_concurrent_deployments_migrate_once(empty: Engine, database: str) -> None:
+    """Of concurrent upgrades, one migrates and the others wait."""
     others = [create_engine(database) for _ in range(4)]
     with ThreadPoolExecutor(len(others)) as pool:
         assert set(pool.map(upgrade, others)) == {head_revision()}
@@ -204,6 +212,7 @@ def test_two_deployments_at_once_migrate_once(empty: Engine, database: str) -> N
 
 
 def test_a_warehouse_that_is_not_postgresql_is_refused(tmp_path: Path) -> None:
+    """Other databases than PostgreSQL are refused as a warehouse."""
     engine = create_engine(f"sqlite:///{tmp_path}/warehouse.db")
     with pytest.raises(SchemaOutOfDate, match="must be PostgreSQL 15 or newer, this is sqlite"):
         upgrade(engine)
@@ -211,6 +220,7 @@ def test_a_warehouse_that_is_not_postgresql_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_older_postgresql_is_refused(empty: Engine) -> None:
+    """PostgreSQL before version 15 is refused."""
     with empty.connect():
         empty.dialect.server_version_info = (14, 22)
     with pytest.raises(SchemaOutOfDate, match=r"this is postgresql 14\.22"):
@@ -236,21 +246,22 @@ INSERT = (
 @pytest.mark.parametrize(
     ("state", "owner"), [("sent", None), ("sending", None), ("ready", "worker"), ("accepted", None)]
 )
-def test_the_database_itself_refuses_a_delivery_that_cannot_be(
-    warehouse: Engine, state: str, owner: str | None
-) -> None:
+def test_constraints_refuse_an_impossible_delivery(warehouse: Engine, state: str, owner: str | None) -> None:
+    """The table's constraints refuse deliveries that no code should write."""
     with pytest.raises(IntegrityError, match="violates check constraint"), warehouse.begin() as connection:
         connection.execute(text(INSERT), {"state": state, "owner": owner})
 
 
 def test_a_certificate_has_one_row_in_the_ledger(warehouse: Engine) -> None:
+    """A delivery key is unique."""
     with warehouse.begin() as connection:
         connection.execute(text(INSERT), {"state": "ready", "owner": None})
     with pytest.raises(IntegrityError, match="unique"), warehouse.begin() as connection:
         connection.execute(text(INSERT), {"state": "held", "owner": None})
 
 
-def test_analysts_words_are_those_of_the_design() -> None:
+def test_statuses_and_methods_are_those_of_the_design() -> None:
+    """The verification statuses and match methods are those that analysts were promised."""
     assert {one.value for one in VerificationStatus} == {
         "not_sent",
         "held",

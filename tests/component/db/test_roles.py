@@ -52,10 +52,8 @@ def readable(engine: Engine, role: str) -> set[str]:
     return found
 
 
-def test_a_reader_sees_what_is_for_analysts_and_nothing_of_the_ledger(
-    warehouse: Engine, names: RoleNames
-) -> None:
-    """Tried on every table and view there is, so that a new one is closed until somebody opens it."""
+def test_a_reader_can_read_only_what_is_for_analysts(warehouse: Engine, names: RoleNames) -> None:
+    """This is tried on every table and view, so a new one is closed until somebody grants it."""
     grant_roles(warehouse, names)
     assert readable(warehouse, names.reader) == READER.keys() & relations(warehouse)
     for name in READER.keys() & relations(warehouse):
@@ -71,7 +69,8 @@ def test_every_table_and_view_is_somebodys(warehouse: Engine, names: RoleNames) 
     assert relations(warehouse) <= granted
 
 
-def test_granting_again_takes_back_what_somebody_added(warehouse: Engine, names: RoleNames) -> None:
+def test_granting_again_revokes_additional_rights(warehouse: Engine, names: RoleNames) -> None:
+    """Granting again revokes rights that somebody added by hand."""
     grant_roles(warehouse, names)
     with warehouse.begin() as connection:
         connection.execute(text(f"GRANT SELECT ON springest.delivery TO {names.reader}"))
@@ -93,10 +92,10 @@ def test_databases_of_one_server_may_be_granted_at_once(
     other.dispose()
 
 
-def test_a_role_that_may_not_create_roles_gets_the_statements_for_an_administrator(
-    warehouse: Engine, names: RoleNames
-) -> None:
-    """What it says is what an administrator can run as it stands."""
+def test_without_createrole_the_statements_are_printed(warehouse: Engine, names: RoleNames) -> None:
+    """Without the right to create roles, the command prints statements that an administrator can run as they
+    are.
+    """
     plain = f"{names.reader}_plain"
     with warehouse.begin() as connection:
         connection.execute(text(f"CREATE ROLE {plain} LOGIN PASSWORD 'plain'"))
@@ -192,30 +191,31 @@ NO_WRITER = [
 
 
 @pytest.mark.parametrize("statement", NOBODY_BUT_THE_OWNER)
-def test_no_role_rewrites_what_is_evidence(ledger: Engine, names: RoleNames, statement: str) -> None:
+def test_no_role_can_rewrite_evidence(ledger: Engine, names: RoleNames, statement: str) -> None:
+    """No role can change or delete what is kept as evidence."""
     grant_roles(ledger, names)
     for role, _ in names.grants():
         assert "permission denied" in (attempt(ledger, role, statement) or "nothing"), role
 
 
 @pytest.mark.parametrize("statement", NO_PUBLISHER)
-def test_a_publisher_queues_nothing_and_changes_nothing_that_is_sent(
-    ledger: Engine, names: RoleNames, statement: str
-) -> None:
-    """What is made ``ready`` once more is sent once more."""
+def test_a_publisher_cannot_change_what_is_sent(ledger: Engine, names: RoleNames, statement: str) -> None:
+    """The publisher can queue nothing: a delivery that is made ``ready`` again is sent again."""
     grant_roles(ledger, names)
     for role in (names.publisher, names.reader):
         assert "permission denied" in (attempt(ledger, role, statement) or "nothing"), role
 
 
 @pytest.mark.parametrize("statement", NO_WRITER)
-def test_a_writer_makes_no_verdicts(ledger: Engine, names: RoleNames, statement: str) -> None:
+def test_a_writer_cannot_write_verdicts(ledger: Engine, names: RoleNames, statement: str) -> None:
+    """The writer has no right to write verdicts."""
     grant_roles(ledger, names)
     for role in (names.writer, names.reader):
         assert "permission denied" in (attempt(ledger, role, statement) or "nothing"), role
 
 
-def test_each_role_may_do_its_own_work(ledger: Engine, names: RoleNames) -> None:
+def test_each_role_can_do_its_work(ledger: Engine, names: RoleNames) -> None:
+    """Each role has the rights that its work needs."""
     grant_roles(ledger, names)
     for role, statement in (
         (names.writer, "UPDATE springest.delivery SET state = 'ready'"),

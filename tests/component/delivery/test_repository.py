@@ -59,9 +59,10 @@ async def test_a_claim_leaves_a_committed_attempt_and_a_lease(
     assert (attempt.outcome, attempt.finished_at, found.document_sha256) == (None, None, "a" * 64)
 
 
-async def test_of_many_workers_that_claim_at_once_exactly_one_wins(
+async def test_exactly_one_of_many_concurrent_claims_wins(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
+    """If many workers claim one delivery at the same time, exactly one gets it."""
     keys = [add_delivery(f"T{number}") for number in range(8)]
     waiting = await worker().queue(after=None, limit=10)
     claims = await asyncio.gather(
@@ -73,9 +74,10 @@ async def test_of_many_workers_that_claim_at_once_exactly_one_wins(
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.READY])
-async def test_nothing_but_a_ready_delivery_can_be_claimed(
+async def test_only_a_ready_delivery_can_be_claimed(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take, state: State
 ) -> None:
+    """A claim succeeds in state ``ready`` only."""
     values: dict[str, Any] = {}
     if state is State.SENDING:
         values = {"lease_owner": "other", "lease_until": datetime(2000, 1, 1, tzinfo=UTC)}
@@ -89,9 +91,10 @@ async def test_nothing_but_a_ready_delivery_can_be_claimed(
     assert await worker().queue(after=None, limit=10) == []
 
 
-async def test_a_delivery_that_was_staged_anew_since_it_was_queued_is_not_claimed(
+async def test_a_delivery_staged_again_since_queueing_is_not_claimed(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
+    """A claim names the version that was queued, so a newer one is not claimed."""
     key = add_delivery("T1")
     queued = await first(worker())
     with warehouse.begin() as connection:
@@ -119,6 +122,7 @@ async def test_an_outcome_is_recorded_with_its_attempt(
     state: State,
     sent: bool,
 ) -> None:
+    """An outcome is recorded in the delivery and in its attempt."""
     key = add_delivery("T1")
     claim = await take(worker(), await first(worker()))
     assert isinstance(claim, Claim)
@@ -136,10 +140,10 @@ async def test_an_outcome_is_recorded_with_its_attempt(
     assert attempt.finished_at >= attempt.started_at
 
 
-async def test_an_outcome_that_waits_for_a_lock_keeps_no_other_from_being_recorded(
+async def test_an_outcome_waiting_for_a_lock_blocks_no_other(
     warehouse: Engine, warehouse_url: str, add_delivery: AddDelivery, take: Take
 ) -> None:
-    """Also where one statement records both: what Springest said of the other would be forgotten."""
+    """This also holds if one statement records both; otherwise the response to the other would be lost."""
     for name in ("T1", "T2"):
         add_delivery(name)
     address = make_url(warehouse_url).update_query_dict({"options": "-c lock_timeout=300"})
@@ -166,9 +170,10 @@ async def test_an_outcome_that_waits_for_a_lock_keeps_no_other_from_being_record
     await engine.dispose()
 
 
-async def test_what_was_not_taken_can_be_claimed_again(
+async def test_a_delivery_not_stored_can_be_claimed_again(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
+    """A delivery that Springest cannot have stored can be claimed again."""
     key = add_delivery("T1")
     claim = await take(worker(), await first(worker()))
     assert isinstance(claim, Claim)
@@ -178,12 +183,13 @@ async def test_what_was_not_taken_can_be_claimed_again(
 
 
 @pytest.mark.parametrize("event", [Event.SEEN, Event.RELEASED, Event.CLAIMED, Event.CHECKED_READY])
-def test_an_outcome_that_no_sending_can_have_is_refused(event: Event) -> None:
+def test_an_impossible_outcome_of_sending_is_refused(event: Event) -> None:
+    """An outcome that `sending` does not allow is refused."""
     with pytest.raises(IllegalTransition):
         _ = Outcome(event).state
 
 
-async def test_a_sweep_makes_unknown_of_lost_leases_and_of_nothing_else(
+async def test_a_sweep_makes_only_expired_leases_unknown(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
     """Taking over a dead worker's lease never sends."""
@@ -218,9 +224,10 @@ async def test_a_worker_that_lost_its_lease_changes_nothing_any_more(
 
 
 @pytest.mark.parametrize("state", ["unknown", "review"])
-async def test_a_late_201_still_settles_its_own_delivery(
+async def test_a_late_201_still_resolves_its_own_delivery(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take, state: str
 ) -> None:
+    """A 201 that is recorded after the lease expired makes the delivery `accepted`."""
     key = add_delivery("T1")
     claim = await take(worker(), await first(worker()), lease=-1)
     await worker().sweep()
@@ -232,10 +239,10 @@ async def test_a_late_201_still_settles_its_own_delivery(
     assert (found.state, found.springest_certificate_id, found.reason) == ("accepted", 7, None)
 
 
-async def test_what_was_taken_late_without_an_id_is_not_sent_again_once_released(
+async def test_a_late_201_without_an_id_undoes_a_release(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
-    """Springest said that it has it; the person who released it could not know."""
+    """Springest has it after all, which the person who released it could not know; it is not sent again."""
     key = add_delivery("T1")
     late = await take(worker("late"), await first(worker()), lease=-1)
     await worker().sweep()
@@ -248,10 +255,12 @@ async def test_what_was_taken_late_without_an_id_is_not_sent_again_once_released
     assert await worker().queue(after=None, limit=1) == []
 
 
-async def test_a_late_201_does_not_touch_a_delivery_that_somebody_else_is_sending(
+async def test_a_late_201_does_not_touch_a_delivery_sent_again(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
-    """A person released it meanwhile; the attempt still keeps the id, for the reviewer to find."""
+    """A person released it, and another worker is sending it; the attempt still keeps the id for a
+    reviewer.
+    """
     key = add_delivery("T1")
     late = await take(worker("late"), await first(worker()), lease=-1)
     await worker().sweep()
@@ -264,9 +273,10 @@ async def test_a_late_201_does_not_touch_a_delivery_that_somebody_else_is_sendin
     assert attempts_of(warehouse, key)[0].springest_certificate_id == 7
 
 
-async def test_an_outcome_of_an_earlier_attempt_of_the_same_worker_does_not_count(
+async def test_an_outcome_of_an_earlier_attempt_is_ignored(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
+    """An outcome counts for its own attempt only, even if the same worker made both."""
     key = add_delivery("T1")
     early = await take(worker(), await first(worker()))
     assert early is not None
@@ -276,9 +286,10 @@ async def test_an_outcome_of_an_earlier_attempt_of_the_same_worker_does_not_coun
     assert delivery_of(warehouse, key).state == "sending"
 
 
-async def test_the_queue_gives_this_runs_deliveries_first_then_the_oldest(
+async def test_the_queue_returns_this_runs_deliveries_first(
     add_delivery: AddDelivery, worker: MakeWorker
 ) -> None:
+    """The queue returns this run's deliveries first, then the others from the oldest."""
     day = datetime(2026, 11, 1, tzinfo=UTC)
     add_delivery("old", staged_run_id="before", created_at=day)
     add_delivery("older", staged_run_id="before", created_at=day - timedelta(days=1))
@@ -291,10 +302,12 @@ async def test_the_queue_gives_this_runs_deliveries_first_then_the_oldest(
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 7])
-async def test_reading_the_queue_page_by_page_gives_every_delivery_once(
+async def test_paging_through_the_queue_returns_each_once(
     add_delivery: AddDelivery, worker: MakeWorker, take: Take, page: int
 ) -> None:
-    """Also where many were created at the same moment, and while those already read leave the queue."""
+    """This also holds if many were created at the same moment, and while those already read leave the
+    queue.
+    """
     moment = datetime(2026, 11, 1, tzinfo=UTC)
     for number in range(12):
         run = "night" if number % 3 else "before"
@@ -312,7 +325,10 @@ async def test_reading_the_queue_page_by_page_gives_every_delivery_once(
     assert len(set(read)) == 12
 
 
-async def test_the_length_tells_tonights_from_all(add_delivery: AddDelivery, worker: MakeWorker) -> None:
+async def test_the_queue_length_counts_this_run_and_all(
+    add_delivery: AddDelivery, worker: MakeWorker
+) -> None:
+    """The length is counted for this run and for all runs."""
     add_delivery("T1")
     add_delivery("T2", staged_run_id="before")
     add_delivery("T3", state="held")
@@ -339,10 +355,10 @@ async def test_what_is_not_accepted_as_a_nights_work_is_in_no_queue(
     assert len(await ledger.queue(after=None, limit=9)) == 3
 
 
-async def test_what_is_in_doubt_counts_for_every_run_until_it_is_settled_or_old(
+async def test_unknowns_count_for_every_run_until_resolved_or_old(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
-    """A cleared task, another process and another run must not be given another handful."""
+    """A cleared task, another process or another run does not get another ten unknown outcomes."""
     for name in ("T1", "T2", "T3", "T4"):
         add_delivery(name)
     for queued, outcome in zip(
@@ -365,10 +381,10 @@ async def test_what_is_in_doubt_counts_for_every_run_until_it_is_settled_or_old(
     assert await worker(doubts_since=datetime.now(UTC)).in_doubt() == 0
 
 
-async def test_no_more_is_claimed_than_may_become_unknown_in_all_processes_together(
+async def test_claims_are_limited_by_the_unknowns_of_all_processes(
     add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
-    """What is under way counts as what is in doubt, and makes room again once it is not."""
+    """Claims in flight count as unknown outcomes, and make room again once they are resolved."""
     for number in range(5):
         add_delivery(f"T{number}")
     items = await worker().queue(after=None, limit=5)
@@ -383,10 +399,10 @@ async def test_no_more_is_claimed_than_may_become_unknown_in_all_processes_toget
     assert await take(worker("d"), items[4], most=3) is NotClaimed.NO_ROOM
 
 
-async def test_nothing_is_claimed_from_a_ledger_that_has_forgotten_attempts(
+async def test_a_ledger_that_lost_attempts_gives_no_claims(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
-    """A standby's next number is up to 32 ahead of what it has, so that number alone tells nothing."""
+    """A standby's next number is up to 32 ahead of its rows, so the number alone proves nothing."""
     for name in ("T1", "T2"):
         add_delivery(name)
     one, two = await worker().queue(after=None, limit=2)

@@ -65,12 +65,14 @@ def patient(server: str) -> Iterator[AirflowApi]:
     api.close()
 
 
-def test_a_lost_response_is_asked_for_again_and_nothing_is_created_twice(patient: AirflowApi) -> None:
+def test_a_lost_response_is_retried_and_creates_nothing_twice(patient: AirflowApi) -> None:
+    """If Airflow's response is lost, the request is repeated and creates nothing twice."""
     patient.add_variable("name", "value")
     assert LosesItsFirstResponse.created == ["/api/v2/variables"]
 
 
-def test_without_patience_it_is_told(server: str) -> None:
+def test_a_lost_response_without_retries_is_an_error(server: str) -> None:
+    """Without retries a lost response is an error."""
     api = AirflowApi(server)
     with pytest.raises(httpx.TransportError):
         api.trigger("a_dag", run_id="a_run")

@@ -41,9 +41,10 @@ def _recent_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 @pytest.mark.usefixtures("two_scans")
-def test_what_two_complete_snapshots_lack_is_handed_to_a_person_with_the_evidence(
+def test_absence_in_two_complete_snapshots_needs_a_person(
     warehouse: Engine, deliver: Deliver, state: str, status: str, reason: str, remedy: str
 ) -> None:
+    """A certificate missing in two complete snapshots goes to `review` with the evidence."""
     deliver(state)
     assert publish_all(warehouse).became_absent == 1
     row = verdict(warehouse)
@@ -57,7 +58,8 @@ def test_what_two_complete_snapshots_lack_is_handed_to_a_person_with_the_evidenc
 
 @pytest.mark.parametrize("state", ["ready", "sending", "held", "rejected", "withdrawn", "cancelled"])
 @pytest.mark.usefixtures("two_scans")
-def test_what_springest_never_had_is_not_missed(warehouse: Engine, deliver: Deliver, state: str) -> None:
+def test_a_certificate_never_stored_is_not_missing(warehouse: Engine, deliver: Deliver, state: str) -> None:
+    """Deliveries that Springest never stored do not become missing."""
     deliver(state)
     assert publish_all(warehouse).became_absent == 0
 
@@ -86,7 +88,7 @@ def test_what_springest_never_had_is_not_missed(warehouse: Engine, deliver: Deli
         "never listed",
     ],
 )
-def test_an_absence_that_means_nothing_changes_nothing(
+def test_an_uninformative_absence_changes_nothing(
     warehouse: Engine,
     deliver: Deliver,
     scan: Scan,
@@ -95,6 +97,7 @@ def test_an_absence_that_means_nothing_changes_nothing(
     snapshots: list[tuple[datetime, bool]],
     listed: tuple[datetime, datetime] | None,
 ) -> None:
+    """An absence that is no evidence changes no delivery."""
     deliver(state)
     for started_at, complete in snapshots:
         scan(started_at, complete=complete)
@@ -137,7 +140,7 @@ def test_being_listed_alone_is_no_evidence(warehouse: Engine, deliver: Deliver, 
     ],
 )
 @pytest.mark.usefixtures("two_scans")
-def test_an_absence_counts_beside_one_that_was_posted_later_and_is_shown(
+def test_absence_counts_beside_a_later_one_that_is_shown(
     warehouse: Engine,
     deliver: Deliver,
     show: Show,
@@ -160,13 +163,15 @@ def test_an_absence_counts_beside_one_that_was_posted_later_and_is_shown(
 
 @pytest.mark.usefixtures("two_scans")
 def test_another_sites_snapshots_prove_nothing(warehouse: Engine, deliver: Deliver, scan: Scan) -> None:
+    """Snapshots of another site are no evidence."""
     deliver("accepted", sent_at=FIRST)
     scan(SECOND + timedelta(days=1), site="other")
     assert publish_all(warehouse).became_absent == 0
 
 
 @pytest.mark.usefixtures("two_scans")
-def test_a_certificate_that_is_there_is_not_missing(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+def test_a_shown_certificate_is_not_missing(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """A certificate that Springest shows is not missing."""
     deliver("accepted")
     show(last_seen_at=SECOND)
     assert publish_all(warehouse).became_absent == 0
@@ -174,9 +179,10 @@ def test_a_certificate_that_is_there_is_not_missing(warehouse: Engine, deliver: 
 
 
 @pytest.mark.usefixtures("two_scans")
-def test_one_that_is_shown_with_other_facts_is_not_missing(
+def test_a_certificate_shown_with_other_data_is_not_missing(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
+    """A certificate that is shown under its id with other data is not missing."""
     deliver("accepted")
     show(last_seen_at=SECOND, certification_id=103)
     assert publish_all(warehouse).became_absent == 0
@@ -193,9 +199,10 @@ def test_one_that_is_shown_with_other_facts_is_not_missing(
     ids=["alike", "nothing is told", "an end of its own"],
 )
 @pytest.mark.usefixtures("two_scans")
-def test_while_something_is_shown_that_could_be_it_an_unknown_one_is_not_absent(
+def test_an_unknown_is_not_absent_while_a_candidate_is_shown(
     warehouse: Engine, deliver: Deliver, show: Show, shown: dict[str, Any]
 ) -> None:
+    """While a possible certificate is shown, an unknown delivery is not absent."""
     deliver("unknown")
     show(9, last_seen_at=FIRST, **shown)
     assert publish_all(warehouse).became_absent == 0
@@ -212,18 +219,20 @@ def test_while_something_is_shown_that_could_be_it_an_unknown_one_is_not_absent(
     ids=["another learner", "another certification", "other dates", "gone before"],
 )
 @pytest.mark.usefixtures("two_scans")
-def test_what_is_shown_and_can_not_be_it_does_not_keep_it_from_being_absent(
+def test_an_impossible_candidate_does_not_prevent_absence(
     warehouse: Engine, deliver: Deliver, show: Show, shown: dict[str, Any]
 ) -> None:
+    """A shown certificate that cannot be this one does not prevent absence."""
     deliver("unknown")
     show(9, **{"last_seen_at": SECOND, **shown})
     assert publish_all(warehouse).became_absent == 1
 
 
 @pytest.mark.usefixtures("two_scans")
-def test_what_another_delivery_has_by_its_id_can_not_be_it(
+def test_the_certificate_of_another_delivery_is_no_candidate(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
+    """A certificate that another delivery has by its id cannot be this one."""
     deliver("unknown", "T1")
     deliver("visible", "T2", springest_certificate_id=9)
     show(9, last_seen_at=SECOND)
@@ -231,7 +240,10 @@ def test_what_another_delivery_has_by_its_id_can_not_be_it(
 
 
 @pytest.mark.usefixtures("two_scans")
-def test_one_that_was_missing_and_appears_is_visible(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+def test_a_missing_certificate_that_appears_is_visible(
+    warehouse: Engine, deliver: Deliver, show: Show
+) -> None:
+    """A missing delivery whose id is shown again becomes `visible`."""
     deliver("accepted")
     publish_all(warehouse)
     show(last_seen_at=SECOND + timedelta(days=1))
@@ -241,9 +253,10 @@ def test_one_that_was_missing_and_appears_is_visible(warehouse: Engine, deliver:
 
 
 @pytest.mark.usefixtures("two_scans")
-def test_one_that_was_shown_and_is_gone_from_two_snapshots_has_vanished_until_it_is_seen_again(
+def test_absence_in_two_snapshots_is_vanished_until_seen(
     warehouse: Engine, deliver: Deliver, show: Show, see_again: Callable[[int, datetime], None]
 ) -> None:
+    """A visible certificate missing in two complete snapshots is `vanished` until it is seen again."""
     deliver("accepted")
     show(last_seen_at=FIRST - timedelta(hours=2))
     assert publish_all(warehouse).became_absent == 1
@@ -257,10 +270,10 @@ def test_one_that_was_shown_and_is_gone_from_two_snapshots_has_vanished_until_it
 
 
 @pytest.mark.usefixtures("two_scans")
-def test_one_that_was_missing_and_appears_with_something_else_is_not_missing(
+def test_a_missing_one_shown_with_other_data_is_not_missing(
     warehouse: Engine, deliver: Deliver, show: Show, scan: Scan
 ) -> None:
-    """No proof, and no absence either: its verdict says what disagrees, until it is gone again."""
+    """It is neither proof nor absence: the verdict lists the differences until it is gone again."""
     deliver("accepted")
     publish_all(warehouse)
     assert verdict(warehouse).verification_status == "missing"
@@ -275,9 +288,10 @@ def test_one_that_was_missing_and_appears_with_something_else_is_not_missing(
 
 
 @pytest.mark.usefixtures("two_scans")
-def test_one_that_had_vanished_and_is_shown_with_something_else_has_not(
+def test_a_vanished_one_shown_with_other_data_is_visible(
     warehouse: Engine, deliver: Deliver, show: Show, see_again: Callable[[int, datetime], None], scan: Scan
 ) -> None:
+    """A vanished certificate that is shown again with other data is no longer `vanished`."""
     deliver("visible", valid_from=date(2026, 11, 1))
     show(last_seen_at=FIRST - timedelta(hours=2))
     publish_all(warehouse)
@@ -294,9 +308,10 @@ def test_one_that_had_vanished_and_is_shown_with_something_else_has_not(
     assert row.review_reason == "disagrees(valid_from)"
 
 
-def test_one_that_only_the_last_snapshot_lacks_has_not_vanished(
+def test_one_snapshot_without_it_is_not_enough_to_vanish(
     warehouse: Engine, deliver: Deliver, show: Show, scan: Scan
 ) -> None:
+    """A certificate that only the last snapshot lacks has not vanished."""
     deliver("visible")
     scan(FIRST)
     scan(SECOND)
@@ -304,13 +319,14 @@ def test_one_that_only_the_last_snapshot_lacks_has_not_vanished(
     assert publish_all(warehouse).became_absent == 0
 
 
-def test_a_doubt_that_is_too_old_needs_a_person_and_is_still_settled_by_evidence(
+def test_an_old_unknown_needs_a_person_or_evidence(
     warehouse: Engine,
     deliver: Deliver,
     scan: Scan,
     list_certification: Certified,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """An unknown outcome that is too old goes to `review`, and evidence still resolves it."""
     monkeypatch.undo()
     now = datetime.now(UTC)
     deliver("unknown", "T1", sent_at=now - timedelta(days=15))

@@ -47,9 +47,10 @@ def test_a_review_without_a_reason_does_not_stop_the_matching(
 
 
 @pytest.mark.parametrize("state", ["unknown", "accepted_no_id", "review"])
-def test_the_only_post_that_can_have_made_a_certificate_is_inferred_and_stays_in_its_state(
+def test_the_only_possible_post_is_inferred(
     warehouse: Engine, deliver: Deliver, show: Show, state: str
 ) -> None:
+    """The only POST that can have created a certificate is inferred; its delivery keeps its state."""
     deliver(state, reason="answer_lost")
     show(created_at=MOMENT + timedelta(seconds=2))
     assert publish_only_us(warehouse).became_visible == 0
@@ -68,6 +69,7 @@ def test_the_only_post_that_can_have_made_a_certificate_is_inferred_and_stays_in
 
 
 def test_quiet_nights_rewrite_no_match(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """A night without changes rewrites no match."""
     deliver("unknown", "T1")
     deliver("unknown", "T2", certification_id=103)
     show(7, created_at=MOMENT)
@@ -86,9 +88,10 @@ def test_quiet_nights_rewrite_no_match(warehouse: Engine, deliver: Deliver, show
 
 
 @pytest.mark.parametrize("told", [False, True], ids=["by the list", "by the answer to the POST"])
-def test_later_proof_takes_the_place_of_what_was_inferred(
+def test_later_proof_replaces_an_inference(
     warehouse: Engine, deliver: Deliver, show: Show, told: bool
 ) -> None:
+    """A proof replaces an inferred match."""
     deliver("unknown")
     show(created_at=MOMENT)
     publish_only_us(warehouse)
@@ -103,9 +106,10 @@ def test_later_proof_takes_the_place_of_what_was_inferred(
         assert connection.execute(text("SELECT count(*) FROM springest.delivery_match")).scalar_one() == 0
 
 
-def test_one_certificate_more_than_can_have_been_sent_takes_it_back(
+def test_a_surplus_certificate_withdraws_an_inference(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
+    """If more certificates are shown than were sent, the inference is withdrawn."""
     deliver("unknown")
     show(7, created_at=MOMENT)
     publish_only_us(warehouse)
@@ -122,9 +126,10 @@ def test_one_certificate_more_than_can_have_been_sent_takes_it_back(
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_only_complete_snapshots_take_back_what_is_not_shown_any_more(
+def test_only_complete_snapshots_withdraw_a_match(
     warehouse: Engine, deliver: Deliver, show: Show, scan: Scan, complete: bool
 ) -> None:
+    """A match with a certificate that is no longer shown is withdrawn by complete snapshots only."""
     deliver("unknown")
     show(created_at=MOMENT)
     publish_only_us(warehouse)
@@ -134,9 +139,10 @@ def test_only_complete_snapshots_take_back_what_is_not_shown_any_more(
     assert verdict(warehouse).verification_status == ("unknown" if complete else "inferred")
 
 
-def test_an_inferred_certificate_with_a_status_that_nobody_foresaw_is_ambiguous(
+def test_an_inferred_one_with_an_unknown_status_is_ambiguous(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
+    """An inferred certificate with an unexpected status is `ambiguous`."""
     deliver("unknown")
     show(created_at=MOMENT, springest_status="on hold")
     publish_only_us(warehouse)
@@ -148,10 +154,10 @@ def test_an_inferred_certificate_with_a_status_that_nobody_foresaw_is_ambiguous(
     )
 
 
-def test_an_earlier_post_of_a_delivery_that_was_sent_again_can_own_what_is_shown(
+def test_an_earlier_post_of_a_released_delivery_can_match(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
-    """T1 was released by a person and is verified by its second POST's id; the first one was lost."""
+    """T1 was released by a person and is verified by its second POST's id; the first outcome was lost."""
     again = MOMENT + timedelta(hours=3)
     key = deliver("visible", "T1", match_method="springest_id", springest_certificate_id=7, sent_at=again)
     attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
@@ -173,10 +179,10 @@ def test_an_earlier_post_of_a_delivery_that_was_sent_again_can_own_what_is_shown
     assert "2 POSTs can have made them" in row.match_evidence
 
 
-def test_a_later_post_than_the_one_whose_late_answer_told_the_id_can_own_what_is_shown(
+def test_a_later_post_than_the_one_with_the_id_can_match(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
-    """T1 was released and sent again, which was lost; then the first POST's answer came after all."""
+    """T1 was released and sent again, with a lost outcome; then the first POST's response came after all."""
     again = MOMENT + timedelta(hours=3)
     key = deliver("accepted", "T1", springest_certificate_id=7)
     attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
@@ -199,7 +205,7 @@ def test_a_later_post_than_the_one_whose_late_answer_told_the_id_can_own_what_is
 
 
 @pytest.mark.parametrize("method", ["person", "springest_id"])
-def test_a_certificate_whose_owner_contradicts_its_claim_is_still_its_owners(
+def test_an_owner_outweighs_a_contradicting_id(
     warehouse: Engine,
     deliver: Deliver,
     show: Show,
@@ -207,7 +213,7 @@ def test_a_certificate_whose_owner_contradicts_its_claim_is_still_its_owners(
     list_certification: Callable[..., None],
     method: str,
 ) -> None:
-    """T1 is said to be 7, and Springest names T2's learner: T2 is not absent, and neither is verified."""
+    """T1 has the id 7, and Springest names T2's learner: T2 is not absent, and neither is verified."""
     last = MOMENT + timedelta(days=4)
     deliver("visible", "T1", match_method=method)
     deliver("unknown", "T2", learner_ref="b" * 64)
@@ -227,10 +233,10 @@ def test_a_certificate_whose_owner_contradicts_its_claim_is_still_its_owners(
     assert (row.verification_status, row.springest_certificate_id) == ("verified", 7)
 
 
-def test_two_certificates_of_one_learner_are_no_proof_of_one_of_them_in_whichever_order_they_appear(
+def test_two_certificates_of_one_learner_prove_neither(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
-    """Ours was stored late, and somebody uploaded the same by hand."""
+    """In whichever order they appear: ours was stored late, and somebody uploaded the same by hand."""
     deliver("unknown")
     show(7, learner_ref=LEARNER, created_at=MOMENT + timedelta(hours=9))
     publish_all(warehouse)
@@ -248,18 +254,19 @@ def test_two_certificates_of_one_learner_are_no_proof_of_one_of_them_in_whicheve
     assert publish_all(warehouse).written == 0
 
 
-def test_what_a_snapshot_had_shown_before_it_was_sent_is_no_proof(
+def test_a_certificate_shown_before_the_post_is_no_proof(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
-    """Whatever the other clock says."""
+    """This holds whatever the other clock says."""
     deliver("unknown", sent_at=MOMENT + timedelta(hours=1))
     show(learner_ref=LEARNER)
     assert publish_all(warehouse).became_visible == 0
 
 
-def test_an_id_whose_certificate_is_told_to_be_another_learners_proves_nothing(
+def test_an_id_with_another_learner_as_owner_is_no_proof(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
+    """An id proves nothing if Springest names another learner as the owner."""
     deliver("accepted")
     show(learner_ref="b" * 64)
     assert publish_all(warehouse).became_visible == 0
@@ -267,13 +274,14 @@ def test_an_id_whose_certificate_is_told_to_be_another_learners_proves_nothing(
     assert verdict(warehouse).review_reason == "disagrees(learner)"
 
 
-def test_what_seemed_absent_does_not_look_safe_to_release_once_something_fits(
+def test_an_absent_delivery_becomes_a_tie_once_one_fits(
     warehouse: Engine,
     deliver: Deliver,
     show: Show,
     scan: Scan,
     list_certification: Callable[..., None],
 ) -> None:
+    """Once a certificate fits, a delivery that seemed absent no longer looks safe to release."""
     deliver("unknown")
     list_certification(since=MOMENT - timedelta(days=9), last=MOMENT + timedelta(days=3))
     scan(MOMENT + timedelta(days=1))
@@ -323,6 +331,7 @@ def test_ids_show_how_the_clocks_differ_and_tell_two_posts_apart(
 
 
 def test_another_day_is_no_candidate(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """A certificate with another first day of validity is no candidate."""
     deliver("unknown")
     show(valid_from=DAY + timedelta(days=1), created_at=MOMENT)
     publish_only_us(warehouse)
@@ -345,7 +354,7 @@ def test_a_persons_word_takes_no_post_out(warehouse: Engine, deliver: Deliver, s
 
 
 @pytest.mark.parametrize("shown", [1, 2])
-def test_what_an_earlier_post_of_a_delivery_made_is_that_deliverys(
+def test_a_certificate_of_an_earlier_post_is_the_deliverys(
     warehouse: Engine, deliver: Deliver, show: Show, shown: int
 ) -> None:
     """It was released and sent again three days later, and neither outcome is known; two of it are a tie."""

@@ -115,18 +115,20 @@ def test_what_could_be_it_keeps_it_from_being_sent(
     ],
     ids=["certification", "day", "day alone", "certification alone", "last day", "learner", "long before"],
 )
-def test_what_cannot_be_it_does_not(
+def test_an_impossible_candidate_stops_no_release(
     warehouse: Engine, release: Release, show: Show, shown: dict[str, Any]
 ) -> None:
+    """A shown certificate that cannot be this one does not stop a released delivery."""
     release(valid_until=date(2027, 6, 1))
     show(**{"valid_until": date(2027, 6, 1), **shown})
     publish_all(warehouse)
     assert states(warehouse) == QUEUED
 
 
-def test_what_the_newest_complete_snapshot_lacks_does_not(
+def test_a_certificate_gone_by_now_stops_no_release(
     warehouse: Engine, release: Release, show: Show, scan: Scan
 ) -> None:
+    """A certificate that the newest complete snapshot lacks does not stop a released delivery."""
     release()
     show()
     scan(LATER)
@@ -147,7 +149,7 @@ def test_what_the_newest_complete_snapshot_lacks_does_not(
     ],
     ids=["known before", "proven by its id now", "proven by its owner now"],
 )
-def test_what_is_another_deliverys_does_not(
+def test_another_deliverys_certificate_stops_no_release(
     warehouse: Engine,
     release: Release,
     deliver: Deliver,
@@ -156,6 +158,7 @@ def test_what_is_another_deliverys_does_not(
     other: dict[str, Any],
     shown: dict[str, Any],
 ) -> None:
+    """A certificate of another delivery does not stop a released one."""
     release()
     deliver(state, "T2", **other)
     show(7, **shown)
@@ -166,9 +169,10 @@ def test_what_is_another_deliverys_does_not(
 @pytest.mark.parametrize(
     "values", [{"possibly_taken": False}, {"decision": "reopen"}], ids=["never taken", "other"]
 )
-def test_only_a_release_of_what_may_have_been_taken_is_weighed(
+def test_only_released_possible_posts_are_compared(
     warehouse: Engine, release: Release, show: Show, values: dict[str, Any]
 ) -> None:
+    """Only a released delivery that Springest may have is compared with the certificates shown."""
     release(**values)
     show()
     publish_all(warehouse)
@@ -191,28 +195,30 @@ def test_all_that_one_certificate_could_be_wait(warehouse: Engine, release: Rele
 @pytest.mark.parametrize(
     "untold", [{"certification_id": None}, {"valid_from": None}], ids=["certification", "day"]
 )
-def test_what_the_ledger_does_not_tell_contradicts_nothing_either(
+def test_unknown_data_in_the_ledger_contradicts_nothing(
     warehouse: Engine, release: Release, show: Show, untold: dict[str, None]
 ) -> None:
+    """Data that the ledger does not have contradicts no certificate."""
     release(**untold)
     show()
     publish_all(warehouse)
     assert states(warehouse) == HELD
 
 
-def test_its_own_certificate_keeps_it_from_being_sent(
+def test_its_own_certificate_stops_a_released_delivery(
     warehouse: Engine, release: Release, show: Show
 ) -> None:
+    """A released delivery whose own certificate is shown is not sent."""
     release(springest_certificate_id=7, match_method="springest_id")
     show(7)
     publish_all(warehouse)
     assert states(warehouse) == HELD
 
 
-def test_a_certificate_whose_first_snapshot_is_gone_keeps_it_from_being_sent(
+def test_a_certificate_without_first_snapshot_stops_a_release(
     warehouse: Engine, release: Release, show: Show
 ) -> None:
-    """As after a partial restore."""
+    """This happens after a partial restore."""
     release()
     show()
     with warehouse.begin() as connection:
@@ -221,10 +227,10 @@ def test_a_certificate_whose_first_snapshot_is_gone_keeps_it_from_being_sent(
     assert states(warehouse) == HELD
 
 
-def test_a_confirmation_that_is_mended_meanwhile_hides_neither_certificate(
+def test_a_corrected_confirmation_hides_neither_certificate(
     warehouse: Engine, release: Release, deliver: Deliver, show: Show, meanwhile: Callable[..., None]
 ) -> None:
-    """It was 7 and is 8: before and after, one of them is nobody's and could be the one that was released."""
+    """It was 7 and is 8: before and after, one of them belongs to nobody and could be the released one."""
     release()
     key = deliver("visible", "T2", springest_certificate_id=7, match_method="person")
     show(7)
@@ -247,10 +253,10 @@ def test_a_confirmation_that_is_mended_meanwhile_hides_neither_certificate(
     assert states(warehouse)[:1] == HELD
 
 
-def test_a_snapshot_that_is_stored_meanwhile_hides_no_certificate(
+def test_a_concurrent_snapshot_hides_no_certificate(
     warehouse: Engine, release: Release, show: Show, scan: Scan, meanwhile: Callable[..., None]
 ) -> None:
-    """It lacks the one that could be it, and shows another."""
+    """It lacks the possible certificate, and shows another."""
     release()
     scan(MOMENT)
     show(7)

@@ -61,8 +61,8 @@ def test_every_service_that_stays_up_tells_whether_it_is_well():
     assert lasting == {name for name, service in _services().items() if "healthcheck" in service}
 
 
-def test_secrets_come_from_the_environment_and_are_asked_for_by_name():
-    """No key stands in the file, and none has a default that somebody could forget."""
+def test_secrets_come_from_the_environment_without_defaults():
+    """The file contains no key, and each missing variable is named."""
     text = COMPOSE.read_text(encoding="utf-8")
     secret = re.compile(r"\$\{([A-Z_]*(?:PASSWORD|SECRET|KEY))(:\?)?")
     found = secret.findall(text)
@@ -72,8 +72,8 @@ def test_secrets_come_from_the_environment_and_are_asked_for_by_name():
     assert all(re.search(rf"^{name}=$", example, re.MULTILINE) for name, _ in found)
 
 
-def test_a_named_volume_lies_where_the_image_has_a_folder_of_its_user():
-    """On a folder that the image lacks, Docker makes the volume root's, and nothing can be written."""
+def test_named_volumes_are_on_folders_of_the_images_user():
+    """On a folder that the image lacks, Docker gives the volume to root, and nothing can be written."""
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     made = {"/opt/airflow/logs", *(f"/opt/airflow/{name}" for name in re.findall(r"mkdir (\w+)", dockerfile))}
     own = {name: service for name, service in _services().items() if "build" in service}

@@ -45,10 +45,10 @@ def ledger(warehouse: Engine) -> tuple[str | None, str]:
         return tuple(connection.execute(text("SELECT learner_ref, state FROM springest.delivery")).one())
 
 
-def test_an_address_is_read_from_the_standard_input_and_told_to_nobody(
+def test_an_email_is_read_from_stdin_and_never_printed(
     filled: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not an argument: those are in the shell's history and in the list of processes."""
+    """It is no argument, because arguments are in the shell's history and in the process list."""
     monkeypatch.setattr("sys.stdin", io.StringIO(f" {ADDRESS.upper()} \n"))
     assert main(["erase", "--address-from-stdin"]) == 0
     assert ledger(filled) == (None, "invalid")
@@ -58,9 +58,10 @@ def test_an_address_is_read_from_the_standard_input_and_told_to_nobody(
     assert "example" not in (said.out + said.err).lower()
 
 
-def test_a_reference_will_do_and_a_learner_may_come_back(
+def test_a_reference_is_enough_and_an_erasure_can_be_lifted(
     filled: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """A learner can be erased by reference, and the erasure can be lifted."""
     assert main(["erase", "--learner-ref", REF]) == 0
     assert ledger(filled) == (None, "invalid")
     assert main(["erase", "--learner-ref", REF, "--lift"]) == 0
@@ -112,6 +113,7 @@ def test_erasing_again_is_fine(filled: Engine, capsys: pytest.CaptureFixture[str
 def test_every_spelling_of_a_mailbox_is_erased(
     filled: Engine, monkeypatch: pytest.MonkeyPatch, known: str, asked: str
 ) -> None:
+    """All references of a mailbox's spellings are erased."""
     with filled.begin() as begun:
         begun.execute(
             text("UPDATE springest.delivery SET learner_ref = :ref"),
@@ -132,9 +134,10 @@ def test_anything_else_is_refused_and_nothing_is_erased(
     assert ledger(filled) == (REF, "ready")
 
 
-def test_a_missing_secret_is_said(
+def test_a_missing_secret_is_reported(
     filled: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Without the learner secret the command fails and names it."""
     monkeypatch.delenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET")
     monkeypatch.setattr("springest_provider.parts.read_variable", lambda _: None)
     assert main(["erase", "--learner-ref", REF]) == 1

@@ -51,6 +51,7 @@ BOTH = [SpringestColumnCheckOperator, SpringestTableCheckOperator]
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_good_verdicts_pass(ready: Engine, kind: type[Any]) -> None:
+    """Correct verdicts pass every check."""
     check(kind)
 
 
@@ -87,21 +88,24 @@ def test_a_quiet_night_passes(ready: Engine, kind: type[Any]) -> None:
         ),
     ],
 )
-def test_a_verdict_that_can_not_be_right_fails_the_task_with_its_row_and_remedy(
+def test_an_impossible_verdict_fails_the_task(
     ready: Engine, kind: type[Any], statement: str, said: str
 ) -> None:
+    """The error names the row and the remedy."""
     spoil(ready, statement)
     with pytest.raises(QualityCheckFailed, match=said):
         check(kind)
 
 
-def test_another_sites_verdicts_do_not_stand_in_the_way(ready: Engine) -> None:
+def test_another_sites_verdicts_do_not_fail_the_check(ready: Engine) -> None:
+    """A failed check of another site does not fail this one."""
     spoil(ready, "INSERT INTO springest.reconciled_candidate (site) VALUES ('other')")
     for kind in BOTH:
         check(kind)
 
 
-def test_without_verdicts_the_check_says_what_to_do(ready: Engine) -> None:
+def test_the_check_without_verdicts_names_the_remedy(ready: Engine) -> None:
+    """The error names the task to run first."""
     spoil(ready, "DELETE FROM springest.candidate_set")
     with pytest.raises(QualityCheckFailed, match="clear the reconcile task"):
         check(SpringestTableCheckOperator)

@@ -64,11 +64,13 @@ def test_no_sliding_hour_of_a_simulated_crowd_exceeds_the_cap(cap: int, waits: l
 
 
 @given(cap=st.integers(400, 100_000))
-def test_a_long_queue_uses_nearly_all_of_the_cap(cap: int) -> None:
+def test_a_long_queue_uses_nearly_all_of_the_limit(cap: int) -> None:
+    """The steady pace uses 95 % of the hourly limit."""
     assert SECONDS_AN_HOUR / Pace.under(cap).interval >= 0.95 * cap * 0.999
 
 
-def test_the_documented_pace_of_the_default_cap() -> None:
+def test_the_default_limit_has_the_documented_pace() -> None:
+    """The default limit gives the interval and burst that the documentation names."""
     pace = Pace.under(4_000)
     assert (round(SECONDS_AN_HOUR / pace.interval), pace.burst) == (3_800, LARGEST_BURST)
 
@@ -119,6 +121,7 @@ async def thaw(engine: AsyncEngine) -> None:
 
 
 async def test_a_burst_is_granted_at_once_and_no_more(warehouse: Engine, limiter: MakeLimiter) -> None:
+    """The burst is granted at once, and the next grant waits."""
     one = limiter(4_000)
     grants = [await one.acquire(until=soon()) for _ in range(LARGEST_BURST)]
     assert all(grant is not None and not grant.is_void for grant in grants)
@@ -136,7 +139,8 @@ async def test_limiters_of_one_key_share_one_row(warehouse: Engine, limiter: Mak
     assert LARGEST_BURST <= row(warehouse)[0] <= LARGEST_BURST + 2
 
 
-async def test_another_key_and_another_host_have_an_allowance_of_their_own(limiter: MakeLimiter) -> None:
+async def test_each_key_and_host_has_its_own_limit(limiter: MakeLimiter) -> None:
+    """Another key or another host has its own row."""
     for one in (limiter(), limiter(key="b"), limiter(host="other.example.com")):
         assert await one.acquire(until=soon()) is not None
         assert await one.acquire(until=soon()) is None
@@ -190,14 +194,16 @@ async def test_a_long_wait_is_looked_at_again_now_and_then(async_warehouse: Asyn
     assert waits == [LONGEST_WAIT]
 
 
-async def test_nobody_waits_beyond_the_moment_it_is_wanted(limiter: MakeLimiter, slept: list[float]) -> None:
+async def test_nobody_waits_beyond_the_deadline_given(limiter: MakeLimiter, slept: list[float]) -> None:
+    """A caller that gave a deadline gets no grant after it."""
     one = limiter()
     await one.acquire()
     assert await one.acquire(until=soon()) is None
     assert slept == []
 
 
-async def test_a_freeze_stops_everybody_who_shares_the_row(limiter: MakeLimiter) -> None:
+async def test_a_freeze_stops_every_user_of_the_row(limiter: MakeLimiter) -> None:
+    """A freeze stops every limiter that shares the row."""
     one, two = limiter(4_000), limiter(4_000)
     await one.acquire()
     await one.freeze(30)
@@ -205,7 +211,8 @@ async def test_a_freeze_stops_everybody_who_shares_the_row(limiter: MakeLimiter)
     assert await two.acquire(until=soon()) is None
 
 
-async def test_a_freeze_may_come_before_any_turn(warehouse: Engine, limiter: MakeLimiter) -> None:
+async def test_a_freeze_can_precede_the_first_grant(warehouse: Engine, limiter: MakeLimiter) -> None:
+    """A freeze is kept even if nothing was granted yet."""
     one = limiter()
     await one.freeze(30)
     assert await one.acquire(until=soon()) is None
@@ -236,6 +243,7 @@ async def test_a_freeze_lasts_as_long_as_the_server_told(
 async def test_a_shorter_freeze_does_not_shorten_a_longer_one(
     warehouse: Engine, limiter: MakeLimiter
 ) -> None:
+    """Of two freezes, the longer counts."""
     one = limiter()
     await one.freeze(300)
     await one.freeze(5)
@@ -244,9 +252,10 @@ async def test_a_shorter_freeze_does_not_shorten_a_longer_one(
     assert left > 290
 
 
-async def test_freezes_without_a_time_double_up_to_an_hour_and_start_short_after_a_good_answer(
+async def test_freezes_without_a_time_double_up_to_an_hour(
     warehouse: Engine, async_warehouse: AsyncEngine, limiter: MakeLimiter
 ) -> None:
+    """Freezes without `Retry-After` double up to an hour, and start short again after a good response."""
     one = limiter()
     lengths = []
     for _ in range(8):
@@ -269,15 +278,17 @@ async def test_several_answers_of_one_outage_freeze_once(warehouse: Engine, limi
     assert left <= FIRST_FREEZE
 
 
-async def test_a_good_answer_without_a_freeze_costs_no_statement(
+async def test_a_good_response_without_a_freeze_runs_no_statement(
     warehouse: Engine, limiter: MakeLimiter
 ) -> None:
+    """Unless something was frozen, a good response writes nothing."""
     await limiter().answered_well()
     with warehouse.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM springest.rate_limit")).scalar_one() == 0
 
 
-async def test_a_grant_is_void_after_its_five_seconds(limiter: MakeLimiter) -> None:
+async def test_a_grant_expires_after_five_seconds(limiter: MakeLimiter) -> None:
+    """A grant expires five seconds after it was made."""
     grant = await limiter().acquire()
     assert grant is not None
     assert not grant.is_void

@@ -43,8 +43,10 @@ def doubtful(ground: Ground, name: str = "T1", **values: Any) -> str:
 # --- release
 
 
-def test_an_unknown_that_a_fresh_complete_snapshot_lacks_is_released(ground: Ground) -> None:
-    """The next morning, not after two weeks; who, when, why and on what ground is kept."""
+def test_an_unknown_that_a_fresh_snapshot_lacks_is_released(ground: Ground) -> None:
+    """It can be released the next morning, not after two weeks; the ledger keeps who, when, why and the
+    evidence.
+    """
     key = doubtful(ground)
     number = ground.snapshot()
     decided = ground.decide(key, "release")
@@ -74,6 +76,7 @@ def test_an_unknown_that_a_fresh_complete_snapshot_lacks_is_released(ground: Gro
 def test_a_release_without_a_fresh_complete_snapshot_is_refused(
     ground: Ground, snapshot: dict[str, Any] | None, said: str
 ) -> None:
+    """A release needs a complete snapshot that is fresh."""
     key = doubtful(ground)
     if snapshot is not None:
         ground.snapshot(**snapshot)
@@ -83,9 +86,8 @@ def test_a_release_without_a_fresh_complete_snapshot_is_refused(
     assert ground.decisions() == []
 
 
-def test_a_snapshot_that_began_right_after_the_post_may_lack_what_is_still_being_stored(
-    ground: Ground,
-) -> None:
+def test_a_snapshot_right_after_the_post_is_no_evidence(ground: Ground) -> None:
+    """A snapshot that began right after the POST may lack a certificate that is still being stored."""
     key = ground.delivery("unknown", sent=ago(minutes=20))
     ground.snapshot(minutes_ago=10)
     with pytest.raises(DecisionRefused, match="too early to lack what was sent"):
@@ -94,15 +96,15 @@ def test_a_snapshot_that_began_right_after_the_post_may_lack_what_is_still_being
     assert ground.decide(key, "release").state is State.READY
 
 
-def test_a_snapshot_says_nothing_of_a_certification_that_is_not_listed(ground: Ground) -> None:
-    """Its certificates are not shown, so none of them is missed."""
+def test_absence_of_an_unlisted_certification_is_no_evidence(ground: Ground) -> None:
+    """Its certificates are not shown, so none of them is missing."""
     key = doubtful(ground, certification_id=NOT_LISTED)
     ground.snapshot()
     with pytest.raises(DecisionRefused, match=r"certification 105 that was posted later.*admin"):
         ground.decide(key, "release", rows=[row(certification_id=NOT_LISTED)])
 
 
-def test_a_listed_certification_is_no_evidence_where_unverified_ones_may_be_listed(ground: Ground) -> None:
+def test_being_listed_is_no_evidence_of_verification(ground: Ground) -> None:
     """Springest's page says both of its list: releasing on it sent certificates twice."""
     ground.listed_is_verified = False
     key = doubtful(ground)
@@ -125,10 +127,10 @@ def test_a_listed_certification_is_no_evidence_where_unverified_ones_may_be_list
     ids=["posted later", "posted earlier", "created later by any clock", "clocks may differ",
          "nothing is known", "of another certification", "not shown any more"],
 )  # fmt: skip
-def test_a_certificate_that_was_posted_later_and_is_shown_is_evidence(
+def test_a_later_certificate_that_is_shown_is_evidence(
     ground: Ground, shown: dict[str, int], evident: bool
 ) -> None:
-    """Its certification is verified, and that of the one in doubt with it. Moments are minutes ago."""
+    """Its certification is verified, and so is that of the unknown one. Moments are minutes ago."""
     ground.listed_is_verified = False
     key = ground.delivery("unknown", sent=ago(minutes=40))
     numbers = [ground.snapshot(minutes_ago=20), ground.snapshot()]
@@ -155,9 +157,10 @@ def test_a_certificate_that_was_posted_later_and_is_shown_is_evidence(
             ground.decide(key, "release")
 
 
-def test_an_id_that_is_not_shown_is_confirmed_while_nothing_shows_that_its_certification_is_verified(
-    ground: Ground,
-) -> None:
+def test_an_id_not_shown_can_be_confirmed_before_verification(ground: Ground) -> None:
+    """An id that is not shown can be confirmed as long as nothing shows that its certification is
+    verified.
+    """
     ground.listed_is_verified = False
     keys = [doubtful(ground, name=name) for name in ("T1", "T2")]
     number = ground.snapshot()
@@ -167,14 +170,16 @@ def test_an_id_that_is_not_shown_is_confirmed_while_nothing_shows_that_its_certi
         ground.decide(keys[1], "confirm", 59)
 
 
-def test_a_person_may_release_without_evidence_and_it_is_kept_as_such(ground: Ground) -> None:
+def test_a_release_without_evidence_is_recorded_as_such(ground: Ground) -> None:
+    """A person can waive the evidence, and the ledger records the waiver."""
     key = doubtful(ground)
     ground.decide(key, "release", without_evidence=True)
     (kept,) = ground.decisions()
     assert (kept.without_evidence, kept.evidence["missing"]) == (True, ["snapshot"])
 
 
-def test_the_override_is_not_noted_where_nothing_was_overridden(ground: Ground) -> None:
+def test_a_waiver_that_waived_nothing_is_not_recorded(ground: Ground) -> None:
+    """The waiver is not recorded if there was evidence."""
     key = doubtful(ground)
     ground.snapshot()
     ground.decide(key, "release", without_evidence=True)
@@ -193,10 +198,10 @@ def test_the_override_is_not_noted_where_nothing_was_overridden(ground: Ground) 
         {"created_at": ago(hours=7)},
     ],
 )
-def test_what_could_be_it_and_is_shown_stands_in_the_way_of_every_release(
+def test_a_shown_candidate_blocks_every_release(
     ground: Ground, shown: dict[str, Any], without_evidence: bool
 ) -> None:
-    """That can't be overridden."""
+    """No option overrides that."""
     key = doubtful(ground)
     ground.shown(41, ground.snapshot(), **shown)
     with pytest.raises(DecisionRefused, match="Springest shows certificate 41, which could be it"):
@@ -204,7 +209,8 @@ def test_what_could_be_it_and_is_shown_stands_in_the_way_of_every_release(
     assert ground.of(key).state == "unknown"
 
 
-def test_a_partial_snapshot_may_show_what_stands_in_the_way(ground: Ground) -> None:
+def test_a_candidate_in_a_partial_snapshot_blocks_a_release(ground: Ground) -> None:
+    """A candidate counts, whether or not the snapshot that showed it was complete."""
     key = doubtful(ground)
     ground.snapshot(minutes_ago=10)
     ground.shown(41, ground.snapshot(minutes_ago=3, complete=False))
@@ -221,23 +227,23 @@ def test_a_partial_snapshot_may_show_what_stands_in_the_way(ground: Ground) -> N
         {"created_at": ago(days=20)},
     ],
 )
-def test_what_can_not_be_it_does_not_stand_in_the_way(ground: Ground, shown: dict[str, Any]) -> None:
+def test_an_impossible_candidate_does_not_block_a_release(ground: Ground, shown: dict[str, Any]) -> None:
+    """A shown certificate that cannot be this one does not block a release."""
     key = doubtful(ground)
     ground.shown(41, ground.snapshot(), **shown)
     assert ground.decide(key, "release").state is State.READY
 
 
-def test_a_certificate_of_another_delivery_does_not_stand_in_the_way(ground: Ground) -> None:
+def test_another_deliverys_certificate_blocks_no_release(ground: Ground) -> None:
+    """A certificate that belongs to another delivery does not block a release."""
     key = doubtful(ground)
     ground.delivery("accepted", "T2")
     ground.shown(7, ground.snapshot())
     assert ground.decide(key, "release").state is State.READY
 
 
-def test_one_that_another_delivery_is_said_to_be_and_whose_owner_is_this_learner_stands_in_the_way(
-    ground: Ground,
-) -> None:
-    """A person confirmed T2 wrongly; then Springest named the owner."""
+def test_a_wrongly_confirmed_certificate_of_this_learner_blocks(ground: Ground) -> None:
+    """A person confirmed T2 wrongly; then Springest named the owner, and T1 cannot be released."""
     key = doubtful(ground)
     ground.delivery("visible", "T2", email="another@example.com", match_method="person")
     ground.shown(7, ground.snapshot(), learner_ref=row().learner_ref)
@@ -254,6 +260,7 @@ def test_one_that_another_delivery_is_said_to_be_and_whose_owner_is_this_learner
     ],
 )
 def test_a_release_needs_the_row_as_it_was_staged(ground: Ground, rows: list[Any], said: str) -> None:
+    """A release is refused if the source row changed since it was staged."""
     key = doubtful(ground)
     ground.snapshot()
     with pytest.raises(DecisionRefused, match=said):
@@ -262,6 +269,7 @@ def test_a_release_needs_the_row_as_it_was_staged(ground: Ground, rows: list[Any
 
 
 def test_a_row_that_was_only_touched_is_released(ground: Ground) -> None:
+    """A row of which only `updated_at` changed can be released."""
     key = doubtful(ground)
     ground.snapshot()
     ground.decide(key, "release", rows=[row(updated_at=datetime(2026, 11, 9, tzinfo=UTC))])
@@ -289,8 +297,8 @@ def test_what_is_missing_or_gone_is_released_without_its_old_id(ground: Ground) 
     assert [one.evidence["springest_certificate_id"] for one in ground.decisions()] == [7, 8]
 
 
-def test_what_may_have_been_sent_before_a_restoration_counts_as_sent_then(ground: Ground) -> None:
-    """The ledger knows no attempt of it, and can't."""
+def test_a_post_lost_by_a_restore_counts_as_sent_then(ground: Ground) -> None:
+    """The ledger has no attempt of it, and cannot have one."""
     key = ground.delivery("unknown", reason="ledger_restored", certification_id=NOT_LISTED)
     ground.restored()
     ground.snapshot(minutes_ago=30)
@@ -302,8 +310,8 @@ def test_what_may_have_been_sent_before_a_restoration_counts_as_sent_then(ground
 # --- duplicates
 
 
-def test_a_released_duplicate_is_sent_although_it_is_checked_again(ground: Ground) -> None:
-    """Both are meant. Only another certificate in the same row is weighed again."""
+def test_a_released_duplicate_is_sent_despite_a_new_check(ground: Ground) -> None:
+    """Both are intended. Only another certificate in the same row is compared again."""
     ground.delivery("accepted", "T0", email="t1@example.com")
     key = ground.delivery("review", reason="duplicate", needs_review=True, review_reason="duplicate")
     ground.snapshot()
@@ -323,6 +331,7 @@ def test_a_duplicate_that_was_never_sent_needs_no_listing(ground: Ground) -> Non
 
 
 def test_an_unknown_is_confirmed_by_an_id_that_springest_shows(ground: Ground) -> None:
+    """Confirming an unknown delivery with a shown id makes it `visible`."""
     key = doubtful(ground, needs_review=True, review_reason="changed_after_sending(email)")
     ground.shown(41, ground.snapshot(minutes_ago=300))
     ground.decide(key, "confirm", 41)
@@ -332,7 +341,7 @@ def test_an_unknown_is_confirmed_by_an_id_that_springest_shows(ground: Ground) -
     assert (kept.springest_certificate_id, kept.evidence["owner_agrees"]) == (41, False)
 
 
-def test_an_id_that_can_not_be_shown_yet_is_accepted_and_not_more(ground: Ground) -> None:
+def test_confirming_an_id_not_shown_yet_makes_it_accepted(ground: Ground) -> None:
     """Springest's admin has it; the API shows it once its certification is verified."""
     key = doubtful(ground, certification_id=NOT_LISTED)
     ground.snapshot()
@@ -350,9 +359,10 @@ def test_an_id_that_can_not_be_shown_yet_is_accepted_and_not_more(ground: Ground
         ({"learner_ref": "b" * 64}, "differs in learner"),
     ],
 )
-def test_a_certificate_that_disagrees_can_not_be_confirmed(
+def test_a_certificate_with_other_data_cannot_be_confirmed(
     ground: Ground, shown: dict[str, Any], said: str
 ) -> None:
+    """A certificate whose certification, dates or owner differ cannot be confirmed."""
     key = doubtful(ground)
     ground.shown(41, ground.snapshot(), **shown)
     with pytest.raises(DecisionRefused, match=said):
@@ -360,7 +370,8 @@ def test_a_certificate_that_disagrees_can_not_be_confirmed(
     assert ground.of(key).state == "unknown"
 
 
-def test_a_certificate_of_another_training_can_not_be_confirmed(ground: Ground) -> None:
+def test_another_trainings_certificate_cannot_be_confirmed(ground: Ground) -> None:
+    """An id that another delivery has cannot be confirmed."""
     key = doubtful(ground)
     ground.delivery("accepted", "T2")
     told = ground.delivery("sending", "T3")
@@ -374,14 +385,16 @@ def test_a_certificate_of_another_training_can_not_be_confirmed(ground: Ground) 
         ground.decide(key, "confirm", 8)
 
 
-def test_an_id_that_springest_should_show_and_does_not_is_a_wrong_number(ground: Ground) -> None:
+def test_an_id_that_should_be_shown_and_is_not_is_refused(ground: Ground) -> None:
+    """If the certification is verified, an id that is not shown is wrong."""
     key = doubtful(ground)
     ground.snapshot()
     with pytest.raises(DecisionRefused, match="check the number"):
         ground.decide(key, "confirm", 41)
 
 
-def test_a_certificate_that_is_not_shown_any_more_can_not_be_confirmed(ground: Ground) -> None:
+def test_a_certificate_that_is_gone_cannot_be_confirmed(ground: Ground) -> None:
+    """A certificate that is no longer shown cannot be confirmed."""
     key = doubtful(ground)
     ground.shown(41, ground.snapshot(minutes_ago=600))
     ground.snapshot()
@@ -390,7 +403,8 @@ def test_a_certificate_that_is_not_shown_any_more_can_not_be_confirmed(ground: G
 
 
 @pytest.mark.parametrize("certificate_id", [None, 0, -4])
-def test_a_confirmation_names_an_id(ground: Ground, certificate_id: int | None) -> None:
+def test_a_confirmation_needs_an_id(ground: Ground, certificate_id: int | None) -> None:
+    """A confirmation without an id is refused."""
     with pytest.raises(DecisionRefused, match="names the certificate's id"):
         ground.decide(doubtful(ground), "confirm", certificate_id)
 
@@ -401,7 +415,8 @@ def test_a_confirmation_names_an_id(ground: Ground, certificate_id: int | None) 
 @pytest.mark.parametrize(
     "state", ["ready", "invalid", "held", "rejected", "review", "unknown", "accepted_no_id", "vanished"]
 )
-def test_what_is_not_known_to_be_there_can_be_cancelled_and_reopened(ground: Ground, state: str) -> None:
+def test_unproven_deliveries_can_be_cancelled_and_reopened(ground: Ground, state: str) -> None:
+    """Every delivery that Springest is not known to have can be cancelled, and reopened."""
     key = ground.delivery(state, needs_review=True, review_reason="duplicate")
     ground.decide(key, "cancel", reason="the learner asked for it")
     found = ground.of(key)
@@ -412,7 +427,8 @@ def test_what_is_not_known_to_be_there_can_be_cancelled_and_reopened(ground: Gro
     assert (found.state, found.reason, found.review_reason) == ("review", "reopened", "reopened")
 
 
-def test_a_wrong_confirmation_is_reopened_and_its_id_given_back(ground: Ground) -> None:
+def test_reopening_a_confirmation_frees_its_id(ground: Ground) -> None:
+    """A wrong confirmation can be reopened; its id is free for another delivery."""
     key, other = doubtful(ground), doubtful(ground, "T2")
     number = ground.snapshot()
     ground.shown(41, number)
@@ -425,7 +441,8 @@ def test_a_wrong_confirmation_is_reopened_and_its_id_given_back(ground: Ground) 
 
 
 @pytest.mark.parametrize("state", ["accepted", "visible"])
-def test_what_springest_itself_told_can_not_be_reopened(ground: Ground, state: str) -> None:
+def test_an_id_from_springest_cannot_be_reopened(ground: Ground, state: str) -> None:
+    """A delivery whose id comes from Springest's response cannot be reopened."""
     key = ground.delivery(state, match_method="springest_id")
     with pytest.raises(DecisionRefused, match="only a confirmation by a person can be reopened"):
         ground.decide(key, "reopen")
@@ -433,7 +450,10 @@ def test_what_springest_itself_told_can_not_be_reopened(ground: Ground, state: s
 
 @pytest.mark.parametrize("state", ["sending", "accepted", "visible", "withdrawn", "cancelled"])
 @pytest.mark.parametrize("decision", ["release", "confirm", "cancel"])
-def test_what_nobody_can_decide_about_says_why(ground: Ground, state: str, decision: str) -> None:
+def test_a_state_without_decisions_is_refused_with_the_reason(
+    ground: Ground, state: str, decision: str
+) -> None:
+    """The refusal says why nobody can decide in this state."""
     key = ground.delivery(state)
     before = ground.of(key)
     with pytest.raises(DecisionRefused, match=f"training T1 is {state}: "):
@@ -448,7 +468,8 @@ def test_what_nobody_can_decide_about_says_why(ground: Ground, state: str, decis
     "told", ["", "  \n ", "x" * 1001, "ask zoë@example.com", "a%40b.example", "s3cr3t!k"]
 )
 @pytest.mark.parametrize("field", ["reason", "decided_by"])
-def test_a_reason_is_required_and_holds_no_address_and_no_key(ground: Ground, field: str, told: str) -> None:
+def test_a_reason_is_required_and_has_no_email_or_key(ground: Ground, field: str, told: str) -> None:
+    """A decision needs a reason without an e-mail address or API key."""
     key = doubtful(ground)
     decisions = Decisions(ground.warehouse, site="default", redactor=Redactor(["s3cr3t!k"]))
     with pytest.raises(DecisionRefused) as refused:
@@ -457,7 +478,8 @@ def test_a_reason_is_required_and_holds_no_address_and_no_key(ground: Ground, fi
     assert ground.of(key).state == "unknown"
 
 
-def test_the_database_itself_refuses_an_address_in_a_reason(ground: Ground) -> None:
+def test_a_constraint_refuses_an_email_in_a_reason(ground: Ground) -> None:
+    """The table's constraint refuses a reason that contains an e-mail address."""
     key = ground.delivery("ready")
     with pytest.raises(IntegrityError, match="reason_check"), ground.warehouse.begin() as connection:
         connection.execute(
@@ -473,9 +495,8 @@ def test_the_database_itself_refuses_an_address_in_a_reason(ground: Ground) -> N
 # --- at the same time
 
 
-def test_a_decision_about_what_moved_meanwhile_changes_nothing_and_says_what_it_is_now(
-    ground: Ground,
-) -> None:
+def test_a_decision_on_an_old_version_is_refused(ground: Ground) -> None:
+    """It changes nothing, and the refusal names the present state."""
     key = doubtful(ground)
     seen = ground.choice(key, "cancel")
     with ground.warehouse.begin() as connection:
@@ -513,10 +534,10 @@ def test_of_two_people_who_decide_at_once_one_does(ground: Ground, warehouse_url
 
 
 @pytest.mark.parametrize("decision", ["release", "cancel", "confirm"])
-async def test_the_workers_late_201_is_not_lost_whatever_was_decided_meanwhile(
+async def test_a_late_201_counts_whatever_was_decided(
     ground: Ground, worker: MakeWorker, take: Take, decision: str
 ) -> None:
-    """Above all it stops the second POST of what was released and has not been claimed yet."""
+    """Above all it prevents the second POST of a delivery that was released and not claimed yet."""
     key = ground.delivery("ready")
     ready = worker("late")
     late = await take(ready, (await ready.queue(after=None, limit=1))[0], lease=-1)
@@ -537,10 +558,12 @@ async def test_the_workers_late_201_is_not_lost_whatever_was_decided_meanwhile(
 
 
 @pytest.mark.parametrize("finished", [False, True])
-async def test_a_late_201_of_what_is_being_sent_again_tells_a_person_that_it_is_there_twice(
+async def test_a_late_201_while_sending_again_is_flagged_as_twice(
     ground: Ground, worker: MakeWorker, take: Take, finished: bool
 ) -> None:
-    """It can't be undone, but it is not hidden; the second worker's own answer still counts."""
+    """It cannot be undone, but a person sees that Springest may have two; the second worker's own response
+    still counts.
+    """
     key = ground.delivery("ready")
     late = await take(worker("late"), (await worker().queue(after=None, limit=1))[0], lease=-1)
     await worker("sweeper").sweep()
@@ -559,10 +582,10 @@ async def test_a_late_201_of_what_is_being_sent_again_tells_a_person_that_it_is_
     assert found.review_reason == f"taken_twice(attempt {late.attempt_id}: certificate 77)"
 
 
-async def test_an_answer_that_is_recorded_twice_tells_nobody_that_it_is_there_twice(
+async def test_an_outcome_recorded_twice_is_not_flagged_as_twice(
     ground: Ground, worker: MakeWorker, take: Take
 ) -> None:
-    """The first commit got through and its confirmation did not."""
+    """The first commit succeeded and its confirmation was lost."""
     key = ground.delivery("ready")
     claim = await take(worker(), (await worker().queue(after=None, limit=1))[0])
     assert await worker().record(claim, LATE) is State.ACCEPTED
@@ -614,7 +637,8 @@ def test_of_many_each_is_decided_by_itself(ground: Ground) -> None:
     assert all(isinstance(one, Decided) for one in done)
 
 
-def test_a_delivery_of_another_site_is_not_decided_about(ground: Ground) -> None:
+def test_a_delivery_of_another_site_cannot_be_decided(ground: Ground) -> None:
+    """A decision for one site finds no delivery of another."""
     key = ground.delivery("unknown", site="other")
     with pytest.raises(DecisionRefused, match="is of site other, not default"):
         ground.decide(key, "cancel")

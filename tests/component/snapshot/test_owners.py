@@ -24,9 +24,10 @@ LEARNER = "a" * 64
         ("held", {"reason": "before_cutover"}),
     ],
 )
-def test_the_only_certificate_of_a_learner_is_the_only_delivery(
+def test_a_learners_only_certificate_is_their_only_delivery(
     warehouse: Engine, deliver: Deliver, show: Show, state: str, values: dict[str, Any]
 ) -> None:
+    """The only certificate of a learner proves their only delivery."""
     deliver(state, **values)
     show(learner_ref=LEARNER)
     assert publish_all(warehouse).became_visible == 1
@@ -56,9 +57,10 @@ def test_the_only_certificate_of_a_learner_is_the_only_delivery(
         {"created_at": MOMENT - timedelta(days=3)},
     ],
 )
-def test_whatever_disagrees_or_is_not_told_proves_nothing(
+def test_different_or_unknown_data_is_no_proof(
     warehouse: Engine, deliver: Deliver, show: Show, shown: dict[str, Any]
 ) -> None:
+    """A certificate with other data, or of which too little is known, proves nothing."""
     deliver("unknown")
     show(**{"learner_ref": LEARNER, **shown})
     assert publish_all(warehouse).became_visible == 0
@@ -76,10 +78,10 @@ def test_whatever_disagrees_or_is_not_told_proves_nothing(
         ({"learner_ref": "b" * 64}, 1),
     ],
 )
-def test_one_that_fits_and_was_gone_before_anybody_asked_whose_it_is_may_be_it_too(
+def test_a_vanished_candidate_of_unknown_owner_prevents_proof(
     warehouse: Engine, deliver: Deliver, show: Show, scan: Scan, other: dict[str, Any], proven: int
 ) -> None:
-    """The learner's other one may be somebody else's doing."""
+    """The learner's other certificate may have been uploaded by somebody else."""
     deliver("unknown")
     show(8, **other)
     scan(MOMENT + timedelta(days=1))
@@ -88,17 +90,19 @@ def test_one_that_fits_and_was_gone_before_anybody_asked_whose_it_is_may_be_it_t
 
 
 @pytest.mark.parametrize("state", ["ready", "held", "rejected", "withdrawn", "cancelled", "sending"])
-def test_what_was_not_sent_or_is_being_sent_is_not_matched(
+def test_only_sent_deliveries_are_matched(
     warehouse: Engine, deliver: Deliver, show: Show, state: str
 ) -> None:
+    """Deliveries that were not sent, or are in flight, are not matched."""
     deliver(state)
     show(learner_ref=LEARNER)
     assert publish_all(warehouse).became_visible == 0
 
 
-def test_a_duplicate_that_was_never_sent_neither_gets_the_certificate_nor_stands_in_its_way(
+def test_an_unsent_duplicate_neither_matches_nor_blocks(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
+    """A duplicate that was never sent neither gets the certificate nor prevents the match."""
     deliver("unknown", "T1")
     deliver("review", "T2", reason="duplicate", sent_at=None)
     show(learner_ref=LEARNER)
@@ -107,7 +111,7 @@ def test_a_duplicate_that_was_never_sent_neither_gets_the_certificate_nor_stands
     assert verdict(warehouse, "T2").match_method is None
 
 
-def test_two_certificates_or_two_deliveries_with_the_same_facts_prove_nothing(
+def test_equal_certificates_or_deliveries_are_no_proof(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
     """Two issues of one training may be alike."""
@@ -120,9 +124,8 @@ def test_two_certificates_or_two_deliveries_with_the_same_facts_prove_nothing(
     assert publish_all(warehouse).became_visible == 0
 
 
-def test_a_certificate_that_another_delivery_has_by_its_id_is_nobody_elses(
-    warehouse: Engine, deliver: Deliver, show: Show
-) -> None:
+def test_a_certificate_matched_by_id_is_no_candidate(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """A certificate that one delivery has by its id is no other's."""
     deliver("accepted", "T1", springest_certificate_id=7)
     deliver("unknown", "T2")
     show(7, learner_ref=LEARNER)
@@ -130,9 +133,8 @@ def test_a_certificate_that_another_delivery_has_by_its_id_is_nobody_elses(
     assert verdict(warehouse, "T2").verification_status == "unknown"
 
 
-def test_a_certificate_that_goes_by_its_owner_is_not_matched_across_sites(
-    warehouse: Engine, deliver: Deliver, show: Show
-) -> None:
+def test_matching_by_owner_stays_within_a_site(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """A certificate is never matched by owner with a delivery of another site."""
     deliver("unknown", valid_from=DAY)
     show(learner_ref=LEARNER, site="other")
     assert publish_all(warehouse).became_visible == 0
@@ -151,10 +153,10 @@ def released_after_a_lost_post(warehouse: Engine, deliver: Deliver, state: str, 
 
 @pytest.mark.parametrize("state", ["unknown", "accepted_no_id", "review"])
 @pytest.mark.parametrize("hours", [0, 3])
-def test_the_only_certificate_of_a_learner_is_the_delivery_s_whichever_of_its_posts_made_it(
+def test_any_post_of_a_delivery_can_explain_its_certificate(
     warehouse: Engine, deliver: Deliver, show: Show, state: str, hours: int
 ) -> None:
-    """Its own earlier POST is no rival; another certificate in the same block is still looked at."""
+    """Its own earlier POST is no rival; another certificate in the same block is still considered."""
     seen = MOMENT + timedelta(hours=4)
     released_after_a_lost_post(warehouse, deliver, state, "T1")
     deliver("unknown", "T2", learner_ref="b" * 64, sent_at=MOMENT)
@@ -170,10 +172,10 @@ def test_the_only_certificate_of_a_learner_is_the_delivery_s_whichever_of_its_po
     assert publish_all(warehouse).written == 0
 
 
-def test_two_certificates_of_two_posts_of_one_delivery_prove_neither(
+def test_two_certificates_of_one_delivery_prove_neither(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
-    """It was stored twice: a person looks."""
+    """It was stored twice: a person must look."""
     seen = MOMENT + timedelta(hours=4)
     released_after_a_lost_post(warehouse, deliver, "unknown", "T1")
     for number, hours in ((7, 0), (8, 3)):
@@ -182,9 +184,10 @@ def test_two_certificates_of_two_posts_of_one_delivery_prove_neither(
     assert verdict(warehouse).verification_status == "ambiguous"
 
 
-def test_a_certificate_that_two_deliveries_may_have_made_proves_nothing_however_often_they_were_sent(
+def test_a_certificate_of_two_possible_deliveries_is_no_proof(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
+    """A certificate that two deliveries may have created proves neither, however often they were sent."""
     released_after_a_lost_post(warehouse, deliver, "unknown", "T1")
     released_after_a_lost_post(warehouse, deliver, "unknown", "T2")
     show(learner_ref=LEARNER, created_at=MOMENT, last_seen_at=MOMENT + timedelta(hours=4))

@@ -83,7 +83,8 @@ def numbers(rows: list[dict[str, Any]]) -> list[int]:
     return sorted(int(row["training_id"]) for row in rows)
 
 
-def test_a_window_holds_its_start_and_not_its_end(source: Engine) -> None:
+def test_a_window_includes_its_start_and_excludes_its_end(source: Engine) -> None:
+    """A row at the start of the window is read, one at its end is not."""
     fill(
         source,
         [DAY.start - timedelta(microseconds=1), DAY.start, DAY.end - timedelta(microseconds=1), DAY.end],
@@ -100,7 +101,8 @@ def test_a_window_in_another_time_zone_is_the_same_window(source: Engine) -> Non
     assert numbers(read(SourceReader(source, query=QUERY), window)[1]) == [2, 3]
 
 
-def test_more_rows_than_a_batch_come_in_batches_and_all_of_them(source: Engine) -> None:
+def test_many_rows_are_read_in_batches(source: Engine) -> None:
+    """All rows are read, in batches of limited size."""
     fill(source, [START] * (2 * BATCH_ROWS + 1))
     with SourceReader(source, query=QUERY).open_window(DAY) as (count, batches):
         sizes = [len(batch) for batch in batches]
@@ -108,6 +110,7 @@ def test_more_rows_than_a_batch_come_in_batches_and_all_of_them(source: Engine) 
 
 
 def test_an_empty_window_has_no_rows(source: Engine) -> None:
+    """An empty window gives no batch."""
     assert read(SourceReader(source, query=QUERY), DAY) == (0, [])
 
 
@@ -118,13 +121,15 @@ def test_single_trainings_are_found_whenever_they_changed(source: Engine) -> Non
     assert numbers(found) == [1, 3]
 
 
-def test_more_trainings_than_one_statement_takes_are_found(source: Engine) -> None:
+def test_many_trainings_are_looked_up_in_several_statements(source: Engine) -> None:
+    """More ids than one statement takes are all found."""
     fill(source, [START] * (LOOKUP_IDS + 2))
     wanted = [str(number) for number in range(1, LOOKUP_IDS + 3)]
     assert len(SourceReader(source, query=QUERY).look_up(wanted)) == LOOKUP_IDS + 2
 
 
-def test_looking_up_nothing_asks_nothing(source: Engine) -> None:
+def test_looking_up_nothing_runs_no_statement(source: Engine) -> None:
+    """Looking up no ids runs no statement."""
     statements: list[str] = []
     event.listen(source, "before_cursor_execute", lambda *called: statements.append(called[2]))
     assert SourceReader(source, query=QUERY).look_up([]) == []
@@ -168,20 +173,23 @@ def test_a_large_window_is_streamed_from_postgresql(database: str) -> None:
     assert (count, len(first)) == (1, BATCH_ROWS)
 
 
-def test_names_of_columns_are_told_apart_without_case(lite: Engine) -> None:
+def test_column_names_are_matched_without_case(lite: Engine) -> None:
+    """Databases return column names in upper or lower case."""
     fill(lite, [START])
     shouted = QUERY.replace("SELECT training_id,", 'SELECT training_id AS "TRAINING_ID",')
     assert numbers(read(SourceReader(lite, query=shouted), DAY)[1]) == [1]
 
 
 def test_a_missing_column_is_named(lite: Engine) -> None:
+    """The error names the column that the query lacks."""
     reader = SourceReader(lite, query=QUERY.replace("email,", "").replace("updated_at AS completed_at,", ""))
     with pytest.raises(ConfigurationError, match="lacks the columns email, completed_at"):
         read(reader, DAY)
 
 
 @pytest.mark.parametrize("name", ["window_start", "window_end"])
-def test_a_query_that_forgets_its_window_is_refused_at_once(lite: Engine, name: str) -> None:
+def test_a_query_without_its_window_is_refused_at_once(lite: Engine, name: str) -> None:
+    """A query that does not use the window's bounds is refused when it is read."""
     with pytest.raises(ConfigurationError, match=f"does not use the parameter :{name}"):
         SourceReader(lite, query=QUERY.replace(f":{name}", "CURRENT_TIMESTAMP"))
 
@@ -195,11 +203,13 @@ def test_a_query_that_forgets_its_window_is_refused_at_once(lite: Engine, name: 
     ],
 )
 def test_a_window_without_zones_or_backwards_is_refused(start: datetime, end: datetime) -> None:
+    """The bounds of a window need a time zone and the right order."""
     with pytest.raises(SourceError):
         Window(start, end)
 
 
 def test_an_unreachable_source_is_a_source_error(tmp_path: Path) -> None:
+    """A source that cannot be reached raises `SourceError`."""
     engine = create_engine(f"sqlite:///{tmp_path}/nowhere/source.db")
     with pytest.raises(SourceError, match="the source database refused"):
         read(SourceReader(engine, query=QUERY), DAY)
@@ -234,10 +244,10 @@ def test_what_the_source_says_shows_no_address_of_a_row(database: str) -> None:
     assert "learner.1" not in told(caught.value)
 
 
-def test_a_number_that_the_source_cannot_compare_is_one_that_it_does_not_have(
+def test_an_id_that_the_source_cannot_compare_is_not_found(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A ledger with text numbers, and a source whose numbers became whole ones: the others are found."""
+    """The ledger has text ids, and the source's ids became integers: the others are found."""
     engine = create_engine(database)
     with engine.begin() as connection:
         connection.execute(
@@ -256,13 +266,15 @@ def test_a_number_that_the_source_cannot_compare_is_one_that_it_does_not_have(
 def test_a_slow_look_up_names_the_missing_index(
     lite: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The warning about a slow look-up names the index to create."""
     monkeypatch.setattr("springest.source.reader.SLOW_LOOKUP_SECONDS", -1.0)
     fill(lite, [START])
     assert SourceReader(lite, query=QUERY).look_up(["1"])
     assert "an index on the column behind training_id" in caplog.text
 
 
-def test_an_error_of_the_caller_inside_the_window_stays_his(lite: Engine) -> None:
+def test_an_error_of_the_caller_is_not_wrapped(lite: Engine) -> None:
+    """An error that the caller raises while the window is open is not turned into a `SourceError`."""
     with (
         pytest.raises(SpringestError, match="mine") as caught,
         SourceReader(lite, query=QUERY).open_window(DAY),

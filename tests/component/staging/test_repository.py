@@ -66,6 +66,7 @@ def attempt(warehouse: Engine, key: str, outcome: Event | None) -> None:
 
 
 def test_a_new_row_is_written_with_its_content_and_read_back(warehouse: Engine) -> None:
+    """A new delivery is read back with all its fields."""
     one = training()
     write(warehouse, (one, READY))
     found = known(warehouse, one.delivery_key, "0" * 64)
@@ -75,7 +76,8 @@ def test_a_new_row_is_written_with_its_content_and_read_back(warehouse: Engine) 
     assert (it.learner_ref, it.valid_from, it.catalogue_ref) == (one.learner_ref, one.valid_from, "listed")
 
 
-def test_no_address_and_no_document_name_is_stored(warehouse: Engine) -> None:
+def test_no_email_and_no_document_name_is_stored(warehouse: Engine) -> None:
+    """Neither the e-mail address nor the document's name is in the table."""
     one = training()
     write(warehouse, (one, READY))
     stored = " ".join(map(str, row_of(warehouse, one.delivery_key)))
@@ -83,7 +85,8 @@ def test_no_address_and_no_document_name_is_stored(warehouse: Engine) -> None:
     assert "certificates" not in stored
 
 
-def test_staging_anew_replaces_the_content_and_counts_a_version(warehouse: Engine) -> None:
+def test_staging_again_replaces_the_content(warehouse: Engine) -> None:
+    """Staging again replaces the content and increments the version."""
     one = training()
     write(warehouse, (one, READY))
     changed = training(certification_id=103)
@@ -94,9 +97,10 @@ def test_staging_anew_replaces_the_content_and_counts_a_version(warehouse: Engin
     assert (row.version, row.staged_run_id, row.row_version) == (2, "next", changed.row_version)
 
 
-def test_a_released_duplicate_stays_released_until_it_is_another_certificate(
+def test_a_released_duplicate_stays_so_for_one_certificate(
     warehouse: Engine, add_delivery: AddDelivery
 ) -> None:
+    """A released duplicate stays released until its row is another certificate."""
     one = training()
     same = {name: getattr(one, name) for name in ("certification_id", "learner_ref", "valid_from")}
     key = add_delivery("T1", duplicate_released=True, **same)
@@ -114,6 +118,7 @@ def test_a_released_duplicate_stays_released_until_it_is_another_certificate(
 
 
 def test_a_decision_to_do_nothing_writes_nothing(warehouse: Engine) -> None:
+    """The action NOTHING leaves the row and its version."""
     one = training()
     write(warehouse, (one, READY))
     before = row_of(warehouse, one.delivery_key)
@@ -121,10 +126,10 @@ def test_a_decision_to_do_nothing_writes_nothing(warehouse: Engine) -> None:
     assert row_of(warehouse, one.delivery_key) == before
 
 
-async def test_flagging_a_delivery_while_it_is_sent_does_not_cost_its_outcome(
+async def test_flagging_while_sending_does_not_lose_the_outcome(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
-    """The source row changed while the POST was under way: its 201 must still be recorded."""
+    """The source row changed during the POST: its 201 must still be recorded."""
     one = training()
     add_delivery("T1")
     claim = await take(worker(), (await worker().queue(after=None, limit=1))[0])
@@ -154,18 +159,20 @@ async def test_flagging_a_delivery_while_it_is_sent_does_not_cost_its_outcome(
         ([Event.OUTCOME_LOST, Event.NOT_TAKEN], True),
     ],
 )
-def test_a_delivery_counts_as_sent_unless_every_attempt_is_known_not_to_have_been_taken(
+def test_a_delivery_counts_as_sent_unless_all_attempts_failed(
     warehouse: Engine, add_delivery: AddDelivery, outcomes: list[Event | None], ever_sent: bool
 ) -> None:
+    """A delivery counts as sent unless every attempt is known not to have been stored."""
     key = add_delivery("T1", state="review")
     for outcome in outcomes:
         attempt(warehouse, key, outcome)
     assert known(warehouse, key)[key].ever_sent is ever_sent
 
 
-def test_deliveries_that_are_decided_about_are_locked_against_a_claim(
+def test_rows_being_staged_are_locked_against_a_claim(
     warehouse: Engine, warehouse_url: str, add_delivery: AddDelivery
 ) -> None:
+    """A delivery that staging has read cannot be claimed until staging commits."""
     key = add_delivery("T1")
     other = create_engine(warehouse_url, connect_args={"options": "-c lock_timeout=50"})
     with warehouse.begin() as deciding:
@@ -175,9 +182,8 @@ def test_deliveries_that_are_decided_about_are_locked_against_a_claim(
     other.dispose()
 
 
-def test_stagings_of_one_site_wait_for_each_other_and_those_of_others_do_not(
-    warehouse: Engine, warehouse_url: str
-) -> None:
+def test_staging_is_serialised_per_site(warehouse: Engine, warehouse_url: str) -> None:
+    """Two stagings of one site run one after the other, those of other sites do not wait."""
     other = create_engine(warehouse_url, connect_args={"options": "-c lock_timeout=50"})
     with warehouse.begin() as first:
         ledger.lock_site(first, "default")
@@ -190,10 +196,10 @@ def test_stagings_of_one_site_wait_for_each_other_and_those_of_others_do_not(
     other.dispose()
 
 
-def test_a_learners_deliveries_are_read_once_however_many_certificates_are_asked_about(
-    warehouse: Engine, add_delivery: AddDelivery
-) -> None:
-    """An address that stands for many people may have thousands: not thousands of times thousands."""
+def test_a_learners_deliveries_are_read_once(warehouse: Engine, add_delivery: AddDelivery) -> None:
+    """An e-mail address that many people share may have thousands of deliveries: not thousands for each
+    certificate.
+    """
     days = [date(2026, 1, 1) + timedelta(days=number) for number in range(30)]
     for number, day in enumerate(days):
         add_delivery(f"T{number}", certification_id=102, learner_ref="a" * 64, valid_from=day)
@@ -238,9 +244,10 @@ def test_who_holds_a_certificate(
 
 
 @pytest.mark.parametrize("state", ["ready", "invalid", "held", "rejected", "review"])
-def test_what_was_never_sent_is_withdrawn_when_the_source_has_it_no_more(
+def test_an_unsent_delivery_is_withdrawn_when_its_row_is_gone(
     warehouse: Engine, add_delivery: AddDelivery, state: str
 ) -> None:
+    """A delivery that was never sent is withdrawn when the source no longer has its row."""
     key = add_delivery("T1", state=state, needs_review=True, review_reason="duplicate")
     other = add_delivery("T2", state=state)
     with warehouse.begin() as connection:
@@ -251,9 +258,10 @@ def test_what_was_never_sent_is_withdrawn_when_the_source_has_it_no_more(
 
 
 @pytest.mark.parametrize("state", ["accepted", "accepted_no_id", "unknown", "visible", "review", "vanished"])
-def test_what_may_have_been_sent_is_never_withdrawn_and_a_person_is_told(
+def test_a_possibly_sent_delivery_is_flagged_not_withdrawn(
     warehouse: Engine, add_delivery: AddDelivery, state: str
 ) -> None:
+    """A delivery that may have been sent is never withdrawn; it is flagged for a person."""
     key = add_delivery("T1", state=state, springest_certificate_id=7)
     attempt(warehouse, key, Event.OUTCOME_LOST)
     with warehouse.begin() as connection:
@@ -267,7 +275,10 @@ def test_what_may_have_been_sent_is_never_withdrawn_and_a_person_is_told(
 
 
 @pytest.mark.parametrize("state", ["cancelled", "withdrawn"])
-def test_what_is_over_stays_as_it_is(warehouse: Engine, add_delivery: AddDelivery, state: str) -> None:
+def test_a_finished_delivery_stays_when_its_row_is_gone(
+    warehouse: Engine, add_delivery: AddDelivery, state: str
+) -> None:
+    """A finished delivery does not change when the source no longer has its row."""
     key = add_delivery("T1", state=state)
     before = row_of(warehouse, key)
     with warehouse.begin() as connection:
@@ -275,9 +286,10 @@ def test_what_is_over_stays_as_it_is(warehouse: Engine, add_delivery: AddDeliver
     assert row_of(warehouse, key) == before
 
 
-def test_what_is_to_be_looked_at_again_comes_page_by_page_and_once(
+def test_deliveries_to_check_again_are_paged_through_once(
     warehouse: Engine, add_delivery: AddDelivery
 ) -> None:
+    """Deliveries to be checked again are read page by page, each once."""
     for number in range(7):
         add_delivery(f"T{number}", state=("held", "invalid", "ready")[number % 3])
     add_delivery("elsewhere", state="held", site="other")

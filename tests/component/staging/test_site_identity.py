@@ -55,7 +55,8 @@ def deliver(warehouse: Engine, state: str, **values: Any) -> None:
         connection.execute(insert(delivery).values(row))
 
 
-def test_the_first_use_is_noted_and_the_next_moves_only_when_it_was_last_used(warehouse: Engine) -> None:
+def test_a_later_use_moves_only_the_last_use(warehouse: Engine) -> None:
+    """The first use of a site is recorded; a later one changes only the time of the last use."""
     times = select(site_identity.c.first_used_at, site_identity.c.last_used_at)
     use(warehouse, site())
     with warehouse.connect() as connection:
@@ -76,8 +77,10 @@ def test_sites_of_two_countries_are_two_sites(warehouse: Engine) -> None:
     assert noted(warehouse) == {"nl": identity(nl), "uk": identity(uk, "api.springest.co.uk")}
 
 
-def test_a_second_name_for_an_account_is_refused_and_the_first_one_goes_on(warehouse: Engine) -> None:
-    """Both names, the remedy and no key are in the text; the former name is all it takes to go on."""
+def test_a_second_name_for_an_account_is_refused(warehouse: Engine) -> None:
+    """Both names, the remedy and no key are in the message; the former name is all that is needed to
+    continue.
+    """
     use(warehouse, site())
     with pytest.raises(ConfigurationError) as refused:
         use(warehouse, site("nl"))
@@ -89,7 +92,8 @@ def test_a_second_name_for_an_account_is_refused_and_the_first_one_goes_on(wareh
     assert noted(warehouse) == {"default": identity(site())}
 
 
-def test_a_rotated_key_is_noted_and_the_new_key_gets_no_second_name_either(warehouse: Engine) -> None:
+def test_a_rotated_key_gets_no_second_name_either(warehouse: Engine) -> None:
+    """A rotated key is recorded, and another name with the new key is refused as well."""
     rotated = site(key="the-new-key")
     use(warehouse, site())
     deliver(warehouse, "accepted", springest_certificate_id=7)
@@ -118,10 +122,10 @@ def test_connections_of_two_sites_that_were_swapped_are_refused(warehouse: Engin
         ("unknown", {}),
     ],
 )
-def test_another_host_is_refused_once_a_certificate_may_have_been_sent(
+def test_another_host_is_refused_once_something_was_sent(
     warehouse: Engine, state: str, values: dict[str, Any]
 ) -> None:
-    """One ledger never speaks of two Springests; the former host is all it takes to go on."""
+    """One ledger never covers two Springests; the former host is all that is needed to continue."""
     use(warehouse, site())
     deliver(warehouse, state, **values)
     with pytest.raises(ConfigurationError) as refused:
@@ -132,8 +136,8 @@ def test_another_host_is_refused_once_a_certificate_may_have_been_sent(
     assert noted(warehouse) == {"default": identity(site())}
 
 
-def test_another_host_is_taken_while_nothing_was_sent_to_the_first(warehouse: Engine) -> None:
-    """A host that was put right before the first night; what another site sent doesn't matter."""
+def test_another_host_is_accepted_while_nothing_was_sent(warehouse: Engine) -> None:
+    """A host that was corrected before the first night; certificates of other sites don't matter."""
     use(warehouse, site())
     deliver(warehouse, "ready")
     deliver(warehouse, "unknown", delivery_key="o", site="other")
@@ -141,8 +145,8 @@ def test_another_host_is_taken_while_nothing_was_sent_to_the_first(warehouse: En
     assert noted(warehouse) == {"default": identity(site(), "api.springest.co.uk")}
 
 
-def test_another_host_is_not_read_either_and_reading_notes_nothing(warehouse: Engine) -> None:
-    """Its certificates would pass for what became of those that were sent to the first."""
+def test_another_host_is_not_read_and_nothing_is_recorded(warehouse: Engine) -> None:
+    """Its certificates would be taken for those that were sent to the first."""
     require_same_host(warehouse, site())
     assert noted(warehouse) == {}
     use(warehouse, site())
@@ -155,8 +159,8 @@ def test_another_host_is_not_read_either_and_reading_notes_nothing(warehouse: En
     assert noted(warehouse) == before
 
 
-def test_a_move_of_springest_itself_is_told_to_the_ledger_by_hand(warehouse: Engine) -> None:
-    """The statement in docs/operations.md."""
+def test_a_move_of_springest_is_recorded_by_hand(warehouse: Engine) -> None:
+    """The statement is in docs/operations.md."""
     use(warehouse, site())
     deliver(warehouse, "unknown")
     with warehouse.begin() as connection:
@@ -167,7 +171,7 @@ def test_a_move_of_springest_itself_is_told_to_the_ledger_by_hand(warehouse: Eng
     assert noted(warehouse) == {"default": identity(site(), "api.springest.co.uk")}
 
 
-def test_a_server_on_this_machine_may_change_its_port_and_its_spelling(warehouse: Engine) -> None:
+def test_a_local_server_may_change_its_port_and_spelling(warehouse: Engine) -> None:
     """A sandbox gets another port each time it starts; the real Springest is another host all the same."""
     use(warehouse, site(host="http://127.0.0.1:5001"))
     deliver(warehouse, "unknown")
@@ -178,10 +182,10 @@ def test_a_server_on_this_machine_may_change_its_port_and_its_spelling(warehouse
         use(warehouse, site())
 
 
-def test_a_new_name_at_a_known_host_with_another_key_is_warned_about(
+def test_a_new_name_at_a_known_host_causes_a_warning(
     warehouse: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may be a second account, or the same one renamed and rotated: only a person knows."""
+    """It may be a second account, or the same one renamed with a rotated key: only a person knows."""
     use(warehouse, site())
     with caplog.at_level(logging.WARNING):
         use(warehouse, site("nl", key="another-key"))
@@ -191,10 +195,8 @@ def test_a_new_name_at_a_known_host_with_another_key_is_warned_about(
     assert caplog.text == ""
 
 
-def test_of_two_names_for_one_account_that_begin_at_once_one_is_noted(
-    warehouse: Engine, warehouse_url: str
-) -> None:
-    """Eight names at the same moment: one goes on, each of the others is told which."""
+def test_one_of_several_concurrent_names_is_recorded(warehouse: Engine, warehouse_url: str) -> None:
+    """Eight names at the same moment: one continues, and each of the others gets an error that names it."""
 
     def begin(number: int) -> str:
         engine = create_engine(warehouse_url)

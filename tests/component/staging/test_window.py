@@ -54,7 +54,8 @@ def test_a_site_that_has_not_begun_stages_nothing_by_schedule(warehouse: Engine)
     assert watermark(warehouse) is None
 
 
-def test_a_pilot_reads_its_window_or_the_last_day_and_does_not_begin_the_site(warehouse: Engine) -> None:
+def test_a_pilot_reads_its_window_and_begins_nothing(warehouse: Engine) -> None:
+    """A pilot reads its own window, or the last day, and does not begin the site."""
     close(warehouse, "window", plan(warehouse, "window", BACKFILL))
     limited = plan(warehouse, "limited", is_pilot=True)
     assert limited.mode is Mode.INTERVAL
@@ -65,7 +66,8 @@ def test_a_pilot_reads_its_window_or_the_last_day_and_does_not_begin_the_site(wa
         plan(warehouse, "scheduled")
 
 
-def test_the_run_that_begins_a_site_reads_from_the_moment_it_is_given(warehouse: Engine) -> None:
+def test_the_run_that_begins_a_site_reads_from_its_start(warehouse: Engine) -> None:
+    """The run that begins a site reads from the moment that it was given."""
     moment = datetime.now(UTC) - timedelta(days=9)
     first = plan(warehouse, "first", begin_from=moment)
     assert (first.mode, first.window.start) == (Mode.WATERMARK, moment)
@@ -85,7 +87,8 @@ def test_no_night_reads_from_before_the_site_began(warehouse: Engine) -> None:
         close(warehouse, run_id, planned)
 
 
-def test_a_site_begins_once_and_not_in_the_future(warehouse: Engine) -> None:
+def test_a_site_begins_once_but_not_in_the_future(warehouse: Engine) -> None:
+    """A site cannot begin twice, nor in the future."""
     with pytest.raises(ConfigurationError, match="not come yet"):
         begin(warehouse, ago=-DAY)
     with pytest.raises(ConfigurationError, match="not come yet"):
@@ -97,8 +100,8 @@ def test_a_site_begins_once_and_not_in_the_future(warehouse: Engine) -> None:
     assert plan(warehouse, "same", begin_from=moment).window.start == moment
 
 
-def test_the_next_night_reads_on_from_the_last_one_less_the_look_back(warehouse: Engine) -> None:
-    """However many nights were missed in between."""
+def test_a_night_starts_at_the_watermark_less_the_look_back(warehouse: Engine) -> None:
+    """This holds however many nights were missed in between."""
     begin(warehouse)
     first = plan(warehouse, "first")
     close(warehouse, "first", first)
@@ -107,7 +110,8 @@ def test_the_next_night_reads_on_from_the_last_one_less_the_look_back(warehouse:
     assert second.window.end > first.window.end
 
 
-def test_a_night_that_died_before_its_end_moves_nothing(warehouse: Engine) -> None:
+def test_a_night_that_died_moves_no_watermark(warehouse: Engine) -> None:
+    """A run that died before its window was closed does not move the watermark."""
     moment = begin(warehouse)
     plan(warehouse, "first")
     assert watermark(warehouse) == moment
@@ -124,6 +128,7 @@ def test_a_run_that_is_repeated_reads_the_same_window(warehouse: Engine) -> None
 
 
 def test_repeating_an_old_night_does_not_move_the_watermark_back(warehouse: Engine) -> None:
+    """A repeated night leaves a later watermark as it is."""
     begin(warehouse)
     first = plan(warehouse, "first")
     close(warehouse, "first", first)
@@ -133,7 +138,8 @@ def test_repeating_an_old_night_does_not_move_the_watermark_back(warehouse: Engi
     assert watermark(warehouse) == second.window.end
 
 
-def test_a_backfill_reads_what_was_asked_and_leaves_the_watermark(warehouse: Engine) -> None:
+def test_a_backfill_reads_its_interval_and_no_watermark_moves(warehouse: Engine) -> None:
+    """A backfill reads its interval and leaves the watermark as it is."""
     planned = plan(warehouse, "backfill", BACKFILL)
     assert planned == PlannedWindow(Mode.INTERVAL, BACKFILL)
     close(warehouse, "backfill", planned)
@@ -142,13 +148,15 @@ def test_a_backfill_reads_what_was_asked_and_leaves_the_watermark(warehouse: Eng
     assert plan(warehouse, "backfill") == planned
 
 
-def test_a_run_that_is_asked_for_something_else_reads_that(warehouse: Engine) -> None:
+def test_a_run_reads_the_window_of_its_parameters(warehouse: Engine) -> None:
+    """A window in the parameters replaces the planned one."""
     close(warehouse, "run", plan(warehouse, "run", BACKFILL))
     other = Window(BACKFILL.start, BACKFILL.end + DAY)
     assert plan(warehouse, "run", other) == PlannedWindow(Mode.INTERVAL, other)
 
 
-def test_sites_have_watermarks_of_their_own(warehouse: Engine) -> None:
+def test_each_site_has_its_own_watermark(warehouse: Engine) -> None:
+    """The watermark of one site does not concern another."""
     begin(warehouse)
     first = plan(warehouse, "first")
     close(warehouse, "first", first)
@@ -158,7 +166,8 @@ def test_sites_have_watermarks_of_their_own(warehouse: Engine) -> None:
     assert plan(warehouse, "first", site="other").window.start == moment
 
 
-def test_rows_that_a_repeated_run_no_longer_has_are_not_counted_for_it(warehouse: Engine) -> None:
+def test_a_repeated_run_drops_rows_it_no_longer_has(warehouse: Engine) -> None:
+    """Rows that a repeated run no longer reads are not counted for it."""
     key = "1" * 64
     row = {
         "delivery_key": key,
@@ -185,8 +194,8 @@ def test_rows_that_a_repeated_run_no_longer_has_are_not_counted_for_it(warehouse
     assert [tuple(one) for one in counted] == [("other", 3), ("run", 1)]
 
 
-def test_a_second_learner_secret_is_refused_and_the_first_one_stays(warehouse: Engine) -> None:
-    """With another one, every learner would look like somebody new."""
+def test_a_second_learner_secret_is_refused(warehouse: Engine) -> None:
+    """With another one, every learner would look like a new one. The first stays."""
     mine = Pseudonyms("the first secret, also long enough")
     other = Pseudonyms("another secret, also long enough")
     for _ in range(2):
@@ -206,8 +215,8 @@ def test_a_second_learner_secret_is_refused_and_the_first_one_stays(warehouse: E
         keep_to_secret(connection, mine)
 
 
-def test_what_the_warehouse_keeps_of_a_secret_differs_from_warehouse_to_warehouse(warehouse: Engine) -> None:
-    """Salted, so that no table of guesses fits two warehouses."""
+def test_each_warehouse_keeps_another_verifier_of_the_secret(warehouse: Engine) -> None:
+    """It is salted, so that no table of guesses fits two warehouses."""
     kept = []
     for _ in range(2):
         with warehouse.begin() as connection:
@@ -219,7 +228,8 @@ def test_what_the_warehouse_keeps_of_a_secret_differs_from_warehouse_to_warehous
     assert len({verifier for verifier, _ in kept}) == len({salt for _, salt in kept}) == 2
 
 
-def test_references_that_another_address_rule_made_are_not_mixed_with_new_ones(warehouse: Engine) -> None:
+def test_references_of_another_address_rule_are_refused(warehouse: Engine) -> None:
+    """References made by another address rule are not mixed with new ones."""
     mine = Pseudonyms("the first secret, also long enough")
     with warehouse.begin() as connection:
         keep_to_secret(connection, mine)

@@ -58,8 +58,8 @@ WHERE told = told_before
 """
 
 
-def test_every_column_of_a_verdict_makes_a_version_or_only_explains_it() -> None:
-    """A new column must be put with the one or the other."""
+def test_every_column_makes_a_version_or_only_explains_it() -> None:
+    """A new column of a verdict must be assigned to one of the two."""
     columns = {column.name for column in reconciled_delivery.columns}
     assert {"delivery_key", *VERSIONED, *TOLD_ONLY} == set(JUDGED) == columns - {*KEPT_BESIDE}
 
@@ -93,10 +93,13 @@ EMPTIED = [(name, "NULL") for name in VERSIONED if reconciled_delivery.columns[n
 
 
 @pytest.mark.parametrize(("column", "becomes"), [*ALTERED, *EMPTIED])
-def test_every_column_that_makes_a_version_ends_one_as_it_was_and_is_in_the_next(
+def test_a_change_of_each_column_is_in_the_history(
     warehouse: Engine, deliver: Deliver, column: str, becomes: str
 ) -> None:
-    """A column that a statement forgot would be wrong in the history for ever."""
+    """The ended version has the former value, the next one the new value.
+
+    A column that a statement forgot would be wrong in the history for ever.
+    """
     deliver("held")
     publish(warehouse, site=SITE, run_id="first")
     candidate, published = "springest.reconciled_candidate", "springest.reconciled_delivery"
@@ -122,9 +125,8 @@ def test_every_column_that_makes_a_version_ends_one_as_it_was_and_is_in_the_next
     assert differing - {"needs_review"} == {column} - {"needs_review"}
 
 
-def test_a_change_ends_one_version_and_begins_the_next_at_the_same_moment(
-    warehouse: Engine, deliver: Deliver, show: Show
-) -> None:
+def test_a_version_ends_when_the_next_begins(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """A change ends one version and begins the next at the same moment."""
     deliver("accepted")
     publish(warehouse, site=SITE, run_id="first")
     show()
@@ -139,6 +141,7 @@ def test_a_change_ends_one_version_and_begins_the_next_at_the_same_moment(
 
 
 def test_one_publication_has_one_moment(warehouse: Engine, deliver: Deliver) -> None:
+    """All versions of a publication begin at the same moment."""
     for number in range(50):
         deliver("held", f"T{number}")
     publish(warehouse, site=SITE, run_id="night")
@@ -148,9 +151,7 @@ def test_one_publication_has_one_moment(warehouse: Engine, deliver: Deliver) -> 
     ) == [(50, 1)]
 
 
-def test_the_moments_of_publications_go_forward_when_the_clock_goes_back(
-    warehouse: Engine, deliver: Deliver
-) -> None:
+def test_publications_move_forward_if_the_clock_goes_back(warehouse: Engine, deliver: Deliver) -> None:
     """A version that ended before it began would be refused, and the night with it."""
     deliver("held")
     publish(warehouse, site=SITE, run_id="first")
@@ -163,9 +164,8 @@ def test_the_moments_of_publications_go_forward_when_the_clock_goes_back(
     assert before.valid_from_ts < before.valid_to_ts == after.valid_from_ts
 
 
-def test_a_verdict_that_began_later_than_the_clock_says_can_still_end(
-    warehouse: Engine, deliver: Deliver
-) -> None:
+def test_a_verdict_of_a_later_clock_can_still_end(warehouse: Engine, deliver: Deliver) -> None:
+    """A verdict that began later than the present clock can still end."""
     deliver("held")
     publish(warehouse, site=SITE, run_id="first")
     run(warehouse, "UPDATE springest.reconciled_delivery SET valid_from_ts = '2099-01-01Z'")
@@ -188,7 +188,10 @@ def test_words_that_only_explain_a_verdict_make_no_version(warehouse: Engine, de
 
 
 @pytest.mark.parametrize("table", ["ended_verdict", "reconciled_delivery"])
-def test_a_quiet_night_rewrites_no_row(warehouse: Engine, deliver: Deliver, show: Show, table: str) -> None:
+def test_a_night_without_changes_rewrites_no_row(
+    warehouse: Engine, deliver: Deliver, show: Show, table: str
+) -> None:
+    """A night without changes rewrites no verdict and no version."""
     deliver("accepted", "T1")
     deliver("invalid", "T2")
     publish(warehouse, site=SITE, run_id="first")
@@ -227,10 +230,10 @@ def test_a_night_writes_only_what_changed(warehouse: Engine, deliver: Deliver, s
     assert rows(warehouse, BROKEN) == []
 
 
-def test_a_certificate_expires_on_its_day_without_a_run_and_the_next_one_writes_it_down(
-    warehouse: Engine, deliver: Deliver, show: Show
-) -> None:
-    """`expired` follows valid_until alone; history says when it was published."""
+def test_a_certificate_expires_without_a_run(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """`expired` follows from valid_until alone; the next run writes it, and the history says when it was
+    published.
+    """
     yesterday = TODAY - timedelta(days=1)
     deliver("accepted", valid_until=yesterday)
     show(valid_until=yesterday)
@@ -246,6 +249,7 @@ def test_a_certificate_expires_on_its_day_without_a_run_and_the_next_one_writes_
 def test_on_its_last_day_a_certificate_is_still_verified(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
+    """A certificate expires after its `valid_until`, not on it."""
     deliver("accepted", valid_until=TODAY)
     show(valid_until=TODAY)
     publish(warehouse, site=SITE, run_id="night")
@@ -264,9 +268,10 @@ def test_on_its_last_day_a_certificate_is_still_verified(
         "INSERT INTO springest.publication",
     ],
 )
-def test_dying_at_any_step_leaves_the_last_good_state_and_the_next_run_makes_up_for_it(
+def test_a_death_at_any_step_leaves_the_last_good_state(
     warehouse: Engine, deliver: Deliver, show: Show, dies_at: str
 ) -> None:
+    """Wherever a run dies, readers see the last good state, and the next run completes it."""
     deliver("accepted")
     publish(warehouse, site=SITE, run_id="first")
     show()
@@ -357,10 +362,12 @@ def _die_while_publishing(warehouse: Engine) -> None:
 
 @given(steps=LIVES)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_happens_in_whatever_order_the_history_is_whole_and_the_end_the_same(
+def test_any_order_of_events_leaves_a_whole_history(
     warehouse: Engine, deliver: Deliver, steps: list[tuple[Any, ...]]
 ) -> None:
-    """Random changes, reconciliations, publications and deaths, of two runs beside each other."""
+    """Random changes, reconciliations, publications and deaths, of two concurrent runs, end in the same
+    verdicts.
+    """
     names = ("delivery", "reconciled_delivery", "ended_verdict", "reconciled_candidate")
     names += ("candidate_set", "publication")
     run(warehouse, f"TRUNCATE {', '.join(f'springest.{name}' for name in names)} CASCADE")

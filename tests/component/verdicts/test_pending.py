@@ -35,7 +35,8 @@ def statuses(warehouse: Engine) -> list[Any]:
     return rows(warehouse, "SELECT verification_status FROM springest.certificate_reconciliation ORDER BY 1")
 
 
-def test_readers_see_the_last_state_until_it_is_published(warehouse: Engine, deliver: Deliver) -> None:
+def test_readers_see_the_last_publication(warehouse: Engine, deliver: Deliver) -> None:
+    """Until the next publication, readers see the last one."""
     deliver("held")
     publish(warehouse, site=SITE, run_id="first")
     run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
@@ -66,10 +67,8 @@ def test_older_verdicts_are_not_published_over_newer_ones(warehouse: Engine, del
     assert statuses(warehouse) == [("invalid",)]
 
 
-def test_verdicts_that_were_superseded_before_anything_was_published_are_not_either(
-    warehouse: Engine, deliver: Deliver
-) -> None:
-    """The newer ones say all that they said."""
+def test_superseded_verdicts_are_not_published(warehouse: Engine, deliver: Deliver) -> None:
+    """The newer verdicts contain everything that the older ones did."""
     deliver("held")
     reconcile(warehouse, site=SITE, run_id="older")
     reconcile(warehouse, site=SITE, run_id="newer")
@@ -78,10 +77,8 @@ def test_verdicts_that_were_superseded_before_anything_was_published_are_not_eit
     assert publish_candidates(warehouse, site=SITE, run_id="newer").written == 1
 
 
-def test_verdicts_that_are_older_than_the_publication_are_not_published(
-    warehouse: Engine, deliver: Deliver
-) -> None:
-    """As after a warehouse was put together from two backups."""
+def test_verdicts_older_than_the_publication_are_skipped(warehouse: Engine, deliver: Deliver) -> None:
+    """This happens after a warehouse was put together from two backups."""
     deliver("held")
     reconcile(warehouse, site=SITE, run_id="night")
     run(
@@ -104,12 +101,14 @@ def test_verdicts_that_a_crash_of_the_server_took_are_missed(warehouse: Engine, 
     assert publish_candidates(warehouse, site=SITE, run_id="night").written == 1
 
 
-def test_publishing_without_verdicts_says_what_to_do(warehouse: Engine) -> None:
+def test_publishing_without_verdicts_names_the_remedy(warehouse: Engine) -> None:
+    """The error names the task to run first."""
     with pytest.raises(PendingVerdictsLost, match="clear the reconcile task"):
         publish_candidates(warehouse, site=SITE, run_id="night")
 
 
-def test_another_sites_verdicts_stay_where_they_are(warehouse: Engine, deliver: Deliver) -> None:
+def test_another_sites_verdicts_are_not_published(warehouse: Engine, deliver: Deliver) -> None:
+    """Publishing one site leaves the pending verdicts of another."""
     deliver("held")
     reconcile(warehouse, site=SITE, run_id="night")
     run(warehouse, "INSERT INTO springest.reconciled_candidate (site, delivery_key) VALUES ('other', NULL)")
@@ -149,9 +148,10 @@ NO_PROOF = {
 
 
 @pytest.mark.parametrize("what", NO_PROOF)
-def test_nothing_is_published_as_verified_that_rests_on_no_proof(
+def test_no_verdict_without_proof_is_published_as_verified(
     warehouse: Engine, deliver: Deliver, show: Show, what: str
 ) -> None:
+    """A `verified` verdict without proof stops the publication."""
     deliver("accepted")
     show()
     reconcile(warehouse, site=SITE, run_id="night")
@@ -161,9 +161,10 @@ def test_nothing_is_published_as_verified_that_rests_on_no_proof(
         publish_candidates(warehouse, site=SITE, run_id="night")
 
 
-def test_a_persons_word_is_published_as_verified_where_springest_names_that_learner(
+def test_a_confirmation_with_an_agreeing_owner_is_verified(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
+    """A person's confirmation is published as `verified` if Springest names that learner as the owner."""
     deliver("accepted", match_method="person")
     with warehouse.begin() as connection:
         connection.execute(
@@ -179,16 +180,18 @@ def test_a_persons_word_is_published_as_verified_where_springest_names_that_lear
     assert statuses(warehouse) == [("verified",)]
 
 
-def test_there_is_a_test_for_every_check(warehouse: Engine) -> None:
+def test_every_check_has_a_test(warehouse: Engine) -> None:
+    """Each check of the view is in the table of cases."""
     assert SPOILED.keys() == {*TABLE_CHECKS, "not_null", "unique"}
     [(definition,)] = rows(warehouse, "SELECT pg_get_viewdef('springest.failed_check'::regclass)")
     assert all(f"'{name}'" in definition for name in SPOILED)
 
 
 @pytest.mark.parametrize("check", SPOILED)
-def test_a_verdict_that_can_not_be_right_is_shown_with_its_row_and_remedy_by_its_own_check(
+def test_each_impossible_verdict_fails_its_own_check(
     warehouse: Engine, deliver: Deliver, show: Show, check: str
 ) -> None:
+    """The check shows the row and the remedy."""
     deliver("accepted")
     publish(warehouse, site=SITE, run_id="first")
     show()
@@ -246,10 +249,8 @@ def test_versions_follow_each_other_up_to_what_is_said_now(
     assert failed == [("history_without_gaps",)] * (gaps if asked else 0)
 
 
-def test_a_version_that_ended_without_a_verdict_after_it_is_a_gap(
-    warehouse: Engine, deliver: Deliver
-) -> None:
-    """Somebody deleted the verdict: what is worked out anew does not begin when the last version ended."""
+def test_a_version_without_a_successor_is_a_gap(warehouse: Engine, deliver: Deliver) -> None:
+    """Somebody deleted the verdict: its new one does not begin when the last version ended."""
     deliver("held")
     publish(warehouse, site=SITE, run_id="first")
     run(warehouse, ENDED.format(begins=1, ends=0))
@@ -259,10 +260,8 @@ def test_a_version_that_ended_without_a_verdict_after_it_is_a_gap(
         publish_candidates(warehouse, site=SITE, run_id="second")
 
 
-def test_source_rows_without_a_verdict_fail_the_check_of_conservation(
-    warehouse: Engine, deliver: Deliver
-) -> None:
-    """The check task names the run; publishing counts once more by itself."""
+def test_source_rows_without_a_verdict_fail_conservation(warehouse: Engine, deliver: Deliver) -> None:
+    """The check task names the run; publishing counts once more."""
     deliver("held")
     with warehouse.begin() as connection:
         values = {"site": "default", "run_id": "lost", "mode": "watermark", "source_count": 2}
@@ -275,10 +274,12 @@ def test_source_rows_without_a_verdict_fail_the_check_of_conservation(
         publish_candidates(warehouse, site=SITE, run_id="night")
 
 
-def test_verdicts_that_are_worked_out_again_while_publishing_are_matched_again(
+def test_verdicts_computed_while_publishing_are_rematched(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
-    """A run finished staging in between, and an answer came: what was inferred before is not told of it."""
+    """A run finished staging in between, and a response arrived: the former inference does not apply to
+    it.
+    """
     deliver("unknown", "T1")
     show(created_at=MOMENT)
     only_us = replace(SITE, exclusive_uploader=True)
@@ -312,7 +313,7 @@ MEANWHILE = {
 
 
 @pytest.mark.parametrize("what", MEANWHILE)
-def test_what_was_told_without_proof_is_not_told_of_a_delivery_that_moved_before_it_was_judged(
+def test_an_inference_is_dropped_if_the_delivery_moved(
     warehouse: Engine, deliver: Deliver, show: Show, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """Workers and people don't wait for the site's lock: one commits between matching and judging."""
@@ -335,9 +336,10 @@ def test_what_was_told_without_proof_is_not_told_of_a_delivery_that_moved_before
     assert tuple(row) == (status, None, None, 99 if status == "awaiting_verification" else None)
 
 
-def test_a_snapshot_that_ends_after_the_matching_makes_the_verdicts_no_fresher(
+def test_a_later_snapshot_makes_verdicts_no_fresher(
     warehouse: Engine, deliver: Deliver, scan: Scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A snapshot that ends after the matching does not change how fresh the verdicts are."""
     deliver("held")
     known = scan(MOMENT)
     real = publishing.judge
@@ -352,10 +354,12 @@ def test_a_snapshot_that_ends_after_the_matching_makes_the_verdicts_no_fresher(
     assert rows(warehouse, "SELECT snapshot_at FROM springest.reconciliation_freshness") == [(MOMENT,)]
 
 
-def test_an_id_that_is_recorded_after_the_matching_waits_for_the_next_one(
+def test_an_id_recorded_after_matching_waits(
     warehouse: Engine, deliver: Deliver, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker waits for no lock; what it records is no proof yet, and must not block the night."""
+    """A worker waits for no lock; the id it records is no proof until the next matching, and must not block
+    the night.
+    """
     deliver("unknown", sent_at=datetime.now(UTC))
     show()
 

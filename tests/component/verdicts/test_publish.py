@@ -52,9 +52,10 @@ WITHOUT_A_REMOTE = {
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_every_state_has_its_verdict_while_springest_shows_nothing(
+def test_every_state_has_its_verdict_when_nothing_is_shown(
     warehouse: Engine, deliver: Deliver, state: State
 ) -> None:
+    """Each state has the verdict of its line while Springest shows nothing."""
     deliver(state.value, reason="a_reason")
     report = publish_all(warehouse)
     assert report.statuses == {WITHOUT_A_REMOTE[state]: 1}
@@ -81,15 +82,17 @@ def test_verified_is_said_only_with_a_proof_named_by_its_rule(
         assert row.needs_review == (method is None)
 
 
-def test_a_duplicate_that_was_never_sent_is_held_for_a_person(warehouse: Engine, deliver: Deliver) -> None:
+def test_an_unsent_duplicate_is_held(warehouse: Engine, deliver: Deliver) -> None:
+    """A duplicate that was never sent is `held` and needs a person."""
     deliver("review", reason="duplicate", sent_at=None)
     publish_all(warehouse)
     assert (verdict(warehouse).verification_status, verdict(warehouse).review_reason) == ("held", "duplicate")
 
 
-def test_a_certificate_that_is_shown_under_its_own_id_is_verified_with_the_proof(
+def test_a_certificate_shown_under_its_id_is_verified(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
+    """The verdict names the proof."""
     deliver("accepted")
     show()
     assert publish_all(warehouse).became_visible == 1
@@ -103,9 +106,8 @@ def test_a_certificate_that_is_shown_under_its_own_id_is_verified_with_the_proof
     assert (row.first_visible_at, row.needs_review) == (MOMENT, False)
 
 
-def test_a_certificate_whose_last_day_has_passed_is_expired(
-    warehouse: Engine, deliver: Deliver, show: Show
-) -> None:
+def test_a_certificate_past_its_last_day_is_expired(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """A verified certificate whose `valid_until` has passed is `expired`."""
     deliver("accepted", valid_until=date(2026, 11, 3), valid_from=DAY)
     show(valid_until=date(2026, 11, 3))
     publish_all(warehouse)
@@ -122,9 +124,10 @@ def test_a_certificate_whose_last_day_has_passed_is_expired(
         ({"springest_status": "on hold"}, "status_not_foreseen"),
     ],
 )
-def test_what_is_shown_otherwise_than_it_was_sent_is_ambiguous_and_never_verified(
+def test_a_certificate_shown_with_other_data_is_ambiguous(
     warehouse: Engine, deliver: Deliver, show: Show, shown: dict[str, Any], reason: str
 ) -> None:
+    """A certificate whose data differ from those sent is never `verified`."""
     deliver("accepted")
     show(**shown)
     publish_all(warehouse)
@@ -133,7 +136,7 @@ def test_what_is_shown_otherwise_than_it_was_sent_is_ambiguous_and_never_verifie
 
 
 @pytest.mark.parametrize("status", ["verified", "VERIFIED", None])
-def test_a_status_that_means_verified_or_is_not_told_counts_as_shown(
+def test_a_verified_or_missing_status_counts_as_shown(
     warehouse: Engine, deliver: Deliver, show: Show, status: str | None
 ) -> None:
     """Springest lists certificates of verified certifications only."""
@@ -143,9 +146,8 @@ def test_a_status_that_means_verified_or_is_not_told_counts_as_shown(
     assert verdict(warehouse).verification_status == "verified"
 
 
-def test_one_id_that_two_deliveries_claim_proves_neither(
-    warehouse: Engine, deliver: Deliver, show: Show
-) -> None:
+def test_an_id_of_two_deliveries_proves_neither(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """If two deliveries have the same id, it proves neither."""
     deliver("accepted", "T1")
     deliver("accepted", "T2")
     show()
@@ -176,9 +178,8 @@ def test_publishing_again_rewrites_no_row(
     assert (again.written, again.became_visible, written()) == (0, 0, before)
 
 
-def test_a_row_that_has_no_verdict_stops_the_publication_and_the_last_good_state_stays(
-    warehouse: Engine, deliver: Deliver
-) -> None:
+def test_a_row_without_a_verdict_stops_the_publication(warehouse: Engine, deliver: Deliver) -> None:
+    """The last good state stays readable."""
     key = deliver("held")
     publish_all(warehouse)
     with warehouse.begin() as connection:
@@ -200,7 +201,8 @@ def test_a_row_that_has_no_verdict_stops_the_publication_and_the_last_good_state
     assert verdict(warehouse).verification_status == "held"
 
 
-def test_another_sites_deliveries_are_not_this_sites_business(warehouse: Engine, deliver: Deliver) -> None:
+def test_another_sites_deliveries_have_no_verdict_here(warehouse: Engine, deliver: Deliver) -> None:
+    """Reconciling one site computes no verdict for another."""
     deliver("ready")
     with warehouse.begin() as connection:
         connection.execute(text("UPDATE springest.delivery SET site = 'other'"))
@@ -235,9 +237,8 @@ LOOKED_AT = (
 """Reasons after which it is put right elsewhere."""
 
 
-def test_every_reason_is_told_with_what_to_do_about_it_and_decisions_with_their_command(
-    warehouse: Engine, deliver: Deliver
-) -> None:
+def test_every_review_reason_has_an_action(warehouse: Engine, deliver: Deliver) -> None:
+    """Each reason of the review list has an action, and a decision has its command."""
     for reason in ("something else", *DECIDED, *LOOKED_AT):
         deliver("review", reason, reason="absent", needs_review=True, review_reason=reason)
     publish_all(warehouse)
@@ -250,10 +251,13 @@ def test_every_reason_is_told_with_what_to_do_about_it_and_decisions_with_their_
     assert all("bin/springest review" in what[reason] for reason in DECIDED)
 
 
-def test_what_is_being_sent_is_not_doubtful_before_its_lease_is_over(
+def test_a_delivery_in_flight_is_not_unknown_before_its_lease(
     warehouse: Engine, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody is asked to look. When its worker has died nothing writes to it, and it is judged again."""
+    """Nobody is asked to look.
+
+    If its worker died nothing writes to it, and it is judged again when the lease ends.
+    """
     deliver("sending", sent_at=None, lease_until=datetime.now(UTC) + timedelta(hours=1))
     publish_all(warehouse)
     row = verdict(warehouse)

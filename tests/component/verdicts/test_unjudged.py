@@ -113,7 +113,8 @@ CHANGES = {
 
 @pytest.mark.usefixtures("grounds")
 @pytest.mark.parametrize("change", CHANGES)
-def test_whatever_a_verdict_rests_on_is_noticed_when_it_changes(warehouse: Engine, change: str) -> None:
+def test_a_change_of_each_input_of_a_verdict_is_noticed(warehouse: Engine, change: str) -> None:
+    """A change of anything that a verdict is computed from leads to a new verdict."""
     require_no_stale_verdict(warehouse, SITE)
     run(warehouse, CHANGES[change])
     assert publish(warehouse, site=SITE, run_id="second").written
@@ -121,7 +122,8 @@ def test_whatever_a_verdict_rests_on_is_noticed_when_it_changes(warehouse: Engin
 
 
 @pytest.mark.usefixtures("grounds")
-def test_what_was_told_without_proof_is_taken_back(warehouse: Engine) -> None:
+def test_an_inference_that_no_longer_holds_is_withdrawn(warehouse: Engine) -> None:
+    """A verdict from an inference is computed again once the inference is gone."""
     run(warehouse, CHANGES["told without proof"])
     publish(warehouse, site=SITE, run_id="second")
     run(warehouse, "DELETE FROM springest.remote_certificate WHERE springest_certificate_id = 77")
@@ -140,14 +142,16 @@ def test_a_day_that_passes_is_noticed(warehouse: Engine, monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("grounds")
-def test_another_word_for_verified_is_noticed(warehouse: Engine) -> None:
+def test_a_change_of_verified_statuses_is_noticed(warehouse: Engine) -> None:
+    """A change of `verified_statuses` leads to new verdicts."""
     strict = replace(SITE, verified_statuses=("approved",))
     assert publish(warehouse, site=strict, run_id="second").written == 2
     require_no_stale_verdict(warehouse, strict)
 
 
 @pytest.mark.usefixtures("grounds")
-def test_a_quiet_night_judges_nothing_also_when_everything_was_seen_again(warehouse: Engine) -> None:
+def test_a_night_without_changes_judges_nothing(warehouse: Engine) -> None:
+    """This also holds if every certificate was seen again."""
     run(warehouse, "UPDATE springest.remote_certificate SET last_seen_at = now(), last_snapshot_id = 4711")
     run(warehouse, "UPDATE springest.certification SET last_seen_at = now()")
     with judged(warehouse) as numbers:
@@ -156,7 +160,8 @@ def test_a_quiet_night_judges_nothing_also_when_everything_was_seen_again(wareho
 
 
 @pytest.mark.usefixtures("grounds")
-def test_only_what_changed_is_judged(warehouse: Engine) -> None:
+def test_only_changed_deliveries_are_judged(warehouse: Engine) -> None:
+    """A verdict is computed again only for deliveries that changed."""
     run(warehouse, CHANGES["a status"])
     with judged(warehouse) as numbers:
         publish(warehouse, site=SITE, run_id="second")
@@ -176,7 +181,7 @@ def test_new_rules_judge_everything_once(warehouse: Engine, monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("grounds")
-def test_a_change_that_was_judged_and_not_published_is_judged_again(warehouse: Engine) -> None:
+def test_an_unpublished_verdict_is_judged_again(warehouse: Engine) -> None:
     """The run may die in between, or be superseded."""
     run(warehouse, CHANGES["a state"])
     with warehouse.begin() as connection:

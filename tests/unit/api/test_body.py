@@ -216,8 +216,11 @@ async def test_a_body_that_must_not_end_any_more_is_never_whole(streamed):
     assert len(body) == encoded.content_length - len(encoded.tail)
 
 
-async def test_an_answer_that_comes_first_keeps_the_rest_of_the_body_here():
-    """So it is known that the server can't have taken it, whatever it answered."""
+async def test_an_early_response_stops_the_rest_of_the_body():
+    """A response that arrives before the body has been sent keeps the rest of the body in this process.
+
+    Whatever it says, the server cannot have stored the certificate.
+    """
 
     async def answering(reader, writer):
         await reader.readuntil(b"\r\n\r\n")

@@ -445,8 +445,10 @@ async def test_a_page_that_is_unpacked_to_a_bomb_is_refused():
             [page async for page in client.certificates()]
 
 
-async def test_a_row_without_an_id_leaves_the_list_readable_and_not_complete(caplog):
-    """One of twenty: the others are read, the log names it, and nothing can be called missing."""
+async def test_a_row_without_an_id_makes_the_list_incomplete(caplog):
+    """One row of twenty has no id: the others are read, the log names it, and nothing can be called
+    missing.
+    """
     row = b"<certificate><id>%s</id></certificate>"
     rows = b"".join(row % (b"x" if number == 7 else b"%d" % number) for number in range(1, 21))
 

@@ -16,7 +16,8 @@ _PAGES = st.lists(st.one_of(_LISTS, _LISTS.map(sorted), _RUNS))
 
 
 @given(st.lists(_NUMBERS))
-def test_it_holds_what_was_added_and_tells_what_is_new(numbers):
+def test_a_set_holds_added_ids_and_returns_the_new_ones(numbers):
+    """`add` returns the ids that were not in the set before."""
     mine, theirs = IdSet(), set()
     for number in numbers:
         assert mine.add(number) == (number not in theirs)
@@ -37,8 +38,8 @@ def test_pages_of_any_order_are_added_as_their_ids_one_by_one(pages):
     assert all((number in mine) == (number in theirs) for number in {*theirs, *range(-10, 70)})
 
 
-def test_two_hundred_thousand_ids_take_few_bytes_each_however_they_lie():
-    """While it grows as well."""
+def test_two_hundred_thousand_ids_take_few_bytes_each():
+    """Any distribution of ids takes few bytes for each, also while the set grows."""
     ascending, spread = range(1, 200_001), range(10**12, 10**12 + 200_000 * 4_096, 4_096)
     for ids in (ascending, spread, ascending[::-1], spread[::-1]):
         tracemalloc.start()

@@ -33,8 +33,8 @@ def test_a_list_that_stands_still_is_read_completely(count, size, server_max):
 
 
 @given(count=st.integers(0, 40), size=st.integers(1, 10))
-def test_without_a_total_the_end_is_still_found_but_never_called_complete(count, size):
-    """What a server does not tell can't be compared."""
+def test_a_list_without_a_total_ends_but_is_never_complete(count, size):
+    """Without a total from the server the end is found, but there is nothing to compare the count with."""
     evidence, got = _read(list(range(1, count + 1)), size=size, tell_total=False)
     assert got == list(range(1, count + 1))
     assert not evidence.complete
@@ -85,8 +85,8 @@ def test_rows_that_appear_in_front_make_it_go_back():
     assert evidence.rewinds >= 1
 
 
-def test_a_server_that_always_says_something_else_comes_to_an_end():
-    """A list that never stands still is partial, and is not read for ever."""
+def test_reading_a_list_that_never_stands_still_ends():
+    """A list that changes at every request is partial, and reading it ends."""
     pager, number = Pager(10), 0
     while pager.next is not None:
         number += 1

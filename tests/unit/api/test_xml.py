@@ -126,8 +126,8 @@ def test_a_page_has_a_largest_number_of_elements():
 
 
 @pytest.mark.parametrize("spoiled", [b"\x01", b"&#x1;", b"&#0;", b"&#x000B;", b"\xff", b"\xc3("])
-def test_a_character_that_xml_does_not_allow_costs_its_field_only(spoiled):
-    """One poisoned row among three: its text is mended, the list stays whole, the others are untouched."""
+def test_a_character_that_xml_forbids_costs_only_its_field(spoiled):
+    """One bad row among three: its text is repaired, the list stays whole, the others are untouched."""
     row = b"<certificate><id>%d</id><status>%s</status></certificate>"
     body = b"".join((row % (1, b"verified"), row % (2, b"veri" + spoiled), row % (3, b"verified")))
     page = _parse(b"<certificates>" + body + b"</certificates>")

@@ -18,7 +18,8 @@ from springest.delivery.brake import Weighed, largest_night, weigh
         ([1, 9_000], 22_502),
     ],
 )
-def test_five_times_the_median_and_never_less_than_five_hundred(nights: list[int], most: int) -> None:
+def test_the_limit_is_five_medians_but_at_least_500(nights: list[int], most: int) -> None:
+    """The volume check allows five times the median run, and never fewer than 500 certificates."""
     assert largest_night(nights) == most
 
 
@@ -36,8 +37,9 @@ def test_five_times_the_median_and_never_less_than_five_hundred(nights: list[int
     ids=["each by itself", "another one waits", "this one waits", "expected", "less expected", "all expected",
          "nothing new"],
 )  # fmt: skip
-def test_each_run_is_weighed_by_itself_and_what_is_too_large_needs_to_be_expected(
+def test_each_run_is_checked_alone_unless_its_size_was_expected(
     waiting: dict[str, int], expected: int, accepted: set[str], too_large: dict[str, int]
 ) -> None:
+    """The volume check compares each run alone; a run that is too large needs `expected_certificates`."""
     weighed = weigh(waiting, run_id="own", usual=500, expected=expected)
     assert weighed == Weighed(frozenset(accepted), too_large)

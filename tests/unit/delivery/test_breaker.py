@@ -54,7 +54,8 @@ class World:
 NOT_WELL = SpringestError("not well")
 
 
-async def test_two_doubtful_outcomes_pause_nobody_and_the_third_in_a_row_everybody() -> None:
+async def test_the_third_unknown_outcome_in_a_row_pauses_all() -> None:
+    """Two unknown outcomes in a row pause no worker, the third pauses every worker."""
     world = World(probes=[None])
     for _ in range(IN_A_ROW - 1):
         world.breaker.went_badly()
@@ -65,6 +66,7 @@ async def test_two_doubtful_outcomes_pause_nobody_and_the_third_in_a_row_everybo
 
 
 async def test_a_good_outcome_in_between_starts_the_count_again() -> None:
+    """A good outcome between two failures resets the count."""
     world = World(probes=[])
     for _ in range(5):
         world.breaker.went_badly()
@@ -73,7 +75,8 @@ async def test_a_good_outcome_in_between_starts_the_count_again() -> None:
     assert not world.is_open
 
 
-async def test_a_probe_that_goes_well_lets_everybody_go_on() -> None:
+async def test_a_successful_probe_resumes_every_worker() -> None:
+    """After a successful probe every paused worker continues."""
     world = World(probes=[None])
     for _ in range(IN_A_ROW):
         world.breaker.went_badly()
@@ -83,7 +86,8 @@ async def test_a_probe_that_goes_well_lets_everybody_go_on() -> None:
     assert (world.slept, world.gave_up) == ([PROBE_DELAYS[0]], [])
 
 
-async def test_after_a_recovery_it_takes_three_again() -> None:
+async def test_after_a_recovery_it_takes_three_failures_again() -> None:
+    """The breaker starts to count from zero after it recovered."""
     world = World(probes=[None, None])
     for _ in range(IN_A_ROW):
         world.breaker.went_badly()
@@ -92,7 +96,8 @@ async def test_after_a_recovery_it_takes_three_again() -> None:
     assert not world.is_open
 
 
-async def test_probes_come_ever_more_rarely_and_the_last_ones_error_is_given_up_with() -> None:
+async def test_probes_back_off_and_the_last_error_is_raised() -> None:
+    """The delay between probes grows; when the breaker gives up it raises the last probe's error."""
     last = SpringestError("the last one")
     world = World(probes=[*[NOT_WELL] * (len(PROBE_DELAYS) - 1), last])
     for _ in range(IN_A_ROW):
@@ -103,7 +108,8 @@ async def test_probes_come_ever_more_rarely_and_the_last_ones_error_is_given_up_
     assert world.is_open
 
 
-async def test_a_failing_probe_then_a_good_one_goes_on() -> None:
+async def test_a_good_probe_after_a_failed_one_resumes() -> None:
+    """One failed probe does not end the run."""
     world = World(probes=[NOT_WELL, NOT_WELL, None])
     for _ in range(IN_A_ROW):
         world.breaker.went_badly()
@@ -113,9 +119,8 @@ async def test_a_failing_probe_then_a_good_one_goes_on() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a mistake of ours"), OSError()])
-async def test_a_probe_that_fails_in_an_unforeseen_way_does_not_leave_workers_waiting_for_ever(
-    error: Exception,
-) -> None:
+async def test_an_unforeseen_probe_error_leaves_nobody_waiting(error: Exception) -> None:
+    """If a probe raises an unforeseen error, the paused workers get it instead of waiting for ever."""
     world = World(probes=[error] * len(PROBE_DELAYS))
     for _ in range(IN_A_ROW):
         world.breaker.went_badly()
@@ -123,7 +128,8 @@ async def test_a_probe_that_fails_in_an_unforeseen_way_does_not_leave_workers_wa
     assert [str(one) for one in world.gave_up] == [f"the probe failed: {type(error).__name__}"]
 
 
-async def test_outcomes_that_come_in_while_it_probes_start_no_second_probing() -> None:
+async def test_outcomes_during_a_probe_start_no_second_probe() -> None:
+    """Failures of requests that were already under way start no second series of probes."""
     world = World(probes=[None])
     for _ in range(10):
         world.breaker.went_badly()
@@ -134,7 +140,8 @@ async def test_outcomes_that_come_in_while_it_probes_start_no_second_probing() -
     assert not world.is_open
 
 
-async def test_closing_ends_a_probing_that_is_under_way() -> None:
+async def test_closing_ends_a_running_probe() -> None:
+    """Closing the breaker cancels its running probe."""
     world = World(probes=[None])
     for _ in range(IN_A_ROW):
         world.breaker.went_badly()
@@ -144,5 +151,6 @@ async def test_closing_ends_a_probing_that_is_under_way() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_closing_one_that_never_tripped_is_nothing() -> None:
+async def test_closing_an_untripped_breaker_does_nothing() -> None:
+    """A breaker that never tripped can be closed."""
     await World(probes=[]).breaker.close()

@@ -45,7 +45,8 @@ async def _note(one: HighWater, attempt_id: int) -> None:
     await one.note(attempt_id, asked_after=one.highest)
 
 
-async def test_every_attempt_is_kept_before_its_first_byte_may_leave() -> None:
+async def test_every_attempt_is_stored_before_its_first_byte() -> None:
+    """The number of an attempt is stored outside the warehouse before its first byte may be sent."""
     keeper = Keeper()
     one = await _begun(keeper)
     for attempt_id in (1, 2, 3):
@@ -53,7 +54,8 @@ async def test_every_attempt_is_kept_before_its_first_byte_may_leave() -> None:
         assert keeper.number == attempt_id
 
 
-async def test_those_that_wait_meanwhile_are_kept_together() -> None:
+async def test_waiting_attempts_are_stored_together() -> None:
+    """Attempts that wait for one write are stored together by the next."""
     keeper = Keeper()
     one = await _begun(keeper)
     keeper.may_write.clear()
@@ -65,7 +67,8 @@ async def test_those_that_wait_meanwhile_are_kept_together() -> None:
     assert keeper.written == [8]
 
 
-async def test_what_is_not_kept_is_not_sent_and_the_next_one_is_tried() -> None:
+async def test_an_attempt_that_cannot_be_stored_is_not_sent() -> None:
+    """If storing the number fails, that attempt is not sent; the next attempt tries to store its own."""
     keeper = Keeper()
     one = await _begun(keeper)
     keeper.is_broken = True
@@ -76,7 +79,8 @@ async def test_what_is_not_kept_is_not_sent_and_the_next_one_is_tried() -> None:
     assert keeper.number == 2
 
 
-async def test_a_number_that_comes_a_second_time_is_not_kept() -> None:
+async def test_a_number_seen_before_is_refused() -> None:
+    """A ledger that gives out a number twice has lost attempts."""
     keeper = Keeper()
     one = await _begun(keeper, at=3)
     await _note(one, 9)
@@ -87,13 +91,15 @@ async def test_a_number_that_comes_a_second_time_is_not_kept() -> None:
 
 @pytest.mark.parametrize(("own", "other"), [(7, None), (None, 7), (2, 7)])
 async def test_a_ledger_that_is_behind_any_site_is_refused(own: int | None, other: int | None) -> None:
+    """The high-water marks of all sites count, since attempts are numbered together."""
     with pytest.raises(LedgerBehind) as caught:
         await _begun(Keeper(own), at=6, others=(Keeper(other),))
     assert (caught.value.in_ledger, caught.value.kept) == (6, 7)
     await _begun(Keeper(own), at=7, others=(Keeper(other),))
 
 
-async def test_a_run_beside_this_one_that_kept_less_later_is_put_right() -> None:
+async def test_a_lower_mark_of_a_concurrent_run_is_raised() -> None:
+    """If a concurrent run stored a lower number later, this run raises it again."""
     keeper = Keeper()
     one = await _begun(keeper)
     await _note(one, 5)
@@ -105,9 +111,8 @@ async def test_a_run_beside_this_one_that_kept_less_later_is_put_right() -> None
     assert keeper.number == 9
 
 
-async def test_a_failure_to_keep_at_the_end_is_told_and_stops_nothing(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_a_failed_write_at_the_end_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """If the last write of the mark fails, the failure is logged and the run ends well."""
     keeper = Keeper()
     one = await _begun(keeper, at=3)
     keeper.is_broken = True
@@ -138,7 +143,9 @@ async def test_what_is_written_and_not_read_stops_the_run(copy: int | None) -> N
             await _note(one, attempt_id)
 
 
-async def test_a_run_beside_this_one_may_write_between_writing_and_reading() -> None:
+async def test_a_concurrent_write_before_the_read_back_is_accepted() -> None:
+    """A different number, which a concurrent run wrote before this run reads its own back, is no error."""
+
     class WrittenBeside(Keeper):
         def write(self, attempt_id: int) -> None:
             super().write(attempt_id)
@@ -148,7 +155,8 @@ async def test_a_run_beside_this_one_may_write_between_writing_and_reading() -> 
     await _note(one, 6)
 
 
-async def test_what_is_written_is_read_back_once_a_run() -> None:
+async def test_the_mark_is_read_back_once_per_run() -> None:
+    """The first write of a run is read back, the later ones are not."""
     keeper = Keeper(4)
     one = await _begun(keeper, at=4)
     await _note(one, 5)

@@ -84,7 +84,8 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", run)
 
 
-async def test_each_asker_gets_its_own_document_or_error(store: Store) -> None:
+async def test_each_caller_gets_its_own_document_or_error(store: Store) -> None:
+    """Concurrent callers get the document, or the error, of their own request."""
     opening = Opening(store.open, most=3)
     names = ["a.pdf", "missing.pdf", "b.pdf", "missing too.pdf", "c.pdf"]
     found = await asyncio.gather(*(opening.open(name) for name in names), return_exceptions=True)
@@ -93,9 +94,10 @@ async def test_each_asker_gets_its_own_document_or_error(store: Store) -> None:
     opening.give_up()
 
 
-async def test_what_is_asked_for_meanwhile_is_opened_by_the_same_thread(
+async def test_one_thread_opens_the_documents_that_queued_up(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Documents that are requested while a thread works are opened by the same thread."""
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 10 * LONG)
     opening = Opening(store.open, most=10)
     asked = [asyncio.create_task(opening.open(f"stuck {number}.pdf")) for number in range(10)]
@@ -106,7 +108,8 @@ async def test_what_is_asked_for_meanwhile_is_opened_by_the_same_thread(
     opening.give_up()
 
 
-async def test_stuck_documents_do_not_keep_others_waiting_and_threads_are_bounded(store: Store) -> None:
+async def test_stuck_documents_delay_no_others_in_bounded_threads(store: Store) -> None:
+    """Documents that hang delay no others, and the number of threads is bounded."""
     opening = Opening(store.open, most=3)
     stuck = [asyncio.create_task(opening.open(f"stuck {number}.pdf")) for number in range(2)]
     await _begun(store, 2)
@@ -122,7 +125,8 @@ async def test_stuck_documents_do_not_keep_others_waiting_and_threads_are_bounde
     opening.give_up()
 
 
-async def test_giving_up_waits_for_no_thread_and_closes_what_comes_late(store: Store) -> None:
+async def test_closing_waits_for_no_thread_and_closes_late_documents(store: Store) -> None:
+    """Closing returns at once; a document that is opened afterwards is closed."""
     opening = Opening(store.open, most=1)
     asked = [asyncio.create_task(opening.open(name)) for name in ("stuck.pdf", "waits.pdf")]
     await _begun(store)
@@ -135,7 +139,8 @@ async def test_giving_up_waits_for_no_thread_and_closes_what_comes_late(store: S
     assert [one.closed for one in store.opened] == [True]
 
 
-async def test_a_document_whose_asker_was_cancelled_meanwhile_is_closed(store: Store) -> None:
+async def test_the_document_of_a_cancelled_caller_is_closed(store: Store) -> None:
+    """A document is closed if its caller was cancelled while it was being opened."""
     opening = Opening(store.open, most=1)
     asked = asyncio.create_task(opening.open("stuck.pdf"))
     await _begun(store)
@@ -148,10 +153,12 @@ async def test_a_document_whose_asker_was_cancelled_meanwhile_is_closed(store: S
     opening.give_up()
 
 
-async def test_whenever_an_asker_is_cancelled_its_document_does_not_stay_open(
+async def test_a_cancelled_caller_never_leaves_a_document_open(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cancelled after any number of the event loop's rounds: opened or not, told of it or not."""
+    """Cancelled after any number of rounds of the event loop, before or after the document was opened or
+    handed over.
+    """
     _at_once(monkeypatch)
     opening = Opening(store.open, most=1)
     taken = []
@@ -172,7 +179,9 @@ async def test_whenever_an_asker_is_cancelled_its_document_does_not_stay_open(
     opening.give_up()
 
 
-def test_what_is_opened_when_the_event_loop_is_over_is_closed(store: Store) -> None:
+def test_a_document_opened_after_the_loop_ended_is_closed(store: Store) -> None:
+    """A document is closed if the event loop has ended before it was opened."""
+
     async def leaves() -> None:
         opening = Opening(store.open, most=1)
         asked = asyncio.create_task(opening.open("stuck.pdf"))
@@ -223,7 +232,8 @@ def test_an_opener_that_ends_oddly_lets_nobody_wait(odd: type[BaseException]) ->
     assert opened.filename == "even"
 
 
-def test_where_no_thread_can_be_had_nothing_stays_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_thread_nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no thread can be started, the error is raised and no document or request is left behind."""
     asked: list[str] = []
 
     def opener(uri: str, checked: str | None) -> OpenDocument:

@@ -71,7 +71,7 @@ def make(kind: type[BaseException]) -> BaseException:
     MEANING,
     ids=[line[0].__name__ for line in MEANING],
 )
-def test_each_failure_means_one_thing(
+def test_each_failure_has_its_outcome(
     kind: type[BaseException],
     body_handed_over: bool,
     event: Event,
@@ -79,12 +79,14 @@ def test_each_failure_means_one_thing(
     reason: str,
     consequence: Consequence,
 ) -> None:
+    """Each error of a request has the outcome and the consequence in the table above."""
     rule = rule_of(make(kind), body_handed_over=body_handed_over)
     assert rule == Rule(event, reason, consequence)
     assert failed(make(kind), rule).state is state
 
 
-def test_every_rule_has_its_line_above() -> None:
+def test_every_rule_is_in_the_table_above() -> None:
+    """No rule of the code is missing from the table above."""
     assert set(RULES) == {line[0] for line in MEANING}
 
 
@@ -98,7 +100,9 @@ def test_every_failure_of_a_request_has_a_rule_of_its_own() -> None:
     assert leaves <= set(RULES)
 
 
-def test_a_kind_of_failure_that_is_derived_later_means_what_its_base_does() -> None:
+def test_a_derived_error_has_the_outcome_of_its_base() -> None:
+    """An error class that is derived later has the rule of its base class."""
+
     class TlsFailed(ConnectFailed):
         pass
 
@@ -108,7 +112,8 @@ def test_a_kind_of_failure_that_is_derived_later_means_what_its_base_does() -> N
 @pytest.mark.parametrize(
     "error", [ValueError("x"), KeyError(), OSError(), MemoryError(), KeyboardInterrupt()]
 )
-def test_what_nobody_foresaw_leaves_doubt_once_the_body_has_left(error: BaseException) -> None:
+def test_an_unforeseen_error_after_the_body_is_unknown(error: BaseException) -> None:
+    """An unforeseen error makes the outcome unknown once the body has been sent."""
     rule = rule_of(error, body_handed_over=True)
     assert (rule.event, rule.reason) == (Event.OUTCOME_LOST, "unforeseen")
     rule = rule_of(error, body_handed_over=False)
@@ -124,29 +129,34 @@ def test_no_failure_before_the_bodys_last_bytes_leaves_doubt(line: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [ApiError, TransportError, StatusError])
-def test_a_failure_of_no_particular_kind_leaves_doubt(kind: type[ApiError]) -> None:
+def test_an_unclassified_failure_is_unknown(kind: type[ApiError]) -> None:
+    """A failure that no rule names makes the outcome unknown."""
     assert rule_of(make(kind), body_handed_over=True).event is Event.OUTCOME_LOST
 
 
 @pytest.mark.parametrize("kind", [DocumentError, DocumentUnreachable, DeadlinePassed])
-def test_trouble_with_the_document_after_the_body_has_left_proves_nothing(kind: type[BaseException]) -> None:
+def test_a_document_error_after_the_body_is_unknown(kind: type[BaseException]) -> None:
+    """A failure of the document after the body has been sent proves nothing about the server."""
     assert rule_of(make(kind), body_handed_over=True).event is Event.OUTCOME_LOST
 
 
-def test_a_throttled_post_was_not_taken_only_where_the_site_is_known_for_it() -> None:
+def test_throttled_means_not_stored_only_by_the_sites_setting() -> None:
+    """A throttled POST counts as not stored only if `throttled_takes_nothing` is set."""
     error = make(Throttled)
     assert rule_of(error, body_handed_over=True, throttled_takes_nothing=True).event is Event.NOT_TAKEN
     assert rule_of(error, body_handed_over=True, throttled_takes_nothing=False).event is Event.OUTCOME_LOST
 
 
-def test_the_setting_for_throttling_changes_nothing_else() -> None:
+def test_the_throttling_setting_changes_no_other_outcome() -> None:
+    """`throttled_takes_nothing` changes the outcome of throttled requests only."""
     for kind, handed_over, event, *_ in MEANING:
         if kind is not Throttled:
             rule = rule_of(make(kind), body_handed_over=handed_over, throttled_takes_nothing=True)
             assert rule.event is event
 
 
-def test_a_failure_keeps_what_the_request_told() -> None:
+def test_an_outcome_keeps_the_facts_of_the_failure() -> None:
+    """Status, bytes sent and reason of the failed request are in the outcome."""
     error = make(ServerError)
     outcome = failed(error, rule_of(error, body_handed_over=True))
     assert (outcome.failure, outcome.http_status, outcome.bytes_handed_over) == ("ServerError", 418, 9)
@@ -172,6 +182,7 @@ def test_a_failure_from_elsewhere_is_kept_by_its_name_only() -> None:
 def test_a_stored_certificate_has_its_id_or_none(
     status: int, certificate_id: int | None, event: Event, state: State
 ) -> None:
+    """A stored certificate is accepted with its id, or without one if the response names none."""
     outcome = answered(PostAnswer(status=status, certificate_id=certificate_id, bytes_sent=9))
     assert (outcome.event, outcome.state, outcome.http_status) == (event, state, status)
     assert outcome.springest_certificate_id == (7 if state is State.ACCEPTED else None)

@@ -23,12 +23,14 @@ async def _enters(start: SlowStart, certification_id: int = 1) -> bool | None:
 
 
 async def test_five_go_ahead_and_the_sixth_waits() -> None:
+    """Five certificates of a certification are sent at first; the sixth waits for their outcomes."""
     start = SlowStart()
     assert [await _enters(start) for _ in range(6)] == [True] * 5 + [None]
     assert await _enters(start, certification_id=2), "another certification has nothing to do with it"
 
 
-async def test_once_five_were_answered_well_everything_goes() -> None:
+async def test_after_five_successes_everything_is_sent() -> None:
+    """Five accepted certificates open their certification."""
     start = SlowStart()
     for _ in range(5):
         await start.enter(1)
@@ -37,7 +39,8 @@ async def test_once_five_were_answered_well_everything_goes() -> None:
     assert [await _enters(start) for _ in range(20)] == [True] * 20
 
 
-async def test_four_good_ones_are_not_enough_for_more_than_one_at_a_time() -> None:
+async def test_after_four_successes_one_is_sent_at_a_time() -> None:
+    """Four successes leave room for one certificate at a time."""
     start = SlowStart()
     for _ in range(4):
         await start.enter(1)
@@ -46,7 +49,8 @@ async def test_four_good_ones_are_not_enough_for_more_than_one_at_a_time() -> No
 
 
 @pytest.mark.parametrize("badly", [State.REJECTED, State.UNKNOWN])
-async def test_five_bad_ones_and_no_good_one_close_it(badly: State) -> None:
+async def test_five_refusals_without_a_success_close_it(badly: State) -> None:
+    """Five refusals and no success close the certification for this run."""
     start = SlowStart()
     for _ in range(5):
         assert await start.enter(1)
@@ -56,7 +60,8 @@ async def test_five_bad_ones_and_no_good_one_close_it(badly: State) -> None:
 
 
 @pytest.mark.parametrize("well", range(1, 5))
-async def test_some_good_ones_among_the_first_do_not_let_thousands_of_bad_ones_through(well: int) -> None:
+async def test_a_few_successes_do_not_open_it_to_refusals(well: int) -> None:
+    """Some successes among the first five do not let thousands of refusals through."""
     start = SlowStart()
     for became in [State.ACCEPTED] * well + [State.REJECTED] * 5:
         assert await start.enter(1)
@@ -64,7 +69,8 @@ async def test_some_good_ones_among_the_first_do_not_let_thousands_of_bad_ones_t
     assert await _enters(start) is False
 
 
-async def test_no_more_than_five_bad_ones_get_through_at_once_either() -> None:
+async def test_at_most_five_refusals_happen_at_once() -> None:
+    """Concurrent workers get no more than five refusals either."""
     start = SlowStart()
     for became in (State.ACCEPTED, *[State.REJECTED] * 3):
         await start.enter(1)
@@ -72,7 +78,8 @@ async def test_no_more_than_five_bad_ones_get_through_at_once_either() -> None:
     assert [await _enters(start) for _ in range(3)] == [True, True, None]
 
 
-async def test_bad_ones_after_five_good_ones_are_their_own_affair() -> None:
+async def test_refusals_after_five_successes_close_nothing() -> None:
+    """Once five succeeded, refusals concern their own certificate only."""
     start = SlowStart()
     for became in [State.ACCEPTED] * 5 + [State.REJECTED] * 20:
         assert await start.enter(1)
@@ -80,7 +87,8 @@ async def test_bad_ones_after_five_good_ones_are_their_own_affair() -> None:
     assert await _enters(start) is True
 
 
-async def test_what_was_not_taken_says_nothing() -> None:
+async def test_a_certificate_not_stored_does_not_count() -> None:
+    """A certificate that was not stored counts neither as a success nor as a refusal."""
     start = SlowStart()
     for became in (State.READY, None) * 5:
         assert await start.enter(1)

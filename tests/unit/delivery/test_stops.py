@@ -11,6 +11,7 @@ from springest.errors import AccessRefused, TooManyUnknown
 
 
 async def test_it_is_off_until_it_is_thrown() -> None:
+    """A new switch is off, and stays on once it was thrown."""
     halt = Halt()
     assert not halt
     halt.throw("enough")
@@ -28,6 +29,8 @@ async def test_the_first_reason_stays_and_the_hurry_is_added() -> None:
 
 
 async def test_work_that_ends_gives_its_result() -> None:
+    """Work that ends before the run stops returns its result."""
+
     async def work() -> int:
         await asyncio.sleep(0)
         return 7
@@ -35,7 +38,9 @@ async def test_work_that_ends_gives_its_result() -> None:
     assert await Halt().unless(work()) == 7
 
 
-async def test_an_error_of_the_work_is_the_workers() -> None:
+async def test_an_error_of_the_work_reaches_its_worker() -> None:
+    """An error of the work is raised to the worker that awaits it."""
+
     async def work() -> int:
         raise ValueError("mine")
 
@@ -44,7 +49,8 @@ async def test_an_error_of_the_work_is_the_workers() -> None:
 
 
 @pytest.mark.parametrize("before", [True, False])
-async def test_waiting_is_given_up_when_it_is_thrown_and_the_work_is_told(before: bool) -> None:
+async def test_a_stop_ends_the_wait_and_cancels_the_work(before: bool) -> None:
+    """When the run stops, waiting ends and the work is asked to stop."""
     halt, told = Halt(), asyncio.Event()
 
     async def work() -> int:
@@ -66,7 +72,8 @@ async def test_waiting_is_given_up_when_it_is_thrown_and_the_work_is_told(before
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_worker_that_is_cancelled_takes_its_work_along() -> None:
+async def test_a_cancelled_worker_cancels_its_work() -> None:
+    """Cancelling a worker cancels the work that it awaits."""
     halt = Halt()
     waiting = asyncio.create_task(halt.unless(asyncio.Event().wait()))
     await asyncio.sleep(0)
@@ -76,7 +83,8 @@ async def test_a_worker_that_is_cancelled_takes_its_work_along() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_everybody_who_waits_for_it_is_told() -> None:
+async def test_every_waiter_is_woken() -> None:
+    """Every worker that waits for the switch is woken."""
     halt = Halt()
     waiting = [asyncio.create_task(halt.wait()) for _ in range(3)]
     await asyncio.sleep(0)

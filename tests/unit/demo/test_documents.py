@@ -36,9 +36,8 @@ def trainings(folder: Path) -> Sequence[Training]:
     return rows
 
 
-def test_every_document_that_should_be_good_is_a_pdf_of_15_kb_to_3_mb(
-    trainings: Sequence[Training], folder: Path
-) -> None:
+def test_every_good_document_is_a_pdf_of_15_kb_to_3_mb(trainings: Sequence[Training], folder: Path) -> None:
+    """Each document of a good row is a readable PDF of 15 kB to 3 MB."""
     for one in trainings:
         if one.expected not in WRONG:
             content = Path(one.certificate_uri).read_bytes()
@@ -47,13 +46,15 @@ def test_every_document_that_should_be_good_is_a_pdf_of_15_kb_to_3_mb(
 
 
 def test_most_documents_are_small_and_some_are_large(trainings: Sequence[Training]) -> None:
+    """The sizes of the documents are spread as in practice."""
     sizes = [Path(one.certificate_uri).stat().st_size for one in trainings if one.expected not in WRONG]
     assert statistics.median(sizes) < 200 * KB
     assert max(sizes) > MB
     assert sum(sizes) < 200 * MB
 
 
-def test_the_bad_documents_are_bad_in_their_own_ways(trainings: Sequence[Training], folder: Path) -> None:
+def test_each_bad_document_has_the_defect_of_its_kind(trainings: Sequence[Training], folder: Path) -> None:
+    """Each bad document has the defect that the kind of its row names."""
     by_kind: dict[Expected, list[Path]] = {}
     for one in trainings:
         by_kind.setdefault(one.expected, []).append(Path(one.certificate_uri))
@@ -64,16 +65,15 @@ def test_the_bad_documents_are_bad_in_their_own_ways(trainings: Sequence[Trainin
     assert not any(path.is_relative_to(folder) for path in by_kind[Expected.DOCUMENT_OUTSIDE_ROOTS])
 
 
-def test_rendering_again_leaves_the_documents_as_they_are(
-    trainings: Sequence[Training], folder: Path
-) -> None:
+def test_rendering_again_changes_no_document(trainings: Sequence[Training], folder: Path) -> None:
+    """Rendering a second time rewrites no file."""
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     render_all(trainings, folder)
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
-def test_the_same_training_gives_the_same_bytes_and_another_one_others(trainings: Sequence[Training]) -> None:
-    """What the sandbox got can be told by its hash."""
+def test_a_training_always_renders_the_same_bytes(trainings: Sequence[Training]) -> None:
+    """Different trainings give different bytes, so the sandbox's documents are recognised by their hash."""
     one = trainings[0]
     assert render(one) == render(one) == Path(one.certificate_uri).read_bytes()
     assert render(replace(one, training_id="another")) != render(one)
@@ -83,5 +83,6 @@ def test_the_same_training_gives_the_same_bytes_and_another_one_others(trainings
     "name", ["Zoë García", "Łukasz Kowalczyk", "Nguyễn Şebnem", "Jiří Dvořák", "张伟", "O\u2019Connor"]
 )
 def test_any_name_can_be_printed(trainings: Sequence[Training], name: str) -> None:
+    """Names with accents and from other scripts are rendered."""
     one = trainings[0]
     assert render(replace(one, learner=replace(one.learner, name=name))).startswith(b"%PDF")

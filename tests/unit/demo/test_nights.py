@@ -22,13 +22,15 @@ def two() -> tuple[Night, ...]:
     return nights(7, first=FIRST, root="/certificates")
 
 
-def test_the_same_seed_gives_the_same_nights_and_another_one_others(two: tuple[Night, ...]) -> None:
+def test_a_seed_always_gives_the_same_nights(two: tuple[Night, ...]) -> None:
+    """The same seed gives the same nights, another seed gives others."""
     random.random()  # the module's own chance must not matter  # noqa: S311
     assert nights(7, first=FIRST, root="/certificates") == two
     assert nights(8, first=FIRST, root="/certificates") != two
 
 
-def test_there_are_two_nights_of_at_least_200_trainings_on_days_in_a_row(two: tuple[Night, ...]) -> None:
+def test_two_nights_in_a_row_have_at_least_200_trainings(two: tuple[Night, ...]) -> None:
+    """The demo has two nights on consecutive days, each of at least 200 trainings."""
     assert [night.day for night in two] == [date(2026, 11, 2), date(2026, 11, 3)]
     for night in two:
         assert sum(one.expected is Expected.SENT for one in night.trainings) >= 200
@@ -37,11 +39,13 @@ def test_there_are_two_nights_of_at_least_200_trainings_on_days_in_a_row(two: tu
 
 @pytest.mark.parametrize("expected", list(Expected))
 def test_every_kind_of_row_occurs_in_each_night(two: tuple[Night, ...], expected: Expected) -> None:
+    """Each night contains every kind of good and bad row."""
     for night in two:
         assert any(one.expected is expected for one in night.trainings)
 
 
-def test_each_bad_row_has_what_its_name_says(two: tuple[Night, ...]) -> None:
+def test_each_bad_row_has_the_defect_it_is_named_after(two: tuple[Night, ...]) -> None:
+    """Each bad row has the defect that its kind names, and no other."""
     requires = {one.id for one in CERTIFICATIONS if one.requires_valid_until and one.verified}
     for one in (one for night in two for one in night.trainings):
         wrong = {
@@ -56,8 +60,10 @@ def test_each_bad_row_has_what_its_name_says(two: tuple[Night, ...]) -> None:
         assert wrong.get(one.expected, True)
 
 
-def test_only_the_rows_that_say_so_share_a_number_or_a_certificate(two: tuple[Night, ...]) -> None:
-    """Or the demo's sums would not be what it says they are."""
+def test_only_rows_meant_as_duplicates_share_a_number(two: tuple[Night, ...]) -> None:
+    """Only the rows meant as duplicates share a training number or a certificate; otherwise the demo's sums
+    would be wrong.
+    """
     rows = [one for night in two for one in night.trainings]
     ids = Counter(one.training_id for one in rows)
     for one in rows:
@@ -73,6 +79,7 @@ def test_only_the_rows_that_say_so_share_a_number_or_a_certificate(two: tuple[Ni
 
 
 def test_a_certification_is_verified_at_first_or_later_or_waits(two: tuple[Night, ...]) -> None:
+    """Each certification of the demo is verified before the first night, before the second, or never."""
     kinds = Counter((one.verified, one.verified_between) for one in CERTIFICATIONS)
     assert set(kinds) == {(True, False), (False, True), (False, False)}
     assert {one.id for one in CERTIFICATIONS if not one.verified} == set(PENDING)
@@ -81,19 +88,22 @@ def test_a_certification_is_verified_at_first_or_later_or_waits(two: tuple[Night
     assert sent == {one.id for one in CERTIFICATIONS}
 
 
-def test_a_night_on_the_29th_of_february_has_an_end_in_years_without_one() -> None:
+def test_a_night_on_29_february_has_a_valid_until() -> None:
+    """A training completed on 29 February gets a `valid_until` in a year without that day."""
     (night,) = nights(7, first=date(2028, 2, 29), count=1, root="/certificates")
     ends = {one.valid_until for one in night.trainings if one.expected is Expected.SENT and one.valid_until}
     assert ends
     assert all(end.year > 2028 for end in ends)
 
 
-def test_no_learner_shows_in_a_representation(two: tuple[Night, ...]) -> None:
+def test_no_representation_shows_a_learner(two: tuple[Night, ...]) -> None:
+    """The `repr` of a demo row contains no name and no e-mail address."""
     training = two[0].trainings[0]
     assert training.learner.name not in repr(training)
 
 
-def test_learners_have_valid_addresses_on_domains_for_examples_and_accents_in_their_names() -> None:
+def test_learners_have_example_addresses_and_accented_names() -> None:
+    """Learners have valid e-mail addresses on example domains, and some names have accents."""
     people = list(islice(learners(7), 300))
     for person in people:
         assert person.email is not None
@@ -105,7 +115,8 @@ def test_learners_have_valid_addresses_on_domains_for_examples_and_accents_in_th
     assert people == list(islice(learners(7), 300))
 
 
-def test_the_documents_of_good_rows_lie_where_they_are_asked_for(tmp_path: Path) -> None:
+def test_the_uris_of_good_rows_are_under_the_root(tmp_path: Path) -> None:
+    """The URI of each good row is in the document root."""
     (night,) = nights(7, first=FIRST, count=1, root=str(tmp_path))
     good = [one for one in night.trainings if one.expected is Expected.SENT]
     assert {Path(one.certificate_uri).parent for one in good} == {tmp_path}

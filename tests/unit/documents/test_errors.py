@@ -32,6 +32,7 @@ def translated(error: Exception) -> DocumentError | DocumentUnreachable:
     ids=repr,
 )
 def test_a_document_that_is_not_there_is_missing(error: Exception) -> None:
+    """Errors of each store that mean "not found" become `DocumentMissing`."""
     assert translated(error).reason == "document_missing"
 
 
@@ -50,7 +51,8 @@ def test_a_document_that_is_not_there_is_missing(error: Exception) -> None:
     ],
     ids=repr,
 )
-def test_a_document_that_can_not_be_read_now_says_how(error: Exception, reason: str, kind: str) -> None:
+def test_an_unreadable_document_has_a_reason_and_a_kind(error: Exception, reason: str, kind: str) -> None:
+    """A document that cannot be read now has a reason and the kind of the error."""
     found = translated(error)
     assert isinstance(found, DocumentUnreachable)
     assert (found.reason, found.kind, found.whole_store) == (reason, kind, False)
@@ -67,13 +69,15 @@ def test_a_document_that_can_not_be_read_now_says_how(error: Exception, reason: 
     ],
     ids=repr,
 )
-def test_what_can_only_be_the_stores_trouble_says_so(error: Exception) -> None:
+def test_a_store_failure_is_marked_as_such(error: Exception) -> None:
+    """Errors that can only concern the whole store are marked as such."""
     found = translated(error)
     assert isinstance(found, DocumentUnreachable)
     assert found.whole_store
 
 
-def test_an_oserror_of_s3fs_is_known_by_what_it_was_made_from() -> None:
+def test_an_oserror_of_s3fs_is_classified_by_its_cause() -> None:
+    """s3fs wraps errors in `OSError`; the cause decides what the error means."""
     wrapped = PermissionError("secret-name.pdf")
     wrapped.__cause__ = ClientError("ExpiredToken", 400)
     found = translated(wrapped)
@@ -81,12 +85,14 @@ def test_an_oserror_of_s3fs_is_known_by_what_it_was_made_from() -> None:
     assert found.whole_store
 
 
-def test_a_wrong_setting_stays_one() -> None:
+def test_a_settings_error_stays_a_settings_error() -> None:
+    """An error in the settings is not taken for a failure of a document."""
     with pytest.raises(ConfigurationError), store_errors():
         raise ConfigurationError("a package is missing")
 
 
 def test_an_unreachable_document_survives_pickling() -> None:
+    """Airflow passes exceptions between processes."""
     error = DocumentUnreachable("detail", "EIO", "document_unreadable", whole_store=True)
     again = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert (again.detail, again.kind, again.reason, again.whole_store) == (
@@ -97,7 +103,10 @@ def test_an_unreachable_document_survives_pickling() -> None:
     )
 
 
-def test_only_different_documents_that_fail_in_the_same_way_in_a_row_are_their_stores_trouble() -> None:
+def test_a_store_fails_after_different_documents_in_a_row() -> None:
+    """Only different documents of one store that fail in the same way, in a row, count as a failure of the
+    store.
+    """
     io, time_out = DocumentUnreachable("a", "EIO"), DocumentUnreachable("b", "TimeoutError")
     health = StoreHealth()
     for key, error in (("1", io), ("1", io), ("1", io), ("2", io), ("3", time_out), ("4", time_out)):

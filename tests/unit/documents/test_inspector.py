@@ -61,13 +61,15 @@ FORMS = {
 
 
 @pytest.mark.parametrize("content", FORMS.values(), ids=FORMS)
-def test_a_whole_pdf_is_fit(inspector: Inspector, content: bytes) -> None:
+def test_a_whole_pdf_is_accepted(inspector: Inspector, content: bytes) -> None:
+    """A complete PDF passes the inspection."""
     assert inspect(inspector, content) == Inspection("application/pdf")
 
 
 @pytest.mark.parametrize("share", [0.02, 0.25, 0.5, 0.75, 0.9, 0.97])
 @pytest.mark.parametrize("content", FORMS.values(), ids=FORMS)
-def test_a_pdf_that_was_cut_off_is_damaged(inspector: Inspector, content: bytes, share: float) -> None:
+def test_a_truncated_pdf_is_damaged(inspector: Inspector, content: bytes, share: float) -> None:
+    """A PDF cut off at any point is refused as damaged."""
     found = inspect(inspector, content[: int(len(content) * share)])
     assert (found.type, found.defect) == ("application/pdf", "damaged")
 
@@ -100,13 +102,15 @@ def test_a_pdf_that_was_cut_off_is_damaged(inspector: Inspector, content: bytes,
         "half an update",
     ],
 )
-def test_what_no_reader_shows_is_refused(inspector: Inspector, content: bytes, defect: str) -> None:
+def test_a_pdf_that_no_reader_can_show_is_refused(inspector: Inspector, content: bytes, defect: str) -> None:
+    """Files that no PDF reader can show are refused with their reason."""
     found = inspect(inspector, content)
     assert (found.type, found.defect) == ("application/pdf", defect)
     assert found.detail
 
 
-def test_a_page_whose_content_can_not_be_unpacked_is_refused(inspector: Inspector) -> None:
+def test_a_page_that_cannot_be_decompressed_is_refused(inspector: Inspector) -> None:
+    """A PDF with a damaged content stream is refused."""
     with pikepdf.Pdf.new() as document:
         page = document.add_blank_page()
         page.Contents = document.make_stream(b"BT (Zoe) Tj ET" * 200)
@@ -118,7 +122,8 @@ def test_a_page_whose_content_can_not_be_unpacked_is_refused(inspector: Inspecto
     assert inspect(inspector, broken).defect == "damaged"
 
 
-def test_a_password_that_only_bounds_what_may_be_done_needs_none_to_open(inspector: Inspector) -> None:
+def test_an_owner_password_is_accepted(inspector: Inspector) -> None:
+    """A password that only restricts printing or copying is not needed to open the file."""
     protected = pdf(encryption=pikepdf.Encryption(user="", owner="secret"))
     assert inspect(inspector, protected) == Inspection("application/pdf")
 
@@ -133,7 +138,8 @@ def test_a_password_that_only_bounds_what_may_be_done_needs_none_to_open(inspect
     ],
     ids=["before", "behind", "behind a linearised one", "wrong table"],
 )
-def test_what_readers_repair_is_fit_and_said(inspector: Inspector, content: bytes, word: str) -> None:
+def test_a_repairable_pdf_is_accepted_and_reported(inspector: Inspector, content: bytes, word: str) -> None:
+    """A defect that readers repair is accepted, and the result names it."""
     found = inspect(inspector, content)
     assert (found.type, found.defect) == ("application/pdf", None)
     assert word in found.repaired
@@ -147,6 +153,7 @@ def image(form: str) -> bytes:
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF"])
 def test_an_image_is_decoded_to_its_end(inspector: Inspector, form: str) -> None:
+    """A truncated image is not accepted although its header is intact."""
     content = image(form)
     assert inspect(inspector, content) == Inspection(f"image/{form.lower()}")
     cut = inspect(inspector, content[: len(content) * 3 // 4])
@@ -187,10 +194,12 @@ SHEET = archive(
 def test_each_type_is_recognised_by_its_content(
     inspector: Inspector, content: bytes, media_type: str
 ) -> None:
+    """The content decides the type, not the name."""
     assert inspect(inspector, content).type == media_type
 
 
-def test_an_archive_whose_parts_are_damaged_is_refused(inspector: Inspector) -> None:
+def test_an_archive_with_a_damaged_member_is_refused(inspector: Inspector) -> None:
+    """Every member of an archive is read in full."""
     content = WORD.replace(b"<w/>", b"<v/>", 1)
     assert inspect(inspector, content) == Inspection(DOCX, "damaged", "parts of it can't be read")
 
@@ -209,7 +218,8 @@ def bomb(size: int) -> bytes:
     return target.getvalue()
 
 
-def test_a_document_that_takes_too_long_is_refused_and_the_next_one_is_opened() -> None:
+def test_a_document_that_takes_too_long_is_refused() -> None:
+    """A document that exceeds the time limit is refused, and the next one is inspected."""
     inspector = Inspector(Limits(cpu_seconds=0.3))
     try:
         found = inspect(inspector, bomb(1024 * MEGABYTE))
@@ -221,6 +231,7 @@ def test_a_document_that_takes_too_long_is_refused_and_the_next_one_is_opened() 
 
 
 def test_a_document_that_takes_too_much_memory_is_refused() -> None:
+    """A document that exceeds the memory limit is refused."""
     inspector = Inspector(Limits(memory=200 * MEGABYTE))
     try:
         large = io.BytesIO()
@@ -236,7 +247,8 @@ def process_of(inspector: Inspector) -> psutil.Process:
     return psutil.Process(inspector._process.pid)
 
 
-def test_one_process_serves_all_documents_and_is_replaced_when_it_was_killed() -> None:
+def test_one_process_inspects_all_and_is_replaced_if_killed() -> None:
+    """One process inspects all documents; if it was killed, another replaces it."""
     inspector = Inspector()
     try:
         inspect(inspector, PDF)
@@ -250,9 +262,8 @@ def test_one_process_serves_all_documents_and_is_replaced_when_it_was_killed() -
         inspector.close()
 
 
-def test_what_is_killed_from_outside_again_and_again_says_nothing_of_the_document(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_outside_kills_are_not_blamed_on_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that something else kills again and again is no reason to refuse the document."""
     inspector = Inspector()
     start = inspector._start
 
@@ -266,7 +277,8 @@ def test_what_is_killed_from_outside_again_and_again_says_nothing_of_the_documen
         inspect(inspector, PDF)
 
 
-def test_a_machine_without_time_says_nothing_of_the_document() -> None:
+def test_a_busy_machine_is_not_blamed_on_the_document() -> None:
+    """A document is not refused for a time limit that passed while the process got no CPU."""
     inspector = Inspector(Limits(cpu_seconds=60.0, seconds=0.01))
     try:
         with pytest.raises(InspectionFailed, match="within"):
@@ -276,6 +288,7 @@ def test_a_machine_without_time_says_nothing_of_the_document() -> None:
 
 
 def test_the_process_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inspecting process has no secret in its environment."""
     monkeypatch.setenv("AIRFLOW_CONN_SPRINGEST_DEFAULT", "canary")
     inspector = Inspector()
     try:
@@ -286,6 +299,7 @@ def test_the_process_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_imported_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module in the working folder cannot replace one of the inspector's."""
     (tmp_path / "zipfile.py").write_text("raise SystemExit")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend("")
@@ -296,7 +310,8 @@ def test_nothing_is_imported_from_the_working_folder(tmp_path: Path, monkeypatch
         inspector.close()
 
 
-def test_a_process_that_was_forked_off_has_an_inspector_of_its_own() -> None:
+def test_a_forked_process_has_its_own_inspector() -> None:
+    """A forked process starts its own inspector instead of sharing the parent's."""
     inspector = Inspector()
     try:
         inspect(inspector, PDF)
@@ -332,6 +347,7 @@ with scratch_file() as file:
     "end", [lambda parent: parent.stdin.close(), lambda parent: parent.kill()], ids=["ends", "killed"]
 )
 def test_the_process_ends_with_its_parent(end: Callable[[subprocess.Popen[bytes]], None]) -> None:
+    """The inspecting process ends when its parent is killed."""
     with subprocess.Popen(
         [sys.executable, "-c", ORPHANS],
         cwd=PROJECT,

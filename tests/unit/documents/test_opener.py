@@ -78,6 +78,7 @@ def refusal(store: DocumentStore, uri: object) -> str:
 
 
 def test_a_document_is_opened_with_its_name_type_size_and_hash(store: DocumentStore, root: Path) -> None:
+    """An opened document has its name, type, size and SHA-256."""
     (root / "Zoë 1.pdf").write_bytes(PDF)
     with store.open(f"{root}/Zoë 1.pdf") as document:
         assert (document.filename, document.content_type) == ("Zoë 1.pdf", "application/pdf")
@@ -87,9 +88,8 @@ def test_a_document_is_opened_with_its_name_type_size_and_hash(store: DocumentSt
 
 
 @pytest.mark.parametrize("form", ["{}/Zo%C3%AB%201.pdf", "file://{}/Zo%C3%AB%201.pdf", "{}/Zoë 1.pdf"])
-def test_a_file_address_is_decoded_and_a_plain_path_is_taken_literally(
-    store: DocumentStore, root: Path, form: str
-) -> None:
+def test_a_file_uri_is_decoded_and_a_path_is_literal(store: DocumentStore, root: Path, form: str) -> None:
+    """Percent signs are decoded in a `file:` URI, and literal in a plain path."""
     (root / "Zoë 1.pdf").write_bytes(PDF)
     uri = form.format(root)
     if uri.startswith("/") and "%" in uri:
@@ -98,7 +98,8 @@ def test_a_file_address_is_decoded_and_a_plain_path_is_taken_literally(
         store.probe(uri)
 
 
-def test_a_large_document_is_streamed_and_can_be_given_twice(store: DocumentStore, root: Path) -> None:
+def test_a_large_document_is_streamed_more_than_once(store: DocumentStore, root: Path) -> None:
+    """A large document is streamed, a second time as well."""
     (root / "large.pdf").write_bytes(LARGE)
     with store.open(f"{root}/large.pdf") as document:
         assert document.content is None
@@ -118,7 +119,8 @@ def test_a_large_document_is_streamed_and_can_be_given_twice(store: DocumentStor
         "/{root}/T1.pdf",
     ],
 )
-def test_what_is_not_under_a_root_is_not_even_looked_for(store: DocumentStore, root: Path, uri: str) -> None:
+def test_a_uri_outside_the_roots_is_refused(store: DocumentStore, root: Path, uri: str) -> None:
+    """A document outside the roots is refused, whether or not it exists."""
     (root.parent / "secret.pdf").write_bytes(PDF)
     (root / "T1.pdf").write_bytes(PDF)
     assert refusal(store, uri.format(root=root)) == "document_outside_roots"
@@ -166,9 +168,8 @@ def test_an_address_that_could_be_read_in_two_ways_is_refused(
 
 
 @pytest.mark.parametrize("form", ["local://{}/T1.pdf", "LOCAL://{}/T1.pdf", "File://localhost{}/T1.pdf"])
-def test_other_spellings_of_a_local_address_are_opened_as_files(
-    store: DocumentStore, root: Path, form: str
-) -> None:
+def test_every_spelling_of_a_local_uri_is_opened(store: DocumentStore, root: Path, form: str) -> None:
+    """All spellings of a local URI lead to the file."""
     (root / "T1.pdf").write_bytes(PDF)
     store.probe(form.format(root))
     (root / "T1.pdf").unlink()
@@ -215,9 +216,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     form=st.sampled_from(["{}/", "file://{}/", "local://{}/", "LOCAL://{}", "file:{}/"]),
     pieces=PIECES,
 )
-def test_whatever_the_address_nothing_outside_the_root_is_opened(
-    guarded: Path, form: str, pieces: list[str]
-) -> None:
+def test_no_uri_opens_a_file_outside_the_root(guarded: Path, form: str, pieces: list[str]) -> None:
+    """No generated URI opens anything outside the root."""
     store = DocumentStore.under([str(guarded / "root")])
     with suppress(DocumentError), store.open(form.format(guarded / "root") + "".join(pieces)) as document:
         assert b"inside" in (document.content or b"")
@@ -227,14 +227,15 @@ HERE = Path(__file__).parent
 
 
 @given(uri=st.text(alphabet=st.characters(codec=None)) | st.from_regex(rf"(file://)?{HERE}/.*"))
-def test_no_address_whatsoever_raises_anything_but_a_document_error(uri: str) -> None:
-    """One bad row must never stop the others."""
+def test_every_bad_uri_raises_a_document_error(uri: str) -> None:
+    """No generated URI raises anything else: one bad row must never stop the others."""
     with pytest.raises(DocumentError):
         DocumentStore.under([str(HERE)]).probe(uri)
 
 
 @pytest.mark.parametrize("absolute", [True, False])
 def test_a_link_out_of_the_root_is_refused(store: DocumentStore, root: Path, absolute: bool) -> None:
+    """A symlink that leads out of the root is refused."""
     (root.parent / "secret.pdf").write_bytes(PDF)
     (root / "link.pdf").symlink_to(root.parent / "secret.pdf" if absolute else "../secret.pdf")
     (root / "folder").symlink_to(root.parent)
@@ -242,7 +243,8 @@ def test_a_link_out_of_the_root_is_refused(store: DocumentStore, root: Path, abs
     assert refusal(store, root / "folder" / "secret.pdf") == "document_outside_roots"
 
 
-def test_a_link_inside_the_root_and_a_root_that_is_a_link_are_fine(root: Path) -> None:
+def test_links_inside_a_root_and_linked_roots_are_followed(root: Path) -> None:
+    """A symlink within the root is followed, and the root itself may be one."""
     (root / "2026").mkdir()
     (root / "2026" / "T1.pdf").write_bytes(PDF)
     (root / "latest.pdf").symlink_to("2026/T1.pdf")
@@ -290,13 +292,15 @@ def test_what_is_no_document_has_its_own_reason(
 def test_a_name_that_no_file_can_have_is_a_missing_document(
     store: DocumentStore, root: Path, name: str
 ) -> None:
+    """A name that the file system cannot hold is a missing document."""
     (root / "T1.pdf").write_bytes(PDF)
     with pytest.raises(DocumentError) as caught:
         store.probe(f"{root}/{name}")
     assert caught.value.reason == "document_missing"
 
 
-def test_a_document_over_the_cap_is_refused_and_one_at_the_cap_is_not(root: Path) -> None:
+def test_a_document_over_the_size_limit_is_refused(root: Path) -> None:
+    """A document over the size limit is refused, one of exactly that size is not."""
     (root / "T1.pdf").write_bytes(PDF)
     DocumentStore.under([str(root)], largest=len(PDF)).probe(f"{root}/T1.pdf")
     assert (
@@ -306,6 +310,7 @@ def test_a_document_over_the_cap_is_refused_and_one_at_the_cap_is_not(root: Path
 
 
 def test_another_type_is_sent_where_the_site_accepts_it(root: Path) -> None:
+    """Types other than PDF are accepted if the site's setting names them."""
     Image.new("RGB", (8, 8)).save(root / "T1.png")
     store = DocumentStore.under([str(root)], accepted_types=("application/pdf", "image/png"))
     with store.open(f"{root}/T1.png") as document:
@@ -322,20 +327,24 @@ def test_another_type_is_sent_where_the_site_accepts_it(root: Path) -> None:
     ],
     ids=["cut off", "header", "no pages", "password"],
 )
-def test_each_check_may_be_taken_away(root: Path, content: bytes, check: str, reason: str) -> None:
+def test_each_check_can_be_switched_off(root: Path, content: bytes, check: str, reason: str) -> None:
+    """Each check of an opener can be switched off."""
     (root / "T1.pdf").write_bytes(content)
     assert refusal(DocumentStore.under([str(root)]), root / "T1.pdf") == reason
     others = tuple(name for name in ALL_CHECKS if name != check)
     DocumentStore.under([str(root)], checks=others).probe(f"{root}/T1.pdf")
 
 
-def test_a_large_document_is_looked_into_as_well(root: Path) -> None:
+def test_a_large_document_is_inspected_as_well(root: Path) -> None:
+    """A document that is too large to be kept in memory is inspected as well."""
     (root / "T1.pdf").write_bytes(LARGE[: len(LARGE) - 300])
     assert refusal(DocumentStore.under([str(root)]), root / "T1.pdf") == "document_damaged"
 
 
 @pytest.mark.parametrize("content", [PDF, LARGE], ids=["small", "large"])
-def test_what_was_looked_into_before_is_not_looked_into_again(root: Path, content: bytes) -> None:
+def test_known_bytes_are_not_inspected_again(root: Path, content: bytes) -> None:
+    """A document whose hash is known as inspected is not inspected again."""
+
     class Counting(Inspector):
         asked = 0
 
@@ -377,10 +386,10 @@ def append(path: Path) -> None:
     ],
     ids=["shorter", "emptied", "longer", "last byte", "first byte"],
 )
-def test_a_document_that_changes_while_it_is_sent_is_broken_off_before_the_body_is_full(
+def test_a_document_changed_while_sending_ends_the_body_early(
     store: DocumentStore, root: Path, change: Callable[[Path], object]
 ) -> None:
-    """Not as many bytes are given as the body announced, so that no server can take it."""
+    """Fewer bytes are sent than the body announced, so that no server can store it."""
     path = root / "large.pdf"
     path.write_bytes(LARGE)
     given_away = 0
@@ -394,10 +403,8 @@ def test_a_document_that_changes_while_it_is_sent_is_broken_off_before_the_body_
 
 
 @pytest.mark.parametrize("content", [PDF, LARGE], ids=["small", "large"])
-def test_a_document_replaced_by_another_file_is_sent_as_it_was_hashed(
-    store: DocumentStore, root: Path, content: bytes
-) -> None:
-    """Most programs replace a file; the open one stays what it was."""
+def test_a_replaced_file_is_sent_as_it_was_hashed(store: DocumentStore, root: Path, content: bytes) -> None:
+    """Most programs replace a file; the open one stays as it was."""
     path = root / "T1.pdf"
     path.write_bytes(content)
     with store.open(str(path)) as document:
@@ -408,9 +415,10 @@ def test_a_document_replaced_by_another_file_is_sent_as_it_was_hashed(
 
 
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"%PDF-other")])
-def test_a_small_document_is_sent_as_it_was_hashed_whatever_happens_to_its_file(
+def test_a_small_document_is_sent_as_it_was_hashed(
     store: DocumentStore, root: Path, change: Callable[[Path], object]
 ) -> None:
+    """A small document is sent as it was hashed, whatever happens to its file."""
     (root / "T1.pdf").write_bytes(PDF)
     with store.open(f"{root}/T1.pdf") as document:
         change(root / "T1.pdf")
@@ -446,9 +454,8 @@ needs_linux = pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="only Linux s
 
 
 @needs_linux
-def test_a_file_that_is_replaced_by_a_link_while_it_is_opened_is_still_the_one_that_was_looked_at(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_link_swapped_in_while_opening_is_not_followed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a file is replaced by a symlink while it is opened, the file that was checked is opened."""
     path, secret = root / "T1.pdf", root.parent / "secret.pdf"
     path.write_bytes(PDF)
     secret.write_bytes(PDF + b"secret")
@@ -475,9 +482,10 @@ def test_a_file_that_is_replaced_by_a_link_while_it_is_opened_is_still_the_one_t
     ],
     ids=["nothing", "a link", "a folder"],
 )
-def test_a_file_that_is_gone_before_it_was_looked_at_is_what_took_its_place(
+def test_a_file_replaced_before_the_check_is_its_replacement(
     root: Path, monkeypatch: pytest.MonkeyPatch, becomes: Callable[[Path, Path], None], reason: str
 ) -> None:
+    """If a file is replaced before it was checked, its replacement is checked and opened."""
     path, secret = root / "T1.pdf", root.parent / "secret.pdf"
     path.write_bytes(PDF)
     secret.write_bytes(PDF)
@@ -519,12 +527,14 @@ def test_a_file_that_is_gone_before_it_was_looked_at_is_what_took_its_place(
         "/data/certi\tficates",
     ],
 )
-def test_a_root_that_is_none_is_refused_with_the_remedy(root: str) -> None:
+def test_an_invalid_root_is_refused_with_the_remedy(root: str) -> None:
+    """A root that is not usable is refused, and the error names the remedy."""
     with pytest.raises(ConfigurationError, match="springest_document_roots"):
         Root.parse(root)
 
 
 def test_a_store_without_roots_is_refused() -> None:
+    """A store without any root is refused."""
     with pytest.raises(ConfigurationError, match="springest_document_roots is empty"):
         DocumentStore.under([])
 
@@ -539,11 +549,13 @@ def test_a_store_without_roots_is_refused() -> None:
         ("gs://bucket/prefix/T1.pdf", False),
     ],
 )
-def test_a_buckets_prefix_holds_what_lies_under_it(uri: str, held: bool) -> None:
+def test_a_buckets_prefix_holds_only_its_own_keys(uri: str, held: bool) -> None:
+    """A bucket's prefix as a root allows only keys below it."""
     assert Root.parse("s3://bucket/prefix").holds(Address.parse(uri)) is held
 
 
 def test_a_whole_bucket_may_be_a_root() -> None:
+    """A bucket without a prefix can be a root."""
     assert Root.parse("s3://bucket").holds(Address.parse("s3://bucket/T1.pdf"))
 
 
@@ -559,6 +571,7 @@ def remote(answer: Callable[[], tuple[BinaryIO, int]]) -> DocumentStore:
 
 
 def test_a_remote_document_is_opened_checked_and_closed() -> None:
+    """A document of a bucket is opened, checked and closed."""
     handle = io.BytesIO(PDF)
     with remote(lambda: (handle, len(PDF))).open("s3://bucket/T1.pdf") as document:
         assert (document.filename, document.content) == ("T1.pdf", PDF)
@@ -573,15 +586,15 @@ def fails(error: Exception) -> Callable[[], tuple[BinaryIO, int]]:
 
 
 def test_a_remote_document_that_is_not_there_is_missing() -> None:
+    """A key that does not exist is a missing document."""
     assert (
         refusal(remote(fails(FileNotFoundError("bucket/T1.pdf"))), "s3://bucket/T1.pdf") == "document_missing"
     )
 
 
 @pytest.mark.parametrize("answer", [fails(TimeoutError("T1.pdf")), lambda: (Broken(PDF), len(PDF))])
-def test_a_store_that_does_not_answer_says_nothing_about_its_documents(
-    answer: Callable[[], tuple[BinaryIO, int]],
-) -> None:
+def test_an_unreachable_store_is_not_blamed_on_documents(answer: Callable[[], tuple[BinaryIO, int]]) -> None:
+    """A store that does not respond says nothing about its documents."""
     with pytest.raises(DocumentUnreachable) as looked:
         remote(answer).probe("s3://bucket/T1.pdf")
     with pytest.raises(DocumentUnreachable), remote(answer).open("s3://bucket/T1.pdf"):
@@ -597,7 +610,8 @@ class Dripping(io.BytesIO):
 
 
 @pytest.mark.parametrize("short", [0, 1])
-def test_a_document_that_comes_in_small_pieces_is_read_whole(short: int) -> None:
+def test_a_document_read_in_small_pieces_is_whole(short: int) -> None:
+    """A store may return fewer bytes than requested; a document shorter than announced is noticed."""
     store = remote(lambda: (Dripping(PDF[: len(PDF) - short]), len(PDF)))
     if short:
         with pytest.raises(DocumentError) as caught:
@@ -609,7 +623,8 @@ def test_a_document_that_comes_in_small_pieces_is_read_whole(short: int) -> None
 
 
 @pytest.mark.parametrize("told", [len(PDF) - 1, len(PDF) + 1])
-def test_a_size_that_is_not_the_documents_is_noticed(told: int) -> None:
+def test_a_wrong_size_from_the_store_is_noticed(told: int) -> None:
+    """A size that the store announces and the content contradicts is noticed."""
     with (
         pytest.raises(DocumentError) as caught,
         remote(lambda: (io.BytesIO(PDF), told)).open("s3://bucket/T1.pdf"),
@@ -618,13 +633,15 @@ def test_a_size_that_is_not_the_documents_is_noticed(told: int) -> None:
     assert caught.value.reason == "document_changed"
 
 
-def test_an_error_of_the_sender_is_not_taken_for_one_of_the_store(store: DocumentStore, root: Path) -> None:
+def test_an_error_of_the_sender_is_not_the_stores(store: DocumentStore, root: Path) -> None:
+    """An error that is raised while the document is open is not taken for a failure of its store."""
     (root / "T1.pdf").write_bytes(PDF)
     with pytest.raises(ConnectionResetError), store.open(f"{root}/T1.pdf"):
         raise ConnectionResetError
 
 
-def test_remote_documents_without_an_opener_are_a_mistake_in_the_settings() -> None:
+def test_remote_documents_without_an_opener_are_misconfigured() -> None:
+    """A remote URI without an opener for its store is an error in the settings."""
     with pytest.raises(ConfigurationError):
         DocumentStore.under(["s3://bucket"]).probe("s3://bucket/T1.pdf")
 
@@ -635,7 +652,7 @@ def test_a_document_error_survives_pickling() -> None:
     assert (again.reason, again.detail) == ("document_empty", "render it again")
 
 
-def test_a_root_that_is_not_mounted_says_nothing_about_its_documents(tmp_path: Path) -> None:
+def test_an_unmounted_root_is_not_blamed_on_documents(tmp_path: Path) -> None:
     """Otherwise one missing mount would set every row aside."""
     store = DocumentStore.under([str(tmp_path / "unmounted")])
     with pytest.raises(DocumentUnreachable, match="mounted"):
@@ -643,10 +660,12 @@ def test_a_root_that_is_not_mounted_says_nothing_about_its_documents(tmp_path: P
 
 
 @needs_linux
-def test_a_folder_that_becomes_a_link_while_a_file_is_opened_leads_nowhere(
+def test_a_folder_swapped_for_a_link_leads_nowhere(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The long way, which a path with a link in it takes: what lies elsewhere is let go unread."""
+    """A folder that becomes a symlink while a file is opened is not followed: a file elsewhere is closed
+    unread.
+    """
     outside, inside = tmp_path / "outside", root / "inside"
     for folder in (outside, inside):
         folder.mkdir()

@@ -102,8 +102,11 @@ def block(posts, shown) -> tuple[list[Post], list[Shown], Clock]:
 
 @settings(max_examples=400)
 @given(posts=_POSTS, shown=_SHOWN)
-def test_what_is_inferred_holds_in_every_assignment_and_is_all_that_the_rule_gives(posts, shown):
-    """Where a component leaves a certificate over, nothing is inferred in it."""
+def test_every_possible_assignment_contains_the_inferences(posts, shown):
+    """An inference holds in every possible assignment, and no inference is missing.
+
+    Where a component has more certificates than POSTs, nothing is inferred.
+    """
     made, certificates, clock = block(posts, shown)
     edges = edges_of(made, certificates, clock)
     found = list(pair(made, certificates, clock=clock, exclusive=True))
@@ -115,8 +118,10 @@ def test_what_is_inferred_holds_in_every_assignment_and_is_all_that_the_rule_giv
 
 @settings(max_examples=400)
 @given(posts=_POSTS, shown=_SHOWN, exclusive=st.booleans())
-def test_a_set_is_called_complete_only_if_every_assignment_uses_all_of_it(posts, shown, exclusive):
-    """As many certificates as POSTs, and on a site of others' uploads all of them acknowledged."""
+def test_a_set_is_complete_only_if_every_assignment_uses_it(posts, shown, exclusive):
+    """A set is complete only if every assignment uses all of it: as many certificates as POSTs, and on a site
+    with other uploaders all of them acknowledged.
+    """
     made, certificates, clock = block(posts, shown)
     edges = edges_of(made, certificates, clock)
     for finding in pair(made, certificates, clock=clock, exclusive=exclusive):
@@ -154,6 +159,7 @@ def one(posts: list[Post], shown: list[Shown], *, exclusive: bool = True) -> lis
 
 
 def test_without_the_setting_nothing_is_inferred():
+    """Without `exclusive_uploader` nothing is inferred."""
     [finding] = one([Post("d", 0.0, "a", True, True)], [Shown(7, 1.0)], exclusive=False)
     assert finding.kind is Kind.SET_COMPLETE
     told = told_of(finding, exclusive=False)
@@ -161,39 +167,47 @@ def test_without_the_setting_nothing_is_inferred():
     assert "unless somebody else uploaded one" in told.evidence
 
 
-def test_a_post_whose_outcome_is_unknown_makes_no_set_complete():
+def test_an_unknown_outcome_makes_no_set_complete():
+    """A POST with an unknown outcome does not count towards a complete set."""
     [finding] = one([Post("d", 0.0, "a")], [Shown(7, 1.0)], exclusive=False)
     assert (finding.kind, finding.candidates) == (Kind.TIE, (7,))
     assert told_of(finding, exclusive=False).review_reason == "tie"
 
 
-def test_a_certificate_without_a_time_is_no_basis_for_inferring():
+def test_nothing_is_inferred_without_a_created_at():
+    """A certificate without `created_at` is not inferred to come from a POST."""
     [finding] = one([Post("d", 0.0, "a", True, True)], [Shown(7, None)])
     assert (finding.kind, finding.certificate) == (Kind.SET_COMPLETE, None)
 
 
-def test_a_certificate_that_a_snapshot_had_shown_before_the_post_contradicts_that_nobody_else_uploads():
+def test_a_certificate_shown_before_the_post_is_not_inferred():
+    """A certificate that a snapshot showed before the POST contradicts `exclusive_uploader`."""
     [finding] = one([Post("d", 100.0, "a")], [Shown(7, 90.0, seen_by=99.0)])
     assert finding.kind is Kind.LEFT_OVER
 
 
-def test_one_of_a_set_that_was_there_before_all_of_its_posts_makes_no_set_complete():
-    """Somebody else uploaded 7, and one of the two POSTs made nothing: nobody knows which."""
+def test_one_shown_before_all_posts_makes_no_set_complete():
+    """Somebody else uploaded certificate 7, and one of the two POSTs stored nothing: nobody knows which."""
     posts = [Post("a", 100.0, "x", True, True), Post("b", 101.0, "y", True, True)]
     shown = [Shown(7, 80.0, seen_by=90.0), Shown(8, 102.0, seen_by=200.0)]
     for exclusive, kind in ((True, Kind.LEFT_OVER), (False, Kind.TIE)):
         assert {finding.kind for finding in one(posts, shown, exclusive=exclusive)} == {kind}
 
 
-def test_what_is_gone_is_not_told_and_still_belongs_to_the_post_it_came_from():
-    """Two POSTs days apart; the first one's certificate is gone, the second is not dealt again."""
+def test_a_vanished_certificate_keeps_its_post():
+    """A certificate that is no longer shown is not matched but still belongs to its POST.
+
+    Of two POSTs days apart, the second certificate is not assigned again when the first one's has gone.
+    """
     posts = [Post("d1", 0.0), Post("d2", 200.0 * HOUR)]
     found = one(posts, [Shown(1, 1.0, is_gone=True), Shown(2, 200.0 * HOUR + 1)])
     assert [(each.post.delivery_key, each.certificate.id) for each in found] == [("d2", 2)]
 
 
-def test_a_post_of_which_nothing_may_be_told_still_stands_in_the_way():
-    """An earlier POST of a delivery that was sent again, or one that is under way."""
+def test_a_post_that_gets_no_match_still_blocks_inferences():
+    """An earlier POST of a delivery that was sent again, or one in flight, can still explain a
+    certificate.
+    """
     [finding] = one([Post("d", 0.0), Post("earlier", 9.0, is_open=False)], [Shown(7, 1.0)])
     assert (finding.kind, finding.posts) == (Kind.TIE, 2)
 
@@ -208,7 +222,8 @@ def test_owners_that_are_told_part_a_class_into_learners():
     }
 
 
-def test_owners_that_are_told_of_some_only_are_no_basis_for_inferring():
+def test_partly_known_owners_are_no_basis_for_inference():
+    """If only some certificates have a known owner, the others are not inferred from that."""
     posts = [Post("d1", 0.0, "a"), Post("d2", 0.0, "b")]
     found = one(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "a"), Shown(3, 1.0)])
     assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
@@ -217,7 +232,8 @@ def test_owners_that_are_told_of_some_only_are_no_basis_for_inferring():
     }
 
 
-def test_a_learner_who_was_erased_can_be_the_owner_of_anything():
+def test_an_erased_learner_can_own_any_certificate():
+    """An erased owner contradicts no delivery."""
     posts = [Post("d1", 0.0, "a"), Post("d2", 0.0, None)]
     found = one(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "c")])
     assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
@@ -226,7 +242,8 @@ def test_a_learner_who_was_erased_can_be_the_owner_of_anything():
     }
 
 
-def test_of_many_candidates_ten_are_named_and_all_are_counted():
+def test_ten_candidates_are_named_and_all_are_counted():
+    """At most ten candidates are named; their number counts all of them."""
     posts = [Post(f"d{number}", float(number)) for number in range(40)]
     finding = one(posts, [Shown(number, 1.0) for number in range(1, 31)])[0]
     assert (finding.candidates, finding.candidate_count) == (tuple(range(1, 11)), 30)
@@ -234,8 +251,8 @@ def test_of_many_candidates_ten_are_named_and_all_are_counted():
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
-def test_a_large_class_with_the_same_dates_is_worked_through_in_one_sweep(exclusive):
-    """20,000 alike, all in each other's window: pairs would be 400 million."""
+def test_a_large_class_of_equal_dates_takes_one_sweep(exclusive):
+    """20,000 certificates and POSTs alike, all in each other's window: pairs would be 400 million."""
     posts = [Post(f"d{number:05}", float(number), "", True, True) for number in range(20_000)]
     found = one(posts, [Shown(number, float(number)) for number in range(20_000)], exclusive=exclusive)
     assert {finding.kind for finding in found} == {Kind.SET_COMPLETE}
@@ -248,7 +265,8 @@ def _hours(*hours: tuple[int, float, float], samples: int = 5) -> list[HourOfSam
     ]
 
 
-def test_a_clock_that_ids_have_shown_narrows_the_window():
+def test_a_calibrated_clock_narrows_the_window():
+    """A clock offset known from matches by id narrows the window."""
     clock = Clock(_hours((10, 7200.0, 7201.0), (12, 7190.0, 7205.0)))
     assert clock.window(11.0 * HOUR) == Window(7190 - 300, 7205 + 300 + HOUR)
 
@@ -272,13 +290,16 @@ def test_a_clock_that_ids_have_shown_narrows_the_window():
         "too long ago",
     ],
 )
-def test_where_the_clock_is_not_known_on_both_sides_the_window_is_wide(hours, sent):
+def test_an_unknown_clock_offset_makes_the_window_wide(hours, sent):
+    """Unless matches by id bound the clock offset on both sides, the window is wide."""
     window = Clock(hours).window(sent * HOUR)
     assert (window.earliest, window.latest) == (-26 * HOUR, 27 * HOUR)
 
 
-def test_a_post_whose_time_is_forgotten_can_have_made_anything_and_nothing_is_inferred_beside_it():
-    """The ledger came back from a backup."""
+def test_a_post_without_a_time_blocks_all_inferences():
+    """A POST whose time is lost can explain every certificate, as after the ledger was restored from a
+    backup.
+    """
     found = one([Post("d1", None), Post("d2", 0.0)], [Shown(7, 1.0), Shown(8, 900.0 * HOUR)])
     assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
         "d1": (Kind.TIE, (7, 8)),

@@ -27,9 +27,10 @@ def found(sent: float, kind: Kind, *candidates: int) -> Finding:
         ([found(1, Kind.TIE, 9), found(1, Kind.TIE, 8)], Kind.TIE, (8, 9)),
     ],
 )
-def test_one_finding_is_made_of_several_in_any_order(
+def test_findings_merge_in_any_order(
     findings: list[Finding], kind: Kind, candidates: tuple[int, ...]
 ) -> None:
+    """Several findings about a delivery merge into one, whatever their order."""
     other = replace(findings[0], post=Post("b", 9))
     for order in permutations(findings):
         one, beside = sorted(together([*order, other]), key=lambda finding: finding.post.delivery_key)
@@ -37,6 +38,7 @@ def test_one_finding_is_made_of_several_in_any_order(
         assert beside is other
 
 
-def test_a_single_finding_is_told_as_it_is() -> None:
+def test_a_single_finding_stays_as_it_is() -> None:
+    """Merging a single finding changes nothing."""
     one = found(1, Kind.TIE, 4, 5)
     assert list(together([one])) == [one]

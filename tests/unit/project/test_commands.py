@@ -73,8 +73,10 @@ def test_the_pinned_tree_is_hashed_and_holds_what_was_asked_for():
     assert pinned.count("==") <= pinned.count("--hash=sha256:")
 
 
-def test_every_direct_need_has_a_floor_that_the_pinned_tree_keeps():
-    """An installation beside other packages gets no version with faults that are known and mended."""
+def test_every_direct_dependency_has_a_floor_that_is_kept():
+    """The pinned tree keeps the floors, and an installation beside other packages gets no version with known
+    faults.
+    """
     pinned = dict(
         re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE)
     )
@@ -123,8 +125,10 @@ def test_recipes_import_nothing_from_the_working_folder(poisoned):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_demos_airflow_imports_nothing_from_the_working_folder(poisoned, tmp_path):
-    """Its processes inherit one environment, with which `include` is found all the same."""
+def test_the_demo_imports_nothing_from_the_working_folder(poisoned, tmp_path):
+    """The processes of the demo's Airflow inherit one environment, in which the project is importable all the
+    same.
+    """
     env = environment(tmp_path / "home", metadata_url="", api_port=1, connections={}, variables={})
     script = "import argparse, json, springest, springest_provider.get_provider_info"
     done = subprocess.run(

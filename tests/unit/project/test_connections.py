@@ -43,8 +43,8 @@ def makers(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("folder", PRODUCT)
-def test_nothing_else_makes_an_engine_or_reads_a_connection_or_variable(folder):
-    """What is set for all of them would be forgotten there."""
+def test_only_one_place_makes_engines_and_reads_settings(folder):
+    """Engines, connections and Variables created elsewhere would miss the common options."""
     found = {
         str(path.relative_to(ROOT)): set(makers(path))
         for path in (ROOT / folder).rglob("*.py")

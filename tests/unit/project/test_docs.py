@@ -94,8 +94,8 @@ def test_a_command_in_a_sentence_exists(path, capsys):
             assert " required" in capsys.readouterr().err, f"{path.name}: {shlex.join(words)}"
 
 
-def test_texts_spell_the_command_as_a_checkout_and_the_image_have_it():
-    """One spelling: whoever reads a remedy can type it."""
+def test_texts_name_the_command_by_its_path():
+    """`bin/springest` works in a checkout and in the image, so a reader can type every remedy."""
     assert "COPY --chown=airflow:root bin/ bin/" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
     other = re.compile(r"(?<!`)`springest [a-z]")
     assert [path for path in TEXTS if other.search(path.read_text(encoding="utf-8"))] == []

@@ -36,15 +36,16 @@ def waits(monkeypatch):
         lambda: SpringestHook("nowhere").get_site(),
     ],
 )
-def test_a_connection_that_is_missing_is_named_and_not_tried_again(use, waits):
+def test_a_missing_connection_is_named_and_not_retried(use, waits):
+    """The error names the missing connection, and Airflow does not retry it."""
     with pytest.raises(ConfigurationError, match="the connection nowhere is not defined") as caught:
         use()
     assert fate(caught.value) == FAILS
     assert waits == list(lookups.WAITS_SECONDS)
 
 
-def test_a_connection_that_is_there_at_the_second_look_is_not_missing(monkeypatch):
-    """Airflow says the same of an API server that does not answer."""
+def test_a_connection_found_at_the_second_try_is_used(monkeypatch):
+    """Airflow reports an API server that does not respond as a missing connection."""
     answers = iter([AirflowNotFoundException("not defined"), "it"])
 
     def get(_):
@@ -57,15 +58,16 @@ def test_a_connection_that_is_there_at_the_second_look_is_not_missing(monkeypatc
     assert lookups.read_connection("warehouse") == "it"
 
 
-def test_a_variable_that_is_there_at_the_third_look_is_not_missing(monkeypatch):
-    """Taken for missing, the highest attempt would be none, and guard against nothing."""
+def test_a_variable_found_at_the_third_try_is_used(monkeypatch):
+    """If it counted as missing, there would be no high-water mark, and it would guard against nothing."""
     answers = iter([None, None, "41"])
     monkeypatch.setattr(Variable, "get", lambda *_, **__: next(answers))
     assert parts.AttemptKeeper("default").read() == 41
 
 
 @pytest.mark.parametrize("site", ["default", "uk"])
-def test_a_copy_that_hides_the_highest_attempt_is_named(monkeypatch, site):
+def test_a_copy_that_hides_the_high_water_mark_is_named(monkeypatch, site):
+    """A copy of the Variable that is read before the database's is an error that names it."""
     name = "springest_highest_attempt" + ("" if site == "default" else "_uk")
     monkeypatch.setenv(f"AIRFLOW_VAR_{name.upper()}", "3")
     with pytest.raises(ConfigurationError) as caught:
@@ -83,7 +85,8 @@ def test_a_copy_that_hides_the_highest_attempt_is_named(monkeypatch, site):
         ("nosuchdb", "apache-airflow-providers-nosuchdb"),
     ],
 )
-def test_a_source_whose_provider_is_not_installed_names_it_and_is_not_tried_again(monkeypatch, kind, package):
+def test_a_missing_provider_of_the_source_is_named(monkeypatch, kind, package):
+    """The error names the provider that is not installed, and Airflow does not retry it."""
     monkeypatch.setenv("AIRFLOW_CONN_TRAINING_SOURCE", f'{{"conn_type": "{kind}", "host": "db"}}')
     with pytest.raises(ConfigurationError, match=package) as caught, parts.source("training_source"):
         pass

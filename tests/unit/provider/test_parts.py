@@ -73,8 +73,8 @@ def test_a_document_opens_through_object_storage(tmp_path):
 @pytest.mark.parametrize(
     ("root", "package"), [("s3://bucket", "amazon"), ("gs://b/p", "google"), ("abfs://c", "azure")]
 )
-def test_a_root_whose_provider_is_not_installed_names_the_package(monkeypatch, root, package):
-    """No try mends it, so it is found before anything is staged."""
+def test_a_missing_provider_of_a_root_is_named(monkeypatch, root, package):
+    """No retry helps, so it is found before anything is staged."""
     monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_DOCUMENT_ROOTS", json.dumps([root]))
     monkeypatch.setattr(object_storage, "has_fs", lambda scheme: False)
     with pytest.raises(ConfigurationError, match=f"apache-airflow-providers-.*{package}"):

@@ -50,13 +50,15 @@ def reasons(training: CompletedTraining) -> set[str]:
 
 
 def test_a_good_row_has_no_defects_and_keeps_its_values() -> None:
+    """A good row has no defects, and its values are read as they are."""
     training = read()
     assert training.defects == ()
     assert (training.certification_id, training.valid_from, training.issue_no) == (102, date(2026, 11, 2), 1)
     assert training.delivery_key == delivery_key(site="default", training_id="T1", issue_no=1)
 
 
-def test_a_query_without_the_optional_columns_is_read_as_a_first_issue_without_booking() -> None:
+def test_missing_optional_columns_get_their_defaults() -> None:
+    """Without the optional columns a row is the first issue and has no booking."""
     row = {name: value for name, value in GOOD.items() if name not in {"issue_no", "booking_id"}}
     training = read_row(row, site="default", pseudonyms=PSEUDONYMS)
     assert (training.defects, training.issue_no, training.booking_id) == ((), 1, None)
@@ -154,12 +156,14 @@ def test_a_value_of_the_wrong_type_is_told_by_its_column(column: str, value: obj
 )
 @pytest.mark.parametrize("blank", [None, "", "  \t"])
 def test_a_required_value_that_is_blank_is_missing(column: str, blank: str | None) -> None:
+    """A blank text counts as no value."""
     assert reasons(read(**{column: blank})) == {f"{column}_missing"}
 
 
 @pytest.mark.parametrize("column", ["issue_no", "booking_id", "valid_until"])
 @pytest.mark.parametrize("blank", [None, "", " "])
 def test_an_optional_value_may_be_blank(column: str, blank: str | None) -> None:
+    """A blank optional value is None."""
     assert read(**{column: blank}).defects == ()
 
 
@@ -175,13 +179,15 @@ def test_a_row_without_a_number_is_kept_under_a_name_of_its_own(blank: str | Non
 
 
 @pytest.mark.parametrize("number", [102, "102", " 102 ", Decimal(102), Decimal("102.00"), 102.0])
-def test_a_number_is_the_same_in_whatever_type_the_driver_gives_it(number: object) -> None:
+def test_a_number_is_equal_in_every_type_of_a_driver(number: object) -> None:
+    """A number reads the same, whatever type the driver returns."""
     training = read(certification_id=number, booking_id=number)
     assert (training.certification_id, training.booking_id, training.defects) == (102, 102, ())
 
 
 @pytest.mark.parametrize("number", ["-7", "+31", "T=1", UUID(int=7), "Zoë 1"])
-def test_a_number_that_only_looks_odd_is_taken(number: object) -> None:
+def test_an_unusual_but_valid_number_is_accepted(number: object) -> None:
+    """Unusual spellings of a valid number are accepted."""
     assert read(training_id=number).defects == ()
 
 
@@ -192,7 +198,8 @@ def test_a_value_of_no_type_of_ours_is_the_same_at_each_look() -> None:
 
 
 @pytest.mark.parametrize("number", [77, "77", Decimal(77), Decimal("77.0")])
-def test_a_training_has_the_same_key_whether_its_number_comes_as_text_or_number(number: object) -> None:
+def test_a_training_id_has_one_key_as_text_or_number(number: object) -> None:
+    """The delivery key does not depend on whether the driver returns the id as text or as a number."""
     assert read(training_id=number).delivery_key == read(training_id="77").delivery_key
 
 
@@ -215,7 +222,8 @@ def test_dates_and_instants_may_come_as_iso_text() -> None:
     "address",
     ["zoe", "zoe@@example.com", "zoe@example", "zoe@example.com, jo@example.com", "@"],
 )
-def test_a_malformed_address_is_told_without_repeating_it(address: str) -> None:
+def test_a_malformed_email_is_reported_without_the_value(address: str) -> None:
+    """The error about a malformed e-mail address does not repeat it."""
     training = read(email=address)
     assert reasons(training) == {"email_malformed"}
     assert address not in repr(training)
@@ -224,7 +232,8 @@ def test_a_malformed_address_is_told_without_repeating_it(address: str) -> None:
 @pytest.mark.parametrize(
     "address", ["Zoë.de-Vries+it@example.com", "o'connor@example.org", "a@sub.example.net"]
 )
-def test_an_unusual_but_valid_address_passes(address: str) -> None:
+def test_an_unusual_but_valid_email_passes(address: str) -> None:
+    """Unusual but valid e-mail addresses are accepted."""
     assert read(email=address).defects == ()
 
 
@@ -238,24 +247,28 @@ def test_an_address_under_a_reserved_domain_is_told_as_such(address: str) -> Non
     assert "zoe" not in detail.lower()
 
 
-def test_an_end_before_the_start_is_told_and_the_same_day_is_not() -> None:
+def test_a_valid_until_before_valid_from_is_a_defect() -> None:
+    """`valid_until` before `valid_from` is a defect; the same day is not."""
     assert reasons(read(valid_until=date(2026, 11, 1))) == {"dates_reversed"}
     assert reasons(read(valid_until=date(2026, 11, 2))) == set()
 
 
-def test_every_defect_of_a_row_is_told_at_once() -> None:
+def test_all_defects_of_a_row_are_reported_together() -> None:
+    """A row with several defects reports all of them."""
     training = read(email="nobody", valid_from=None, certification_id="x")
     assert reasons(training) == {"email_malformed", "valid_from_missing", "certification_id_unreadable"}
 
 
-def test_the_row_version_moves_with_every_column() -> None:
+def test_the_row_version_changes_with_every_column() -> None:
+    """A change of any column changes the row version."""
     before = read().row_version
     changed = {name: read(**{name: "something else"}).row_version for name in COLUMNS}
     assert before not in changed.values()
     assert len(set(changed.values())) == len(COLUMNS)
 
 
-def test_the_row_version_moves_when_a_value_changes_its_column() -> None:
+def test_the_row_version_depends_on_the_column_of_a_value() -> None:
+    """A value that moves to another column changes the row version."""
     assert read(issue_no=1, booking_id=2).row_version != read(issue_no=2, booking_id=1).row_version
 
 
@@ -270,9 +283,8 @@ INSTANTS = st.datetimes(
 
 
 @given(instant=INSTANTS, one=ZONES, other=ZONES)
-def test_the_row_version_does_not_move_with_the_sessions_time_zone(
-    instant: datetime, one: Any, other: Any
-) -> None:
+def test_the_row_version_ignores_the_sessions_time_zone(instant: datetime, one: Any, other: Any) -> None:
+    """The same moment in another time zone gives the same row version."""
     versions = {
         read(updated_at=instant.astimezone(zone), completed_at=instant.astimezone(zone)).row_version
         for zone in (one, other)
@@ -313,6 +325,7 @@ def test_no_row_whatsoever_raises_and_every_row_has_its_key(row: dict[str, Any])
 
 @given(row=st.dictionaries(st.sampled_from(COLUMNS), ANYTHING))
 def test_reading_a_row_twice_gives_the_same(row: dict[str, Any]) -> None:
+    """Reading a row has no side effects."""
     one, two = (read_row(row, site="default", pseudonyms=PSEUDONYMS) for _ in range(2))
     assert (one.delivery_key, one.row_version, one.defects) == (
         two.delivery_key,

@@ -44,9 +44,8 @@ def engine(request: pytest.FixtureRequest) -> Any:
         f"SELECT 'at :noon -- or 100%' AS note, 't' AS training_id, 1 AS issue_no WHERE {WINDOW} ;",
     ],
 )
-def test_words_after_a_colon_are_parameters_only_where_they_are_the_windows(
-    engine: Engine, query: str
-) -> None:
+def test_only_the_windows_names_are_parameters(engine: Engine, query: str) -> None:
+    """A word after a colon is a bound parameter only if it is one of the window's names."""
     made = TrainingQuery(query)
     bounds = {name: moment.strftime("%Y-%m-%d %H:%M") for name, moment in BOUNDS.items()}
     with engine.connect() as connection:
@@ -58,7 +57,8 @@ def test_words_after_a_colon_are_parameters_only_where_they_are_the_windows(
 
 
 @pytest.mark.parametrize("place", ["-- :window_end\n", "/* :window_end */ "])
-def test_a_parameter_in_a_comment_is_none(place: str) -> None:
+def test_a_parameter_in_a_comment_is_ignored(place: str) -> None:
+    """A parameter in an SQL comment is not bound."""
     with pytest.raises(ConfigurationError, match=":window_end"):
         TrainingQuery(f"{place}SELECT 1 AS training_id WHERE 1 >= :window_start")
 
@@ -75,6 +75,7 @@ def test_each_query_of_the_project_is_wrapped_in_its_own_dialect(name: str) -> N
 
 
 def test_every_query_of_the_project_is_tested() -> None:
+    """Each query in `include/sql/` is among those tested here."""
     assert {path.stem.removeprefix("completed_trainings") for path in SQL.glob("*.sql")} == set(DIALECTS)
 
 
@@ -91,9 +92,8 @@ def test_every_query_of_the_project_is_tested() -> None:
         ("0001-01-01", True),
     ],
 )
-def test_the_query_for_sqlite_reads_moments_however_they_are_written(
-    updated_at: str | None, is_in: bool
-) -> None:
+def test_the_sqlite_query_reads_every_format_of_moments(updated_at: str | None, is_in: bool) -> None:
+    """SQLite has no type for moments; the query reads each common text format."""
     engine = create_engine("sqlite://")
     query = TrainingQuery((SQL / "completed_trainings_sqlite.sql").read_text(encoding="utf-8"))
     with engine.begin() as connection:

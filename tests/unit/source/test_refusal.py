@@ -79,12 +79,16 @@ def wrapped(kind: type[DBAPIError], original: Exception, **params: str) -> DBAPI
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_class_code_and_names_of_the_query_are_told_and_no_value(error: Exception, told: str) -> None:
+def test_a_refusal_names_class_code_and_columns_but_no_value(error: Exception, told: str) -> None:
+    """The text about a refused row names the error class, its code and the query's own names, and no
+    value.
+    """
     assert described(error, QUERY) == told
 
 
 @pytest.mark.parametrize("of_rows", [True, False])
 def test_the_drivers_error_is_in_no_traceback(of_rows: bool) -> None:
+    """The driver's error may quote values, so it is not chained."""
     canary = wrapped(DataError, errors.InvalidTextRepresentation('invalid: "Zoë Canary"'))
     with pytest.raises(SourceError) as caught, own_errors(QUERY, of_rows=of_rows):
         raise canary
@@ -92,7 +96,8 @@ def test_the_drivers_error_is_in_no_traceback(of_rows: bool) -> None:
     assert "Canary" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_lost_connection_is_no_rows_fault() -> None:
+def test_a_lost_connection_is_not_blamed_on_a_row() -> None:
+    """A lost connection does not count as a refused row."""
     lost = OperationalError("SELECT 1", {}, errors.AdminShutdown("gone"), connection_invalidated=True)
     with pytest.raises(SourceError) as caught, own_errors(QUERY, of_rows=True):
         raise lost

@@ -103,11 +103,13 @@ def test_the_checks_of_a_row(
     document: Defect | None,
     expected: tuple[Event, str | None],
 ) -> None:
+    """Each check of a row has the state and the reason of its line."""
     verdict = check(training, catalogue, document)
     assert (verdict.event, verdict.reason) == expected
 
 
-def test_all_defects_are_told_in_one_go() -> None:
+def test_all_defects_are_in_one_reason() -> None:
+    """All defects of a row are reported together."""
     verdict = check(row(email="zoe", valid_until=None), STRICT, Defect("document_empty", "render it again"))
     assert verdict.detail is not None
     assert all(part in verdict.detail for part in ("email", "render it again", "requires valid_until"))
@@ -118,10 +120,11 @@ def test_all_defects_are_told_in_one_go() -> None:
 @pytest.mark.parametrize(
     "verdict", [READY, HELD, INVALID, DUPLICATE, CONFLICT], ids=lambda one: str(one.event)
 )
-def test_a_checked_row_is_written_where_nothing_can_be_at_springest_and_refused_elsewhere(
-    state: State | None, verdict: Verdict
-) -> None:
-    """The whole table of checked transitions; the last guard even if somebody checked what he should not."""
+def test_only_unsent_states_accept_a_checked_row(state: State | None, verdict: Verdict) -> None:
+    """A checked row is written only where Springest cannot have the certificate.
+
+    This is the whole table of checked transitions, the last guard even if a row was checked by mistake.
+    """
     after = {
         Event.CHECKED_READY: State.READY,
         Event.CHECKED_HELD: State.HELD,
@@ -157,29 +160,33 @@ def test_the_same_verdict_on_the_same_row_writes_nothing() -> None:
         known(State.HELD, reason=HELD.reason),
     ],
 )
-def test_another_reason_or_another_row_is_written(before: Known) -> None:
+def test_a_new_reason_or_a_new_row_is_written(before: Known) -> None:
+    """An equal state with another reason, or for another row, is written."""
     assert decide(before, row(), INVALID).action is Action.RESTAGE
 
 
 @pytest.mark.parametrize("state", [State.INVALID, State.HELD, State.WITHDRAWN])
-def test_what_was_set_aside_is_checked_every_night(state: State) -> None:
+def test_rows_set_aside_are_checked_every_night(state: State) -> None:
+    """Invalid and held rows are checked every night."""
     assert needs_check(known(state), row(), LISTED)
 
 
 @pytest.mark.parametrize("state", [State.READY, State.REJECTED])
-def test_what_waits_or_was_refused_is_checked_when_the_row_or_the_catalogue_moved(state: State) -> None:
-    """Its document is not opened again every night."""
+def test_ready_and_rejected_rows_are_checked_after_a_change(state: State) -> None:
+    """They are checked when the row or the catalogue changed; their document is not opened every night."""
     assert not needs_check(known(state), row(), LISTED)
     assert needs_check(known(state), row(valid_until=None), LISTED)
     assert needs_check(known(state), row(), STRICT)
     assert needs_check(known(state), row(), UNLISTED)
 
 
-def test_a_row_nobody_has_seen_is_checked() -> None:
+def test_a_new_row_is_checked() -> None:
+    """A row without a delivery is checked."""
     assert needs_check(None, row(), LISTED)
 
 
-def test_a_duplicate_is_checked_again_only_when_its_row_moved_and_nothing_was_sent() -> None:
+def test_a_duplicate_is_checked_only_after_its_row_changed() -> None:
+    """A duplicate is checked again only if its row changed and nothing was sent."""
     assert not needs_check(known(State.REVIEW), row(), LISTED)
     assert needs_check(known(State.REVIEW), row(valid_until=None), LISTED)
     assert not needs_check(known(State.REVIEW, ever_sent=True), row(valid_until=None), LISTED)
@@ -198,9 +205,10 @@ def test_a_duplicate_is_checked_again_only_when_its_row_moved_and_nothing_was_se
     ),
     catalogue=st.sampled_from([LISTED, STRICT, UNLISTED, PENDING]),
 )
-def test_what_may_have_been_taken_is_never_staged_anew_whatever_changes(
+def test_a_possibly_stored_delivery_is_never_staged_again(
     state: State, changes: dict[str, Any], catalogue: CatalogueEntry
 ) -> None:
+    """If Springest may have the certificate, no change leads to staging."""
     training, before = row(**changes), known(state)
     assert not may_be_restaged(before)
     assert not needs_check(before, training, catalogue)
@@ -208,7 +216,8 @@ def test_what_may_have_been_taken_is_never_staged_anew_whatever_changes(
 
 
 @pytest.mark.parametrize("state", sorted(POSSIBLY_TAKEN))
-def test_a_row_that_changed_after_sending_is_flagged_with_its_fields(state: State) -> None:
+def test_a_row_changed_after_sending_names_its_fields(state: State) -> None:
+    """The flag for a row that changed after it was sent names the changed fields."""
     changed = row(email="jo@example.com", valid_until=None, certificate_uri="/other.pdf")
     decision = decide(known(state), changed, None)
     assert decision == Decision(
@@ -218,24 +227,29 @@ def test_a_row_that_changed_after_sending_is_flagged_with_its_fields(state: Stat
 
 
 @pytest.mark.parametrize("reason", ["taken_twice(attempt 3: certificate 7)", "taken_although_cancelled"])
-def test_that_springest_may_have_it_twice_is_not_hidden_by_a_change_in_the_source(reason: str) -> None:
+def test_a_source_change_does_not_hide_a_double_certificate(reason: str) -> None:
+    """The flag that Springest may have two is not overwritten by a change of the source."""
     assert decide(known(State.ACCEPTED, review_reason=reason), row(email="jo@example.com"), None) == NOTHING
 
 
-def test_a_change_of_something_that_was_not_sent_is_nobodys_business() -> None:
+def test_a_change_of_a_field_not_sent_is_not_flagged() -> None:
+    """A change of a field that was not sent is not flagged."""
     assert decide(known(State.VISIBLE), row(updated_at=datetime(2026, 12, 1, tzinfo=UTC)), None) == NOTHING
 
 
-def test_an_address_in_another_spelling_is_no_change() -> None:
+def test_another_spelling_of_an_email_is_no_change() -> None:
+    """An e-mail address in another spelling is not a change."""
     assert decide(known(State.VISIBLE), row(email="ZOË@example.com"), None) == NOTHING
 
 
 @pytest.mark.parametrize("state", [State.READY, State.REJECTED, State.CANCELLED])
-def test_what_was_not_sent_is_not_flagged(state: State) -> None:
+def test_a_delivery_not_sent_is_not_flagged(state: State) -> None:
+    """A change of a delivery that was not sent is staged, not flagged."""
     assert decide(known(state), row(email="jo@example.com"), None) == NOTHING
 
 
-def test_two_trainings_are_one_certificate_by_certification_learner_and_first_day() -> None:
+def test_certification_learner_and_first_day_make_a_duplicate() -> None:
+    """Two trainings are one certificate if certification, learner and first day of validity are equal."""
     same = [
         row(),
         row(training_id="T2"),
@@ -249,7 +263,8 @@ def test_two_trainings_are_one_certificate_by_certification_learner_and_first_da
 
 
 @pytest.mark.parametrize("column", ["certification_id", "email", "valid_from"])
-def test_a_row_that_lacks_part_of_it_is_no_certificate_yet(column: str) -> None:
+def test_an_incomplete_row_is_no_duplicate(column: str) -> None:
+    """A row that lacks certification, learner or first day is not compared."""
     assert identity(row(**{column: None})) is None
 
 
@@ -261,8 +276,10 @@ def test_another_issue_of_the_same_training_is_no_duplicate() -> None:
     assert find_duplicate(row(), []) is None
 
 
-def test_a_duplicate_that_a_person_released_is_not_weighed_again_while_it_is_the_same_certificate() -> None:
-    """Neither when its catalogue entry changes nor when the row is touched; another certificate is."""
+def test_a_released_duplicate_stays_released() -> None:
+    """Neither a change of its catalogue entry nor a touched row makes it a duplicate again; another
+    certificate does.
+    """
     other = Holder("2" * 64, "T2")
     released = known(State.READY, duplicate_released=True)
     assert find_duplicate(row(), [other], known=released) is None
@@ -271,8 +288,8 @@ def test_a_duplicate_that_a_person_released_is_not_weighed_again_while_it_is_the
         assert find_duplicate(row(**changes), [other], known=released) == other
 
 
-def test_the_one_beside_which_a_duplicate_was_released_stays_in_the_queue() -> None:
-    """Both are meant. One that is new, or was set aside, is weighed against it all the same."""
+def test_the_original_of_a_released_duplicate_stays_ready() -> None:
+    """Both are intended. A row that is new, or was set aside, is still compared with it."""
     released = Holder("2" * 64, "T2", duplicate_released=True)
     assert find_duplicate(row(), [released], known=known(State.READY)) is None
     assert find_duplicate(row(), [released, Holder("3" * 64, "T3")], known=known(State.READY)) is not None
@@ -282,16 +299,21 @@ def test_the_one_beside_which_a_duplicate_was_released_stays_in_the_queue() -> N
     assert find_duplicate(changed, [released], known=known(State.READY)) == released
 
 
-def test_a_duplicate_is_told_with_the_training_it_doubles() -> None:
+def test_a_duplicate_names_the_training_it_repeats() -> None:
+    """The reason detail of a duplicate names the other training."""
     assert DUPLICATE.reason == "duplicate"
     assert "training T0" in str(DUPLICATE.detail)
 
 
-def test_whatever_may_have_been_taken_holds_its_certificate() -> None:
+def test_a_possibly_stored_delivery_holds_its_certificate() -> None:
+    """``ready`` and every state in which Springest may have the certificate make an equal one a duplicate."""
     assert POSSIBLY_TAKEN | {State.READY} == HOLDS_CERTIFICATE
 
 
-def test_a_refused_certificate_gets_another_try_when_the_catalogue_says_something_new() -> None:
+def test_every_catalogue_change_changes_its_reference() -> None:
+    """Each difference in a catalogue entry changes its reference, so that a rejected delivery is checked
+    again.
+    """
     entries = {LISTED.ref, STRICT.ref, UNLISTED.ref, CatalogueEntry(True, requires_valid_until=False).ref}
     assert len(entries) == 4
 
@@ -299,8 +321,10 @@ def test_a_refused_certificate_gets_another_try_when_the_catalogue_says_somethin
 CUTOVER = date(2026, 11, 3)
 
 
-def test_a_training_from_before_the_cutover_is_held_whatever_else_is_wrong_with_it() -> None:
-    """Its certificate may be there already, long after its document and its certification are gone."""
+def test_a_training_before_the_cutover_is_always_held() -> None:
+    """It is held whatever its other defects: its certificate may be at Springest long after its document and
+    its certification are gone.
+    """
     verdict = check(row(), UNLISTED, Defect("document_missing", "gone"), cutover=CUTOVER)
     assert (verdict.event, verdict.reason) == (Event.CHECKED_HELD, "before_cutover")
     assert "2026-11-03" in (verdict.detail or "")
@@ -317,14 +341,16 @@ def test_a_training_from_before_the_cutover_is_held_whatever_else_is_wrong_with_
         ({"certification_id": None}, False),
     ],
 )
-def test_a_training_is_before_the_cutover_by_its_day_and_when_it_can_be_recognised(
-    changes: dict[str, Any], before: bool
-) -> None:
+def test_the_cutover_compares_days_of_recognisable_trainings(changes: dict[str, Any], before: bool) -> None:
+    """A training is before the cutover by the day of its completion, and if it can be recognised at
+    Springest.
+    """
     assert is_before(CUTOVER, row(**changes)) == before
     assert not is_before(None, row(**changes))
 
 
-def test_a_cutover_that_is_set_later_takes_what_is_ready_out_of_the_queue() -> None:
+def test_a_later_cutover_takes_ready_rows_out_of_the_queue() -> None:
+    """A `cutover_date` set after staging holds the `ready` deliveries before it."""
     ready = known(State.READY)
     assert not needs_check(ready, row(), LISTED)
     assert needs_check(ready, row(), LISTED, cutover=CUTOVER)

@@ -19,24 +19,28 @@ def base_url(monkeypatch):
     return set_to
 
 
-def test_addresses_begin_with_the_base_url(base_url):
+def test_links_begin_with_the_base_url(base_url):
+    """Links begin with Airflow's `base_url`."""
     base_url("https://airflow.example.com/etl/")
     assert links.overview_url() == "https://airflow.example.com/etl/springest/"
     assert links.delivery_url("ab12") == "https://airflow.example.com/etl/springest/deliveries/ab12"
 
 
-def test_without_a_base_url_they_are_paths(base_url):
+def test_links_without_a_base_url_are_paths(base_url):
+    """Without a `base_url` links are absolute paths."""
     base_url("")
     assert links.overview_url() == "/springest/"
 
 
-def test_filters_are_encoded_and_none_filters_nothing(base_url):
+def test_filters_are_encoded_and_none_is_left_out(base_url):
+    """Filters of a link are URL-encoded, and a filter that is None is left out."""
     base_url("")
     url = links.deliveries_url(run="scheduled__2026-11-02T01:00:00+00:00", state=None, certification=101)
     assert url == "/springest/deliveries?run=scheduled__2026-11-02T01%3A00%3A00%2B00%3A00&certification=101"
 
 
 def test_operators_link_to_the_page(base_url):
+    """The operators have a link to the page."""
     base_url("https://airflow.example.com")
     key = SimpleNamespace(run_id="night 1")
     stage = SpringestStageOperator(task_id="stage", sql="SELECT 1")

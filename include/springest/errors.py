@@ -47,6 +47,7 @@ compares both.
     ├── PendingVerdictsLost       the pending verdicts are gone                                       no
     ├── DecisionRefused           a decision breaks a rule; nothing was changed                       -
     ├── WarehouseLocked           another session holds a lock                                        5
+    ├── DryRunGaveWay             a real run needed what a dry run had locked; nothing was changed    5
     ├── SchemaOutOfDate           the warehouse needs ``make migrate``                                no
     └── RolesNotAllowed           the connection's role may not create roles or grant                 -
 
@@ -370,6 +371,19 @@ class WarehouseLocked(SpringestError):
 
     def __reduce__(self) -> tuple[type[WarehouseLocked], tuple[tuple[str, ...]]]:
         return type(self), (self.holders,)
+
+
+class DryRunGaveWay(SpringestError):
+    """Another session waited for a dry run, which ended so as not to hold it up."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a run that stages or sends needed what this dry run had locked, so the dry run ended; nothing "
+            "was changed. Try again once that run is over"
+        )
+
+    def __reduce__(self) -> tuple[type[DryRunGaveWay], tuple[()]]:
+        return type(self), ()
 
 
 class SchemaOutOfDate(SpringestError):

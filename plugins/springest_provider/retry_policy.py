@@ -40,6 +40,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
         _retry("DocumentsUnreachable", 10, "the documents cannot be read"),
         _retry("ApiError", 5, "Springest did not respond as it should"),
         _retry("WarehouseLocked", 5, "another session holds a lock"),
+        _retry("DryRunGaveWay", 5, "a run that stages or sends goes first"),
         _retry("SourceError", 5, "the source does not respond"),
         _retry("DocumentStoreUnreachable", 5, "the documents cannot be read"),
     ]

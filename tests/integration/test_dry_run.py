@@ -15,14 +15,12 @@ from demo.documents import render_all
 from demo.nights import CERTIFICATIONS, PENDING, nights
 from sandbox.faults import Fault, Kind
 from sandbox.store import Certification
-from springest.db.rollback import DryRunGaveWay, rolled_back
+from springest.db.rollback import rolled_back
 from springest.delivery.deliver import DeliverSettings
 from springest.delivery.plan import Plan, Planner, Selection
-from springest.delivery.stops import NightTooLarge
-from springest.errors import ConfigurationError
+from springest.errors import ConfigurationError, DryRunGaveWay, RunTooLarge, SiteNotBegun
 from springest.identity import Pseudonyms
 from springest.source.reader import SourceReader, Window
-from springest.staging.window import SiteNotBegun
 from tests.integration.conftest import SECRET, World, wait_until
 
 
@@ -165,7 +163,7 @@ def test_a_gate_that_stops_a_real_run_stops_the_dry_run_with_the_same_words(
     world.catalogue()
     planned = plan(world, "night")
     world.stage("night")
-    with pytest.raises(NightTooLarge) as stopped:
+    with pytest.raises(RunTooLarge) as stopped:
         world.deliver("night")
     assert (planned.to_send, planned.stopped_by) == ((), str(stopped.value))
     assert len(plan(world, "night", expected=5).to_send) == 5

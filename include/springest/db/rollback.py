@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, Self
 from sqlalchemy import Connection, CursorResult, Engine, TextClause, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from springest.errors import SpringestError
+from springest.errors import DryRunGaveWay
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +39,6 @@ class Transactions(Protocol):
 
     def begin(self) -> AbstractContextManager[Connection]:
         """Return a connection whose work is committed, or rolled back, when the context ends."""
-
-
-class DryRunGaveWay(SpringestError):
-    """Another session waited for a dry run, which ended so as not to hold it up. A later try may be alone."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "a run that stages or sends needed what this dry run had locked, so the dry run ended; nothing "
-            "was changed. Try again once that run is over"
-        )
-
-    def __reduce__(self) -> tuple[type[DryRunGaveWay], tuple[()]]:
-        return type(self), ()
 
 
 class RollbackEngine:

@@ -26,8 +26,8 @@ from springest.delivery.deliver import Deliverer, DeliverSettings, Item
 from springest.delivery.high_water import HighWater, Keeper
 from springest.delivery.repository import SendingLedger
 from springest.delivery.send import Sender
-from springest.delivery.stops import DeliveryStopped, DocumentsUnreachable
 from springest.documents.opener import DocumentStore, OpenDocument
+from springest.errors import DeliveryStopped, DocumentsUnreachable
 from springest.identity import Pseudonyms
 from springest.privacy.secret import keep_to_secret
 from springest.rate_limit.limiter import Pace, RateLimiter

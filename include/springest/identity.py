@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import idna
@@ -27,6 +28,10 @@ FORGOTTEN_VERSION: Final = "0" * 64
 """``row_version`` of a row whose learner was forgotten; a real one is made of their address as well."""
 FORGOTTEN_OWNER: Final = "forgotten"
 """In place of an owner's reference: a learner who was forgotten."""
+OTHER_OWNER: Final = "other"
+"""The same: somebody else than the learner it was sent for, who was forgotten; see ADR 9."""
+UNKEYED: Final = frozenset({FORGOTTEN_VERSION, FORGOTTEN_OWNER, OTHER_OWNER})
+"""Fixed words that stand where a reference or a version would: no secret made them."""
 _LONGEST_DOMAIN: Final = 253  # RFC 1035, 2.3.4; in ASCII, which is never shorter than in Unicode
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ATOM: Final = r"[^\s\x00-\x20\x7f()<>\[\]:;@\\,.\"]+"  # RFC 5322, 3.2.3; RFC 6531, 3.3
@@ -86,36 +91,71 @@ def _lower(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pseudonyms:
-    """Makes references under one secret.
+    """Makes references under the learner secret (Variable ``springest_learner_secret``).
 
-    :param secret: the learner secret (Variable ``springest_learner_secret``), at least 32 characters.
-    :raises ConfigurationError: the secret is short or easy to guess.
+    After a rotation, each reference is an HMAC under the new secret of the one that the former ones made. So
+    references are re-keyed without the addresses; see docs/adr/0024-rotation-wraps-what-is-there.md.
+
+    :param secret: the secret in force, at least 32 characters.
+    :param former: the secrets before it, oldest first.
+    :raises ConfigurationError: the secret is short, easy to guess, or one of the former ones.
     """
 
     secret: str = field(repr=False)
+    former: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if weakness := _weakness(self.secret):
+        weakness = _weakness(self.secret)
+        if len({self.secret, *self.former}) <= len(self.former):
+            weakness = "holds the same secret twice"
+        if weakness:
             raise ConfigurationError(
                 f"the Variable springest_learner_secret {weakness}: make one with "
-                '`python -c "import secrets; print(secrets.token_hex(32))"` and never change it'
+                '`python -c "import secrets; print(secrets.token_hex(32))"` and change it by '
+                "`bin/springest rotate-secret` only"
             )
 
-    def verifier(self, salt: bytes) -> str:
-        """Return 64 hex digits by which the secret is recognised; guessing it from them is slow.
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """All secrets, oldest first."""
+        return (*self.former, self.secret)
 
-        scrypt (RFC 7914) with N=2^15, r=8, p=1 takes 32 MiB and about a tenth of a second.
+    def verifier(self, salt: bytes, *, of: int | None = None) -> str:
+        """Return 64 hex digits by which the secrets are recognised; guessing one from them is slow.
+
+        scrypt (RFC 7914) with N=2^15, r=8, p=1 takes 32 MiB and about a tenth of a second, once for a salt.
+
+        :param of: how many secrets, from the oldest on; all of them by default.
         """
-        made = hashlib.scrypt(self.secret.encode(), salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32)
-        return made.hex()
+        return _verifier(self.secrets[:of], salt)
 
     def learner_ref(self, address: str) -> str:
         """Return the reference of the learner with that address, in any of its spellings."""
-        return self._digest("learner", (str(ADDRESS_RULE), mailbox(address)))
+        return self.rekeyed(_learner_ref(self.secrets[0], mailbox(address)), made_with=1)
 
     def tombstone(self, learner_ref: str) -> str:
-        """Return what is left of a learner who was forgotten; without the secret it leads to no reference."""
-        return self._digest("forgotten", (learner_ref,))
+        """Return what is left of a learner who is forgotten; without the secret it leads to no reference."""
+        return _hmac(self.secret, ("forgotten", learner_ref))
+
+    def tombstones(self, address: str) -> frozenset[str]:
+        """Return each tombstone that the learner may have: one for every secret."""
+        found = []
+        reference = mailbox(address)
+        for number, secret in enumerate(self.secrets):
+            reference = _wrapped(secret, reference) if number else _learner_ref(secret, reference)
+            found.append(self.rekeyed(_hmac(secret, ("forgotten", reference)), made_with=number + 1))
+        return frozenset(found)
+
+    def rekeyed(self, value: str, *, made_with: int) -> str:
+        """Return what has become of a reference, version or tombstone.
+
+        :param made_with: how many secrets there were when it was made.
+        """
+        if value in UNKEYED:
+            return value
+        for secret in self.secrets[made_with:]:
+            value = _wrapped(secret, value)
+        return value
 
     def document_ref(self, uri: str) -> str:
         """Return the reference of a document's address (file names tend to hold people's names)."""
@@ -125,9 +165,30 @@ class Pseudonyms:
         """Return what moves when any value of a source row does."""
         return self._digest("row", values)
 
+    def row_name(self, values: Iterable[str]) -> str:
+        """Return 24 hex digits that name a row without a number, the same after every rotation."""
+        return _hmac(self.secrets[0], ("row", *values))[:24]
+
     def _digest(self, purpose: str, values: Iterable[str]) -> str:
-        message = _joined((purpose, *values))
-        return hmac.new(self.secret.encode(), message, hashlib.sha256).hexdigest()
+        return self.rekeyed(_hmac(self.secrets[0], (purpose, *values)), made_with=1)
+
+
+def _hmac(secret: str, values: Iterable[str]) -> str:
+    return hmac.new(secret.encode(), _joined(values), hashlib.sha256).hexdigest()
+
+
+def _learner_ref(secret: str, form: str) -> str:
+    return _hmac(secret, ("learner", str(ADDRESS_RULE), form))
+
+
+def _wrapped(secret: str, value: str) -> str:
+    return _hmac(secret, ("rotated", value))
+
+
+@lru_cache(maxsize=8)
+def _verifier(secrets: tuple[str, ...], salt: bytes) -> str:
+    password = secrets[0].encode() if len(secrets) == 1 else _joined(secrets)
+    return hashlib.scrypt(password, salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32).hex()
 
 
 def _weakness(secret: str) -> str | None:

@@ -27,12 +27,15 @@ def erase(options: argparse.Namespace, output: Output) -> int:
     if len(ref) != _REF or not set(ref) <= set("0123456789abcdef"):
         output.complain("give the 64 hex digits of a learner_ref, or an address on the standard input")
         return Exit.USAGE
+    tombstones = pseudonyms.tombstones(address) if address else frozenset()
     with parts.warehouse(options.warehouse) as engine:
         if options.lift:
-            lifted = remember(engine, pseudonyms, learner_ref=ref)
+            lifted = remember(engine, pseudonyms, learner_ref=ref, tombstones=tombstones)
             output.line("the learner may come back" if lifted else _NOBODY_FORGOTTEN)
             return Exit.DONE if lifted else Exit.NOTHING
-        report = forget(engine, pseudonyms, learner_ref=ref, in_advance=options.in_advance)
+        report = forget(
+            engine, pseudonyms, learner_ref=ref, tombstones=tombstones, in_advance=options.in_advance
+        )
     if not report.found and options.in_advance:
         output.line("nobody has this address or reference yet; it is noted, and nothing is ever sent for it")
         return Exit.DONE

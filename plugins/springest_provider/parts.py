@@ -11,6 +11,7 @@ from typing import Final
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.log import mask_secret
 from sqlalchemy import URL, Engine, make_url
 
 from springest.db.engines import require_own_session, source_engine, warehouse_engine
@@ -187,15 +188,34 @@ def pseudonyms() -> Pseudonyms:
     """
     Return what makes references of addresses.
 
-    :raises ConfigurationError: the Variable is missing or too short.
+    :raises ConfigurationError: the Variable is missing, or holds no secret and no list of secrets.
     """
-    secret = read_variable(SECRET_VARIABLE)
-    if not secret:
+    value = read_variable(SECRET_VARIABLE)
+    if not value:
         raise ConfigurationError(
             f"the Variable {SECRET_VARIABLE} is missing: "
             'make one with `python -c "import secrets; print(secrets.token_hex(32))"` and never change it'
         )
-    return Pseudonyms(secret)
+    *former, secret = _secrets(value)
+    for one in (*former, secret):
+        mask_secret(one)
+    return Pseudonyms(secret, tuple(former))
+
+
+def _secrets(value: str) -> list[str]:
+    """Return the secrets of the Variable: one, or a JSON list of all there were, oldest first."""
+    if not value.startswith("["):
+        return [value]
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not found or not all(isinstance(one, str) and one for one in found):
+        raise ConfigurationError(
+            f"the Variable {SECRET_VARIABLE} must be one secret, or a JSON list of secrets with the oldest "
+            'first, such as ["the former secret", "the new secret"]'
+        )
+    return found
 
 
 def documents(site: Site) -> DocumentStore:

@@ -85,6 +85,7 @@ class World:
     has_begun: bool = True
     kept: MemoryKeeper = field(default_factory=MemoryKeeper)
     query: str = QUERY
+    pseudonyms: Pseudonyms = Pseudonyms(SECRET)  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
         # No pool: a worker that is forked off must not share a connection with this process.
@@ -117,7 +118,7 @@ class World:
             self.warehouse,
             source=SourceReader(self.source, query=self.query),
             site=self.site,
-            pseudonyms=Pseudonyms(SECRET),
+            pseudonyms=self.pseudonyms,
             documents=self.documents,
         )
 
@@ -221,7 +222,7 @@ class World:
             try:
                 async with SpringestClient(self.site) as client:
                     return await take_snapshot(
-                        engine, client, site=self.name, run_id=run_id, pseudonyms=Pseudonyms(SECRET)
+                        engine, client, site=self.name, run_id=run_id, pseudonyms=self.pseudonyms
                     )
             finally:
                 await engine.dispose()
@@ -242,7 +243,7 @@ class World:
                         client,
                         site=self.name,
                         run_id=run_id,
-                        pseudonyms=Pseudonyms(SECRET),
+                        pseudonyms=self.pseudonyms,
                         scope=scope,
                         spent=filters.requests,
                     )
@@ -256,7 +257,7 @@ class World:
 
         async def run() -> OwnersReport:
             engine = create_async_engine(self.warehouse_url)
-            pseudonyms = Pseudonyms(SECRET)
+            pseudonyms = self.pseudonyms
             reader = SourceReader(self.source, query=self.query)
             try:
                 async with SpringestClient(self.site) as client:

@@ -182,6 +182,40 @@ def test_references_differ_by_purpose() -> None:
     )
 
 
+@given(address=TEXTS, values=st.lists(TEXTS))
+def test_rekeying_what_the_former_secret_made_gives_what_both_make(address: str, values: list[str]) -> None:
+    """So a rotation needs no address and no row, and those that come later are recognised."""
+    rotated = Pseudonyms("another secret, also long enough", (SECRET,))
+    made = {
+        PSEUDONYMS.learner_ref(address): rotated.learner_ref(address),
+        PSEUDONYMS.document_ref(address): rotated.document_ref(address),
+        PSEUDONYMS.row_version(values): rotated.row_version(values),
+    }
+    assert {rotated.rekeyed(former, made_with=1) for former in made} == set(made.values())
+    assert not made.keys() & set(made.values())
+    assert PSEUDONYMS.row_name(values) == rotated.row_name(values)
+    tombstone = PSEUDONYMS.tombstone(PSEUDONYMS.learner_ref(address))
+    assert PSEUDONYMS.tombstones(address) == {tombstone}
+    assert rotated.tombstones(address) == {
+        rotated.rekeyed(tombstone, made_with=1),
+        rotated.tombstone(rotated.learner_ref(address)),
+    }
+
+
+def test_secrets_are_recognised_together_and_in_their_order() -> None:
+    one, two, three = (f"a secret for tests, number {number}, long enough" for number in range(3))
+    chains = [(one,), (two,), (one, two), (two, one), (one, two, three), (one + two,)]
+    verifiers = {Pseudonyms(chain[-1], chain[:-1]).verifier(b"salt") for chain in chains}
+    assert len(verifiers) == len(chains)
+    assert Pseudonyms(two, (one,)).verifier(b"salt", of=1) == Pseudonyms(one).verifier(b"salt")
+    with pytest.raises(ConfigurationError, match="same secret twice"):
+        Pseudonyms(one, (two, one))
+
+
+def test_a_former_secret_may_be_weak_since_that_is_why_it_was_rotated() -> None:
+    assert Pseudonyms(SECRET, ("a" * 16,)).learner_ref("zoe@example.com")
+
+
 @given(one=st.lists(TEXTS), other=st.lists(TEXTS))
 def test_two_rows_never_share_a_version(one: list[str], other: list[str]) -> None:
     """Rows with different values have different versions."""

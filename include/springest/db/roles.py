@@ -92,6 +92,7 @@ PUBLISHER: Final[Mapping[str, str]] = {
     ),
     "delivery_attempt": f"{_READ}, {_update(delivery_attempt, 'worker', 'message')}",
     "delivery_decision": _READ,
+    "learner_secret": _ADD,
     "site_identity": _READ,
     "delivery_match": _ALL,
     "ledger_restoration": _READ,

@@ -11,7 +11,7 @@ from springest.source.contract import CompletedTraining, Defect
 
 def without_forgotten(training: CompletedTraining, forgotten: Forgotten) -> CompletedTraining:
     """Return the training, or what may be known of it when its learner was forgotten: nothing to send."""
-    if not forgotten.covers(training.learner_ref):
+    if not forgotten.covers_address(training.email):
         return training
     return replace(
         training,

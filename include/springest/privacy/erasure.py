@@ -8,7 +8,7 @@ forgotten; see docs/adr/0009-erasure-leaves-a-tombstone.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,7 +23,7 @@ from springest.db.schema import (
     remote_certificate,
 )
 from springest.db.statements import load_sql, quoted
-from springest.identity import FORGOTTEN_VERSION, Pseudonyms
+from springest.identity import FORGOTTEN_OWNER, FORGOTTEN_VERSION, Pseudonyms
 from springest.privacy.secret import keep_to_secret
 from springest.states import Event, sources_of
 
@@ -37,7 +37,8 @@ WAIT_FOR_ERASURE: Final = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY}
 """Until the transaction ends, nobody is forgotten."""
 HOLD_ERASURE: Final = text(f"SELECT pg_advisory_lock_shared({_LOCK_KEY})")
 RELEASE_ERASURE: Final = text(f"SELECT pg_advisory_unlock_shared({_LOCK_KEY})")
-_ALONE: Final = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
+ERASURE_ALONE: Final = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
+"""Until the transaction ends, nobody is forgotten, and no rows and no owners are written."""
 PUBLISH_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('springest.publish:' || :site, 0))")
 _FORGET_DELIVERIES: Final = text(
     load_sql("privacy/forget_deliveries", unsent=quoted(sources_of(Event.LEARNER_FORGOTTEN)))
@@ -62,12 +63,24 @@ class Forgotten:
         return bool(self.tombstones)
 
     def covers(self, learner_ref: str | None) -> bool:
-        """Tell whether the learner was forgotten."""
+        """Tell whether the learner was forgotten since the secret was last rotated."""
         return (
             bool(self.tombstones)
             and learner_ref is not None
             and self.pseudonyms.tombstone(learner_ref) in self.tombstones
         )
+
+    def covers_address(self, address: str | None) -> bool:
+        """Tell whether the learner with this address was forgotten, under whichever secret."""
+        return (
+            bool(self.tombstones)
+            and address is not None
+            and not self.tombstones.isdisjoint(self.pseudonyms.tombstones(address))
+        )
+
+    def owner(self, address: str) -> str:
+        """Return what is stored of an owner: their reference, or a word when they were forgotten."""
+        return FORGOTTEN_OWNER if self.covers_address(address) else self.pseudonyms.learner_ref(address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +108,19 @@ def load_forgotten(connection: Connection, pseudonyms: Pseudonyms) -> Forgotten:
 
 
 def forget(
-    engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str, in_advance: bool = False
+    engine: Engine,
+    pseudonyms: Pseudonyms,
+    *,
+    learner_ref: str,
+    tombstones: Collection[str] = (),
+    in_advance: bool = False,
 ) -> ErasureReport:
     """Forget a learner, in one transaction; doing it again changes nothing.
 
     Where nobody has this reference, nothing is left behind either: a tombstone for a mistyped address would
     bar somebody else, whose certificates would never be sent.
 
+    :param tombstones: the learner's, where the address is known: of an erasure under a former secret as well.
     :param in_advance: leave a tombstone all the same, for a learner whose rows are still to be staged.
 
     Publishing, staging and the end of a snapshot wait for it, and it for them.
@@ -110,13 +129,13 @@ def forget(
     """
     with engine.begin() as connection:
         keep_to_secret(connection, pseudonyms)
-        connection.execute(_ALONE)
+        connection.execute(ERASURE_ALONE)
         # Also where only a verdict still names them, since the source has said another learner meanwhile.
         theirs = select(delivery.c.site).where(delivery.c.learner_ref == learner_ref)
         for site in sorted(connection.execute(theirs.union(select(candidate_set.c.site))).scalars()):
             connection.execute(PUBLISH_LOCK, {"site": site})
         tombstone = pseudonyms.tombstone(learner_ref)
-        already = tombstone in connection.execute(TOMBSTONES).scalars().all()
+        already = not {tombstone, *tombstones}.isdisjoint(connection.execute(TOMBSTONES).scalars())
         words = {"reason": REASON, "detail": DETAIL, "row_version": FORGOTTEN_VERSION}
         rows = connection.execute(_FORGET_DELIVERIES, {"learner_ref": learner_ref, **words}).all()
         keys = [row.delivery_key for row in rows]
@@ -136,18 +155,21 @@ def forget(
         return report
 
 
-def remember(engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str) -> bool:
+def remember(
+    engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str, tombstones: Collection[str] = ()
+) -> bool:
     """Let a learner who was forgotten come back; return whether they had been.
+
+    :param tombstones: as in ``forget``; a reference alone does not lead to a tombstone of a former secret.
 
     What was erased stays erased. New trainings of theirs are sent again, also one that stands for a
     certificate that was delivered before under another ``training_id``: nobody can tell any more.
     """
     with engine.begin() as connection:
         keep_to_secret(connection, pseudonyms)
-        connection.execute(_ALONE)
-        lifted = delete(forgotten_learner).where(
-            forgotten_learner.c.tombstone == pseudonyms.tombstone(learner_ref)
-        )
+        connection.execute(ERASURE_ALONE)
+        theirs = {pseudonyms.tombstone(learner_ref), *tombstones}
+        lifted = delete(forgotten_learner).where(forgotten_learner.c.tombstone.in_(theirs))
         return bool(connection.execute(lifted).rowcount)
 
 

@@ -1,16 +1,30 @@
-"""Keeps the warehouse to one learner secret: with another, every learner would look like somebody new."""
+"""Keeps the warehouse to one learner secret: with another, every learner would look like somebody new.
+
+Whatever writes references calls ``keep_to_secret`` in the same transaction, under a lock that a rotation
+waits for: a worker that still has the former secret is refused, however long ago it began.
+"""
 
 from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 
 from springest.db.schema import learner_secret
 from springest.errors import ConfigurationError
 from springest.identity import ADDRESS_RULE, Pseudonyms
+
+_LOCK_KEY: Final = "hashtextextended('springest.secret', 0)"
+_USE: Final = text(f"SELECT pg_advisory_lock_shared({_LOCK_KEY})")
+_END_USE: Final = text(f"SELECT pg_advisory_unlock_shared({_LOCK_KEY})")
+TRY_TO_ROTATE: Final = text(f"SELECT pg_try_advisory_xact_lock({_LOCK_KEY})")
+"""Until the transaction ends, no run begins to use the secret; false when one does already."""
 
 
 def keep_to_secret(connection: Connection, pseudonyms: Pseudonyms) -> None:
@@ -27,10 +41,17 @@ def keep_to_secret(connection: Connection, pseudonyms: Pseudonyms) -> None:
         row = {"salt": salt.hex(), "verifier": pseudonyms.verifier(salt), "address_rule": ADDRESS_RULE}
         connection.execute(insert(learner_secret).values(row).on_conflict_do_nothing())
         known = connection.execute(select(learner_secret)).one()
-    if not hmac.compare_digest(known.verifier, pseudonyms.verifier(bytes.fromhex(known.salt))):
+    made_with = secrets_in_force(known.verifier, known.salt, pseudonyms)
+    if made_with == 0:
         raise ConfigurationError(
             "the Variable springest_learner_secret is not the one the warehouse was filled with: "
-            "put the former secret back, or no learner would be recognised"
+            "put the former secret back, or no learner would be recognised. To change it, give a list of the "
+            "former secret and the new one, and run `bin/springest rotate-secret`"
+        )
+    if made_with < len(pseudonyms.secrets):
+        raise ConfigurationError(
+            "the Variable springest_learner_secret has a new secret, and the warehouse still has the "
+            "references of the former one: run `bin/springest rotate-secret`"
         )
     if known.address_rule != ADDRESS_RULE:
         raise ConfigurationError(
@@ -38,3 +59,35 @@ def keep_to_secret(connection: Connection, pseudonyms: Pseudonyms) -> None:
             f"the code follows rule {ADDRESS_RULE}: install the version that fits, or no learner would be "
             "recognised"
         )
+
+
+def secrets_in_force(verifier: str, salt: str, pseudonyms: Pseudonyms) -> int:
+    """Return how many of the secrets, from the oldest on, the warehouse's references are made with.
+
+    :param verifier: of the warehouse, as is the salt.
+    :returns: 0 when they are made with another secret.
+    """
+    known = bytes.fromhex(salt)
+    counts = range(len(pseudonyms.secrets), 0, -1)
+    return next(
+        (count for count in counts if hmac.compare_digest(verifier, pseudonyms.verifier(known, of=count))), 0
+    )
+
+
+@contextmanager
+def secret_in_use(engine: Engine, pseudonyms: Pseudonyms) -> Iterator[None]:
+    """Let nobody rotate the secret while a run works with it.
+
+    Should the connection break, the run goes on: then ``keep_to_secret`` refuses what it would write.
+
+    :raises ConfigurationError: the warehouse was filled under another secret or address rule.
+    """
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(_USE)
+        try:
+            with engine.begin() as checking:
+                keep_to_secret(checking, pseudonyms)
+            yield
+        finally:
+            with suppress(SQLAlchemyError):
+                connection.execute(_END_USE)

@@ -22,6 +22,7 @@ from springest.api.models import Certificate
 from springest.db.statements import load_sql
 from springest.errors import ApiError
 from springest.identity import Pseudonyms
+from springest.privacy.erasure import Forgotten
 from springest.site import Site
 from springest.snapshot import snapshot
 from springest.snapshot.filters import Answer, Filter, Filters, first_rows
@@ -68,6 +69,7 @@ class OwnersReport:
 class _Told:
     """What came back so far."""
 
+    forgotten: Forgotten
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     asked: dict[str, int | None] = field(default_factory=dict)
     requests: int = 0
@@ -108,7 +110,7 @@ class OwnerInquiry:
         self, connection: AsyncConnection, questions: list[Question], budget: int, run_id: str
     ) -> OwnersReport:
         filters = Filters(self.engine, self.client, self.site)
-        told = _Told()
+        told = _Told(await snapshot.load_forgotten(connection, self.pseudonyms))
         try:
             # One that is ignored by now would prove what is not so.
             known = await filters.ask(Filter.EMAIL, still=True)
@@ -148,9 +150,9 @@ class OwnerInquiry:
             )
             known = Answer.HONOURED
         told.asked[key] = len(certificates)
-        reference = self.pseudonyms.learner_ref(address)
+        reference = told.forgotten.owner(address)
         for one in certificates:
-            values = snapshot.values_of(one, self.pseudonyms)
+            values = snapshot.values_of(one, told.forgotten)
             told.rows.append(values if one.user_email else (*values[:-2], reference, "filter"))
         return known
 

@@ -23,6 +23,7 @@ from springest.api.paging import Evidence
 from springest.db.statements import load_sql
 from springest.identity import FORGOTTEN_OWNER, Pseudonyms
 from springest.privacy.erasure import HOLD_ERASURE, RELEASE_ERASURE, TOMBSTONES, Forgotten
+from springest.privacy.secret import keep_to_secret
 from springest.snapshot.scope import Scope
 
 log = logging.getLogger(__name__)
@@ -116,12 +117,14 @@ async def take_snapshot(
     :param scope: how much of it to read; all of it by default.
     :param spent: GETs that deciding it took, to be counted with the others.
     :raises ApiError: a page could not be read; nothing is stored.
+    :raises ConfigurationError: the learner secret is not the warehouse's; nothing is stored.
     """
     scope = scope or Scope()
     kind = "full" if scope.is_full else "narrowed"
     async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         begun = await begin(connection, site, run_id)
-        reading = await _gather(await _driver(connection), client, pseudonyms, scope)
+        forgotten = await load_forgotten(connection, pseudonyms)
+        reading = await _gather(await _driver(connection), client, forgotten, scope)
         reading = replace(reading, requests=reading.requests + spent)
         rows = await merge(
             connection, site, begun, reading, scope=kind, detail=scope.detail, pseudonyms=pseudonyms
@@ -135,6 +138,11 @@ async def take_snapshot(
 async def begin(connection: AsyncConnection, site: str, run_id: str) -> Begun:
     """Note that a snapshot begins."""
     return Begun(*(await connection.execute(_BEGIN, {"site": site, "run_id": run_id})).one())
+
+
+async def load_forgotten(connection: AsyncConnection, pseudonyms: Pseudonyms) -> Forgotten:
+    """Return who was forgotten so far."""
+    return Forgotten(pseudonyms, frozenset((await connection.execute(TOMBSTONES)).scalars()))
 
 
 async def gather_rows(connection: AsyncConnection, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -185,7 +193,8 @@ async def _nobody_forgotten(
     """Take learners who were forgotten out of what was gathered, and let nobody be forgotten meanwhile."""
     await connection.execute(HOLD_ERASURE)
     try:
-        forgotten = Forgotten(pseudonyms, frozenset((await connection.execute(TOMBSTONES)).scalars()))
+        await connection.run_sync(keep_to_secret, pseudonyms)
+        forgotten = await load_forgotten(connection, pseudonyms)
         if forgotten:
             owners = (await connection.execute(_OWNERS)).scalars()
             await connection.execute(_FORGET, {"refs": [one for one in owners if forgotten.covers(one)]})
@@ -204,13 +213,13 @@ async def _driver(connection: AsyncConnection) -> DriverConnection[Any]:
 
 
 async def _gather(
-    driver: DriverConnection[Any], client: SpringestClient, pseudonyms: Pseudonyms, scope: Scope
+    driver: DriverConnection[Any], client: SpringestClient, forgotten: Forgotten, scope: Scope
 ) -> Reading:
     await driver.execute(_GATHERED)
     reading = Reading()
     for filters in scope.reads:
         pages = client.certificates(**filters)
-        await _gather_list(driver, pages, pseudonyms)
+        await _gather_list(driver, pages, forgotten)
         reading = reading.plus(pages.evidence)
     if not scope.is_full:
         return reading
@@ -221,11 +230,11 @@ async def _gather(
 
 
 async def _gather_list(
-    driver: DriverConnection[Any], pages: Pages[Certificate], pseudonyms: Pseudonyms
+    driver: DriverConnection[Any], pages: Pages[Certificate], forgotten: Forgotten
 ) -> None:
     held: list[tuple[Any, ...]] = []
     async for page in pages:
-        held.extend(values_of(certificate, pseudonyms) for certificate in page.items)
+        held.extend(values_of(certificate, forgotten) for certificate in page.items)
         if len(held) >= FLUSHED_ROWS:
             await _copy(driver, held)
             held.clear()
@@ -239,7 +248,7 @@ async def _copy(driver: DriverConnection[Any], rows: Iterable[tuple[Any, ...]]) 
             await copy.write_row(row)
 
 
-def values_of(certificate: Certificate, pseudonyms: Pseudonyms) -> tuple[Any, ...]:
+def values_of(certificate: Certificate, forgotten: Forgotten) -> tuple[Any, ...]:
     """Return a row as it is gathered; its last two values are the owner and how that was told."""
     number, certification, valid_from, valid_until, status, created_at, email, _ = certificate
     return (
@@ -249,6 +258,6 @@ def values_of(certificate: Certificate, pseudonyms: Pseudonyms) -> tuple[Any, ..
         valid_until,
         status,
         created_at if certificate.created_at_has_zone else None,
-        pseudonyms.learner_ref(email) if email else None,
+        forgotten.owner(email) if email else None,
         "list" if email else None,
     )

@@ -91,11 +91,11 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
             defects.append(Defect(f"{column}_unreadable", f"{column} {error}"))
             return None
 
-    version = pseudonyms.row_version(f"{name}={values.canonical(row.get(name))}" for name in COLUMNS)
+    canonical = [f"{name}={values.canonical(row.get(name))}" for name in COLUMNS]
     training_id = read("training_id", values.training_id)
     if training_id is None and not defects:
         defects.append(Defect("training_id_missing", "training_id is empty: give the row its number"))
-    training_id = training_id or f"{values.WITHOUT_TRAINING_ID}{version[:24]}"
+    training_id = training_id or f"{values.WITHOUT_TRAINING_ID}{pseudonyms.row_name(canonical)}"
     issue_no = read("issue_no", values.issue)
     email = read("email", lambda value: values.text(value, longest=values.LONGEST_EMAIL))
     uri = read("certificate_uri", lambda value: values.text(value, longest=values.LONGEST_URI))
@@ -114,7 +114,7 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
         delivery_key=delivery_key(site=site, training_id=training_id, issue_no=issue_no or 1),
         learner_ref=pseudonyms.learner_ref(email) if email else None,
         document_ref=pseudonyms.document_ref(uri) if uri else None,
-        row_version=version,
+        row_version=pseudonyms.row_version(canonical),
     )
     found = (*defects, *_missing(training, defects), *_contradictions(training))
     return replace(training, defects=found)

@@ -16,6 +16,7 @@ from springest.documents.opener import CheckedDocument, DocumentStore
 from springest.identity import Pseudonyms
 from springest.privacy.erased import without_forgotten
 from springest.privacy.erasure import WAIT_FOR_ERASURE, load_forgotten
+from springest.privacy.secret import keep_to_secret
 from springest.source.contract import CompletedTraining, Defect
 from springest.staging import repository as ledger
 from springest.staging.checking import DocumentChecker, Finding
@@ -86,6 +87,7 @@ class BatchWriter:
         findings = self._check_documents(batch, known, catalogue)
         with self._engine.begin() as connection:
             connection.execute(WAIT_FOR_ERASURE)
+            keep_to_secret(connection, self._pseudonyms)
             batch = self._without_forgotten(batch, connection)
             ledger.lock_site(connection, self._site)
             if not catalogue.site.shared_trainings:

@@ -94,6 +94,8 @@ def _add_upkeep(
     )
     erase.add_argument("--lift", action="store_true", help="the learner has come back")
     erase.set_defaults(run=_later("springest_provider.erase", "erase"), json=False)
+    rotate = _command(commands, "rotate-secret", "re-key the warehouse for a new learner secret", warehouse)
+    rotate.set_defaults(run=_later("springest_provider.rotate_secret", "rotate"), json=False)
 
 
 def _add_review(

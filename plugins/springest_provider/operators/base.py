@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from springest.documents.opener import DocumentStore
+from springest.privacy.secret import secret_in_use
 from springest.site import Site
 from springest.source.reader import SourceReader
 from springest.staging.stage import Stager
@@ -72,12 +73,17 @@ class SourceOperator(SpringestOperator):
 
     @contextmanager
     def _stager(self, site: Site, documents: DocumentStore) -> Iterator[Stager]:
-        with parts.warehouse(self.warehouse_conn_id) as engine, parts.source(self.source_conn_id) as database:
+        pseudonyms = parts.pseudonyms()
+        with (
+            parts.warehouse(self.warehouse_conn_id) as engine,
+            parts.source(self.source_conn_id) as database,
+            secret_in_use(engine, pseudonyms),
+        ):
             yield Stager(
                 engine,
                 source=SourceReader(database, query=self.sql),
                 site=site,
-                pseudonyms=parts.pseudonyms(),
+                pseudonyms=pseudonyms,
                 documents=documents,
             )
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from springest.identity import Pseudonyms
+from springest.privacy.secret import secret_in_use
 from springest.session import connected
 from springest.site import Site
 from springest.snapshot.filters import Filters
@@ -45,12 +47,13 @@ class SpringestSnapshotOperator(SpringestOperator):
     def work(self, context: Context) -> dict[str, Any]:
         """Take the snapshot."""
         site = self._site()
-        with parts.warehouse(self.warehouse_conn_id) as engine:
+        pseudonyms = parts.pseudonyms()
+        with parts.warehouse(self.warehouse_conn_id) as engine, secret_in_use(engine, pseudonyms):
             require_same_host(engine, site)
-            report = asyncio.run(self._take(site, str(context["run_id"])))
+            report = asyncio.run(self._take(site, pseudonyms, str(context["run_id"])))
         return {**asdict(report), "started_at": report.started_at.isoformat()}
 
-    async def _take(self, site: Site, run_id: str) -> SnapshotReport:
+    async def _take(self, site: Site, pseudonyms: Pseudonyms, run_id: str) -> SnapshotReport:
         async with connected(parts.warehouse_url(self.warehouse_conn_id), site) as link:
             filters = Filters(link.engine, link.client, site)
             scope = Scope() if self.full else await plan(link.engine, filters)
@@ -60,7 +63,7 @@ class SpringestSnapshotOperator(SpringestOperator):
                 link.client,
                 site=site.name,
                 run_id=run_id,
-                pseudonyms=parts.pseudonyms(),
+                pseudonyms=pseudonyms,
                 scope=scope,
                 spent=filters.requests,
             )
@@ -85,18 +88,20 @@ class SpringestOwnersOperator(SourceOperator):
 
     def work(self, context: Context) -> dict[str, Any]:
         """Ask."""
-        site = self._site()
+        site, pseudonyms = self._site(), parts.pseudonyms()
         with (
             parts.warehouse(self.warehouse_conn_id) as engine,
             parts.source(self.source_conn_id) as database,
+            secret_in_use(engine, pseudonyms),
         ):
             require_same_host(engine, site)
             reader = SourceReader(database, query=self.sql)
-            report = asyncio.run(self._ask(site, reader, str(context["run_id"])))
+            report = asyncio.run(self._ask(site, reader, pseudonyms, str(context["run_id"])))
         return asdict(report)
 
-    async def _ask(self, site: Site, reader: SourceReader, run_id: str) -> OwnersReport:
-        pseudonyms = parts.pseudonyms()
+    async def _ask(
+        self, site: Site, reader: SourceReader, pseudonyms: Pseudonyms, run_id: str
+    ) -> OwnersReport:
         async with connected(parts.warehouse_url(self.warehouse_conn_id), site) as link:
             inquiry = OwnerInquiry(
                 link.engine,

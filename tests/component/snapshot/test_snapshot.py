@@ -10,9 +10,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from springest.api.models import Certificate
 from springest.identity import Pseudonyms
+from springest.privacy.erasure import Forgotten
 from springest.snapshot.snapshot import gather_rows, values_of
 
 PSEUDONYMS = Pseudonyms("a secret for tests only, long enough")
+FORGOTTEN = Forgotten(PSEUDONYMS, frozenset())
 LATEST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone(timedelta(hours=-23, minutes=-59)))
 EARLIEST = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23, minutes=59)))
 COLUMNS = "springest_certificate_id, certification_id, valid_from, valid_until, springest_status"
@@ -25,7 +27,7 @@ async def gathered(warehouse):
 
     async def gather(*certificates, moment="created_at"):
         async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            await gather_rows(connection, [values_of(one, PSEUDONYMS) for one in certificates])
+            await gather_rows(connection, [values_of(one, FORGOTTEN) for one in certificates])
             query = f"SELECT {COLUMNS}, {moment}, learner_ref, owner_told_by FROM pg_temp.gathered ORDER BY position"  # noqa: E501, S608
             return [tuple(row) for row in await connection.execute(text(query))]
 

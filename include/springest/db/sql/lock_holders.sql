@@ -2,7 +2,7 @@
 -- who, and since when. What a role may not see of others is null.
 WITH named AS (
     SELECT hashtextextended('springest.' || name, 0) AS key, 'springest.' || name AS name
-    FROM unnest(ARRAY['forget', 'migrate', 'site_identity']) AS name
+    FROM unnest(ARRAY['forget', 'migrate', 'secret', 'site_identity']) AS name
     UNION ALL
     SELECT hashtextextended('springest.' || name || ':' || site, 0), 'springest.' || name || ':' || site
     FROM unnest(ARRAY['stage', 'publish', 'snapshot', 'catalogue', 'claim', 'release']) AS name

@@ -1,0 +1,74 @@
+"""The command that rotates the learner secret, over a real warehouse."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqlalchemy import Engine, insert, text
+
+from springest.db.schema import delivery
+from springest.errors import ConfigurationError
+from springest.identity import Pseudonyms
+from springest.privacy.secret import keep_to_secret, secret_in_use
+from springest_provider import parts
+from springest_provider.cli.__main__ import main
+
+FORMER = "a secret for tests only, long enough"
+NEW = "a new secret for tests, long enough too"
+ADDRESS = "zoë@example.com"
+
+
+@pytest.fixture
+def filled(warehouse: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """A warehouse behind ``certificate_warehouse`` with one learner, and both secrets in the Variable."""
+    url = warehouse.url
+    connection = {"conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username}
+    connection |= {"password": url.password, "schema": url.database}
+    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", json.dumps([FORMER, NEW]))
+    former = Pseudonyms(FORMER)
+    row = {"delivery_key": "k", "site": "default", "training_id": "T1", "issue_no": 1, "state": "ready"}
+    row |= {"row_version": "0" * 64, "staged_run_id": "r", "learner_ref": former.learner_ref(ADDRESS)}
+    with warehouse.begin() as begun:
+        keep_to_secret(begun, former)
+        begun.execute(insert(delivery).values(**row))
+    return warehouse
+
+
+def reference(warehouse: Engine) -> str:
+    with warehouse.connect() as connection:
+        return str(connection.execute(text("SELECT learner_ref FROM springest.delivery")).scalar_one())
+
+
+def test_the_secret_is_rotated_once_and_no_secret_is_shown(
+    filled: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rotate-secret"]) == 0
+    assert reference(filled) == parts.pseudonyms().learner_ref(ADDRESS)
+    assert main(["rotate-secret"]) == 0
+    said = capsys.readouterr()
+    assert "re-keyed; rows: " in said.out
+    assert "delivery 1" in said.out
+    assert "nothing was changed" in said.out
+    for secret in (FORMER, NEW):
+        assert secret not in said.out + said.err
+
+
+def test_a_run_that_works_with_the_secret_is_named(
+    filled: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with secret_in_use(filled, Pseudonyms(FORMER)):
+        assert main(["rotate-secret"]) == 1
+    assert "pause the DAGs" in capsys.readouterr().err
+    assert reference(filled) == Pseudonyms(FORMER).learner_ref(ADDRESS)
+
+
+@pytest.mark.parametrize("value", ["[", "[]", '["a"', '[""]', "[1]", '[["x"]]', '["former", null]'])
+def test_a_variable_that_holds_no_list_of_secrets_is_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", value)
+    with pytest.raises(ConfigurationError, match="JSON list of secrets") as caught:
+        parts.pseudonyms()
+    assert '"former", null' not in str(caught.value)

@@ -84,8 +84,8 @@ def test_failures_leak_nothing_either(make_airflow):
     assert "Certification must exist" in everything
 
 
-def test_a_copy_of_the_highest_attempt_in_the_environment_stops_delivering(make_airflow):
-    """It would stay as it is, and a ledger that is restored later would not look behind."""
+def test_a_copy_of_the_high_water_mark_stops_delivering(make_airflow):
+    """A copy in the environment would never change, so a ledger restored later would not look behind."""
     world = make_airflow(
         trainings=lambda folder: [training(folder, 1)], AIRFLOW_VAR_SPRINGEST_HIGHEST_ATTEMPT="0"
     )

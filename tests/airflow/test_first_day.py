@@ -47,8 +47,11 @@ def _triggered(world: World, run_id: str, **conf: object) -> None:
     _wait(world, "springest_deliver", run_id)
 
 
-def test_unpausing_fresh_dags_sends_nothing_and_a_pilot_what_it_was_asked_for(tmp_path: Path) -> None:
-    """Then the site begins, and from there on all of it goes, once."""
+def test_fresh_dags_send_nothing_until_the_site_begins(tmp_path: Path) -> None:
+    """Unpausing them sends nothing, and a pilot sends only its own window.
+
+    Then the site begins, and from there on everything is sent, once.
+    """
     with started(tmp_path / "first_day", tell=lambda _: None, rows=12) as world:
         until = time.monotonic() + SECONDS
         while not {"springest_catalogue", "springest_deliver"} <= world.airflow.dags():

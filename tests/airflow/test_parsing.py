@@ -87,13 +87,15 @@ def test_parsing_touches_no_connection_no_variable_and_no_socket(parsing_env):
     assert told == {"touched": [], "heavy": []}
 
 
-def test_the_plugins_loader_runs_the_plugin_and_nothing_of_the_package(parsing_env):
-    """It runs whatever it is not told to ignore under its file's name: the command's ``__main__`` too."""
+def test_airflow_loads_the_plugin_but_not_the_package(parsing_env):
+    """Airflow runs every file under `plugins/` that is not ignored, under the file's name: the command's
+    ``__main__`` too.
+    """
     told = _python(LOADED, parsing_env, "plugins")
     assert told == {"errors": {}, "plugins": ["springest"], "run": ["springest_plugin"]}
 
 
-def test_the_three_dags_are_there_documented_and_retried_by_kind_of_failure(parsing_env):
+def test_the_three_dags_are_documented_and_retried_by_error(parsing_env):
     """The names and the shape that people rely on."""
     told = _python(DESCRIBED, parsing_env, parsing_env["AIRFLOW__CORE__DAGS_FOLDER"])
     assert told["errors"] == {}

@@ -28,8 +28,8 @@ with guarded() as guard:
 """  # noqa: E501
 
 
-def test_an_orphan_that_is_suspended_ends_with_a_runner_that_is_killed_and_a_stranger_does_not():
-    """Only the sessions that the guard was told of."""
+def test_a_suspended_orphan_ends_with_a_killed_runner():
+    """The guard ends only the sessions that it was given; another process stays."""
     runner = subprocess.Popen(
         [sys.executable, "-c", RUNNER], stdout=subprocess.PIPE, text=True, env={**os.environ}, cwd=ROOT
     )

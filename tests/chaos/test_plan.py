@@ -9,14 +9,14 @@ from sandbox.faults import Kind
 from .plan import Strike, draw
 
 
-def test_a_seed_gives_the_same_rounds_again_and_another_gives_others():
-    """Whoever is told a seed and a number sees the same round."""
+def test_a_seed_always_gives_the_same_rounds():
+    """Another seed gives others, so a seed and a number identify a round."""
     assert [draw(7, number) for number in range(20)] == [draw(7, number) for number in range(20)]
     assert len({draw(seed, 3) for seed in range(20)}) == 20
 
 
-def test_every_strike_comes_in_as_many_rounds_as_there_are_strikes():
-    """Whatever the seed and the first round."""
+def test_every_strike_occurs_in_one_cycle_of_rounds():
+    """As many rounds as there are strikes contain each of them, whatever the seed and the first round."""
     for seed in range(30):
         struck = {action.strike for number in range(len(Strike)) for action in draw(seed, number).actions}
         assert struck == set(Strike)

@@ -120,7 +120,8 @@ def doubt(world, kind=Kind.CLOSE_BEFORE_STORING, **changes):
     return training.training_id
 
 
-def test_an_engineer_at_nine_finds_releases_and_sees_what_came_of_it(world, cli):
+def test_an_engineer_finds_releases_and_sees_the_result(world, cli):
+    """An engineer lists what needs a decision, releases it and sees the result the next morning."""
     name = doubt(world)
     code, out, _ = cli("review", "list")
     assert code == 0
@@ -144,7 +145,8 @@ def test_an_engineer_at_nine_finds_releases_and_sees_what_came_of_it(world, cli)
     assert cli("review", "list")[1] == "nothing waits for a person\n"
 
 
-def test_what_springest_shows_is_confirmed(world, cli):
+def test_a_shown_certificate_is_confirmed(world, cli):
+    """A delivery whose certificate Springest shows can be confirmed."""
     name = doubt(world, Kind.CLOSE_AFTER_STORING)
     [certificate] = world.sandbox.store.certificates()
     world.snapshot()
@@ -161,7 +163,8 @@ def test_what_springest_shows_is_confirmed(world, cli):
     assert story["decisions"][0]["decided_by"] == "anna"
 
 
-def test_a_wrong_decision_is_taken_back(world, cli):
+def test_a_wrong_decision_is_reopened(world, cli):
+    """A cancelled delivery can be reopened."""
     name = doubt(world)
     assert cli("review", "cancel", name, "--why", "not ours", "--by", "bob")[0] == 0
     assert cli("review", "release", name, "--why", "x")[0] == 3
@@ -169,7 +172,8 @@ def test_a_wrong_decision_is_taken_back(world, cli):
     assert world.states()[name] == ("review", "reopened")
 
 
-def test_many_are_only_shown_until_yes_is_said(world, cli):
+def test_many_deliveries_are_only_listed_without_yes(world, cli):
+    """A decision about many deliveries only lists them unless `--yes` is given."""
     names = [doubt(world, Kind.CLOSE_BEFORE_STORING) for _ in range(3)]
     code, out, err = cli("review", "cancel", "--reason", "answer_lost", "--why", "a bad night")
     assert (code, "3 would be decided" in err) == (5, True)
@@ -179,7 +183,8 @@ def test_many_are_only_shown_until_yes_is_said(world, cli):
     assert (code, "3 decided, 0 refused" in out) == (0, True)
 
 
-def test_a_file_is_decided_row_by_row_and_every_refusal_is_told(world, cli, tmp_path):
+def test_a_file_is_decided_row_by_row(world, cli, tmp_path):
+    """Each row of a file is decided alone, and each refusal is reported."""
     first, second = doubt(world), doubt(world)
     path = tmp_path / "decided.csv"
     path.write_text(
@@ -230,7 +235,8 @@ def test_a_file_is_read_as_excel_saves_it(world, cli, tmp_path, encoded):
         (b"", "must begin with a heading of training_id"),
     ],
 )
-def test_a_file_that_can_not_be_read_decides_nothing_and_says_what_to_do(cli, tmp_path, content, remedy):
+def test_an_unreadable_file_decides_nothing(cli, tmp_path, content, remedy):
+    """The error names the remedy."""
     path = tmp_path / "decided.csv"
     path.write_bytes(content)
     code, _, err = cli("review", "cancel", "--file", str(path), "--why", "x", "--yes")
@@ -248,7 +254,8 @@ def test_a_file_that_can_not_be_read_decides_nothing_and_says_what_to_do(cli, tm
         ("training_id,why\n ,a\n", "line 2: training_id is empty"),
     ],
 )
-def test_a_file_that_is_not_understood_decides_nothing_and_names_the_line(cli, tmp_path, content, said):
+def test_a_malformed_file_decides_nothing(cli, tmp_path, content, said):
+    """The error names the line."""
     path = tmp_path / "decided.csv"
     path.write_text(content, encoding="utf-8")
     code, _, err = cli("review", "cancel", "--file", str(path), "--why", "x", "--yes")
@@ -272,7 +279,8 @@ def test_what_is_not_said_clearly_is_not_done(cli, arguments):
 @pytest.mark.parametrize(
     "arguments", [("frobnicate",), ("review", "list", "--state", "sent"), ("review",), ()]
 )
-def test_a_command_that_is_not_understood_ends_with_2(arguments, capsys):
+def test_an_unknown_command_exits_with_2(arguments, capsys):
+    """An unknown command or option exits with status 2."""
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -292,21 +300,24 @@ def test_somebody_who_can_not_be_named_decides_nothing(world, cli, monkeypatch):
     assert world.states()[name][0] == "unknown"
 
 
-def test_a_decision_about_what_moved_since_it_was_looked_at_is_refused(world, cli):
+def test_a_decision_on_a_changed_delivery_is_refused(world, cli):
+    """A delivery that changed since it was listed cannot be decided."""
     name = doubt(world)
     code, _, err = cli("review", "cancel", name, "--why", "x", "--version", "1")
     assert (code, "has moved since you looked: it is unknown" in err) == (3, True)
 
 
 @pytest.mark.parametrize("command", ["who", "show"])
-def test_a_training_that_nobody_heard_of(cli, command):
+def test_an_unknown_training_is_reported(cli, command):
+    """A training that is not in the ledger is an error that names it."""
     arguments = ("who", "T99") if command == "who" else ("review", "show", "T99")
     code, out, err = cli(*arguments)
     assert (code, out) == (4, "")
     assert "no delivery of training T99" in err
 
 
-def test_the_status_tells_what_is_left_and_when_it_is_through(world, cli):
+def test_the_status_shows_the_queue_and_when_it_will_be_empty(world, cli):
+    """`status` shows how many certificates are left and when all will have been sent."""
     doubt(world)
     world.complete(*(world.training() for _ in range(3)))
     world.stage("second")
@@ -341,14 +352,16 @@ def test_the_status_tells_what_is_left_and_when_it_is_through(world, cli):
     assert status["attempts"] == {"in_ledger": 1, "kept_outside": 0, "ledger_is_behind": False}
 
 
-def test_the_status_of_an_empty_warehouse(cli):
+def test_an_empty_warehouse_has_a_status(cli):
+    """`status` works before the first run."""
     code, out, _ = cli("status")
     assert code == 0
     assert "queue" in out
     assert "never" in out
 
 
-def test_a_restored_ledger_is_told_by_the_status_and_set_right_once(world, cli, variables):
+def test_a_restored_ledger_is_reported_and_recovered_once(world, cli, variables):
+    """`status` reports that the ledger lost attempts; recovery works once."""
     world.complete(world.training(), world.training())
     world.catalogue()
     world.stage()
@@ -366,7 +379,8 @@ def test_a_restored_ledger_is_told_by_the_status_and_set_right_once(world, cli, 
     assert number[0][0] == 42
 
 
-def test_a_warehouse_that_can_not_be_reached_is_told_in_one_line(cli, monkeypatch):
+def test_an_unreachable_warehouse_is_a_one_line_error(cli, monkeypatch):
+    """A warehouse that cannot be reached is reported in one line, without a traceback."""
     gone = {
         "conn_type": "postgres",
         "host": "127.0.0.1",
@@ -380,7 +394,10 @@ def test_a_warehouse_that_can_not_be_reached_is_told_in_one_line(cli, monkeypatc
     assert "hidden-canary" not in err
 
 
-def test_a_missing_connection_and_a_query_that_only_airflow_renders(world, cli, monkeypatch, tmp_path):
+def test_a_templated_query_or_a_missing_key_is_an_error(world, cli, monkeypatch, tmp_path):
+    """A query that only Airflow can render cannot check a release, and a connection without a key fails;
+    `show` still works.
+    """
     name = doubt(world)
     query = tmp_path / "query.sql"
     query.write_text("SELECT {{ var.value.columns }}", encoding="utf-8")
@@ -432,12 +449,15 @@ def test_a_site_begins_on_a_persons_word(make_world, cli_of):
 
 @pytest.mark.parametrize("moment", ["2026-11-02T00:00:00", "soon"])
 def test_a_beginning_without_a_time_zone_is_refused(cli, moment):
+    """`begin --from` needs a time zone."""
     with pytest.raises(SystemExit, match="2"):
         cli("begin", "--from", moment)
 
 
-def test_the_filters_of_the_list_find_what_was_set_aside_and_decisions_stay_with_what_waits(world, cli):
-    """A reason and a run are those of rows in any state; what went well is in no list of a run."""
+def test_list_filters_find_rows_that_were_set_aside(world, cli):
+    """A reason and a run are those of rows in any state; successful rows are not listed, and decisions apply
+    only to what waits for one.
+    """
     good, lost, refused = world.training(), world.training(), world.training(certification_id=105)
     world.complete(good, lost, refused)
     Path(lost.certificate_uri).unlink()
@@ -458,7 +478,8 @@ def test_the_filters_of_the_list_find_what_was_set_aside_and_decisions_stay_with
     assert cli("review", "cancel", "--run", "night", "--why", "x")[0] == 4
 
 
-def test_the_end_of_a_trial_is_shown_first_and_refused_in_the_trials_own_warehouse(world, cli, monkeypatch):
+def test_the_end_of_a_trial_is_shown_before_it_is_done(world, cli, monkeypatch):
+    """It is refused in the trial's own warehouse."""
     doubt(world)
     monkeypatch.setenv("AIRFLOW_CONN_TRIAL", os.environ["AIRFLOW_CONN_CERTIFICATE_WAREHOUSE"])
     code, _, err = cli("end-trial", "--trial-warehouse", "trial")

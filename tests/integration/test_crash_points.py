@@ -183,8 +183,11 @@ def _check_one(world, training: Training, posts: int, where: str) -> None:
     assert sum(outcome != "not_taken" for outcome in outcomes) == 1, f"{outcomes} {where}"
 
 
-def test_dying_somewhere_while_sending_doubles_nothing_and_loses_nothing(world):
-    """The short form: boundaries, fates and successors drawn with a seed."""
+def test_dying_somewhere_while_sending_is_safe(world):
+    """Nothing is sent twice and nothing is lost.
+
+    This is the short form: boundaries, fates and successors are drawn with a seed.
+    """
     world.catalogue()
     chance = random.Random(SEED)  # noqa: S311 - repeatable, not secret
     most = _send_one_and_die(world, "answers", "retry", FAR)
@@ -198,8 +201,10 @@ def test_dying_somewhere_while_sending_doubles_nothing_and_loses_nothing(world):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("successor", SUCCESSORS)
 @pytest.mark.parametrize("fate", FATES)
-def test_dying_anywhere_while_sending_doubles_nothing_and_loses_nothing(world, fate, successor):
-    """At every boundary, whatever the server did with it, and whatever is run afterwards."""
+def test_dying_anywhere_while_sending_is_safe(world, fate, successor):
+    """Nothing is sent twice and nothing is lost: at every boundary, whatever the server did with the request,
+    and whatever runs afterwards.
+    """
     world.catalogue()
     for last in itertools.count(1):
         assert last < MOST_BOUNDARIES, "the boundaries never end"
@@ -338,8 +343,11 @@ def _die_in_each_phase(world, draw: Callable[[int], Iterable[int]]) -> Counter[s
     return deaths
 
 
-def test_dying_somewhere_while_tables_are_written_leaves_what_an_undisturbed_run_leaves(world, monkeypatch):
-    """The short form: some boundaries of each phase, drawn with a seed."""
+def test_dying_somewhere_while_writing_tables_is_safe(world, monkeypatch):
+    """Afterwards the tables are those of an undisturbed run.
+
+    This is the short form: some boundaries of each phase, drawn with a seed.
+    """
     _prepare(world, monkeypatch)
     chance = random.Random(SEED)  # noqa: S311 - repeatable, not secret
     deaths = _die_in_each_phase(world, lambda most: chance.sample(range(1, most + 1), 4))
@@ -348,8 +356,8 @@ def test_dying_somewhere_while_tables_are_written_leaves_what_an_undisturbed_run
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_dying_anywhere_while_tables_are_written_leaves_what_an_undisturbed_run_leaves(world, monkeypatch):
-    """At every statement and every commit."""
+def test_dying_anywhere_while_writing_tables_is_safe(world, monkeypatch):
+    """Afterwards the tables are those of an undisturbed run: at every statement and every commit."""
     _prepare(world, monkeypatch)
     deaths = _die_in_each_phase(world, lambda most: range(1, most + 1))
     _tell(f"phases: {dict(deaths)} deaths")

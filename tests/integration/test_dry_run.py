@@ -70,8 +70,8 @@ def institute(make_world: Callable[..., World]) -> World:
     return world
 
 
-def test_a_dry_run_says_what_the_real_run_then_does_on_the_demos_nights(institute: World) -> None:
-    """Of three nights: what is sent, in which state and for which reason the rest is, and the sums."""
+def test_a_dry_run_of_the_demo_predicts_the_real_run(institute: World) -> None:
+    """Over three nights it predicts which certificates are sent, and the state and reason of all others."""
     world = institute
     for number, night in enumerate(
         nights(7, first=date(2026, 11, 2), count=3, rows=30, root=str(world.folder))
@@ -101,7 +101,7 @@ def test_a_dry_run_says_what_the_real_run_then_does_on_the_demos_nights(institut
         assert all(one.detail for one in planned.set_aside)
 
 
-def test_a_limit_and_certifications_choose_the_certificates_that_are_then_sent(world: World) -> None:
+def test_a_limit_and_certifications_choose_what_is_sent(world: World) -> None:
     """The first ones of the queue, whichever document is opened first; a bad document takes no place."""
     trainings = [world.training(certification_id=102 + 3 * (n % 2)) for n in range(14)]
     world.complete(*trainings)
@@ -130,7 +130,7 @@ def test_a_limit_and_certifications_choose_the_certificates_that_are_then_sent(w
     assert {row.training_id for row in sent} == {one.training_id for one in again.to_send}
 
 
-def test_single_trainings_are_planned_whatever_window_they_are_in(world: World) -> None:
+def test_single_trainings_are_planned_in_any_window(world: World) -> None:
     """A good one, a bad one, one that is gone, one that nobody knows; the rest is left out."""
     good, gone = world.training(), world.training()
     bad = world.training(certificate_uri="/etc/hostname")
@@ -154,9 +154,7 @@ def test_single_trainings_are_planned_whatever_window_they_are_in(world: World) 
     assert [(one.state, one.reason) for one in planned.set_aside] == [("withdrawn", "source_gone")]
 
 
-def test_a_gate_that_stops_a_real_run_stops_the_dry_run_with_the_same_words(
-    world: World, monkeypatch
-) -> None:
+def test_a_gate_stops_a_dry_run_with_the_same_message(world: World, monkeypatch) -> None:
     """A night that is too large, a ledger that is behind, a site that has not begun, another secret."""
     monkeypatch.setattr("springest.delivery.brake.SMALLEST_LIMIT", 3)
     world.complete(*(world.training() for _ in range(5)))
@@ -174,8 +172,8 @@ def test_a_gate_that_stops_a_real_run_stops_the_dry_run_with_the_same_words(
     assert world.posts == 0
 
 
-def test_a_site_that_has_not_begun_is_planned_as_a_pilot_or_not_at_all(make_world) -> None:
-    """And a plan begins nothing."""
+def test_a_site_not_begun_is_planned_only_as_a_pilot(make_world) -> None:
+    """A plan begins nothing."""
     world = make_world(has_begun=False)
     world.complete(world.training())
     world.catalogue()

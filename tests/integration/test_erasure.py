@@ -45,8 +45,10 @@ def everything(world: World) -> str:
     return " ".join(str(world.rows(f"SELECT * FROM springest.{table}")) for (table,) in tables)  # noqa: S608
 
 
-def test_a_learner_is_cleared_from_every_table_and_the_counts_stay(make_world):
-    """Delivered, shown with its owner, and set aside: all of it is still counted, and leads to nobody."""
+def test_erasing_clears_every_table_and_keeps_the_counts(make_world):
+    """Delivered, shown with its owner, and set aside: everything is still counted, and nothing leads to the
+    learner.
+    """
     world = make_world(profile="owner_shown")
     theirs, other = world.training(), world.training()
     aside = replace(world.training(certification_id=999), learner=theirs.learner)
@@ -72,7 +74,8 @@ def test_a_learner_is_cleared_from_every_table_and_the_counts_stay(make_world):
     assert (world.rows(counts), world.statuses()) == before
 
 
-def test_a_learner_is_cleared_from_versions_that_ended(world):
+def test_erasing_clears_ended_versions(world):
+    """Versions in the history lose the learner reference as well."""
     theirs, other = world.training(certification_id=105), world.training(certification_id=105)
     world.complete(theirs, other)
     world.night("first")
@@ -88,8 +91,10 @@ def test_a_learner_is_cleared_from_versions_that_ended(world):
     assert world.rows(counts) == [(4, 2)]
 
 
-def test_a_learner_whom_only_a_verdict_still_names_waits_for_its_publication(world, warehouse_beside):
-    """The source said another learner meanwhile: the version that ends must not bring them back."""
+def test_a_learner_in_a_pending_verdict_waits_for_publishing(world, warehouse_beside):
+    """The source named another learner meanwhile: the version that ends must not bring the erased one
+    back.
+    """
     theirs = world.training()
     world.complete(theirs)
     world.night("first")
@@ -164,8 +169,8 @@ def test_it_stays_so_whatever_the_source_and_springest_still_say(make_world):
     assert world.rows("SELECT count(*) FROM springest.delivery_review") == [(0,)]
 
 
-def test_a_delivered_certificate_is_not_sent_again_under_another_number_of_the_training(world):
-    """The reference that duplicates are found by is gone; the tombstone holds."""
+def test_erased_certificates_are_not_sent_under_a_new_training(world):
+    """The reference that duplicates are found by is gone; the tombstone prevents it."""
     theirs = world.training()
     world.complete(theirs)
     world.night("first")
@@ -205,8 +210,8 @@ def test_a_row_read_before_and_written_after_is_noticed(world, monkeypatch):
     assert ref_of(theirs) not in everything(world)
 
 
-def test_an_outcome_that_arrives_while_somebody_is_forgotten_is_still_recorded(world):
-    """What is being sent can't be called back; what became of it must be known."""
+def test_an_outcome_during_an_erasure_is_still_recorded(world):
+    """A request in flight can't be recalled; its outcome must be known."""
     theirs = world.training()
     world.complete(theirs)
     world.catalogue()
@@ -219,7 +224,8 @@ def test_an_outcome_that_arrives_while_somebody_is_forgotten_is_still_recorded(w
     assert world.rows("SELECT state, version, learner_ref FROM springest.delivery") == [("sending", 7, None)]
 
 
-def test_forgetting_again_changes_nothing_and_nobody_is_not_an_error(world):
+def test_erasing_again_or_erasing_nobody_changes_nothing(world):
+    """A second erasure changes nothing, and erasing an unknown learner is not an error."""
     theirs = world.training()
     world.complete(theirs)
     world.night("first")
@@ -250,15 +256,16 @@ def test_a_learner_who_comes_back_is_served_again(world):
     assert world.posts == 3
 
 
-def test_another_secret_would_bury_the_wrong_learner_and_is_refused(world):
+def test_erasing_with_another_secret_is_refused(world):
+    """It would make a tombstone for the wrong learner."""
     world.complete(world.training())
     world.night("first")
     with pytest.raises(ConfigurationError, match="springest_learner_secret"):
         forget(world.warehouse, Pseudonyms("another secret, also long enough"), learner_ref="a" * 64)
 
 
-def test_details_of_old_attempts_are_cleared_and_those_in_doubt_are_kept(world):
-    """Ninety days, unless somebody may still need them to find out what happened."""
+def test_details_of_old_attempts_are_purged_unless_unknown(world):
+    """They are purged after ninety days, unless somebody may still need them to find out what happened."""
     from springest.privacy.retention import clear_old_details
 
     trainings = [world.training() for _ in range(3)]

@@ -170,8 +170,11 @@ def test_two_who_were_forgotten_are_not_taken_for_each_other(make_world):
     assert verdict[1:] == ("ambiguous", None, "tie", None)
 
 
-def test_a_confirmation_that_the_owner_agrees_with_stays_proof_and_its_words_go(world):
-    """What a person wrote may be about the learner; analysts never saw it."""
+def test_an_erased_confirmation_stays_proof_without_its_text(world):
+    """The owner agrees, so it stays a proof.
+
+    A person's text may be about the learner; analysts never saw it.
+    """
     theirs = world.training()
     world.complete(theirs)
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))

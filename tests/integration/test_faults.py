@@ -94,8 +94,8 @@ def test_one_bad_answer_and_a_second_run(world, fault, state, reason, stored):
     assert len(world.sandbox.store.certificates()) == stored
 
 
-def test_a_stuck_file_system_stops_neither_another_certificate_nor_the_end_of_the_run(world, monkeypatch):
-    """One document can't be opened; another's certificate is answered so that the run must stop."""
+def test_a_stuck_file_system_blocks_neither_others_nor_the_end(world, monkeypatch):
+    """One document can't be opened; the response to another certificate stops the run."""
     stuck, _ = _staged(world, 2)
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=401))
     open_, let_go, returned = DocumentStore.open, threading.Event(), threading.Event()
@@ -230,8 +230,8 @@ def test_a_short_trouble_is_waited_out(world, expected):
     assert len(world.sandbox.store.certificates()) == len(trainings) - 3
 
 
-def test_who_waits_for_a_turn_does_not_pass_a_breaker_that_opens_meanwhile(world):
-    """Ten wait for turns when the third answer is lost: none of them claims before the probe goes well."""
+def test_workers_waiting_for_a_grant_respect_an_open_breaker(world):
+    """Ten wait for grants when the third response is lost: none of them claims before a probe succeeds."""
     _staged(world, 40)
     world.extra["requests_per_hour"] = 7_200
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500, skip=20, times=None))
@@ -248,8 +248,8 @@ def test_who_waits_for_a_turn_does_not_pass_a_breaker_that_opens_meanwhile(world
     assert report.left == 40 - 20 - report.unknown
 
 
-def test_a_worker_that_is_stopped_while_it_claims_leaves_nothing_unknown(world, monkeypatch):
-    """The claim is committed and nobody waits for it any more: no byte has left, and the ledger knows."""
+def test_a_worker_stopped_while_claiming_leaves_no_unknown(world, monkeypatch):
+    """The claim is committed and nobody waits for it any more: no byte was sent, and the ledger knows."""
     _staged(world, 3)
     execute, claiming = Lane._execute, asyncio.Event()
 
@@ -295,7 +295,8 @@ def test_the_deadline_is_kept_when_the_telling_hangs_or_fails(world, monkeypatch
     assert time.monotonic() - began < 30
 
 
-def test_a_try_after_the_runs_deadline_sends_nothing_and_says_what_is_left(world, caplog):
+def test_a_retry_after_the_deadline_sends_nothing(world, caplog):
+    """It reports how many certificates are left."""
     _staged(world, 10)
     world.extra["requests_per_hour"] = 360
     with caplog.at_level("WARNING"):
@@ -347,8 +348,8 @@ def test_three_forbidden_rows_stop_the_run_and_one_does_not(world):
     assert [state for state, _ in world.states().values()].count("ready") == 10
 
 
-def test_a_document_that_vanishes_after_staging_is_set_aside_and_the_rest_goes_out(world, expected):
-    """The document is opened at the moment of sending."""
+def test_a_document_that_vanishes_after_staging_is_set_aside(world, expected):
+    """The document is opened at the moment of sending; the other certificates are sent."""
     gone, good = _staged(world, 2)
     Path(gone.certificate_uri).unlink()
     report = world.deliver()
@@ -357,8 +358,8 @@ def test_a_document_that_vanishes_after_staging_is_set_aside_and_the_rest_goes_o
     assert world.states()[gone.training_id] == ("invalid", "document_missing")
 
 
-def test_a_run_ends_before_its_own_deadline_and_says_what_is_left(world):
-    """What does not fit tonight stays in the queue for tomorrow."""
+def test_a_run_ends_before_its_deadline_with_a_remainder(world):
+    """What does not fit stays in the queue for the next night, and the report counts it."""
     _staged(world, 30)
     world.extra["requests_per_hour"] = 3600
     report = world.deliver(seconds=3.0)
@@ -376,8 +377,8 @@ def _deliver_forever(world, started):
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.3])
-def test_a_worker_killed_outright_leaves_nothing_that_is_sent_again(world, after):
-    """kill -9 in the middle of sending: what it had claimed becomes unknown, the rest goes out once."""
+def test_a_killed_worker_leaves_nothing_that_is_sent_twice(world, after):
+    """`kill -9` while sending: its claims become unknown, the rest is sent once."""
     trainings = _staged(world, 60)
     world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.05, times=None))
     context = multiprocessing.get_context("fork")
@@ -405,8 +406,8 @@ def test_a_worker_killed_outright_leaves_nothing_that_is_sent_again(world, after
     assert world.posts <= len(trainings)
 
 
-def test_a_lease_lasts_as_much_longer_than_the_longest_post_as_is_asked_for(world):
-    """Whoever wants a dead worker's certificates back sooner says so."""
+def test_a_lease_outlasts_the_longest_post_as_configured(world):
+    """A smaller margin returns a dead worker's certificates sooner."""
     _staged(world)
     world.extra["timeout"] = {"connect": 1, "read": 20, "total": 20}
     world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=5.0))
@@ -480,8 +481,8 @@ def test_a_late_answer_still_settles_what_became_unknown(world):
     assert world.posts == 1
 
 
-def test_a_certification_that_is_always_refused_costs_five_refusals(world, expected):
-    """The rest of it stays in the queue, and the other certifications go out."""
+def test_an_always_refused_certification_costs_five_refusals(world, expected):
+    """The rest of it stays in the queue, and the other certifications are sent."""
     refused = [world.training(certification_id=105) for _ in range(20)]
     good = [world.training() for _ in range(20)]
     world.complete(*refused, *good)
@@ -500,8 +501,10 @@ def _many(world, first=1_000, count=600):
     return [replace(one, training_id=f"B{who.number}", learner=who) for who in learners]
 
 
-def test_what_is_staged_while_a_night_is_sent_waits_for_its_own_run(world):
-    """A backfill beside the night is weighed by its own delivering run, however long the night's queue is."""
+def test_rows_staged_during_a_night_wait_for_their_own_run(world):
+    """A concurrent backfill gets its volume check in its own delivering run, however long the night's queue
+    is.
+    """
     own = _staged(world, 20)
     world.complete(*_many(world))
     world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.3, times=None))
@@ -516,8 +519,10 @@ def test_what_is_staged_while_a_night_is_sent_waits_for_its_own_run(world):
     assert world.posts == len(own)
 
 
-def test_a_night_is_sent_beside_backfills_that_are_no_larger_than_usual_and_one_that_is(world, caplog):
-    """Each run is weighed by itself; what is too large keeps nobody else from being sent, and is told."""
+def test_a_night_is_sent_beside_backfills_of_any_size(world, caplog):
+    """Each run has its own volume check; one that is too large keeps no other from being sent, and is
+    reported.
+    """
     world.catalogue()
     now = datetime.now(UTC)
     for number, count in enumerate((200, 200, 200, 600)):
@@ -626,8 +631,8 @@ def test_a_run_that_another_process_still_stages_waits_for_it(world, monkeypatch
         staging.result()
 
 
-def test_what_a_staging_left_behind_that_died_is_weighed_and_sent_by_the_next_night(world, monkeypatch):
-    """Its window was never closed, and nobody clears it."""
+def test_the_next_night_sends_what_a_dead_staging_left(world, monkeypatch):
+    """Its window was never closed, and nobody clears the task; its rows get a volume check and are sent."""
     world.complete(*(world.training() for _ in range(3)))
     world.catalogue()
     with monkeypatch.context() as patch:

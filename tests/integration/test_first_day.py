@@ -46,8 +46,8 @@ def test_a_scheduled_run_stages_and_sends_nothing(fresh):
     assert (fresh.posts, fresh.states()) == (0, {})
 
 
-def test_a_pilot_sends_its_own_window_and_nothing_that_another_left_in_the_queue(fresh, expected):
-    """The first pilot leaves four; the second one is around a single training."""
+def test_a_pilot_sends_only_its_own_window(fresh, expected):
+    """The first pilot leaves four in the queue; the second one is around a single training."""
     fresh.stage("pilot", is_pilot=True)
     assert fresh.deliver("pilot", limit=1).left == 4
     assert fresh.posts == 1
@@ -100,8 +100,11 @@ def test_what_was_certainly_not_sent_gives_its_place_to_another(fresh):
     assert (report.not_taken, report.accepted, len(fresh.stored)) == (1, 2, 2)
 
 
-def test_nights_go_on_from_the_beginning_and_what_pilots_left_goes_too(fresh, expected):
-    """Nothing that was completed before the beginning goes by schedule, also not within the look-back."""
+def test_nights_start_at_the_beginning_and_finish_pilots(fresh, expected):
+    """What pilots left is sent too.
+
+    Nothing completed before the beginning is sent by schedule, not within the look-back either.
+    """
     fresh.stage("pilot", asked=_window(hours_ago=4))
     fresh.deliver("pilot", limit=3)
     before, after = fresh.training(), fresh.training()
@@ -115,8 +118,8 @@ def test_nights_go_on_from_the_beginning_and_what_pilots_left_goes_too(fresh, ex
     assert expected(before)[0] not in fresh.stored
 
 
-def test_what_changed_beside_a_row_without_a_number_is_not_sent_before_its_time(fresh):
-    """Nights look for such a row at the moment of its last change, also from before the beginning."""
+def test_looking_for_rows_without_an_id_sends_nothing_early(fresh):
+    """Nights look for such a row at the moment of its last change, even if that was before the beginning."""
     moment = datetime.now(UTC) - timedelta(days=3)
     nameless, beside = fresh.training(), fresh.training()
     for training, changed in ((nameless, moment), (beside, moment + timedelta(seconds=0.5))):

@@ -34,8 +34,8 @@ def test_good_rows_go_out_once_with_the_right_bytes(world, expected):
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_under_every_assumption_nothing_doubles_and_nothing_is_lost(make_world, expected, profile):
-    """Whatever Springest turns out to do, two runs of a night send each certificate once."""
+def test_two_runs_send_each_certificate_once_on_any_profile(make_world, expected, profile):
+    """Under every assumption about Springest, two runs of a night double nothing and lose nothing."""
     world = make_world(profile=profile)
     good = [world.training(), world.training(certification_id=101, valid_until=date(2099, 1, 1))]
     bad = world.training(certification_id=101)
@@ -55,8 +55,10 @@ def test_under_every_assumption_nothing_doubles_and_nothing_is_lost(make_world, 
     assert world.rows("SELECT xmin, * FROM springest.reconciled_delivery ORDER BY delivery_key") == before
 
 
-def test_a_verification_makes_certificates_visible_the_next_night(world):
-    """What awaited its certification's verification is verified once an employee has been at it."""
+def test_a_verification_makes_certificates_visible_next_night(world):
+    """Certificates that wait for the verification of their certification are verified once an employee has
+    done it.
+    """
     waiting = world.training(certification_id=105)
     world.complete(waiting)
     world.night("first")
@@ -66,8 +68,11 @@ def test_a_verification_makes_certificates_visible_the_next_night(world):
     assert world.posts == 1
 
 
-def test_a_listed_certification_that_is_not_verified_yet_makes_nothing_missing(make_world):
-    """Springest's page says both of its list. Releasing what seemed missing stored each certificate twice."""
+def test_a_listed_unverified_certification_misses_nothing(make_world):
+    """Springest's page says both of its list.
+
+    Releasing certificates that seemed missing stored each of them twice.
+    """
     world = make_world(profile="unverified_listed")
     waiting = [world.training(certification_id=105) for _ in range(3)]
     world.complete(*waiting)
@@ -90,7 +95,7 @@ def test_a_listed_certification_that_is_not_verified_yet_makes_nothing_missing(m
     assert world.posts == 3
 
 
-def test_every_bad_row_is_set_aside_with_its_reason_and_the_rest_goes_out(world, expected):
+def test_every_bad_row_is_set_aside_with_its_reason(world, expected):
     """One bad row never stops another."""
     good = world.training()
     empty, page, folder = (world.training() for _ in range(3))
@@ -144,7 +149,7 @@ def test_two_rows_of_one_training_that_differ_are_sent_neither(world):
     assert world.states() == {training.training_id: ("invalid", "conflicting_rows")}
 
 
-def test_a_contradicting_row_that_comes_later_is_noticed_when_sending(world):
+def test_a_conflicting_row_that_comes_later_stops_the_sending(world):
     """The source is asked again at the moment of sending."""
     training = world.training()
     world.complete(training)
@@ -156,7 +161,7 @@ def test_a_contradicting_row_that_comes_later_is_noticed_when_sending(world):
     assert world.states() == {training.training_id: ("invalid", "conflicting_rows")}
 
 
-def test_another_training_for_the_same_certificate_waits_for_a_person(world, expected):
+def test_a_second_training_of_a_certificate_needs_a_person(world, expected):
     """The same certification, learner and first day of validity are the same certificate."""
     first = world.training()
     again = replace(first, training_id="again", certificate_uri=world.training().certificate_uri)
@@ -218,8 +223,8 @@ def test_a_row_changed_before_it_was_sent_goes_out_as_it_is_now(world):
     assert [one.valid_from for one in world.sandbox.store.certificates()] == ["2026-11-01"]
 
 
-def test_a_row_changed_after_it_was_sent_asks_for_a_person_and_is_not_sent_again(world):
-    """There is no way to correct a certificate at Springest by sending it again."""
+def test_a_row_changed_after_sending_is_flagged(world):
+    """It is not sent again: that does not correct a certificate at Springest."""
     training = world.training()
     world.complete(training)
     world.night("first")
@@ -282,7 +287,7 @@ def test_a_renamed_site_sends_nothing_until_it_has_its_name_back(world, expected
     assert world.posts == 2
 
 
-def test_a_queue_that_was_staged_for_one_springest_is_not_sent_to_another(world, expected, monkeypatch):
+def test_a_queue_staged_for_one_host_is_not_sent_to_another(world, expected, monkeypatch):
     """The connection's host may change between staging and delivering, or before a task is cleared."""
     sent, queued = world.training(), world.training()
     world.complete(sent)
@@ -316,8 +321,8 @@ def _with_another_secret(world):
     )
 
 
-def test_two_mailboxes_are_two_learners_and_two_spellings_are_one(world, expected):
-    """`weiß` and `weiss` may both be somebody; the same domain in Unicode and in ASCII is one."""
+def test_a_learner_is_a_mailbox_in_any_spelling(world, expected):
+    """`weiß` and `weiss` may be two people; the same domain in Unicode and in ASCII is one."""
 
     def learner(number, email):
         return world.training(learner=Learner(number, f"Learner {number}", email))
@@ -369,8 +374,8 @@ def test_a_rerun_keeps_its_window(world):
     assert world.rows("SELECT DISTINCT mode FROM springest.staging_run") == [(Mode.WATERMARK,)]
 
 
-def test_a_backfill_over_delivered_days_sends_nothing_and_leaves_the_watermark(world, expected):
-    """Any interval, in any order, beside the nightly run."""
+def test_a_backfill_over_delivered_days_sends_nothing(world, expected):
+    """Any interval, in any order, beside the nightly run; the watermark stays."""
     first, second = world.training(), world.training()
     world.complete(first, second)
     world.night("night")
@@ -416,8 +421,8 @@ def test_a_detail_that_is_mended_is_no_longer_told(world):
     assert "document" not in detail
 
 
-def test_a_run_that_is_staged_while_verdicts_are_published_is_no_loss(world):
-    """Its rows are seen by the check and not yet by the verdicts, so both are done again."""
+def test_a_run_staged_while_publishing_loses_nothing(world):
+    """The check sees its rows and the verdicts do not yet include them, so both are repeated."""
     first, second = world.training(), world.training()
     world.complete(first)
     world.night("first")
@@ -434,10 +439,8 @@ def test_a_run_that_is_staged_while_verdicts_are_published_is_no_loss(world):
     assert report.statuses == {"not_sent": 1, "verified": 1}
 
 
-def test_trainings_from_before_the_cutover_are_adopted_where_they_are_proven_and_never_sent(
-    make_world, expected
-):
-    """The first night on a site that has been used for years."""
+def test_proven_trainings_before_the_cutover_are_adopted(make_world, expected):
+    """They are never sent. This is the first night on a site that has been used for years."""
     world = make_world(profile="owner_shown", cutover_date="2026-11-02")
     long_ago = {"completed_at": datetime(2025, 5, 1, 9, tzinfo=UTC), "valid_from": date(2025, 5, 1)}
     there, not_there = world.training(**long_ago), world.training(**long_ago)
@@ -464,8 +467,8 @@ def test_trainings_from_before_the_cutover_are_adopted_where_they_are_proven_and
     assert (method, "this ledger knows of no POST of it" in evidence) == ("owner", True)
 
 
-def test_a_cutover_that_is_set_after_staging_keeps_the_queue_from_being_sent(world):
-    """The queue is looked at again at the moment of sending."""
+def test_a_cutover_set_after_staging_holds_the_queue(world):
+    """The queue is checked again at the moment of sending."""
     old = world.training()
     world.complete(old)
     world.catalogue()
@@ -476,7 +479,7 @@ def test_a_cutover_that_is_set_after_staging_keeps_the_queue_from_being_sent(wor
     assert world.states() == {old.training_id: ("held", "before_cutover")}
 
 
-def test_a_row_that_changes_while_its_turn_is_waited_for_is_not_sent_as_it_was(world, monkeypatch):
+def test_a_row_that_changes_while_waiting_for_a_grant_is_reread(world, monkeypatch):
     """A freeze may last for hours; the source is asked again once it is over."""
     monkeypatch.setattr("springest.delivery.send.FRESH_SECONDS", -1.0)
     training, withdrawn = world.training(), world.training()

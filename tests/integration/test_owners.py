@@ -45,8 +45,10 @@ def asked_for(world):
     return [one for one in world.sandbox.store.requests() if one.method == "GET"]
 
 
-def test_a_tie_is_split_by_proof_where_the_site_keeps_to_the_address(class_of_three):
-    """Each learner's list holds one certificate: that proves whose it is, and the verdict says how."""
+def test_an_owner_filter_resolves_a_tie_by_proof(class_of_three):
+    """Each learner's list contains one certificate: that proves its owner, and the verdict names the
+    method.
+    """
     world = class_of_three()
     assert told(world) == [("ambiguous", "set_complete", 3)]
     report = world.owners()
@@ -64,7 +66,8 @@ def test_a_tie_is_split_by_proof_where_the_site_keeps_to_the_address(class_of_th
     assert world.rows("SELECT filter, is_honoured FROM springest.list_filter") == [("email", True)]
 
 
-def test_what_was_told_stays_when_a_list_tells_no_owners_again_and_nobody_is_asked_twice(class_of_three):
+def test_known_owners_stay_and_nobody_is_queried_twice(class_of_three):
+    """Owners stay known when a later list names none, and no learner is queried again."""
     world = class_of_three()
     world.owners()
     world.publish()
@@ -76,9 +79,10 @@ def test_what_was_told_stays_when_a_list_tells_no_owners_again_and_nobody_is_ask
 
 
 @pytest.mark.parametrize("email_filter", [EmailFilter.IGNORED, EmailFilter.PART])
-def test_a_site_that_ignores_the_address_or_takes_a_part_of_it_is_found_out_and_not_believed(
-    class_of_three, email_filter
-):
+def test_a_filter_that_ignores_the_email_is_not_believed(class_of_three, email_filter):
+    """A site that ignores the filter, or matches a part of the e-mail address, is noticed and not
+    believed.
+    """
     world = class_of_three(email_filter)
     report = world.owners()
     assert (report.asked, report.certificates) == (0, 0)
@@ -90,8 +94,8 @@ def test_a_site_that_ignores_the_address_or_takes_a_part_of_it_is_found_out_and_
     assert len(asked_for(world)) == requests
 
 
-def test_a_filter_that_contradicts_an_id_is_not_believed_any_more(class_of_three):
-    """Whatever it kept to before: nothing of that run is stored."""
+def test_a_filter_that_contradicts_an_id_is_not_believed(class_of_three):
+    """However it behaved before: nothing of that run is stored."""
     world = class_of_three()
     world.owners()
     [(number,)] = world.rows("SELECT min(springest_certificate_id) FROM springest.remote_certificate")
@@ -111,14 +115,16 @@ def test_a_filter_that_contradicts_an_id_is_not_believed_any_more(class_of_three
 
 
 @pytest.mark.parametrize("extra", [{"owner_reads_per_run": 0}, {"list_filters": False}])
-def test_asking_can_be_switched_off(class_of_three, extra):
+def test_owner_queries_can_be_switched_off(class_of_three, extra):
+    """With the setting off no owner is queried."""
     world = class_of_three(**extra)
     before = len(asked_for(world))
     assert world.owners() == OwnersReport()
     assert len(asked_for(world)) == before
 
 
-def test_the_budget_is_kept_and_the_next_run_goes_on_with_the_others(class_of_three):
+def test_owner_queries_keep_their_budget(class_of_three):
+    """The next run continues with the other learners."""
     world = class_of_three(owner_reads_per_run=4)
     assert world.owners() == OwnersReport(asked=1, certificates=1, requests=4)
     assert world.owners("next") == OwnersReport(asked=2, certificates=2, requests=3)
@@ -135,7 +141,8 @@ def test_a_manual_upload_beside_ours_stays_a_tie(class_of_three):
     assert sorted(told(world)) == [("ambiguous", None, 1), ("verified", "owner", 2)]
 
 
-def test_a_server_that_breaks_off_loses_nothing_that_it_told_before(class_of_three):
+def test_an_error_of_the_server_keeps_the_owners_known_so_far(class_of_three):
+    """Owners that were returned before the server failed are stored."""
     world = class_of_three()
     world.owners()
     with world.warehouse.begin() as connection:
@@ -145,7 +152,8 @@ def test_a_server_that_breaks_off_loses_nothing_that_it_told_before(class_of_thr
     assert world.owners("next").asked == 1
 
 
-def test_a_learner_whose_address_is_another_by_now_is_not_asked_about(class_of_three):
+def test_a_learner_with_a_changed_email_is_not_queried(class_of_three):
+    """Their reference no longer fits the source's e-mail address."""
     world = class_of_three()
     with world.source.begin() as connection:
         connection.execute(update(learner).values(email="somebody.else@example.com"))
@@ -154,8 +162,8 @@ def test_a_learner_whose_address_is_another_by_now_is_not_asked_about(class_of_t
     assert len(asked_for(world)) == before + 1
 
 
-def test_a_site_that_keeps_to_the_address_no_more_is_found_out_before_it_is_believed_again(make_world):
-    """What was remembered is days old; somebody else's certificate is not taken for the learner's."""
+def test_a_filter_that_stopped_working_is_noticed_first(make_world):
+    """The remembered test is days old; somebody else's certificate is not taken for the learner's."""
     world = make_world()
     world.sandbox.state.profile = Profile(answer_body=NO_ID)
     mine = world.training()

@@ -143,7 +143,8 @@ def poisoned(world, poisons):
     return rows, dict(zip(bad, poisons, strict=True))
 
 
-def test_a_poisoned_row_is_set_aside_when_it_is_staged(place, expected) -> None:
+def test_a_poisoned_row_is_set_aside_by_staging(place, expected) -> None:
+    """One poisoned row among good ones is set aside, the others are staged."""
     world, poisons = place
     world.catalogue()
     good, bad = poisoned(world, poisons)
@@ -185,7 +186,8 @@ def test_a_poisoned_row_is_set_aside_when_it_is_looked_at_again(place, expected)
     assert_everybody_can_read(world)
 
 
-def test_a_poisoned_row_is_set_aside_when_it_is_about_to_be_sent(place, expected) -> None:
+def test_a_poisoned_row_is_set_aside_before_sending(place, expected) -> None:
+    """A row that became poisoned after staging is set aside, the others are sent."""
     world, poisons = place
     world.catalogue()
     good, bad = poisoned(world, poisons)
@@ -214,8 +216,8 @@ def test_a_poisoned_row_is_set_aside_when_it_is_about_to_be_sent(place, expected
         ("hex(zeroblob(5000000))", "training_id_unreadable"),
     ],
 )
-def test_a_row_without_a_usable_number_ends_by_itself_once_it_has_one(make_world, expected, value, reason):
-    """Also where the source does not say that the row changed when it got its number."""
+def test_a_row_without_an_id_ends_once_it_has_one(make_world, expected, value, reason):
+    """This also holds if `updated_at` did not change when the row got its id."""
     world = make_world()
     good, late, nameless = nameless_row(world, value)
     assert world.states()[nameless] == ("invalid", reason)
@@ -227,7 +229,10 @@ def test_a_row_without_a_usable_number_ends_by_itself_once_it_has_one(make_world
     assert world.stored == expected(*good, late)
 
 
-def test_a_row_with_neither_number_nor_moment_ends_by_itself_too(make_world):
+def test_a_row_with_neither_id_nor_moment_ends_as_well(make_world):
+    """Once the row has an id, its surrogate is withdrawn, and the row is invalid for its missing moment
+    alone.
+    """
     world = make_world()
     _, late, nameless = nameless_row(world, "NULL", updated_at="NULL")
     assert world.states()[nameless] == ("invalid", "training_id_missing")
@@ -260,8 +265,8 @@ def give_number(world, training) -> None:
         )
 
 
-def test_rows_that_the_database_refuses_beside_one_without_a_number_stop_no_later_night(mangling, expected):
-    """As of one bulk load: all rows changed at one moment, at which those without a number are looked for."""
+def test_unreadable_rows_beside_one_without_id_stop_no_night(mangling, expected):
+    """As after a bulk load: all rows changed at one moment, at which those without an id are looked for."""
     world = mangling
     good, bad, nameless = [world.training() for _ in range(20)], world.training(), world.training()
     world.complete(*good, bad, nameless)
@@ -281,8 +286,8 @@ def test_rows_that_the_database_refuses_beside_one_without_a_number_stop_no_late
     assert reasons(world)["late"] is None
 
 
-def test_a_row_without_a_number_of_which_nothing_can_be_read_stays_set_aside(mangling):
-    """No window finds it again, so that nobody can say that the source no longer has it."""
+def test_an_unreadable_row_without_an_id_stays_set_aside(mangling):
+    """No window finds it again, so nobody can say that the source no longer has it."""
     world = mangling
     nameless = world.training()
     world.complete(nameless)
@@ -325,7 +330,8 @@ def test_a_source_that_has_no_time_for_a_row_sets_none_aside(mangling, expected,
     assert sorted(world.stored) == sorted(expected(*queued))
 
 
-def test_a_row_that_the_database_itself_refuses_is_set_aside_and_names_its_column(mangling, expected):
+def test_a_row_refused_by_its_database_is_set_aside(mangling, expected):
+    """The reason names the column."""
     world = mangling
     good, bad = [world.training() for _ in range(20)], world.training()
     world.complete(*good[:7], bad, *good[7:])
@@ -341,8 +347,8 @@ def test_a_row_that_the_database_itself_refuses_is_set_aside_and_names_its_colum
     assert "DivisionByZero (22012)" in detail
 
 
-def test_a_row_that_the_database_refuses_later_is_set_aside_alone(mangling, expected):
-    """When it is looked at again, and when it is about to be sent."""
+def test_a_row_refused_later_is_set_aside_alone(mangling, expected):
+    """When it is checked again, and when it is about to be sent."""
     world = mangling
     good, held, queued = [world.training() for _ in range(20)], world.training(), world.training()
     world.complete(*good, held, queued)
@@ -356,7 +362,8 @@ def test_a_row_that_the_database_refuses_later_is_set_aside_alone(mangling, expe
     assert reasons(world)[queued.training_id] == "certification_id_unreadable"
 
 
-def test_many_rows_that_the_database_refuses_stop_the_run_and_are_named(mangling):
+def test_many_refused_rows_stop_the_run(mangling):
+    """The error names them."""
     world = mangling
     rows = [world.training() for _ in range(MOST_UNREADABLE + 2)]
     world.complete(*rows)
@@ -366,8 +373,8 @@ def test_many_rows_that_the_database_refuses_stop_the_run_and_are_named(mangling
     assert world.rows("SELECT 1 FROM springest.staging_run WHERE run_id = 'night'") == []
 
 
-def test_numbers_that_the_source_cannot_compare_any_more_stop_nobody(make_world, database, expected):
-    """The source's text numbers became whole ones; the ledger still has old ones that wait."""
+def test_ids_that_cannot_be_compared_any_more_stop_no_night(make_world, database, expected):
+    """The source's text ids became integers; the ledger still has waiting deliveries with old ones."""
     engine = create_engine(database)
     world = make_world(source=engine)
     world.catalogue()
@@ -413,7 +420,8 @@ def unstable(make_world, database) -> Iterator[Callable[..., None]]:
     engine.dispose()
 
 
-def test_numbers_that_are_new_at_each_look_are_refused_before_anything_is_staged(unstable):
+def test_ids_that_change_at_each_read_are_refused(unstable):
+    """They are refused before anything is staged."""
     world = unstable
     world.query = world.query.replace("completed.training_id,", "md5(random()::text) AS training_id,")
     world.catalogue()
@@ -425,8 +433,8 @@ def test_numbers_that_are_new_at_each_look_are_refused_before_anything_is_staged
     assert world.states() == {}
 
 
-def test_one_number_that_is_not_found_again_is_set_aside_with_the_remedy(unstable, expected):
-    """Here the query gives a row only as long as the window is small; it stays set aside meanwhile."""
+def test_an_id_that_is_not_found_again_is_set_aside(unstable, expected):
+    """Here the query returns a row only while the window is small; it stays set aside meanwhile."""
     world = unstable
     world.query = world.query.replace(
         "completed.training_id,",
@@ -445,7 +453,8 @@ def test_one_number_that_is_not_found_again_is_set_aside_with_the_remedy(unstabl
 
 
 @pytest.mark.parametrize("moment", ["now()", "clock_timestamp()", "date_trunc('second', now())"])
-def test_rows_that_change_at_each_look_are_the_querys_fault(unstable, moment):
+def test_rows_that_change_at_each_read_are_refused(unstable, moment):
+    """If all rows change whenever they are read, the error blames the query."""
     world = unstable
     world.query = world.query.replace("completed.updated_at\n", f"{moment} AS updated_at\n", 1)
     world.catalogue()
@@ -456,7 +465,8 @@ def test_rows_that_change_at_each_look_are_the_querys_fault(unstable, moment):
         world.deliver()
 
 
-def test_one_row_that_changes_at_each_look_is_set_aside(unstable, expected):
+def test_one_row_that_changes_at_each_read_is_set_aside(unstable, expected):
+    """Only that row is set aside, with the remedy."""
     world = unstable
     world.query = world.query.replace(
         "completed.updated_at\n",
@@ -476,7 +486,8 @@ def test_one_row_that_changes_at_each_look_is_set_aside(unstable, expected):
     assert "updated_at differs" in detail
 
 
-def test_a_row_that_really_changed_before_it_is_sent_goes_as_it_is_now(unstable, expected):
+def test_a_row_changed_before_sending_is_sent_as_it_is_now(unstable, expected):
+    """A real change between staging and sending is staged again and sent."""
     world = unstable
     world.catalogue()
     good = [world.training() for _ in range(20)]
@@ -503,10 +514,8 @@ def test_what_the_source_says_is_in_no_log_and_no_table(mangling, caplog):
     assert "Canary" not in details
 
 
-def test_two_rows_of_one_training_that_differ_are_told_also_when_they_come_in_different_batches(
-    make_world, expected, monkeypatch
-):
-    """And doing it again changes neither the states nor what is sent."""
+def test_conflicting_rows_are_found_across_batches(make_world, expected, monkeypatch):
+    """Doing it again changes neither the states nor what is sent."""
     monkeypatch.setattr("springest.source.reader.BATCH_ROWS", 5)
     world = make_world()
     world.catalogue()

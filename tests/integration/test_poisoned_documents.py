@@ -68,7 +68,8 @@ OWN_TROUBLES = [
 
 @pytest.mark.parametrize("error", OWN_TROUBLES, ids=lambda error: repr(error)[:24])
 @pytest.mark.parametrize("place", [0, 7, TWENTY - 1])
-def test_one_poisoned_document_among_twenty_sets_its_own_row_aside(world, store, error, place):
+def test_one_poisoned_document_sets_only_its_row_aside(world, store, error, place):
+    """The other nineteen certificates are sent."""
     names = _trainings(world, store)
     store.faults[names[place]] = error
     world.catalogue()
@@ -100,8 +101,8 @@ def test_documents_that_stay_poisoned_stop_no_later_night(world, store):
     assert _states(world).count("invalid") == 4
 
 
-def test_rejected_documents_that_can_not_be_read_any_more_stop_no_later_night(world, store):
-    """They were moved to an archive, say: nobody waits for them, and nothing else is read there."""
+def test_unreadable_rejected_documents_stop_no_night(world, store):
+    """They were moved to an archive, for example: nobody waits for them, and nothing else is read there."""
     names = _trainings(world, store, 4)
     world.catalogue()
     world.stage()
@@ -128,10 +129,8 @@ def test_rejected_documents_that_can_not_be_read_any_more_stop_no_later_night(wo
     ids=str,
 )
 @pytest.mark.parametrize("after", [0, 9])
-def test_a_store_that_can_not_be_read_stops_the_night_and_blames_no_row(
-    world, store, monkeypatch, error, after
-):
-    """From the beginning, or since credentials ended in the middle."""
+def test_an_unreadable_store_stops_the_night(world, store, monkeypatch, error, after):
+    """It blames no row: the store fails from the beginning, or its credentials expire in the middle."""
     _trainings(world, store)
     info = FaultyFileSystem.info
 
@@ -157,7 +156,8 @@ def test_a_bucket_that_is_not_there_stops_the_night(world, store):
     assert _states(world) == []
 
 
-def test_a_document_that_is_missing_in_a_bucket_that_is_there_is_missing(world, store):
+def test_a_document_missing_in_a_readable_bucket_is_missing(world, store):
+    """If the bucket can be read, a key that does not exist is blamed on its row."""
     names = _trainings(world, store)
     del store.files[names[3]]
     world.catalogue()
@@ -166,7 +166,8 @@ def test_a_document_that_is_missing_in_a_bucket_that_is_there_is_missing(world, 
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), ClientError("InternalError", 500)], ids=str)
-def test_a_document_that_is_poisoned_after_staging_is_set_aside_by_the_delivery(world, store, error, caplog):
+def test_a_document_poisoned_after_staging_is_set_aside(world, store, error, caplog):
+    """The delivering task sets its row aside."""
     names = _trainings(world, store)
     world.catalogue()
     world.stage()
@@ -178,7 +179,8 @@ def test_a_document_that_is_poisoned_after_staging_is_set_aside_by_the_delivery(
     assert any("T0007" in record.getMessage() for record in caplog.records)
 
 
-def test_a_store_that_fails_after_staging_stops_the_delivery_and_blames_no_row(world, store):
+def test_a_store_that_fails_after_staging_stops_delivering(world, store):
+    """It blames no row."""
     _trainings(world, store)
     world.catalogue()
     world.stage()
@@ -191,8 +193,8 @@ def test_a_store_that_fails_after_staging_stops_the_delivery_and_blames_no_row(w
     assert world.posts == TWENTY
 
 
-def test_a_document_is_not_looked_into_again_while_its_bytes_are_the_same(world, monkeypatch):
-    """Once before it is queued; at sending only what was changed meanwhile."""
+def test_a_document_is_inspected_once_while_unchanged(world, monkeypatch):
+    """Once before it is queued; at sending only if it changed meanwhile."""
     first, second = world.training(), world.training()
     world.complete(first, second)
     world.catalogue()
@@ -207,7 +209,8 @@ def test_a_document_is_not_looked_into_again_while_its_bytes_are_the_same(world,
     assert world.posts == 2
 
 
-def test_a_document_that_was_cut_off_after_staging_is_not_sent(world):
+def test_a_document_truncated_after_staging_is_not_sent(world):
+    """A document that was truncated between staging and sending is not sent."""
     training = world.training()
     world.complete(training)
     world.catalogue()
@@ -219,8 +222,8 @@ def test_a_document_that_was_cut_off_after_staging_is_not_sent(world):
     assert world.states() == {training.training_id: ("invalid", "document_damaged")}
 
 
-def test_a_rejected_document_that_is_mended_is_sent_and_one_that_is_not_is_left_alone(world):
-    """Whether it is mended is told by its bytes: a copy of the same is as bad."""
+def test_only_a_repaired_rejected_document_is_sent(world):
+    """Its bytes decide whether it was repaired: a copy of the same ones is as bad."""
     mended, same, gone = (world.training() for _ in range(3))
     world.complete(mended, same, gone)
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=422, times=3))

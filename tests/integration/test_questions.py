@@ -83,8 +83,10 @@ def test_every_question_runs_in_psql_as_written(nights: World, roles: RoleNames)
         assert re.search(r"\([1-9]\d* rows?\)", done.stdout), name
 
 
-def test_a_certification_that_keeps_certificates_waiting_is_told_with_a_text_to_send(nights: World) -> None:
-    """It counts what one verification would free, names no learner, and is empty once it is verified."""
+def test_waiting_certifications_have_a_text_to_send(nights: World) -> None:
+    """The text counts the certificates that one verification would free, names no learner, and is gone once
+    it is verified.
+    """
     waiting, held = ask(nights, "01_waiting_for_verification.sql")
     assert (waiting.certification_id, waiting.sent, waiting.not_sent, waiting.days) == (105, 2, 0, 0)
     assert waiting.subject == "Please verify certification 105"
@@ -100,7 +102,8 @@ def test_a_certification_that_keeps_certificates_waiting_is_told_with_a_text_to_
     assert [one.certification_id for one in ask(nights, "01_waiting_for_verification.sql")] == [999]
 
 
-def test_what_failed_is_told_with_its_reason_and_remedy(nights: World) -> None:
+def test_failures_have_their_reason_and_remedy(nights: World) -> None:
+    """The question "what failed" lists each failure with reason and remedy."""
     failed = {one.training_id: one for one in ask(nights, "02_failed_last_night.sql")}
     assert {(one.verification_status, one.delivery_reason) for one in failed.values()} == {
         ("held", "certification_not_listed"),
@@ -111,6 +114,7 @@ def test_what_failed_is_told_with_its_reason_and_remedy(nights: World) -> None:
 
 
 def test_the_time_to_verification_is_a_median_by_certification(nights: World) -> None:
+    """The time to verification is the median per certification."""
     with nights.warehouse.begin() as connection:
         connection.execute(
             text(
@@ -123,9 +127,8 @@ def test_the_time_to_verification_is_a_median_by_certification(nights: World) ->
     assert set(told) == {101, 102}
 
 
-def test_what_a_snapshot_showed_that_began_before_it_was_sent_took_no_time_and_not_less(
-    nights: World,
-) -> None:
+def test_the_time_to_verification_is_never_negative(nights: World) -> None:
+    """A snapshot that began before the certificate was sent may show it: it took no time, not less."""
     with nights.warehouse.begin() as connection:
         connection.execute(
             text(
@@ -137,19 +140,22 @@ def test_what_a_snapshot_showed_that_began_before_it_was_sent_took_no_time_and_n
     assert {(float(one.median_hours), float(one.longest_hours)) for one in told} == {(0.0, 0.0)}
 
 
-def test_one_learner_has_what_is_theirs(nights: World) -> None:
+def test_one_learner_has_their_own_certificates(nights: World) -> None:
+    """The question about one learner lists their certificates and no others."""
     [row] = ask(nights, "04_one_learner.sql", training_id="T0001")
     assert (row.training_id, row.verification_status) == ("T0001", "verified")
 
 
-def test_what_expires_soon_is_told_with_the_days_left(nights: World) -> None:
+def test_expiring_certificates_have_the_days_left(nights: World) -> None:
+    """Certificates that expire soon are listed with the days left."""
     [row] = ask(nights, "05_expiring_soon.sql", days=60)
     assert row.certification_id == 101
     assert row.days_left == (row.valid_until - today()).days in (29, 30)
     assert ask(nights, "05_expiring_soon.sql", days=20) == []
 
 
-def test_what_needs_a_person_is_told_with_since_when_and_what_to_do(nights: World) -> None:
+def test_the_review_list_says_since_when_and_what_to_do(nights: World) -> None:
+    """Each delivery that needs a person has the time since when, and the action."""
     [row] = ask(nights, "06_needs_a_person.sql")
     assert (row.verification_status, row.review_reason) == ("unknown", "outcome_unknown")
     assert "Springest's admin" in row.what_to_do
@@ -194,7 +200,8 @@ def test_the_statuses_of_a_day_are_those_at_its_end(nights: World) -> None:
     assert (yesterday + timedelta(days=1), "verified", 6) in after
 
 
-def test_what_changed_is_told_from_what_to_what(nights: World) -> None:
+def test_changes_name_the_former_and_the_new_status(nights: World) -> None:
+    """Each change names the status before and after it."""
     nights.sandbox.store.verify(105)
     nights.night("third")
     changes = [(one.was, one.became) for one in ask(nights, "08_changed_since_yesterday.sql")]
@@ -227,6 +234,7 @@ def test_what_has_expired_since_it_changed_had_not_when_it_did(nights: World) ->
 
 
 def test_certifications_that_were_never_verified_are_named(nights: World) -> None:
+    """Certifications that never had a visible certificate are listed."""
     assert never_verified(nights) == [(105, 2), (999, 1)]
 
 
@@ -239,10 +247,8 @@ def waiting(world: World) -> list[int]:
 
 
 @pytest.mark.parametrize("uploaded", [False, True], ids=["one of ours", "somebody else's"])
-def test_a_certification_of_which_something_is_shown_is_verified_whatever_the_catalogue_says(
-    nights: World, uploaded: bool
-) -> None:
-    """The catalogue was read before it was verified, or with the key of another domain."""
+def test_a_certification_with_a_shown_certificate_is_verified(nights: World, uploaded: bool) -> None:
+    """The catalogue may have been read before it was verified, or with the key of another domain."""
     assert waiting(nights) == [105, 999]
     nights.sandbox.store.verify(105)
     if uploaded:
@@ -256,8 +262,8 @@ def test_a_certification_of_which_something_is_shown_is_verified_whatever_the_ca
     assert never_verified(nights) == [(999, 1)]
 
 
-def test_a_certification_whose_verification_was_taken_back_keeps_certificates_waiting(nights: World) -> None:
-    """Something of it was shown, and the newest complete snapshot lacks it."""
+def test_a_revoked_verification_keeps_certificates_waiting(nights: World) -> None:
+    """A certificate of it was shown, and the newest complete snapshot lacks it."""
     nights.sandbox.store.verify(105)
     _upload(nights, certification_id=105)
     nights.snapshot("third")
@@ -267,8 +273,8 @@ def test_a_certification_whose_verification_was_taken_back_keeps_certificates_wa
     assert 105 in waiting(nights)
 
 
-def test_a_verification_that_would_settle_doubts_only_is_asked_for_and_claims_nothing(world: World) -> None:
-    """None is said to wait: whether Springest has them is not known before they could be shown."""
+def test_a_verification_may_be_requested_for_unknowns_alone(world: World) -> None:
+    """None is said to wait: only once they could be shown is it known whether Springest has them."""
     world.complete(*[world.training(certification_id=105) for _ in range(2)], world.training())
     for _ in range(3):
         world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
@@ -315,7 +321,8 @@ def test_doubts_are_counted_beside_what_waits_and_by_site(nights: World) -> None
     assert told == [("default", 2, 0, oldest), ("other", 0, 1, None)]
 
 
-def test_what_was_cancelled_is_no_certificate_that_waits(nights: World) -> None:
+def test_a_cancelled_certificate_does_not_wait(nights: World) -> None:
+    """A cancelled delivery is not counted among the waiting certificates."""
     with nights.warehouse.begin() as connection:
         connection.execute(
             text("UPDATE springest.delivery SET state = 'cancelled' WHERE certification_id IN (105, 999)")
@@ -345,8 +352,8 @@ def _days_later(world: World, days: int) -> None:
             connection.execute(text(f"UPDATE springest.{table} SET {moved}"))  # noqa: S608
 
 
-def test_somebody_elses_certificate_is_told_until_complete_snapshots_lack_it(world: World) -> None:
-    """One snapshot that lacks it is no proof that it is gone; two that are a day apart are."""
+def test_an_unmatched_certificate_is_listed_until_it_is_gone(world: World) -> None:
+    """One snapshot that lacks it is no proof that it is gone; two complete ones a day apart are."""
     shown = "SELECT count(*) FROM springest.unmatched_remote_certificate"
     _upload(world, certification_id=102)
     world.night("first")
@@ -370,8 +377,8 @@ def test_what_only_waits_longer_did_not_go_wrong_last_night(nights: World) -> No
     assert ask(nights, "02_failed_last_night.sql") == []
 
 
-def test_what_went_wrong_last_night_is_told_also_after_more_was_said_of_it(nights: World) -> None:
-    """A second publication in the same night adds a version in which only what is to be looked at differs."""
+def test_last_nights_failures_survive_a_second_publication(nights: World) -> None:
+    """A second publication in the same night adds a version in which only the review fields differ."""
     told = {one.training_id: one.since for one in ask(nights, "02_failed_last_night.sql")}
     [(doubtful,)] = nights.rows("SELECT training_id FROM springest.delivery WHERE state = 'unknown'")
     with nights.source.begin() as connection:
@@ -387,7 +394,8 @@ def test_what_went_wrong_last_night_is_told_also_after_more_was_said_of_it(night
     assert {one.training_id: one.since for one in ask(nights, "02_failed_last_night.sql")} == told
 
 
-def test_who_was_forgotten_did_not_fail_and_is_not_to_be_sent_again(nights: World) -> None:
+def test_an_erased_learner_neither_failed_nor_is_resent(nights: World) -> None:
+    """Erased learners are in no list of failures or of deliveries to release."""
     [(training, learner_ref)] = nights.rows(
         "SELECT training_id, learner_ref FROM springest.delivery WHERE state = 'unknown'"
     )
@@ -406,8 +414,10 @@ def test_who_was_forgotten_did_not_fail_and_is_not_to_be_sent_again(nights: Worl
 
 
 @pytest.mark.parametrize("state", ["unknown", "accepted_no_id", "review", "vanished", "sending"])
-def test_no_more_is_advised_for_who_was_forgotten_than_a_person_may_do(nights: World, state: str) -> None:
-    """What is being sent waits for the worker; all else is confirmed or cancelled, and never released."""
+def test_advice_for_erased_learners_is_what_a_person_may_do(nights: World, state: str) -> None:
+    """A request in flight waits for its worker; everything else is confirmed or cancelled, and never
+    released.
+    """
     [(key, learner_ref)] = nights.rows(
         "SELECT delivery_key, learner_ref FROM springest.delivery WHERE state = 'unknown'"
     )
@@ -438,8 +448,8 @@ def test_no_more_is_advised_for_who_was_forgotten_than_a_person_may_do(nights: W
     assert allowed == (set() if state == "sending" else {DecisionKind.CONFIRM, DecisionKind.CANCEL})
 
 
-def test_what_expires_is_expired_at_once_in_the_history_too_and_was_not_before(nights: World) -> None:
-    """Nothing was published since: the newest version says what is said now, days before keep theirs."""
+def test_an_expired_certificate_is_expired_in_the_history_too(nights: World) -> None:
+    """Nothing was published since: the newest version has the present status, days before keep theirs."""
     yesterday = today() - timedelta(days=1)
     with nights.warehouse.begin() as connection:
         connection.execute(
@@ -462,7 +472,8 @@ def test_what_expires_is_expired_at_once_in_the_history_too_and_was_not_before(n
     assert told[yesterday + timedelta(days=1), "expired"] == 1
 
 
-def test_freshness_is_told(nights: World) -> None:
+def test_freshness_is_shown(nights: World) -> None:
+    """Each row shows how fresh it is."""
     [row] = ask(nights, "10_how_fresh.sql")
     assert row.is_fresh
     assert row.snapshot_complete
@@ -483,7 +494,7 @@ def test_sums_add_up_and_a_lost_row_is_seen(nights: World) -> None:
     assert ask(nights, "11_sums_per_day.sql")[0].lost == 1
 
 
-def test_rows_that_were_staged_after_the_last_publication_have_no_status_yet(nights: World) -> None:
+def test_rows_staged_since_publishing_have_no_status_yet(nights: World) -> None:
     """They are not lost either."""
     nights.complete(nights.training(), ago=timedelta(0))
     nights.stage("third")
@@ -491,10 +502,12 @@ def test_rows_that_were_staged_after_the_last_publication_have_no_status_yet(nig
     assert (row.staged_rows - row.rows_with_a_status, row.lost) == (1, 0)
 
 
-def test_a_whole_night_runs_with_the_rights_of_writer_and_publisher_only(
+def test_a_night_needs_only_the_writer_and_the_publisher(
     world: World, roles: RoleNames, expected: Any
 ) -> None:
-    """Staging and delivering as the writer, snapshot and publishing as the publisher; owner of nothing."""
+    """Staging and delivering run as the writer, snapshot and publishing as the publisher; neither owns
+    anything.
+    """
     owner, url = world.warehouse, world.warehouse_url
     training = world.training()
     world.complete(training)

@@ -105,8 +105,8 @@ def test_what_was_sent_since_the_backup_is_not_sent_again(world, postgres):
     assert numbers[-1] == world.kept.read() == 5
 
 
-def test_where_the_site_tells_the_owner_the_next_snapshot_settles_what_was_forgotten(make_world, postgres):
-    """Then nobody has to look at each."""
+def test_owners_in_the_list_resolve_the_attempts_lost(make_world, postgres):
+    """If the site names the owners, the next snapshot resolves them, and nobody has to look at each."""
     world = make_world(profile="owner_shown")
     waiting = world.training()
     world.complete(waiting)
@@ -121,7 +121,8 @@ def test_where_the_site_tells_the_owner_the_next_snapshot_settles_what_was_forgo
     assert world.posts == 1
 
 
-def test_a_ledger_that_forgot_nothing_is_left_alone(world):
+def test_a_ledger_that_lost_nothing_is_left_alone(world):
+    """Recovery refuses a ledger that is not behind."""
     training = world.training()
     world.complete(training)
     world.night()
@@ -133,7 +134,8 @@ def test_a_ledger_that_forgot_nothing_is_left_alone(world):
     assert world.rows("SELECT * FROM springest.ledger_restoration") == []
 
 
-def test_it_is_set_right_once_and_kept_who_did_it(world):
+def test_recovery_happens_once_and_records_who_did_it(world):
+    """A second recovery is refused; the ledger records who did the first."""
     world.complete(world.training())
     world.catalogue()
     world.stage()
@@ -163,8 +165,8 @@ def test_all_sites_of_the_warehouse_are_set_right_together(world):
     assert restoration.settle(world.warehouse, kept=[3, None], by="anna", reason="disk").deliveries == 2
 
 
-def test_no_site_goes_on_with_a_ledger_that_has_forgotten_what_another_site_sent(world, postgres):
-    """Attempts are numbered together: its new ones would hide from the other site that it is behind."""
+def test_a_ledger_behind_on_one_site_stops_every_site(world, postgres):
+    """Attempts are numbered together: new ones would hide from the other site that the ledger is behind."""
     world.complete(world.training())
     world.catalogue()
     world.stage("backup")
@@ -191,8 +193,8 @@ FROM forgotten WHERE delivery.delivery_key = forgotten.delivery_key
 """What a standby says that took over before it had the last three attempts; numbers don't begin again."""
 
 
-def test_a_standby_that_takes_over_within_a_run_makes_the_run_stop(world):
-    """The run remembers what it made, whatever the ledger says now."""
+def test_a_standby_that_takes_over_stops_the_run(world):
+    """The run remembers its own attempts, whatever the ledger contains now."""
     world.complete(*(world.training() for _ in range(30)))
     world.catalogue()
     world.stage()
@@ -227,8 +229,8 @@ class FileKeeper:
         beside.replace(self.path)  # whole, whenever the process is killed
 
 
-def test_a_standby_that_takes_over_when_the_worker_dies_as_well_is_noticed_by_the_next_run(world, tmp_path):
-    """Whatever the moment: what was sent is kept outside before it is."""
+def test_a_standby_after_a_dead_worker_is_noticed_by_the_next(world, tmp_path):
+    """Whatever the moment: each attempt is stored outside before it is sent."""
     world.complete(*(world.training() for _ in range(30)))
     world.catalogue()
     world.stage()
@@ -251,8 +253,8 @@ def test_a_standby_that_takes_over_when_the_worker_dies_as_well_is_noticed_by_th
     assert world.posts == posts
 
 
-def test_a_run_beside_this_one_does_not_look_like_a_forgotten_attempt(world):
-    """What it keeps outside while this run compares was in the ledger before."""
+def test_a_concurrent_run_does_not_look_like_a_lost_attempt(world):
+    """What it stores outside while this run compares was in the ledger before."""
     world.complete(world.training())
     world.night("first")
 

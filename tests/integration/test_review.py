@@ -82,8 +82,8 @@ def test_what_shows_up_after_its_release_is_not_sent_again(world, expected):
 
 
 @pytest.mark.parametrize("untold", ["certification_id", "valid_from"])
-def test_what_shows_up_without_its_certification_or_its_day_is_not_sent_again_either(world, untold):
-    """As it would keep from a release: what the site does not tell contradicts nothing."""
+def test_an_incomplete_candidate_stops_a_released_delivery(world, untold):
+    """As it would prevent a release: data that the site does not show contradicts nothing."""
     world.extra["list_filters"] = False  # nobody is proven by his address
     training = world.training()
     world.complete(training)
@@ -146,7 +146,7 @@ def test_a_confirmation_is_proof_where_the_site_names_the_owner(make_world):
     assert verdict.match_evidence.endswith("Springest names the learner as its owner")
 
 
-def test_an_id_from_the_admin_is_shown_as_verified_only_once_springest_shows_it(world):
+def test_an_id_from_the_admin_is_verified_once_shown(world):
     """Its certification is not verified yet, so the API can't show it."""
     training = world.training(certification_id=105)
     world.complete(training)
@@ -161,7 +161,8 @@ def test_an_id_from_the_admin_is_shown_as_verified_only_once_springest_shows_it(
     assert world.statuses()[training.training_id][0] == "inferred"
 
 
-def test_a_wrong_id_from_the_admin_is_noticed_once_springest_shows_it(world):
+def test_a_wrong_id_from_the_admin_is_noticed_once_shown(world):
+    """The certificate shown under a wrong id disagrees with what was sent."""
     training, other = world.training(certification_id=105), world.training(certification_id=102)
     world.complete(training, other)
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_STORING, certification_id=105))
@@ -183,7 +184,7 @@ def test_a_wrong_id_from_the_admin_is_noticed_once_springest_shows_it(world):
     assert world.statuses()[third.training_id][0] in {"awaiting_verification", "verified"}
 
 
-def test_a_released_duplicate_goes_out_whatever_staging_looks_at_again(world, expected):
+def test_a_released_duplicate_is_sent_despite_staging(world, expected):
     """Its row is touched and its certification's entry changes, and it stays a person's decision."""
     first = world.training()
     again = replace(first, training_id="again", certificate_uri=world.training().certificate_uri)
@@ -205,8 +206,8 @@ def test_a_released_duplicate_goes_out_whatever_staging_looks_at_again(world, ex
     assert sorted(world.stored) == sorted(expected(first, again))
 
 
-def test_both_wait_in_the_queue_when_a_duplicate_was_released_before_the_first_was_sent(world, expected):
-    """The first one is not thrown out of the queue by the one that was released beside it."""
+def test_a_released_duplicate_and_its_original_both_wait(world, expected):
+    """The duplicate was released before the first was sent; the first one stays in the queue."""
     first = world.training()
     again = replace(first, training_id="zz-again", certificate_uri=world.training().certificate_uri)
     world.complete(first, again)
@@ -239,7 +240,8 @@ def test_what_was_cancelled_stays_cancelled_night_after_night(world):
     assert {status for status, _ in world.statuses().values()} == {"cancelled"}
 
 
-def test_no_address_is_in_what_was_decided(world):
+def test_no_decision_contains_an_email(world):
+    """No stored decision contains an e-mail address."""
     world.extra["list_filters"] = False  # nobody is proven by his address
     training = world.training()
     world.complete(training)

@@ -60,8 +60,8 @@ def test_a_later_run_counts_only_what_it_did_itself(night):
     assert _counts(night, "first").accepted == 2
 
 
-def test_what_needs_somebody_is_named_with_its_reason_the_most_urgent_first(night):
-    """What may have been stored comes before what was never sent."""
+def test_what_needs_attention_is_listed_by_urgency(night):
+    """What may have been stored comes before what was never sent; each has its reason."""
     found, in_all = _attention(night, "first")
     assert [one.state for one in found] == ["unknown", "rejected", "invalid", "held"]
     assert in_all == 4

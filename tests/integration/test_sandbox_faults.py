@@ -96,8 +96,10 @@ def stored(server):
         (Kind.STORE_LATE, 0),
     ],
 )
-def test_a_lost_answer_is_a_closed_connection_and_the_next_one_goes_well(sandbox, kind, kept, reset):
-    """The client sees no status, the record says that none was given, and what came in full."""
+def test_a_lost_response_closes_the_connection_once(sandbox, kind, kept, reset):
+    """The client sees no status, the record says that none was returned and what arrived in full; the next
+    request succeeds.
+    """
     sandbox.state.faults.add(Fault(kind, reset=reset))
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)):
         post(sandbox)
@@ -198,8 +200,8 @@ def test_retry_after_is_told_as_asked(sandbox, status, retry_after):
 
 
 @pytest.mark.parametrize(("kind", "kept"), [(Kind.SLOW_TO_READ, 0), (Kind.SLOW, 1)])
-def test_a_slow_server_outlasts_its_client_before_or_after_storing(leaving, kind, kept):
-    """The same time-out at the client, another state at the server."""
+def test_a_slow_server_times_out_before_or_after_storing(leaving, kind, kept):
+    """The client sees the same time-out, the server is in another state."""
     leaving.state.faults.add(Fault(kind, seconds=30.0))
     with pytest.raises(httpx.ReadTimeout):
         post(leaving, timeout=0.5)

@@ -186,8 +186,8 @@ def test_each_method_opens_with_its_own_key_only(sandbox):
     ]
 
 
-def test_certificates_show_only_once_their_certification_is_verified(sandbox):
-    """The visibility rule, both ways: a verification may be taken back."""
+def test_certificates_are_shown_once_verified(sandbox):
+    """The visibility rule, both ways: a verification may be revoked."""
     post(sandbox, {**FIELDS, "certification_id": "3"})
     assert listed(get(sandbox)) == []
     sandbox.store.verify(3)
@@ -217,8 +217,8 @@ def test_a_list_is_written_as_rails_does(sandbox):
     assert row.find("valid-until").get("nil") == "true"
 
 
-def test_a_page_has_a_hundred_rows_at_most_and_pages_follow_each_other(sandbox):
-    """A server may give fewer rows than were asked for."""
+def test_a_page_has_at_most_a_hundred_rows(sandbox):
+    """Pages follow each other without a gap. A server may return fewer rows than requested."""
     ids = [str(one) for one in plant(sandbox, 205)]
     pages = [listed(get(sandbox, size=500, offset=offset)) for offset in (0, 100, 200, 300)]
     assert [len(page) for page in pages] == [100, 100, 5, 0]
@@ -314,8 +314,8 @@ def _as_expected(answer, profile, certificate_id):
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_under_every_profile_a_certificate_is_stored_and_answered_as_the_profile_says(name):
-    """A profile changes what is told, never what is stored."""
+def test_a_profile_changes_responses_but_never_the_storage(name):
+    """Under every profile a certificate is stored; only the response and the list differ."""
     profile = PROFILES[name]
     with SandboxServer(certifications=CERTIFICATIONS, profile=name) as server:
         answer = post(server)

@@ -30,13 +30,15 @@ QUIET = Facts(NOW - timedelta(days=2), NOW - timedelta(days=1), NOW, 100_000, Fa
         ({"may_be_verified": tuple(range(21))}, "many certifications"),
     ],
 )
-def test_the_whole_list_is_read_when_only_that_can_tell(change, why):
+def test_the_whole_list_is_read_when_nothing_less_will_do(change, why):
+    """Each case in which only the whole list is evidence."""
     told = why_whole(replace(QUIET, **change))
     assert (told is None) == (why is None)
     assert (why or "") in (told or "")
 
 
-def test_a_scope_says_what_it_reads():
+def test_a_scope_describes_itself():
+    """The text of a scope names what it reads."""
     narrow = Scope("new", date(2026, 11, 18), (101, 102))
     assert [*narrow.reads] == [
         {"created_from": date(2026, 11, 18)},
@@ -127,7 +129,7 @@ def test_a_certification_that_was_verified_since_is_read_in_full(long_list):
     assert world.statuses()[waiting.training_id][0] == "verified"
 
 
-def test_a_certificate_that_should_be_shown_brings_the_whole_list_round(long_list):
+def test_an_expected_certificate_causes_a_whole_list(long_list):
     """Only complete snapshots can say that it is missing."""
     world = long_list()
     world.complete(world.training())
@@ -147,6 +149,7 @@ def test_a_certificate_that_should_be_shown_brings_the_whole_list_round(long_lis
 
 @pytest.mark.parametrize("how", ["ignored by the site", "switched off"])
 def test_without_filters_the_whole_list_is_read(long_list, how):
+    """A site without filters always gets the whole list read."""
     world = long_list(**({"list_filters": ["email"]} if how == "switched off" else {}))
     if how == "ignored by the site":
         world.sandbox.state.profile = PROFILES["no_filters"]

@@ -91,7 +91,8 @@ def shown(session) -> tuple[str, ...]:
     )
 
 
-def test_sessions_of_the_warehouse_are_set(open_warehouse, set_defaults):
+def test_warehouse_sessions_have_the_projects_settings(open_warehouse, set_defaults):
+    """Sessions of the warehouse have the project's settings."""
     set_defaults(**UNUSUAL)
     with open_warehouse().connect() as session:
         assert shown(session) == EXPECTED
@@ -99,7 +100,8 @@ def test_sessions_of_the_warehouse_are_set(open_warehouse, set_defaults):
         assert shown(session) == EXPECTED
 
 
-async def test_asynchronous_sessions_of_the_warehouse_are_set_alike(warehouse_url, set_defaults):
+async def test_asynchronous_warehouse_sessions_have_them_too(warehouse_url, set_defaults):
+    """Asynchronous sessions have the same settings."""
     set_defaults(**UNUSUAL)
     engine = async_warehouse_engine(warehouse_url)
     async with engine.connect() as session:
@@ -110,6 +112,7 @@ async def test_asynchronous_sessions_of_the_warehouse_are_set_alike(warehouse_ur
 
 
 def test_timeouts_and_the_name_of_sessions_can_be_chosen(open_warehouse):
+    """A connection may set its own timeouts and application name."""
     engine = open_warehouse(
         options="-c lock_timeout=5s --statement-timeout=90min -c work_mem=5MB", application_name="nightly"
     )
@@ -121,12 +124,14 @@ def test_timeouts_and_the_name_of_sessions_can_be_chosen(open_warehouse):
 
 
 def test_a_stricter_commit_stays(open_warehouse, set_defaults):
+    """A stricter `synchronous_commit` of the server is kept."""
     set_defaults(synchronous_commit="remote_apply")
     with open_warehouse().connect() as session:
         assert session.execute(text("SHOW synchronous_commit")).scalar_one() == "remote_apply"
 
 
-def test_a_database_that_can_not_store_every_name_is_refused(postgres, monkeypatch):
+def test_a_warehouse_without_utf8_is_refused(postgres, monkeypatch):
+    """A database that cannot store every name is refused."""
     with psycopg.connect(postgres.url(driver="postgresql"), autocommit=True) as admin:
         admin.execute("DROP DATABASE IF EXISTS latin")
         admin.execute(
@@ -171,7 +176,8 @@ def test_of_twins_that_are_staged_at_once_one_is_sent(
     assert sorted(first.states().values()) == [("ready", None), ("review", "duplicate")]
 
 
-def test_staging_says_who_holds_its_lock_and_does_not_wait_for_ever(world, open_warehouse, warehouse_url):
+def test_staging_names_the_holder_of_its_lock(world, open_warehouse, warehouse_url):
+    """It does not wait for ever."""
     world.complete(world.training())
     world.catalogue()
     world.stage("first")
@@ -187,7 +193,8 @@ def test_staging_says_who_holds_its_lock_and_does_not_wait_for_ever(world, open_
     world.stage("third")
 
 
-async def test_asynchronous_statements_say_who_holds_a_lock_as_well(warehouse_url):
+async def test_asynchronous_statements_name_the_holder_of_a_lock(warehouse_url):
+    """The error of an asynchronous statement names the holder as well."""
     engine = async_warehouse_engine(
         make_url(warehouse_url).update_query_dict({"options": "-c lock_timeout=100"})
     )
@@ -202,7 +209,8 @@ async def test_asynchronous_statements_say_who_holds_a_lock_as_well(warehouse_ur
     await engine.dispose()
 
 
-def test_a_lock_whose_holder_can_not_be_told_is_still_said(open_warehouse, warehouse_url):
+def test_a_lock_of_an_unknown_holder_is_still_reported(open_warehouse, warehouse_url):
+    """A lock is reported even if its holder cannot be found."""
     engine = open_warehouse(options="-c lock_timeout=100")
     with (
         psycopg.connect(warehouse_url.replace("+psycopg", "")) as holding,
@@ -214,5 +222,6 @@ def test_a_lock_whose_holder_can_not_be_told_is_still_said(open_warehouse, wareh
 
 
 def test_other_errors_stay_what_they_are(open_warehouse):
+    """Errors that are not about locks are not changed."""
     with open_warehouse().connect() as session, pytest.raises(SQLAlchemyError):
         session.execute(text("SELECT 1 / 0"))

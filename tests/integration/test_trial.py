@@ -72,7 +72,8 @@ def test_a_new_ledger_follows_a_trial_and_sends_everything_once(trial, real):
     ],
     ids=["the same host", "an attempt that the trial does not know"],
 )
-def test_it_is_refused_where_something_may_have_been_sent(trial, real, site, kept, said):
+def test_a_trial_in_a_used_ledger_cannot_be_ended(trial, real, site, kept, said):
+    """It is refused if something may have been sent from this ledger."""
     with pytest.raises(DecisionRefused, match=said):
         _follow(real, trial.warehouse, site, kept=[kept])
     with pytest.raises(DecisionRefused, match="with the same key"):
@@ -82,7 +83,8 @@ def test_it_is_refused_where_something_may_have_been_sent(trial, real, site, kep
         real.deliver()
 
 
-def test_only_a_new_ledger_follows_a_trial_and_only_one_that_sent(trial, real):
+def test_only_a_new_ledger_can_follow_a_trial_that_sent(trial, real):
+    """Only a new ledger can follow a trial, and only a trial that sent something."""
     with pytest.raises(DecisionRefused, match="attempts of its own"):
         follow_trial(trial.warehouse, trial.warehouse, site=_site(), kept=[2], by="anna", reason="once more")
     empty = create_engine(real.warehouse_url, poolclass=NullPool)

@@ -30,8 +30,8 @@ def _states(world, site):
     )
 
 
-def test_a_training_that_another_site_sends_is_held_until_that_site_lets_go_of_it(world, other):
-    """Also after the other one has sent it; a row of its own goes out."""
+def test_a_training_of_another_site_is_held_until_freed(world, other):
+    """This also holds after the other site sent it; a row of its own is sent."""
     world.complete(training := world.training())
     for site in (world, other):
         site.catalogue()
@@ -51,7 +51,8 @@ def test_a_training_that_another_site_sends_is_held_until_that_site_lets_go_of_i
     assert other.deliver("third").accepted == 1
 
 
-def test_a_setting_says_that_both_are_meant(world, other):
+def test_a_setting_lets_both_sites_send_a_training(world, other):
+    """With the setting both sites send it."""
     world.complete(world.training())
     other.extra["shared_trainings"] = True
     for site in (world, other):
@@ -59,7 +60,7 @@ def test_a_setting_says_that_both_are_meant(world, other):
     assert (world.posts, other.posts) == (1, 1)
 
 
-def test_another_learners_training_of_the_same_number_is_another_one(world, other):
+def test_an_equal_id_of_another_learner_is_another_training(world, other):
     """Two databases number their trainings independently."""
     world.complete(world.training())
     world.night()

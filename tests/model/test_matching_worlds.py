@@ -227,6 +227,7 @@ def run_worlds(warehouse: Engine, worlds_a_site: int, seed: int) -> None:
 
 
 def test_no_claim_is_false_in_a_thousand_worlds(warehouse: Engine) -> None:
+    """No verdict is false in a thousand generated worlds."""
     run_worlds(warehouse, 63, SEED)
 
 
@@ -234,6 +235,7 @@ def test_no_claim_is_false_in_a_thousand_worlds(warehouse: Engine) -> None:
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("seed", range(10))
 def test_no_claim_is_false_in_ten_thousand_worlds(warehouse: Engine, seed: int) -> None:
+    """No verdict is false in ten thousand generated worlds."""
     run_worlds(warehouse, 63, SEED + 1 + seed)
 
 
@@ -285,12 +287,10 @@ def verdicts(warehouse: Engine, site: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("number", [0, 3, 5, 9, 13])
-def test_snapshots_in_any_order_twice_or_broken_off_end_in_the_same_tables(
-    warehouse: Engine, number: int
-) -> None:
-    """An older snapshot never overwrites what a newer one saw, and a partial one takes nothing back.
-
-    When it is published in between, verdicts end the same as well; states may have been proven on the way.
+def test_snapshots_in_any_order_end_in_the_same_tables(warehouse: Engine, number: int) -> None:
+    """An older snapshot never overwrites what a newer one saw, and a partial one withdraws nothing, also
+    twice or broken off. When it is published in between, verdicts end the same as well; states may have been
+    proven on the way.
     """
     chance = random.Random(SEED + number)  # noqa: S311
     kind = kinds(chance)[number]

@@ -17,7 +17,7 @@ def _needs_somebody(training_id="T1", detail=None):
     return NeedsSomebody("a" * 64, training_id, 1, State.REJECTED, "rejected", detail)
 
 
-def test_a_table_is_two_lines_whose_columns_stand_below_their_headings(caplog):
+def test_a_table_is_two_lines_with_aligned_columns(caplog):
     """Each event of a log is a line of its own, also in Airflow's UI."""
     caplog.set_level(logging.INFO)
     log_table({"set_aside": 1_234_567, "left": 0, "requests": "2 of 4,000/h"})

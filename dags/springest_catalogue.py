@@ -1,4 +1,4 @@
-"""Which certifications Springest lists."""
+"""Read the certifications that Springest lists."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from springest_provider.retry_policy import RETRY_POLICY
 DOC = """
 ### Springest: catalogue
 
-Reads the list of **certifications** into `springest.certification`, shortly before the nightly delivery. Rows
-are checked against it: whether a certificate may be sent, and whether it needs a `valid_until`.
+Reads the list of **certifications** into `springest.certification`, shortly before the nightly delivery. The
+list determines whether a certificate may be sent, and whether it needs a `valid_until`.
 
-*When it fails:* the log says which key or address is wrong. `springest_deliver` goes on with the list of the
-night before.
+*If it fails:* the log names the key or URL that is wrong. `springest_deliver` continues with the previous
+night's list.
 """
 
 with DAG(
     dag_id="springest_catalogue",
-    description="Which certifications Springest lists",
+    description="Read the certifications that Springest lists",
     doc_md=DOC,
     schedule=CronDataIntervalTimetable("45 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),

@@ -1,4 +1,4 @@
-"""Completed trainings to certificates at Springest, every night."""
+"""Deliver certificates of completed trainings to Springest, every night."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from springest_provider.retry_policy import RETRY_POLICY
 DOC = """
 ### Springest: deliver
 
-1. **stage** reads completed trainings from the source, checks every row, and writes what follows into the
-   ledger `springest.delivery`. Bad rows are set aside with a reason and never stop the others.
-2. **deliver** works through the queue. A certificate is POSTed **at most once**: whatever crashes, is
-   cleared or runs twice. An outcome that can't be known becomes `unknown` and is never sent again by itself.
+1. **stage** reads completed trainings from the source, checks every row, and writes one delivery per row into
+   the ledger, `springest.delivery`. Bad rows are set aside with a reason and never stop the others.
+2. **deliver** works through the queue. Each certificate is posted **at most once**, even if a task crashes,
+is
+   cleared or runs twice. If an outcome is uncertain, the delivery becomes `unknown` and is never sent again
+   automatically.
 
-**The first day.** Nothing is sent by schedule before you have begun the site. Try a few first: trigger this
-DAG with a window around one training, or with `limit`. Then trigger it with `begin_from`, the moment from
-which on completed trainings are to be sent: this run and the nightly ones send them.
+**The first day.** Nothing is sent by schedule until you begin the site. Try a few certificates first: trigger
+this DAG with a window around one training, or with `limit`. Then trigger it with `begin_from`: this run and
+all later nights send trainings that changed at or after that moment.
 
-A scheduled or manual run reads on from where the last one came, so a missed night is caught up. A
-**backfill** reads its own intervals; over days already delivered it sends nothing. To read a window of your
-own, trigger the DAG with `window_start` and `window_end`.
+A scheduled or manual run continues from the previous run's watermark, so a missed night is caught up. A
+**backfill** reads its own intervals; over days already delivered it sends nothing. To read any other window,
+trigger the DAG with `window_start` and `window_end`.
 
-*When it fails:* the log's last lines say what stands in the way and what to do. Clearing a task is always
-safe. What became of each certificate is in `springest.certificate_reconciliation`.
+*If it fails:* the last lines of the log name the problem and the remedy. Clearing a task is always safe. The
+status of each certificate is in `springest.certificate_reconciliation`.
 """
 QUERY = "completed_trainings.sql"
 DELIVERED = Asset("springest_deliveries")
 
 with DAG(
     dag_id="springest_deliver",
-    description="Completed trainings to certificates at Springest",
+    description="Deliver certificates of completed trainings to Springest",
     doc_md=DOC,
     schedule=CronDataIntervalTimetable("0 1 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
@@ -42,24 +44,46 @@ with DAG(
     max_active_runs=1,
     template_searchpath=[str(Path(__file__).parents[1] / "include" / "sql")],
     params={
-        "window_start": Param(None, type=["null", "string"], description="Start of a window of your own"),
-        "window_end": Param(None, type=["null", "string"], description="End of it, exclusive"),
+        "window_start": Param(
+            None,
+            type=["null", "string"],
+            title="Window start",
+            description="Read rows whose updated_at is at or after this time, instead of continuing from the "
+            "watermark. With time zone, such as 2026-11-02T00:00:00+00:00",
+        ),
+        "window_end": Param(
+            None,
+            type=["null", "string"],
+            title="Window end",
+            description="Read rows whose updated_at is before this time; set both or neither",
+        ),
         "limit": Param(
             None,
             type=["null", "integer"],
             minimum=1,
-            description="Send at most so many; the rest stays queued",
+            title="Limit",
+            description="Send at most this many certificates; the rest stays in the queue",
         ),
         "begin_from": Param(
             None,
             type=["null", "string"],
-            description="For a site that has not begun: send trainings from this moment on, tonight and from "
-            "now on every night (with time zone, such as 2026-11-02T00:00:00+00:00)",
+            title="Begin from",
+            description="Begin the site: this run and every later night send trainings that changed at or "
+            "after this time. With time zone, such as 2026-11-02T00:00:00+00:00",
         ),
         "expected_certificates": Param(
-            None, type=["null", "integer"], description="How many to expect, for a night larger than others"
+            None,
+            type=["null", "integer"],
+            title="Expected certificates",
+            description="Approve a run that is much larger than usual, up to this many certificates",
         ),
-        "deliver_until": Param("06:00", type="string", description="Time of day (UTC) at which to stop"),
+        "deliver_until": Param(
+            "06:00",
+            type="string",
+            title="Deliver until",
+            description="Time of day (UTC) after which no further certificate is sent; the rest stays in the "
+            "queue",
+        ),
     },
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_policy": RETRY_POLICY},
     tags=["springest"],

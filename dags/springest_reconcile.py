@@ -1,4 +1,4 @@
-"""What became of each certificate."""
+"""Reconcile deliveries with the certificates that Springest shows."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ from springest_provider.retry_policy import RETRY_POLICY
 DOC = """
 ### Springest: reconcile
 
-1. **snapshot** reads the list of certificates that Springest shows: in full, or what is new in a long one.
-2. **owners** asks Springest whose certificates they are where nothing else tells them apart, if the site
-   keeps to a filter by address. Addresses are read from the source for it and not kept.
-3. **reconcile** matches all that with the ledger and works out what became of each certificate. `verified` is
-   said only with proof; weaker matches are called `inferred` or `ambiguous`.
-4. **check_columns** and **check_table** look at every verdict that is new or changed. What fails blocks the
-   publication; the log names the rows and the remedy, and so does `springest.failed_check`.
-5. **publish** makes the verdicts and their history what analysts read, in one transaction. DAGs that build on
-   them can be scheduled on the asset `springest_reconciliations`.
+1. **snapshot** reads the list of certificates that Springest shows: in full, or only the new part of a long
+list. 2. **owners** looks up the owners of certificates that can't be assigned otherwise, if the site can
+filter by
+   e-mail address. The addresses are read from the source and not stored.
+3. **reconcile** matches certificates with the ledger and computes a verdict for each delivery. `verified`
+   requires proof; weaker matches are `inferred` or `ambiguous`.
+4. **check_columns** and **check_table** check every new or changed verdict. A failure blocks publishing; the
+   log names the rows and the remedy, and so does the view `springest.failed_check`.
+5. **publish** makes the verdicts and their history visible to analysts, in one transaction. You can schedule
+   other DAGs on the asset `springest_reconciliations`.
 
-It runs after each delivery, and every night in any case: certificates become visible when an employee of
-Springest verifies their certification, whenever that is.
+It runs after each delivery and once a night: certificates become visible when an employee of Springest
+verifies their certification, which can happen at any time.
 
-*When it fails:* the last good state stays readable. Clearing a task is always safe.
+*If it fails:* the previous verdicts stay readable. Clearing a task is always safe.
 """
 
 with DAG(
     dag_id="springest_reconcile",
-    description="What became of each certificate",
+    description="Reconcile deliveries with the certificates that Springest shows",
     doc_md=DOC,
     schedule=AssetOrTimeSchedule(
         timetable=CronTriggerTimetable("30 6 * * *", timezone="UTC"), assets=[Asset("springest_deliveries")]

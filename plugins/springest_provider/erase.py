@@ -1,4 +1,4 @@
-"""``springest erase``: forget a learner, or let one who was forgotten come back; see docs/operations.md."""
+"""``springest erase``: erase a learner, or lift an erasure; see docs/operations.md."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from springest_provider import parts
 from springest_provider.cli.output import Exit, Output
 
 _REF: Final = 64
-_NOBODY_FORGOTTEN: Final = "nobody was forgotten under this address or reference: nothing was changed"
+_NOBODY_FORGOTTEN: Final = "no learner with this address or reference was erased: nothing was changed"
 _NOBODY_FOUND: Final = (
-    "nobody has this address or reference: nothing was erased or noted. Look for a typing error; a learner "
-    "whose address changed in the source is known by the reference that `bin/springest who` shows. If the "
-    "address is right and only its trainings are still to come, add --in-advance"
+    "no learner has this address or reference: nothing was erased or recorded. Check it for typing errors. "
+    "If the learner's address changed in the source, use the reference that `bin/springest who` shows. If "
+    "the address is right and its trainings are still to come, add --in-advance"
 )
 
 
@@ -25,24 +25,28 @@ def erase(options: argparse.Namespace, output: Output) -> int:
     address = sys.stdin.readline().strip() if options.address_from_stdin else ""
     ref = pseudonyms.learner_ref(address) if address else str(options.learner_ref or "").strip()
     if len(ref) != _REF or not set(ref) <= set("0123456789abcdef"):
-        output.complain("give the 64 hex digits of a learner_ref, or an address on the standard input")
+        output.complain("pass the 64 hex digits of a learner_ref, or an e-mail address on standard input")
         return Exit.USAGE
     tombstones = pseudonyms.tombstones(address) if address else frozenset()
     with parts.warehouse(options.warehouse) as engine:
         if options.lift:
             lifted = remember(engine, pseudonyms, learner_ref=ref, tombstones=tombstones)
-            output.line("the learner may come back" if lifted else _NOBODY_FORGOTTEN)
+            output.line("the erasure is lifted" if lifted else _NOBODY_FORGOTTEN)
             return Exit.DONE if lifted else Exit.NOTHING
         report = forget(
             engine, pseudonyms, learner_ref=ref, tombstones=tombstones, in_advance=options.in_advance
         )
     if not report.found and options.in_advance:
-        output.line("nobody has this address or reference yet; it is noted, and nothing is ever sent for it")
+        output.line(
+            "no learner has this address or reference yet; it is recorded, and nothing is ever sent to it"
+        )
         return Exit.DONE
     if not report.found:
         output.line(_NOBODY_FOUND)
         return Exit.NOTHING
     cleared = ", ".join(f"{name} {number}" for name, number in report.cleared.items())
-    output.line(f"forgotten; rows cleared: {cleared}; {report.stopped} certificates will not be sent")
-    output.line("Let the source forget the learner as well, and remove old backups when their time has come.")
+    output.line(f"erased; rows cleared: {cleared}; {report.stopped} certificates will not be sent")
+    output.line(
+        "Remove the learner from the source as well, and delete old backups at the end of their retention."
+    )
     return Exit.DONE

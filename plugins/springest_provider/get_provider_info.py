@@ -1,4 +1,4 @@
-"""What Airflow is told of this provider: the connection type ``springest`` with its form."""
+"""Provider metadata for Airflow: the connection type ``springest`` and its form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _TEXT = ["string", "null"]
 _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "certifications_api_key": (
         "API key for certifications",
-        "Certifications need a key of their own",
+        "Certifications need a separate key",
         {"type": _TEXT, "format": "password"},
     ),
     "post_path": (
@@ -18,11 +18,11 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "booking_field": ("Name of the booking's field", "booking_id by default", {"type": _TEXT}),
     "requests_per_hour": (
-        "Requests an hour",
-        "Cap of the key, GETs and POSTs together; 4000 by default",
+        "Requests per hour",
+        "Rate limit of the key, GETs and POSTs together; 4000 by default",
         {"type": ["integer", "null"], "minimum": 1},
     ),
-    "page_size": ("Rows a page", "100 by default", {"type": ["integer", "null"], "minimum": 1}),
+    "page_size": ("Rows per page", "100 by default", {"type": ["integer", "null"], "minimum": 1}),
     "timeout": (
         "Time-out in seconds",
         'A number, or {"connect": 10, "read": 60, "total": 300}',
@@ -30,7 +30,7 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "accepted_types": ("Media types that may be sent", "application/pdf by default", {"type": _TEXT}),
     "document_checks": (
-        "What documents are checked for",
+        "Checks of documents",
         "whole, pages, no_password by default; false: none of these",
         {"type": _TEXT},
     ),
@@ -40,9 +40,9 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"type": _TEXT},
     ),
     "catalogue_lists_verified_only": (
-        "The list of certifications holds verified ones only",
-        "Set it only if Springest says so: then a certificate of a listed certification that is not shown "
-        "counts as missing",
+        "The list of certifications contains verified ones only",
+        "Set this only if Springest confirms it: a certificate of a listed certification that is not shown "
+        "then counts as missing",
         {"type": ["boolean", "null"]},
     ),
     "exclusive_uploader": (
@@ -52,7 +52,7 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "shared_trainings": (
         "Trainings may go to other sites too",
-        "Otherwise a training that another site sends is held here",
+        "Otherwise a training that another site sends is held on this one",
         {"type": ["boolean", "null"]},
     ),
     "verified_statuses": ("Statuses that mean verified", "verified by default", {"type": _TEXT}),

@@ -1,7 +1,7 @@
-"""Reads Airflow's connections and Variables: what is missing, or stands twice, is an error with its remedy.
+"""Read Airflow's connections and Variables. A missing or duplicate one is an error with its remedy.
 
-Airflow also reports a connection or a Variable as missing when its API server does not answer. What seems to
-be missing is therefore asked for again: the error that says so makes the task fail without a retry.
+Airflow also reports a connection or a Variable as missing if its API server does not respond. So a lookup is
+repeated before it counts as missing, since that error makes the task fail without a retry.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from springest.errors import ConfigurationError
 
 Found = TypeVar("Found")
 WAITS_SECONDS: Final = (0.5, 1.5)
-"""Before what seems to be missing is asked for again."""
+"""Waits before a missing value is looked up again."""
 
 
 def read_connection(conn_id: str) -> Connection:
     """
     Return a connection.
 
-    :raises ConfigurationError: there is none of this id.
+    :raises ConfigurationError: there is none with this id.
     """
 
     def read() -> Connection | None:
@@ -43,7 +43,7 @@ def read_connection(conn_id: str) -> Connection:
 
 
 def read_variable(name: str) -> str | None:
-    """Return a Variable, ``None`` when there is none."""
+    """Return a Variable, or ``None`` if there is none."""
     return _patiently(lambda: Variable.get(name, default=None))
 
 
@@ -62,21 +62,22 @@ def write_variable(name: str, value: str, *, description: str) -> None:
 
 def refuse_copy(name: str) -> None:
     """
-    Make sure that a Variable is read from where it is written, which is Airflow's own database.
+    Make sure that a Variable is read from Airflow's own database, where it is written.
 
-    :raises ConfigurationError: it also stands where Airflow looks before that.
+    :raises ConfigurationError: there is a copy in a place that Airflow reads first.
     """
     backend = _copy_of(name)
     if backend is not None:
         raise ConfigurationError(
-            f"the Variable {name} also stands in {backend}, where Airflow looks before its own database: "
-            f"what is written can't be read. Remove it there (AIRFLOW_VAR_{name.upper()} in an environment, "
-            "or its entry in a backend): see 'A copy of the highest attempt' in docs/operations.md"
+            f"there is a copy of the Variable {name} in {backend}, which Airflow reads before its own "
+            f"database: written values can't be read back. Remove the copy (AIRFLOW_VAR_{name.upper()} in an "
+            "environment, or the entry in a backend): see 'A copy of the highest attempt' in "
+            "docs/operations.md"
         )
 
 
 def _copy_of(name: str) -> str | None:
-    """Return the secrets backend that hides a Variable of Airflow's database, by its class."""
+    """Return the class name of the secrets backend that hides the Variable in Airflow's database."""
     from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
 
     for backend in ensure_secrets_backend_loaded():

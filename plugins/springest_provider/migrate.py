@@ -12,7 +12,7 @@ from springest_provider.parts import warehouse_url
 
 
 def migrate(options: argparse.Namespace, output: Output) -> int:
-    """Migrate, and grant if that is asked for."""
+    """Migrate, and grant roles with ``--roles``."""
     url = warehouse_url(options.warehouse)
     require_own_session(url)
     engine = warehouse_engine(url)

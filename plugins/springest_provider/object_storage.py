@@ -1,4 +1,4 @@
-"""Opens documents in buckets, through Airflow's object storage."""
+"""Open documents in buckets, through Airflow's object storage."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ROOTS_VARIABLE: Final = "springest_document_roots"
 
 def require_provider(scheme: str) -> None:
     """
-    Make sure that documents of this scheme can be opened here.
+    Make sure that this worker can open documents of this scheme.
 
-    :raises ConfigurationError: they can't; names the package that is missing.
+    :raises ConfigurationError: a package is missing; the text names it.
     """
     if scheme == LOCAL:
         return
     try:
         if has_fs(scheme):
             return
-    except ImportError:  # the provider is there, and what it needs is not
+    except ImportError:  # the provider is installed, but one of its dependencies is not
         pass
     raise ConfigurationError(
         f"{ROOTS_VARIABLE} names {scheme}://, which needs the package {PROVIDERS[scheme]}: "
@@ -42,7 +42,7 @@ def open_object(uri: str) -> tuple[BinaryIO, int]:
     :returns: the handle, and the size in bytes.
     :raises FileNotFoundError: there is no such document.
     :raises NotMounted: there is no such bucket.
-    :raises ConfigurationError: the package that opens this kind of store is not whole.
+    :raises ConfigurationError: the package for this kind of store is incomplete.
     """
     path = ObjectStoragePath(uri)
     try:
@@ -52,7 +52,7 @@ def open_object(uri: str) -> tuple[BinaryIO, int]:
     except FileNotFoundError:
         if not _bucket_exists(path):
             raise NotMounted(
-                f"the bucket {path.bucket} is not there: correct the Variable {ROOTS_VARIABLE}"
+                f"the bucket {path.bucket} does not exist: correct the Variable {ROOTS_VARIABLE}"
             ) from None
         raise
     except ImportError as error:
@@ -62,20 +62,19 @@ def open_object(uri: str) -> tuple[BinaryIO, int]:
 
 
 def _require_same(path: ObjectStoragePath, uri: str) -> None:
-    """Make sure that what is opened is what was checked, however the store's library reads an address."""
+    """Make sure that the store's library reads the URI as it was checked."""
     rest = uri.partition("://")[2]
     named = rest.partition("@")[2] if path.conn_id else rest
     if path.path.lstrip("/") != named.lstrip("/"):
         raise DocumentError(
             "certificate_uri_malformed",
-            "the store reads certificate_uri as another address than the one that was checked: "
-            "rename the document",
+            "the store parses certificate_uri differently from the check: rename the document",
         )
 
 
 def _bucket_exists(path: ObjectStoragePath) -> bool:
-    """Tell whether a bucket is there; one that this worker may not ask about is."""
+    """Return whether a bucket exists; assume so if this worker may not query it."""
     try:
         return bool(path.fs.exists(path.bucket))
-    except Exception:  # noqa: BLE001 - whatever the store's library raises, it does not say that there is none
+    except Exception:  # noqa: BLE001 - no error of the store's library proves that there is none
         return True

@@ -1,4 +1,4 @@
-"""Makes the domain's parts out of Airflow's connections and variables: the one place that does."""
+"""Create the domain's objects from Airflow's connections and Variables. No other module does."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _EXTRAS_IN_URL: Final[dict[str, tuple[str, ...]]] = {
     "mssql": (),
     "oracle": ("service_name",),
 }
-"""Types whose other extras are handed to the driver, which refuses what it does not know."""
+"""Connection types whose other extras are passed to the driver, which refuses unknown ones."""
 _OF_HOOKS: Final = frozenset({"client", "cursor", "sqlalchemy_scheme", "sid"})
 """Extras that choose the driver or are in the URL, and ``cursor``, which concerns Airflow's hooks alone."""
 _PROVIDERS: Final = {"mssql": "apache-airflow-providers-microsoft-mssql"}
@@ -46,9 +46,9 @@ _PROVIDERS: Final = {"mssql": "apache-airflow-providers-microsoft-mssql"}
 
 def warehouse_url(conn_id: str) -> URL:
     """
-    Return the address of the warehouse, with the options of libpq (``sslmode``, …) that its extra holds.
+    Return the URL of the warehouse, with the libpq options (``sslmode``, …) of its extra.
 
-    :raises ConfigurationError: the connection is missing, not PostgreSQL, or has an extra that is not known.
+    :raises ConfigurationError: the connection is missing, not PostgreSQL, or has an unknown extra.
     """
     connection = read_connection(conn_id)
     if connection.conn_type != "postgres":
@@ -73,10 +73,10 @@ def _postgresql_url(connection: Connection) -> URL:
 @contextmanager
 def warehouse(conn_id: str) -> Iterator[Engine]:
     """
-    Give an engine of the warehouse whose schema is the one this code needs.
+    Yield an engine of the warehouse, after checking that the schema is up to date.
 
-    :raises ConfigurationError: the connection can't be used, or leads through a pooler that shares sessions.
-    :raises SchemaOutOfDate: the schema is another.
+    :raises ConfigurationError: the connection is unusable, or goes through a pooler that shares sessions.
+    :raises SchemaOutOfDate: the schema has another version.
     """
     url = warehouse_url(conn_id)
     require_own_session(url)
@@ -91,10 +91,10 @@ def warehouse(conn_id: str) -> Iterator[Engine]:
 @contextmanager
 def source(conn_id: str) -> Iterator[Engine]:
     """
-    Give an engine of the source database.
+    Yield an engine of the source database.
 
-    :raises ConfigurationError: the connection is missing or can't be used as it is set, or its provider or
-        driver is not installed.
+    :raises ConfigurationError: the connection is missing or unusable, or its provider or driver is not
+        installed.
     """
     engine = _source_engine(read_connection(conn_id))
     try:
@@ -109,7 +109,7 @@ def _source_engine(connection: Connection) -> Engine:
     url = _url_of_hook(connection)
     if connection.conn_type not in _EXTRAS_IN_URL:
         return source_engine(url)
-    # Hooks write extras into the URL as texts, or leave them out: the driver gets each as it is set.
+    # Hooks convert extras to text in the URL, or drop them. The driver should get each with its own type.
     extra = {
         name: value
         for name, value in connection.extra_dejson.items()
@@ -128,12 +128,12 @@ def _url_of_hook(connection: Connection) -> URL:
         kind = str(connection.conn_type)
         package = _PROVIDERS.get(kind, f"apache-airflow-providers-{kind}")
         raise ConfigurationError(
-            f"the connection {connection.conn_id} is of type {kind!r}, which Airflow can't use here "
-            f"({type(error).__name__}): install the provider that brings it, such as {package}, and a driver"
+            f"the connection {connection.conn_id} is of type {kind!r}, which this Airflow can't use "
+            f"({type(error).__name__}): install its provider, such as {package}, and a driver"
         ) from None
     if not isinstance(hook, DbApiHook):
         raise ConfigurationError(
-            f"the connection {connection.conn_id} is not of an SQL database with a DB-API hook"
+            f"the connection {connection.conn_id} is not an SQL database with a DB-API hook"
         )
     try:
         return make_url(hook.sqlalchemy_url)
@@ -144,7 +144,7 @@ def _url_of_hook(connection: Connection) -> URL:
 @dataclass(frozen=True, slots=True)
 class AttemptKeeper:
     """
-    Keeps the highest attempt in a Variable of Airflow, which outlives the warehouse.
+    Stores the highest attempt in an Airflow Variable, outside the warehouse.
 
     :param site: name of the site; the default one's Variable has no suffix.
     """
@@ -162,7 +162,7 @@ class AttemptKeeper:
         """
         Return the number.
 
-        :raises ConfigurationError: the Variable holds something else, or a copy of it hides it.
+        :raises ConfigurationError: the Variable is not a number, or a copy hides it.
         """
         refuse_copy(self._name)
         told = read_variable(self._name)
@@ -175,26 +175,26 @@ class AttemptKeeper:
         return int(told)
 
     def write(self, attempt_id: int) -> None:
-        """Keep the number."""
+        """Store the number."""
         write_variable(
             self._name,
             str(attempt_id),
-            description="Highest POST attempt that was made. A warehouse that is behind it was restored "
-            "from a backup, and nothing is sent from it: see docs/operations.md",
+            description="Highest POST attempt ever made. A warehouse below it was restored from a backup, "
+            "and nothing is sent from it: see docs/operations.md",
         )
 
 
 def pseudonyms() -> Pseudonyms:
     """
-    Return what makes references of addresses.
+    Return the pseudonyms that turn e-mail addresses into references.
 
     :raises ConfigurationError: the Variable is missing, or holds no secret and no list of secrets.
     """
     value = read_variable(SECRET_VARIABLE)
     if not value:
         raise ConfigurationError(
-            f"the Variable {SECRET_VARIABLE} is missing: "
-            'make one with `python -c "import secrets; print(secrets.token_hex(32))"` and never change it'
+            f"the Variable {SECRET_VARIABLE} is missing: create it with "
+            '`python -c "import secrets; print(secrets.token_hex(32))"` and never change it'
         )
     *former, secret = _secrets(value)
     for one in (*former, secret):
@@ -220,9 +220,9 @@ def _secrets(value: str) -> list[str]:
 
 def documents(site: Site) -> DocumentStore:
     """
-    Return the store of the certificates' documents.
+    Return the store of the documents.
 
-    :raises ConfigurationError: the Variable is missing or no JSON list of folders.
+    :raises ConfigurationError: the Variable is missing or not a JSON list of folders.
     """
     told = read_variable(ROOTS_VARIABLE)
     try:

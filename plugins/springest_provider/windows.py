@@ -1,4 +1,4 @@
-"""What a run's context says about time."""
+"""The times in a run's context: window, deadline, and the start for counting unknown outcomes."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from springest.source.reader import Window
 
 def begin_moment(value: str | None, *, asked: Window | None) -> datetime | None:
     """
-    Return from when on a site's trainings are to be sent, for the run that begins it.
+    Return the time from which a site's trainings are sent, if the run begins the site.
 
-    :param value: given by a person; blank is not given.
-    :param asked: the window that was asked for, if any.
-    :raises ConfigurationError: it is no moment with a time zone, or a window is given as well.
+    :param value: the parameter ``begin_from``; blank means not set.
+    :param asked: the requested window, if any.
+    :raises ConfigurationError: it is not a time with a time zone, or a window is set as well.
     """
     if not _given(value):
         return None
     if asked is not None:
         raise ConfigurationError(
-            "begin_from and a window don't go together: a run with a window is a pilot or a backfill, and "
-            "does not begin the site"
+            "set begin_from or a window, not both: a run with a window is a pilot or a backfill, and does "
+            "not begin the site"
         )
     return _moment("begin_from", str(value))
 
 
 def is_persons(context: Context) -> bool:
-    """Tell whether a person triggered the run, rather than a schedule."""
+    """Return whether a person triggered the run, rather than a schedule."""
     return _kind(context["dag_run"]) == "manual"
 
 
 def asked_window(context: Context, *, start: str | None, end: str | None) -> Window | None:
     """
-    Return the window that was asked for; ``None`` reads on from the watermark.
+    Return the requested window, or ``None`` to continue from the watermark.
 
-    :param start: given by a person; blank is not given.
-    :raises ConfigurationError: only one end is given, or it is no moment with a time zone.
+    :param start: the parameter ``window_start``; blank means not set.
+    :raises ConfigurationError: only one end is set, or it is not a time with a time zone.
     """
     if _given(start) or _given(end):
         if not (_given(start) and _given(end)):
-            raise ConfigurationError("window_start and window_end must be given together, or neither")
+            raise ConfigurationError("set both window_start and window_end, or neither")
         return Window(_moment("window_start", str(start)), _moment("window_end", str(end)))
     run: Any = context["dag_run"]
     if _kind(run) != "backfill":
@@ -55,10 +55,10 @@ def asked_window(context: Context, *, start: str | None, end: str | None) -> Win
 
 def counted_since(context: Context) -> datetime | None:
     """
-    Return from when on outcomes that can't be known count against what a night may have.
+    Return the time from which unknown outcomes count towards the limit.
 
-    :returns: of a person's run: its own start, since the person has seen the ones before; else ``None``, the
-        last hours of all runs.
+    :returns: for a run that a person triggered, its start, since the person has seen earlier ones; otherwise
+        ``None``, for the last hours of all runs.
     """
     run: Any = context["dag_run"]
     started: datetime | None = run.start_date
@@ -67,10 +67,10 @@ def counted_since(context: Context) -> datetime | None:
 
 def whole_number(name: str, value: str | int | None, *, least: int = 0) -> int | None:
     """
-    Return a number of certificates that a person gave; ``None`` when none is given.
+    Parse a number of certificates; ``None`` if it is not set.
 
-    :param name: the parameter's.
-    :raises ConfigurationError: it is no number, or less than ``least``.
+    :param name: the parameter's name.
+    :raises ConfigurationError: it is not a number, or less than ``least``.
     """
     if not _given(str(value)):
         return None
@@ -84,10 +84,10 @@ def seconds_until(time_of_day: str, *, since: datetime | None, now: datetime | N
     """
     Return the seconds until a run's deadline.
 
-    :param time_of_day: ``HH:MM`` in UTC; the deadline is when it first came after the run began.
-    :param since: when the run began, so that a later try of its task has the same deadline; now by default.
-    :returns: 0 when it is over.
-    :raises ConfigurationError: it is no time of day.
+    :param time_of_day: ``HH:MM`` in UTC; the deadline is its first occurrence after the run started.
+    :param since: start of the run, so that retries of its task have the same deadline; now by default.
+    :returns: 0 if the deadline has passed.
+    :raises ConfigurationError: it is not a time of day.
     """
     now = now or datetime.now(UTC)
     began = min(since.astimezone(UTC), now) if since is not None else now
@@ -100,7 +100,7 @@ def seconds_until(time_of_day: str, *, since: datetime | None, now: datetime | N
 
 
 def _kind(run: Any) -> str:
-    """Return a run's type as a word, whether Airflow gives it as one or as an enumeration."""
+    """Return a run's type as a string, whether Airflow has it as a string or an enumeration."""
     return str(getattr(run.run_type, "value", run.run_type))
 
 
@@ -114,7 +114,5 @@ def _moment(name: str, value: str) -> datetime:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise ConfigurationError(
-            f"{name} must be a moment with a time zone such as 2026-11-02T00:00:00+00:00"
-        )
+        raise ConfigurationError(f"{name} must be a time with a time zone, such as 2026-11-02T00:00:00+00:00")
     return moment

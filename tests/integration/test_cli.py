@@ -134,7 +134,7 @@ def test_an_engineer_finds_releases_and_sees_the_result(world, cli):
     code, out, err = cli("review", "release", name, "--why", "Springest's admin lacks it", "--snapshot")
     assert (code, err) == (0, "")
     assert "snapshot 1: 0 certificates, complete" in out
-    assert f"training {name}: release, is ready now" in out
+    assert f"training {name}: release done, its state is ready" in out
     world.deliver("second")
     world.publish("second")
     code, out, _ = cli("who", name)
@@ -150,7 +150,8 @@ def test_a_shown_certificate_is_confirmed(world, cli):
     name = doubt(world, Kind.CLOSE_AFTER_STORING)
     [certificate] = world.sandbox.store.certificates()
     world.snapshot()
-    assert f"could be certificate {certificate.id}, which Springest shows" in cli("review", "show", name)[1]
+    out = cli("review", "show", name)[1]
+    assert f"Springest shows {certificate.id}, which may be this certificate" in out
     code, _, err = cli("review", "release", name, "--why", "x", "--without-evidence")
     assert (code, "could be it" in err) == (3, True)
     code, out, _ = cli("review", "confirm", name, str(certificate.id), "--why", "seen in the admin", "--json")
@@ -176,7 +177,7 @@ def test_many_deliveries_are_only_listed_without_yes(world, cli):
     """A decision about many deliveries only lists them unless `--yes` is given."""
     names = [doubt(world, Kind.CLOSE_BEFORE_STORING) for _ in range(3)]
     code, out, err = cli("review", "cancel", "--reason", "answer_lost", "--why", "a bad night")
-    assert (code, "3 would be decided" in err) == (5, True)
+    assert (code, "apply to these 3; nothing was done" in err) == (5, True)
     assert all(name in out for name in names)
     assert {state for state, _ in world.states().values()} == {"unknown"}
     code, out, _ = cli("review", "cancel", "--run", "night", "--why", "a bad night", "--yes")
@@ -232,7 +233,7 @@ def test_a_file_is_read_as_excel_saves_it(world, cli, tmp_path, encoded):
         (b"t\0r\0a\0i\0n\0", 'save it as "CSV UTF-8"'),
         (b"training_id\n\x81\n", 'save it as "CSV UTF-8"'),
         (b"PK\x03\x04\0\0", 'save it as "CSV UTF-8"'),
-        (b"", "must begin with a heading of training_id"),
+        (b"", "must begin with a header row of training_id"),
     ],
 )
 def test_an_unreadable_file_decides_nothing(cli, tmp_path, content, remedy):
@@ -246,8 +247,8 @@ def test_an_unreadable_file_decides_nothing(cli, tmp_path, content, remedy):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("T1,T2\n", "must begin with a heading of training_id"),
-        ("training_id,sprngest_id\nT1,4\n", "must begin with a heading of training_id"),
+        ("T1,T2\n", "must begin with a header row of training_id"),
+        ("training_id,sprngest_id\nT1,4\n", "must begin with a header row of training_id"),
         ("training_id,issue_no\nT1,x\n", "line 2: issue_no must be a whole number"),
         ("training_id,why\nT1,a,b\n", "line 2: has more or fewer fields"),
         ("training_id,why\nT1\n", "line 2: has more or fewer fields"),
@@ -292,7 +293,7 @@ def test_somebody_who_can_not_be_named_decides_nothing(world, cli, monkeypatch):
     name = doubt(world)
     monkeypatch.setenv("LOGNAME", "airflow")
     code, _, err = cli("review", "cancel", name, "--why", "x")
-    assert (code, "say who you are with --by" in err) == (1, True)
+    assert (code, "name yourself with --by" in err) == (1, True)
     assert cli("review", "cancel", name, "--why", "x", "--by", "zoë.1@example.com")[0] == 3
     assert cli("review", "cancel", name, "--by", "anna")[0] == 3
     key = f"key {world.sandbox.state.api_key}"
@@ -372,7 +373,7 @@ def test_a_restored_ledger_is_reported_and_recovered_once(world, cli, variables)
     assert (code, "2 of site default" in out, "nothing was done" in err) == (5, True, True)
     assert cli("review", "restored", "--yes")[0] == 1
     code, out, _ = cli("review", "restored", "--yes", "--why", "disk of the warehouse")
-    assert (code, "2 deliveries are unknown now; attempts go on above 41" in out) == (0, True)
+    assert (code, "2 deliveries are unknown now; new attempts start above 41" in out) == (0, True)
     assert "BEHIND" not in cli("status")[1]
     assert cli("review", "list", "--reason", "ledger_restored", "--json")[0] == 0
     number = world.rows("SELECT nextval(pg_get_serial_sequence('springest.delivery_attempt', 'attempt_id'))")
@@ -483,6 +484,6 @@ def test_the_end_of_a_trial_is_shown_before_it_is_done(world, cli, monkeypatch):
     doubt(world)
     monkeypatch.setenv("AIRFLOW_CONN_TRIAL", os.environ["AIRFLOW_CONN_CERTIFICATE_WAREHOUSE"])
     code, _, err = cli("end-trial", "--trial-warehouse", "trial")
-    assert (code, "The trial made attempts up to 1" in err) == (5, True), err
+    assert (code, "The trial's highest attempt is 1" in err) == (5, True), err
     code, _, err = cli("end-trial", "--trial-warehouse", "trial", "--yes", "--why", "it is over")
     assert (code, "has attempts of its own" in err) == (1, True)

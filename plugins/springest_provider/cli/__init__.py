@@ -1,1 +1,1 @@
-"""``bin/springest``: what an operator sees and decides from a terminal."""
+"""``bin/springest``: the command line for operators."""

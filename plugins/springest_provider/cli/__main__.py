@@ -1,4 +1,4 @@
-"""Entry of ``bin/springest``: reads the command, runs it, and turns what goes wrong into one line."""
+"""Entry point of ``bin/springest``: parse the command line, run the command, print an error as one line."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def main(arguments: Sequence[str]) -> int:
     told = read(arguments)
     output = Output(as_json=told.json)
     level = logging.root.manager.disable
-    logging.disable(logging.ERROR)  # what the terminal shows is the answer and nothing else
-    # Airflow is imported only now: --help answers at once.
+    logging.disable(logging.ERROR)  # the terminal shows the result and nothing else
+    # Airflow is imported only now, so that --help is fast.
     from springest_provider.cli.errors import in_one_line
 
     try:
         return int(told.run(told, output))
-    except BrokenPipeError:  # the reader of a pipe had enough
+    except BrokenPipeError:  # the reader closed the pipe
         sys.stderr.close()
         return Exit.DONE
     except KeyboardInterrupt:
-        output.complain("stopped; what was reported as done is done")
+        output.complain("interrupted; changes reported as done are committed")
         return Exit.FAILED
-    except Exception as error:  # noqa: BLE001 - an operator gets one line, whatever it is
+    except Exception as error:  # noqa: BLE001 - operators always get one line
         output.complain(in_one_line(error))
         return Exit.FAILED
     finally:
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run() -> int:
-    """Run the command line of this process; the entry point ``springest``."""
-    # Connections and variables made in the UI are seen only from Airflow's server context.
+    """Run this process's command line; the entry point ``springest``."""
+    # Connections and variables created in the UI are visible only in Airflow's server context.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
     warnings.simplefilter("ignore")

@@ -14,11 +14,11 @@ from springest_provider.cli.output import Output
 
 CODES: Final = """exit codes:
   0  done
-  1  a connection, a setting or the warehouse stands in the way
-  2  the command is not understood
+  1  a connection, a setting or the warehouse is missing or wrong
+  2  the command line is not valid
   3  at least one decision was refused; the others were made
-  4  there is no such training, or nothing that fits
-  5  nothing was done yet: look at what would be, then add --yes"""
+  4  there is no such training, or nothing matches the filter
+  5  nothing was done: check the output, then add --yes"""
 QUERY: Final = Path(__file__).parents[3] / "include" / "sql" / "completed_trainings.sql"
 
 Run = Callable[[argparse.Namespace, Output], int]
@@ -26,26 +26,26 @@ Run = Callable[[argparse.Namespace, Output], int]
 
 def read(arguments: Sequence[str]) -> argparse.Namespace:
     """
-    Read a command line.
+    Parse a command line.
 
-    :raises SystemExit: it is not understood (2), or help was asked for (0).
+    :raises SystemExit: it is not valid (2), or help was requested (0).
     """
     return _parser().parse_args(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _new(
-        argparse.ArgumentParser, prog="springest", description="Certificates on their way to Springest."
+        argparse.ArgumentParser, prog="springest", description="Inspect and control deliveries to Springest."
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     warehouse = _warehouse()
     shared = _shared(warehouse)
-    status = _command(commands, "status", "how the site stands: queue, doubts, rate limit, freshness", shared)
+    status = _command(commands, "status", "queue, unknown outcomes, rate limit, last runs, freshness", shared)
     status.set_defaults(run=_later("springest_provider.cli.status", "show"))
-    who = _command(commands, "who", "all that is known of one training's certificates", shared)
+    who = _command(commands, "who", "history of one training's certificates", shared)
     who.add_argument("training_id", metavar="TRAINING_ID")
     who.set_defaults(run=_later("springest_provider.cli.who", "show"))
-    begin = _command(commands, "begin", "say from when on a site's trainings are to be sent", shared)
+    begin = _command(commands, "begin", "begin a site: send its trainings from a given moment on", shared)
     begin.add_argument(
         "--from",
         type=_moment,
@@ -55,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
         help="with a time zone, such as 2026-11-02T00:00:00+00:00",
     )
     _add_source(begin)
-    begin.add_argument("--yes", action="store_true", help="do it; without it, it is only shown")
+    begin.add_argument(
+        "--yes", action="store_true", help="begin; without it, only show the number of trainings"
+    )
     begin.set_defaults(run=_later("springest_provider.cli.begin", "begin"))
     _add_upkeep(commands, warehouse)
     trial = _command(commands, "end-trial", "let a new warehouse send after a trial elsewhere", shared)
@@ -64,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_signature(trial)
     trial.set_defaults(run=_later("springest_provider.cli.trial", "end"))
-    review = _command(commands, "review", "what waits for a person, and what a person decides")
+    review = _command(commands, "review", "list deliveries that wait for a person, and decide about them")
     _add_review(review.add_subparsers(title="commands", metavar="COMMAND", required=True), shared)
     return parser
 
@@ -78,21 +80,23 @@ def _add_upkeep(
         nargs="?",
         const="springest",
         metavar="PREFIX",
-        help="create PREFIX_writer, PREFIX_publisher and PREFIX_reader, and grant each what is its own",
+        help="create PREFIX_writer, PREFIX_publisher and PREFIX_reader, and grant each its rights",
     )
     migrate.set_defaults(run=_later("springest_provider.migrate", "migrate"), json=False)
-    erase = _command(commands, "erase", "forget a learner, or let one who was forgotten come back", warehouse)
+    erase = _command(commands, "erase", "erase a learner, or lift an erasure", warehouse)
     learner = erase.add_mutually_exclusive_group(required=True)
     learner.add_argument("--learner-ref", metavar="REF", help="the learner's reference in the warehouse")
     learner.add_argument(
-        "--address-from-stdin", action="store_true", help="read the learner's address; it is not kept"
+        "--address-from-stdin",
+        action="store_true",
+        help="read the learner's e-mail address; it is not stored",
     )
     erase.add_argument(
         "--in-advance",
         action="store_true",
-        help="also an address that nobody has yet: nothing is ever sent for it",
+        help="accept an address that no learner has yet: nothing is ever sent to it",
     )
-    erase.add_argument("--lift", action="store_true", help="the learner has come back")
+    erase.add_argument("--lift", action="store_true", help="lift the erasure: the learner has returned")
     erase.set_defaults(run=_later("springest_provider.erase", "erase"), json=False)
     rotate = _command(commands, "rotate-secret", "re-key the warehouse for a new learner secret", warehouse)
     rotate.set_defaults(run=_later("springest_provider.rotate_secret", "rotate"), json=False)
@@ -101,11 +105,13 @@ def _add_upkeep(
 def _add_review(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
 ) -> None:
-    listing = _command(commands, "list", "what waits for a person", shared)
+    listing = _command(commands, "list", "list deliveries that wait for a person", shared)
     _add_filter(listing)
-    listing.add_argument("--limit", type=_positive, default=100, metavar="N", help="at most so many (100)")
+    listing.add_argument(
+        "--limit", type=_positive, default=100, metavar="N", help="maximum number of rows (100)"
+    )
     listing.set_defaults(run=_later("springest_provider.cli.review", "list_waiting"))
-    show = _command(commands, "show", "one training, and which decisions would stand", shared)
+    show = _command(commands, "show", "show one training, and the decisions that are possible now", shared)
     show.add_argument("training_id", metavar="TRAINING_ID")
     _add_source(show)
     show.set_defaults(run=_later("springest_provider.cli.review", "show"))
@@ -113,34 +119,34 @@ def _add_review(
         one = _command(commands, kind.value, text, shared)
         _add_decision(one, kind)
         one.set_defaults(run=_later("springest_provider.cli.decide", "decide"), decision=kind)
-    restored = _command(commands, "restored", "set a ledger right that came back from a backup", shared)
+    restored = _command(commands, "restored", "repair a ledger that was restored from a backup", shared)
     _add_signature(restored)
     restored.add_argument(
         "--highest", type=_positive, metavar="N",
-        help="highest attempt that was ever made, where no Variable keeps it",
+        help="highest attempt ever made, if no Variable has it",
     )  # fmt: skip
     restored.set_defaults(run=_later("springest_provider.cli.restored", "settle"))
 
 
 _DECISIONS: Final = {
-    DecisionKind.RELEASE: "send it (again): Springest is known to lack it",
-    DecisionKind.CONFIRM: "it is at Springest, under this id",
+    DecisionKind.RELEASE: "send it (again): Springest does not have it",
+    DecisionKind.CONFIRM: "it is at Springest, with this id",
     DecisionKind.CANCEL: "never send it",
-    DecisionKind.REOPEN: "take an earlier decision back",
+    DecisionKind.REOPEN: "undo an earlier decision",
 }
 
 
 def _add_decision(parser: argparse.ArgumentParser, kind: DecisionKind) -> None:
-    parser.add_argument("training_id", metavar="TRAINING_ID", nargs="?", help="or --file, or a filter")
+    parser.add_argument("training_id", metavar="TRAINING_ID", nargs="?", help="or use --file or a filter")
     if kind is DecisionKind.CONFIRM:
         parser.add_argument(
             "springest_certificate_id", metavar="ID", nargs="?", type=_positive, help="its id at Springest"
         )
     parser.add_argument(
-        "--issue", type=_positive, metavar="N", help="issue of the certificate, if there are several"
+        "--issue", type=_positive, metavar="N", help="issue number, if the training has several"
     )
     parser.add_argument(
-        "--version", type=_positive, metavar="N", help="decide only if it is still the version that you saw"
+        "--version", type=_positive, metavar="N", help="decide only if the delivery still has this version"
     )
     parser.add_argument(
         "--file",
@@ -157,32 +163,32 @@ def _add_decision(parser: argparse.ArgumentParser, kind: DecisionKind) -> None:
         parser.add_argument(
             "--snapshot",
             action="store_true",
-            help="read what Springest shows right now, before anything is decided",
+            help="read the certificates that Springest shows now, before deciding",
         )
         parser.add_argument(
             "--without-evidence",
             action="store_true",
-            help="although it is not known that Springest lacks it; kept as such",
+            help="release without evidence that Springest does not have it; this is recorded",
         )
 
 
 def _add_filter(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "filter",
-        "by default: what waits for a person; `list` finds a reason or a run in other states as well",
+        "default: deliveries that wait for a person; with a reason or a run, `list` also finds other states",
     )
     group.add_argument(
         "--state", action="append", type=State, choices=list(State), metavar="STATE", help="may be repeated"
     )
-    group.add_argument("--reason", metavar="WORD", help="the fixed word, such as absent or answer_timeout")
+    group.add_argument("--reason", metavar="WORD", help="a reason, such as absent or answer_timeout")
     group.add_argument("--run", metavar="RUN_ID", dest="of_run", help="Airflow run that staged or sent it")
     group.add_argument("--certification", type=_positive, metavar="ID")
 
 
 def _add_signature(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--why", metavar="TEXT", help="why; kept with the decision, so without addresses")
-    parser.add_argument("--by", metavar="LOGIN", help="who decides; your login by default")
-    parser.add_argument("--yes", action="store_true", help="do it; without it, many are only shown")
+    parser.add_argument("--why", metavar="TEXT", help="the reason; it is recorded, so no e-mail addresses")
+    parser.add_argument("--by", metavar="LOGIN", help="your name; your login by default")
+    parser.add_argument("--yes", action="store_true", help="do it; without it, several are only listed")
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -207,7 +213,7 @@ def _shared(warehouse: argparse.ArgumentParser) -> argparse.ArgumentParser:
     shared.add_argument(
         "--site", default="default", metavar="NAME", help="site; its connection is springest_NAME"
     )
-    shared.add_argument("--json", action="store_true", help="for machines")
+    shared.add_argument("--json", action="store_true", help="print JSON")
     return shared
 
 
@@ -231,7 +237,7 @@ def _new(
 
 
 def _later(module: str, name: str) -> Run:
-    """Return what runs a command, importing its module (and Airflow) only then."""
+    """Return a function that imports the command's module (and Airflow) only when it runs."""
 
     def run(told: argparse.Namespace, output: Output) -> int:
         chosen: Run = getattr(importlib.import_module(module), name)

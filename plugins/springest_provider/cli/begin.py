@@ -1,4 +1,4 @@
-"""``springest begin``: say from when on a site's trainings are to be sent."""
+"""``springest begin``: begin a site, so that its trainings are sent from a given moment on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from springest_provider.cli.session import opened
 
 
 def begin(told: argparse.Namespace, output: Output) -> int:
-    """Show how many trainings the first night would stage, and with ``--yes`` begin the site."""
+    """Show the number of trainings that the first night would stage; with ``--yes``, begin the site."""
     with opened(told, output) as session:
         site, start = session.site.name, told.begin_from
         with session.engine.connect() as connection:

@@ -17,7 +17,7 @@ from springest_provider.cli.wishes import Wish, read_wishes
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of one wish."""
+    """The result of one requested decision."""
 
     training_id: str
     issue_no: int | None
@@ -28,7 +28,7 @@ class Report:
 
 
 def decide(told: argparse.Namespace, output: Output) -> int:
-    """Decide about one training, or about many; a transaction each, and a report for each."""
+    """Decide about one training or many, each in its own transaction and with its own report."""
     unclear = _unclear(told)
     if unclear:
         output.complain(unclear)
@@ -37,7 +37,7 @@ def decide(told: argparse.Namespace, output: Output) -> int:
         by = login(told)
         wishes, many = _wishes(session, told)
         if not wishes:
-            output.complain("nothing fits: nothing was decided")
+            output.complain("nothing matches the filter: nothing was decided")
             return Exit.NOTHING
         if many and not told.yes:
             return _only_show([wish.found for wish in wishes if wish.found], told, output)
@@ -56,18 +56,18 @@ def decide(told: argparse.Namespace, output: Output) -> int:
 
 
 def _unclear(told: argparse.Namespace) -> str | None:
-    """Return what is not clear about which deliveries are meant: nothing is decided by mistake."""
+    """Return an error if it is not clear which deliveries are meant, so that no decision is a mistake."""
     filtered = hasattr(told, "state") and not chosen(told).is_empty
     ways = sum((told.training_id is not None, told.file is not None, filtered))
     if ways != 1:
-        return "say which: one TRAINING_ID, or --file, or a filter such as --reason absent"
+        return "name the deliveries: one TRAINING_ID, or --file, or a filter such as --reason absent"
     if told.training_id is None and (told.version or told.issue):
-        return "--version and --issue are for one TRAINING_ID"
+        return "--version and --issue need one TRAINING_ID"
     return None
 
 
 def _wishes(session: Session, told: argparse.Namespace) -> tuple[list[Wish], bool]:
-    """Return what is to be decided about, as it stands now, and whether it may be many."""
+    """Return the requested decisions with their current deliveries, and whether there may be several."""
     site = session.site.name
     if told.file is not None:
         wishes = read_wishes(told.file, why=told.why, confirm=told.decision is DecisionKind.CONFIRM)
@@ -87,7 +87,9 @@ def _wishes(session: Session, told: argparse.Namespace) -> tuple[list[Wish], boo
 def _only_show(found: Sequence[Waiting], told: argparse.Namespace, output: Output) -> int:
     output.document(found)
     write_list(found, output)
-    output.complain(f"{len(found)} would be decided ({told.decision}); nothing was done. Add --yes to do it")
+    output.complain(
+        f"{told.decision} would apply to these {len(found)}; nothing was done. Add --yes to do it"
+    )
     return Exit.UNCONFIRMED
 
 
@@ -126,6 +128,6 @@ def _report(wish: Wish, decision: DecisionKind, refusal: str | None, done: Decid
 
 def _say(report: Report, output: Output) -> None:
     if report.refusal is None:
-        output.line(f"training {report.training_id}: {report.decision}, is {report.state} now")
+        output.line(f"training {report.training_id}: {report.decision} done, its state is {report.state}")
     else:
         output.complain(f"{report.decision} refused: {report.refusal}")

@@ -1,4 +1,4 @@
-"""One line for whatever went wrong: what, and what to do; no traceback, no statement, no parameter."""
+"""Errors as one line with the remedy: no traceback, no SQL statement, no parameters."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from springest.redaction import Redactor
 
 
 def in_one_line(error: BaseException) -> str:
-    """Say what went wrong."""
+    """Return an error's message, redacted and on one line."""
     if isinstance(error, SpringestError):
         return str(error)
     if isinstance(error, DBAPIError):
         said = str(error.orig).strip().splitlines() or [type(error).__name__]
         return f"the database refused: {Redactor().redact(said[0])}"
     if isinstance(error, SQLAlchemyError):
-        return f"the database can't be used: {type(error).__name__}"
+        return f"the database failed: {type(error).__name__}"
     if isinstance(error, AirflowException | AirflowRuntimeError):
         return f"Airflow: {_first_line(error)}"
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}{f': {error.filename}' if error.filename else ''}"
-    return f"this should not happen ({type(error).__name__}): please report it"
+    return f"unexpected error ({type(error).__name__}): please report it"
 
 
 def _first_line(error: BaseException) -> str:

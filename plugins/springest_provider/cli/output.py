@@ -1,4 +1,4 @@
-"""What the terminal shows: lines, tables, or JSON; never a key, an address, or a character that it obeys."""
+"""Terminal output: lines, tables or JSON, without keys, e-mail addresses and control characters."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ LINE_END: Final = "\n"
 
 
 class Exit(IntEnum):
-    """Exit codes, as ``--help`` and docs/operations.md tell them."""
+    """Exit codes; ``--help`` and docs/operations.md list them too."""
 
     DONE = 0
     FAILED = 1
-    """A connection, a setting or the warehouse stands in the way; nothing more was done."""
+    """A connection, a setting or the warehouse is missing or wrong; nothing more was done."""
     USAGE = 2
-    """The command is not understood."""
+    """The command line is not valid."""
     REFUSED = 3
     """At least one decision was refused; the others were made."""
     NOTHING = 4
-    """There is no such training, or nothing that fits."""
+    """There is no such training, or nothing matches the filter."""
     UNCONFIRMED = 5
-    """Nothing was done yet: look at what would be, then add ``--yes``."""
+    """Nothing was done: check the output, then add ``--yes``."""
 
 
 class Output:
     """
-    Writes to the terminal; everything passes the redactor.
+    Writes to the terminal, through the redactor.
 
     :param as_json: write one JSON document instead of text.
     """
@@ -43,20 +43,20 @@ class Output:
         self._redactor = Redactor()
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Hide these from now on."""
+        """Redact these secrets from now on."""
         self._redactor = Redactor(secrets)
 
     def line(self, text: str = "") -> None:
-        """Write a line for people; nothing in JSON."""
+        """Write a line of text; nothing with ``--json``."""
         if not self.as_json:
             sys.stdout.write(f"{self._shown(text)}\n")
 
     def complain(self, text: str) -> None:
-        """Write a line to standard error, in either form."""
+        """Write a line to standard error, also with ``--json``."""
         sys.stderr.write(f"springest: {self._shown(text)}\n")
 
     def document(self, value: Any) -> None:
-        """Write the JSON document; nothing in text."""
+        """Write the JSON document; nothing without ``--json``."""
         if self.as_json:
             plain = json.dumps(self._plain(value), ensure_ascii=False, indent=2)
             sys.stdout.write(f"{show_unseen(plain, keep=LINE_END)}\n")
@@ -70,7 +70,7 @@ class Output:
             self.line("  ".join(padded).rstrip())
 
     def facts(self, facts: Iterable[tuple[str, Any]]) -> None:
-        """Write what is known, one line each; what is not known is left out."""
+        """Write names and values, one line each; empty values are omitted."""
         told = [(name, _text(value)) for name, value in facts if value not in (None, "")]
         width = max((len(name) for name, _ in told), default=0)
         for name, value in told:

@@ -1,4 +1,4 @@
-"""``springest review restored``: set a ledger right that came back from a backup."""
+"""``springest review restored``: repair a ledger that was restored from a backup."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ from springest_provider.parts import AttemptKeeper
 
 
 def settle(told: argparse.Namespace, output: Output) -> int:
-    """Show how far the ledger is behind, and with ``--yes`` set it right."""
+    """Show how far the ledger is behind; with ``--yes``, repair it."""
     with opened(told, output) as session:
         by = login(told)
         kept = [told.highest, *kept_outside(session)]
         restored = restoration.look(session.engine, kept=kept)
-        output.line(f"the ledger's highest attempt is {restored.found}; {restored.highest} was made")
+        output.line(
+            f"the ledger's highest attempt is {restored.found}; the highest ever made is {restored.highest}"
+        )
         queued = ", ".join(f"{count} of site {site}" for site, count in restored.queued.items())
         if restored.is_behind:
-            output.line(f"may have been sent and forgotten: {queued or 'nothing that waits'}")
+            output.line(f"may have been sent already: {queued or 'nothing that is in the queue'}")
         if restored.is_behind and not told.yes:
             output.document(asdict(restored))
             output.complain(
-                "nothing was done. With --yes and --why these become unknown, and so does, when it is "
-                "staged, each training that was completed before now and that the ledger doesn't know as sent"
+                "nothing was done. With --yes and --why these become unknown; so does, when it is staged, "
+                "each training that was completed before now and that the ledger does not know to be sent"
             )
             return Exit.UNCONFIRMED
         settled = restoration.settle(
             session.engine, kept=kept, by=by, reason=told.why or "", redactor=Redactor(session.site.secrets)
         )
     output.document({**asdict(restored), **asdict(settled)})
-    output.line(f"{settled.deliveries} deliveries are unknown now; attempts go on above {restored.highest}")
+    output.line(
+        f"{settled.deliveries} deliveries are unknown now; new attempts start above {restored.highest}"
+    )
     output.line(
         "next: trigger springest_reconcile, then see `bin/springest review list --reason ledger_restored`"
     )
@@ -41,6 +45,6 @@ def settle(told: argparse.Namespace, output: Output) -> int:
 
 
 def kept_outside(session: Session) -> list[int | None]:
-    """Return what is kept outside for each site: a warehouse comes back as a whole."""
+    """Return the highest attempts kept outside, for every site: a restore affects the whole warehouse."""
     sites = {session.site.name, "default", *restoration.sites_of(session.engine)}
     return [AttemptKeeper(site).read() for site in sorted(sites)]

@@ -19,14 +19,14 @@ from springest_provider.cli.who import missing, write
 
 
 def list_waiting(told: argparse.Namespace, output: Output) -> int:
-    """List what waits for a person."""
-    # Deciding by a filter, on the other hand, stays with what waits for a person.
+    """List deliveries that wait for a person."""
+    # A decision by filter is limited to deliveries that wait for a person; a list is not.
     which = replace(chosen(told), any_state=True)
     with opened(told, output) as session:
         found = find(session.engine, site=session.site.name, which=which, limit=told.limit)
     output.document(found)
     if not found:
-        output.line("nothing waits for a person" if which.is_empty else "nothing fits")
+        output.line("nothing waits for a person" if which.is_empty else "nothing matches the filter")
         return Exit.DONE if which.is_empty else Exit.NOTHING
     write_list(found, output)
     if len(found) == told.limit:
@@ -35,7 +35,7 @@ def list_waiting(told: argparse.Namespace, output: Output) -> int:
 
 
 def chosen(told: argparse.Namespace, training_ids: Sequence[str] | None = None) -> Filter:
-    """Return the filter that the options ask for."""
+    """Return the filter that the options specify."""
     return Filter(
         states=told.state or None,
         reason=told.reason,
@@ -46,9 +46,9 @@ def chosen(told: argparse.Namespace, training_ids: Sequence[str] | None = None) 
 
 
 def write_list(found: Sequence[Waiting], output: Output) -> None:
-    """Write deliveries for people."""
+    """Write a table of deliveries."""
     output.table(
-        ("training", "issue", "state", "reason", "to look at", "certification", "valid from", "sent", "id"),
+        ("training", "issue", "state", "reason", "review", "certification", "valid from", "sent", "id"),
         (
             (one.training_id, one.issue_no, one.state, one.reason, one.review_reason, one.certification_id,
              one.valid_from, one.sent_at, one.springest_certificate_id)
@@ -58,7 +58,7 @@ def write_list(found: Sequence[Waiting], output: Output) -> None:
 
 
 def show(told: argparse.Namespace, output: Output) -> int:
-    """Tell all of one training, and which decisions would stand."""
+    """Show one training's history, and the decisions that are possible now."""
     with opened(told, output) as session:
         stories = tell(session.engine, site=session.site.name, training_id=told.training_id)
         if not stories:
@@ -72,7 +72,7 @@ def show(told: argparse.Namespace, output: Output) -> int:
             candidates = _candidates(session, story)
             if candidates:
                 output.line(
-                    f"  could be certificate {', '.join(map(str, candidates))}, which Springest shows"
+                    f"  Springest shows {', '.join(map(str, candidates))}, which may be this certificate"
                 )
             output.line("  decisions")
             output.facts(
@@ -87,7 +87,7 @@ def show(told: argparse.Namespace, output: Output) -> int:
 def _rows(
     session: Session, told: argparse.Namespace
 ) -> tuple[dict[str, list[CompletedTraining]], str | None]:
-    """Return what the source has, or why that is not known: the rest can be told all the same."""
+    """Return the source rows, or the error that prevented reading them; the rest is shown either way."""
     try:
         return session.rows(told, [told.training_id]), None
     except SpringestError as error:
@@ -99,7 +99,7 @@ def _choice(story: Story, kind: DecisionKind) -> Choice:
 
 
 def _candidates(session: Session, story: Story) -> list[int]:
-    """Return what Springest shows and could be it, where there is no id yet."""
+    """Return the certificates shown by Springest that may be this one, if it has no id yet."""
     if story.springest_certificate_id is not None:
         return []
     decisions = session.decisions()

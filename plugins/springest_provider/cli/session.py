@@ -1,4 +1,4 @@
-"""What the commands work with: the site, the warehouse, the source, and who is at the keyboard."""
+"""The context of a command: the site, the warehouse, the source, and the user's login."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOBODY: Final = frozenset({"root", "airflow", "default", "nobody"})
 @dataclass(frozen=True, slots=True)
 class Session:
     """
-    An open warehouse and the site that is asked about.
+    An open warehouse and the selected site.
 
     :param warehouse_conn_id: connection of the warehouse.
     """
@@ -46,11 +46,11 @@ class Session:
 
     @property
     def redactor(self) -> Redactor:
-        """Return what knows the site's keys."""
+        """Return a redactor that knows the site's keys."""
         return Redactor(self.site.secrets)
 
     def decisions(self) -> Decisions:
-        """Return what makes decisions about the site's deliveries."""
+        """Return the decision service for the site's deliveries."""
         return Decisions(
             self.engine,
             site=self.site.name,
@@ -61,7 +61,7 @@ class Session:
     def rows(
         self, told: argparse.Namespace, training_ids: Sequence[str]
     ) -> dict[str, list[CompletedTraining]]:
-        """Return what the source has now for these trainings, by delivery."""
+        """Return the current source rows of these trainings, by delivery."""
         pseudonyms = parts.pseudonyms()
         with self.engine.begin() as connection:
             keep_to_secret(connection, pseudonyms)
@@ -70,12 +70,12 @@ class Session:
             return look_up(reader, training_ids, site=self.site.name, pseudonyms=pseudonyms)
 
     def count(self, told: argparse.Namespace, window: Window) -> int:
-        """Return how many completed trainings the source has in a window."""
+        """Return the number of completed trainings in a window of the source."""
         with parts.source(told.source) as database:
             return SourceReader(database, query=_query(told.sql)).count(window)
 
     def snapshot(self, login: str) -> SnapshotReport:
-        """Read what Springest shows right now, under the shared rate limit."""
+        """Read the certificates that Springest shows now, within the shared rate limit."""
 
         async def take() -> SnapshotReport:
             async with connected(parts.warehouse_url(self.warehouse_conn_id), self.site) as link:
@@ -95,7 +95,7 @@ def opened(told: argparse.Namespace, output: Output) -> Iterator[Session]:
     """
     Open the warehouse.
 
-    :raises ConfigurationError: a connection is not what it should be.
+    :raises ConfigurationError: a connection is missing or wrong.
     """
     site = SpringestHook(f"{PREFIX}{told.site}").get_site()
     output.hide(site.secrets)
@@ -105,9 +105,9 @@ def opened(told: argparse.Namespace, output: Output) -> Iterator[Session]:
 
 def login(told: argparse.Namespace) -> str:
     """
-    Return who decides.
+    Return the login of the person who decides.
 
-    :raises ConfigurationError: the login is one that several people share.
+    :raises ConfigurationError: several people share the login.
     """
     if told.by:
         return str(told.by)
@@ -117,7 +117,9 @@ def login(told: argparse.Namespace) -> str:
         name = ""
     if not name or name in NOBODY:
         raise ConfigurationError(
-            f"the login {name or 'is not known and'} says nothing: say who you are with --by"
+            f"the login {name!r} does not identify a person: name yourself with --by"
+            if name
+            else "your login is unknown: name yourself with --by"
         )
     return name
 
@@ -126,6 +128,6 @@ def _query(path: Path) -> str:
     query = path.read_text(encoding="utf-8")
     if "{{" in query or "{%" in query:
         raise ConfigurationError(
-            f"{path.name} is a Jinja template, which only Airflow renders: give --sql the rendered query"
+            f"{path.name} is a Jinja template, which only Airflow renders: pass the rendered query to --sql"
         )
     return query

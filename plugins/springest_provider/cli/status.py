@@ -17,12 +17,12 @@ from springest_provider.cli.restored import kept_outside
 from springest_provider.cli.session import opened
 
 _NOT_BEGUN: Final = (
-    "not begun: nothing is sent by schedule before `bin/springest begin` or a run with begin_from"
+    "not begun: nothing is sent by schedule until `bin/springest begin` or a run with begin_from"
 )
 
 
 def show(told: argparse.Namespace, output: Output) -> int:
-    """Tell how the site stands."""
+    """Show the site's status."""
     with opened(told, output) as session:
         status = look(session.engine, session.site)
         ledger = restoration.look(session.engine, kept=kept_outside(session))
@@ -36,13 +36,13 @@ def show(told: argparse.Namespace, output: Output) -> int:
     output.facts(_facts(status))
     if ledger.is_behind:
         output.line(
-            f"THE LEDGER IS BEHIND: its highest attempt is {ledger.found}, and {ledger.highest} was made. "
-            "Nothing is sent; see 'A restored ledger' in docs/operations.md"
+            f"THE LEDGER IS BEHIND: its highest attempt is {ledger.found}, but attempt {ledger.highest} was "
+            "made. Nothing is sent; see 'A restored ledger' in docs/operations.md"
         )
     if status.runs:
         output.line()
         output.table(
-            ("last runs", "staged", "attempts", "accepted", "refused", "not taken", "unknown", "under way"),
+            ("last runs", "staged", "attempts", "accepted", "refused", "not stored", "unknown", "in flight"),
             (
                 (one.run_id, one.staged_rows, one.attempts, one.accepted, one.refused, one.not_taken,
                  one.unknown, one.under_way)

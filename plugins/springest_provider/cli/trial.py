@@ -13,14 +13,14 @@ from springest_provider.cli.session import login, opened
 
 
 def end(told: argparse.Namespace, output: Output) -> int:
-    """Show what the trial sent, and with ``--yes`` begin the new ledger behind it."""
+    """Show the trial's highest attempt; with ``--yes``, continue its numbering in the new ledger."""
     with opened(told, output) as session, parts.warehouse(told.trial_warehouse) as trial:
         by = login(told)
         sites = restoration.sites_of(trial)
         kept = [*kept_outside(session), *(parts.AttemptKeeper(site).read() for site in sites)]
         if not told.yes:
             output.complain(
-                f"nothing was done. The trial made attempts up to {highest_of(trial)}. With --yes and --why "
+                f"nothing was done. The trial's highest attempt is {highest_of(trial)}. With --yes and --why "
                 f"this warehouse may send to {session.site.host}, where the trial must not have sent anything"
             )
             return Exit.UNCONFIRMED
@@ -34,5 +34,5 @@ def end(told: argparse.Namespace, output: Output) -> int:
             redactor=session.redactor,
         )
     output.document({"site": session.site.name, "highest_attempt": highest})
-    output.line(f"the trial is over: attempts go on above {highest}. Begin the site when you are ready")
+    output.line(f"the trial is over: new attempts start above {highest}. Begin the site when you are ready")
     return Exit.DONE

@@ -1,4 +1,4 @@
-"""``springest who``: one training, told from its beginning."""
+"""``springest who``: the history of one training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from springest_provider.cli.session import opened
 
 
 def show(told: argparse.Namespace, output: Output) -> int:
-    """Tell all that is known of a training's certificates."""
+    """Show the history of a training's certificates."""
     with opened(told, output) as session:
         stories = tell(session.engine, site=session.site.name, training_id=told.training_id)
     if not stories:
@@ -25,14 +25,12 @@ def show(told: argparse.Namespace, output: Output) -> int:
 
 
 def missing(training_id: str, site: str) -> str:
-    """Say that a training is not in the ledger."""
-    return (
-        f"site {site} has no delivery of training {training_id}: it was not staged yet, or has another number"
-    )
+    """Return the message for a training that is not in the ledger."""
+    return f"site {site} has no delivery of training {training_id}: it was not staged yet, or has another id"
 
 
 def write(story: Story, output: Output) -> None:
-    """Write one certificate's story for people."""
+    """Write the history of one certificate as text."""
     output.line(f"training {story.training_id}, issue {story.issue_no}: {story.state}")
     output.facts(_facts(story))
     for attempt in story.attempts:
@@ -49,10 +47,10 @@ def _facts(story: Story) -> Iterator[tuple[str, Any]]:
     yield "verdict", story.verification_status
     yield "reason", story.reason
     yield "", story.reason_detail
-    yield "to look at", story.review_reason
+    yield "review", story.review_reason
     yield "certification", f"{story.certification_id}{name}" if story.certification_id else None
-    yield "listed since", story.listed_since or "it is not listed"
-    yield "valid", f"{story.valid_from} to {story.valid_until or 'for ever'}" if story.valid_from else None
+    yield "listed since", story.listed_since or "not listed"
+    yield "valid", f"{story.valid_from} to {story.valid_until or 'no end'}" if story.valid_from else None
     yield "completed", story.completed_at
     yield "staged", f"{story.created_at:%Y-%m-%d %H:%M} UTC, last by {story.staged_run_id}"
     yield "sent", story.sent_at

@@ -1,4 +1,4 @@
-"""Which certificates a person wants to decide about, given one by one or in a CSV file."""
+"""The decisions that a person requests, on the command line or in a CSV file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ COLUMNS: Final = ("training_id", "issue_no", "why", "springest_certificate_id")
 @dataclass(frozen=True, slots=True)
 class Wish:
     """
-    A certificate that a person wants to decide about.
+    One requested decision.
 
-    :param found: the delivery as it stands; ``None`` with a ``refusal`` when there is none.
+    :param found: the current delivery; ``None`` with a ``refusal`` if there is none.
     """
 
     training_id: str
@@ -33,7 +33,7 @@ class Wish:
     refusal: str | None = None
 
     def among(self, found: Sequence[Waiting], *, version: int | None = None) -> Wish:
-        """Return it with its delivery, or with why there is none."""
+        """Return the request with its delivery, or with a refusal if there is none."""
         mine = [
             one
             for one in found
@@ -43,20 +43,18 @@ class Wish:
             return replace(self, refusal=f"there is no delivery of training {self.training_id}")
         if len(mine) > 1:
             issues = ", ".join(str(one.issue_no) for one in mine)
-            return replace(
-                self, refusal=f"training {self.training_id} has the issues {issues}: say which one"
-            )
+            return replace(self, refusal=f"training {self.training_id} has the issues {issues}: choose one")
         return replace(self, found=mine[0] if version is None else replace(mine[0], version=version))
 
 
 def read_wishes(path: Path, *, why: str | None, confirm: bool) -> list[Wish]:
     """
-    Read a CSV file with a heading, as Excel and other programs save it.
+    Read a CSV file with a header row, as saved by Excel and other programs.
 
-    Commas, semicolons or tabs; UTF-8, UTF-16 with its mark, or Windows-1252.
+    Commas, semicolons or tabs; UTF-8, UTF-16 with a byte order mark, or Windows-1252.
 
-    :param why: the reason of the rows that give none.
-    :raises ConfigurationError: a column or a value is not what it should be; the text names the line.
+    :param why: reason for rows without one.
+    :raises ConfigurationError: a column or a value is invalid; the text names the line.
     """
     text, encoding = _decoded(path)
     names: list[str] = []
@@ -67,7 +65,7 @@ def read_wishes(path: Path, *, why: str | None, confirm: bool) -> list[Wish]:
             names = fields
             _check_heading(path, names, confirm=confirm)
         elif len(fields) != len(names):
-            raise ConfigurationError(f"{where}: has more or fewer fields than the heading")
+            raise ConfigurationError(f"{where}: has more or fewer fields than the header row")
         elif any(fields):
             wishes.append(_wish(where, dict(zip(names, fields, strict=True)), why))
             _check_identity(where, wishes[-1].training_id, encoding)
@@ -86,7 +84,7 @@ def _decoded(path: Path) -> tuple[str, str]:
             continue
         if "\0" not in text:
             return text, encoding
-    raise ConfigurationError(f"{path.name} is no text that can be read: {_SAVE_AGAIN}")
+    raise ConfigurationError(f"{path.name} is not readable as text: {_SAVE_AGAIN}")
 
 
 def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -104,7 +102,7 @@ def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check_identity(where: str, training_id: str, encoding: str) -> None:
-    """Refuse to guess which training is meant: other Windows encodings have other letters there."""
+    """Refuse to guess a training id: other Windows encodings have other letters at these bytes."""
     if encoding == "cp1252" and not training_id.isascii():
         raise ConfigurationError(f"{where}: training_id has letters of an unknown encoding: {_SAVE_AGAIN}")
 
@@ -114,7 +112,7 @@ def _check_heading(path: Path, names: Sequence[str], *, confirm: bool) -> None:
     needed = ("training_id", "springest_certificate_id") if confirm else ("training_id",)
     if not set(needed) <= set(names) <= set(allowed):
         raise ConfigurationError(
-            f"{path.name} must begin with a heading of {', '.join(needed)} and, if wanted, "
+            f"{path.name} must begin with a header row of {', '.join(needed)} and optionally "
             f"{', '.join(name for name in allowed if name not in needed)}"
         )
 

@@ -25,14 +25,14 @@ PREFIX = "springest_"
 
 class SpringestHook(HttpAsyncHook):
     """
-    Talk to Springest's certificates API.
+    Call Springest's certificates API.
 
-    It takes its connection handling and its HTTP library from the HTTP provider's asynchronous hook, and
-    leaves out what would leak or double: no extra becomes a header, nothing is retried, nothing is
-    redirected, and no text of the HTTP library, which holds the key, leaves it.
+    Takes connection handling and the HTTP library from the HTTP provider's asynchronous hook, without the
+    parts that would leak keys or send twice: no extra becomes a header, there are no retries and no
+    redirects, and messages of the HTTP library, which contain the key, are never passed on.
 
-    :param springest_conn_id: connection of type ``springest``. Its host is a URL or a country, its password
-        the API key for certificates; every other setting is an extra and has a default.
+    :param springest_conn_id: connection of type ``springest``. The host is a URL or a country, the password
+        is the API key for certificates; all other settings are extras with a default.
     """
 
     conn_name_attr = "springest_conn_id"
@@ -51,9 +51,10 @@ class SpringestHook(HttpAsyncHook):
 
     def get_site(self) -> Site:
         """
-        Return the site that the connection describes, and have its keys masked.
+        Return the site that the connection describes, and register its keys with Airflow's masking.
 
-        :raises ConfigurationError: the connection or a field of it is missing, unknown or of the wrong kind.
+        :raises ConfigurationError: the connection or one of its fields is missing, unknown or of the wrong
+            type.
         """
         connection = read_connection(self.springest_conn_id)
         site = Site.from_connection(
@@ -68,7 +69,7 @@ class SpringestHook(HttpAsyncHook):
         return site
 
     def client(self, **settings: Any) -> SpringestClient:
-        """Return an asynchronous client, to be used by ``async with``; see ``SpringestClient``."""
+        """Return an asynchronous client for use with ``async with``; see ``SpringestClient``."""
         return SpringestClient(self.get_site(), **settings)
 
     def iter_certificates(
@@ -79,9 +80,9 @@ class SpringestHook(HttpAsyncHook):
         created_from: date | None = None,
     ) -> Iterator[Certificate]:
         """
-        Give the certificates that Springest shows, lazily: a page is asked for when it is needed.
+        Yield the certificates that Springest shows, requesting pages as needed.
 
-        :param email: of the owner; this and the other filters are for sites that support them.
+        :param email: e-mail address of the owner. Use filters only for sites that support them.
         :raises ApiError: a page could not be read.
         """
         return self._iterate(
@@ -92,7 +93,7 @@ class SpringestHook(HttpAsyncHook):
 
     def iter_certifications(self) -> Iterator[Certification]:
         """
-        Give the listed certifications, lazily.
+        Yield the listed certifications, requesting pages as needed.
 
         :raises ApiError: a page could not be read.
         """
@@ -100,9 +101,12 @@ class SpringestHook(HttpAsyncHook):
 
     def post_certificate(self, upload: CertificateUpload) -> PostAnswer:
         """
-        Post one certificate, once. Nothing here remembers that: the deliver operator and its ledger do.
+        Post one certificate, without a retry.
 
-        :raises ApiError: see its classes for what the server can have taken.
+        The hook keeps no record of it: calling it again posts it again. The deliver operator prevents that
+        with the ledger.
+
+        :raises ApiError: the subclass shows whether the server may have stored it.
         """
 
         async def post() -> PostAnswer:
@@ -112,7 +116,7 @@ class SpringestHook(HttpAsyncHook):
         return asyncio.run(post())
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask one cheap question with each key, and say which key fails."""
+        """Make one cheap request with each key, and report the keys that fail."""
         try:
             site = self.get_site()
         except ConfigurationError as error:
@@ -120,7 +124,7 @@ class SpringestHook(HttpAsyncHook):
         failures = asyncio.run(_try_keys(site))
         if failures:
             return False, "; ".join(failures)
-        return True, f"{site.host} answers to both keys"
+        return True, f"{site.host} accepts both keys"
 
     def _iterate(self, pages_of: Callable[[SpringestClient], Pages[Row]]) -> Iterator[Row]:
         with asyncio.Runner() as runner:
@@ -134,24 +138,24 @@ class SpringestHook(HttpAsyncHook):
                 runner.run(client.__aexit__(None, None, None))
 
     async def config(self) -> NoReturn:
-        """Refuse: the HTTP provider would turn extras, which hold a key, into headers."""
+        """Refuse: the HTTP provider would turn extras, which include a key, into headers."""
         raise NotImplementedError(_INSTEAD)
 
     async def run(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: the HTTP provider would retry, and a POST must not be."""
+        """Refuse: the HTTP provider would retry, and a POST must not be retried."""
         raise NotImplementedError(_INSTEAD)
 
     def session(self, method: str | None = None) -> NoReturn:
-        """Refuse: the HTTP provider's session retries and logs what holds a key."""
+        """Refuse: the HTTP provider's session retries, and logs messages that contain a key."""
         raise NotImplementedError(_INSTEAD)
 
 
 def _mask(keys: Iterable[str]) -> None:
     """
-    Have Airflow mask the encoded forms of keys as well; the raw ones it masks by itself.
+    Have Airflow mask the encoded forms of keys as well; it masks the raw ones automatically.
 
-    At DEBUG, Airflow logs what it is asked to mask, so there it isn't asked. Nothing of this project relies
-    on masking: what it says is redacted before.
+    At DEBUG, Airflow logs the values to mask, so nothing is registered then. This project does not rely on
+    masking: its own messages are already redacted.
     """
     if logging.getLogger("airflow").isEnabledFor(logging.DEBUG):
         return
@@ -179,9 +183,7 @@ async def _try_keys(site: Site) -> list[str]:
             ("certifications", bool(site.certifications_api_key), client.certifications(size=1)),
         ):
             if not has_key:
-                failures.append(
-                    f"the extra certifications_api_key is missing: {what} need a key of their own"
-                )
+                failures.append(f"the extra certifications_api_key is missing: {what} need a separate key")
                 continue
             try:
                 await anext(aiter(pages), None)

@@ -1,4 +1,4 @@
-"""Hook of the warehouse, for Airflow's own SQL operators."""
+"""Hook of the warehouse for Airflow's SQL operators."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from springest_provider.parts import warehouse_url
 
 
 class WarehouseHook(PostgresHook):
-    """Connect to the warehouse as the rest of the project does: same options, same session settings."""
+    """Connect to the warehouse with the same options and session settings as the rest of the project."""
 
     def get_conn(self) -> Any:
         """
-        Return a new connection, to be closed by the caller.
+        Return a new connection, which the caller closes.
 
-        :raises ConfigurationError: the connection can't be used as it is set.
+        :raises ConfigurationError: the connection is unusable.
         """
         pooled = warehouse_engine(warehouse_url(self.get_conn_id()), poolclass=NullPool).raw_connection()
         connection = pooled.driver_connection

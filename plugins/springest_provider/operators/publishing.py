@@ -1,4 +1,4 @@
-"""Operators that check verdicts with Airflow's SQL check operators, and publish them."""
+"""Operators that check and publish verdicts, based on Airflow's SQL check operators."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FAILED = (
 
 class SpringestColumnCheckOperator(SQLColumnCheckOperator):
     """
-    Check the columns of the verdicts that are to be published: filled where they must be, and one a delivery.
+    Check the columns of the pending verdicts: required columns are filled, and each delivery has one verdict.
 
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
@@ -62,7 +62,7 @@ class SpringestColumnCheckOperator(SQLColumnCheckOperator):
         return WarehouseHook(self.conn_id)
 
     def execute(self, context: Context) -> None:
-        """Check, and say which rows failed."""
+        """Run the checks; an error names the failed rows."""
         try:
             super().execute(context)
         except AirflowException as error:
@@ -71,7 +71,7 @@ class SpringestColumnCheckOperator(SQLColumnCheckOperator):
 
 class SpringestTableCheckOperator(SQLTableCheckOperator):
     """
-    Check the verdicts that are to be published as a whole: words, keys, proof, dates, history, conservation.
+    Check the pending verdicts as a set: accepted values, keys, proof, dates, history, conservation.
 
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
@@ -102,24 +102,24 @@ class SpringestTableCheckOperator(SQLTableCheckOperator):
         return WarehouseHook(self.conn_id)
 
     def execute(self, context: Context) -> None:
-        """Check, and say which rows failed."""
+        """Run the checks; an error names the failed rows."""
         try:
             super().execute(context)
-        except (AirflowException, ValueError) as error:  # the latter when there is no set of verdicts
+        except (AirflowException, ValueError) as error:  # the latter if there is no set of verdicts
             raise _told(self, self.site_name, error) from None
 
 
 class SpringestPublishOperator(SpringestOperator):
     """
-    Publish the verdicts that this run worked out, and their versions, in one transaction.
+    Publish this run's verdicts and their versions in one transaction.
 
-    Readers see the last state or this one, never half of it. A verdict is written only when it differs from
-    the last one. Last, details of old attempts that nobody needs any more are cleared.
+    Readers see the previous state or the new one, never a mixture. A verdict is written only if it differs
+    from the published one. Afterwards, details of old attempts are cleared.
 
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
-    :param keep_attempt_details_days: how long an attempt keeps its worker and what the server said.
-    :returns: ``written``, ``versions``, all deliveries by ``statuses``, and ``cleared`` attempts.
+    :param keep_attempt_details_days: days after which an attempt's worker and server message are cleared.
+    :returns: counts: ``written``, ``versions``, deliveries by ``statuses``, and ``cleared`` attempts.
     """
 
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
@@ -143,9 +143,9 @@ def _of_site(name: str) -> str:
 
 
 def _told(operator: BaseSQLOperator, site: str, error: Exception) -> QualityCheckFailed:
-    """Return the failure with the rows that failed; what Airflow said is in the log."""
+    """Return an error that names the failed rows; Airflow's own message goes to the log."""
     operator.log.error("%s", error)
     failed = operator.get_db_hook().get_records(_FAILED, parameters=(site,))
     if not failed:
-        return QualityCheckFailed("no verdicts wait to be published: clear the reconcile task")
+        return QualityCheckFailed("there are no verdicts to publish: clear the reconcile task")
     return QualityCheckFailed(describe_failures([tuple(row) for row in failed]))

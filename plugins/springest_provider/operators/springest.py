@@ -1,4 +1,4 @@
-"""Operators for Springest: read the catalogue, stage, deliver. Those that reconcile are beside them."""
+"""Operators of ``springest_catalogue`` and ``springest_deliver``: read the catalogue, stage, deliver."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class SpringestCatalogueOperator(SpringestOperator):
     """
     Read the list of certifications into ``springest.certification``.
 
-    Certificates of a listed certification may be sent; what is not listed is held by default. Only a list
-    that was read to its end takes certifications off.
+    Certificates of a listed certification may be sent; others are held by default. Only a list that was read
+    to its end removes certifications.
 
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
-    :returns: counts: ``listed``, ``added``, ``unlisted``, and whether it was ``complete``.
+    :returns: counts: ``listed``, ``added``, ``unlisted``; and whether the list was ``complete``.
     """
 
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
@@ -65,7 +65,7 @@ class SpringestCatalogueOperator(SpringestOperator):
                     connection, site.name, listed, complete=complete, run_id=str(context["run_id"])
                 )
         if not complete:
-            self.log.warning("The list was not read completely: nothing was taken off it")
+            self.log.warning("The list was not read to its end: no certification was removed")
         return asdict(report)
 
     async def _read(self, site: Site) -> tuple[list[Certification], bool]:
@@ -80,26 +80,26 @@ class SpringestStageOperator(RunOperator):
     """
     Check completed trainings and put their certificates into the queue.
 
-    Every row of the window becomes a delivery: ready to be sent, or set aside with a reason. What was set
-    aside earlier is looked at again. A scheduled run reads on from the watermark of the run before, so a
-    missed night is caught up; a backfill reads its run's interval.
+    Every row of the window becomes a delivery: ``ready``, or set aside with a reason. Rows that were set
+    aside earlier are checked again. A scheduled run continues from the previous run's watermark, so a missed
+    night is caught up; a backfill reads its run's interval.
 
-    A site begins when a person says so, with ``begin_from``. Until then scheduled runs are skipped, and runs
-    with a window or a ``limit`` stage what they name: pilots, which do not begin it.
+    A person begins a site with ``begin_from``. Until then, scheduled runs are skipped. Runs with a window or
+    a ``limit`` are pilots: they stage their own rows and do not begin the site.
 
-    :param sql: the query of completed trainings; see ``include/sql/completed_trainings.sql`` for its
-        contract.
+    :param sql: the query of completed trainings; its contract is in ``include/sql/completed_trainings.sql``.
     :param source_conn_id: connection of the source: any SQL database that Airflow has a hook for.
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
-    :param window_start: start of the window on ``updated_at`` (ISO 8601 with time zone); with ``window_end``
-        it stands in for the watermark or the interval.
+    :param window_start: start of the window on ``updated_at`` (ISO 8601 with time zone). With ``window_end``,
+        it replaces the watermark or the interval.
     :param window_end: end of the window, exclusive.
-    :param begin_from: moment (ISO 8601 with time zone) from which on trainings of a site that has not begun
-        are to be sent: this run stages from there, later ones go on.
-    :param limit: how many the run may send, for a pilot without a window: it stages the last ``look_back``.
-    :param look_back: how far before the watermark to read again.
-    :returns: ``rows``, the ``states`` they are in, and how many were ``rechecked``.
+    :param begin_from: begin the site: this run stages rows from this time (ISO 8601 with time zone) on, and
+        later runs continue.
+    :param limit: number of certificates that the run may send. A pilot with a limit but no window stages the
+        last ``look_back``.
+    :param look_back: overlap with the previous window, for rows that were committed late; one day by default.
+    :returns: ``window_start``, ``window_end``, ``rows``, their ``states``, and the number ``rechecked``.
     """
 
     template_fields: Sequence[str] = (
@@ -134,7 +134,7 @@ class SpringestStageOperator(RunOperator):
         """
         Stage the run's window.
 
-        :raises AirflowSkipException: the site has not begun, and a schedule made the run.
+        :raises AirflowSkipException: the site has not begun, and the run is not a person's.
         """
         site = self._site()
         asked = asked_window(context, start=self.window_start, end=self.window_end)
@@ -150,7 +150,7 @@ class SpringestStageOperator(RunOperator):
         except SiteNotBegun as error:
             if is_persons(context):
                 raise
-            self.log.warning("%s", error)  # Airflow doesn't log why a task skips itself
+            self.log.warning("%s", error)  # Airflow does not log the message of a skip
             raise AirflowSkipException(str(error)) from None
         return {
             "window_start": report.window.start.isoformat(),
@@ -163,30 +163,29 @@ class SpringestStageOperator(RunOperator):
 
 class SpringestDeliverOperator(RunOperator):
     """
-    Work through the queue: POST every certificate that is ready, at most once.
+    Work through the queue: post every ``ready`` certificate, at most once.
 
-    One task, however long the queue: claims are committed before the first byte leaves, outcomes after it,
-    and what can't be known becomes ``unknown`` and is never sent again by itself. Running it twice, late, or
-    beside itself sends nothing twice.
+    One task handles the whole queue. Claims are committed before the first byte is sent, and outcomes after
+    the response. If the outcome is uncertain, the delivery becomes ``unknown`` and is never sent again
+    automatically. Running the task twice, late, or concurrently sends nothing twice.
 
-    :param sql: the query of completed trainings; rows are read again at the moment of sending.
+    :param sql: the query of completed trainings; each row is read again just before it is sent.
     :param source_conn_id: connection of the source.
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
-    :param deliver_until: time of day in UTC (``HH:MM``) at which to stop: when it first comes after the run
-        began, whichever try of the task it is. What is left stays in the queue.
-    :param concurrency: certificates under way at once.
-    :param expected_certificates: how many to expect, for a night (or a backfill) that is much larger than the
-        last ones; otherwise such a night waits for a person.
-    :param limit: how many certificates the run sends at most, all its tries together; the rest stays in the
-        queue.
-    :param max_unknown_per_night: outcomes that may be unknown before nothing more is sent: of all runs of the
-        last twelve hours together, but for those that are settled. A run that a person triggers counts from
-        its start. As many are under way at most, in all processes.
-    :param lease_margin: how much longer than the longest POST a certificate belongs to the worker that
-        claimed it. Shorter frees a dead worker's certificates earlier, and leaves a slow warehouse less time
-        to be told what became of a POST.
-    :returns: counts of what was done, and how many are ``left``.
+    :param deliver_until: deadline as a time of day in UTC (``HH:MM``), ``06:00`` by default: its first
+        occurrence after the DAG run started. Retries share it. The rest stays in the queue.
+    :param concurrency: number of certificates in flight; 10 by default.
+    :param expected_certificates: approves a run (or a backfill) that is much larger than usual, up to this
+        number of certificates. Without it, such a run waits for a person.
+    :param limit: maximum number of certificates that the run sends, over all its tries.
+    :param max_unknown_per_night: maximum number of unknown outcomes before sending stops; 10 by default.
+        Counts all runs of the last twelve hours, except outcomes that are resolved; a run that a person
+        triggers counts from its own start. It also limits the certificates in flight over all processes.
+    :param lease_margin: time by which a lease outlasts the longest POST; 60 seconds by default. A shorter
+        margin frees a dead worker's certificates earlier, but leaves a slow warehouse less time to record an
+        outcome.
+    :returns: counts of outcomes, and the number ``left``; see ``DeliverReport``.
     """
 
     template_fields: Sequence[str] = (
@@ -248,7 +247,7 @@ class SpringestDeliverOperator(RunOperator):
         return asdict(report)
 
     def on_kill(self) -> None:
-        """Claim nothing more and give what is under way a few seconds; Airflow kills soon after."""
+        """Claim nothing more, and wait a few seconds for responses; Airflow kills the process soon after."""
         self._is_to_stop = True
         if self._stop is not None:
             self._stop()
@@ -283,7 +282,7 @@ class SpringestDeliverOperator(RunOperator):
             )
             deliverer = Deliverer(worker, settings=settings)
             self._stop = lambda: loop.call_soon_threadsafe(deliverer.stop_at_once)
-            if self._is_to_stop:  # told before there was anything to stop
+            if self._is_to_stop:  # on_kill was called before the run existed
                 deliverer.stop_at_once()
             try:
                 return await deliverer.run()
@@ -292,5 +291,5 @@ class SpringestDeliverOperator(RunOperator):
 
 
 def _worker() -> str:
-    """Return a name that no other worker has."""
+    """Return a unique name for this worker."""
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"

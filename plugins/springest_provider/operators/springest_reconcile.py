@@ -1,4 +1,4 @@
-"""Operators for Springest that look at what it shows: take a snapshot, ask for owners, reconcile."""
+"""Operators of ``springest_reconcile``: take a snapshot, look up owners, reconcile."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class SpringestSnapshotOperator(SpringestOperator):
     """
     Read the list of certificates that Springest shows into ``springest.remote_certificate``.
 
-    A long list is read in full once a week and whenever something waits for what only the whole list can
-    tell; on other nights only what is new is read, where the site keeps to the filters for it.
+    A long list is read in full once a week, and whenever a delivery waits for evidence that only the whole
+    list has. On other nights only the new part is read, if the site supports the filters for that.
 
-    :param full: read the whole list in any case.
+    :param full: always read the whole list.
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
     :returns: ``snapshot_id``, ``rows``, ``requests``, its ``scope``, and whether it is ``complete``.
@@ -71,17 +71,17 @@ class SpringestSnapshotOperator(SpringestOperator):
 
 class SpringestOwnersOperator(SourceOperator):
     """
-    Ask Springest whose certificates they are, where deliveries could otherwise not be told apart.
+    Look up the owners of certificates that can't be assigned to a delivery otherwise.
 
-    Only where the site tells an owner by a filter (GET certificates of one address), which is found out by
-    itself; within ``owner_reads_per_run`` of the connection. An address is read from the source when it is
-    asked about, and never stored.
+    Only if the site can filter certificates by e-mail address, which is detected automatically, and at most
+    ``owner_reads_per_run`` times per run (an extra of the connection). An address is read from the source
+    when it is needed, and never stored.
 
     :param sql: the query of completed trainings.
     :param source_conn_id: connection of the source.
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
-    :returns: ``asked``, ``certificates`` whose owner was told, and ``requests``.
+    :returns: ``asked`` learners, ``certificates`` whose owner is now known, and ``requests``.
     """
 
     template_fields: Sequence[str] = ("sql", "source_conn_id", "springest_conn_id", "warehouse_conn_id")
@@ -115,15 +115,15 @@ class SpringestOwnersOperator(SourceOperator):
 
 class SpringestReconcileOperator(SpringestOperator):
     """
-    Match deliveries with what Springest shows, and work out what became of each one.
+    Match deliveries with the certificates that Springest shows, and compute their verdicts.
 
-    Verdicts that are new or changed wait in ``springest.reconciled_candidate`` for their checks; readers
-    still see the last state.
+    New and changed verdicts wait in ``springest.reconciled_candidate`` for their checks; readers still see
+    the published ones.
 
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
-    :returns: ``became_visible``, ``became_absent``, how many verdicts ``changed``, and what is ``told``
-        without proof.
+    :returns: counts: ``became_visible``, ``became_absent``, verdicts that ``changed``, and matches without
+        proof (``told``).
     """
 
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")

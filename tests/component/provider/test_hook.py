@@ -60,7 +60,7 @@ def test_a_certificate_is_posted(sandbox, connect, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "well", "said"),
     [
-        ({}, True, "answers to both keys"),
+        ({}, True, "accepts both keys"),
         ({"password": "wrong-key"}, False, "the key for certificates fails"),
         ({"extra": {"certifications_api_key": "wrong-key"}}, False, "the key for certifications fails"),
         ({"extra": {"certifications_api_key": ""}}, False, "certifications_api_key is missing"),

@@ -8,7 +8,7 @@ from springest_provider import run_notes
 
 
 class SpringestPlugin(AirflowPlugin):
-    """Makes the project show up under Admin, Plugins, and writes notes on DAG runs."""
+    """Lists the project under Admin, Plugins, and writes notes on DAG runs."""
 
     name = "springest"
     listeners = [run_notes]  # noqa: RUF012 - as Airflow declares it

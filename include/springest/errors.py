@@ -8,7 +8,7 @@ compares both.
 
     SpringestError                                                                                    retry
     ├── ConfigurationError        a connection field, extra, Variable or parameter is wrong           no
-    │   ├── SiteNotBegun              nobody has said from when on trainings are to be sent           no
+    │   ├── SiteNotBegun              no person has begun the site yet                                no
     │   └── SourceQueryError          the query names what is missing or not allowed                  no
     ├── ApiError                  a request to Springest failed                                       5
     │   ├── TransportError            no response
@@ -16,7 +16,7 @@ compares both.
     │   │   ├── RequestNotSent            broke before the last byte of the body: cannot be stored    5
     │   │   ├── ResponseTimeout           sent in full, no response in time: may be stored            5
     │   │   └── ResponseLost              sent in full, response incomplete: may be stored            5
-    │   ├── StatusError               the status says no
+    │   ├── StatusError               the status is not a success
     │   │   ├── Rejected                  400, 413, 415 or 422 with reasons that could be read        5
     │   │   ├── Unauthorized              401                                                         no
     │   │   ├── Forbidden                 403                                                         no
@@ -25,8 +25,8 @@ compares both.
     │   │   ├── Redirected                3xx; never followed                                         5
     │   │   ├── ServerError               5xx                                                         5
     │   │   └── UnexpectedStatus          anything else                                               5
-    │   └── InvalidResponse           2xx with a body that is not the one asked for                   5
-    ├── DeadlinePassed            a request was withheld: its time had passed                         -
+    │   └── InvalidResponse           2xx with an unexpected body                                     5
+    ├── DeadlinePassed            a request was not sent: its grant or lease had expired              -
     ├── SourceError               the source database or the query is not usable now                  5
     │   └── UnreadableRows            the source cannot return at least one row                       5
     ├── DocumentError             one document cannot be sent as it is                                -
@@ -37,9 +37,9 @@ compares both.
     │   ├── AccessRefused             Springest does not let this key send                            no
     │   ├── RunTooLarge               far more certificates than usual wait; a person must agree      no
     │   ├── LedgerBehind              the ledger has lost attempts: it was restored                   no
-    │   ├── TooManyUnknown            as many outcomes are unknown as may be                          no
+    │   ├── TooManyUnknown            the limit on unknown outcomes is reached                        no
     │   ├── WorkerStopped             the process was stopped                                         1
-    │   ├── SpringestUnreachable      Springest does not respond as it should                         15
+    │   ├── SpringestUnreachable      Springest does not respond correctly                            15
     │   └── DocumentsUnreachable      the documents' store does not respond                           10
     ├── IllegalTransition         an event does not fit the delivery's state; nothing was changed     -
     ├── ConservationBroken        source rows and verdicts do not add up; nothing was published       no
@@ -71,18 +71,18 @@ class ConfigurationError(SpringestError):
 
 
 class DeadlinePassed(SpringestError):
-    """A request was kept back since its time had passed: nothing that a server could take has left."""
+    """A request was not completed, since its grant or lease had expired: the server cannot have stored it."""
 
 
 class ApiError(SpringestError):
     """A request to Springest failed.
 
     :param method: HTTP method.
-    :param path: path without its query, which holds the key.
-    :param detail: what happened, redacted.
-    :param status: HTTP status; ``None`` when there was no answer.
-    :param messages: the server's own words, redacted.
-    :param bytes_handed_over: bytes of the request's body that left this process.
+    :param path: path without its query, which contains the key.
+    :param detail: description of the failure, redacted.
+    :param status: HTTP status; ``None`` if there was no response.
+    :param messages: the server's error messages, redacted.
+    :param bytes_handed_over: bytes of the request body that this process sent.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ def _rebuild(kind: type[ApiError], values: dict[str, Any]) -> ApiError:
 
 
 class TransportError(ApiError):
-    """There is no answer."""
+    """There was no response."""
 
 
 class ConnectFailed(TransportError):
@@ -121,23 +121,23 @@ class ConnectFailed(TransportError):
 
 
 class RequestNotSent(TransportError):
-    """The connection broke before the body's last byte left: the server cannot have taken it."""
+    """The connection broke before the last byte of the body: the server cannot have stored it."""
 
 
 class ResponseTimeout(TransportError):
-    """The request left in full and was not answered in time: the server may have taken it."""
+    """The request was sent in full but got no response in time: the server may have stored it."""
 
 
 class ResponseLost(TransportError):
-    """The request left in full and the answer did not arrive whole: the server may have taken it."""
+    """The request was sent in full but the response was incomplete: the server may have stored it."""
 
 
 class StatusError(ApiError):
-    """The server said no."""
+    """The status of the response is not a success."""
 
 
 class Rejected(StatusError):
-    """The server understood the request and refused its content."""
+    """The server understood the request and rejected its content."""
 
 
 class Unauthorized(StatusError):
@@ -145,7 +145,7 @@ class Unauthorized(StatusError):
 
 
 class Forbidden(StatusError):
-    """The key has no right to this."""
+    """The key lacks the permission."""
 
 
 class NotFound(StatusError):
@@ -155,7 +155,7 @@ class NotFound(StatusError):
 class Throttled(StatusError):
     """The server asks for fewer requests.
 
-    :param retry_after: seconds to wait, if the server told.
+    :param retry_after: seconds to wait, if the response says so.
     """
 
     def __init__(self, *, retry_after: float | None = None, **values: Any) -> None:
@@ -164,7 +164,7 @@ class Throttled(StatusError):
 
 
 class Redirected(StatusError):
-    """The server pointed elsewhere; it is never followed, since the key is in the address."""
+    """A redirect. It is never followed, since the URL contains the key."""
 
 
 class ServerError(StatusError):
@@ -172,26 +172,26 @@ class ServerError(StatusError):
 
 
 class UnexpectedStatus(StatusError):
-    """A status that nobody foresaw, or a refusal whose reasons could not be read."""
+    """An unexpected status, or a rejection without readable reasons."""
 
 
 class InvalidResponse(ApiError):
-    """The server agreed, and its body is not what was asked for."""
+    """The status is a success, but the body is not the expected one."""
 
 
 # Settings
 
 
 class SiteNotBegun(ConfigurationError):
-    """Nobody has said from when on the site's trainings are to be sent: see docs/adr/0021."""
+    """No person has begun the site: see docs/adr/0021."""
 
     def __init__(self, site: str) -> None:
         super().__init__(
             f"the site {site!r} has not begun: nothing was staged, and nothing is sent by schedule. First "
-            "try a few: trigger springest_deliver with window_start and window_end around one training, or "
-            "with limit to send at most so many. Then begin: trigger it with begin_from, the moment from "
-            "which on trainings are to be sent, or run `bin/springest begin --from MOMENT`. Nightly runs go "
-            "on from there"
+            "try a few certificates: trigger springest_deliver with window_start and window_end around one "
+            "training, or with limit to cap their number. Then begin: trigger it with begin_from, or run "
+            "`bin/springest begin --from MOMENT`; trainings that changed at or after that moment are sent. "
+            "Nightly runs continue from there"
         )
         self.site = site
 
@@ -203,15 +203,15 @@ class SiteNotBegun(ConfigurationError):
 
 
 class SourceError(SpringestError):
-    """The source database or the query over it is not usable as it is."""
+    """The source database, or the query on it, is not usable now."""
 
 
 class SourceQueryError(SourceError, ConfigurationError):
-    """The query names what is not there or not allowed: trying again would not help."""
+    """The query names something that does not exist or is not allowed: a retry would not help."""
 
 
 class UnreadableRows(SourceError):
-    """The database answers, and at least one row can't be read."""
+    """The database responds, but at least one row can't be read."""
 
     @property
     def cause(self) -> str:
@@ -225,8 +225,8 @@ class UnreadableRows(SourceError):
 class DocumentError(SpringestError):
     """A document can't be sent as it is.
 
-    :param reason: a fixed word such as ``document_missing``; becomes the delivery's reason.
-    :param detail: what is wrong and what to do; never holds the document's name.
+    :param reason: the delivery's reason, such as ``document_missing``.
+    :param detail: the problem and the remedy, without the document's name.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -239,12 +239,12 @@ class DocumentError(SpringestError):
 
 
 class DocumentUnreachable(SpringestError):
-    """One document could not be read now, which says nothing about its content.
+    """One document could not be read now; its content may be fine.
 
-    :param kind: how reading failed: a name such as ``EIO`` or ``ClientError 403``. Documents that fail in the
-        same way, one after the other, show that it is their store that fails.
-    :param reason: the fixed word, should it turn out to be this document's own trouble.
-    :param whole_store: the error itself says that nothing of the store can be read.
+    :param kind: the failure as a name, such as ``EIO`` or ``ClientError 403``. Several documents in a row
+        that fail in the same way show that their store has failed.
+    :param reason: the delivery's reason, if only this document is affected.
+    :param whole_store: the error shows that no document of the store can be read.
     """
 
     def __init__(
@@ -260,43 +260,44 @@ class DocumentUnreachable(SpringestError):
         return type(self), (self.detail, self.kind, self.reason, self.whole_store)
 
     def as_defect(self) -> DocumentError:
-        """Return it as this document's own trouble: others of its store can be read."""
+        """Return it as an error of this document alone: others of its store can be read."""
         return DocumentError(
-            self.reason, f"{self.detail}; others can be read. It is looked at again every night"
+            self.reason, f"{self.detail}; other documents can be read. It is checked again every night"
         )
 
 
 class InspectionFailed(SpringestError):
-    """A document could not be opened now; that says nothing about it."""
+    """A document could not be opened now; it may be fine."""
 
 
 class DocumentStoreUnreachable(SpringestError):
-    """No document of a store can be read now: what was not sent is still in the queue."""
+    """No document of a store can be read now. Unsent certificates are still in the queue."""
 
 
 # Delivery
 
 
 class DeliveryStopped(SpringestError):
-    """The run stopped sending. What it had not sent is still in the queue."""
+    """The run stopped sending. Unsent certificates are still in the queue."""
 
 
 class AccessRefused(DeliveryStopped):
-    """Springest does not let this key send certificates; trying again would not help."""
+    """Springest does not let this key send certificates; a retry would not help."""
 
 
 class RunTooLarge(DeliveryStopped):
-    """Many more certificates than usual are new in the queue; a person should say that it is right."""
+    """The run has far more certificates than usual; a person should approve it."""
 
 
 class LedgerBehind(DeliveryStopped):
-    """The ledger has forgotten attempts: it was restored from a backup, or is another one."""
+    """The ledger has lost attempts: it was restored from a backup, or is another one."""
 
     def __init__(self, in_ledger: int, kept: int) -> None:
         super().__init__(
-            f"the ledger's highest attempt is {in_ledger}, and {kept} was made: it was restored from a "
-            "backup or is another one, and what it calls ready may have been sent; nothing was sent. See "
-            "'A restored ledger' in docs/operations.md, or 'From trial to production' if it is a new one"
+            f"the ledger's highest attempt is {in_ledger}, but attempt {kept} was made: the ledger was "
+            "restored from a backup or is another one, so its ready deliveries may have been sent already. "
+            "Nothing was sent. See 'A restored ledger' in docs/operations.md, or 'From trial to production' "
+            "for a new one"
         )
         self.in_ledger = in_ledger
         self.kept = kept
@@ -306,29 +307,29 @@ class LedgerBehind(DeliveryStopped):
 
 
 class TooManyUnknown(DeliveryStopped):
-    """As many outcomes as one night may have can't be known; a person should look first."""
+    """The limit on unknown outcomes is reached; a person should look first."""
 
 
 class WorkerStopped(DeliveryStopped):
-    """The process was told to end before the queue was through; the next try goes on."""
+    """The process was stopped before the queue was empty; the next try continues."""
 
 
 class SpringestUnreachable(DeliveryStopped):
-    """Springest does not answer as it should; a later try may find it well."""
+    """Springest does not respond correctly; a later try may succeed."""
 
 
 class DocumentsUnreachable(DeliveryStopped):
-    """The store that holds the documents does not answer; a later try may find it well."""
+    """The document store does not respond; a later try may succeed."""
 
 
 # Ledger, verdicts and decisions
 
 
 class IllegalTransition(SpringestError):
-    """An event arrived in a state that does not allow it; nothing was changed."""
+    """The delivery's state does not allow the event; nothing was changed."""
 
     def __init__(self, state: str | None, event: str) -> None:
-        super().__init__(f"a delivery that is {state or 'new'} does not allow {event}")
+        super().__init__(f"a delivery in the state {state or 'new'} does not allow {event}")
         self.state = state
         self.event = event
 
@@ -337,19 +338,19 @@ class IllegalTransition(SpringestError):
 
 
 class ConservationBroken(SpringestError):
-    """Source rows and verdicts do not add up; nothing was published, and the last good state stays."""
+    """Source rows and verdicts do not add up. Nothing was published; the previous verdicts stay."""
 
 
 class QualityCheckFailed(SpringestError):
-    """Verdicts failed a check; nothing was published, and the last good state stays."""
+    """Verdicts failed a check. Nothing was published; the previous verdicts stay."""
 
 
 class PendingVerdictsLost(SpringestError):
-    """The verdicts that were to be published are gone; they must be worked out again."""
+    """The pending verdicts are lost and must be computed again."""
 
 
 class DecisionRefused(SpringestError):
-    """The decision does not stand and nothing was changed; the text says why and what to do."""
+    """The decision is refused and nothing was changed; the text has the reason and the remedy."""
 
 
 # The warehouse
@@ -358,14 +359,14 @@ class DecisionRefused(SpringestError):
 class WarehouseLocked(SpringestError):
     """A statement waited longer than ``lock_timeout`` for a lock that another session holds.
 
-    :param holders: a line for each session that may be in the way; see ``holders``.
+    :param holders: one line per session that may hold the lock; see ``holders``.
     """
 
     def __init__(self, holders: Sequence[str]) -> None:
-        held = "; ".join(holders) or "nothing any more"
+        held = "; ".join(holders) or "by nobody any more"
         super().__init__(
-            f"a lock in the warehouse did not become free; held: {held}. The task is tried again; a session "
-            "that hangs is ended by SELECT pg_terminate_backend(pid)"
+            f"a lock in the warehouse did not become free; held: {held}. The task is retried. To end a "
+            "session that hangs: SELECT pg_terminate_backend(pid)"
         )
         self.holders = tuple(holders)
 
@@ -387,8 +388,8 @@ class DryRunGaveWay(SpringestError):
 
 
 class SchemaOutOfDate(SpringestError):
-    """The warehouse schema is not the one this code was written for."""
+    """The warehouse schema has another version than this code needs."""
 
 
 class RolesNotAllowed(SpringestError):
-    """The connection's role may not create roles or grant; the text holds what an administrator must run."""
+    """The connection's role may not create roles or grant; the text has statements for an administrator."""

@@ -87,7 +87,7 @@ class SpringestOwnersOperator(SourceOperator):
     template_fields: Sequence[str] = ("sql", "source_conn_id", "springest_conn_id", "warehouse_conn_id")
 
     def work(self, context: Context) -> dict[str, Any]:
-        """Ask."""
+        """Look up owners."""
         site, pseudonyms = self._site(), parts.pseudonyms()
         with (
             parts.warehouse(self.warehouse_conn_id) as engine,
@@ -129,7 +129,7 @@ class SpringestReconcileOperator(SpringestOperator):
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
 
     def work(self, context: Context) -> dict[str, Any]:
-        """Match and judge."""
+        """Match, and compute verdicts."""
         site = self._site()
         with parts.warehouse(self.warehouse_conn_id) as engine:
             report = reconcile(engine, site=site, run_id=str(context["run_id"]))

@@ -199,8 +199,8 @@ def test_the_documentation_names_every_state() -> None:
 
 def test_a_refused_transition_names_state_and_event() -> None:
     """The error also survives pickling, since Airflow passes exceptions between processes."""
-    with pytest.raises(IllegalTransition, match="that is visible does not allow claimed") as caught:
+    with pytest.raises(IllegalTransition, match="in the state visible does not allow claimed") as caught:
         next_state(State.VISIBLE, Event.CLAIMED)
     again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - made right here
     assert (again.state, again.event) == (State.VISIBLE, Event.CLAIMED)
-    assert "that is new" in str(IllegalTransition(None, Event.CLAIMED))
+    assert "in the state new" in str(IllegalTransition(None, Event.CLAIMED))

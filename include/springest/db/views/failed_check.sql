@@ -2,7 +2,7 @@
 CREATE OR REPLACE VIEW springest.failed_check WITH (security_barrier) AS
 SELECT site, 'unique' AS check_name, delivery_key, min(training_id) AS training_id,
        format('has %s verdicts', count(*)) AS found,
-       'two certifications or certificates have one number: look at the join in reconcile/sql/judge.sql' AS remedy
+       'two certifications or certificates have one number: look at the join in verdicts/sql/judge.sql' AS remedy
 FROM springest.reconciled_candidate GROUP BY site, delivery_key HAVING count(*) > 1
 UNION ALL
 SELECT site, 'not_null', delivery_key, training_id, 'has an empty field that must be filled',
@@ -61,7 +61,7 @@ WHERE valid_until < valid_from AND sent_at IS NOT NULL
   AND verification_status NOT IN ('invalid', 'held', 'withdrawn', 'cancelled')
 UNION ALL
 SELECT site, 'review_has_reason', delivery_key, training_id, 'needs a person and does not say why',
-       'say why in reconcile/sql/judge.sql'
+       'say why in verdicts/sql/judge.sql'
 FROM springest.reconciled_candidate WHERE needs_review AND review_reason IS NULL
 UNION ALL
 -- Each version that ended did so when the next began, the last one when what is said now began.

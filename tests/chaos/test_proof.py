@@ -47,8 +47,8 @@ IN_DOUBT = replace(
     ],
     ids=["sent", "in doubt and there", "in doubt and not there", "never came", "broke off before", "refused"],
 )
-def test_what_may_be_is_not_called_wrong(evidence):
-    """Doubt is allowed, and so is a POST that broke off and was made again."""
+def test_an_uncertain_story_is_no_violation(evidence):
+    """An unknown outcome is allowed, and so is a POST that broke off and was repeated."""
     assert failures(evidence) == []
 
 

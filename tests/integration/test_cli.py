@@ -272,7 +272,7 @@ def test_a_malformed_file_decides_nothing(cli, tmp_path, content, said):
         ("review", "cancel", "--reason", "absent", "--version", "3", "--yes"),
     ],
 )
-def test_what_is_not_said_clearly_is_not_done(cli, arguments):
+def test_an_unclear_command_does_nothing(cli, arguments):
     """Above all, no filter at all does not mean everything."""
     assert cli(*arguments)[0] == 2
 
@@ -288,8 +288,8 @@ def test_an_unknown_command_exits_with_2(arguments, capsys):
     assert "usage:" in capsys.readouterr().err
 
 
-def test_somebody_who_can_not_be_named_decides_nothing(world, cli, monkeypatch):
-    """A login that several people share says nothing."""
+def test_an_anonymous_person_cannot_decide(world, cli, monkeypatch):
+    """A login that several people share names nobody."""
     name = doubt(world)
     monkeypatch.setenv("LOGNAME", "airflow")
     code, _, err = cli("review", "cancel", name, "--why", "x")

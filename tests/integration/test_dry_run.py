@@ -209,8 +209,8 @@ def test_the_time_it_takes_is_that_of_the_rate_limit(make_world) -> None:
     assert frozen.in_time == 1
 
 
-def test_a_run_that_needs_what_a_dry_run_holds_gets_it_at_once(world: World) -> None:
-    """The dry run ends, says so, and has changed nothing; the run has waited a moment."""
+def test_a_run_gets_what_a_dry_run_holds_at_once(world: World) -> None:
+    """The dry run ends with a message and has changed nothing; the run waited only a moment."""
     world.complete(world.training())
     world.catalogue()
     staged = threading.Event()
@@ -243,7 +243,7 @@ def test_an_error_in_the_middle_leaves_nothing_behind(world: World) -> None:
     assert everything(world) == before
 
 
-def test_what_a_lost_response_left_unknown_is_not_planned_again(world: World) -> None:
+def test_an_unknown_is_not_planned_again(world: World) -> None:
     """It counts as sent before; the next one is planned."""
     world.complete(world.training())
     world.catalogue()

@@ -146,7 +146,7 @@ def test_the_servers_words_go_at_once_and_the_fixed_ones_stay(world):
     assert [tuple(row) for row in (*ledger, *read)] == [(*said.values(), None)] * 2
 
 
-def test_it_stays_so_whatever_the_source_and_springest_still_say(make_world):
+def test_an_erasure_survives_the_source_and_springest(make_world):
     """The same rows staged again, changed, and a snapshot that names the owner bring nothing back."""
     world = make_world(profile="owner_shown")
     theirs, aside = world.training(), world.training(certification_id=999)
@@ -182,8 +182,8 @@ def test_erased_certificates_are_not_sent_under_a_new_training(world):
     assert ref_of(theirs) not in everything(world)
 
 
-def test_what_waits_in_the_queue_is_not_sent(world):
-    """Also when the worker has read the queue already."""
+def test_an_erased_delivery_in_the_queue_is_not_sent(world):
+    """This also holds if the worker has read the queue already."""
     theirs, other = world.training(), world.training()
     world.complete(theirs, other)
     world.catalogue()
@@ -237,8 +237,8 @@ def test_erasing_again_or_erasing_nobody_changes_nothing(world):
     assert world.rows("SELECT count(*) FROM springest.forgotten_learner") == [(1,)]
 
 
-def test_a_learner_who_comes_back_is_served_again(world):
-    """Lifted by a person; what was set aside goes out the next night, what was delivered does not."""
+def test_a_returning_learner_gets_certificates_again(world):
+    """A person lifts the erasure; what was set aside is sent the next night, what was delivered is not."""
     theirs, aside = world.training(), world.training(certification_id=999)
     aside = replace(aside, learner=theirs.learner)
     world.complete(theirs, aside)

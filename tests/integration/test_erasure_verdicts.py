@@ -76,8 +76,8 @@ def test_an_owner_that_disagreed_still_does(world, whose, proven):
             assert reference not in everything(world)
 
 
-def test_an_owner_who_agreed_still_does(world):
-    """Nothing is taken back of what was proven, and no version is added."""
+def test_an_erased_owner_who_agreed_still_agrees(world):
+    """No proof is withdrawn, and no version is added."""
     theirs, lost = world.training(), world.training()
     world.complete(theirs, lost)
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
@@ -90,8 +90,8 @@ def test_an_owner_who_agreed_still_does(world):
 
 
 @pytest.mark.parametrize("somebody_else_too", [False, True])
-def test_a_learner_who_comes_back_is_not_told_to_be_another_one(world, somebody_else_too):
-    """What was erased stays erased: Springest names them again, and nothing turns into a contradiction."""
+def test_a_returning_learner_contradicts_no_certificate(world, somebody_else_too):
+    """Erased data stays erased: Springest names the learner again, and nothing becomes a contradiction."""
     theirs, other = world.training(), world.training()
     world.complete(theirs, other)
     world.night("before")
@@ -140,8 +140,8 @@ def test_two_certificates_of_one_learner_are_still_two(world):
     assert world.rows(VERDICTS) == before
 
 
-def test_a_forgotten_owners_certificate_is_not_anybodys(world):
-    """Somebody else's upload, for another learner, is no candidate once that learner is forgotten."""
+def test_an_erased_owners_certificate_is_no_candidate(world):
+    """Somebody else's upload, for another learner, is no candidate once that learner is erased."""
     ours = world.training()
     world.complete(ours)
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
@@ -155,8 +155,8 @@ def test_a_forgotten_owners_certificate_is_not_anybodys(world):
     assert world.rows(VERDICTS) == before
 
 
-def test_two_who_were_forgotten_are_not_taken_for_each_other(make_world):
-    """Nobody else uploads, they say, and the only candidate's owner is forgotten as the learner is."""
+def test_two_erased_learners_are_not_confused(make_world):
+    """Nobody else uploads, by the setting, and the only candidate's owner is erased, as the learner is."""
     world = make_world(profile="owner_shown", exclusive_uploader=True)
     ours = world.training()
     world.complete(ours)
@@ -200,8 +200,8 @@ def test_an_erased_confirmation_stays_proof_without_its_text(world):
     assert words not in everything(world)
 
 
-def test_a_conflict_says_what_was_sent_and_what_is_shown(world):
-    """A person can check it by hand."""
+def test_a_conflict_lists_both_values(world):
+    """The sent and the shown value are there for a person to check by hand."""
     theirs = world.training()
     world.complete(theirs)
     send(world)

@@ -118,8 +118,8 @@ def test_a_stuck_file_system_blocks_neither_others_nor_the_end(world, monkeypatc
     assert {state for state, _ in world.states().values()} == {"ready"}
 
 
-def test_what_never_reached_the_server_is_sent_in_the_same_run(world, expected):
-    """A body that was not handed over is known not to have been taken."""
+def test_an_incomplete_request_is_repeated_in_the_same_run(world, expected):
+    """A body that was not sent in full is known not to have been stored."""
     [training] = _staged(world)
     Path(training.certificate_uri).write_bytes(make_pdf(filling=os.urandom(9_000_000)))
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_BODY))
@@ -458,8 +458,8 @@ def test_an_outcome_that_can_not_be_recorded_is_named_in_the_log(world, monkeypa
     assert world.posts == 1
 
 
-def test_a_late_answer_still_settles_what_became_unknown(world):
-    """The worker's own 201 comes after its lease was lost to a sweep."""
+def test_a_late_response_still_resolves_an_unknown(world):
+    """The worker's own 201 arrives after its lease was lost to a sweep."""
     [training] = _staged(world)
     world.extra["timeout"] = {"connect": 10, "read": 30, "total": 60}
     world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=5.0))
@@ -543,8 +543,8 @@ def test_a_night_is_sent_beside_backfills_of_any_size(world, caplog):
     assert look(world.warehouse, world.site).too_large == {}
 
 
-def test_a_run_that_others_leave_no_room_says_so(world, monkeypatch, caplog):
-    """Another one has as many under way as all may have together, and the server is slow to answer it."""
+def test_a_run_without_room_for_unknowns_reports_it(world, monkeypatch, caplog):
+    """Another run has as many in flight as all may have together, and the server is slow to respond."""
     _staged(world, 11)
     with world.warehouse.begin() as connection:
         connection.exec_driver_sql(
@@ -558,7 +558,7 @@ def test_a_run_that_others_leave_no_room_says_so(world, monkeypatch, caplog):
     assert world.posts == 0
 
 
-def test_a_run_that_stages_again_is_weighed_again(world):
+def test_a_run_staged_again_gets_another_volume_check(world):
     """The source got 600 rows meanwhile, in the window of a run that had sent one."""
     window = Window(datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
     world.complete(world.training())
@@ -573,7 +573,7 @@ def test_a_run_that_stages_again_is_weighed_again(world):
     assert world.deliver(expected=600).accepted == 600
 
 
-def test_what_is_half_staged_waits_until_it_is_whole(world, monkeypatch):
+def test_a_half_staged_run_waits_until_it_is_whole(world, monkeypatch):
     """Five hundred of six hundred rows would pass as a night's work."""
     world.complete(*_many(world))
     world.catalogue()

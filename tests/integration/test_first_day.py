@@ -82,16 +82,16 @@ def test_the_limit_holds_for_all_tries_of_a_run(fresh):
     )  # fmt: skip
 
 
-def test_what_springest_refuses_counts_for_the_limit(fresh):
-    """A pilot that is refused is looked at before more is tried."""
+def test_refused_certificates_count_for_the_limit(fresh):
+    """A pilot whose certificates are refused is examined before more is sent."""
     fresh.sandbox.store.remove_certification(102)
     fresh.stage("pilot", is_pilot=True)
     assert fresh.deliver("pilot", limit=1).rejected == 1
     assert fresh.posts == 1
 
 
-def test_what_was_certainly_not_sent_gives_its_place_to_another(fresh):
-    """Its body had not left when the connection broke."""
+def test_a_certificate_surely_not_sent_frees_its_place(fresh):
+    """Its body had not been sent when the connection broke."""
     for document in fresh.folder.iterdir():
         document.write_bytes(make_pdf(filling=os.urandom(5_000_000)))
     fresh.stage("pilot", is_pilot=True)

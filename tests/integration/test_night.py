@@ -409,8 +409,8 @@ def test_more_rows_than_a_batch_are_staged_and_counted(world):
     ]
 
 
-def test_a_detail_that_is_mended_is_no_longer_told(world):
-    """A row with two defects tells both, and after one is mended only the other."""
+def test_a_repaired_defect_is_no_longer_reported(world):
+    """A row with two defects reports both; after one is repaired, only the other."""
     training = world.training(certification_id=101, certificate_uri=str(world.folder / "late.pdf"))
     world.complete(training)
     world.night("first")

@@ -499,8 +499,8 @@ def test_a_row_changed_before_sending_is_sent_as_it_is_now(unstable, expected):
     assert world.stored == expected(*good)
 
 
-def test_what_the_source_says_is_in_no_log_and_no_table(mangling, caplog):
-    """A value that the database stumbles over is quoted by it, and hidden by us."""
+def test_values_in_source_errors_are_in_no_log_or_table(mangling, caplog):
+    """The database quotes the value that it fails on, and the project hides it."""
     world = mangling
     world.query = world.query.replace("learner.email", "CAST(learner.email AS bigint)::text AS email")
     canary = Learner(700, "Zoë Canary", "Zoë Canary")

@@ -209,8 +209,8 @@ def test_changes_name_the_former_and_the_new_status(nights: World) -> None:
     assert changes.count((None, "verified")) == 4
 
 
-def test_what_has_expired_since_it_changed_had_not_when_it_did(nights: World) -> None:
-    """The newest version says expired from midnight on; that is no word about the moment it began."""
+def test_a_change_keeps_the_status_it_had_then(nights: World) -> None:
+    """The newest version is expired from midnight on; that says nothing about the moment it began."""
     changes = "08_changed_since_yesterday.sql"
 
     def became(*, valid_until: date) -> list[tuple[str | None, str]]:
@@ -296,7 +296,7 @@ def test_a_verification_may_be_requested_for_unknowns_alone(world: World) -> Non
     assert waiting(world) == [], "complete snapshots lacked them although it was listed"
 
 
-def test_doubts_are_counted_beside_what_waits_and_by_site(nights: World) -> None:
+def test_unknowns_are_counted_apart_and_by_site(nights: World) -> None:
     """They make nothing older, and another site's are its own."""
     nights.complete(nights.training(certification_id=105), ago=timedelta(0))
     nights.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
@@ -367,7 +367,7 @@ def test_an_unmatched_certificate_is_listed_until_it_is_gone(world: World) -> No
         assert world.rows(shown) == [(told,)], night
 
 
-def test_what_only_waits_longer_did_not_go_wrong_last_night(nights: World) -> None:
+def test_an_old_unknown_is_no_failure_of_last_night(nights: World) -> None:
     """An unknown outcome becomes a question for a person after two weeks; that is no news about it."""
     assert "unknown" in {one.verification_status for one in ask(nights, "02_failed_last_night.sql")}
     _days_later(nights, 15)

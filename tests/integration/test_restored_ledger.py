@@ -61,8 +61,8 @@ def settle(world):
     )
 
 
-def test_what_was_sent_since_the_backup_is_not_sent_again(world, postgres):
-    """What waited, what was set aside, what was withdrawn, and what the backup has never heard of."""
+def test_nothing_sent_since_the_backup_is_sent_again(world, postgres):
+    """Rows that were queued, set aside or withdrawn, and rows that the backup does not have."""
     world.extra["list_filters"] = False  # nobody is proven by his address
     old, waiting, broken, gone = (world.training() for _ in range(4))
     document = Path(broken.certificate_uri)

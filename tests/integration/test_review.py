@@ -48,8 +48,8 @@ def world(make_world):
     return make_world(profile="no_filters")
 
 
-def test_what_springest_lacks_is_released_and_goes_out_once(world, expected):
-    """The answer was lost, and so was the certificate."""
+def test_a_certificate_springest_lacks_is_released_and_sent(world, expected):
+    """The response was lost, and so was the certificate; it is sent once."""
     training = world.training()
     world.complete(training)
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_STORING))
@@ -62,7 +62,7 @@ def test_what_springest_lacks_is_released_and_goes_out_once(world, expected):
     assert world.statuses()[training.training_id] == ("verified", None)
 
 
-def test_what_shows_up_after_its_release_is_not_sent_again(world, expected):
+def test_a_certificate_shown_after_release_is_not_sent(world, expected):
     """Springest stored it late; the reconciliation before the next night notices."""
     world.extra["list_filters"] = False  # nobody is proven by his address
     training = world.training()
@@ -101,8 +101,8 @@ def test_an_incomplete_candidate_stops_a_released_delivery(world, untold):
     assert world.posts == 1
 
 
-def test_what_springest_has_is_not_released_but_confirmed(world, expected):
-    """The answer was lost, and the certificate was not."""
+def test_a_stored_certificate_is_confirmed_not_released(world, expected):
+    """The response was lost, and the certificate was not."""
     world.extra["list_filters"] = False  # nobody is proven by his address
     training = world.training()
     world.complete(training)
@@ -225,8 +225,8 @@ def test_a_released_duplicate_and_its_original_both_wait(world, expected):
     assert sorted(world.stored) == sorted(expected(first, again))
 
 
-def test_what_was_cancelled_stays_cancelled_night_after_night(world):
-    """Also while it was still in the queue."""
+def test_a_cancelled_delivery_stays_cancelled(world):
+    """This holds night after night, and if it was still in the queue."""
     waiting, held = world.training(), world.training(certification_id=999)
     world.complete(waiting, held)
     world.catalogue()

@@ -126,8 +126,8 @@ def test_a_secret_can_be_rotated_more_than_once(full: World, in_steps: bool) -> 
     assert verdicts(full) == before
 
 
-def test_a_learner_who_is_gone_from_the_source_is_recognised_when_they_come_back(full: World) -> None:
-    """The same certificate under a new number would else be sent a second time."""
+def test_a_learner_gone_from_the_source_is_recognised_again(full: World) -> None:
+    """The same certificate under a new training id would otherwise be sent a second time."""
     rotated(full)
     posts, gone = full.posts, full.trainings["gone"]
     full.complete(replace(gone, training_id="T9001"))
@@ -137,8 +137,8 @@ def test_a_learner_who_is_gone_from_the_source_is_recognised_when_they_come_back
 
 
 @pytest.mark.parametrize("pseudonyms", [ROTATED, TWICE])
-def test_a_forgotten_learner_stays_forgotten(full: World, pseudonyms: Pseudonyms) -> None:
-    """Also where Springest still names the owner, and the source has them again."""
+def test_an_erased_learner_stays_erased(full: World, pseudonyms: Pseudonyms) -> None:
+    """Also if Springest still names the owner, and the source has them again."""
     rotated(full, pseudonyms)
     posts, address = full.posts, full.trainings["forgotten"].learner.email
     full.complete(
@@ -160,7 +160,8 @@ def test_a_forgotten_learner_stays_forgotten(full: World, pseudonyms: Pseudonyms
     assert full.posts > posts
 
 
-def test_a_learner_is_forgotten_after_a_rotation(full: World) -> None:
+def test_a_learner_can_be_erased_after_a_rotation(full: World) -> None:
+    """A learner can be erased under the new secret."""
     rotated(full)
     reference = ROTATED.learner_ref(full.trainings["sent"].learner.email)
     assert forget(full.warehouse, ROTATED, learner_ref=reference).found

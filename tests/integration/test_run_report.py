@@ -49,7 +49,7 @@ def test_the_counts_of_a_run_are_those_of_all_its_tries(night):
     assert counts.completed == counts.staged + counts.set_aside
 
 
-def test_a_later_run_counts_only_what_it_did_itself(night):
+def test_a_later_run_counts_only_its_own_work(night):
     """The rows that it reads again were staged and sent by the first one."""
     night.complete(night.training())
     night.stage("second")
@@ -71,8 +71,8 @@ def test_what_needs_attention_is_listed_by_urgency(night):
     assert ([one.state for one in few], in_all) == (["unknown"], 4)
 
 
-def test_what_changed_after_it_was_sent_needs_a_look(night):
-    """It is accepted, and flagged."""
+def test_a_change_after_sending_needs_attention(night):
+    """The delivery is accepted, and flagged."""
     [accepted, *_] = [key for key, (state, _) in night.states().items() if state == "accepted"]
     with night.warehouse.begin() as connection:
         connection.exec_driver_sql(

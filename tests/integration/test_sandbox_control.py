@@ -95,7 +95,7 @@ def test_faults_and_profiles_come_by_the_client(sandbox, client):
     assert sandbox.state.profile == Profile(zone=Zone.NONE, underscores=True)
 
 
-def test_what_was_to_come_late_is_released_by_the_client(sandbox, client):
+def test_a_client_releases_a_late_certificate(sandbox, client):
     """A test in another process says when."""
     client.add_fault(Fault(Kind.STATUS_THEN_STORED, status=500))
     post(sandbox.url, sandbox.state.api_key)
@@ -103,8 +103,8 @@ def test_what_was_to_come_late_is_released_by_the_client(sandbox, client):
     assert client.release() == client.certificates() != []
 
 
-def test_a_reset_forgets_what_was_received_and_keeps_the_admin(sandbox, client):
-    """Ids go on: the next certificate is not taken for one of before."""
+def test_a_reset_drops_requests_and_keeps_the_admin(sandbox, client):
+    """Ids continue: the next certificate is not taken for an earlier one."""
     first = client.plant(PLANTED).id
     sandbox.state.requests_per_hour = 1
     get(sandbox.url, sandbox.state.api_key)
@@ -138,7 +138,7 @@ def test_a_mistaken_order_is_refused(sandbox, method, path, body, status):
     assert answer.json()["detail"]
 
 
-def test_the_summary_tells_doubles_and_answers(sandbox, client):
+def test_the_summary_counts_doubles_and_responses(sandbox, client):
     """The same learner, certification, first day and bytes twice are one too many; other bytes are not."""
     key = sandbox.state.api_key
     for document in (b"%one", b"%one", b"%two"):
@@ -163,8 +163,8 @@ def test_the_peak_is_that_of_any_sliding_hour(moments, most):
     assert peak(moments) == most
 
 
-def test_a_restart_keeps_what_was_received(tmp_path):
-    """A database file holds certificates, requests and certifications; ids go on."""
+def test_a_restart_keeps_everything_received(tmp_path):
+    """A database file keeps certificates, requests and certifications; ids continue."""
     file = str(tmp_path / "sandbox.db")
     with SandboxServer(database=file, certifications=[LISTED]) as first:
         post(first.url, first.state.api_key)
@@ -240,8 +240,10 @@ def start(folder, *options):
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_starts_says_where_and_ends_quickly(tmp_path, end):
-    """Its output tells every request and neither key nor address; what it received outlives it."""
+def test_the_command_starts_prints_its_url_and_ends(tmp_path, end):
+    """Its output lists every request and neither key nor e-mail address; everything it received outlives
+    it.
+    """
     process, url = start(tmp_path)
     try:
         assert post(url, "canary-key").status_code == 201
@@ -264,7 +266,7 @@ def test_the_command_starts_says_where_and_ends_quickly(tmp_path, end):
         again.communicate()
 
 
-def test_the_command_explains_itself():
+def test_the_command_has_help():
     """Its help names every option."""
     command = [sys.executable, "-m", "sandbox", "--help"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60)

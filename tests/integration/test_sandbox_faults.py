@@ -121,8 +121,8 @@ def test_a_connection_closed_midway_has_read_a_part_of_the_body(sandbox):
 
 
 @pytest.mark.parametrize(("reset", "seen"), [(False, b""), (True, ConnectionResetError)])
-def test_a_connection_ends_or_is_reset_as_the_fault_says(sandbox, reset, seen):
-    """Clients take an end and a reset by different paths."""
+def test_a_fault_ends_or_resets_the_connection(sandbox, reset, seen):
+    """Clients handle an end and a reset by different paths."""
     sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_STORING, method="GET", reset=reset))
     address = urlsplit(sandbox.url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as wire:
@@ -136,8 +136,8 @@ def test_a_connection_ends_or_is_reset_as_the_fault_says(sandbox, reset, seen):
 
 
 @pytest.mark.parametrize("kind", [Kind.STORE_LATE, Kind.STATUS_THEN_STORED])
-def test_what_is_stored_late_appears_when_its_time_has_come(sandbox, clock, kind):
-    """No answer, or a failing one, and the certificate is there some time later all the same."""
+def test_a_late_certificate_appears_in_time(sandbox, clock, kind):
+    """No response, or a failing one, and the certificate is there some time later all the same."""
     sandbox.state.faults.add(Fault(kind, seconds=90, status=504))
     if kind is Kind.STATUS_THEN_STORED:
         assert post(sandbox).status_code == 504
@@ -152,8 +152,8 @@ def test_what_is_stored_late_appears_when_its_time_has_come(sandbox, clock, kind
     assert kept.created_at == "2026-09-21T14:14:50+00:00"
 
 
-def test_what_waits_for_no_time_is_stored_when_it_is_released(sandbox, clock):
-    """A test says itself when."""
+def test_a_held_certificate_is_stored_when_released(sandbox, clock):
+    """The test decides when."""
     sandbox.state.faults.add(Fault(Kind.STATUS_THEN_STORED))
     post(sandbox)
     clock.now += 10**6
@@ -181,8 +181,8 @@ def test_any_status_is_answered_before_or_after_storing(sandbox, kind, kept, sta
         (FaultBody.GARBAGE, b"\0"),
     ],
 )
-def test_a_failing_answer_holds_what_the_fault_says(sandbox, method, body, begins):
-    """Proxies answer web pages, crashed servers nothing, broken ones garbage."""
+def test_a_failing_response_has_the_faults_body(sandbox, method, body, begins):
+    """Proxies return web pages, crashed servers nothing, broken ones garbage."""
     sandbox.state.faults.add(Fault(Kind.STATUS, method=method, status=502, body=body))
     answer = post(sandbox) if method == "POST" else get(sandbox)
     assert answer.status_code == 502
@@ -192,7 +192,7 @@ def test_a_failing_answer_holds_what_the_fault_says(sandbox, method, body, begin
 
 @pytest.mark.parametrize("retry_after", [None, "120", "Wed, 21 Oct 2026 07:28:00 GMT"])
 @pytest.mark.parametrize("status", [429, 503])
-def test_retry_after_is_told_as_asked(sandbox, status, retry_after):
+def test_retry_after_has_the_requested_form(sandbox, status, retry_after):
     """In seconds, as a date, or not at all."""
     sandbox.state.faults.add(Fault(Kind.STATUS, status=status, retry_after=retry_after))
     answer = post(sandbox)
@@ -225,7 +225,7 @@ def test_a_truncated_answer_holds_less_than_its_head_promised(sandbox):
     assert [one.answered for one in sandbox.store.requests()] == [None]
 
 
-def test_an_answer_cut_short_can_only_be_told_by_its_xml(sandbox):
+def test_a_response_cut_short_is_found_only_by_its_xml(sandbox):
     """The length is right and the end is clean."""
     sandbox.state.faults.add(Fault(Kind.CUT_SHORT, method="GET"))
     answer = get(sandbox)
@@ -243,8 +243,8 @@ def test_a_web_page_comes_instead_of_xml(sandbox):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_careless_error_tells_the_address_and_the_key(sandbox, method):
-    """What a client must not log: it proves that a client redacts."""
+def test_a_careless_error_contains_the_email_and_the_key(sandbox, method):
+    """A client must not log them: this proves that a client redacts."""
     sandbox.state.faults.add(Fault(Kind.ECHO, method=method, status=400))
     answer = post(sandbox) if method == "POST" else get(sandbox, email=FIELDS["email"])
     assert answer.status_code == 400
@@ -286,7 +286,7 @@ def test_the_removed_rows_are_the_first_that_the_list_shows(sandbox):
 
 
 @pytest.mark.parametrize(("path", "total"), [("/users/certificates.xml", "7"), ("/certifications.xml", "9")])
-def test_a_wrong_total_is_told(sandbox, path, total):
+def test_a_wrong_total_is_returned(sandbox, path, total):
     """The list ends before the total is reached."""
     sandbox.state.faults.add(Fault(Kind.WRONG_TOTAL, method="GET", count=7))
     assert etree.fromstring(get(sandbox, path=path).content).findtext("meta/results") == total

@@ -138,8 +138,8 @@ def test_a_wrong_file_is_refused(sandbox, files, message):
     assert sandbox.store.certificates() == []
 
 
-def test_everything_that_is_wrong_is_told_at_once(sandbox):
-    """Somebody who mends a form wants all of its errors."""
+def test_all_errors_of_a_form_are_returned_together(sandbox):
+    """Somebody who corrects a form wants all of its errors."""
     answer = post(sandbox, {"email": "nobody"}, files={"file": ("a.pdf", b"")})
     assert len(told(answer)) == 4
 

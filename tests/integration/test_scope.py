@@ -72,8 +72,8 @@ def long_list(make_world, monkeypatch):
     return make
 
 
-def test_most_nights_read_only_what_is_new(long_list):
-    """A night's certificates are proven with a handful of GETs, and the snapshot is called partial."""
+def test_most_nights_read_only_new_certificates(long_list):
+    """A night's certificates are proven with a handful of GETs, and the snapshot is partial."""
     world = long_list()
     world.complete(world.training())
     world.stage("second")
@@ -88,8 +88,8 @@ def test_most_nights_read_only_what_is_new(long_list):
     assert scopes == ["full", "narrowed", "narrowed"]
 
 
-def test_what_a_narrowed_snapshot_does_not_read_is_not_missed(long_list):
-    """A certificate of long ago is outside of it, and nothing is denied."""
+def test_a_narrowed_snapshot_denies_nothing_outside_it(long_list):
+    """A certificate of long ago is outside of it, and is not missing."""
     world = long_list()
     world.planned("second")
     with world.warehouse.begin() as connection:

@@ -131,7 +131,7 @@ def test_an_address_is_found(address):
 
 
 @pytest.mark.parametrize("text", ["a @ b", "5 @ 3", "nothing here", "", "user at example.com", "@decorator"])
-def test_what_is_no_address_stays(text):
+def test_text_that_is_no_email_stays(text):
     """A log must still be readable."""
     assert Redactor(["a-long-secret"]).redact(text) == text
 
@@ -141,8 +141,8 @@ def test_short_and_empty_secrets_do_not_blot_everything_out():
     assert Redactor(["", "e"]).redact("here we are") == "here we are"
 
 
-def test_a_redactor_does_not_tell_what_it_hides():
-    """It may stand in somebody's log itself."""
+def test_a_redactor_does_not_show_its_secrets():
+    """It may be in somebody's log itself."""
     assert "a-long-secret" not in repr(Redactor(["a-long-secret"]))
 
 

@@ -101,8 +101,10 @@ def test_no_source_event_moves_a_possibly_stored_delivery(state: State) -> None:
     assert not from_source & TRANSITIONS[state].keys()
 
 
-def test_only_what_is_in_doubt_can_be_released() -> None:
-    """What Springest told an id for, what it shows, and what a worker is sending can't be sent again."""
+def test_only_uncertain_states_can_be_released() -> None:
+    """A certificate that Springest gave an id for or shows, and one that a worker is sending, can't be sent
+    again.
+    """
     in_doubt = {State.UNKNOWN, State.ACCEPTED_NO_ID, State.VANISHED, State.REVIEW}
     assert set(sources_of(Event.RELEASED)) == in_doubt
 

@@ -161,8 +161,8 @@ def test_a_lock_timeout_is_retried():
     assert str(copy.copy(error)) == str(error)
 
 
-def test_a_source_without_an_encoding_gives_what_is_utf8(postgres):
-    """SQL_ASCII converts nothing: what is in another encoding is set aside, row by row."""
+def test_a_source_without_an_encoding_gives_rows_in_utf8(postgres):
+    """SQL_ASCII converts nothing: text in another encoding is set aside, row by row."""
     with psycopg.connect(postgres.url(driver="postgresql"), autocommit=True) as admin:
         admin.execute("DROP DATABASE IF EXISTS plain")
         admin.execute(
@@ -284,8 +284,8 @@ def test_a_mysql_session_uses_utc_and_utf8(driver, scheme, charset):
     assert mysql.statements[-3:-1] == ["SET NAMES utf8mb4", "SET SESSION time_zone = '+00:00'"]
 
 
-def test_mysql_that_does_not_keep_what_was_set_is_refused(driver):
-    """A proxy in between may answer ``OK`` to everything."""
+def test_mysql_that_ignores_its_settings_is_refused(driver):
+    """A proxy in between may respond ``OK`` to everything."""
     driver("pymysql", character_set_client=("latin1", "utf8mb4", "SYSTEM"))
     with pytest.raises(ConfigurationError, match=r"utf8mb4 and UTC: \('latin1'"):
         opened("mysql+pymysql://t@db/s")

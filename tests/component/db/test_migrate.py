@@ -46,7 +46,7 @@ def test_the_baseline_is_written_from_the_metadata() -> None:
     assert BASELINE.read_text(encoding="utf-8") == baseline(), "change schema.py, then run `make baseline`"
 
 
-def test_the_migrations_make_exactly_what_the_metadata_says(warehouse: Engine) -> None:
+def test_the_migrations_make_exactly_the_metadata(warehouse: Engine) -> None:
     """Tables, columns, types, defaults, keys, indexes and comments, in both directions."""
     with warehouse.connect() as connection:
         context = MigrationContext.configure(
@@ -89,10 +89,12 @@ ORDER BY 1, 2
 
 
 @pytest.mark.parametrize(("asked", "at_least"), [(CHECKS, 4), (INDEXES, 20), (STORAGE, 20), (GENERATED, 1)])
-def test_what_alembic_does_not_compare_is_as_the_metadata_says(
+def test_things_that_alembic_ignores_agree_as_well(
     warehouse: Engine, empty: Engine, asked: str, at_least: int
 ) -> None:
-    """Checks, what an index is made of and leaves out, how a table is stored and a column generated."""
+    """Checks, what an index covers and leaves out, storage options and generated columns are those of the
+    metadata.
+    """
     with empty.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
         metadata.create_all(connection)

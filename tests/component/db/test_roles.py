@@ -260,7 +260,7 @@ def test_granting_again_takes_back_rights_of_every_kind(warehouse: Engine, names
         assert sorted(map(tuple, connection.execute(rights))) == meant
 
 
-def test_no_view_shows_a_function_what_it_leaves_out(warehouse: Engine) -> None:
+def test_no_view_leaks_filtered_rows_to_a_function(warehouse: Engine) -> None:
     """Without a barrier, a reader's own function may be called with rows that the view leaves out."""
     with warehouse.connect() as connection:
         open_views = connection.execute(

@@ -337,10 +337,10 @@ async def test_the_queue_length_counts_this_run_and_all(
     assert (length.ready, length.of_this_run) == (2, 1)
 
 
-async def test_what_is_not_accepted_as_a_nights_work_is_in_no_queue(
+async def test_a_run_that_is_not_approved_is_in_no_queue(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker
 ) -> None:
-    """Of this run or another; only what was chosen is accepted."""
+    """This holds for this run and for any other; only chosen rows are approved."""
     for name, run in (("T1", "night"), ("T2", "before"), ("T3", "before")):
         add_delivery(name, staged_run_id=run)
     with warehouse.begin() as connection:

@@ -313,10 +313,10 @@ def test_certificates_that_nobody_claims_are_shown(warehouse: Engine, deliver: D
         assert unmatched.scalars().all() == [3, 4, 5]
 
 
-def test_ids_show_how_the_clocks_differ_and_tell_two_posts_apart(
+def test_ids_calibrate_the_clock_and_separate_two_posts(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
-    """Springest's clock is two hours ahead; two POSTs three hours apart would else be a tie."""
+    """Springest's clock is two hours ahead; two POSTs three hours apart would otherwise be a tie."""
     for number in range(1, 7):
         at = MOMENT + timedelta(hours=number - 2)
         deliver("accepted", f"C{number}", sent_at=at, springest_certificate_id=number, certification_id=110)

@@ -92,10 +92,10 @@ QUEUED = [("T1", "ready", None)]
         "the learner's, long ago",
     ],
 )
-def test_what_could_be_it_keeps_it_from_being_sent(
+def test_a_possible_certificate_stops_a_released_delivery(
     warehouse: Engine, release: Release, show: Show, shown: dict[str, Any]
 ) -> None:
-    """What Springest does not tell contradicts nothing."""
+    """Data that Springest does not show contradicts nothing."""
     release()
     show(**shown)
     publish_all(warehouse)

@@ -55,8 +55,8 @@ def test_services_depend_on_services_that_exist():
     assert services["sandbox"]["network_mode"] == "service:airflow-scheduler"
 
 
-def test_every_service_that_stays_up_tells_whether_it_is_well():
-    """A service that hangs is noticed; the one that ends by itself has nothing to tell."""
+def test_every_lasting_service_has_a_health_check():
+    """A service that hangs is noticed; the one that ends has no check."""
     lasting = {name for name, service in _services().items() if service.get("restart") != "no"}
     assert lasting == {name for name, service in _services().items() if "healthcheck" in service}
 

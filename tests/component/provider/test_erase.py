@@ -72,10 +72,10 @@ def test_a_reference_is_enough_and_an_erasure_can_be_lifted(
 
 
 @pytest.mark.parametrize("address", ["zoe@example.com", "zo\u00ebe@example.com", "no address at all"])
-def test_an_address_that_nobody_has_is_said_and_bars_nobody(
+def test_an_unknown_email_is_reported_and_erases_nobody(
     filled: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
 ) -> None:
-    """Whoever has the mistyped address may be a learner tomorrow."""
+    """The owner of the mistyped address may be a learner tomorrow."""
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{address}\n"))
     assert main(["erase", "--address-from-stdin"]) == Exit.NOTHING
     assert ledger(filled) == (REF, "ready")

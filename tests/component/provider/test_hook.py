@@ -69,8 +69,8 @@ def test_a_certificate_is_posted(sandbox, connect, tmp_path):
         ({"host": "http://127.0.0.1:9"}, False, "no connection to 127.0.0.1:9"),
     ],
 )
-def test_the_test_button_says_which_key_fails(connect, changes, well, said):
-    """Its message is shown as it is, so it holds no key."""
+def test_the_test_button_names_the_key_that_fails(connect, changes, well, said):
+    """Its message is shown as it is, so it contains no key."""
     connect(**changes)
     told = SpringestHook().test_connection()
     assert told[0] is well
@@ -78,8 +78,8 @@ def test_the_test_button_says_which_key_fails(connect, changes, well, said):
     assert "wrong-key" not in told[1]
 
 
-def test_what_the_http_provider_would_do_is_refused(connect):
-    """Extras as headers, retries, and a session that logs addresses are not to be had by inheritance."""
+def test_the_http_providers_own_methods_are_refused(connect):
+    """Extras as headers, retries, and a session that logs URLs cannot be had through inheritance."""
     connect()
     hook = SpringestHook()
     for call in (hook.config, hook.run):

@@ -111,8 +111,8 @@ def test_the_check_without_verdicts_names_the_remedy(ready: Engine) -> None:
         check(SpringestTableCheckOperator)
 
 
-def test_publishing_tells_counts_only(ready: Engine) -> None:
-    """What it returns becomes an XCom."""
+def test_publishing_returns_only_counts(ready: Engine) -> None:
+    """The result becomes an XCom."""
     told = SpringestPublishOperator(task_id="publish").execute({"run_id": "night"})
     assert told == {
         "written": 1,

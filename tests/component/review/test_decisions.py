@@ -276,8 +276,8 @@ def test_a_row_that_was_only_touched_is_released(ground: Ground) -> None:
     assert ground.decisions()[0].evidence["row"].startswith("touched")
 
 
-def test_what_is_missing_or_gone_is_released_without_its_old_id(ground: Ground) -> None:
-    """Springest confirmed that it lost it. The id stays in the decision; a new POST will tell a new one."""
+def test_releasing_a_missing_certificate_drops_its_id(ground: Ground) -> None:
+    """Springest confirmed that it lost it. The id stays in the decision; a new POST gets another."""
     missing = ground.delivery(
         "review", reason="missing", sent=ago(days=3), springest_certificate_id=7, match_method=None
     )
@@ -506,8 +506,8 @@ def test_a_decision_on_an_old_version_is_refused(ground: Ground) -> None:
     assert (ground.of(key).state, ground.decisions()) == ("visible", [])
 
 
-def test_of_two_people_who_decide_at_once_one_does(ground: Ground, warehouse_url: str) -> None:
-    """One releases while the other cancels; the other is told."""
+def test_one_of_two_concurrent_decisions_wins(ground: Ground, warehouse_url: str) -> None:
+    """One person releases while another cancels; the loser gets a refusal."""
     keys = [doubtful(ground, f"T{number}") for number in range(6)]
     ground.snapshot()
     together = Barrier(2)
@@ -593,8 +593,8 @@ async def test_an_outcome_recorded_twice_is_not_flagged_as_twice(
     assert not ground.of(key).needs_review
 
 
-def test_a_decision_waits_for_staging_and_then_sees_what_it_did(ground: Ground, warehouse_url: str) -> None:
-    """A duplicate is not released while staging weighs it."""
+def test_a_decision_waits_for_staging_and_sees_its_result(ground: Ground, warehouse_url: str) -> None:
+    """A duplicate is not released while staging compares it."""
     key = ground.delivery("review", reason="duplicate")
     ground.snapshot()
     choice = ground.choice(key, "release")
@@ -625,8 +625,8 @@ def _wait_until_somebody_waits(warehouse: Engine) -> None:
     raise AssertionError("nobody waits")
 
 
-def test_of_many_each_is_decided_by_itself(ground: Ground) -> None:
-    """A report for each; a refusal stops none of the others."""
+def test_each_of_many_is_decided_separately(ground: Ground) -> None:
+    """Each has a report; a refusal stops none of the others."""
     keys = [doubtful(ground, "T1"), ground.delivery("visible", "T2"), doubtful(ground, "T3")]
     choices = [ground.choice(key, "cancel") for key in keys]
     unheard = Choice("0" * 64, DecisionKind.CANCEL, 1, "anna", "looked at it")

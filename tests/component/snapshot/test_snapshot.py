@@ -35,8 +35,8 @@ async def gathered(warehouse):
     await engine.dispose()
 
 
-async def test_what_was_read_is_what_is_stored(gathered):
-    """Least and largest values, text that COPY has signs of its own for, and nothing at all."""
+async def test_every_value_is_stored_as_it_was_read(gathered):
+    """Least and largest values, text that COPY has escapes for, and nothing at all."""
     words = "tab\t \\N \\. é \U0001f600 'q' \"\n"
     moment = datetime(2026, 2, 1, 2, 4, 5, 678_901, tzinfo=UTC)
     full = Certificate(2**63 - 1, 2**63 - 1, date(1, 1, 1), date(9999, 12, 31), words, moment, "a@b.nl")
@@ -46,7 +46,7 @@ async def test_what_was_read_is_what_is_stored(gathered):
     ]
 
 
-async def test_moments_beyond_what_a_year_has_are_stored_as_such(gathered):
+async def test_moments_beyond_pythons_years_are_stored(gathered):
     """Their offset takes them out of the years that Python knows; the warehouse knows more."""
     rows = await gathered(
         Certificate(1, created_at=EARLIEST), Certificate(2, created_at=LATEST), moment="created_at::text"

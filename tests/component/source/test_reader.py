@@ -225,7 +225,7 @@ def told(error: BaseException) -> str:
     return " ".join(chain)
 
 
-def test_what_the_source_says_shows_no_address_of_a_row(database: str) -> None:
+def test_errors_of_the_source_show_no_email(database: str) -> None:
     """PostgreSQL quotes the value that it could not convert."""
     engine = create_engine(database)
     with engine.begin() as connection:

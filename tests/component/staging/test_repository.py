@@ -217,10 +217,12 @@ def test_a_learners_deliveries_are_read_once(warehouse: Engine, add_delivery: Ad
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.SENDING])
 @pytest.mark.parametrize("sent", [True, False])
-def test_who_holds_a_certificate(
+def test_which_states_hold_a_certificate(
     warehouse: Engine, add_delivery: AddDelivery, state: State, sent: bool
 ) -> None:
-    """What waits, or may have been taken, stands for the certificate; what was set aside does not."""
+    """A delivery that waits, or that Springest may have stored, holds the certificate; one that was set aside
+    does not.
+    """
     one = training()
     same = {name: getattr(one, name) for name in ("certification_id", "learner_ref", "valid_from")}
     key = add_delivery("T1", state=state.value, springest_certificate_id=7, **same)

@@ -204,8 +204,8 @@ def test_a_night_without_changes_rewrites_no_row(
     assert (report.written, report.versions, rows(warehouse, where)) == (0, 0, before)
 
 
-def test_a_night_writes_only_what_changed(warehouse: Engine, deliver: Deliver, show: Show) -> None:
-    """One verdict changes, one is told in other words, one stays, one is new: two versions."""
+def test_a_night_writes_only_changes(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+    """One verdict changes, one only in its explanation, one stays, one is new: two versions."""
     deliver("accepted", "T1")
     deliver("held", "T2", reason="a_reason", reason_detail="before")
     deliver("held", "T3")

@@ -233,10 +233,10 @@ HISTORIES: dict[str, tuple[list[tuple[int, int]], int]] = {
 
 @pytest.mark.parametrize("what", HISTORIES)
 @pytest.mark.parametrize("asked", [True, False])
-def test_versions_follow_each_other_up_to_what_is_said_now(
+def test_versions_follow_each_other_up_to_the_present(
     warehouse: Engine, deliver: Deliver, what: str, asked: bool
 ) -> None:
-    """Asked of what is about to be published, and of nothing else."""
+    """Only what is about to be published is checked."""
     deliver("held")
     publish(warehouse, site=SITE, run_id="first")
     ended, gaps = HISTORIES[what]

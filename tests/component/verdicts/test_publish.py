@@ -65,10 +65,12 @@ def test_every_state_has_its_verdict_when_nothing_is_shown(
 
 @pytest.mark.parametrize("method", ["springest_id", "owner", "person", None])
 @pytest.mark.parametrize("state", list(State))
-def test_verified_is_said_only_with_a_proof_named_by_its_rule(
+def test_verified_needs_a_proof_named_by_its_rule(
     warehouse: Engine, deliver: Deliver, show: Show, state: State, method: str | None
 ) -> None:
-    """Every state and method, with a certificate shown under the id: what no rule names is never verified."""
+    """Every state and method, with a certificate shown under the id: a case that no rule names is never
+    verified.
+    """
     deliver(state.value, reason="a_reason", springest_certificate_id=7, match_method=method)
     show(7)
     publish_all(warehouse)

@@ -136,7 +136,7 @@ async def _post(url, document, *, read=10.0, departure=None):
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("streamed", [False, True], ids=["memory", "streamed"])
-async def test_what_waits_in_this_process_was_not_handed_over(certificate, secure, streamed):
+async def test_bytes_buffered_in_this_process_were_not_sent(certificate, secure, streamed):
     """Under TLS the bytes wait in a buffer below the one that asyncio shows; they have not left either."""
     stop = asyncio.Event()
 

@@ -276,8 +276,8 @@ async def test_a_document_that_changes_is_never_completed():
     assert server.calls[0].body == b""
 
 
-async def test_no_answer_in_time_is_told_apart_from_a_broken_one():
-    """Both leave doubt; an engineer reads which."""
+async def test_a_timeout_differs_from_a_broken_response():
+    """Both are unknown; an engineer sees which it was."""
     quiet = asyncio.Event()
 
     async def silent(call: Call) -> None:
@@ -297,8 +297,8 @@ async def test_no_answer_in_time_is_told_apart_from_a_broken_one():
             await _post(server.url)
 
 
-async def test_a_2xx_whose_body_breaks_off_leaves_doubt():
-    """Whether it would have been Springest's is not known."""
+async def test_a_2xx_with_a_truncated_body_is_unknown():
+    """Nobody can know whether it would have been Springest's."""
 
     async def handler(call: Call) -> None:
         await call.read_all()
@@ -324,8 +324,8 @@ PAGE = b"<html><body><h1>Sign in</h1></body></html>"
         ("201 Created", b"<response><errors type='array'/><id>5</id></response>", 5),
     ],
 )
-async def test_a_certificate_is_stored_only_where_the_body_says_so(status, body, certificate_id):
-    """XML of Springest's that names no error; or nothing at all after a 201, which says it by itself."""
+async def test_a_certificate_is_stored_only_if_the_body_says_so(status, body, certificate_id):
+    """XML of Springest's that names no error; or nothing at all after a 201, which is enough."""
 
     async def handler(call: Call) -> None:
         await call.read_all()
@@ -360,8 +360,8 @@ async def test_a_certificate_is_stored_only_where_the_body_says_so(status, body,
     ],
     ids=range(19),
 )
-async def test_any_other_2xx_leaves_doubt(status, body, headers):
-    """A web page, JSON, errors, a body that is cut off: nobody knows what became of the certificate."""
+async def test_any_other_2xx_is_unknown(status, body, headers):
+    """A web page, JSON, errors, a truncated body: nobody knows what became of the certificate."""
 
     async def handler(call: Call) -> None:
         await call.read_all()

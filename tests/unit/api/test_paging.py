@@ -51,10 +51,11 @@ _CHANGES = st.sampled_from([["front", "end"], ["delete"]]).flatmap(
 
 
 @given(count=st.integers(1, 60), size=st.integers(1, 12), server_max=st.integers(1, 15), planned=_CHANGES)
-def test_complete_is_never_said_of_a_list_that_was_not_all_read(count, size, server_max, planned):
-    """Rows come, or go, while it is read: `complete` means that what is there at the end was all seen.
+def test_a_list_is_complete_only_if_all_of_it_was_read(count, size, server_max, planned):
+    """Rows appear, or go, while it is read:
 
-    One that goes while another comes in its place can't be noticed by any client; see ``Evidence``.
+    `complete` means that everything there at the end was seen. One that goes while another takes its place
+    can't be noticed by any client; see ``Evidence``.
     """
     fresh = iter(range(1_000, 2_000))
 

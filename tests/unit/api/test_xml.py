@@ -33,7 +33,7 @@ def _parse(body, kind=CERTIFICATES, rows=100):
 
 
 @pytest.mark.parametrize("name", ["rails", "underscores", "no_wrapper", "newer"])
-def test_every_dialect_says_the_same(name):
+def test_every_dialect_reads_the_same(name):
     """Dashes or underscores, wrapped or not, nested or flat."""
     page = _parse((FIXTURES / f"{name}.xml").read_bytes())
     first, second = page.items
@@ -44,7 +44,7 @@ def test_every_dialect_says_the_same(name):
     assert page.total == (None if name == "no_wrapper" else 2)
 
 
-def test_newer_sites_tell_the_owner_and_the_certifications_name():
+def test_owner_and_certification_name_of_newer_sites():
     """They are kept, and the owner stays out of the representation."""
     first, second = _parse((FIXTURES / "newer.xml").read_bytes()).items
     assert (first.user_email, first.certification_name) == ("zoe@example.com", "Service Desk")
@@ -104,8 +104,8 @@ def test_an_empty_list_is_a_list(body):
     ],
     ids=range(15),
 )
-def test_what_is_not_such_a_list_is_refused_without_being_quoted(body, why):
-    """The text says why, and holds nothing of the body."""
+def test_another_body_is_refused_without_being_quoted(body, why):
+    """The error names the reason and contains nothing of the body."""
     with pytest.raises(NotUnderstood, match=why):
         _parse(body)
 
@@ -175,14 +175,14 @@ def test_a_list_beside_an_error_is_no_empty_list(body):
         _parse(body)
 
 
-def test_a_total_that_no_column_holds_is_not_told():
-    """And the list is not complete then."""
+def test_a_total_too_large_for_a_column_is_ignored():
+    """The list is not complete then."""
     page = _parse(b"<response><meta><results>2147483648</results></meta><certificates/></response>")
     assert page.total is None
 
 
 @pytest.mark.parametrize("edge", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-05:00", "0001-06-01"])
-def test_a_moment_at_the_edge_of_time_is_not_told(edge):
+def test_a_moment_at_the_edge_of_time_is_ignored(edge):
     """In another zone it may lie in no year at all."""
     body = (
         f"<certificates><certificate><id>7</id><created-at>{edge}</created-at></certificate></certificates>"
@@ -191,8 +191,8 @@ def test_a_moment_at_the_edge_of_time_is_not_told(edge):
     assert one.created_at is None
 
 
-def test_what_people_wrote_at_springest_is_redacted_and_cut():
-    """Analysts read a status, a name and a description; an owner's address is compared and kept by nobody."""
+def test_free_text_of_springest_is_redacted_and_cut():
+    """Analysts read a status, a name and a description; an owner's address is compared and stored nowhere."""
     body = """<certificates><certificate><id>7</id><status>held for o'hara@example.com</status>
         <certification><name>ask zoe&#64;example.com</name></certification>
         <user><email>zoe@example.com</email></user></certificate></certificates>"""
@@ -212,8 +212,8 @@ def test_what_people_wrote_at_springest_is_redacted_and_cut():
     assert len(certification.description) == 2_000
 
 
-def test_what_can_not_be_read_counts_as_not_told():
-    """A date that is none is not taken for another; the row's id still stands."""
+def test_an_unreadable_field_counts_as_missing():
+    """An invalid date is not taken for another; the row's id still counts."""
     body = (
         b"<certificates><certificate><id>7</id><valid-from>31-01-2026</valid-from>"
         b"<created-at>yesterday</created-at><certification-id>many</certification-id></certificate></certificates>"
@@ -317,7 +317,7 @@ def _rows(draw):
 
 
 @given(rows=st.lists(_rows(), max_size=4))
-def test_a_row_says_the_same_however_it_is_written(rows):
+def test_a_row_reads_the_same_in_every_notation(rows):
     """Names, blanks, comments, CDATA, entities, nil, nesting, order and repetition."""
     inner = "".join(written for written, _ in rows)
     body = f'<response xmlns:x="urn:x"><certificates>{inner}</certificates></response>'.encode()

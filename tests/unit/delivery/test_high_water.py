@@ -135,7 +135,7 @@ class HiddenKeeper(Keeper):
 
 
 @pytest.mark.parametrize("copy", [None, 0, 3])
-async def test_what_is_written_and_not_read_stops_the_run(copy: int | None) -> None:
+async def test_a_mark_that_reads_back_differently_stops_the_run(copy: int | None) -> None:
     """With an old copy, a restored ledger would not look behind."""
     one = await _begun(HiddenKeeper(copy), at=5)
     for attempt_id in (6, 7):

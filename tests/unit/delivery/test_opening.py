@@ -194,8 +194,8 @@ def test_a_document_opened_after_the_loop_ended_is_closed(store: Store) -> None:
     assert store.all_closed.wait(LONG)
 
 
-async def test_an_opener_sees_the_context_of_who_asks(store: Store) -> None:
-    """As remote stores do."""
+async def test_an_opener_sees_the_callers_context(store: Store) -> None:
+    """Remote stores depend on it."""
     variable: ContextVar[str] = ContextVar("variable")
     variable.set("seen")
     seen = []

@@ -121,8 +121,8 @@ def test_an_unforeseen_error_after_the_body_is_unknown(error: BaseException) -> 
 
 
 @pytest.mark.parametrize("line", MEANING, ids=[line[0].__name__ for line in MEANING])
-def test_no_failure_before_the_bodys_last_bytes_leaves_doubt(line: Any) -> None:
-    """The server never had it in full; what the failure means for the run stays the same."""
+def test_no_failure_before_the_last_bytes_is_unknown(line: Any) -> None:
+    """The server never had the body in full; the consequence for the run is the same."""
     kind, _, event, _, reason, consequence = line
     known = Event.NOT_TAKEN if event is Event.OUTCOME_LOST else event
     assert rule_of(make(kind), body_handed_over=False) == Rule(known, reason, consequence)

@@ -80,8 +80,8 @@ time.sleep(600)
 """
 
 
-def test_what_a_descendant_listens_on_is_found(supervisor: Supervisor) -> None:
-    """A socket that others can reach is told from one on loopback, in either family."""
+def test_a_port_of_a_descendant_is_found(supervisor: Supervisor) -> None:
+    """A socket that others can reach is distinguished from one on loopback, in either family."""
     child = supervisor.start("listener", python(LISTENER), env=ENV)
     supervisor.wait_until(child, lambda: bool(said(child)), seconds=30)
     assert ("127.0.0.1", int(said(child))) in processes.listening()

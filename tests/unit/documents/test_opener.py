@@ -275,14 +275,14 @@ def socket_at(path: Path) -> None:
     ],
     ids=["missing", "dangling", "loop", "folder", "fifo", "socket", "empty", "html", "png", "nul", "text"],
 )
-def test_what_is_no_document_has_its_own_reason(
+def test_each_unusable_file_has_its_own_reason(
     store: DocumentStore,
     root: Path,
     reason: str,
     make: Callable[[Path], object],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Opening any of them neither hangs nor counts as trouble with the whole store."""
+    """Opening any of them neither hangs nor counts as a failure of the store."""
     monkeypatch.chdir(root)  # a socket's address must be short
     make(Path("T1.pdf"))
     assert refusal(store, root / "T1.pdf") == reason

@@ -212,7 +212,7 @@ def test_a_post_that_gets_no_match_still_blocks_inferences():
     assert (finding.kind, finding.posts) == (Kind.TIE, 2)
 
 
-def test_owners_that_are_told_part_a_class_into_learners():
+def test_known_owners_divide_a_class_by_learner():
     """Nobody's certificate is another learner's candidate."""
     posts = [Post("d1", 0.0, "a"), Post("d2", 0.0, "b")]
     found = one(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "a"), Shown(3, 1.0, "b"), Shown(4, 1.0, "c")])

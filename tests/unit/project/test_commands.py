@@ -51,8 +51,8 @@ def test_secrets_and_documents_stay_out_of_git(path, is_ignored):
     assert done.returncode == (0 if is_ignored else 1)
 
 
-def test_what_git_ignores_stays_out_of_the_image():
-    """The build context has neither the keys nor the documents."""
+def test_files_that_git_ignores_stay_out_of_the_image():
+    """The build context contains neither keys nor documents."""
     kept_out = set((ROOT / ".dockerignore").read_text(encoding="utf-8").split())
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     for pattern in ignored:
@@ -61,7 +61,7 @@ def test_what_git_ignores_stays_out_of_the_image():
             assert {anywhere, pattern.strip("/")} & kept_out, pattern
 
 
-def test_the_pinned_tree_is_hashed_and_holds_what_was_asked_for():
+def test_the_pinned_tree_is_hashed_and_complete():
     """Every line of requirements.in is pinned in requirements.txt, with hashes."""
     asked = [
         line.partition("#")[0].strip().partition("[")[0].partition("==")[0]

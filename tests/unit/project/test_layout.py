@@ -56,8 +56,8 @@ def _offenders(folder: str, *forbidden: str, but: str = " ") -> list[str]:
     ]
 
 
-def test_include_knows_neither_airflow_nor_what_stands_on_it():
-    """Only the demo, which starts an Airflow, may know it."""
+def test_include_imports_neither_airflow_nor_its_users():
+    """Only the demo, which starts an Airflow, may."""
     assert _offenders("include", "airflow", "springest_provider", "dags", but="include/demo/") == []
 
 
@@ -82,7 +82,7 @@ def test_packages_import_downwards_only():
     assert backwards == []
 
 
-def test_every_package_says_what_it_is():
+def test_every_package_describes_itself():
     """A stranger reads ``__init__`` first."""
     silent = [
         str(path.relative_to(ROOT))

@@ -32,8 +32,8 @@ def test_characters_that_a_terminal_obeys_are_shown_as_escapes(text, capsys):
 
 
 @pytest.mark.parametrize("text", [*UNSEEN, "\ud800"])
-def test_json_holds_the_text_itself_in_plain_characters(text, capsys):
-    """A program reads what was stored; a terminal that shows it obeys nothing."""
+def test_json_contains_the_text_in_plain_characters(text, capsys):
+    """A program reads the stored text; a terminal that shows it obeys nothing."""
     Output(as_json=True).document({"name": text})
     shown = capsys.readouterr().out
     assert json.loads(shown) == {"name": text}

@@ -43,8 +43,8 @@ def test_no_address_and_no_control_character_reaches_the_log():
     assert "a" * 64 in line
 
 
-def test_what_is_not_named_is_counted():
-    """A log of thousands of lines would be read by nobody."""
+def test_entries_beyond_the_limit_are_counted():
+    """Nobody would read a log of thousands of lines."""
     *_, last = _attention([_needs_somebody()], 1_001, run_id="a run")
     assert last.startswith("1,000 more need somebody: ")
     assert last.endswith("?run=a+run")

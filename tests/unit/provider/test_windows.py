@@ -71,15 +71,15 @@ def test_a_later_try_has_the_deadline_of_its_run(hour, minute, hours):
     assert seconds_until("06:00", since=began, now=now) == pytest.approx(hours * 3600)
 
 
-def test_a_run_that_says_to_have_begun_later_than_now_begins_now():
+def test_a_run_that_began_in_the_future_begins_now():
     """Clocks differ between machines."""
     now = datetime(2026, 11, 2, 5, 59, 59, tzinfo=UTC)
     assert seconds_until("06:00", since=now + timedelta(seconds=3), now=now) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("run_type", "since"), [("manual", START), ("scheduled", None), ("backfill", None)])
-def test_a_persons_run_counts_doubts_from_its_own_start(run_type, since):
-    """Whoever triggers it has seen those before; a schedule and a backfill have not."""
+def test_a_manual_run_counts_unknowns_from_its_start(run_type, since):
+    """The person who triggers it has seen the earlier ones; a schedule and a backfill have not."""
     context = _context(run_type)
     context["dag_run"].start_date = START
     assert counted_since(context) == since
@@ -94,8 +94,8 @@ def test_a_deadline_that_is_no_time_is_refused():
 @pytest.mark.parametrize(
     ("value", "number"), [(None, None), ("", None), ("None", None), (" 600 ", 600), (600, 600), ("0", 0)]
 )
-def test_what_a_person_expects(value, number):
-    """A template that renders to nothing says nothing."""
+def test_the_size_that_a_person_expects(value, number):
+    """A template that renders to nothing expects nothing."""
     assert whole_number("expected_certificates", value) == number
 
 
@@ -112,7 +112,7 @@ def test_a_limit_of_zero_is_refused():
         whole_number("limit", "0", least=1)
 
 
-def test_a_run_that_begins_a_site_says_from_when():
+def test_a_run_that_begins_a_site_needs_a_moment():
     """The moment needs a zone, and a window does not begin a site."""
     assert begin_moment("", asked=None) is None
     assert begin_moment("2026-11-02T00:00:00Z", asked=None) == START

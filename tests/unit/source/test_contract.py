@@ -142,7 +142,7 @@ def test_missing_optional_columns_get_their_defaults() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 20 else type(value).__name__,
 )
-def test_a_value_of_the_wrong_type_is_told_by_its_column(column: str, value: object) -> None:
+def test_a_value_of_the_wrong_type_is_named_by_its_column(column: str, value: object) -> None:
     """Each is exactly one defect, names its column, and does not repeat the value."""
     training = read(**{column: value})
     assert reasons(training) == {f"{column}_unreadable"}
@@ -238,8 +238,8 @@ def test_an_unusual_but_valid_email_passes(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["zoe@corp.local", "ZOE@CORP.LOCAL", "zoe@school.test", "zoe@localhost"])
-def test_an_address_under_a_reserved_domain_is_told_as_such(address: str) -> None:
-    """It is well written; that Springest can't reach it is another thing to mend."""
+def test_an_email_under_a_reserved_domain_has_its_own_text(address: str) -> None:
+    """It is well-formed; that Springest can't reach it is another thing to correct."""
     training = read(email=address)
     assert reasons(training) == {"email_malformed"}
     detail = training.defects[0].detail

@@ -88,7 +88,8 @@ def rotated(world: World, pseudonyms: Pseudonyms = ROTATED) -> None:
     world.pseudonyms = pseudonyms
 
 
-def test_a_night_after_a_rotation_sends_nothing_and_finds_the_same(full: World) -> None:
+def test_a_night_after_a_rotation_sends_nothing(full: World) -> None:
+    """It finds the same learners, and the same verdicts."""
     posts, before, values = full.posts, verdicts(full), keyed_values(full)
     history = full.rows("SELECT count(*) FROM springest.certificate_reconciliation_history")
     rotated(full)
@@ -100,14 +101,16 @@ def test_a_night_after_a_rotation_sends_nothing_and_finds_the_same(full: World) 
     assert full.rows("SELECT count(*) FROM springest.certificate_reconciliation_history") == history
 
 
-def test_every_column_that_the_secret_made_is_rekeyed() -> None:
+def test_every_column_made_with_the_secret_is_rekeyed() -> None:
+    """The columns whose comment names an HMAC are the ones that a rotation re-keys."""
     for one in metadata.tables.values():
         for column in one.columns:
             is_keyed = "HMAC" in (column.comment or "")
             assert is_keyed == (column.name in KEYED_COLUMNS), f"{one.name}.{column.name}"
 
 
-def test_a_rotation_again_changes_nothing(full: World) -> None:
+def test_a_second_rotation_changes_nothing(full: World) -> None:
+    """Rotating again with the same secrets changes nothing."""
     assert rotate_secret(full.warehouse, ROTATED).rows["delivery"] == 7
     after = everything(full)
     assert rotate_secret(full.warehouse, ROTATED).rows == {}
@@ -187,6 +190,7 @@ def test_a_worker_with_the_former_secret_writes_nothing(full: World) -> None:
 
 
 def test_the_new_secret_alone_is_not_enough(full: World) -> None:
+    """A rotation needs the former secret as well."""
     for alone in (Pseudonyms(ROTATED.secret), Pseudonyms(ROTATED.secret, (TWICE.secret,))):
         with pytest.raises(ConfigurationError, match="not the one the warehouse"):
             rotate_secret(full.warehouse, alone)
@@ -195,7 +199,8 @@ def test_the_new_secret_alone_is_not_enough(full: World) -> None:
         full.stage("fourth")
 
 
-def test_a_rotation_is_refused_while_a_run_works_with_the_secret(full: World) -> None:
+def test_a_rotation_is_refused_while_a_run_uses_the_secret(full: World) -> None:
+    """A run in progress would go on with the former secret."""
     before = everything(full)
     with (
         secret_in_use(full.warehouse, FORMER),
@@ -206,7 +211,10 @@ def test_a_rotation_is_refused_while_a_run_works_with_the_secret(full: World) ->
     assert rotate_secret(full.warehouse, ROTATED).rows
 
 
-def test_a_run_that_begins_during_a_rotation_waits_and_is_refused(full: World) -> None:
+def test_a_run_that_begins_during_a_rotation_waits(full: World) -> None:
+    """It continues once the rotation is over: here the rotation changed nothing, and the secret is still in
+    force.
+    """
     beside = create_engine(full.warehouse.url)
     refused: list[str] = []
 
@@ -249,7 +257,8 @@ def test_it_may_die_anywhere_and_is_whole_afterwards(full: World) -> None:
     assert full.posts == posts
 
 
-def test_a_rotated_warehouse_looks_as_one_that_always_had_these_secrets(full: World) -> None:
+def test_a_rotated_warehouse_equals_a_fresh_one(full: World) -> None:
+    """Its references are those of a warehouse that always had these secrets."""
     rotate_secret(full.warehouse, ROTATED)
     address = full.trainings["sent"].learner.email
     [(reference,)] = full.rows("SELECT learner_ref FROM springest.delivery WHERE training_id = 'T0001'")

@@ -202,7 +202,8 @@ def test_rekeying_gives_the_references_of_both_secrets(address: str, values: lis
     }
 
 
-def test_secrets_are_recognised_together_and_in_their_order() -> None:
+def test_secrets_are_recognised_in_their_order() -> None:
+    """Several secrets are recognised together and in their order."""
     one, two, three = (f"a secret for tests, number {number}, long enough" for number in range(3))
     chains = [(one,), (two,), (one, two), (two, one), (one, two, three), (one + two,)]
     verifiers = {Pseudonyms(chain[-1], chain[:-1]).verifier(b"salt") for chain in chains}
@@ -212,7 +213,8 @@ def test_secrets_are_recognised_together_and_in_their_order() -> None:
         Pseudonyms(one, (two, one))
 
 
-def test_a_former_secret_may_be_weak_since_that_is_why_it_was_rotated() -> None:
+def test_a_former_secret_may_be_weak() -> None:
+    """That may be why it was rotated."""
     assert Pseudonyms(SECRET, ("a" * 16,)).learner_ref("zoe@example.com")
 
 

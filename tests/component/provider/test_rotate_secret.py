@@ -44,6 +44,7 @@ def reference(warehouse: Engine) -> str:
 def test_the_secret_is_rotated_once_and_no_secret_is_shown(
     filled: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """A second rotation changes nothing, and the output contains no secret."""
     assert main(["rotate-secret"]) == 0
     assert reference(filled) == parts.pseudonyms().learner_ref(ADDRESS)
     assert main(["rotate-secret"]) == 0
@@ -55,9 +56,10 @@ def test_the_secret_is_rotated_once_and_no_secret_is_shown(
         assert secret not in said.out + said.err
 
 
-def test_a_run_that_works_with_the_secret_is_named(
+def test_a_rotation_names_the_run_that_uses_the_secret(
     filled: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The refusal names the run that still works with the secret."""
     with secret_in_use(filled, Pseudonyms(FORMER)):
         assert main(["rotate-secret"]) == 1
     assert "pause the DAGs" in capsys.readouterr().err
@@ -65,9 +67,8 @@ def test_a_run_that_works_with_the_secret_is_named(
 
 
 @pytest.mark.parametrize("value", ["[", "[]", '["a"', '[""]', "[1]", '[["x"]]', '["former", null]'])
-def test_a_variable_that_holds_no_list_of_secrets_is_refused_without_showing_it(
-    monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
+def test_a_malformed_secret_variable_is_not_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """A Variable that is no list of secrets is refused without being shown."""
     monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", value)
     with pytest.raises(ConfigurationError, match="JSON list of secrets") as caught:
         parts.pseudonyms()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
-from springest_provider.operators.springest import SpringestCatalogueOperator
+from springest_provider.operators.catalogue import SpringestCatalogueOperator
 from springest_provider.retry_policy import RETRY_POLICY
 
 DOC = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
 
-from springest_provider.operators.springest import SpringestDeliverOperator, SpringestStageOperator
+from springest_provider.operators.deliver import SpringestDeliverOperator, SpringestStageOperator
 from springest_provider.retry_policy import RETRY_POLICY
 
 DOC = """

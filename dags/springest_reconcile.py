@@ -7,15 +7,13 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
 
-from springest_provider.operators.publishing import (
+from springest_provider.operators.reconcile import (
     SpringestColumnCheckOperator,
-    SpringestPublishOperator,
-    SpringestTableCheckOperator,
-)
-from springest_provider.operators.springest_reconcile import (
     SpringestOwnersOperator,
+    SpringestPublishOperator,
     SpringestReconcileOperator,
     SpringestSnapshotOperator,
+    SpringestTableCheckOperator,
 )
 from springest_provider.retry_policy import RETRY_POLICY
 

@@ -7,7 +7,7 @@ import asyncio
 from benchmarks.contenders.job import Job, measured, read_job
 from benchmarks.contenders.whole_path import RUN, SECRET, site_of
 from springest.identity import Pseudonyms
-from springest.session import connected
+from springest.session import open_session
 from springest.snapshot.filters import Filters
 from springest.snapshot.scope import Scope, plan
 from springest.snapshot.snapshot import take_snapshot
@@ -16,7 +16,7 @@ from springest.snapshot.snapshot import take_snapshot
 async def snapshot(job: Job) -> None:
     """Take one snapshot, which must be complete when all of the list is read."""
     site = site_of(job)
-    async with connected(job.warehouse_url, site) as link:
+    async with open_session(job.warehouse_url, site) as link:
         filters = Filters(link.engine, link.client, site)
         scope = await plan(link.engine, filters) if job.as_planned else Scope()
         report = await take_snapshot(

@@ -14,7 +14,7 @@ from springest.delivery.high_water import HighWater
 from springest.delivery.repository import SendingLedger
 from springest.documents.opener import DocumentStore
 from springest.identity import Pseudonyms
-from springest.session import connected
+from springest.session import open_session
 from springest.site import Site
 from springest.source.reader import SourceReader
 from springest.staging.stage import Stager
@@ -62,7 +62,7 @@ def stager_of(job: Job, engine: Engine, source: Engine) -> Stager:
 async def deliver(job: Job, stager: Stager) -> None:
     """Work through the queue as the operator does."""
     site = site_of(job)
-    async with connected(job.warehouse_url, site, at_once=job.at_once) as link:
+    async with open_session(job.warehouse_url, site, at_once=job.at_once) as link:
         worker = Parts(
             site=site,
             run_id=RUN,

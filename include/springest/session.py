@@ -17,10 +17,10 @@ from springest.site import Site, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """What talks to Springest and to the warehouse at once.
+class SiteSession:
+    """An open client and an open warehouse.
 
-    :param limiter: the rate limit that everybody with the same key shares; GETs wait for it by themselves.
+    :param limiter: the rate limit that all processes with the same key share; GETs wait for it automatically.
     """
 
     engine: AsyncEngine
@@ -29,13 +29,13 @@ class Link:
 
 
 @asynccontextmanager
-async def connected(
+async def open_session(
     warehouse_url: URL | str, site: Site, *, key: str | None = None, at_once: int = 4
-) -> AsyncIterator[Link]:
-    """Give both, until the context ends.
+) -> AsyncIterator[SiteSession]:
+    """Open a session; it is closed when the context ends.
 
-    :param key: key whose rate limit it is; that of the certificates by default.
-    :param at_once: requests at once.
+    :param key: API key whose rate limit applies; the one for certificates by default.
+    :param at_once: concurrent requests.
     """
     engine = async_warehouse_engine(warehouse_url, pool_size=at_once + 4, max_overflow=4)
     row: dict[str, Any] = {
@@ -47,6 +47,6 @@ async def connected(
     gate = ReadGate(limiter, RateLimiter.of_reads(engine, **row))
     try:
         async with SpringestClient(site, max_connections=at_once, gate=gate) as client:
-            yield Link(engine, limiter, client)
+            yield SiteSession(engine, limiter, client)
     finally:
         await engine.dispose()

@@ -93,9 +93,9 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Springest",
                 "python-modules": [
-                    "springest_provider.operators.springest",
-                    "springest_provider.operators.publishing",
-                    "springest_provider.operators.springest_reconcile",
+                    "springest_provider.operators.catalogue",
+                    "springest_provider.operators.deliver",
+                    "springest_provider.operators.reconcile",
                 ],
             }
         ],

@@ -15,7 +15,7 @@ from airflow.sdk import Context
 from springest.redaction import Redactor, show_unseen
 from springest.review.run_report import NeedsSomebody, RunCounts, count_run, find_attention
 from springest.site import Site
-from springest_provider import parts
+from springest_provider import factories
 from springest_provider.run_notes import NOTE_KEY, OURS
 from springest_provider.ui.links import deliveries_url, delivery_url
 
@@ -42,7 +42,7 @@ def report_run(
 
 def _report_run(context: Context, site: Site, warehouse_conn_id: str, result: Mapping[str, Any]) -> None:
     run_id = str(context["run_id"])
-    with parts.warehouse(warehouse_conn_id) as engine, engine.connect() as connection:
+    with factories.warehouse(warehouse_conn_id) as engine, engine.connect() as connection:
         counts = count_run(connection, site=site.name, run_id=run_id)
         found, in_all = find_attention(connection, site=site.name, run_id=run_id, most=MOST_LINES)
     requests = result.get("requests")

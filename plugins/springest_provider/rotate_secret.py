@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 
 from springest.privacy.rotation import rotate_secret
-from springest_provider import parts
+from springest_provider import factories
 from springest_provider.cli.output import Exit, Output
 
 
 def rotate(options: argparse.Namespace, output: Output) -> int:
     """Rotate; a warehouse that has the new secret already stays as it is."""
-    pseudonyms = parts.pseudonyms()
+    pseudonyms = factories.pseudonyms()
     output.hide(pseudonyms.secrets)
-    with parts.warehouse(options.warehouse) as engine:
+    with factories.warehouse(options.warehouse) as engine:
         report = rotate_secret(engine, pseudonyms)
     if not report.rows:
         output.line("the warehouse has this learner secret already: nothing was changed")

@@ -13,12 +13,12 @@ from sqlalchemy import make_url, text
 
 from sandbox.faults import Fault, Kind
 from springest.errors import SiteNotBegun
-from springest_provider import parts
+from springest_provider import factories
 from springest_provider.cli.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a secret for tests only, long enough"
-assert parts  # Airflow is imported, and its logging set up, before the tests capture what is written
+assert factories  # Airflow is imported, and its logging set up, before the tests capture what is written
 LATER = "UPDATE springest.delivery_attempt SET started_at = started_at - interval '1 hour'"
 
 

@@ -15,7 +15,7 @@ from sandbox.faults import Fault, Kind
 from springest.documents.opener import DocumentStore, DocumentStoreUnreachable
 from springest.errors import DocumentsUnreachable
 from springest.source.reader import Window
-from springest_provider.parts import open_object
+from springest_provider.factories import open_object
 from tests.faulty_store import (
     ClientError,
     FaultyFileSystem,

@@ -17,7 +17,7 @@ from springest.db.engines import async_warehouse_engine
 from springest.errors import WarehouseLocked
 from springest.rate_limit.limiter import RateLimiter
 from springest.staging import repository as ledger
-from springest_provider import parts
+from springest_provider import factories
 from tests.integration.conftest import wait_until
 
 SETTINGS = (
@@ -79,7 +79,7 @@ def open_warehouse(warehouse_url: str, monkeypatch: pytest.MonkeyPatch) -> Itera
 
         def open_it(**extra: str) -> object:
             monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", connection(warehouse_url, **extra))
-            return stack.enter_context(parts.warehouse("certificate_warehouse"))
+            return stack.enter_context(factories.warehouse("certificate_warehouse"))
 
         yield open_it
 
@@ -139,7 +139,7 @@ def test_a_warehouse_without_utf8_is_refused(postgres, monkeypatch):
         )
     url = make_url(postgres.url()).set(database="latin").render_as_string(hide_password=False)
     monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", connection(url))
-    with pytest.raises(Exception, match="ENCODING 'UTF8'"), parts.warehouse("certificate_warehouse"):
+    with pytest.raises(Exception, match="ENCODING 'UTF8'"), factories.warehouse("certificate_warehouse"):
         pass
     postgres.drop_database("latin")
 

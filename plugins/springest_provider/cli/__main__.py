@@ -18,23 +18,23 @@ def main(arguments: Sequence[str]) -> int:
 
     :returns: the exit code; see ``Exit``.
     """
-    told = read(arguments)
-    output = Output(as_json=told.json)
+    options = read(arguments)
+    output = Output(as_json=options.json)
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)  # the terminal shows the result and nothing else
     # Airflow is imported only now, so that --help is fast.
     from springest_provider.cli.errors import in_one_line
 
     try:
-        return int(told.run(told, output))
+        return int(options.run(options, output))
     except BrokenPipeError:  # the reader closed the pipe
         sys.stderr.close()
         return Exit.DONE
     except KeyboardInterrupt:
-        output.complain("interrupted; changes reported as done are committed")
+        output.error("interrupted; changes reported as done are committed")
         return Exit.FAILED
     except Exception as error:  # noqa: BLE001 - operators always get one line
-        output.complain(in_one_line(error))
+        output.error(in_one_line(error))
         return Exit.FAILED
     finally:
         logging.disable(level)

@@ -41,10 +41,10 @@ def _parser() -> argparse.ArgumentParser:
     warehouse = _warehouse()
     shared = _shared(warehouse)
     status = _command(commands, "status", "queue, unknown outcomes, rate limit, last runs, freshness", shared)
-    status.set_defaults(run=_later("springest_provider.cli.status", "show"))
+    status.set_defaults(run=_lazy("springest_provider.cli.status", "show"))
     who = _command(commands, "who", "history of one training's certificates", shared)
     who.add_argument("training_id", metavar="TRAINING_ID")
-    who.set_defaults(run=_later("springest_provider.cli.who", "show"))
+    who.set_defaults(run=_lazy("springest_provider.cli.who", "show"))
     begin = _command(commands, "begin", "begin a site: send its trainings from a given moment on", shared)
     begin.add_argument(
         "--from",
@@ -58,14 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     begin.add_argument(
         "--yes", action="store_true", help="begin; without it, only show the number of trainings"
     )
-    begin.set_defaults(run=_later("springest_provider.cli.begin", "begin"))
+    begin.set_defaults(run=_lazy("springest_provider.cli.begin", "begin"))
     _add_upkeep(commands, warehouse)
     trial = _command(commands, "end-trial", "let a new warehouse send after a trial elsewhere", shared)
     trial.add_argument(
         "--trial-warehouse", required=True, metavar="CONN_ID", help="connection of the trial's warehouse"
     )
     _add_signature(trial)
-    trial.set_defaults(run=_later("springest_provider.cli.trial", "end"))
+    trial.set_defaults(run=_lazy("springest_provider.cli.trial", "end"))
     review = _command(commands, "review", "list deliveries that wait for a person, and decide about them")
     _add_review(review.add_subparsers(title="commands", metavar="COMMAND", required=True), shared)
     return parser
@@ -82,7 +82,7 @@ def _add_upkeep(
         metavar="PREFIX",
         help="create PREFIX_writer, PREFIX_publisher and PREFIX_reader, and grant each its rights",
     )
-    migrate.set_defaults(run=_later("springest_provider.migrate", "migrate"), json=False)
+    migrate.set_defaults(run=_lazy("springest_provider.cli.migrate", "migrate"), json=False)
     erase = _command(commands, "erase", "erase a learner, or lift an erasure", warehouse)
     learner = erase.add_mutually_exclusive_group(required=True)
     learner.add_argument("--learner-ref", metavar="REF", help="the learner's reference in the warehouse")
@@ -97,9 +97,9 @@ def _add_upkeep(
         help="accept an address that no learner has yet: nothing is ever sent to it",
     )
     erase.add_argument("--lift", action="store_true", help="lift the erasure: the learner has returned")
-    erase.set_defaults(run=_later("springest_provider.erase", "erase"), json=False)
+    erase.set_defaults(run=_lazy("springest_provider.cli.erase", "erase"), json=False)
     rotate = _command(commands, "rotate-secret", "re-key the warehouse for a new learner secret", warehouse)
-    rotate.set_defaults(run=_later("springest_provider.rotate_secret", "rotate"), json=False)
+    rotate.set_defaults(run=_lazy("springest_provider.rotate_secret", "rotate"), json=False)
 
 
 def _add_review(
@@ -110,22 +110,22 @@ def _add_review(
     listing.add_argument(
         "--limit", type=_positive, default=100, metavar="N", help="maximum number of rows (100)"
     )
-    listing.set_defaults(run=_later("springest_provider.cli.review", "list_waiting"))
+    listing.set_defaults(run=_lazy("springest_provider.cli.review", "list_waiting"))
     show = _command(commands, "show", "show one training, and the decisions that are possible now", shared)
     show.add_argument("training_id", metavar="TRAINING_ID")
     _add_source(show)
-    show.set_defaults(run=_later("springest_provider.cli.review", "show"))
+    show.set_defaults(run=_lazy("springest_provider.cli.review", "show"))
     for kind, text in _DECISIONS.items():
         one = _command(commands, kind.value, text, shared)
         _add_decision(one, kind)
-        one.set_defaults(run=_later("springest_provider.cli.decide", "decide"), decision=kind)
+        one.set_defaults(run=_lazy("springest_provider.cli.decide", "decide"), decision=kind)
     restored = _command(commands, "restored", "repair a ledger that was restored from a backup", shared)
     _add_signature(restored)
     restored.add_argument(
         "--highest", type=_positive, metavar="N",
         help="highest attempt ever made, if no Variable has it",
     )  # fmt: skip
-    restored.set_defaults(run=_later("springest_provider.cli.restored", "settle"))
+    restored.set_defaults(run=_lazy("springest_provider.cli.restored", "settle"))
 
 
 _DECISIONS: Final = {
@@ -236,12 +236,12 @@ def _new(
     return make(*names, epilog=CODES, formatter_class=plain, allow_abbrev=False, **values)
 
 
-def _later(module: str, name: str) -> Run:
+def _lazy(module: str, name: str) -> Run:
     """Return a function that imports the command's module (and Airflow) only when it runs."""
 
-    def run(told: argparse.Namespace, output: Output) -> int:
+    def run(options: argparse.Namespace, output: Output) -> int:
         chosen: Run = getattr(importlib.import_module(module), name)
-        return chosen(told, output)
+        return chosen(options, output)
 
     return run
 

@@ -8,26 +8,24 @@ from datetime import UTC, datetime
 from springest.source.reader import Window
 from springest.staging.window import begin_site, require_not_begun
 from springest_provider.cli.output import Exit, Output
-from springest_provider.cli.session import opened
+from springest_provider.cli.session import open_site
 
 
-def begin(told: argparse.Namespace, output: Output) -> int:
+def begin(options: argparse.Namespace, output: Output) -> int:
     """Show the number of trainings that the first night would stage; with ``--yes``, begin the site."""
-    with opened(told, output) as session:
-        site, start = session.site.name, told.begin_from
+    with open_site(options, output) as session:
+        site, start = session.site.name, options.begin_from
         with session.engine.connect() as connection:
             require_not_begun(connection, site)
-        rows = session.count(told, Window(start, max(start, datetime.now(UTC))))
-        summary = {"site": site, "begin_from": start, "completed_trainings": rows, "begun": told.yes}
+        rows = session.count(options, Window(start, max(start, datetime.now(UTC))))
+        summary = {"site": site, "begin_from": start, "completed_trainings": rows, "begun": options.yes}
         output.line(f"{rows} completed trainings have changed in the source since {start.isoformat()}")
-        if told.yes:
+        if options.yes:
             with session.engine.begin() as connection:
                 begin_site(connection, site=site, begin_from=start)
             output.line(f"site {site} has begun: the next run of springest_deliver stages and sends them")
     output.document(summary)
-    if not told.yes:
-        output.complain(
-            "nothing was done. With --yes the next run of springest_deliver stages and sends them"
-        )
+    if not options.yes:
+        output.error("nothing was done. With --yes the next run of springest_deliver stages and sends them")
         return Exit.UNCONFIRMED
     return Exit.DONE

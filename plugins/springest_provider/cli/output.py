@@ -51,7 +51,7 @@ class Output:
         if not self.as_json:
             sys.stdout.write(f"{self._shown(text)}\n")
 
-    def complain(self, text: str) -> None:
+    def error(self, text: str) -> None:
         """Write a line to standard error, also with ``--json``."""
         sys.stderr.write(f"springest: {self._shown(text)}\n")
 
@@ -71,9 +71,9 @@ class Output:
 
     def facts(self, facts: Iterable[tuple[str, Any]]) -> None:
         """Write names and values, one line each; empty values are omitted."""
-        told = [(name, _text(value)) for name, value in facts if value not in (None, "")]
-        width = max((len(name) for name, _ in told), default=0)
-        for name, value in told:
+        options = [(name, _text(value)) for name, value in facts if value not in (None, "")]
+        width = max((len(name) for name, _ in options), default=0)
+        for name, value in options:
             self.line(f"  {name.ljust(width)}  {value}")
 
     def _shown(self, text: str) -> str:

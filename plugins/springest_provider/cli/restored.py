@@ -8,15 +8,15 @@ from dataclasses import asdict
 from springest.redaction import Redactor
 from springest.review import recovery as restoration
 from springest_provider.cli.output import Exit, Output
-from springest_provider.cli.session import Session, login, opened
-from springest_provider.parts import AttemptKeeper
+from springest_provider.cli.session import Session, login, open_site
+from springest_provider.factories import AttemptKeeper
 
 
-def settle(told: argparse.Namespace, output: Output) -> int:
+def settle(options: argparse.Namespace, output: Output) -> int:
     """Show how far the ledger is behind; with ``--yes``, repair it."""
-    with opened(told, output) as session:
-        by = login(told)
-        kept = [told.highest, *kept_outside(session)]
+    with open_site(options, output) as session:
+        by = login(options)
+        kept = [options.highest, *kept_outside(session)]
         restored = restoration.look(session.engine, kept=kept)
         output.line(
             f"the ledger's highest attempt is {restored.found}; the highest ever made is {restored.highest}"
@@ -24,15 +24,19 @@ def settle(told: argparse.Namespace, output: Output) -> int:
         queued = ", ".join(f"{count} of site {site}" for site, count in restored.queued.items())
         if restored.is_behind:
             output.line(f"may have been sent already: {queued or 'nothing that is in the queue'}")
-        if restored.is_behind and not told.yes:
+        if restored.is_behind and not options.yes:
             output.document(asdict(restored))
-            output.complain(
+            output.error(
                 "nothing was done. With --yes and --why these become unknown; so does, when it is staged, "
                 "each training that was completed before now and that the ledger does not know to be sent"
             )
             return Exit.UNCONFIRMED
         settled = restoration.settle(
-            session.engine, kept=kept, by=by, reason=told.why or "", redactor=Redactor(session.site.secrets)
+            session.engine,
+            kept=kept,
+            by=by,
+            reason=options.why or "",
+            redactor=Redactor(session.site.secrets),
         )
     output.document({**asdict(restored), **asdict(settled)})
     output.line(

@@ -14,33 +14,33 @@ from springest.review.waiting import Filter, Waiting, find
 from springest.source.contract import CompletedTraining
 from springest.states import DecisionKind
 from springest_provider.cli.output import Exit, Output
-from springest_provider.cli.session import Session, opened
+from springest_provider.cli.session import Session, open_site
 from springest_provider.cli.who import missing, write
 
 
-def list_waiting(told: argparse.Namespace, output: Output) -> int:
+def list_waiting(options: argparse.Namespace, output: Output) -> int:
     """List deliveries that wait for a person."""
     # A decision by filter is limited to deliveries that wait for a person; a list is not.
-    which = replace(chosen(told), any_state=True)
-    with opened(told, output) as session:
-        found = find(session.engine, site=session.site.name, which=which, limit=told.limit)
+    which = replace(filter_from(options), any_state=True)
+    with open_site(options, output) as session:
+        found = find(session.engine, site=session.site.name, which=which, limit=options.limit)
     output.document(found)
     if not found:
         output.line("nothing waits for a person" if which.is_empty else "nothing matches the filter")
         return Exit.DONE if which.is_empty else Exit.NOTHING
     write_list(found, output)
-    if len(found) == told.limit:
-        output.line(f"… the first {told.limit}; see --limit")
+    if len(found) == options.limit:
+        output.line(f"… the first {options.limit}; see --limit")
     return Exit.DONE
 
 
-def chosen(told: argparse.Namespace, training_ids: Sequence[str] | None = None) -> Filter:
+def filter_from(options: argparse.Namespace, training_ids: Sequence[str] | None = None) -> Filter:
     """Return the filter that the options specify."""
     return Filter(
-        states=told.state or None,
-        reason=told.reason,
-        run_id=told.of_run,
-        certification_id=told.certification,
+        states=options.state or None,
+        reason=options.reason,
+        run_id=options.of_run,
+        certification_id=options.certification,
         training_ids=training_ids,
     )
 
@@ -57,14 +57,14 @@ def write_list(found: Sequence[Waiting], output: Output) -> None:
     )  # fmt: skip
 
 
-def show(told: argparse.Namespace, output: Output) -> int:
+def show(options: argparse.Namespace, output: Output) -> int:
     """Show one training's history, and the decisions that are possible now."""
-    with opened(told, output) as session:
-        stories = tell(session.engine, site=session.site.name, training_id=told.training_id)
+    with open_site(options, output) as session:
+        stories = tell(session.engine, site=session.site.name, training_id=options.training_id)
         if not stories:
-            output.complain(missing(told.training_id, session.site.name))
+            output.error(missing(options.training_id, session.site.name))
             return Exit.NOTHING
-        rows, trouble = _rows(session, told)
+        rows, trouble = _rows(session, options)
         document = []
         for story in stories:
             write(story, output)
@@ -85,11 +85,11 @@ def show(told: argparse.Namespace, output: Output) -> int:
 
 
 def _rows(
-    session: Session, told: argparse.Namespace
+    session: Session, options: argparse.Namespace
 ) -> tuple[dict[str, list[CompletedTraining]], str | None]:
     """Return the source rows, or the error that prevented reading them; the rest is shown either way."""
     try:
-        return session.rows(told, [told.training_id]), None
+        return session.rows(options, [options.training_id]), None
     except SpringestError as error:
         return {}, str(error)
 
@@ -110,8 +110,8 @@ def _refusals(
     session: Session, story: Story, rows: dict[str, list[CompletedTraining]], trouble: str | None
 ) -> dict[str, str | None]:
     decisions = session.decisions()
-    told: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for kind in DecisionKind:
         refusal = decisions.refusal(_choice(story, kind), rows=rows.get(story.delivery_key, ()))
-        told[kind.value] = trouble if trouble and kind is DecisionKind.RELEASE else refusal
-    return told
+        options[kind.value] = trouble if trouble and kind is DecisionKind.RELEASE else refusal
+    return options

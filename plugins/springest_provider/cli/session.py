@@ -18,17 +18,17 @@ from springest.privacy.secret import keep_to_secret
 from springest.redaction import Redactor
 from springest.review.decisions import Decisions
 from springest.review.rules import ReleaseRules
-from springest.session import connected
+from springest.session import open_session
 from springest.site import Site
 from springest.snapshot.snapshot import SnapshotReport, take_snapshot
 from springest.source.contract import CompletedTraining
 from springest.source.reader import SourceReader, Window
 from springest.staging.stage import look_up
-from springest_provider import parts
+from springest_provider import factories
 from springest_provider.cli.output import Output
 from springest_provider.hooks.springest import PREFIX, SpringestHook
 
-NOBODY: Final = frozenset({"root", "airflow", "default", "nobody"})
+SHARED_LOGINS: Final = frozenset({"root", "airflow", "default", "nobody"})
 """Logins that several people share."""
 
 
@@ -59,63 +59,63 @@ class Session:
         )
 
     def rows(
-        self, told: argparse.Namespace, training_ids: Sequence[str]
+        self, options: argparse.Namespace, training_ids: Sequence[str]
     ) -> dict[str, list[CompletedTraining]]:
         """Return the current source rows of these trainings, by delivery."""
-        pseudonyms = parts.pseudonyms()
+        pseudonyms = factories.pseudonyms()
         with self.engine.begin() as connection:
             keep_to_secret(connection, pseudonyms)
-        with parts.source(told.source) as database:
-            reader = SourceReader(database, query=_query(told.sql))
+        with factories.source(options.source) as database:
+            reader = SourceReader(database, query=_query(options.sql))
             return look_up(reader, training_ids, site=self.site.name, pseudonyms=pseudonyms)
 
-    def count(self, told: argparse.Namespace, window: Window) -> int:
+    def count(self, options: argparse.Namespace, window: Window) -> int:
         """Return the number of completed trainings in a window of the source."""
-        with parts.source(told.source) as database:
-            return SourceReader(database, query=_query(told.sql)).count(window)
+        with factories.source(options.source) as database:
+            return SourceReader(database, query=_query(options.sql)).count(window)
 
     def snapshot(self, login: str) -> SnapshotReport:
         """Read the certificates that Springest shows now, within the shared rate limit."""
 
         async def take() -> SnapshotReport:
-            async with connected(parts.warehouse_url(self.warehouse_conn_id), self.site) as link:
+            async with open_session(factories.warehouse_url(self.warehouse_conn_id), self.site) as link:
                 return await take_snapshot(
                     link.engine,
                     link.client,
                     site=self.site.name,
                     run_id=f"review by {login}",
-                    pseudonyms=parts.pseudonyms(),
+                    pseudonyms=factories.pseudonyms(),
                 )
 
         return asyncio.run(take())
 
 
 @contextmanager
-def opened(told: argparse.Namespace, output: Output) -> Iterator[Session]:
+def open_site(options: argparse.Namespace, output: Output) -> Iterator[Session]:
     """
     Open the warehouse.
 
     :raises ConfigurationError: a connection is missing or wrong.
     """
-    site = SpringestHook(f"{PREFIX}{told.site}").get_site()
+    site = SpringestHook(f"{PREFIX}{options.site}").get_site()
     output.hide(site.secrets)
-    with parts.warehouse(told.warehouse) as engine:
-        yield Session(site, engine, told.warehouse)
+    with factories.warehouse(options.warehouse) as engine:
+        yield Session(site, engine, options.warehouse)
 
 
-def login(told: argparse.Namespace) -> str:
+def login(options: argparse.Namespace) -> str:
     """
     Return the login of the person who decides.
 
     :raises ConfigurationError: several people share the login.
     """
-    if told.by:
-        return str(told.by)
+    if options.by:
+        return str(options.by)
     try:
         name = getpass.getuser()
     except (KeyError, OSError):
         name = ""
-    if not name or name in NOBODY:
+    if not name or name in SHARED_LOGINS:
         raise ConfigurationError(
             f"the login {name!r} does not identify a person: name yourself with --by"
             if name

@@ -14,16 +14,16 @@ from springest.review import recovery as restoration
 from springest.review.status import Status, look
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.restored import kept_outside
-from springest_provider.cli.session import opened
+from springest_provider.cli.session import open_site
 
 _NOT_BEGUN: Final = (
     "not begun: nothing is sent by schedule until `bin/springest begin` or a run with begin_from"
 )
 
 
-def show(told: argparse.Namespace, output: Output) -> int:
+def show(options: argparse.Namespace, output: Output) -> int:
     """Show the site's status."""
-    with opened(told, output) as session:
+    with open_site(options, output) as session:
         status = look(session.engine, session.site)
         ledger = restoration.look(session.engine, kept=kept_outside(session))
     attempts = {

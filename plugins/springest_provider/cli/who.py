@@ -8,15 +8,15 @@ from typing import Any
 
 from springest.review.story import Attempt, Made, Story, tell
 from springest_provider.cli.output import Exit, Output
-from springest_provider.cli.session import opened
+from springest_provider.cli.session import open_site
 
 
-def show(told: argparse.Namespace, output: Output) -> int:
+def show(options: argparse.Namespace, output: Output) -> int:
     """Show the history of a training's certificates."""
-    with opened(told, output) as session:
-        stories = tell(session.engine, site=session.site.name, training_id=told.training_id)
+    with open_site(options, output) as session:
+        stories = tell(session.engine, site=session.site.name, training_id=options.training_id)
     if not stories:
-        output.complain(missing(told.training_id, session.site.name))
+        output.error(missing(options.training_id, session.site.name))
         return Exit.NOTHING
     output.document(stories)
     for story in stories:

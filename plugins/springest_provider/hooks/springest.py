@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from datetime import date
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote, quote_plus
@@ -16,7 +17,9 @@ from yarl import URL
 from springest.api.client import Pages, SpringestClient
 from springest.api.models import Certificate, CertificateUpload, Certification, PostAnswer
 from springest.errors import ApiError, ConfigurationError
+from springest.session import SiteSession, open_session
 from springest.site import Site
+from springest_provider.factories import warehouse_url
 from springest_provider.lookups import read_connection
 
 Row = TypeVar("Row", Certificate, Certification)
@@ -43,6 +46,7 @@ class SpringestHook(HttpAsyncHook):
     def __init__(self, springest_conn_id: str = default_conn_name) -> None:
         super().__init__(http_conn_id=springest_conn_id)
         self.springest_conn_id = springest_conn_id
+        self._site: Site | None = None
 
     @property
     def site_name(self) -> str:
@@ -56,6 +60,8 @@ class SpringestHook(HttpAsyncHook):
         :raises ConfigurationError: the connection or one of its fields is missing, unknown or of the wrong
             type.
         """
+        if self._site is not None:
+            return self._site
         connection = read_connection(self.springest_conn_id)
         site = Site.from_connection(
             name=self.site_name,
@@ -66,7 +72,19 @@ class SpringestHook(HttpAsyncHook):
             extra=connection.extra_dejson,
         )
         _mask(site.secrets)
+        self._site = site
         return site
+
+    def connect(self, warehouse_conn_id: str, **settings: Any) -> AbstractAsyncContextManager[SiteSession]:
+        """
+        Open Springest and the warehouse together; every operator works through this.
+
+        Requests keep the rate limit that all processes with the same key share.
+
+        :param warehouse_conn_id: connection of the warehouse.
+        :param settings: see ``springest.session.open_session``.
+        """
+        return open_session(warehouse_url(warehouse_conn_id), self.get_site(), **settings)
 
     def client(self, **settings: Any) -> SpringestClient:
         """Return an asynchronous client for use with ``async with``; see ``SpringestClient``."""

@@ -8,7 +8,7 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from sqlalchemy import NullPool
 
 from springest.db.engines import warehouse_engine
-from springest_provider.parts import warehouse_url
+from springest_provider.factories import warehouse_url
 
 
 class WarehouseHook(PostgresHook):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
@@ -14,7 +15,7 @@ from springest.privacy.secret import secret_in_use
 from springest.site import Site
 from springest.source.reader import SourceReader
 from springest.staging.stage import Stager
-from springest_provider import parts
+from springest_provider import factories
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.reporting import report_result, report_run
 from springest_provider.ui.links import DeliveriesOfRunLink, OverviewLink
@@ -56,8 +57,10 @@ class SpringestOperator(BaseOperator):
         """Log the counts that ``work`` returned; there are none when it failed."""
         report_result(result)
 
-    def _site(self) -> Site:
-        return SpringestHook(self.springest_conn_id).get_site()
+    @cached_property
+    def hook(self) -> SpringestHook:
+        """The hook of the site."""
+        return SpringestHook(self.springest_conn_id)
 
 
 class SourceOperator(SpringestOperator):
@@ -73,10 +76,10 @@ class SourceOperator(SpringestOperator):
 
     @contextmanager
     def _stager(self, site: Site, documents: DocumentStore) -> Iterator[Stager]:
-        pseudonyms = parts.pseudonyms()
+        pseudonyms = factories.pseudonyms()
         with (
-            parts.warehouse(self.warehouse_conn_id) as engine,
-            parts.source(self.source_conn_id) as database,
+            factories.warehouse(self.warehouse_conn_id) as engine,
+            factories.source(self.source_conn_id) as database,
             secret_in_use(engine, pseudonyms),
         ):
             yield Stager(
@@ -95,4 +98,4 @@ class RunOperator(SourceOperator):
 
     def report(self, context: Context, result: Mapping[str, Any]) -> None:
         """Log the run's counts and each certificate that needs somebody, and leave a note for the run."""
-        report_run(context, self._site, self.warehouse_conn_id, result)
+        report_run(context, self.hook.get_site, self.warehouse_conn_id, result)

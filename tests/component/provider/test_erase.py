@@ -139,6 +139,6 @@ def test_a_missing_secret_is_reported(
 ) -> None:
     """Without the learner secret the command fails and names it."""
     monkeypatch.delenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET")
-    monkeypatch.setattr("springest_provider.parts.read_variable", lambda _: None)
+    monkeypatch.setattr("springest_provider.factories.read_variable", lambda _: None)
     assert main(["erase", "--learner-ref", REF]) == 1
     assert "springest_learner_secret is missing" in capsys.readouterr().err

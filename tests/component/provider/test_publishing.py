@@ -13,7 +13,7 @@ from springest.db.schema import delivery
 from springest.errors import QualityCheckFailed
 from springest.site import Site
 from springest.verdicts.publish import publish, reconcile
-from springest_provider.operators.publishing import (
+from springest_provider.operators.reconcile import (
     SpringestColumnCheckOperator,
     SpringestPublishOperator,
     SpringestTableCheckOperator,

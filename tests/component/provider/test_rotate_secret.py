@@ -11,7 +11,7 @@ from springest.db.schema import delivery
 from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms
 from springest.privacy.secret import keep_to_secret, secret_in_use
-from springest_provider import parts
+from springest_provider import factories
 from springest_provider.cli.__main__ import main
 
 FORMER = "a secret for tests only, long enough"
@@ -46,7 +46,7 @@ def test_the_secret_is_rotated_once_and_no_secret_is_shown(
 ) -> None:
     """A second rotation changes nothing, and the output contains no secret."""
     assert main(["rotate-secret"]) == 0
-    assert reference(filled) == parts.pseudonyms().learner_ref(ADDRESS)
+    assert reference(filled) == factories.pseudonyms().learner_ref(ADDRESS)
     assert main(["rotate-secret"]) == 0
     said = capsys.readouterr()
     assert "re-keyed; rows: " in said.out
@@ -71,5 +71,5 @@ def test_a_malformed_secret_variable_is_not_shown(monkeypatch: pytest.MonkeyPatc
     """A Variable that is no list of secrets is refused without being shown."""
     monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", value)
     with pytest.raises(ConfigurationError, match="JSON list of secrets") as caught:
-        parts.pseudonyms()
+        factories.pseudonyms()
     assert '"former", null' not in str(caught.value)

@@ -7,7 +7,7 @@ from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from springest.errors import ConfigurationError
-from springest_provider import lookups, parts
+from springest_provider import factories, lookups
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.retry_policy import RETRY_POLICY
 
@@ -30,9 +30,9 @@ def waits(monkeypatch):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda: parts.warehouse_url("nowhere"),
-        lambda: parts.source("nowhere").__enter__(),
-        lambda: parts.warehouse("nowhere").__enter__(),
+        lambda: factories.warehouse_url("nowhere"),
+        lambda: factories.source("nowhere").__enter__(),
+        lambda: factories.warehouse("nowhere").__enter__(),
         lambda: SpringestHook("nowhere").get_site(),
     ],
 )
@@ -62,7 +62,7 @@ def test_a_variable_found_at_the_third_try_is_used(monkeypatch):
     """If it counted as missing, there would be no high-water mark, and it would guard against nothing."""
     answers = iter([None, None, "41"])
     monkeypatch.setattr(Variable, "get", lambda *_, **__: next(answers))
-    assert parts.AttemptKeeper("default").read() == 41
+    assert factories.AttemptKeeper("default").read() == 41
 
 
 @pytest.mark.parametrize("site", ["default", "uk"])
@@ -71,7 +71,7 @@ def test_a_copy_that_hides_the_high_water_mark_is_named(monkeypatch, site):
     name = "springest_highest_attempt" + ("" if site == "default" else "_uk")
     monkeypatch.setenv(f"AIRFLOW_VAR_{name.upper()}", "3")
     with pytest.raises(ConfigurationError) as caught:
-        parts.AttemptKeeper(site).read()
+        factories.AttemptKeeper(site).read()
     assert f"a copy of the Variable {name} in EnvironmentVariablesBackend" in str(caught.value)
     assert f"AIRFLOW_VAR_{name.upper()}" in str(caught.value)
     assert fate(caught.value) == FAILS
@@ -88,6 +88,6 @@ def test_a_copy_that_hides_the_high_water_mark_is_named(monkeypatch, site):
 def test_a_missing_provider_of_the_source_is_named(monkeypatch, kind, package):
     """The error names the provider that is not installed, and Airflow does not retry it."""
     monkeypatch.setenv("AIRFLOW_CONN_TRAINING_SOURCE", f'{{"conn_type": "{kind}", "host": "db"}}')
-    with pytest.raises(ConfigurationError, match=package) as caught, parts.source("training_source"):
+    with pytest.raises(ConfigurationError, match=package) as caught, factories.source("training_source"):
         pass
     assert fate(caught.value) == FAILS

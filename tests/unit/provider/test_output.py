@@ -24,7 +24,7 @@ def test_characters_that_a_terminal_obeys_are_shown_as_escapes(text, capsys):
     output.line(text)
     output.table(["name"], [[text], ["a\nforged line"]])
     output.facts([("name", text)])
-    output.complain(text)
+    output.error(text)
     shown = "".join(capsys.readouterr())
     assert "\\u" in shown
     assert all(character.isprintable() or character == "\n" for character in shown)

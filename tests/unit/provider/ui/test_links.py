@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from springest_provider.operators.springest import SpringestDeliverOperator, SpringestStageOperator
-from springest_provider.operators.springest_reconcile import SpringestSnapshotOperator
+from springest_provider.operators.deliver import SpringestDeliverOperator, SpringestStageOperator
+from springest_provider.operators.reconcile import SpringestSnapshotOperator
 from springest_provider.ui import links
 
 

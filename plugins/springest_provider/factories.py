@@ -165,14 +165,14 @@ class AttemptKeeper:
         :raises ConfigurationError: the Variable is not a number, or a copy hides it.
         """
         refuse_copy(self._name)
-        told = read_variable(self._name)
-        if told is None:
+        stored = read_variable(self._name)
+        if stored is None:
             return None
-        if not str(told).strip().isdecimal():
+        if not str(stored).strip().isdecimal():
             raise ConfigurationError(
-                f"the Variable {self._name} must hold the number of the highest attempt, is {told!r}"
+                f"the Variable {self._name} must hold the number of the highest attempt, is {stored!r}"
             )
-        return int(told)
+        return int(stored)
 
     def write(self, attempt_id: int) -> None:
         """Store the number."""
@@ -224,9 +224,9 @@ def documents(site: Site) -> DocumentStore:
 
     :raises ConfigurationError: the Variable is missing or not a JSON list of folders.
     """
-    told = read_variable(ROOTS_VARIABLE)
+    value = read_variable(ROOTS_VARIABLE)
     try:
-        roots = json.loads(told) if told else []
+        roots = json.loads(value) if value else []
     except ValueError:
         roots = None
     if not isinstance(roots, list) or not all(isinstance(root, str) for root in roots):

@@ -8,7 +8,7 @@ from springest.db.engines import require_own_session, warehouse_engine
 from springest.db.migrate import upgrade
 from springest.db.roles import RoleNames, grant_roles
 from springest_provider.cli.output import Exit, Output
-from springest_provider.parts import warehouse_url
+from springest_provider.factories import warehouse_url
 
 
 def migrate(options: argparse.Namespace, output: Output) -> int:

@@ -18,7 +18,7 @@ COLUMNS: Final = ("training_id", "issue_no", "why", "springest_certificate_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DecisionRequest:
     """
     One requested decision.
 
@@ -32,7 +32,7 @@ class Wish:
     found: Waiting | None = None
     refusal: str | None = None
 
-    def among(self, found: Sequence[Waiting], *, version: int | None = None) -> Wish:
+    def among(self, found: Sequence[Waiting], *, version: int | None = None) -> DecisionRequest:
         """Return the request with its delivery, or with a refusal if there is none."""
         mine = [
             one
@@ -47,7 +47,7 @@ class Wish:
         return replace(self, found=mine[0] if version is None else replace(mine[0], version=version))
 
 
-def read_wishes(path: Path, *, why: str | None, confirm: bool) -> list[Wish]:
+def read_requests(path: Path, *, why: str | None, confirm: bool) -> list[DecisionRequest]:
     """
     Read a CSV file with a header row, as saved by Excel and other programs.
 
@@ -58,7 +58,7 @@ def read_wishes(path: Path, *, why: str | None, confirm: bool) -> list[Wish]:
     """
     text, encoding = _decoded(path)
     names: list[str] = []
-    wishes = []
+    requests = []
     for number, fields in _records(path, text):
         where = f"{path.name}, line {number}"
         if not names:
@@ -67,11 +67,11 @@ def read_wishes(path: Path, *, why: str | None, confirm: bool) -> list[Wish]:
         elif len(fields) != len(names):
             raise ConfigurationError(f"{where}: has more or fewer fields than the header row")
         elif any(fields):
-            wishes.append(_wish(where, dict(zip(names, fields, strict=True)), why))
-            _check_identity(where, wishes[-1].training_id, encoding)
+            requests.append(_wish(where, dict(zip(names, fields, strict=True)), why))
+            _check_identity(where, requests[-1].training_id, encoding)
     if not names:
         _check_heading(path, names, confirm=confirm)
-    return wishes
+    return requests
 
 
 def _decoded(path: Path) -> tuple[str, str]:
@@ -117,10 +117,10 @@ def _check_heading(path: Path, names: Sequence[str], *, confirm: bool) -> None:
         )
 
 
-def _wish(where: str, values: Mapping[str, str], why: str | None) -> Wish:
+def _wish(where: str, values: Mapping[str, str], why: str | None) -> DecisionRequest:
     if not values["training_id"]:
         raise ConfigurationError(f"{where}: training_id is empty")
-    return Wish(
+    return DecisionRequest(
         values["training_id"],
         _number(where, "issue_no", values.get("issue_no")),
         values.get("why") or why or "",
@@ -128,9 +128,9 @@ def _wish(where: str, values: Mapping[str, str], why: str | None) -> Wish:
     )
 
 
-def _number(where: str, name: str, told: str | None) -> int | None:
-    if not told:
+def _number(where: str, name: str, value: str | None) -> int | None:
+    if not value:
         return None
-    if not told.isdecimal():
+    if not value.isdecimal():
         raise ConfigurationError(f"{where}: {name} must be a whole number")
-    return int(told)
+    return int(value)

@@ -9,7 +9,13 @@ import pytest
 
 from springest.errors import ConfigurationError
 from springest.source.reader import Window
-from springest_provider.windows import asked_window, begin_moment, counted_since, seconds_until, whole_number
+from springest_provider.run_context import (
+    begin_moment,
+    requested_window,
+    seconds_to_deadline,
+    unknown_since,
+    whole_number,
+)
 
 START, END = datetime(2026, 11, 2, tzinfo=UTC), datetime(2026, 11, 3, tzinfo=UTC)
 
@@ -21,18 +27,18 @@ def _context(run_type, start=START, end=END):
 @pytest.mark.parametrize("run_type", ["scheduled", "manual", "asset_triggered"])
 def test_nightly_runs_read_on_from_the_watermark(run_type):
     """Only then is a missed night caught up."""
-    assert asked_window(_context(run_type), start="", end=None) is None
+    assert requested_window(_context(run_type), start="", end=None) is None
 
 
 def test_a_backfill_reads_its_interval():
     """Any interval, in any order."""
-    assert asked_window(_context("backfill"), start="", end="") == Window(START, END)
+    assert requested_window(_context("backfill"), start="", end="") == Window(START, END)
 
 
 def test_a_person_may_ask_for_a_window():
     """It goes before everything else."""
     start, end = "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+01:00"
-    asked = asked_window(_context("manual"), start=start, end=end)
+    asked = requested_window(_context("manual"), start=start, end=end)
     assert asked is not None
     assert asked.start == datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -43,13 +49,13 @@ def test_a_person_may_ask_for_a_window():
 def test_half_a_window_or_one_without_a_zone_is_refused(start, end):
     """A guess would read the wrong rows."""
     with pytest.raises(ConfigurationError, match="window_"):
-        asked_window(_context("manual"), start=start, end=end)
+        requested_window(_context("manual"), start=start, end=end)
 
 
 def test_a_backfill_without_an_interval_is_refused():
     """A plain cron schedule would give a window of no length."""
     with pytest.raises(ConfigurationError, match="data intervals"):
-        asked_window(_context("backfill", None, None), start=None, end=None)
+        requested_window(_context("backfill", None, None), start=None, end=None)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,7 @@ def test_a_backfill_without_an_interval_is_refused():
 def test_the_deadline_is_the_next_time_the_clock_shows_it(time_of_day, hours):
     """A run that begins at one may deliver until six, a manual one at seven until the next morning."""
     now = datetime(2026, 11, 2, 1, tzinfo=UTC)
-    assert seconds_until(time_of_day, since=now, now=now) == pytest.approx(hours * 3600)
+    assert seconds_to_deadline(time_of_day, since=now, now=now) == pytest.approx(hours * 3600)
 
 
 @pytest.mark.parametrize(
@@ -68,13 +74,13 @@ def test_a_later_try_has_the_deadline_of_its_run(hour, minute, hours):
     """One that begins after it does nothing, rather than go on until the next day's."""
     began = datetime(2026, 11, 2, 1, tzinfo=UTC)
     now = began.replace(hour=hour, minute=minute)
-    assert seconds_until("06:00", since=began, now=now) == pytest.approx(hours * 3600)
+    assert seconds_to_deadline("06:00", since=began, now=now) == pytest.approx(hours * 3600)
 
 
 def test_a_run_that_began_in_the_future_begins_now():
     """Clocks differ between machines."""
     now = datetime(2026, 11, 2, 5, 59, 59, tzinfo=UTC)
-    assert seconds_until("06:00", since=now + timedelta(seconds=3), now=now) == pytest.approx(1)
+    assert seconds_to_deadline("06:00", since=now + timedelta(seconds=3), now=now) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("run_type", "since"), [("manual", START), ("scheduled", None), ("backfill", None)])
@@ -82,13 +88,13 @@ def test_a_manual_run_counts_unknowns_from_its_start(run_type, since):
     """The person who triggers it has seen the earlier ones; a schedule and a backfill have not."""
     context = _context(run_type)
     context["dag_run"].start_date = START
-    assert counted_since(context) == since
+    assert unknown_since(context) == since
 
 
 def test_a_deadline_that_is_no_time_is_refused():
     """It names the field and an example."""
     with pytest.raises(ConfigurationError, match="deliver_until"):
-        seconds_until("six", since=None)
+        seconds_to_deadline("six", since=None)
 
 
 @pytest.mark.parametrize(

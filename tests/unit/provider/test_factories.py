@@ -10,7 +10,7 @@ from springest.documents.local_file import NotMounted
 from springest.documents.opener import DocumentError
 from springest.errors import ConfigurationError
 from springest.site import Site
-from springest_provider import object_storage, parts
+from springest_provider import factories, object_storage
 from tests.faulty_store import faulty_s3
 
 SITE = Site(name="default", base_url="https://api.springest.nl", api_key="k", certifications_api_key="k")
@@ -24,20 +24,20 @@ def test_the_warehouse_must_be_postgresql(monkeypatch):
     """It names what the connection is instead."""
     _connection(monkeypatch, "certificate_warehouse", conn_type="sqlite", host="/tmp/x.db")
     with pytest.raises(ConfigurationError, match="sqlite"):
-        parts.warehouse_url("certificate_warehouse")
+        factories.warehouse_url("certificate_warehouse")
 
 
 def test_options_of_libpq_reach_the_warehouse(monkeypatch):
     """TLS to the warehouse is set in the connection's extra, as for any PostgreSQL connection."""
     extra = {"sslmode": "verify-full", "cursor": "dictcursor"}
     _connection(monkeypatch, "certificate_warehouse", conn_type="postgres", host="db", extra=extra)
-    assert parts.warehouse_url("certificate_warehouse").query == {"sslmode": "verify-full"}
+    assert factories.warehouse_url("certificate_warehouse").query == {"sslmode": "verify-full"}
 
 
 def test_the_source_must_be_an_sql_database(monkeypatch):
     """A connection of another kind is refused by name."""
     _connection(monkeypatch, "training_source", conn_type="springest", host="nl", password="x")
-    with pytest.raises(ConfigurationError, match="training_source"), parts.source("training_source"):
+    with pytest.raises(ConfigurationError, match="training_source"), factories.source("training_source"):
         pass
 
 
@@ -49,7 +49,7 @@ def test_document_roots_must_be_a_list_of_folders(monkeypatch, roots):
         monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_DOCUMENT_ROOTS", roots)
 
     with pytest.raises(ConfigurationError, match="springest_document_roots"):
-        parts.documents(SITE)
+        factories.documents(SITE)
 
 
 @pytest.mark.parametrize("secret", [None, "", "short"])
@@ -59,13 +59,13 @@ def test_the_learner_secret_must_be_there_and_long(monkeypatch, secret):
     if secret is not None:
         monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", secret)
     with pytest.raises(ConfigurationError, match="token_hex"):
-        parts.pseudonyms()
+        factories.pseudonyms()
 
 
 def test_a_document_opens_through_object_storage(tmp_path):
     """Anything that ObjectStoragePath opens may hold documents."""
     (tmp_path / "one.pdf").write_bytes(b"%PDF-1.7")
-    handle, size = parts.open_object(f"file://{tmp_path}/one.pdf")
+    handle, size = factories.open_object(f"file://{tmp_path}/one.pdf")
     with handle:
         assert (handle.read(), size) == (b"%PDF-1.7", 8)
 
@@ -78,7 +78,7 @@ def test_a_missing_provider_of_a_root_is_named(monkeypatch, root, package):
     monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_DOCUMENT_ROOTS", json.dumps([root]))
     monkeypatch.setattr(object_storage, "has_fs", lambda scheme: False)
     with pytest.raises(ConfigurationError, match=f"apache-airflow-providers-.*{package}"):
-        parts.documents(SITE)
+        factories.documents(SITE)
 
 
 def test_a_document_in_a_bucket_opens_as_it_was_named(monkeypatch):
@@ -86,11 +86,11 @@ def test_a_document_in_a_bucket_opens_as_it_was_named(monkeypatch):
     with faulty_s3(monkeypatch) as store:
         for key in ("a.pdf", "Zo%C3%AB 1.pdf", "a#1.pdf", "a?b.pdf", "2026/a@b.pdf"):
             store.files[f"bucket/{key}"] = key.encode()
-            handle, size = parts.open_object(f"s3://bucket/{key}")
+            handle, size = factories.open_object(f"s3://bucket/{key}")
             assert (handle.read(), size) == (key.encode(), len(key.encode()))
         with pytest.raises(DocumentError, match="parses certificate_uri differently"):
-            parts.open_object("s3://bucket/a.pdf#")  # the standard library drops an empty fragment
+            factories.open_object("s3://bucket/a.pdf#")  # the standard library drops an empty fragment
         with pytest.raises(FileNotFoundError):
-            parts.open_object("s3://bucket/none.pdf")
+            factories.open_object("s3://bucket/none.pdf")
         with pytest.raises(NotMounted, match="bucket other does not exist"):
-            parts.open_object("s3://other/none.pdf")
+            factories.open_object("s3://other/none.pdf")

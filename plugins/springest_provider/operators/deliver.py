@@ -1,4 +1,4 @@
-"""Operators of ``springest_catalogue`` and ``springest_deliver``: read the catalogue, stage, deliver."""
+"""Operators of ``springest_deliver``: stage completed trainings, deliver their certificates."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from typing import Any
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from springest.api.models import Certification
-from springest.catalogue import store_catalogue
 from springest.delivery.context import Parts
 from springest.delivery.deliver import Deliverer, DeliverSettings
 from springest.delivery.high_water import HighWater
@@ -24,56 +22,18 @@ from springest.delivery.send import LEASE_MARGIN_SECONDS
 from springest.delivery.tally import DeliverReport
 from springest.documents.opener import DocumentStore
 from springest.errors import SiteNotBegun
-from springest.session import connected
 from springest.site import Site
-from springest.staging.site_identity import require_same_host
 from springest.staging.stage import LOOK_BACK, Stager
-from springest_provider import parts
-from springest_provider.operators.base import RunOperator, SpringestOperator
-from springest_provider.windows import (
-    asked_window,
+from springest_provider import factories
+from springest_provider.operators.base import RunOperator
+from springest_provider.run_context import (
     begin_moment,
-    counted_since,
-    is_persons,
-    seconds_until,
+    is_manual,
+    requested_window,
+    seconds_to_deadline,
+    unknown_since,
     whole_number,
 )
-
-
-class SpringestCatalogueOperator(SpringestOperator):
-    """
-    Read the list of certifications into ``springest.certification``.
-
-    Certificates of a listed certification may be sent; others are held by default. Only a list that was read
-    to its end removes certifications.
-
-    :param springest_conn_id: connection of the site.
-    :param warehouse_conn_id: connection of the warehouse.
-    :returns: counts: ``listed``, ``added``, ``unlisted``; and whether the list was ``complete``.
-    """
-
-    template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
-
-    def work(self, context: Context) -> dict[str, Any]:
-        """Read and store the list."""
-        site = self._site()
-        with parts.warehouse(self.warehouse_conn_id) as engine:
-            require_same_host(engine, site)
-            listed, complete = asyncio.run(self._read(site))
-            with engine.begin() as connection:
-                report = store_catalogue(
-                    connection, site.name, listed, complete=complete, run_id=str(context["run_id"])
-                )
-        if not complete:
-            self.log.warning("The list was not read to its end: no certification was removed")
-        return asdict(report)
-
-    async def _read(self, site: Site) -> tuple[list[Certification], bool]:
-        key = site.certifications_api_key or None
-        async with connected(parts.warehouse_url(self.warehouse_conn_id), site, key=key) as link:
-            pages = link.client.certifications()
-            listed = [one async for page in pages for one in page.items]
-            return listed, pages.evidence.reached_end
 
 
 class SpringestStageOperator(RunOperator):
@@ -136,10 +96,10 @@ class SpringestStageOperator(RunOperator):
 
         :raises AirflowSkipException: the site has not begun, and the run is not a person's.
         """
-        site = self._site()
-        asked = asked_window(context, start=self.window_start, end=self.window_end)
+        site = self.hook.get_site()
+        asked = requested_window(context, start=self.window_start, end=self.window_end)
         try:
-            with self._stager(site, parts.documents(site)) as stager:
+            with self._stager(site, factories.documents(site)) as stager:
                 report = stager.stage(
                     str(context["run_id"]),
                     asked=asked,
@@ -148,7 +108,7 @@ class SpringestStageOperator(RunOperator):
                     is_pilot=whole_number("limit", self.limit, least=1) is not None,
                 )
         except SiteNotBegun as error:
-            if is_persons(context):
+            if is_manual(context):
                 raise
             self.log.warning("%s", error)  # Airflow does not log the message of a skip
             raise AirflowSkipException(str(error)) from None
@@ -221,18 +181,18 @@ class SpringestDeliverOperator(RunOperator):
 
     def work(self, context: Context) -> dict[str, Any]:
         """Work through the queue."""
-        site = self._site()
+        site = self.hook.get_site()
         began = context["dag_run"].start_date
         settings = DeliverSettings(
             concurrency=self.concurrency,
             max_unknown=self.max_unknown_per_night,
             expected=whole_number("expected_certificates", self.expected_certificates) or 0,
             limit=whole_number("limit", self.limit, least=1),
-            seconds=seconds_until(self.deliver_until, since=began),
-            night_seconds=seconds_until(self.deliver_until, since=began, now=began),
+            seconds=seconds_to_deadline(self.deliver_until, since=began),
+            night_seconds=seconds_to_deadline(self.deliver_until, since=began, now=began),
             lease_margin=self.lease_margin.total_seconds(),
         )
-        documents = parts.documents(site)
+        documents = factories.documents(site)
         with self._stager(site, documents) as stager:
             report = asyncio.run(
                 self._deliver(
@@ -241,7 +201,7 @@ class SpringestDeliverOperator(RunOperator):
                     documents,
                     settings,
                     run_id=str(context["run_id"]),
-                    doubts_since=counted_since(context),
+                    doubts_since=unknown_since(context),
                 )
             )
         return asdict(report)
@@ -263,22 +223,20 @@ class SpringestDeliverOperator(RunOperator):
         doubts_since: datetime | None,
     ) -> DeliverReport:
         loop = asyncio.get_running_loop()
-        async with connected(
-            parts.warehouse_url(self.warehouse_conn_id), site, at_once=self.concurrency
-        ) as link:
+        async with self.hook.connect(self.warehouse_conn_id, at_once=self.concurrency) as session:
             ledger = SendingLedger(
-                link.engine, site=site.name, run_id=run_id, worker=_worker(), doubts_since=doubts_since
+                session.engine, site=site.name, run_id=run_id, worker=_worker(), doubts_since=doubts_since
             )
-            others = [parts.AttemptKeeper(name) for name in await ledger.other_sites()]
+            others = [factories.AttemptKeeper(name) for name in await ledger.other_sites()]
             worker = Parts(
                 site=site,
                 run_id=run_id,
                 ledger=ledger,
-                limiter=link.limiter,
-                client=link.client,
+                limiter=session.limiter,
+                client=session.client,
                 stager=stager,
                 documents=documents,
-                high_water=HighWater(parts.AttemptKeeper(site.name), others=others),
+                high_water=HighWater(factories.AttemptKeeper(site.name), others=others),
             )
             deliverer = Deliverer(worker, settings=settings)
             self._stop = lambda: loop.call_soon_threadsafe(deliverer.stop_at_once)

@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 from springest.privacy.erasure import forget, remember
-from springest_provider import parts
+from springest_provider import factories
 from springest_provider.cli.output import Exit, Output
 
 _REF: Final = 64
@@ -21,14 +21,14 @@ _NOBODY_FOUND: Final = (
 
 def erase(options: argparse.Namespace, output: Output) -> int:
     """Erase, or lift an earlier erasure."""
-    pseudonyms = parts.pseudonyms()
+    pseudonyms = factories.pseudonyms()
     address = sys.stdin.readline().strip() if options.address_from_stdin else ""
     ref = pseudonyms.learner_ref(address) if address else str(options.learner_ref or "").strip()
     if len(ref) != _REF or not set(ref) <= set("0123456789abcdef"):
-        output.complain("pass the 64 hex digits of a learner_ref, or an e-mail address on standard input")
+        output.error("pass the 64 hex digits of a learner_ref, or an e-mail address on standard input")
         return Exit.USAGE
     tombstones = pseudonyms.tombstones(address) if address else frozenset()
-    with parts.warehouse(options.warehouse) as engine:
+    with factories.warehouse(options.warehouse) as engine:
         if options.lift:
             lifted = remember(engine, pseudonyms, learner_ref=ref, tombstones=tombstones)
             output.line("the erasure is lifted" if lifted else _NOBODY_FORGOTTEN)

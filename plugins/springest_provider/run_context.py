@@ -29,12 +29,12 @@ def begin_moment(value: str | None, *, asked: Window | None) -> datetime | None:
     return _moment("begin_from", str(value))
 
 
-def is_persons(context: Context) -> bool:
+def is_manual(context: Context) -> bool:
     """Return whether a person triggered the run, rather than a schedule."""
     return _kind(context["dag_run"]) == "manual"
 
 
-def asked_window(context: Context, *, start: str | None, end: str | None) -> Window | None:
+def requested_window(context: Context, *, start: str | None, end: str | None) -> Window | None:
     """
     Return the requested window, or ``None`` to continue from the watermark.
 
@@ -53,7 +53,7 @@ def asked_window(context: Context, *, start: str | None, end: str | None) -> Win
     return Window(run.data_interval_start, run.data_interval_end)
 
 
-def counted_since(context: Context) -> datetime | None:
+def unknown_since(context: Context) -> datetime | None:
     """
     Return the time from which unknown outcomes count towards the limit.
 
@@ -62,7 +62,7 @@ def counted_since(context: Context) -> datetime | None:
     """
     run: Any = context["dag_run"]
     started: datetime | None = run.start_date
-    return started if is_persons(context) else None
+    return started if is_manual(context) else None
 
 
 def whole_number(name: str, value: str | int | None, *, least: int = 0) -> int | None:
@@ -80,7 +80,7 @@ def whole_number(name: str, value: str | int | None, *, least: int = 0) -> int |
     return int(text)
 
 
-def seconds_until(time_of_day: str, *, since: datetime | None, now: datetime | None = None) -> float:
+def seconds_to_deadline(time_of_day: str, *, since: datetime | None, now: datetime | None = None) -> float:
     """
     Return the seconds until a run's deadline.
 
@@ -92,10 +92,10 @@ def seconds_until(time_of_day: str, *, since: datetime | None, now: datetime | N
     now = now or datetime.now(UTC)
     began = min(since.astimezone(UTC), now) if since is not None else now
     try:
-        told = datetime.strptime(time_of_day.strip(), "%H:%M")  # noqa: DTZ007 - a time of day has no zone
+        clock_time = datetime.strptime(time_of_day.strip(), "%H:%M")  # noqa: DTZ007 - a time of day has no zone
     except ValueError:
         raise ConfigurationError(f"deliver_until must be a time such as 06:00, is {time_of_day!r}") from None
-    due = began.replace(hour=told.hour, minute=told.minute, second=0, microsecond=0)
+    due = began.replace(hour=clock_time.hour, minute=clock_time.minute, second=0, microsecond=0)
     return max(0.0, ((due if due > began else due + timedelta(days=1)) - now).total_seconds())
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
+from springest_provider.defaults import DEFAULT_ARGS
 from springest_provider.operators.catalogue import SpringestCatalogueOperator
-from springest_provider.retry_policy import RETRY_POLICY
 
 DOC = """
 ### Springest: catalogue
@@ -27,7 +27,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_policy": RETRY_POLICY},
+    default_args=DEFAULT_ARGS,
     tags=["springest"],
 ):
     SpringestCatalogueOperator(task_id="catalogue", execution_timeout=timedelta(minutes=30))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
 
+from springest_provider.defaults import DEFAULT_ARGS, deadline
 from springest_provider.operators.deliver import SpringestDeliverOperator, SpringestStageOperator
-from springest_provider.retry_policy import RETRY_POLICY
 
 DOC = """
 ### Springest: deliver
@@ -42,6 +42,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    deadline=deadline(hours=6),
     template_searchpath=[str(Path(__file__).parents[1] / "include" / "sql")],
     params={
         "window_start": Param(
@@ -85,7 +86,7 @@ with DAG(
             "queue",
         ),
     },
-    default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_policy": RETRY_POLICY},
+    default_args=DEFAULT_ARGS,
     tags=["springest"],
 ):
     stage = SpringestStageOperator(

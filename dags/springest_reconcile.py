@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
 
+from springest_provider.defaults import DEFAULT_ARGS, deadline
+from springest_provider.notifications.notifiers import SpringestSummaryNotifier
 from springest_provider.operators.reconcile import (
     SpringestColumnCheckOperator,
     SpringestOwnersOperator,
@@ -15,7 +17,6 @@ from springest_provider.operators.reconcile import (
     SpringestSnapshotOperator,
     SpringestTableCheckOperator,
 )
-from springest_provider.retry_policy import RETRY_POLICY
 
 DOC = """
 ### Springest: reconcile
@@ -47,8 +48,9 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    deadline=deadline(hours=2),
     template_searchpath=[str(Path(__file__).parents[1] / "include" / "sql")],
-    default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_policy": RETRY_POLICY},
+    default_args=DEFAULT_ARGS,
     tags=["springest"],
 ):
     snapshot = SpringestSnapshotOperator(task_id="snapshot")
@@ -56,5 +58,9 @@ with DAG(
     reconcile = SpringestReconcileOperator(task_id="reconcile")
     check_columns = SpringestColumnCheckOperator(task_id="check_columns")
     check_table = SpringestTableCheckOperator(task_id="check_table")
-    publish = SpringestPublishOperator(task_id="publish", outlets=[Asset("springest_reconciliations")])
+    publish = SpringestPublishOperator(
+        task_id="publish",
+        outlets=[Asset("springest_reconciliations")],
+        on_success_callback=SpringestSummaryNotifier(),
+    )
     snapshot >> owners >> reconcile >> [check_columns, check_table] >> publish

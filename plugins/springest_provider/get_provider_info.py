@@ -99,6 +99,11 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
+        "notifications": [
+            "springest_provider.notifications.notifiers.SpringestSummaryNotifier",
+            "springest_provider.notifications.notifiers.SpringestFailureNotifier",
+            "springest_provider.notifications.notifiers.SpringestDeadlineNotifier",
+        ],
         "connection-types": [
             {
                 "connection-type": "springest",

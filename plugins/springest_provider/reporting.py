@@ -84,7 +84,7 @@ def _counts(result: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     for name, value in result.items():
         if isinstance(value, Mapping):
             yield from _counts(value)
-        elif isinstance(value, int) and not isinstance(value, bool):
+        elif isinstance(value, int) and not isinstance(value, bool) and not name.endswith("_id"):
             yield name, value
 
 

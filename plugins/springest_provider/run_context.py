@@ -34,6 +34,11 @@ def is_manual(context: Context) -> bool:
     return _kind(context["dag_run"]) == "manual"
 
 
+def is_scheduled(context: Context) -> bool:
+    """Return whether a schedule made the run, rather than a person, a backfill or an asset."""
+    return _kind(context["dag_run"]) == "scheduled"
+
+
 def requested_window(context: Context, *, start: str | None, end: str | None) -> Window | None:
     """
     Return the requested window, or ``None`` to continue from the watermark.

@@ -1,0 +1,32 @@
+"""Defaults of this project's DAGs: retries, and whom failures and missed deadlines are reported to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+from springest_provider.notifications.notifiers import SpringestDeadlineNotifier, SpringestFailureNotifier
+from springest_provider.retry_policy import RETRY_POLICY
+
+DEFAULT_ARGS: Final[dict[str, Any]] = {
+    "retries": 3,
+    "retry_delay": timedelta(minutes=5),
+    "retry_policy": RETRY_POLICY,
+    "on_failure_callback": SpringestFailureNotifier(),
+}
+
+
+def deadline(**interval: float) -> DeadlineAlert:
+    """
+    Return the alert of a run that has not finished in time since it was queued.
+
+    :param interval: as of ``timedelta``, such as ``hours=6``.
+    """
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(**interval),
+        callback=AsyncCallback(SpringestDeadlineNotifier),
+    )

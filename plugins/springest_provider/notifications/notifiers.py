@@ -1,0 +1,189 @@
+"""Airflow notifiers: the summary of a night, a failed task, a missed deadline.
+
+Where a message goes is a Variable; see ``channels``. Without it, it is in the log alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from airflow.sdk import BaseNotifier, Context
+
+from springest.errors import SpringestError
+from springest.review.night import Night, Unverified, look_at_night
+from springest.review.waiting import Waiting
+from springest_provider import factories
+from springest_provider.hooks.springest import SpringestHook
+from springest_provider.notifications.channels import send
+from springest_provider.notifications.message import Item, Message, Section
+from springest_provider.run_context import is_scheduled
+from springest_provider.ui.links import deliveries_url, delivery_url, overview_url
+
+RUNBOOK: Final = "docs/runbook.md"
+
+
+class SiteNotifier(BaseNotifier):
+    """Base of the notifiers that look at the ledger."""
+
+    def __init__(
+        self,
+        *,
+        springest_conn_id: str = SpringestHook.default_conn_name,
+        warehouse_conn_id: str = "certificate_warehouse",
+        context: Context | None = None,
+    ) -> None:
+        super().__init__(context=context)
+        self.springest_conn_id = springest_conn_id
+        self.warehouse_conn_id = warehouse_conn_id
+
+    def _night(self) -> Night:
+        site = SpringestHook(self.springest_conn_id).get_site()
+        with factories.warehouse(self.warehouse_conn_id) as engine:
+            return look_at_night(engine, site)
+
+
+class SpringestSummaryNotifier(SiteNotifier):
+    """
+    Send one summary a night: what went out, what needs a person, what is overdue, whether the queue grows.
+
+    As ``on_success_callback`` of the publishing task. Runs that an asset or a person triggered send none.
+
+    :param springest_conn_id: connection of the site.
+    :param warehouse_conn_id: connection of the warehouse.
+    """
+
+    def notify(self, context: Context) -> None:
+        """Send the summary, if it is a scheduled run's."""
+        if is_scheduled(context):
+            send(summary_of(self._night()), context)
+
+
+class SpringestFailureNotifier(BaseNotifier):
+    """Say which task failed, why, and what to do; as ``on_failure_callback`` of tasks."""
+
+    def notify(self, context: Context) -> None:
+        """Send it."""
+        send(failure_of(context), context)
+
+
+class SpringestDeadlineNotifier(SiteNotifier):
+    """
+    Say that a run has not finished by its deadline; as the ``AsyncCallback`` of a ``DeadlineAlert``.
+
+    It runs in Airflow's triggerer. A ``SyncCallback`` runs in an executor, where Airflow 3.3 lets it read no
+    connection and no Variable of its own database.
+
+    :param springest_conn_id: connection of the site.
+    :param warehouse_conn_id: connection of the warehouse.
+    """
+
+    def notify(self, context: Context) -> None:
+        """Send it, with how the queue stands if the warehouse says so."""
+        send(deadline_of(context, self._queue()), context)
+
+    async def async_notify(self, context: Context) -> None:
+        """Send it from a thread: nothing else that the triggerer does waits for it."""
+        await asyncio.to_thread(self.notify, context)
+
+    def _queue(self) -> str:
+        try:
+            return _queue(self._night())
+        except Exception as error:  # noqa: BLE001 - the deadline is missed, whatever else is wrong
+            return f"The queue can't be read: {type(error).__name__}"
+
+
+def summary_of(night: Night) -> Message:
+    """Return the message of a night; one line where there is nothing to say."""
+    site = night.status.site
+    if night.is_quiet:
+        return Message(f"Springest ({site}): nothing was sent, and nothing waits")
+    day, people = night.last_day, night.status.for_a_person
+    attention = f", {people:,} need{'s' if people == 1 else ''} a person" if people else ""
+    overdue = ", something is overdue" if night.overdue else ""
+    subject = f"Springest ({site}): {day.sent:,} sent{attention}{overdue}"
+    sections = [Section("The last 24 hours", tuple(_last_day(night)))]
+    if people:
+        items = [*map(_waiting, night.waiting)]
+        if people > len(items):
+            items.append(Item(f"{people - len(items):,} more", deliveries_url()))
+        sections.append(Section("Needs a person, oldest first", items))
+    late = [*map(Item, night.overdue), *map(_unverified, night.unverified)]
+    if late:
+        sections.append(Section("Overdue", late))
+    return Message(subject, sections)
+
+
+def failure_of(context: Mapping[str, Any]) -> Message:
+    """
+    Return the message of a failed task.
+
+    An error of this project has a text without addresses and keys; of any other one, only its kind is named.
+    """
+    task_instance, error = context["ti"], context.get("exception")
+    name = f"{task_instance.dag_id}.{task_instance.task_id}"
+    kind = type(error).__name__ if isinstance(error, BaseException) else "an unknown reason"
+    items = [
+        Item(str(error)) if isinstance(error, SpringestError) else Item(f"{kind}: see the end of the log"),
+        Item(f"What to do: the entry {kind} of {RUNBOOK}. Clearing the task is always safe"),
+        Item("Log", str(getattr(task_instance, "log_url", "") or "")),
+        Item("Deliveries of this run", deliveries_url(run=str(task_instance.run_id))),
+    ]
+    return Message(f"Springest: {name} failed: {kind}", [Section(f"Run {task_instance.run_id}", items)])
+
+
+def deadline_of(context: Mapping[str, Any], queue: str) -> Message:
+    """Return the message of a missed deadline.
+
+    :param queue: how the queue stands, as a sentence.
+    """
+    run, deadline = dict(context.get("dag_run") or {}), dict(context.get("deadline") or {})
+    dag_id, run_id = run.get("dag_id", "a DAG"), str(run.get("dag_run_id", ""))
+    items = [
+        Item(f"The run {run_id} had not finished by {deadline.get('deadline_time', 'its deadline')}"),
+        Item(queue),
+        Item(f"What to do: the entry DeadlineMissed of {RUNBOOK}"),
+        Item("Deliveries of this run", deliveries_url(run=run_id)),
+    ]
+    return Message(f"Springest: {dag_id} missed its deadline", [Section("What happened", items)])
+
+
+def _last_day(night: Night) -> Iterator[Item]:
+    day = night.last_day
+    yield Item(
+        f"{day.sent:,} sent: {day.accepted:,} accepted, {day.refused:,} refused, {day.unknown:,} unknown. "
+        f"{day.set_aside:,} new ones set aside. {day.became_visible:,} shown by Springest for the first time"
+    )
+    yield Item(_queue(night))
+    yield Item("All of it", overview_url())
+
+
+def _queue(night: Night) -> str:
+    status, day = night.status, night.last_day
+    if not status.ready:
+        return "The queue is empty"
+    grows = "It grows" if night.is_queue_growing else "It does not grow"
+    return (
+        f"{status.ready:,} are in the queue, {status.hours_left:.1f} hours of sending at the site's pace. "
+        f"{grows}: {day.entered:,} came in, {day.sent:,} went out"
+    )
+
+
+def _waiting(one: Waiting) -> Item:
+    issue = f" issue {one.issue_no}" if one.issue_no != 1 else ""
+    because = one.review_reason or one.reason or "no reason"
+    since = one.sent_at or one.updated_at
+    return Item(
+        f"{one.training_id}{issue} is {one.state} ({because}) since {since:%Y-%m-%d}",
+        delivery_url(one.delivery_key),
+    )
+
+
+def _unverified(one: Unverified) -> Item:
+    name = f" ({one.name})" if one.name else ""
+    return Item(
+        f"Certification {one.certification_id}{name}: {one.certificates:,} certificates wait for its "
+        f"verification, the oldest since {one.oldest_sent_at:%Y-%m-%d}: ask Springest to verify it",
+        deliveries_url(certification=one.certification_id, verdict="awaiting_verification"),
+    )

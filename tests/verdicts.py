@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, text
 
 from springest.site import Site
-from springest.verdicts.pending import judge, lock_site
+from springest.verdicts.pending import judge, lock_publishing
 
 
 def require_no_stale_verdict(warehouse: Engine, site: Site) -> None:
@@ -14,7 +14,7 @@ def require_no_stale_verdict(warehouse: Engine, site: Site) -> None:
     :raises AssertionError: some published verdict is another one than would be worked out.
     """
     with warehouse.connect() as connection, connection.begin() as transaction:
-        lock_site(connection, site.name)
+        lock_publishing(connection, site.name)
         unsealed = "UPDATE springest.reconciled_delivery SET seal = NULL WHERE site = :site"
         connection.execute(text(unsealed), {"site": site.name})
         changed = judge(connection, site, run_id="from nothing", snapshot_id=None)

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Connection, any_, bindparam, func, select, update
+from sqlalchemy import Connection, any_, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.types import BigInteger
 
 from springest.api.models import Certification
+from springest.db.locks import Lock, lock_key
 from springest.db.schema import catalogue_scan, certification
 from springest.errors import ConfigurationError
 from springest.site import Site
+
+_LOCK: Final = text(f"SELECT pg_advisory_xact_lock({lock_key(Lock.CATALOGUE, ':site')})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +105,7 @@ def store_catalogue(
     connection: Connection, site: str, listed: Sequence[Certification], *, complete: bool, run_id: str
 ) -> CatalogueReport:
     """Store one reading of the list; only a complete one takes certifications off it."""
-    connection.execute(
-        select(func.pg_advisory_xact_lock(func.hashtextextended(f"springest.catalogue:{site}", 0)))
-    )
+    connection.execute(_LOCK, {"site": site})
     before = set(
         connection.execute(
             select(certification.c.certification_id).where(

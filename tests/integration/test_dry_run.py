@@ -15,6 +15,7 @@ from demo.documents import render_all
 from demo.nights import CERTIFICATIONS, PENDING, nights
 from sandbox.faults import Fault, Kind
 from sandbox.store import Certification
+from springest.db.locks import Lock, lock_key
 from springest.db.rollback import rolled_back
 from springest.delivery.deliver import DeliverSettings
 from springest.delivery.plan import Plan, Planner, Selection
@@ -220,7 +221,7 @@ def test_a_run_gets_what_a_dry_run_holds_at_once(world: World) -> None:
         staged.set()
 
     real = threading.Thread(target=stage)
-    lock = text("SELECT pg_advisory_xact_lock(hashtextextended('springest.stage:default', 0))")
+    lock = text("SELECT pg_advisory_xact_lock(" + lock_key(Lock.STAGE, "'default'") + ")")
     with pytest.raises(DryRunGaveWay), rolled_back(world.warehouse) as engine:  # noqa: PT012 - a story
         with engine.begin() as connection:
             connection.execute(lock)

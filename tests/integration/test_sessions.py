@@ -163,7 +163,7 @@ def test_of_twins_that_are_staged_at_once_one_is_sent(
     first.catalogue()
     threads = []
     with warehouse.begin() as holding:
-        ledger.lock_site(holding, "default")
+        ledger.lock_staging(holding, "default")
         for number, world in enumerate(worlds):
             world.warehouse = open_warehouse()
             threads.append(threading.Thread(target=world.stage, args=(f"night {number}",)))
@@ -184,7 +184,7 @@ def test_staging_names_the_holder_of_its_lock(world, open_warehouse, warehouse_u
     world.warehouse = open_warehouse(options="-c lock_timeout=100")
     reader = create_engine(warehouse_url, connect_args={"application_name": "an analyst's tool"})
     with reader.begin() as holding:
-        ledger.lock_site(holding, "default")
+        ledger.lock_staging(holding, "default")
         with pytest.raises(WarehouseLocked) as caught:
             world.stage("second")
     assert "springest.stage:default by pid" in str(caught.value)

@@ -75,7 +75,7 @@ def test_of_two_sites_that_stage_at_once_one_gets_the_training(world, other, mon
     world.complete(*(world.training() for _ in range(3)))
     for site in (world, other):
         site.catalogue()
-    both, lock, met = Barrier(2), ledger.lock_site, set()
+    both, lock, met = Barrier(2), ledger.lock_staging, set()
 
     def lock_together(connection, site):
         lock(connection, site)
@@ -83,7 +83,7 @@ def test_of_two_sites_that_stage_at_once_one_gets_the_training(world, other, mon
             met.add(site)
             both.wait(30)
 
-    monkeypatch.setattr(ledger, "lock_site", lock_together)
+    monkeypatch.setattr(ledger, "lock_staging", lock_together)
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(lambda site: site.stage(), (world, other)))
     states = [*_states(world, "default").values(), *_states(world, "other").values()]

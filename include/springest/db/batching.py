@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from springest.db.locks import holders
+from springest.db.lock_holders import holders
 from springest.errors import WarehouseLocked
 
 log = logging.getLogger(__name__)

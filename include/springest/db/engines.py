@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from springest.db.libpq import OUTPUT, WAREHOUSE, session_options
-from springest.db.locks import HOLDERS, holders
+from springest.db.lock_holders import HOLDERS, holders
 from springest.errors import ConfigurationError, WarehouseLocked
 
 APPLICATION_NAME: Final = "springest"

@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
+from springest.db.locks import Lock, lock_key
 from springest.db.schema import SCHEMA, VERSION_TABLE
 from springest.db.statements import run_file
 from springest.errors import SchemaOutOfDate
@@ -37,7 +38,7 @@ VIEWS: Final = (
     "waiting_by_certification",
 )
 """In the order in which they are made: a view comes after those that it reads."""
-_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('springest.migrate', 0))"
+_LOCK: Final = f"SELECT pg_advisory_xact_lock({lock_key(Lock.MIGRATE)})"
 OLDEST_POSTGRESQL: Final = 15
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from springest.db.batching import Lane, Rows, for_driver
+from springest.db.locks import Lock, lock_key
 from springest.db.statements import load_sql, quoted
 from springest.delivery.claims import GIVEN_BACK, Claim, NotClaimed, Outcome, Queued, QueueLength
 from springest.errors import WarehouseLocked
@@ -29,14 +30,20 @@ _LENGTH: Final = text(
     "SELECT count(*) AS ready, count(*) FILTER (WHERE staged_run_id = :run_id) AS of_this_run"
     " FROM springest.delivery WHERE site = :site AND indexed_state = 'ready'"
 )
-_UNRELEASED_RUNS: Final = text(load_sql("delivery/unreleased_runs"))
+_UNRELEASED_RUNS: Final = text(
+    load_sql(
+        "delivery/unreleased_runs",
+        lock=lock_key(Lock.APPROVE, ":site"),
+        run_lock=lock_key(Lock.STAGE_RUN, ":site", "run_id"),
+    )
+)
 _UNRELEASED: Final = text(load_sql("delivery/count_unreleased"))
 _NIGHTS: Final = text(load_sql("delivery/last_nights"))
 _SENT_BY_RUN: Final = text(load_sql("delivery/sent_by_run"))
 NIGHTS: Final = 14
 """Delivering runs that say what is usual."""
 _HIGHEST: Final = text(load_sql("delivery/highest_attempt"))
-_CLAIM: Final = for_driver(load_sql("delivery/claim"))
+_CLAIM: Final = for_driver(load_sql("delivery/claim", lock=lock_key(Lock.CLAIM, ":site")))
 _DOUBTS: Final = text(load_sql("delivery/open_doubts"))
 _RECORD: Final = for_driver(
     load_sql(

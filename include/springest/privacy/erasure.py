@@ -15,6 +15,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from springest.db.locks import Lock, lock_key
 from springest.db.schema import (
     candidate_set,
     delivery,
@@ -32,14 +33,14 @@ DETAIL: Final = (
     "the learner was forgotten: let the source forget them too; if they have come back, say so with "
     "`bin/springest erase --lift`"
 )
-_LOCK_KEY: Final = "hashtextextended('springest.forget', 0)"
+_LOCK_KEY: Final = lock_key(Lock.ERASURE)
 WAIT_FOR_ERASURE: Final = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY})")
 """Until the transaction ends, nobody is forgotten."""
 HOLD_ERASURE: Final = text(f"SELECT pg_advisory_lock_shared({_LOCK_KEY})")
 RELEASE_ERASURE: Final = text(f"SELECT pg_advisory_unlock_shared({_LOCK_KEY})")
 ERASURE_ALONE: Final = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
 """Until the transaction ends, nobody is forgotten, and no rows and no owners are written."""
-PUBLISH_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('springest.publish:' || :site, 0))")
+PUBLISH_LOCK: Final = text(f"SELECT pg_advisory_xact_lock({lock_key(Lock.PUBLISH, ':site')})")
 _FORGET_DELIVERIES: Final = text(
     load_sql("privacy/forget_deliveries", unsent=quoted(sources_of(Event.LEARNER_FORGOTTEN)))
 )

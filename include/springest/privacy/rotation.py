@@ -15,7 +15,7 @@ from typing import Any, Final
 from psycopg import Connection as DriverConnection
 from sqlalchemy import Column, Connection, Engine, Table, column, select, table, text, union, update
 
-from springest.db.locks import holders
+from springest.db.lock_holders import holders
 from springest.db.schema import candidate_set, learner_secret, metadata
 from springest.errors import SpringestError
 from springest.identity import Pseudonyms

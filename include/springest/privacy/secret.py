@@ -16,11 +16,12 @@ from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
+from springest.db.locks import Lock, lock_key
 from springest.db.schema import learner_secret
 from springest.errors import ConfigurationError
 from springest.identity import ADDRESS_RULE, Pseudonyms
 
-_LOCK_KEY: Final = "hashtextextended('springest.secret', 0)"
+_LOCK_KEY: Final = lock_key(Lock.SECRET)
 _USE: Final = text(f"SELECT pg_advisory_lock_shared({_LOCK_KEY})")
 _END_USE: Final = text(f"SELECT pg_advisory_unlock_shared({_LOCK_KEY})")
 TRY_TO_ROTATE: Final = text(f"SELECT pg_try_advisory_xact_lock({_LOCK_KEY})")

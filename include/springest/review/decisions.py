@@ -34,7 +34,7 @@ from springest.review.rules import (
 )
 from springest.snapshot.clock_skew import LATER_BY_HOURS, WIDE_HOURS
 from springest.source.contract import CompletedTraining
-from springest.staging.repository import load_known, lock_site
+from springest.staging.repository import load_known, lock_staging
 from springest.states import DecisionKind, Event, State
 from springest.verification import MatchMethod
 
@@ -147,7 +147,7 @@ class Decisions:
         by = clean(choice.decided_by, "the login of who decides", self._redactor)
         reason = clean(choice.reason, "the reason", self._redactor)
         with self._engine.begin() as connection:
-            lock_site(connection, self._site)
+            lock_staging(connection, self._site)
             facts = self._facts(connection, choice)
             judgement = self._judge(connection, facts, choice, rows)
             state = allowed(facts, judgement.event)

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from springest.api.client import Pages, SpringestClient
 from springest.api.models import Certificate
 from springest.api.paging import Evidence
+from springest.db.locks import Lock, lock_key
 from springest.db.statements import load_sql
 from springest.identity import FORGOTTEN_OWNER, Pseudonyms
 from springest.privacy.erasure import HOLD_ERASURE, RELEASE_ERASURE, TOMBSTONES, Forgotten
@@ -38,8 +39,9 @@ _COPY: Final = (
 )
 _TYPES: Final = ("int8", "int8", "date", "date", "text", "timestamptz", "text", "text")
 """Of the columns that are copied: what is written in binary costs a tenth of what is written as text."""
-_LOCK: Final = text("SELECT pg_advisory_lock(hashtextextended('springest.snapshot:' || :site, 0))")
-_UNLOCK: Final = text("SELECT pg_advisory_unlock(hashtextextended('springest.snapshot:' || :site, 0))")
+_LOCK_KEY: Final = lock_key(Lock.SNAPSHOT, ":site")
+_LOCK: Final = text(f"SELECT pg_advisory_lock({_LOCK_KEY})")
+_UNLOCK: Final = text(f"SELECT pg_advisory_unlock({_LOCK_KEY})")
 _MERGE: Final = text(load_sql("snapshot/merge_snapshot"))
 _OWNERS: Final = text("SELECT DISTINCT learner_ref FROM pg_temp.gathered WHERE learner_ref IS NOT NULL")
 _FORGET: Final = text(

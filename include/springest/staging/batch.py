@@ -89,7 +89,7 @@ class BatchWriter:
             connection.execute(WAIT_FOR_ERASURE)
             keep_to_secret(connection, self._pseudonyms)
             batch = self._without_forgotten(batch, connection)
-            ledger.lock_site(connection, self._site)
+            ledger.lock_staging(connection, self._site)
             if not catalogue.site.shared_trainings:
                 found = ledger.load_elsewhere(connection, self._site, batch.trainings.values())
                 batch = replace(batch, elsewhere=found)

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
+from springest.db.locks import Lock, lock_key
 from springest.db.rollback import Transactions
 from springest.db.schema import (
     delivery,
@@ -57,6 +58,11 @@ _NOTICE_THE_DEAD: Final = {
     "tcp_keepalives_count": "3",
 }
 GONE_AFTER_SENDING: Final = "withdrawn_after_sending"
+_LOCK: Final = text(f"SELECT pg_advisory_xact_lock({lock_key(Lock.STAGE, ':site')})")
+_LOCK_RUN: Final = text(
+    f"SELECT pg_advisory_xact_lock_shared({lock_key(Lock.STAGE_RUN, ':site', ':run_id')})"
+)
+_LOCK_SHARED_TRAININGS: Final = text(f"SELECT pg_advisory_xact_lock({lock_key(Lock.SHARED_TRAININGS)})")
 _KEYS: Final = bindparam("keys", type_=ARRAY(Text))
 _IDENTITY: Final = ("certification_id", "learner_ref", "valid_from")
 _HOLDERS: Final = text(load_sql("staging/holders"))
@@ -85,10 +91,9 @@ class Staged:
     document_checked: str | None = None
 
 
-def lock_site(connection: Connection, site: str) -> None:
+def lock_staging(connection: Connection, site: str) -> None:
     """Wait for other stagings of the site; the lock ends with the transaction."""
-    key = func.hashtextextended(literal(f"springest.stage:{site}"), 0)
-    connection.execute(select(func.pg_advisory_xact_lock(key)))
+    connection.execute(_LOCK, {"site": site})
 
 
 @contextmanager
@@ -99,13 +104,12 @@ def being_staged(engine: Transactions, site: str, run_id: str) -> Iterator[None]
     no other from staging. Should its connection break, the staging goes on: the lock only says what to wait
     for. A machine that is gone is noticed within a minute.
     """
-    key = func.hashtextextended(literal(f"springest.stage:{site}:{run_id}"), 0)
     opened = ExitStack()
     connection = opened.enter_context(engine.connect())
     try:
         for setting, value in _NOTICE_THE_DEAD.items():
             connection.execute(select(func.set_config(setting, value, literal(value=True))))
-        connection.execute(select(func.pg_advisory_xact_lock_shared(key)))
+        connection.execute(_LOCK_RUN, {"site": site, "run_id": run_id})
         yield
     finally:
         with suppress(SQLAlchemyError):
@@ -165,7 +169,7 @@ def load_elsewhere(
     }
     if not mine:
         return {}
-    connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("springest.stage", 0))))
+    connection.execute(_LOCK_SHARED_TRAININGS)
     holding = [state.value for state in HOLDS_CERTIFICATE]
     found = connection.execute(
         select(delivery.c.delivery_key, delivery.c.site, delivery.c.learner_ref).where(

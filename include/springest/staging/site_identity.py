@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, Row, exists, insert, or_, select, text, update
 
+from springest.db.locks import Lock, lock_key
 from springest.db.schema import delivery, site_identity
 from springest.errors import ConfigurationError
 from springest.site import Site
@@ -18,7 +19,7 @@ from springest.states import State
 
 log = logging.getLogger(__name__)
 
-_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('springest.site_identity', 0))")
+_LOCK: Final = text(f"SELECT pg_advisory_xact_lock({lock_key(Lock.SITE_IDENTITY)})")
 _MAYBE_SENT: Final = (State.SENDING, State.UNKNOWN)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from springest.db.schema import released_run, run_training, stage_watermark, staging_run
 from springest.errors import ConfigurationError, SiteNotBegun
 from springest.source.reader import Window
-from springest.staging.repository import lock_site, now
+from springest.staging.repository import lock_staging, now
 
 BEGINNING: Final = "begin"
 """Stands for the run where no run, but ``bin/springest begin``, set a site's first moment."""
@@ -66,7 +66,7 @@ def begin_site(connection: Connection, *, site: str, begin_from: datetime) -> No
 
     :raises ConfigurationError: the site has begun already, or the moment has not come yet.
     """
-    lock_site(connection, site)
+    lock_staging(connection, site)
     require_not_begun(connection, site)
     _require_past(begin_from, now(connection))
     # An empty nightly window: what follows reads on from its end.

@@ -98,7 +98,7 @@ class CandidateSet:
     outdated: bool
 
 
-def lock_site(connection: Connection, site: str) -> None:
+def lock_publishing(connection: Connection, site: str) -> None:
     """Wait for other reconciliations of the site; the lock ends with the transaction.
 
     Whole tables are joined from here on: the transaction gets memory for it.

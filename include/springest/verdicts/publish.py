@@ -28,7 +28,7 @@ from springest.verdicts.pending import (
     conservation,
     judge,
     load_set,
-    lock_site,
+    lock_publishing,
     newest_snapshot,
     note_published,
     require_conservation,
@@ -116,7 +116,7 @@ def publish(engine: Engine, *, site: Site, run_id: str) -> PublishReport:
 def reconcile(engine: Engine, *, site: Site, run_id: str) -> ReconcileReport:
     """Match the site's deliveries with what Springest shows, and work out their verdicts."""
     with engine.begin() as connection:
-        lock_site(connection, site.name)
+        lock_publishing(connection, site.name)
         matched, changed = _work_out(connection, site, run_id)
     return ReconcileReport(matched.proven, matched.absent, changed, matched.told)
 
@@ -138,7 +138,7 @@ def publish_candidates(engine: Engine, *, site: Site, run_id: str) -> Published:
     :raises QualityCheckFailed: some verdict can't be right.
     """
     with engine.begin() as connection:
-        lock_site(connection, site.name)
+        lock_publishing(connection, site.name)
         known = load_set(connection, site.name)
         if known is None:
             raise PendingVerdictsLost(

@@ -601,7 +601,7 @@ def test_a_decision_waits_for_staging_and_sees_its_result(ground: Ground, wareho
     engine = create_engine(warehouse_url)
     with ThreadPoolExecutor(1) as pool:
         with ground.warehouse.begin() as staging:
-            ledger.lock_site(staging, "default")
+            ledger.lock_staging(staging, "default")
             deciding = pool.submit(
                 lambda: list(
                     Decisions(engine, site="default", rules=LISTED).decide_each(

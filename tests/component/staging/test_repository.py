@@ -186,13 +186,13 @@ def test_staging_is_serialised_per_site(warehouse: Engine, warehouse_url: str) -
     """Two stagings of one site run one after the other, those of other sites do not wait."""
     other = create_engine(warehouse_url, connect_args={"options": "-c lock_timeout=50"})
     with warehouse.begin() as first:
-        ledger.lock_site(first, "default")
+        ledger.lock_staging(first, "default")
         with other.begin() as elsewhere:
-            ledger.lock_site(elsewhere, "other")
+            ledger.lock_staging(elsewhere, "other")
         with pytest.raises(OperationalError, match="lock timeout"), other.begin() as second:
-            ledger.lock_site(second, "default")
+            ledger.lock_staging(second, "default")
     with other.begin() as afterwards:
-        ledger.lock_site(afterwards, "default")
+        ledger.lock_staging(afterwards, "default")
     other.dispose()
 
 

@@ -185,7 +185,7 @@ def test_an_unpublished_verdict_is_judged_again(warehouse: Engine) -> None:
     """The run may die in between, or be superseded."""
     run(warehouse, CHANGES["a state"])
     with warehouse.begin() as connection:
-        candidates.lock_site(connection, SITE.name)
+        candidates.lock_publishing(connection, SITE.name)
         assert candidates.judge(connection, SITE, run_id="dies", snapshot_id=None) == 1
     run(warehouse, "TRUNCATE springest.reconciled_candidate")
     assert publish(warehouse, site=SITE, run_id="third").written == 1

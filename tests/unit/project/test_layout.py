@@ -141,3 +141,14 @@ def test_a_module_is_one_concept():
         if len(path.read_text(encoding="utf-8").splitlines()) > LONGEST_MODULE
     }
     assert long <= LONGER.keys()
+
+
+def test_every_advisory_lock_is_in_the_one_list():
+    """A lock that is made elsewhere has no place in the order, and its holders have no name."""
+    makes_one = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "include" / "springest").rglob("*")
+        if path.suffix in {".py", ".sql"}
+        and "hashtextextended('springest" in path.read_text(encoding="utf-8")
+    ]
+    assert sorted(makes_one) == ["include/springest/db/locks.py", "include/springest/db/sql/lock_holders.sql"]

@@ -2,10 +2,10 @@
 -- who, and since when. What a role may not see of others is null.
 WITH named AS (
     SELECT hashtextextended('springest.' || name, 0) AS key, 'springest.' || name AS name
-    FROM unnest(ARRAY['forget', 'migrate', 'secret', 'site_identity']) AS name
+    FROM unnest(ARRAY[{global_locks}]) AS name
     UNION ALL
     SELECT hashtextextended('springest.' || name || ':' || site, 0), 'springest.' || name || ':' || site
-    FROM unnest(ARRAY['stage', 'publish', 'snapshot', 'catalogue', 'claim', 'release']) AS name
+    FROM unnest(ARRAY[{site_locks}]) AS name
     CROSS JOIN springest.site_identity
 )
 SELECT COALESCE(named.name, CAST(CAST(locks.relation AS regclass) AS text), 'an advisory lock') AS lock,

@@ -10,7 +10,7 @@ WITH asked AS (
                    document_sha256 text, document_size bigint)
     ORDER BY delivery_key, place
 ), alone AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock(hashtextextended('springest.claim:' || CAST(:site AS text), 0))
+    SELECT pg_advisory_xact_lock({lock})
 ), room AS MATERIALIZED (
     SELECT GREATEST(0, CAST(:most_in_doubt AS bigint) - springest.open_doubts(
                CAST(:site AS text), CAST(:since AS timestamptz), true)) AS places

@@ -2,7 +2,7 @@
 -- for those that are being staged right now: they are not whole, and their own delivering run will ask. The locks last
 -- until the transaction ends, so that nobody stages these runs before they are counted. Whoever else asks waits.
 WITH alone AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock(hashtextextended('springest.release:' || CAST(:site AS text), 0))
+    SELECT pg_advisory_xact_lock({lock})
 ), waiting AS MATERIALIZED (
     SELECT DISTINCT staged_run_id AS run_id
     FROM springest.delivery
@@ -15,4 +15,4 @@ WITH alone AS MATERIALIZED (
 )
 SELECT run_id
 FROM alone, waiting
-WHERE pg_try_advisory_xact_lock(hashtextextended('springest.stage:' || :site || ':' || run_id, 0))
+WHERE pg_try_advisory_xact_lock({run_lock})

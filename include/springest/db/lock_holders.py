@@ -1,0 +1,37 @@
+"""Names the sessions that hold a lock of the warehouse that somebody waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+from springest.db.locks import GLOBAL, Lock
+from springest.db.statements import load_sql, quoted
+
+HOLDERS: Final = text(
+    load_sql(
+        "db/lock_holders",
+        global_locks=quoted(GLOBAL),
+        site_locks=quoted(lock for lock in Lock if lock not in {*GLOBAL, Lock.STAGE_RUN}),
+    )
+)
+_SHOWN: Final = 5
+
+
+def holders(connection: Connection) -> list[str]:
+    """Return the other sessions that hold an advisory lock of ours, or a table against writing.
+
+    :returns: texts such as ``springest.stage:default by pid 4711 (psql, role anna, idle in transaction)``.
+    """
+    return [describe(row) for row in connection.execute(HOLDERS).all()[:_SHOWN]]
+
+
+def describe(row: Sequence[Any]) -> str:
+    """Return one row of ``lock_holders.sql`` as a text."""
+    lock, pid, application, role, state, since = row
+    told = ", ".join(
+        part for part in (application or "no application_name", role and f"role {role}", state) if part
+    )
+    return f"{lock} by pid {pid} ({told}{f', since {since}' if since else ''})"

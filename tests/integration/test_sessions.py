@@ -217,7 +217,7 @@ def test_a_lock_of_an_unknown_holder_is_still_reported(open_warehouse, warehouse
         engine.connect() as waiting,
     ):
         holding.execute("ALTER TABLE springest.site_identity ADD COLUMN under_way int")
-        with pytest.raises(WarehouseLocked, match="held: nothing any more"):
+        with pytest.raises(WarehouseLocked, match="held: by nobody any more"):
             waiting.execute(text("SELECT * FROM springest.site_identity"))
 
 

@@ -209,6 +209,8 @@ delivery = Table(
         postgresql_where=text("indexed_state IN ('unknown', 'review')"),
     ),
     Index("delivery_springest_id_idx", "site", "springest_certificate_id"),
+    Index(None, "site", "training_id"),
+    Index("delivery_needs_review_idx", "site", postgresql_where=text("needs_review")),
     comment="The ledger: one row per certificate to deliver",
     postgresql_with={"fillfactor": 50},
 )
@@ -601,6 +603,27 @@ reconciled_delivery = Table(
     CheckConstraint(_one_of("delivery_state", tuple(State)), name="delivery_state"),
     CheckConstraint(_one_of("verification_status", tuple(VerificationStatus)), name="verification_status"),
     Index(None, "site", "verification_status"),
+    # What people search, filter and sort by.
+    Index(None, "site", "training_id"),
+    Index(None, "site", "completed_at"),
+    Index(None, "site", "sent_at"),
+    Index(None, "site", "certification_id"),
+    Index(None, "site", "delivery_state"),
+    Index(
+        "reconciled_delivery_reason_idx",
+        "site",
+        "delivery_reason",
+        postgresql_where=text("delivery_reason IS NOT NULL"),
+    ),
+    Index(
+        "reconciled_delivery_needs_review_idx", "site", "review_reason", postgresql_where=text("needs_review")
+    ),
+    Index(
+        "reconciled_delivery_springest_id_idx",
+        "site",
+        "springest_certificate_id",
+        postgresql_where=text("springest_certificate_id IS NOT NULL"),
+    ),
     comment="The verdicts under the view certificate_reconciliation; a row is written only when it changes",
 )
 

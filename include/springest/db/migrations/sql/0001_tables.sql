@@ -88,8 +88,10 @@ CREATE INDEX delivery_doubt_idx ON springest.delivery (site, sent_at) WHERE inde
 CREATE INDEX delivery_forgotten_idx ON springest.delivery (site, springest_certificate_id) WHERE learner_ref IS NULL AND springest_certificate_id IS NOT NULL;
 CREATE INDEX delivery_indexed_state_idx ON springest.delivery (site, indexed_state) WHERE indexed_state IS NOT NULL;
 CREATE INDEX delivery_learner_ref_idx ON springest.delivery USING hash (learner_ref);
+CREATE INDEX delivery_needs_review_idx ON springest.delivery (site) WHERE needs_review;
 CREATE INDEX delivery_queue_idx ON springest.delivery (site, created_at, delivery_key) WHERE indexed_state = 'ready';
 CREATE INDEX delivery_queue_of_run_idx ON springest.delivery (site, staged_run_id, created_at, delivery_key) WHERE indexed_state = 'ready';
+CREATE INDEX delivery_site_training_id_idx ON springest.delivery (site, training_id);
 CREATE INDEX delivery_springest_id_idx ON springest.delivery (site, springest_certificate_id);
 COMMENT ON TABLE springest.delivery IS 'The ledger: one row per certificate to deliver';
 COMMENT ON COLUMN springest.delivery.delivery_key IS 'sha256 of site, training_id and issue_no';
@@ -334,7 +336,15 @@ CREATE TABLE springest.reconciled_delivery (
     CONSTRAINT reconciled_delivery_delivery_state_check CHECK (delivery_state IN ('ready', 'invalid', 'held', 'sending', 'rejected', 'accepted', 'accepted_no_id', 'unknown', 'visible', 'review', 'vanished', 'withdrawn', 'cancelled')),
     CONSTRAINT reconciled_delivery_verification_status_check CHECK (verification_status IN ('not_sent', 'held', 'invalid', 'rejected', 'awaiting_verification', 'verified', 'inferred', 'expired', 'unknown', 'ambiguous', 'missing', 'vanished', 'withdrawn', 'cancelled'))
 );
+CREATE INDEX reconciled_delivery_needs_review_idx ON springest.reconciled_delivery (site, review_reason) WHERE needs_review;
+CREATE INDEX reconciled_delivery_reason_idx ON springest.reconciled_delivery (site, delivery_reason) WHERE delivery_reason IS NOT NULL;
+CREATE INDEX reconciled_delivery_site_certification_id_idx ON springest.reconciled_delivery (site, certification_id);
+CREATE INDEX reconciled_delivery_site_completed_at_idx ON springest.reconciled_delivery (site, completed_at);
+CREATE INDEX reconciled_delivery_site_delivery_state_idx ON springest.reconciled_delivery (site, delivery_state);
+CREATE INDEX reconciled_delivery_site_sent_at_idx ON springest.reconciled_delivery (site, sent_at);
+CREATE INDEX reconciled_delivery_site_training_id_idx ON springest.reconciled_delivery (site, training_id);
 CREATE INDEX reconciled_delivery_site_verification_status_idx ON springest.reconciled_delivery (site, verification_status);
+CREATE INDEX reconciled_delivery_springest_id_idx ON springest.reconciled_delivery (site, springest_certificate_id) WHERE springest_certificate_id IS NOT NULL;
 COMMENT ON TABLE springest.reconciled_delivery IS 'The verdicts under the view certificate_reconciliation; a row is written only when it changes';
 COMMENT ON COLUMN springest.reconciled_delivery.delivery_key IS 'Delivery';
 COMMENT ON COLUMN springest.reconciled_delivery.site IS 'Name of the Springest site';

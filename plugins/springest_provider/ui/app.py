@@ -1,0 +1,84 @@
+"""The application behind the page "Springest", mounted into Airflow's API server by the plugin."""
+
+from __future__ import annotations
+
+import mimetypes
+from typing import Final
+
+from fastapi import FastAPI, HTTPException, Request, status
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from springest.errors import SpringestError
+from springest_provider.cli.errors import in_one_line
+from springest_provider.ui import decide, deliveries, overview, story
+from springest_provider.ui.filters import BadFilterError, LedgerNeededError
+from springest_provider.ui.pages import STATIC, render
+from springest_provider.ui.security import DAG_ID, Reader, SecurityHeaders, login_url
+
+_TITLES: Final = {
+    400: "This does not work",
+    403: "Not allowed",
+    404: "Not found",
+    503: "The warehouse can't be read",
+}
+
+
+def create_app() -> FastAPI:
+    """Return the application: every route asks Airflow who the user is and what they may do."""
+    # Nothing but pages: no API, and so no description of one.
+    app = FastAPI(title="Springest", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(SecurityHeaders)
+    app.get("/static/{name}")(asset)
+    for module in (overview, deliveries, story, decide):
+        app.include_router(module.router)
+    app.add_exception_handler(StarletteHTTPException, _http_error)
+    app.add_exception_handler(BadFilterError, _bad_filter)
+    app.add_exception_handler(LedgerNeededError, _ledger_needed)
+    app.add_exception_handler(SpringestError, _unavailable)
+    app.add_exception_handler(SQLAlchemyError, _unavailable)
+    return app
+
+
+def asset(name: str, _visitor: Reader) -> FileResponse:
+    """
+    Return a style sheet or script of the page.
+
+    :raises HTTPException: 404 when there is none of this name.
+    """
+    if name not in STATIC:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, "There is no such file")
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    headers = {"Cache-Control": "private, max-age=86400"}  # its address changes with its content
+    return FileResponse(STATIC[name], media_type=kind, headers=headers)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    code = error.status_code if isinstance(error, StarletteHTTPException) else 500
+    detail = str(getattr(error, "detail", ""))
+    if code == status.HTTP_401_UNAUTHORIZED:
+        if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse(login_url(request), status.HTTP_303_SEE_OTHER)
+        return JSONResponse({"detail": "Not authenticated"}, code)
+    return _page(request, code, detail)
+
+
+def _bad_filter(request: Request, error: Exception) -> Response:
+    text = str(error)
+    return _page(request, status.HTTP_400_BAD_REQUEST, text[:1].upper() + text[1:])
+
+
+def _ledger_needed(request: Request, _error: Exception) -> Response:
+    text = f"Which run staged a delivery is in the ledger, which takes the permission to trigger {DAG_ID}."
+    return _page(request, status.HTTP_403_FORBIDDEN, text)
+
+
+def _unavailable(request: Request, error: Exception) -> Response:
+    text = in_one_line(error)
+    return _page(request, status.HTTP_503_SERVICE_UNAVAILABLE, text[:1].upper() + text[1:])
+
+
+def _page(request: Request, code: int, text: str) -> Response:
+    title = _TITLES.get(code, "This did not work")
+    return render(request, None, "error.html", status_code=code, title=title, text=text)

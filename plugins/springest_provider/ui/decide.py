@@ -1,0 +1,250 @@
+"""Deciding about deliveries: one from its story, or many from a list, under the rules of the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Form, HTTPException, Request, status
+from fastapi.responses import HTMLResponse
+from sqlalchemy import select
+
+from springest.db.schema import delivery
+from springest.errors import SpringestError
+from springest.review.decisions import Choice, Decided
+from springest.review.story import Story
+from springest.source.contract import CompletedTraining
+from springest.states import DecisionKind
+from springest_provider.cli.arguments import QUERY
+from springest_provider.cli.session import Session
+from springest_provider.hooks.springest import PREFIX, SpringestHook
+from springest_provider.ui.filters import BadFilterError
+from springest_provider.ui.listing import PAGE_ROWS
+from springest_provider.ui.pages import render
+from springest_provider.ui.security import FormOperator, Operator, Visitor
+from springest_provider.ui.sites import sites
+from springest_provider.ui.story import find_story
+from springest_provider.ui.warehouse import CONN_ID, warehouse
+
+SOURCE: Final = argparse.Namespace(source="training_source", sql=QUERY)
+LARGEST_ID: Final = 2**63 - 1
+
+router: Final = APIRouter()
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """
+    A decision and whether it may be made now.
+
+    :param refusal: why it may not; ``None`` when it may.
+    :param missing: evidence that a release lacks and that the person may do without.
+    """
+
+    kind: DecisionKind
+    refusal: str | None
+    missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A delivery that a form names, with the version that the person saw."""
+
+    delivery_key: str
+    version: int
+    training_id: str
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a decision about one delivery."""
+
+    chosen: Chosen
+    decided: Decided
+
+
+@router.get("/deliveries/{delivery_key}/decide")
+def options(request: Request, visitor: Operator, delivery_key: str) -> HTMLResponse:
+    """
+    Show what may be decided about a delivery now, and what each decision needs.
+
+    :raises HTTPException: 404 when there is no such delivery.
+    """
+    found = find_story(delivery_key)
+    if found is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"There is no delivery {delivery_key[:12]}…")
+    site, story = found
+    session = _session(site)
+    rows, trouble = _source_rows(session, [story.training_id])
+    with warehouse.reading() as connection:
+        known = sites(connection, None)
+    return render(
+        request,
+        visitor,
+        "decide.html",
+        sites=known,
+        key=delivery_key,
+        story=story,
+        options=[_option(session, story, kind, rows, trouble) for kind in DecisionKind],
+        candidates=_candidates(session, story),
+    )
+
+
+@router.post("/decide")
+def decide(
+    request: Request,
+    visitor: FormOperator,
+    decision: Annotated[str, Form()],
+    chosen: Annotated[list[str] | None, Form()] = None,
+    why: Annotated[str, Form()] = "",
+    by: Annotated[str, Form()] = "",
+    certificate: Annotated[str, Form()] = "",
+    without_evidence: Annotated[str, Form()] = "",
+) -> HTMLResponse:
+    """
+    Decide about the chosen deliveries, a transaction each, and show what became of each.
+
+    :raises BadFilterError: the form names nothing, or something that is not understood; nothing is changed.
+    """
+    kind = _kind(decision)
+    named = _named(chosen or [])
+    if kind is DecisionKind.CONFIRM and len(named) > 1:
+        raise BadFilterError(
+            "a confirmation is about one delivery: open it, and confirm it there; nothing was changed"
+        )
+    draft = Choice(
+        "",
+        kind,
+        0,
+        _person(visitor, by),
+        why,
+        _certificate(certificate) if kind is DecisionKind.CONFIRM else None,
+        without_evidence=bool(without_evidence) and kind is DecisionKind.RELEASE,
+    )
+    outcomes = _decide(draft, named)
+    with warehouse.reading() as connection:
+        known = sites(connection, None)
+    refused = sum(outcome.decided.refusal is not None for outcome in outcomes)
+    return render(
+        request,
+        visitor,
+        "decided.html",
+        status_code=status.HTTP_409_CONFLICT if refused == len(outcomes) else status.HTTP_200_OK,
+        sites=known,
+        kind=kind,
+        outcomes=outcomes,
+        refused=refused,
+    )
+
+
+def _decide(draft: Choice, named: Sequence[Chosen]) -> list[Outcome]:
+    outcomes = []
+    for site in sorted({chosen.site for chosen in named}):
+        session = _session(site)
+        of_site = [chosen for chosen in named if chosen.site == site]
+        rows: Mapping[str, Sequence[CompletedTraining]] = {}
+        if draft.decision is DecisionKind.RELEASE:
+            rows = session.rows(SOURCE, [chosen.training_id for chosen in of_site])
+        choices = [
+            replace(draft, delivery_key=chosen.delivery_key, version=chosen.version) for chosen in of_site
+        ]
+        decided = session.decisions().decide_each(choices, found=rows)
+        outcomes += [Outcome(chosen, made) for chosen, made in zip(of_site, decided, strict=True)]
+    return outcomes
+
+
+def _session(site: str) -> Session:
+    return Session(SpringestHook(f"{PREFIX}{site}").get_site(), warehouse.engine(), CONN_ID)
+
+
+def _source_rows(
+    session: Session, training_ids: Sequence[str]
+) -> tuple[Mapping[str, Sequence[CompletedTraining]], str | None]:
+    """Return what the source has now, or why that is not known: the rest is shown all the same."""
+    try:
+        return session.rows(SOURCE, training_ids), None
+    except SpringestError as error:
+        return {}, str(error)
+
+
+def _option(
+    session: Session,
+    story: Story,
+    kind: DecisionKind,
+    rows: Mapping[str, Sequence[CompletedTraining]],
+    trouble: str | None,
+) -> Option:
+    if kind is DecisionKind.RELEASE and trouble:
+        return Option(kind, trouble)
+    decisions, found = session.decisions(), rows.get(story.delivery_key, ())
+    choice = Choice(story.delivery_key, kind, story.version, decided_by="-", reason="-")
+    refusal = decisions.refusal(choice, rows=found)
+    if refusal and kind is DecisionKind.RELEASE:
+        refusal_at_all = decisions.refusal(replace(choice, without_evidence=True), rows=found)
+        return Option(kind, refusal_at_all, missing=refusal if refusal_at_all is None else None)
+    return Option(kind, refusal)
+
+
+def _candidates(session: Session, story: Story) -> list[int]:
+    """Return what Springest shows and could be it, where there is no id yet."""
+    if story.springest_certificate_id is not None:
+        return []
+    choice = Choice(story.delivery_key, DecisionKind.CONFIRM, story.version, decided_by="-", reason="-")
+    return session.decisions().candidates(choice)
+
+
+def _named(chosen: Sequence[str]) -> list[Chosen]:
+    """Return the deliveries that a form names as ``delivery_key:version``."""
+    if not chosen:
+        raise BadFilterError("choose at least one delivery; nothing was changed")
+    if len(chosen) > PAGE_ROWS:
+        raise BadFilterError(f"choose at most {PAGE_ROWS} deliveries at once; nothing was changed")
+    versions = {}
+    for value in chosen:
+        key, _, version = value.partition(":")
+        if not (version.isascii() and version.isdecimal() and len(version) < 10):
+            raise BadFilterError("a delivery's version is missing: open the list again; nothing was changed")
+        versions[key] = int(version)
+    table = delivery.c
+    statement = select(table.delivery_key, table.training_id, table.site).where(
+        table.delivery_key.in_(list(versions))
+    )
+    with warehouse.reading() as connection:
+        rows = {row.delivery_key: row for row in connection.execute(statement)}
+    if len(rows) < len(versions):
+        raise BadFilterError(
+            "a chosen delivery is not in the ledger: open the list again; nothing was changed"
+        )
+    return [Chosen(key, version, rows[key].training_id, rows[key].site) for key, version in versions.items()]
+
+
+def _kind(decision: str) -> DecisionKind:
+    try:
+        return DecisionKind(decision)
+    except ValueError:
+        raise BadFilterError(f"a decision is one of {', '.join(DecisionKind)}; nothing was changed") from None
+
+
+def _certificate(value: str) -> int | None:
+    """Return the id that was written; the rules say what a confirmation without one lacks."""
+    text = value.strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= LARGEST_ID):
+        raise BadFilterError("a certificate's id is a number, such as 4711; nothing was changed")
+    return int(text)
+
+
+def _person(visitor: Visitor, by: str) -> str:
+    """Return who decides: the user, or the person at a login that several people share."""
+    if not visitor.is_shared:
+        return visitor.name
+    if not by.strip():
+        raise BadFilterError(
+            f"several people share the login {visitor.name}: write your name beside the decision, which "
+            "keeps it; nothing was changed"
+        )
+    return f"{by.strip()} (as {visitor.name})"

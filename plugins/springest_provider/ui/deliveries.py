@@ -1,0 +1,222 @@
+"""The list of deliveries: filtered, sorted, paged, searched by address, exported as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, StreamingResponse
+
+from springest.redaction import show_unseen
+from springest.states import State
+from springest.verification import VerificationStatus
+from springest_provider import factories
+from springest_provider.ui.filters import BadFilterError, Filters, Row, Sort
+from springest_provider.ui.listing import MOST_OF_A_LEARNER, list_all, list_page
+from springest_provider.ui.pages import render
+from springest_provider.ui.security import FormOperator, Reader
+from springest_provider.ui.sites import sites
+from springest_provider.ui.warehouse import warehouse
+
+MOST_EXPORTED: Final = 1_000_000
+EXPORTED: Final = (
+    "training_id",
+    "issue_no",
+    "certification_id",
+    "certification_name",
+    "verdict",
+    "state",
+    "reason",
+    "review_reason",
+    "completed_at",
+    "valid_from",
+    "valid_until",
+    "sent_at",
+    "first_visible_at",
+    "springest_certificate_id",
+    "delivery_key",
+)
+LARGEST_NUMBER: Final = 2**63 - 1
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Signs with which a cell begins that a spreadsheet would compute."""
+_PARAMETERS: Final = (
+    "training", "certification", "certificate", "state", "verdict", "reason", "run", "day", "needs",
+    "sort", "order",
+)  # fmt: skip
+
+Value = TypeVar("Value")
+router: Final = APIRouter()
+
+
+@router.get("/deliveries")
+def deliveries(request: Request, visitor: Reader) -> HTMLResponse:
+    """Show one page of the list."""
+    with warehouse.reading() as connection:
+        known = sites(connection, _given(request, "site"))
+        filters = _filters(request, known.current.site if known.current else "default")
+        page = list_page(connection, filters, with_ledger=visitor.may_decide)
+    return render(
+        request,
+        visitor,
+        "deliveries.html",
+        sites=known,
+        filters=filters,
+        page=page,
+        query=_query(request),
+        next_query=_query(request, after=page.after) if page.after else None,
+        sort_query=lambda name: _sort_query(request, filters, name),
+        states=list(State),
+        verdicts=list(VerificationStatus),
+        searched=None,
+    )
+
+
+@router.post("/deliveries")
+def search(
+    request: Request,
+    visitor: FormOperator,
+    address: Annotated[str, Form()] = "",
+    site: Annotated[str, Form()] = "",
+) -> HTMLResponse:
+    """
+    Show the deliveries of the learner with an address.
+
+    The address comes in the body and is hashed at once: it is never in a URL, in a log or on a page.
+    """
+    if not address.strip():
+        raise BadFilterError("write the learner's e-mail address into the search field")
+    learner_ref = factories.pseudonyms().learner_ref(address.strip())
+    with warehouse.reading() as connection:
+        known = sites(connection, site or None)
+        name = known.current.site if known.current else "default"
+        filters = Filters(name, learner_ref=learner_ref)
+        page = list_page(connection, filters, with_ledger=True, rows=MOST_OF_A_LEARNER)
+    return render(
+        request,
+        visitor,
+        "deliveries.html",
+        sites=known,
+        filters=Filters(name),
+        page=replace(page, after=None),
+        query="",
+        next_query=None,
+        sort_query=lambda _: None,
+        states=list(State),
+        verdicts=list(VerificationStatus),
+        searched=len(page.rows),
+    )
+
+
+@router.get("/deliveries.csv")
+def export(request: Request, visitor: Reader) -> StreamingResponse:
+    """Return the whole list as CSV, without its learners, from the cursor on if there is one."""
+    with warehouse.reading() as connection:
+        known = sites(connection, _given(request, "site"))
+        filters = _filters(request, known.current.site if known.current else "default")
+        list_page(connection, filters, with_ledger=visitor.may_decide, rows=1)  # refused before it begins
+    name = f"springest-{filters.site}-{datetime.now(UTC):%Y%m%d-%H%M}.csv"
+    return StreamingResponse(
+        _lines(filters, with_ledger=visitor.may_decide),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{_file_name(name)}"'},
+    )
+
+
+def _lines(filters: Filters, *, with_ledger: bool) -> Iterator[str]:
+    yield "\ufeff" + _line(EXPORTED)  # Excel reads UTF-8 only after this mark
+    with warehouse.reading() as connection:
+        for row in list_all(connection, filters, with_ledger=with_ledger, most=MOST_EXPORTED):
+            yield _line(_cells(row))
+
+
+def _line(cells: Any) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow(cells)
+    return buffer.getvalue()
+
+
+def _cells(row: Row) -> list[Any]:
+    values = asdict(row)
+    return [_cell(values[name]) for name in EXPORTED]
+
+
+def _cell(value: Any) -> Any:
+    """Return a value that no spreadsheet computes: text that could be a formula begins with an apostrophe."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds")
+    if not isinstance(value, str):
+        return value
+    text = show_unseen(value)
+    return f"'{text}" if value.lstrip(" ").startswith(_FORMULA) else text
+
+
+def _file_name(name: str) -> str:
+    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_.") else "_" for sign in name)
+
+
+def _given(request: Request, name: str) -> str | None:
+    """Return a parameter of the query; ``None`` when it is blank or missing."""
+    return request.query_params.get(name, "").strip() or None
+
+
+def _filters(request: Request, site: str) -> Filters:
+    """
+    Return the filters that a request asks for.
+
+    :raises BadFilterError: one of them has a value that it can't have.
+    """
+    person = _given(request, "needs") == "person"
+    order = _given(request, "order")
+    return Filters(
+        site,
+        training=_given(request, "training"),
+        certification=_parsed(request, "certification", _number, "a number"),
+        certificate=_parsed(request, "certificate", _number, "a number"),
+        state=_parsed(request, "state", State, f"one of {', '.join(State)}"),
+        verdict=_parsed(request, "verdict", VerificationStatus, f"one of {', '.join(VerificationStatus)}"),
+        reason=_given(request, "reason"),
+        run=_given(request, "run"),
+        day=_parsed(request, "day", date.fromisoformat, "a day such as 2026-11-02"),
+        person=person,
+        sort=_parsed(request, "sort", Sort, f"one of {', '.join(Sort)}") or Sort.COMPLETED,
+        ascending=order == "up" if order else person,  # what has waited longest is first
+        after=_given(request, "after"),
+    )
+
+
+def _parsed(request: Request, name: str, parse: Callable[[str], Value], expected: str) -> Value | None:
+    value = _given(request, name)
+    if value is None:
+        return None
+    try:
+        return parse(value)
+    except ValueError:
+        raise BadFilterError(f"{name} must be {expected}, not {value!r}") from None
+
+
+def _number(value: str) -> int:
+    number = int(value)
+    if not 0 < number <= LARGEST_NUMBER:
+        raise ValueError
+    return number
+
+
+def _query(request: Request, **changes: str | None) -> str:
+    """Return a request's filters as a query, with changes; it begins with ``?`` unless there are none."""
+    values = {name: _given(request, name) for name in ("site", *_PARAMETERS)} | changes
+    given = {name: value for name, value in values.items() if value is not None}
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _sort_query(request: Request, filters: Filters, name: str) -> str | None:
+    """Return the query that sorts by a column, or turns its order; a list of one run can't be sorted."""
+    if filters.run is not None:
+        return None
+    turned = filters.sort == name and not filters.ascending
+    return _query(request, sort=name, order="up" if turned else "down")

@@ -1,0 +1,31 @@
+-- The last days on which runs staged rows, with what became of these rows by now. Only days whose rows can be counted
+-- quickly are counted: the newest ones, :most_rows rows together; of the others there is the source's own count.
+WITH days AS (
+    SELECT day, completed, sum(completed) OVER (ORDER BY day DESC) <= :most_rows AS is_counted
+    FROM (
+        SELECT (committed_at AT TIME ZONE 'UTC')::date AS day, sum(source_count)::bigint AS completed
+        FROM springest.staging_run
+        WHERE site = :site AND source_count > 0
+        GROUP BY 1
+        ORDER BY 1 DESC
+        LIMIT :days
+    ) AS newest
+), counted AS (
+    SELECT days.day,
+           CASE WHEN verdict.verification_status = 'verified'
+                 AND verdict.valid_until < (now() AT TIME ZONE 'UTC')::date
+                THEN 'expired' ELSE verdict.verification_status END AS verdict,
+           count(*) AS rows,
+           count(verdict.sent_at) AS sent
+    FROM days
+    JOIN springest.staging_run AS staged
+      ON staged.site = :site AND (staged.committed_at AT TIME ZONE 'UTC')::date = days.day
+    JOIN springest.run_training AS seen ON seen.site = staged.site AND seen.run_id = staged.run_id
+    LEFT JOIN springest.reconciled_delivery AS verdict ON verdict.delivery_key = seen.delivery_key
+    WHERE days.is_counted
+    GROUP BY 1, 2
+)
+SELECT days.day, days.completed, days.is_counted, counted.verdict, counted.rows, counted.sent
+FROM days
+LEFT JOIN counted USING (day)
+ORDER BY days.day, counted.verdict

@@ -1,0 +1,7 @@
+-- The runs whose window held the source row of one delivery.
+SELECT staged.run_id, staged.committed_at, staged.mode
+FROM springest.run_training AS seen
+JOIN springest.staging_run AS staged USING (site, run_id)
+WHERE seen.delivery_key = :delivery_key
+ORDER BY staged.committed_at DESC
+LIMIT 50

@@ -33,8 +33,8 @@ class TransactionPooler:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        for one in (self._listener, *self._clients, *self._free):
-            one.close()
+        for resource in (self._listener, *self._clients, *self._free):
+            resource.close()
         for owner in self._owners:
             owner.close()
 
@@ -86,14 +86,14 @@ class TransactionPooler:
             if code not in _ENCRYPTION:
                 break
             client.sendall(b"N")
-        told = {
+        parameters = {
             "server_version": "18.0",
             "client_encoding": "UTF8",
             "TimeZone": "UTC",
             "DateStyle": "ISO, MDY",
         }
         client.sendall(_message(b"R", struct.pack("!i", 0)))
-        for name, value in told.items():
+        for name, value in parameters.items():
             client.sendall(_message(b"S", f"{name}\0{value}\0".encode()))
         client.sendall(_message(b"K", struct.pack("!ii", 7, 7)) + _message(b"Z", b"I"))
 

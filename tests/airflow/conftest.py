@@ -191,14 +191,14 @@ def _forget_attempts(metadata: str) -> None:
 
 
 def _postgres(url: str) -> Mapping[str, Any]:
-    parts = urlsplit(url)
+    url_parts = urlsplit(url)
     return {
         "conn_type": "postgres",
-        "host": parts.hostname,
-        "port": parts.port,
-        "login": parts.username,
-        "password": parts.password,
-        "schema": parts.path.removeprefix("/"),
+        "host": url_parts.hostname,
+        "port": url_parts.port,
+        "login": url_parts.username,
+        "password": url_parts.password,
+        "schema": url_parts.path.removeprefix("/"),
     }
 
 

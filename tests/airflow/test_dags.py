@@ -41,12 +41,12 @@ def _assert_no_canary(world: AirflowWorld) -> None:
     # At DEBUG, Airflow's own supervisor logs the connections and variables it hands out. Nobody but Airflow
     # can help that; docs/security.md says so.
     lines = "\n".join([*world.output, world.logs()]).splitlines()
-    said = "\n".join(line for line in lines if "loc=supervisor.py" not in line)
-    assert "Staging" in said, "the tasks' logs are not where this test looks for them"
+    output = "\n".join(line for line in lines if "loc=supervisor.py" not in line)
+    assert "Staging" in output, "the tasks' logs are not where this test looks for them"
     kept = world.metadata()
     assert "springest_deliver" in kept
     for canary in _canaries():
-        assert canary not in said, f"{canary!r} was written down"
+        assert canary not in output, f"{canary!r} was written down"
         assert canary not in kept, f"{canary!r} is in Airflow's database"
 
 
@@ -64,7 +64,7 @@ def test_a_night_by_airflow_leaks_nothing_and_sends_once(make_airflow):
         ("T3", "invalid", "document_missing"),
     ]
     assert len(world.sandbox.store.certificates()) == 1
-    assert sum(one.method == "POST" for one in world.sandbox.store.requests()) == 1
+    assert sum(request.method == "POST" for request in world.sandbox.store.requests()) == 1
     _assert_no_canary(world)
 
 
@@ -91,7 +91,7 @@ def test_a_copy_of_the_high_water_mark_stops_delivering(make_airflow):
     )
     world.run("dags", "test", "springest_catalogue")
     world.run("dags", "test", "springest_deliver", code=1)
-    assert sum(one.method == "POST" for one in world.sandbox.store.requests()) == 0
-    said = "\n".join([*world.output, world.logs()])
-    assert "the Variable springest_highest_attempt also stands in EnvironmentVariablesBackend" in said
+    assert sum(request.method == "POST" for request in world.sandbox.store.requests()) == 0
+    output = "\n".join([*world.output, world.logs()])
+    assert "the Variable springest_highest_attempt also stands in EnvironmentVariablesBackend" in output
     assert world.rows("SELECT state FROM springest.delivery") == [("ready",)]

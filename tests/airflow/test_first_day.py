@@ -22,7 +22,7 @@ SECONDS = 600
 
 
 def _posts(world: World) -> int:
-    return sum(one.method == "POST" for one in world.sandbox.requests())
+    return sum(request.method == "POST" for request in world.sandbox.requests())
 
 
 def _unpaused(world: World, dag_id: str) -> str:
@@ -61,7 +61,10 @@ def test_fresh_dags_send_nothing_until_the_site_begins(tmp_path: Path) -> None:
         _unpaused(world, "springest_catalogue")
         run_id = _unpaused(world, "springest_deliver")
         tasks = world.airflow.task_instances("springest_deliver", run_id)
-        assert {one["task_id"]: one["state"] for one in tasks} == {"stage": "skipped", "deliver": "skipped"}
+        assert {task["task_id"]: task["state"] for task in tasks} == {
+            "stage": "skipped",
+            "deliver": "skipped",
+        }
         assert "has not begun" in world.airflow.log("springest_deliver", run_id, "stage")
         assert _posts(world) == 0
         _triggered(world, "pilot", limit=1)

@@ -83,23 +83,23 @@ def _python(script: str, env: dict[str, str], dags: str) -> dict:
 
 def test_parsing_touches_no_connection_no_variable_and_no_socket(parsing_env):
     """Whatever a DAG needs from outside, it asks for when it runs."""
-    told = _python(WATCHED, parsing_env, parsing_env["AIRFLOW__CORE__DAGS_FOLDER"])
-    assert told == {"touched": [], "heavy": []}
+    output = _python(WATCHED, parsing_env, parsing_env["AIRFLOW__CORE__DAGS_FOLDER"])
+    assert output == {"touched": [], "heavy": []}
 
 
 def test_airflow_loads_the_plugin_but_not_the_package(parsing_env):
     """Airflow runs every file under `plugins/` that is not ignored, under the file's name: the command's
     ``__main__`` too.
     """
-    told = _python(LOADED, parsing_env, "plugins")
-    assert told == {"errors": {}, "plugins": ["springest"], "run": ["springest_plugin"]}
+    output = _python(LOADED, parsing_env, "plugins")
+    assert output == {"errors": {}, "plugins": ["springest"], "run": ["springest_plugin"]}
 
 
 def test_the_three_dags_are_documented_and_retried_by_error(parsing_env):
     """The names and the shape that people rely on."""
-    told = _python(DESCRIBED, parsing_env, parsing_env["AIRFLOW__CORE__DAGS_FOLDER"])
-    assert told["errors"] == {}
-    assert {name: dag.pop("tasks") for name, dag in told["dags"].items()} == {
+    output = _python(DESCRIBED, parsing_env, parsing_env["AIRFLOW__CORE__DAGS_FOLDER"])
+    assert output["errors"] == {}
+    assert {name: dag.pop("tasks") for name, dag in output["dags"].items()} == {
         "springest_catalogue": ["catalogue"],
         "springest_deliver": ["deliver", "stage"],
         "springest_reconcile": [
@@ -111,7 +111,7 @@ def test_the_three_dags_are_documented_and_retried_by_error(parsing_env):
             "snapshot",
         ],
     }
-    assert all(all(dag.values()) for dag in told["dags"].values()), told
+    assert all(all(dag.values()) for dag in output["dags"].values()), output
 
 
 def test_airflow_knows_the_connection_type_its_form_and_its_hook(parsing_env):
@@ -129,8 +129,8 @@ print("\\n" + json.dumps({
     "secret": form.extra_fields["certifications_api_key"]["schema"]["format"],
 }))
 """
-    told = _python(script, parsing_env, "-")
-    assert told == {
+    output = _python(script, parsing_env, "-")
+    assert output == {
         "hook": "springest_provider.hooks.springest.SpringestHook",
         "package": "airflow-provider-springest",
         "hidden": [True, False],

@@ -22,14 +22,14 @@ from demo.processes import Ended
 
 from .ledger import Ledger
 from .plan import Plan, draw
-from .rounds import Rounds, Told
+from .rounds import RoundReport, Rounds
 from .world import World, started
 
 FOLDER = PROJECT / ".springest" / "chaos"
 SECONDS_TO_START = 240
 SECONDS_A_ROUND = 120
 SECONDS_TO_END = 60
-MOST_TOLD = 20
+MOST_PRINTED = 20
 
 
 class TimeOver(KeyboardInterrupt):
@@ -112,10 +112,10 @@ class Game:
                 self._console.print_exception(max_frames=4)
                 failures = ["the round broke off"]
             self._tell_figures(world, rounds)
-            for failure in failures[:MOST_TOLD]:
+            for failure in failures[:MOST_PRINTED]:
                 self._console.print(f"[red]{failure}[/red]", soft_wrap=True)
-            if len(failures) > MOST_TOLD:
-                self._console.print(f"[red]… and {len(failures) - MOST_TOLD} more[/red]")
+            if len(failures) > MOST_PRINTED:
+                self._console.print(f"[red]… and {len(failures) - MOST_PRINTED} more[/red]")
             if failures:
                 self._keep_evidence(world)
         if not failures:
@@ -135,24 +135,24 @@ class Game:
     def _rounds(self, rounds: Rounds) -> Sequence[str]:
         for plan in self._plans:
             self._now = plan.number
-            told = rounds.play(plan)
-            self._tell_round(plan, told)
-            if told.failures:
-                return told.failures
+            report = rounds.play(plan)
+            self._print_round(plan, report)
+            if report.failures:
+                return report.failures
         return ()
 
-    def _tell_round(self, plan: Plan, told: Told) -> None:
-        kinds = Counter(one.kind.value for one in plan.faults[:-1])
-        mark = "[red]WRONG[/red]" if told.failures else "adds up"
+    def _print_round(self, plan: Plan, report: RoundReport) -> None:
+        kinds = Counter(fault.kind.value for fault in plan.faults[:-1])
+        mark = "[red]WRONG[/red]" if report.failures else "adds up"
         self._say(
             f"round {plan.number}: {plan.fresh} trainings, {plan.older} more by a backfill; "
-            f"{', '.join(told.struck)}; server: {', '.join(kinds)}; {told.seconds:.0f} s, {mark}"
+            f"{', '.join(report.struck)}; server: {', '.join(kinds)}; {report.seconds:.0f} s, {mark}"
         )
 
     def _tell_figures(self, world: World, rounds: Rounds) -> None:
         figures, evidence = rounds.figures, Ledger(world).evidence()
-        states = Counter(one.state for one in evidence.deliveries)
-        outcomes = Counter(one.outcome or "open" for one in evidence.attempts)
+        states = Counter(delivery.state for delivery in evidence.deliveries)
+        outcomes = Counter(attempt.outcome or "open" for attempt in evidence.attempts)
         self._say(f"{figures.rounds} rounds; strikes {_counts(figures.hits)}")
         if figures.misses:
             self._say(f"strikes that found nothing to hit: {_counts(figures.misses)}")
@@ -169,8 +169,8 @@ class Game:
         evidence = json.dumps(asdict(Ledger(world).evidence()), indent=1, default=str)
         (self._folder / "evidence.json").write_text(evidence, encoding="utf-8")
 
-    def _say(self, what: str) -> None:
-        self._console.print(f"[dim]{time.monotonic() - self._begun:5.0f} s[/dim]  {what}", soft_wrap=True)
+    def _say(self, text: str) -> None:
+        self._console.print(f"[dim]{time.monotonic() - self._begun:5.0f} s[/dim]  {text}", soft_wrap=True)
 
 
 def _counts(counted: Counter[str]) -> str:

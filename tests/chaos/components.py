@@ -70,7 +70,11 @@ class Components:
 
     def tasks(self) -> list[psutil.Process]:
         """Processes that run a task's code, of killed schedulers as well."""
-        return [one for one in self._titled("airflow worker -- ") if "LocalExecutor" not in _title(one)]
+        return [
+            process
+            for process in self._titled("airflow worker -- ")
+            if "LocalExecutor" not in _title(process)
+        ]
 
     def _end_what_killed_ones_left(self) -> None:
         """End what is left of killed components and runs no task, as a service manager would.
@@ -88,7 +92,7 @@ class Components:
                     _end(process)
 
     def _titled(self, title: str) -> list[psutil.Process]:
-        return [one for one in members(self._sessions) if _title(one).startswith(title)]
+        return [process for process in members(self._sessions) if _title(process).startswith(title)]
 
     def _start(self, component: str) -> None:
         self._starts += 1

@@ -108,7 +108,7 @@ class Ledger:
             deliveries=[Delivery(*row) for row in _read(warehouse, _DELIVERIES)],
             attempts=[Attempt(*row) for row in _read(warehouse, _ATTEMPTS)],
             stored=sandbox.certificates(),
-            posts=[one for one in sandbox.requests() if one.method == "POST"],
+            posts=[request for request in sandbox.requests() if request.method == "POST"],
         )
 
     def _sha256(self, training_id: str) -> str:

@@ -75,8 +75,8 @@ def failures(evidence: Evidence) -> list[str]:
         unexplained,
         unaccounted,
         unsettled,
-        said_but_not_stored,
-        stored_but_not_said,
+        accepted_but_not_stored,
+        stored_but_not_accepted,
         sent_twice,
     )
     return [f"{check.__name__}: {failure}" for check in checks for failure in check(evidence)]
@@ -84,23 +84,23 @@ def failures(evidence: Evidence) -> list[str]:
 
 def doubled(evidence: Evidence) -> Iterator[str]:
     """No certificate is stored twice: same learner, certification, first day and document."""
-    copies = Counter(_identity(one) for one in evidence.stored)
-    for one in evidence.stored:
-        if copies[_identity(one)] > 1:
-            yield f"certificate {one.id} has {copies[_identity(one)] - 1} equals"
+    copies = Counter(_identity(certificate) for certificate in evidence.stored)
+    for certificate in evidence.stored:
+        if copies[_identity(certificate)] > 1:
+            yield f"certificate {certificate.id} has {copies[_identity(certificate)] - 1} equals"
 
 
 def strange(evidence: Evidence) -> Iterator[str]:
     """Every stored certificate is a source row's: this person's, with these bytes."""
-    expected = {(one.email, one.certification_id, one.valid_from, one.sha256) for one in evidence.rows}
-    for one in evidence.stored:
-        if _identity(one) not in expected:
-            yield f"certificate {one.id} is no training's"
+    expected = {(row.email, row.certification_id, row.valid_from, row.sha256) for row in evidence.rows}
+    for certificate in evidence.stored:
+        if _identity(certificate) not in expected:
+            yield f"certificate {certificate.id} is no training's"
 
 
 def taken_twice(evidence: Evidence) -> Iterator[str]:
     """No document came twice in full, unless Springest said that it did not take it."""
-    whole = Counter(one.sha256 for one in evidence.posts if one.sha256 and one.answered not in NOT_TAKEN)
+    whole = Counter(post.sha256 for post in evidence.posts if post.sha256 and post.answered not in NOT_TAKEN)
     yield from (f"document {sha256} came {times} times" for sha256, times in whole.items() if times > 1)
 
 
@@ -115,7 +115,7 @@ def unexplained(evidence: Evidence) -> Iterator[str]:
         attempts[attempt.sha256].append(attempt.started_at)
     for moments in attempts.values():
         moments.sort()
-    for post in sorted(evidence.posts, key=lambda one: one.at):
+    for post in sorted(evidence.posts, key=lambda request: request.at):
         if post.sha256 is not None:
             moments = attempts[post.sha256]
             earlier = bisect.bisect_right(moments, post.at)
@@ -124,11 +124,11 @@ def unexplained(evidence: Evidence) -> Iterator[str]:
             else:
                 moments.pop(earlier - 1)
     left = sorted(moment for moments in attempts.values() for moment in moments)
-    yield from _unpaired([one for one in evidence.posts if one.sha256 is None], left)
+    yield from _unpaired([post for post in evidence.posts if post.sha256 is None], left)
 
 
 def _unpaired(posts: Iterable[Request], moments: list[float]) -> Iterator[str]:
-    for post in sorted(posts, key=lambda one: one.at):
+    for post in sorted(posts, key=lambda request: request.at):
         if moments and moments[0] <= post.at:
             moments.pop(0)
         else:
@@ -137,43 +137,45 @@ def _unpaired(posts: Iterable[Request], moments: list[float]) -> Iterator[str]:
 
 def unaccounted(evidence: Evidence) -> Iterator[str]:
     """Every source row has one delivery, and no delivery is without a row."""
-    rows = Counter(one.training_id for one in evidence.rows)
-    deliveries = Counter(one.training_id for one in evidence.deliveries)
+    rows = Counter(row.training_id for row in evidence.rows)
+    deliveries = Counter(delivery.training_id for delivery in evidence.deliveries)
     if not evidence.source_count == rows.total() == deliveries.total():
         yield (
             f"the source counts {evidence.source_count} trainings, gives {rows.total()}, and the ledger has "
             f"{deliveries.total()}"
         )
-    yield from (f"training {one} is not in the ledger" for one in (rows - deliveries))
-    yield from (f"delivery of {one} has no training" for one in (deliveries - rows))
+    yield from (f"training {row} is not in the ledger" for row in (rows - deliveries))
+    yield from (f"delivery of {delivery} has no training" for delivery in (deliveries - rows))
 
 
 def unsettled(evidence: Evidence) -> Iterator[str]:
     """When the queue is empty, each is sent, in doubt, or was refused by the server."""
-    refused = {one.delivery_key for one in evidence.attempts if one.outcome == "refused"}
-    for one in evidence.deliveries:
-        if one.state not in SETTLED and not (one.state == "rejected" and one.delivery_key in refused):
-            yield f"training {one.training_id} is {one.state}"
+    refused = {attempt.delivery_key for attempt in evidence.attempts if attempt.outcome == "refused"}
+    for delivery in evidence.deliveries:
+        if delivery.state not in SETTLED and not (
+            delivery.state == "rejected" and delivery.delivery_key in refused
+        ):
+            yield f"training {delivery.training_id} is {delivery.state}"
 
 
-def said_but_not_stored(evidence: Evidence) -> Iterator[str]:
+def accepted_but_not_stored(evidence: Evidence) -> Iterator[str]:
     """Every ``accepted`` or ``visible`` certificate is there, under its id and with the right content."""
-    rows = {one.training_id: one for one in evidence.rows}
-    stored = {one.id: one for one in evidence.stored}
-    for one in evidence.deliveries:
-        if one.state not in SENT_AND_KNOWN:
+    rows = {row.training_id: row for row in evidence.rows}
+    stored = {certificate.id: certificate for certificate in evidence.stored}
+    for delivery in evidence.deliveries:
+        if delivery.state not in SENT_AND_KNOWN:
             continue
-        row, certificate = rows.get(one.training_id), stored.get(one.springest_certificate_id or 0)
+        row, certificate = rows.get(delivery.training_id), stored.get(delivery.springest_certificate_id or 0)
         if row is None or certificate is None:
-            yield f"training {one.training_id} is {one.state}, and Springest has no such certificate"
+            yield f"training {delivery.training_id} is {delivery.state} without a certificate at Springest"
         elif _identity(certificate) != (row.email, row.certification_id, row.valid_from, row.sha256):
-            yield f"training {one.training_id} is {one.state} with somebody else's certificate"
+            yield f"training {delivery.training_id} is {delivery.state} with somebody else's certificate"
 
 
-def stored_but_not_said(evidence: Evidence) -> Iterator[str]:
+def stored_but_not_accepted(evidence: Evidence) -> Iterator[str]:
     """What Springest has is not to be sent, and not called refused."""
-    by_document = {one.sha256: one.training_id for one in evidence.rows}
-    states = {one.training_id: one.state for one in evidence.deliveries}
+    by_document = {row.sha256: row.training_id for row in evidence.rows}
+    states = {delivery.training_id: delivery.state for delivery in evidence.deliveries}
     for certificate in evidence.stored:
         training_id = by_document.get(certificate.sha256)
         state = states.get(training_id or "")
@@ -184,10 +186,12 @@ def stored_but_not_said(evidence: Evidence) -> Iterator[str]:
 def sent_twice(evidence: Evidence) -> Iterator[str]:
     """At most one attempt of a delivery may have been taken."""
     possible = Counter(
-        one.delivery_key for one in evidence.attempts if one.outcome not in {"not_taken", "refused"}
+        attempt.delivery_key
+        for attempt in evidence.attempts
+        if attempt.outcome not in {"not_taken", "refused"}
     )
     yield from (f"delivery {key} has {times} such attempts" for key, times in possible.items() if times > 1)
 
 
-def _identity(one: StoredCertificate) -> tuple[str, int, str, str]:
-    return one.email, one.certification_id, one.valid_from, one.sha256
+def _identity(certificate: StoredCertificate) -> tuple[str, int, str, str]:
+    return certificate.email, certificate.certification_id, certificate.valid_from, certificate.sha256

@@ -47,8 +47,8 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What became of a round, to be printed."""
+class RoundReport:
+    """Result of a round, to be printed."""
 
     seconds: float
     struck: tuple[str, ...]
@@ -82,7 +82,7 @@ class Rounds:
         for dag_id in (DELIVER, RECONCILE):
             self._world.api.unpause(dag_id)
 
-    def play(self, plan: Plan) -> Told:
+    def play(self, plan: Plan) -> RoundReport:
         """Play one round."""
         begun = time.monotonic()
         base = self._ledger.highest_attempt()
@@ -97,7 +97,7 @@ class Rounds:
         self._calm(plan)
         self._backfills.end()
         self.figures.rounds, self.figures.backfills = self.figures.rounds + 1, self._backfills.made
-        return Told(time.monotonic() - begun, struck, tuple(failures(self._ledger.evidence())))
+        return RoundReport(time.monotonic() - begun, struck, tuple(failures(self._ledger.evidence())))
 
     def finish(self) -> list[str]:
         """Reconcile once more, undisturbed, and look for what nothing may have written down."""
@@ -174,11 +174,11 @@ class Rounds:
             *self._world.folder.joinpath("airflow", "logs").rglob("*.log"),
             *self._world.folder.joinpath("logs").glob("airflow-*.log"),
         ]
-        if not any("Staging" in _text(one) for one in logs):
+        if not any("Staging" in _text(log) for log in logs):
             yield "the tasks' logs are not where they are looked for"
         for path in logs:
-            said = _text(path)
-            yield from (f"{what} is in {path}" for secret, what in secrets.items() if secret in said)
+            content = _text(path)
+            yield from (f"{kind} is in {path}" for secret, kind in secrets.items() if secret in content)
 
 
 def _text(path: Path) -> str:

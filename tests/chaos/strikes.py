@@ -116,8 +116,8 @@ class Striker:
 
     def _clear(self, _plan: Plan, _action: Action) -> bool:
         workers = self._ledger.workers()
-        run_ids = [one.run_id for one in workers] or [
-            one["dag_run_id"] for one in self._world.api.runs(DELIVER, states=["running"])
+        run_ids = [worker.run_id for worker in workers] or [
+            run["dag_run_id"] for run in self._world.api.runs(DELIVER, states=["running"])
         ]
         for run_id in run_ids[:1]:
             with suppress(httpx.HTTPStatusError):
@@ -152,11 +152,11 @@ class Striker:
         for _ in range(STOPS):
             task = self._task()
             supervisor = self._supervisor(task) if with_supervisor else None
-            stopped = [one for one in (supervisor, task) if one is not None]
+            stopped = [process for process in (supervisor, task) if process is not None]
             with suppress(psutil.NoSuchProcess):
                 for process in stopped:
                     process.suspend()
-                if task is not None and any(one.pid == task.pid for one in self._ledger.workers()):
+                if task is not None and any(worker.pid == task.pid for worker in self._ledger.workers()):
                     return stopped
             for process in stopped:
                 with suppress(psutil.NoSuchProcess):
@@ -167,8 +167,8 @@ class Striker:
 
     def _task(self) -> psutil.Process | None:
         """Return the process of the task that sends just now; otherwise of any task."""
-        tasks = {one.pid: one for one in self._world.components.tasks()}
-        sending: list[Worker] = [one for one in self._ledger.workers() if one.pid in tasks]
+        tasks = {task.pid: task for task in self._world.components.tasks()}
+        sending: list[Worker] = [worker for worker in self._ledger.workers() if worker.pid in tasks]
         if sending:
             return tasks[sending[0].pid]
         return next(iter(tasks.values()), None)

@@ -74,14 +74,14 @@ def test_an_uncertain_story_is_no_violation(evidence):
         ("unsettled", replace(WELL, deliveries=[replace(DELIVERY, state="ready")], stored=[])),
         ("unsettled", replace(WELL, deliveries=[replace(DELIVERY, state="sending")], stored=[])),
         ("unsettled", replace(WELL, deliveries=[replace(DELIVERY, state="rejected")], stored=[])),
-        ("said_but_not_stored", replace(WELL, stored=[])),
-        ("said_but_not_stored", replace(WELL, stored=[replace(STORED, id=1002)])),
-        ("said_but_not_stored", replace(WELL, stored=[replace(STORED, email="ann@example.com")])),
-        ("stored_but_not_said", replace(WELL, deliveries=[replace(DELIVERY, state="rejected")])),
+        ("accepted_but_not_stored", replace(WELL, stored=[])),
+        ("accepted_but_not_stored", replace(WELL, stored=[replace(STORED, id=1002)])),
+        ("accepted_but_not_stored", replace(WELL, stored=[replace(STORED, email="ann@example.com")])),
+        ("stored_but_not_accepted", replace(WELL, deliveries=[replace(DELIVERY, state="rejected")])),
         ("sent_twice", replace(WELL, attempts=[ATTEMPT, replace(ATTEMPT, attempt_id=2)])),
         ("sent_twice", replace(WELL, attempts=[ATTEMPT, replace(ATTEMPT, attempt_id=2, outcome=None)])),
     ],
 )
 def test_each_kind_of_wrong_is_found(check, evidence):
     """A judge that can't say no would prove nothing."""
-    assert any(one.startswith(f"{check}: ") for one in failures(evidence))
+    assert any(failure.startswith(f"{check}: ") for failure in failures(evidence))

@@ -70,19 +70,21 @@ class Ground:
     def delivery(self, state: str, name: str = "T1", *, sent: datetime | None = None, **values: Any) -> str:
         """A delivery; ``sent`` gives it an attempt whose outcome was lost."""
         changes = {key: values.pop(key) for key in ("certification_id", "email") if key in values}
-        one = row(name, **changes)
+        training = row(name, **changes)
         wants_id = state in {"accepted", "visible", "vanished"}
-        content = {field: getattr(one, field) for field in ("learner_ref", "certification_id", "valid_from")}
+        content = {
+            field: getattr(training, field) for field in ("learner_ref", "certification_id", "valid_from")
+        }
         self._add(
             delivery,
-            delivery_key=one.delivery_key,
+            delivery_key=training.delivery_key,
             site=values.pop("site", "default"),
             training_id=name,
             issue_no=1,
             state=state,
-            row_version=one.row_version,
-            document_ref=one.document_ref,
-            completed_at=one.completed_at,
+            row_version=training.row_version,
+            document_ref=training.document_ref,
+            completed_at=training.completed_at,
             staged_run_id="night",
             lease_owner="w" if state == "sending" else None,
             lease_until=ago(minutes=-5) if state == "sending" else None,
@@ -90,8 +92,8 @@ class Ground:
             **{"springest_certificate_id": 7 if wants_id else None, **content, **values},
         )
         if sent:
-            self.attempt(one.delivery_key, started_at=sent)
-        return one.delivery_key
+            self.attempt(training.delivery_key, started_at=sent)
+        return training.delivery_key
 
     def attempt(self, key: str, **values: Any) -> None:
         given = {"outcome": "outcome_lost", **values}

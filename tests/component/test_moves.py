@@ -117,13 +117,13 @@ class Ledger:
     def fill(self, *, sent_at: datetime = SENT) -> None:
         with self.engine.begin() as connection:
             connection.execute(insert(released_run).values(site="default", run_id="night"))
-            connection.execute(insert(delivery), [self._delivery(one, sent_at) for one in self.rows])
-            for one in self.rows:
-                if one.ever_sent:
-                    self.attempt(connection, one, sent_at)
+            connection.execute(insert(delivery), [self._delivery(row, sent_at) for row in self.rows])
+            for row in self.rows:
+                if row.ever_sent:
+                    self.attempt(connection, row, sent_at)
 
-    def _delivery(self, one: Row, sent_at: datetime) -> dict[str, Any]:
-        sending = one.state is State.SENDING
+    def _delivery(self, row: Row, sent_at: datetime) -> dict[str, Any]:
+        sending = row.state is State.SENDING
         names = (
             "delivery_key",
             "site",
@@ -134,24 +134,24 @@ class Ledger:
             "document_ref",
         )
         return {
-            **{name: getattr(one.training, name) for name in names},
+            **{name: getattr(row.training, name) for name in names},
             "certification_id": 102,
             "valid_from": DAY,
-            "state": one.state.value,
-            "reason": one.reason,
-            "springest_certificate_id": one.certificate_id,
-            "match_method": one.match_method,
+            "state": row.state.value,
+            "reason": row.reason,
+            "springest_certificate_id": row.certificate_id,
+            "match_method": row.match_method,
             "staged_run_id": "night",
-            "sent_at": sent_at if one.ever_sent else None,
+            "sent_at": sent_at if row.ever_sent else None,
             "lease_owner": "worker" if sending else None,
             "lease_until": NOW - timedelta(minutes=1) if sending else None,
         }
 
-    def attempt(self, connection: Connection, one: Row, started_at: datetime) -> None:
-        outcome = None if one.state is State.SENDING else "outcome_lost"
+    def attempt(self, connection: Connection, row: Row, started_at: datetime) -> None:
+        outcome = None if row.state is State.SENDING else "outcome_lost"
         connection.execute(
             insert(delivery_attempt).values(
-                delivery_key=one.key,
+                delivery_key=row.key,
                 run_id="night",
                 worker="worker",
                 document_sha256="a" * 64,
@@ -181,19 +181,19 @@ class Ledger:
         seen |= {"first_seen_at": seen_at, "last_seen_at": seen_at}
         alike = {"site": "default", "certification_id": 102, "valid_from": DAY, "valid_until": None}
         alike |= {"learner_ref": None, "owner_told_by": None, "springest_status": "verified"}
-        self.add(remote_certificate, *({**alike, **seen, **one} for one in certificates))
+        self.add(remote_certificate, *({**alike, **seen, **certificate} for certificate in certificates))
 
     def moves(self) -> set[Move]:
         """Return what moved, or was written anew where it stood, since the ledger was filled."""
-        rows = {one.key: one for one in self.rows}
+        rows = {row.key: row for row in self.rows}
         with self.engine.connect() as connection:
             found = connection.execute(
                 text("SELECT delivery_key, state, version FROM springest.delivery")
             ).all()
         return {
-            Move(one and one.state, State(state), bool(one and one.ever_sent))
-            for one, state, version in ((rows.get(key), state, version) for key, state, version in found)
-            if one is None or (state, version) != (one.state, 1)
+            Move(row and row.state, State(state), bool(row and row.ever_sent))
+            for row, state, version in ((rows.get(key), state, version) for key, state, version in found)
+            if row is None or (state, version) != (row.state, 1)
         }
 
     def match(self) -> None:
@@ -208,10 +208,10 @@ def stage(ledger: Ledger, entries: dict[int, CatalogueEntry], **changes: Any) ->
     """Stage every row anew, with something changed in the source, and one that is new."""
     ledger.fill()
     trainings = [
-        row(one.training.training_id, certificate_uri=ledger.document, **changes) for one in ledger.rows
+        row(entry.training.training_id, certificate_uri=ledger.document, **changes) for entry in ledger.rows
     ]
     trainings.append(row("new", certificate_uri=ledger.document, **changes))
-    write(ledger, Batch({one.delivery_key: one for one in trainings}), entries)
+    write(ledger, Batch({training.delivery_key: training for training in trainings}), entries)
 
 
 def write(ledger: Ledger, batch: Batch, entries: dict[int, CatalogueEntry]) -> None:
@@ -246,7 +246,7 @@ def stage_after_a_restoration(ledger: Ledger) -> None:
 
 def take_rows_back(ledger: Ledger) -> None:
     ledger.fill()
-    write(ledger, Batch({}, gone=[one.key for one in ledger.rows]), LISTED)
+    write(ledger, Batch({}, gone=[row.key for row in ledger.rows]), LISTED)
 
 
 # --- sending
@@ -267,8 +267,8 @@ def claim_everything(ledger: Ledger) -> None:
     ledger.fill()
 
     async def claim(sending: SendingLedger) -> None:
-        for one in ledger.rows:
-            queued = Queued(one.key, one.training.training_id, one.training.row_version, 1, NOW, True)
+        for entry in ledger.rows:
+            queued = Queued(entry.key, entry.training.training_id, entry.training.row_version, 1, NOW, True)
             await sending.claim(
                 queued,
                 lease_seconds=60,
@@ -322,13 +322,13 @@ def show_each(ledger: Ledger) -> None:
     number = ledger.scan(NOW - timedelta(hours=1))
     certificates = [
         {
-            "springest_certificate_id": 20_000 + one.number
-            if one.certificate_id is None
-            else one.certificate_id,
-            "learner_ref": one.training.learner_ref,
+            "springest_certificate_id": 20_000 + row.number
+            if row.certificate_id is None
+            else row.certificate_id,
+            "learner_ref": row.training.learner_ref,
             "owner_told_by": "list",
         }
-        for one in ledger.rows
+        for row in ledger.rows
     ]
     ledger.show(number, *certificates, seen_at=NOW - timedelta(hours=1))
     ledger.match()
@@ -339,9 +339,9 @@ def show_each_otherwise(ledger: Ledger) -> None:
     ledger.fill()
     number = ledger.scan(NOW - timedelta(hours=1))
     certificates = [
-        {"springest_certificate_id": one.certificate_id, "valid_until": DAY + timedelta(days=99)}
-        for one in ledger.rows
-        if one.certificate_id is not None
+        {"springest_certificate_id": row.certificate_id, "valid_until": DAY + timedelta(days=99)}
+        for row in ledger.rows
+        if row.certificate_id is not None
     ]
     ledger.show(number, *certificates, seen_at=NOW - timedelta(hours=1))
     ledger.match()
@@ -352,9 +352,9 @@ def lack_everything(ledger: Ledger) -> None:
     ledger.fill()
     ledger.list_certification()
     before = NOW - timedelta(hours=40)
-    visible = [one.certificate_id for one in ledger.rows if one.state is State.VISIBLE]
+    visible = [row.certificate_id for row in ledger.rows if row.state is State.VISIBLE]
     number = ledger.scan(before, complete=False)
-    ledger.show(number, *({"springest_certificate_id": one} for one in visible), seen_at=before)
+    ledger.show(number, *({"springest_certificate_id": number} for number in visible), seen_at=before)
     ledger.scan(NOW - timedelta(hours=30))
     ledger.scan(NOW - timedelta(hours=1))
     ledger.match()
@@ -370,7 +370,7 @@ def show_what_could_be_any(ledger: Ledger) -> None:
     ledger.fill()
     decided = {"decided_by": "anna", "decision": "release", "reason": "it is not there", "version": 1}
     decided |= {"from_state": "unknown", "to_state": "ready", "evidence": {"possibly_taken": True}}
-    ledger.add(delivery_decision, *({**decided, "delivery_key": one.key} for one in ledger.rows))
+    ledger.add(delivery_decision, *({**decided, "delivery_key": row.key} for row in ledger.rows))
     number = ledger.scan(NOW - timedelta(hours=1))
     ledger.show(number, {"springest_certificate_id": 20_000}, seen_at=NOW - timedelta(hours=1))
     ledger.match()
@@ -383,11 +383,11 @@ def decide(ledger: Ledger, kind: DecisionKind, **values: Any) -> None:
     decisions = Decisions(ledger.engine, site="default")
     confirmed = kind is DecisionKind.CONFIRM
     choices = [
-        Choice(one.key, kind, 1, "anna", "looked", 20_000 + one.number if confirmed else None, **values)
-        for one in ledger.rows
+        Choice(row.key, kind, 1, "anna", "looked", 20_000 + row.number if confirmed else None, **values)
+        for row in ledger.rows
     ]
-    found = {one.key: [one.training] for one in ledger.rows}
-    assert {bool(one.refusal) for one in decisions.decide_each(choices, found=found)} == {True, False}
+    found = {row.key: [row.training] for row in ledger.rows}
+    assert {bool(result.refusal) for result in decisions.decide_each(choices, found=found)} == {True, False}
 
 
 def release(ledger: Ledger) -> None:
@@ -398,7 +398,7 @@ def release(ledger: Ledger) -> None:
 def confirm(ledger: Ledger) -> None:
     ledger.fill()
     number = ledger.scan(NOW - timedelta(hours=1))
-    shown = ({"springest_certificate_id": 20_000 + one.number} for one in ledger.rows)
+    shown = ({"springest_certificate_id": 20_000 + row.number} for row in ledger.rows)
     ledger.show(number, *shown, seen_at=NOW - timedelta(hours=1))
     decide(ledger, DecisionKind.CONFIRM)
 
@@ -420,9 +420,9 @@ def reopen(ledger: Ledger) -> None:
 
 def forget_everybody(ledger: Ledger) -> None:
     ledger.fill()
-    for one in ledger.rows:
-        assert one.training.learner_ref is not None
-        forget(ledger.engine, PSEUDONYMS, learner_ref=one.training.learner_ref)
+    for entry in ledger.rows:
+        assert entry.training.learner_ref is not None
+        forget(ledger.engine, PSEUDONYMS, learner_ref=entry.training.learner_ref)
 
 
 Scene = Callable[[Ledger], None]
@@ -510,8 +510,8 @@ def test_every_move_of_the_table_is_made_by_something(performed: Performed) -> N
     made = {
         entry
         for scene, moves in performed.items()
-        for one in moves
-        for entry in explained(one, SCENES[scene])
+        for move in moves
+        for entry in explained(move, SCENES[scene])
     }
     table: set[tuple[State | str | None, Event]] = {
         (state, event) for state, events in TRANSITIONS.items() for event in events

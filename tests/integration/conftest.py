@@ -153,7 +153,7 @@ class World:
         async def read() -> tuple[list[Any], bool]:
             async with SpringestClient(self.site) as client:
                 pages = client.certifications()
-                return [one async for page in pages for one in page.items], pages.evidence.reached_end
+                return [item async for page in pages for item in page.items], pages.evidence.reached_end
 
         listed, complete = asyncio.run(read())
         with self.warehouse.begin() as connection:
@@ -182,7 +182,7 @@ class World:
             site = self.site
             try:
                 async with SpringestClient(site) as client:
-                    parts = Parts(
+                    context = Parts(
                         site=site,
                         run_id=run_id,
                         ledger=SendingLedger(
@@ -204,8 +204,8 @@ class World:
                         documents=self.documents,
                         high_water=high_water or HighWater(self.kept),
                     )
-                    told = DeliverSettings(**{"probe_delays": (0.01, 0.01), **settings})
-                    deliverer = Deliverer(parts, settings=told)
+                    all_settings = DeliverSettings(**{"probe_delays": (0.01, 0.01), **settings})
+                    deliverer = Deliverer(context, settings=all_settings)
                     beside = asyncio.ensure_future(meanwhile(deliverer)) if meanwhile else None
                     report = await deliverer.run()
                     if beside is not None:
@@ -286,32 +286,37 @@ class World:
 
     def statuses(self) -> dict[str, tuple[str, str | None]]:
         """Verification status and reason by training."""
-        told = self.rows(
+        found = self.rows(
             "SELECT training_id, verification_status, delivery_reason"
             " FROM springest.certificate_reconciliation"
         )
-        return {row[0]: (row[1], row[2]) for row in told}
+        return {row[0]: (row[1], row[2]) for row in found}
 
     def states(self) -> dict[str, tuple[str, str | None]]:
         """State and reason by training."""
-        told = self.rows("SELECT training_id, state, reason FROM springest.delivery")
-        return {row[0]: (row[1], row[2]) for row in told}
+        found = self.rows("SELECT training_id, state, reason FROM springest.delivery")
+        return {row[0]: (row[1], row[2]) for row in found}
 
     @property
     def stored(self) -> list[tuple[str, str]]:
         """(address, sha256) of everything that the server took."""
-        return sorted((one.email, one.sha256) for one in self.sandbox.store.certificates())
+        return sorted(
+            (certificate.email, certificate.sha256) for certificate in self.sandbox.store.certificates()
+        )
 
     @property
     def posts(self) -> int:
-        return sum(one.method == "POST" for one in self.sandbox.store.requests())
+        return sum(request.method == "POST" for request in self.sandbox.store.requests())
 
 
 def sent(*trainings: Training) -> list[tuple[str, str]]:
     """What the server should have of these trainings."""
     return sorted(
-        (one.learner.email or "", hashlib.sha256(Path(one.certificate_uri).read_bytes()).hexdigest())
-        for one in trainings
+        (
+            training.learner.email or "",
+            hashlib.sha256(Path(training.certificate_uri).read_bytes()).hexdigest(),
+        )
+        for training in trainings
     )
 
 

@@ -82,24 +82,24 @@ def _runner(world, monkeypatch, capsys):
     for name, values in connections.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(values))
     monkeypatch.setenv("LOGNAME", "anna")
-    told = []
+    printed = []
 
     def run(*arguments):
         capsys.readouterr()  # what the world itself wrote
         code = main(arguments)
         out, err = capsys.readouterr()
-        told.append(out + err)
+        printed.append(out + err)
         return code, out, err
 
-    return run, lambda: _holds_nothing_private(world, "\n".join(told), url.password)
+    return run, lambda: _holds_nothing_private(world, "\n".join(printed), url.password)
 
 
-def _holds_nothing_private(world, told, password):
+def _holds_nothing_private(world, output, password):
     """Every command of every test here: no key, no address, no password, no traceback."""
     state = world.sandbox.state
     for canary in (state.api_key, state.certifications_api_key, password, SECRET, "@example.com", "zoë"):
-        assert canary not in told
-    assert "Traceback" not in told
+        assert canary not in output
+    assert "Traceback" not in output
 
 
 def doubt(world, kind=Kind.CLOSE_BEFORE_STORING, **changes):
@@ -196,7 +196,7 @@ def test_a_file_is_decided_row_by_row(world, cli, tmp_path):
     code, out, err = cli("review", "cancel", "--file", str(path), "--why", "the rest", "--yes", "--json")
     reports = json.loads(out)
     assert code == 3
-    assert [one["state"] for one in reports] == ["cancelled", None, "cancelled"]
+    assert [report["state"] for report in reports] == ["cancelled", None, "cancelled"]
     assert "there is no delivery of training unheard" in err
     why = world.rows("SELECT reason FROM springest.delivery_decision ORDER BY decision_id")
     assert [row[0] for row in why] == ["asked Springest", "the rest"]
@@ -245,7 +245,7 @@ def test_an_unreadable_file_decides_nothing(cli, tmp_path, content, remedy):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("T1,T2\n", "must begin with a header row of training_id"),
         ("training_id,sprngest_id\nT1,4\n", "must begin with a header row of training_id"),
@@ -255,12 +255,12 @@ def test_an_unreadable_file_decides_nothing(cli, tmp_path, content, remedy):
         ("training_id,why\n ,a\n", "line 2: training_id is empty"),
     ],
 )
-def test_a_malformed_file_decides_nothing(cli, tmp_path, content, said):
+def test_a_malformed_file_decides_nothing(cli, tmp_path, content, message):
     """The error names the line."""
     path = tmp_path / "decided.csv"
     path.write_text(content, encoding="utf-8")
     code, _, err = cli("review", "cancel", "--file", str(path), "--why", "x", "--yes")
-    assert (code, said in err) == (1, True)
+    assert (code, message in err) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_the_status_shows_the_queue_and_when_it_will_be_empty(world, cli):
     code, out, _ = cli("status")
     assert code == 0
     assert "NOT complete" not in out
-    for said in (
+    for line in (
         "3 left, less than a minute at the site's pace",
         "3,800 requests an hour, 95% of the site's cap",
         "see `bin/springest review list`",
@@ -344,7 +344,7 @@ def test_the_status_shows_the_queue_and_when_it_will_be_empty(world, cli):
         "FROZEN until",
         "complete, 0 certificates",
     ):
-        assert said in out
+        assert line in out
     _, out, _ = cli("status", "--json")
     status = json.loads(out)
     assert (status["ready"], status["states"]) == (3, {"ready": 3, "unknown": 1})
@@ -425,7 +425,7 @@ def test_the_command_works_from_any_folder_and_by_a_link(world, cli, tmp_path):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert [one["state"] for one in json.loads(done.stdout)] == ["unknown"]
+    assert [record["state"] for record in json.loads(done.stdout)] == ["unknown"]
     _holds_nothing_private(world, done.stdout + done.stderr, SECRET)
 
 
@@ -474,7 +474,7 @@ def test_list_filters_find_rows_that_were_set_aside(world, cli):
         (("--run", "night", "--state", "accepted"), {good.training_id}),
     ):
         code, out, _ = cli("review", "list", "--json", *arguments)
-        assert (code, {one["training_id"] for one in json.loads(out)}) == (0, names)
+        assert (code, {record["training_id"] for record in json.loads(out)}) == (0, names)
     assert cli("review", "list", "--reason", "rejected", "--run", "another")[0] == 4
     assert cli("review", "cancel", "--run", "night", "--why", "x")[0] == 4
 

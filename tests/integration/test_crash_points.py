@@ -43,7 +43,7 @@ SAMPLED = 14
 MOST_BOUNDARIES = 250
 FAR = 10**9
 
-TOLD = Path(__file__).parents[2] / ".springest" / "tests" / "crash_points.txt"
+REPORT = Path(__file__).parents[2] / ".springest" / "tests" / "crash_points.txt"
 """What the long forms came to."""
 
 FATES = {
@@ -56,7 +56,7 @@ SUCCESSORS = ("retry", "clear", "backfill")
 
 
 def _tell(line: str) -> None:
-    with TOLD.open("a", encoding="utf-8") as file:
+    with REPORT.open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
 
 
@@ -165,7 +165,11 @@ def _send_one_and_die(world, fate, successor, last):
 
 
 def _check_one(world, training: Training, posts: int, where: str) -> None:
-    stored = [one for one in world.sandbox.store.certificates() if one.email == training.learner.email]
+    stored = [
+        certificate
+        for certificate in world.sandbox.store.certificates()
+        if certificate.email == training.learner.email
+    ]
     state, reason = world.states()[training.training_id]
     outcomes = [
         outcome
@@ -242,7 +246,7 @@ TABLES = (
     "ended_verdict",
     "publication",
 )
-TABLES_IN_ORDER = ("delivery", *(one for one in TABLES if one != "delivery"))
+TABLES_IN_ORDER = ("delivery", *(table for table in TABLES if table != "delivery"))
 
 
 def _keep(world) -> None:
@@ -255,7 +259,9 @@ def _keep(world) -> None:
 
 def _restore(world) -> None:
     with world.warehouse.begin() as connection:
-        connection.execute(text("TRUNCATE " + ", ".join(f"springest.{one}" for one in TABLES) + " CASCADE"))
+        connection.execute(
+            text("TRUNCATE " + ", ".join(f"springest.{table}" for table in TABLES) + " CASCADE")
+        )
         for table in TABLES_IN_ORDER:
             written = metadata.tables[f"springest.{table}"].columns
             names = ", ".join(column.name for column in written if column.computed is None)

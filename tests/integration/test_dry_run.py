@@ -61,10 +61,13 @@ def requests(world: World) -> int:
 def institute(make_world: Callable[..., World]) -> World:
     """The demo's institute, whose nights hold every kind of bad row."""
     world = make_world(send_unlisted=list(PENDING))
-    for one in CERTIFICATIONS:
-        world.sandbox.store.remove_certification(one.id)
+    for certification in CERTIFICATIONS:
+        world.sandbox.store.remove_certification(certification.id)
         made = Certification(
-            one.id, one.name, requires_valid_until=one.requires_valid_until, verified=one.verified
+            certification.id,
+            certification.name,
+            requires_valid_until=certification.requires_valid_until,
+            verified=certification.verified,
         )
         world.sandbox.store.add_certification(made)
     world.catalogue()
@@ -91,15 +94,15 @@ def test_a_dry_run_of_the_demo_predicts_the_real_run(institute: World) -> None:
             run_id=f"night {number}",
         )
         assert planned.rows == staged.rows
-        assert sorted(one.training_id for one in planned.to_send) == [row.training_id for row in sent]
+        assert sorted(row.training_id for row in planned.to_send) == [row.training_id for row in sent]
         assert len(planned.to_send) == report.accepted > 25
         assert planned.stopped_by is None
         states = world.states()
-        assert {one.training_id: (one.state, one.reason) for one in planned.set_aside} == {
+        assert {row.training_id: (row.state, row.reason) for row in planned.set_aside} == {
             name: state for name, state in states.items() if state[0] != "accepted"
         }
         assert len(planned.set_aside) > 15
-        assert all(one.detail for one in planned.set_aside)
+        assert all(row.detail for row in planned.set_aside)
 
 
 def test_a_limit_and_certifications_choose_what_is_sent(world: World) -> None:
@@ -109,18 +112,18 @@ def test_a_limit_and_certifications_choose_what_is_sent(world: World) -> None:
     world.catalogue()
     which = Selection(certification_ids=[105])
     planned = plan(world, "night", which, limit=3)
-    assert [one.certification_id for one in planned.to_send] == [105, 105, 105]
+    assert [row.certification_id for row in planned.to_send] == [105, 105, 105]
     assert "may send 3" in str(planned.stopped_by)
     world.stage("night")
     report = world.deliver("night", limit=3, certification_ids=[105])
     assert (report.accepted, report.left) == (3, 11)
     sent = world.rows("SELECT training_id FROM springest.delivery WHERE state = 'accepted'")
-    assert {row.training_id for row in sent} == {one.training_id for one in planned.to_send}
+    assert {row.training_id for row in sent} == {row.training_id for row in planned.to_send}
     # The next try of the same run has sent what it may.
     assert plan(world, "night", which, limit=3).to_send == ()
     (world.folder / f"{trainings[0].training_id}.pdf").unlink()
     again = plan(world, "another", limit=2)
-    assert [(one.training_id, one.reason) for one in again.set_aside] == [
+    assert [(row.training_id, row.reason) for row in again.set_aside] == [
         (trainings[0].training_id, "document_missing")
     ]
     world.stage("another")
@@ -128,7 +131,7 @@ def test_a_limit_and_certifications_choose_what_is_sent(world: World) -> None:
     sent = world.rows(
         "SELECT training_id FROM springest.delivery WHERE state = 'accepted' AND certification_id = 102"
     )
-    assert {row.training_id for row in sent} == {one.training_id for one in again.to_send}
+    assert {row.training_id for row in sent} == {row.training_id for row in again.to_send}
 
 
 def test_single_trainings_are_planned_in_any_window(world: World) -> None:
@@ -139,8 +142,8 @@ def test_single_trainings_are_planned_in_any_window(world: World) -> None:
     world.catalogue()
     names = [good.training_id, bad.training_id, "nobody"]
     planned = plan(world, which=Selection(training_ids=names))
-    assert [one.training_id for one in planned.to_send] == [good.training_id]
-    assert [(one.training_id, one.reason) for one in planned.set_aside] == [
+    assert [row.training_id for row in planned.to_send] == [good.training_id]
+    assert [(row.training_id, row.reason) for row in planned.set_aside] == [
         (bad.training_id, "document_outside_roots")
     ]
     assert (planned.rows, planned.not_found, planned.window) == (2, ("nobody",), None)
@@ -152,7 +155,7 @@ def test_single_trainings_are_planned_in_any_window(world: World) -> None:
             text("DELETE FROM completed_training WHERE training_id = :name"), {"name": gone.training_id}
         )
     planned = plan(world, which=Selection(training_ids=[gone.training_id]))
-    assert [(one.state, one.reason) for one in planned.set_aside] == [("withdrawn", "source_gone")]
+    assert [(row.state, row.reason) for row in planned.set_aside] == [("withdrawn", "source_gone")]
 
 
 def test_a_gate_stops_a_dry_run_with_the_same_message(world: World, monkeypatch) -> None:
@@ -253,4 +256,4 @@ def test_an_unknown_is_not_planned_again(world: World) -> None:
     world.deliver("night")
     world.complete(world.training())
     planned = plan(world)
-    assert ([one.training_id for one in planned.to_send], planned.delivered) == (["T0002"], 1)
+    assert ([row.training_id for row in planned.to_send], planned.delivered) == (["T0002"], 1)

@@ -50,25 +50,25 @@ def test_erasing_clears_every_table_and_keeps_the_counts(make_world):
     learner.
     """
     world = make_world(profile="owner_shown")
-    theirs, other = world.training(), world.training()
-    aside = replace(world.training(certification_id=999), learner=theirs.learner)
-    world.complete(theirs, other, aside)
+    erased, kept = world.training(), world.training()
+    aside = replace(world.training(certification_id=999), learner=erased.learner)
+    world.complete(erased, kept, aside)
     world.night("first")
-    assert everything(world).count(ref_of(theirs)) >= 5
+    assert everything(world).count(ref_of(erased)) >= 5
     counts = "SELECT count(*) FROM springest.certificate_reconciliation"
     before = world.rows(counts), world.statuses()
-    report = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    report = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     assert report.cleared["delivery"] == 2
     assert report.cleared["remote_certificate"] == 1
     assert report.cleared["reconciled_delivery"] == 2
     assert report.stopped == 1
     text = everything(world)
-    assert ref_of(theirs) not in text
-    assert ref_of(other) in text
+    assert ref_of(erased) not in text
+    assert ref_of(kept) in text
     for private in ("document_ref", "row_version", "document_sha256"):
         [(left,)] = world.rows(
             f"SELECT {private} FROM springest.delivery WHERE training_id = :name",  # noqa: S608
-            name=theirs.training_id,
+            name=erased.training_id,
         )
         assert left in (None, "0" * 64)
     assert (world.rows(counts), world.statuses()) == before
@@ -76,17 +76,17 @@ def test_erasing_clears_every_table_and_keeps_the_counts(make_world):
 
 def test_erasing_clears_ended_versions(world):
     """Versions in the history lose the learner reference as well."""
-    theirs, other = world.training(certification_id=105), world.training(certification_id=105)
-    world.complete(theirs, other)
+    erased, kept = world.training(certification_id=105), world.training(certification_id=105)
+    world.complete(erased, kept)
     world.night("first")
     world.sandbox.store.verify(105)
     world.night("second")
-    told = "SELECT count(*) FROM springest.certificate_reconciliation_history WHERE learner_ref = :ref"
-    assert world.rows(told, ref=ref_of(theirs)) == [(2,)]
-    report = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    query = "SELECT count(*) FROM springest.certificate_reconciliation_history WHERE learner_ref = :ref"
+    assert world.rows(query, ref=ref_of(erased)) == [(2,)]
+    report = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     assert (report.cleared["reconciled_delivery"], report.cleared["ended_verdict"]) == (1, 1)
-    assert ref_of(theirs) not in everything(world)
-    assert world.rows(told, ref=ref_of(other)) == [(2,)]
+    assert ref_of(erased) not in everything(world)
+    assert world.rows(query, ref=ref_of(kept)) == [(2,)]
     counts = "SELECT count(*), count(DISTINCT delivery_key) FROM springest.certificate_reconciliation_history"
     assert world.rows(counts) == [(4, 2)]
 
@@ -95,12 +95,12 @@ def test_a_learner_in_a_pending_verdict_waits_for_publishing(world, warehouse_be
     """The source named another learner meanwhile: the version that ends must not bring the erased one
     back.
     """
-    theirs = world.training()
-    world.complete(theirs)
+    erased = world.training()
+    world.complete(erased)
     world.night("first")
-    other = "b" * 64
+    kept = "b" * 64
     with world.warehouse.begin() as connection:
-        connection.execute(update(delivery).values(learner_ref=other))
+        connection.execute(update(delivery).values(learner_ref=kept))
     reconcile(world.warehouse, site=world.site, run_id="second")
     about_to_commit, go_on = threading.Event(), threading.Event()
 
@@ -110,7 +110,7 @@ def test_a_learner_in_a_pending_verdict_waits_for_publishing(world, warehouse_be
 
     event.listen(warehouse_beside, "commit", hold)
     with ThreadPoolExecutor(2) as threads:
-        forgetting = threads.submit(forget, warehouse_beside, PSEUDONYMS, learner_ref=ref_of(theirs))
+        forgetting = threads.submit(forget, warehouse_beside, PSEUDONYMS, learner_ref=ref_of(erased))
         assert about_to_commit.wait(20)
         publishing = threads.submit(publish_candidates, world.warehouse, site=world.site, run_id="second")
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -121,48 +121,48 @@ def test_a_learner_in_a_pending_verdict_waits_for_publishing(world, warehouse_be
         go_on.set()
         forgetting.result(20)
         publishing.result(20)
-    assert ref_of(theirs) not in everything(world)
+    assert ref_of(erased) not in everything(world)
 
 
 def test_the_servers_words_go_at_once_and_the_fixed_ones_stay(world):
     """From the ledger and from what analysts read, also of what was sent and before the next publication."""
-    theirs = world.training()
-    world.complete(theirs)
+    erased = world.training()
+    world.complete(erased)
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
     world.night("first")
-    said = {"state": "unknown", "reason": "server_fault"}
+    fixed = {"state": "unknown", "reason": "server_fault"}
     words = "no room for what the server said of somebody"
     with world.warehouse.begin() as connection:
         connection.exec_driver_sql(f"UPDATE springest.delivery SET reason_detail = '{words}'")  # noqa: S608
     world.publish("again")
     assert everything(world).count(words) == 2
-    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     assert words not in everything(world)
     ledger = world.rows("SELECT state, reason, reason_detail FROM springest.delivery")
     read = world.rows(
         "SELECT delivery_state, delivery_reason, delivery_reason_detail"
         " FROM springest.certificate_reconciliation"
     )
-    assert [tuple(row) for row in (*ledger, *read)] == [(*said.values(), None)] * 2
+    assert [tuple(row) for row in (*ledger, *read)] == [(*fixed.values(), None)] * 2
 
 
 def test_an_erasure_survives_the_source_and_springest(make_world):
     """The same rows staged again, changed, and a snapshot that names the owner bring nothing back."""
     world = make_world(profile="owner_shown")
-    theirs, aside = world.training(), world.training(certification_id=999)
-    aside = replace(aside, learner=theirs.learner)
-    world.complete(theirs, aside)
+    erased, aside = world.training(), world.training(certification_id=999)
+    aside = replace(aside, learner=erased.learner)
+    world.complete(erased, aside)
     world.night("first")
-    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     world.night("second")
     with world.source.begin() as connection:
         connection.execute(
             update(completed_training).values(updated_at=datetime.now(UTC), certification_id=102)
         )
     world.night("third")
-    assert ref_of(theirs) not in everything(world)
+    assert ref_of(erased) not in everything(world)
     assert world.statuses() == {
-        theirs.training_id: ("verified", None),
+        erased.training_id: ("verified", None),
         aside.training_id: ("invalid", "learner_forgotten"),
     }
     assert world.posts == 1
@@ -171,67 +171,67 @@ def test_an_erasure_survives_the_source_and_springest(make_world):
 
 def test_erased_certificates_are_not_sent_under_a_new_training(world):
     """The reference that duplicates are found by is gone; the tombstone prevents it."""
-    theirs = world.training()
-    world.complete(theirs)
+    erased = world.training()
+    world.complete(erased)
     world.night("first")
-    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
-    world.complete(replace(theirs, training_id="renumbered"))
+    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    world.complete(replace(erased, training_id="renumbered"))
     world.night("second")
     assert world.posts == 1
     assert world.statuses()["renumbered"] == ("invalid", "learner_forgotten")
-    assert ref_of(theirs) not in everything(world)
+    assert ref_of(erased) not in everything(world)
 
 
 def test_an_erased_delivery_in_the_queue_is_not_sent(world):
     """This also holds if the worker has read the queue already."""
-    theirs, other = world.training(), world.training()
-    world.complete(theirs, other)
+    erased, kept = world.training(), world.training()
+    world.complete(erased, kept)
     world.catalogue()
     world.stage()
-    assert forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs)).stopped == 1
+    assert forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased)).stopped == 1
     world.deliver()
-    assert [address for address, _ in world.stored] == [other.learner.email]
+    assert [address for address, _ in world.stored] == [kept.learner.email]
 
 
 def test_a_row_read_before_and_written_after_is_noticed(world, monkeypatch):
     """Between reading a batch and writing it down, somebody is forgotten."""
-    theirs = world.training()
-    world.complete(theirs)
+    erased = world.training()
+    world.complete(erased)
     world.catalogue()
     stager = world.stager
     real = stager._writer.write
 
     def write(*arguments: Any, **keywords: Any) -> None:
-        forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs), in_advance=True)
+        forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased), in_advance=True)
         real(*arguments, **keywords)
 
     monkeypatch.setattr(stager._writer, "write", write)
     assert stager.stage("night").states == {"invalid": 1}
-    assert ref_of(theirs) not in everything(world)
+    assert ref_of(erased) not in everything(world)
 
 
 def test_an_outcome_during_an_erasure_is_still_recorded(world):
     """A request in flight can't be recalled; its outcome must be known."""
-    theirs = world.training()
-    world.complete(theirs)
+    erased = world.training()
+    world.complete(erased)
     world.catalogue()
     world.stage()
     with world.warehouse.begin() as connection:
         connection.exec_driver_sql(
             "UPDATE springest.delivery SET state = 'sending', lease_owner = 'w', version = 7"
         )
-    assert forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs)).stopped == 0
+    assert forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased)).stopped == 0
     assert world.rows("SELECT state, version, learner_ref FROM springest.delivery") == [("sending", 7, None)]
 
 
 def test_erasing_again_or_erasing_nobody_changes_nothing(world):
     """A second erasure changes nothing, and erasing an unknown learner is not an error."""
-    theirs = world.training()
-    world.complete(theirs)
+    erased = world.training()
+    world.complete(erased)
     world.night("first")
-    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     before = world.rows("SELECT xmin::text, ctid::text FROM springest.delivery")
-    again = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    again = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     assert set(again.cleared.values()) == {0}
     assert world.rows("SELECT xmin::text, ctid::text FROM springest.delivery") == before
     assert world.rows("SELECT count(*) FROM springest.forgotten_learner") == [(1,)]
@@ -239,17 +239,17 @@ def test_erasing_again_or_erasing_nobody_changes_nothing(world):
 
 def test_a_returning_learner_gets_certificates_again(world):
     """A person lifts the erasure; what was set aside is sent the next night, what was delivered is not."""
-    theirs, aside = world.training(), world.training(certification_id=999)
-    aside = replace(aside, learner=theirs.learner)
-    world.complete(theirs, aside)
+    erased, aside = world.training(), world.training(certification_id=999)
+    aside = replace(aside, learner=erased.learner)
+    world.complete(erased, aside)
     world.night("first")
-    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     world.night("second")
-    assert remember(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
-    assert not remember(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    assert remember(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    assert not remember(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     with world.source.begin() as connection:
         connection.execute(update(completed_training).values(certification_id=102))
-    new = replace(world.training(), learner=theirs.learner, valid_from=date(2027, 1, 1))
+    new = replace(world.training(), learner=erased.learner, valid_from=date(2027, 1, 1))
     world.complete(new)
     world.night("third")
     assert world.statuses()[new.training_id] == ("verified", None)
@@ -271,7 +271,7 @@ def test_details_of_old_attempts_are_purged_unless_unknown(world):
     trainings = [world.training() for _ in range(3)]
     world.complete(*trainings)
     world.night("first")
-    said = "SELECT count(*) FILTER (WHERE worker <> '') FROM springest.delivery_attempt"
+    query = "SELECT count(*) FILTER (WHERE worker <> '') FROM springest.delivery_attempt"
     assert clear_old_details(world.warehouse, site="default") == 0
     with world.warehouse.begin() as connection:
         connection.exec_driver_sql(
@@ -282,5 +282,5 @@ def test_details_of_old_attempts_are_purged_unless_unknown(world):
             " WHERE training_id = 'T0001'"
         )
     assert clear_old_details(world.warehouse, site="default") == 2
-    assert world.rows(said) == [(1,)]
+    assert world.rows(query) == [(1,)]
     assert clear_old_details(world.warehouse, site="default") == 0

@@ -78,13 +78,13 @@ def test_an_owner_that_disagreed_still_does(world, whose, proven):
 
 def test_an_erased_owner_who_agreed_still_agrees(world):
     """No proof is withdrawn, and no version is added."""
-    theirs, lost = world.training(), world.training()
-    world.complete(theirs, lost)
+    erased, lost = world.training(), world.training()
+    world.complete(erased, lost)
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
     world.night("before")
     before = world.rows(VERDICTS), world.rows(VERSIONS)
     assert sorted(row.match_method for row in before[0]) == ["owner", "springest_id"]
-    forgotten(world, ref_of(theirs), ref_of(lost))
+    forgotten(world, ref_of(erased), ref_of(lost))
     world.night("after")
     assert (world.rows(VERDICTS), world.rows(VERSIONS)) == before
 
@@ -92,32 +92,32 @@ def test_an_erased_owner_who_agreed_still_agrees(world):
 @pytest.mark.parametrize("somebody_else_too", [False, True])
 def test_a_returning_learner_contradicts_no_certificate(world, somebody_else_too):
     """Erased data stays erased: Springest names the learner again, and nothing becomes a contradiction."""
-    theirs, other = world.training(), world.training()
-    world.complete(theirs, other)
+    erased, kept = world.training(), world.training()
+    world.complete(erased, kept)
     world.night("before")
     before = world.rows(VERDICTS), world.rows(VERSIONS)
-    forgotten(world, ref_of(theirs), *([ref_of(other)] * somebody_else_too))
+    forgotten(world, ref_of(erased), *([ref_of(kept)] * somebody_else_too))
     world.night("after")
-    assert remember(world.warehouse, PSEUDONYMS, learner_ref=ref_of(theirs))
+    assert remember(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     for night in ("back", "later"):
         world.snapshot(night)
         world.owners(night)
         world.publish(night)
         assert (world.rows(VERDICTS), world.rows(VERSIONS)) == before
-        assert ref_of(theirs) not in everything(world)
+        assert ref_of(erased) not in everything(world)
 
 
 def test_another_address_of_the_learner_goes_too_and_stays_away(world):
     """Springest keeps the certificate under an address that the source does not know."""
-    theirs = world.training()
-    world.complete(theirs)
+    erased = world.training()
+    world.complete(erased)
     send(world)
     shown_under(world, PRIVATE)
     world.snapshot("first")
     world.publish("first")
     private = PSEUDONYMS.learner_ref(PRIVATE)
     assert private in everything(world)
-    forgotten(world, ref_of(theirs))
+    forgotten(world, ref_of(erased))
     assert private not in everything(world)
     world.night("second")
     assert private not in everything(world)
@@ -126,15 +126,15 @@ def test_another_address_of_the_learner_goes_too_and_stays_away(world):
 
 def test_two_certificates_of_one_learner_are_still_two(world):
     """Which of them was sent from here can't be told before, and not after either."""
-    theirs = world.training()
-    world.complete(theirs)
+    erased = world.training()
+    world.complete(erased)
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
     world.night("first")
-    upload(world, theirs.learner.email)
+    upload(world, erased.learner.email)
     world.night("second")
     before = world.rows(VERDICTS)
     assert before[0][1:4] == ("ambiguous", None, "shown_twice")
-    forgotten(world, ref_of(theirs))
+    forgotten(world, ref_of(erased))
     world.night("third")
     world.night("fourth")
     assert world.rows(VERDICTS) == before
@@ -175,8 +175,8 @@ def test_an_erased_confirmation_stays_proof_without_its_text(world):
 
     A person's text may be about the learner; analysts never saw it.
     """
-    theirs = world.training()
-    world.complete(theirs)
+    erased = world.training()
+    world.complete(erased)
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
     send(world)
     world.snapshot("first")
@@ -184,7 +184,7 @@ def test_an_erased_confirmation_stays_proof_without_its_text(world):
     [certificate] = world.sandbox.store.certificates()
     words = "her mother says that it is there"
     choice = Choice(key, DecisionKind.CONFIRM, version, "anna.jansen", words, certificate.id)
-    rows = world.stager.look_up([theirs.training_id]).get(key, [])
+    rows = world.stager.look_up([erased.training_id]).get(key, [])
     Decisions(world.warehouse, site="default", rules=ReleaseRules(listed_is_verified=True)).decide(
         choice, rows=rows
     )
@@ -194,7 +194,7 @@ def test_an_erased_confirmation_stays_proof_without_its_text(world):
     published = str(world.rows("SELECT * FROM springest.certificate_reconciliation"))
     assert "anna.jansen" not in published
     assert words not in published
-    forgotten(world, ref_of(theirs))
+    forgotten(world, ref_of(erased))
     world.night("third")
     assert world.rows(VERDICTS) == before
     assert words not in everything(world)
@@ -202,8 +202,8 @@ def test_an_erased_confirmation_stays_proof_without_its_text(world):
 
 def test_a_conflict_lists_both_values(world):
     """The sent and the shown value are there for a person to check by hand."""
-    theirs = world.training()
-    world.complete(theirs)
+    erased = world.training()
+    world.complete(erased)
     send(world)
     world.sandbox.store._run(
         "UPDATE certificate SET certification_id = 101, valid_from = '2026-10-31', valid_until = '2029-01-01'"

@@ -398,7 +398,7 @@ def test_a_killed_worker_leaves_nothing_that_is_sent_twice(world, after):
         )
     world.deliver("after")
     stored = world.sandbox.store.certificates()
-    assert len({one.email for one in stored}) == len(stored)
+    assert len({certificate.email for certificate in stored}) == len(stored)
     states = [state for state, _ in world.states().values()]
     assert set(states) <= {"accepted", "unknown"}
     assert len(states) == len(trainings)
@@ -497,8 +497,8 @@ def test_an_always_refused_certification_costs_five_refusals(world, expected):
 def _many(world, first=1_000, count=600):
     """More good rows than a night may have, of one document."""
     learners = (Learner(number, "Ana", f"ana.{number}@example.com") for number in range(first, first + count))
-    one = world.training()
-    return [replace(one, training_id=f"B{who.number}", learner=who) for who in learners]
+    training = world.training()
+    return [replace(training, training_id=f"B{learner.number}", learner=learner) for learner in learners]
 
 
 def test_rows_staged_during_a_night_wait_for_their_own_run(world):
@@ -657,7 +657,7 @@ def test_a_night_much_larger_than_others_waits_for_a_person(world):
         world.deliver("large again", expected=599)
     assert world.posts == 0
     world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.1, times=None))
-    report = world.deliver("told", expected=600, seconds=2.0, concurrency=1)
+    report = world.deliver("third", expected=600, seconds=2.0, concurrency=1)
     assert 0 < report.left < 600
     world.sandbox.state.faults.clear()
     assert world.deliver("the next night").left == 0

@@ -30,7 +30,7 @@ from springest.site import Site
 ONE_WAY = 0.025
 """Seconds between here and the server."""
 SEED = 7
-TOLD = Path(__file__).parents[2] / ".springest" / "tests" / "idle_connections.txt"
+REPORT = Path(__file__).parents[2] / ".springest" / "tests" / "idle_connections.txt"
 
 
 @asynccontextmanager
@@ -52,8 +52,8 @@ async def far_away(url: str) -> AsyncIterator[str]:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         onwards = await asyncio.open_connection(there.hostname, there.port)
         ends.extend((writer, onwards[1]))
-        for one in (pump(reader, onwards[1]), pump(onwards[0], writer)):
-            pumps.add(task := asyncio.create_task(one))
+        for pumping in (pump(reader, onwards[1]), pump(onwards[0], writer)):
+            pumps.add(task := asyncio.create_task(pumping))
             task.add_done_callback(pumps.discard)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
@@ -61,8 +61,8 @@ async def far_away(url: str) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
-        for one in list(pumps):
-            one.cancel()
+        for pump_task in list(pumps):
+            pump_task.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
         for end in ends:
             end.close()
@@ -108,13 +108,13 @@ async def measure(folder: Path, *, idle_seconds: float, posts: int, beside: int)
                 api_key=sandbox.state.api_key,
                 certifications_api_key=sandbox.state.certifications_api_key,
             )
-            told = await asyncio.gather(
+            results = await asyncio.gather(
                 *(
                     _post_steadily(site, documents, path, pace=idle_seconds, posts=posts, chance=chance)
                     for _ in range(beside)
                 )
             )
-    return sum(told, Counter())
+    return sum(results, Counter())
 
 
 async def test_a_server_that_closes_idle_connections_makes_no_unknown(tmp_path):
@@ -140,5 +140,5 @@ async def test_how_many_unknowns_each_choice_makes(tmp_path, monkeypatch):
         for idle in (0.2, 0.5, 1.0, 2.0, 5.0):
             became = await measure(tmp_path, idle_seconds=idle, posts=12, beside=20)
             lines.append(f"reused when {choice}, closed after {idle:g} s: {dict(became)}")
-            TOLD.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            REPORT.write_text("\n".join(lines) + "\n", encoding="utf-8")
             assert seconds == 2.0 or became["unknown"] == 0

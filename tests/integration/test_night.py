@@ -121,10 +121,10 @@ def test_every_bad_row_is_set_aside_with_its_reason(world, expected):
     world.complete(good, *rows.values())
     world.night()
     assert world.stored == expected(good)
-    told = {reason: status for status, reason in world.statuses().values()}
-    assert told.pop(None) == "verified"
-    assert told.pop("certification_not_listed") == "held"
-    assert told == dict.fromkeys(rows.keys() - {"certification_not_listed"}, "invalid")
+    statuses = {reason: status for status, reason in world.statuses().values()}
+    assert statuses.pop(None) == "verified"
+    assert statuses.pop("certification_not_listed") == "held"
+    assert statuses == dict.fromkeys(rows.keys() - {"certification_not_listed"}, "invalid")
     details = world.rows(
         "SELECT delivery_reason_detail FROM springest.certificate_reconciliation WHERE delivery_reason <> ''"
     )
@@ -220,7 +220,7 @@ def test_a_row_changed_before_it_was_sent_goes_out_as_it_is_now(world):
     with world.source.begin() as connection:
         connection.execute(update(completed_training).values(valid_from=date(2026, 11, 1)))
     world.deliver()
-    assert [one.valid_from for one in world.sandbox.store.certificates()] == ["2026-11-01"]
+    assert [certificate.valid_from for certificate in world.sandbox.store.certificates()] == ["2026-11-01"]
 
 
 def test_a_row_changed_after_sending_is_flagged(world):
@@ -334,7 +334,9 @@ def test_a_learner_is_a_mailbox_in_any_spelling(world, expected):
     world.complete(ascii_)
     world.night("second")
     assert world.stored == expected(sharp, double, unicode)
-    assert [world.states()[one.training_id] for one in (sharp, double, unicode)] == [("visible", None)] * 3
+    assert [world.states()[training.training_id] for training in (sharp, double, unicode)] == [
+        ("visible", None)
+    ] * 3
     assert world.states()[ascii_.training_id] == ("review", "duplicate")
 
 
@@ -396,9 +398,9 @@ def test_a_backfill_over_delivered_days_sends_nothing(world, expected):
 
 def test_more_rows_than_a_batch_are_staged_and_counted(world):
     """Batches are transactions of their own; their sum is the source's own count."""
-    one = world.training()
+    training = world.training()
     learners = (Learner(number, "Ana", f"ana.{number}@example.com") for number in range(1_000, 3_300))
-    rows = [replace(one, training_id=f"B{who.number}", learner=who) for who in learners]
+    rows = [replace(training, training_id=f"B{learner.number}", learner=learner) for learner in learners]
     world.complete(*rows, rows[5], replace(rows[7], valid_from=date(2025, 1, 1)))
     world.catalogue()
     report = world.stage()
@@ -445,8 +447,8 @@ def test_proven_trainings_before_the_cutover_are_adopted(make_world, expected):
     long_ago = {"completed_at": datetime(2025, 5, 1, 9, tzinfo=UTC), "valid_from": date(2025, 5, 1)}
     there, not_there = world.training(**long_ago), world.training(**long_ago)
     new = world.training()
-    for one in (there, not_there):
-        Path(one.certificate_uri).unlink()
+    for training in (there, not_there):
+        Path(training.certificate_uri).unlink()
     world.complete(there, not_there, new)
     sent = expected(new)
     world.sandbox.store.store(NewCertificate(102, there.learner.email, "2025-05-01", sha256="by hand"))

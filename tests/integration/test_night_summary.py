@@ -42,7 +42,7 @@ def test_the_last_day_is_counted_over_all_runs(night):
         became_visible=1,
         oldest_unknown=found.waiting[0].sent_at,
     )
-    assert [(one.state, one.training_id) for one in found.waiting] == [("unknown", "T0003")]
+    assert [(row.state, row.training_id) for row in found.waiting] == [("unknown", "T0003")]
     assert found.status.ready == 1
     assert found.is_queue_growing
 

@@ -34,7 +34,7 @@ def class_of_three(make_world):
     return make
 
 
-def told(world):
+def verdicts(world):
     return world.rows(
         "SELECT verification_status, match_method, count(*) FROM springest.certificate_reconciliation"
         " GROUP BY 1, 2"
@@ -42,7 +42,7 @@ def told(world):
 
 
 def asked_for(world):
-    return [one for one in world.sandbox.store.requests() if one.method == "GET"]
+    return [request for request in world.sandbox.store.requests() if request.method == "GET"]
 
 
 def test_an_owner_filter_resolves_a_tie_by_proof(class_of_three):
@@ -50,18 +50,18 @@ def test_an_owner_filter_resolves_a_tie_by_proof(class_of_three):
     method.
     """
     world = class_of_three()
-    assert told(world) == [("ambiguous", "set_complete", 3)]
+    assert verdicts(world) == [("ambiguous", "set_complete", 3)]
     report = world.owners()
     # One question that must have no answer, three about learners, two about parts of the first address.
     assert report == OwnersReport(asked=3, certificates=3, requests=6)
     world.publish()
-    assert told(world) == [("verified", "owner", 3)]
+    assert verdicts(world) == [("verified", "owner", 3)]
     own = world.rows(
         "SELECT delivery.learner_ref = remote.learner_ref, match_evidence"
         " FROM springest.certificate_reconciliation AS delivery"
         " JOIN springest.remote_certificate AS remote USING (springest_certificate_id)"
     )
-    assert all(same for same, _ in own)
+    assert all(is_same for is_same, _ in own)
     assert all("when asked for the certificates of this learner's address" in evidence for _, evidence in own)
     assert world.rows("SELECT filter, is_honoured FROM springest.list_filter") == [("email", True)]
 
@@ -87,7 +87,7 @@ def test_a_filter_that_ignores_the_email_is_not_believed(class_of_three, email_f
     report = world.owners()
     assert (report.asked, report.certificates) == (0, 0)
     world.publish()
-    assert told(world) == [("ambiguous", "set_complete", 3)]
+    assert verdicts(world) == [("ambiguous", "set_complete", 3)]
     assert world.rows("SELECT is_honoured FROM springest.list_filter") == [(False,)]
     requests = len(asked_for(world))
     assert world.owners("next") == OwnersReport()
@@ -133,12 +133,12 @@ def test_owner_queries_keep_their_budget(class_of_three):
 def test_a_manual_upload_beside_ours_stays_a_tie(class_of_three):
     """Both are the learner's: nobody can tell which of them was sent."""
     world = class_of_three()
-    mine = world.sandbox.store.certificates()[0]
-    world.sandbox.store.store(NewCertificate(mine.certification_id, mine.email, mine.valid_from))
+    ours = world.sandbox.store.certificates()[0]
+    world.sandbox.store.store(NewCertificate(ours.certification_id, ours.email, ours.valid_from))
     world.snapshot()
     world.owners()
     world.publish()
-    assert sorted(told(world)) == [("ambiguous", None, 1), ("verified", "owner", 2)]
+    assert sorted(verdicts(world)) == [("ambiguous", None, 1), ("verified", "owner", 2)]
 
 
 def test_an_error_of_the_server_keeps_the_owners_known_so_far(class_of_three):
@@ -166,14 +166,14 @@ def test_a_filter_that_stopped_working_is_noticed_first(make_world):
     """The remembered test is days old; somebody else's certificate is not taken for the learner's."""
     world = make_world()
     world.sandbox.state.profile = Profile(answer_body=NO_ID)
-    mine = world.training()
-    world.complete(mine)
+    training = world.training()
+    world.complete(training)
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
     world.catalogue()
     world.stage()
     world.deliver()
     world.sandbox.store.store(
-        NewCertificate(mine.certification_id, "manual@example.com", mine.valid_from.isoformat())
+        NewCertificate(training.certification_id, "manual@example.com", training.valid_from.isoformat())
     )
     world.snapshot()
     world.publish()
@@ -183,5 +183,5 @@ def test_a_filter_that_stopped_working_is_noticed_first(make_world):
     world.sandbox.state.profile = Profile(answer_body=NO_ID, email_filter=EmailFilter.IGNORED)
     world.owners()
     world.publish()
-    assert told(world) == [("ambiguous", None, 1)]
+    assert verdicts(world) == [("ambiguous", None, 1)]
     assert world.rows("SELECT filter, is_honoured FROM springest.list_filter") == [("email", False)]

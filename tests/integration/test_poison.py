@@ -155,8 +155,8 @@ def test_a_poisoned_row_is_set_aside_by_staging(place, expected) -> None:
     assert world.stored == expected(*good)
     assert report.rows == sum(report.states.values()) == 20 + len(poisons)
     found = reasons(world)
-    assert {one.training_id: found[one.training_id] for one in bad} == {
-        one.training_id: reason for one, (_, _, reason) in bad.items()
+    assert {training.training_id: found[training.training_id] for training in bad} == {
+        training.training_id: reason for training, (_, _, reason) in bad.items()
     }
     assert_everybody_can_read(world)
     before = world.states()
@@ -179,9 +179,9 @@ def test_a_poisoned_row_is_set_aside_when_it_is_looked_at_again(place, expected)
         poison(world, training, column, value)
     world.stage("second", NOTHING)
     found = world.states()
-    assert {found[one.training_id] for one in good} == {("ready", None)}
-    assert {one.training_id: found[one.training_id] for one in bad} == {
-        one.training_id: ("invalid", reason) for one, (_, _, reason) in bad.items()
+    assert {found[training.training_id] for training in good} == {("ready", None)}
+    assert {training.training_id: found[training.training_id] for training in bad} == {
+        training.training_id: ("invalid", reason) for training, (_, _, reason) in bad.items()
     }
     assert_everybody_can_read(world)
 
@@ -197,8 +197,8 @@ def test_a_poisoned_row_is_set_aside_before_sending(place, expected) -> None:
     world.deliver()
     assert world.stored == expected(*good)
     found = reasons(world)
-    assert {one.training_id: found[one.training_id] for one in bad} == {
-        one.training_id: reason for one, (_, _, reason) in bad.items()
+    assert {training.training_id: found[training.training_id] for training in bad} == {
+        training.training_id: reason for training, (_, _, reason) in bad.items()
     }
     assert_everybody_can_read(world)
 
@@ -493,8 +493,8 @@ def test_a_row_changed_before_sending_is_sent_as_it_is_now(unstable, expected):
     good = [world.training() for _ in range(20)]
     world.complete(*good)
     world.stage()
-    for one in good[:5]:
-        poison(world, one, "valid_until", "'2030-01-01'")
+    for training in good[:5]:
+        poison(world, training, "valid_until", "'2030-01-01'")
     world.deliver()
     assert world.stored == expected(*good)
 
@@ -520,9 +520,9 @@ def test_conflicting_rows_are_found_across_batches(make_world, expected, monkeyp
     world = make_world()
     world.catalogue()
     good, twice = [world.training() for _ in range(20)], world.training()
-    same = good[3]
+    repeated = good[3]
     world.complete(*good[:10], twice, *good[10:])
-    world.complete(same, twice)
+    world.complete(repeated, twice)
     with world.source.begin() as connection:
         connection.execute(
             text(

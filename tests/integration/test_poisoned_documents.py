@@ -224,20 +224,20 @@ def test_a_document_truncated_after_staging_is_not_sent(world):
 
 def test_only_a_repaired_rejected_document_is_sent(world):
     """Its bytes decide whether it was repaired: a copy of the same ones is as bad."""
-    mended, same, gone = (world.training() for _ in range(3))
-    world.complete(mended, same, gone)
+    mended, copied, gone = (world.training() for _ in range(3))
+    world.complete(mended, copied, gone)
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=422, times=3))
     world.night("first")
     assert {state for state, _ in world.states().values()} == {"rejected"}
     Path(mended.certificate_uri).write_bytes(make_pdf("smaller"))
-    Path(same.certificate_uri).write_bytes(Path(same.certificate_uri).read_bytes())
+    Path(copied.certificate_uri).write_bytes(Path(copied.certificate_uri).read_bytes())
     Path(gone.certificate_uri).unlink()
     world.night("second")
     world.night("third")
     states = {training: state for training, (state, _) in world.states().items()}
     assert states == {
         mended.training_id: "visible",
-        same.training_id: "rejected",
+        copied.training_id: "rejected",
         gone.training_id: "rejected",
     }
     assert world.posts == 4

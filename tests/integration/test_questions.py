@@ -23,7 +23,7 @@ from springest.states import DecisionKind
 from tests.integration.conftest import SECRET, World
 
 ROOT = Path(__file__).parents[2]
-QUESTIONS = {one.name: one for one in load_questions(ROOT / "include" / "sql" / "questions")}
+QUESTIONS = {question.name: question for question in load_questions(ROOT / "include" / "sql" / "questions")}
 LEARNER = Pseudonyms(SECRET).learner_ref("zoë.1@example.com")
 
 
@@ -53,19 +53,19 @@ def ask(world: World, name: str, **values: Any) -> list[Any]:
 
 def ask_as_reader(world: World, names: RoleNames, **values: Any) -> dict[str, list[Any]]:
     """Ask all questions with a reader's rights; returns the answers by the question's file."""
-    told = {}
+    answers = {}
     with world.warehouse.connect() as connection:
         connection.execute(text(f"SET ROLE {names.reader}"))
         for question in QUESTIONS.values():
             wanted = {name: value for name, value in values.items() if f":{name}" in question.sql}
-            told[question.name] = list(connection.execute(text(question.sql), wanted).all())
-    return told
+            answers[question.name] = list(connection.execute(text(question.sql), wanted).all())
+    return answers
 
 
 def test_every_question_can_be_asked_by_a_reader(nights: World, roles: RoleNames) -> None:
     """With the reader's rights and nothing more: no question needs the ledger."""
-    for name, told in ask_as_reader(nights, roles, training_id="T0001", days=90).items():
-        assert told, name
+    for name, answer in ask_as_reader(nights, roles, training_id="T0001", days=90).items():
+        assert answer, name
 
 
 def test_every_question_runs_in_psql_as_written(nights: World, roles: RoleNames) -> None:
@@ -99,18 +99,18 @@ def test_waiting_certifications_have_a_text_to_send(nights: World) -> None:
     assert "@" not in waiting.body + held.body
     nights.sandbox.store.verify(105)
     nights.night("third")
-    assert [one.certification_id for one in ask(nights, "01_waiting_for_verification.sql")] == [999]
+    assert [row.certification_id for row in ask(nights, "01_waiting_for_verification.sql")] == [999]
 
 
 def test_failures_have_their_reason_and_remedy(nights: World) -> None:
     """The question "what failed" lists each failure with reason and remedy."""
-    failed = {one.training_id: one for one in ask(nights, "02_failed_last_night.sql")}
-    assert {(one.verification_status, one.delivery_reason) for one in failed.values()} == {
+    failed = {row.training_id: row for row in ask(nights, "02_failed_last_night.sql")}
+    assert {(failure.verification_status, failure.delivery_reason) for failure in failed.values()} == {
         ("held", "certification_not_listed"),
         ("invalid", "dates_reversed"),
         ("unknown", "server_fault"),
     }
-    assert all(one.delivery_reason_detail for one in failed.values())
+    assert all(failure.delivery_reason_detail for failure in failed.values())
 
 
 def test_the_time_to_verification_is_a_median_by_certification(nights: World) -> None:
@@ -122,9 +122,9 @@ def test_the_time_to_verification_is_a_median_by_certification(nights: World) ->
                 " WHERE verification_status = 'verified'"
             )
         )
-    told = {one.certification_id: one for one in ask(nights, "03_time_to_verification.sql")}
-    assert (told[102].certificates, float(told[102].median_hours)) == (3, 3.0)
-    assert set(told) == {101, 102}
+    times = {row.certification_id: row for row in ask(nights, "03_time_to_verification.sql")}
+    assert (times[102].certificates, float(times[102].median_hours)) == (3, 3.0)
+    assert set(times) == {101, 102}
 
 
 def test_the_time_to_verification_is_never_negative(nights: World) -> None:
@@ -136,8 +136,8 @@ def test_the_time_to_verification_is_never_negative(nights: World) -> None:
                 " WHERE verification_status = 'verified'"
             )
         )
-    told = ask(nights, "03_time_to_verification.sql")
-    assert {(float(one.median_hours), float(one.longest_hours)) for one in told} == {(0.0, 0.0)}
+    times = ask(nights, "03_time_to_verification.sql")
+    assert {(float(result.median_hours), float(result.longest_hours)) for result in times} == {(0.0, 0.0)}
 
 
 def test_one_learner_has_their_own_certificates(nights: World) -> None:
@@ -174,7 +174,7 @@ def test_the_days_are_utc_wherever_the_analyst_is(nights: World, zone: str) -> N
         here = connection.execute(question).all()
         connection.execute(text(f"SET TIME ZONE '{zone}'"))
         assert connection.execute(question).all() == here
-    assert {one.day for one in here} <= {today(), today() - timedelta(days=1)}
+    assert {row.day for row in here} <= {today(), today() - timedelta(days=1)}
 
 
 def test_the_statuses_of_a_day_are_those_at_its_end(nights: World) -> None:
@@ -189,14 +189,16 @@ def test_the_statuses_of_a_day_are_those_at_its_end(nights: World) -> None:
     before = ask(nights, "07_deliveries_per_day.sql")
     nights.sandbox.store.verify(105)
     nights.night("third")
-    counted = [(one.day, one.verification_status, one.certificates) for one in before]
+    counted = [(version.day, version.verification_status, version.certificates) for version in before]
     after = [
-        (one.day, one.verification_status, one.certificates)
-        for one in ask(nights, "07_deliveries_per_day.sql")
+        (row.day, row.verification_status, row.certificates)
+        for row in ask(nights, "07_deliveries_per_day.sql")
     ]
     yesterday = max(day for day, *_ in after) - timedelta(days=1)
     assert (yesterday, "awaiting_verification", 2) in counted
-    assert [one for one in after if one[0] <= yesterday] == [one for one in counted if one[0] <= yesterday]
+    assert [version for version in after if version[0] <= yesterday] == [
+        row for row in counted if row[0] <= yesterday
+    ]
     assert (yesterday + timedelta(days=1), "verified", 6) in after
 
 
@@ -204,7 +206,7 @@ def test_changes_name_the_former_and_the_new_status(nights: World) -> None:
     """Each change names the status before and after it."""
     nights.sandbox.store.verify(105)
     nights.night("third")
-    changes = [(one.was, one.became) for one in ask(nights, "08_changed_since_yesterday.sql")]
+    changes = [(row.was, row.became) for row in ask(nights, "08_changed_since_yesterday.sql")]
     assert changes.count(("awaiting_verification", "verified")) == 2
     assert changes.count((None, "verified")) == 4
 
@@ -226,7 +228,7 @@ def test_a_change_keeps_the_status_it_had_then(nights: World) -> None:
         [(training,)] = nights.rows(
             "SELECT training_id FROM springest.certificate_reconciliation WHERE certification_id = 101"
         )
-        return [(one.was, one.became) for one in ask(nights, changes) if one.training_id == training]
+        return [(row.was, row.became) for row in ask(nights, changes) if row.training_id == training]
 
     began = today() - timedelta(days=1)
     assert became(valid_until=began) == [(None, "verified")]
@@ -239,11 +241,11 @@ def test_certifications_that_were_never_verified_are_named(nights: World) -> Non
 
 
 def never_verified(world: World) -> list[tuple[int, int]]:
-    return [(one.certification_id, one.certificates) for one in ask(world, "09_never_verified.sql")]
+    return [(row.certification_id, row.certificates) for row in ask(world, "09_never_verified.sql")]
 
 
 def waiting(world: World) -> list[int]:
-    return [one.certification_id for one in ask(world, "01_waiting_for_verification.sql")]
+    return [row.certification_id for row in ask(world, "01_waiting_for_verification.sql")]
 
 
 @pytest.mark.parametrize("uploaded", [False, True], ids=["one of ours", "somebody else's"])
@@ -252,9 +254,9 @@ def test_a_certification_with_a_shown_certificate_is_verified(nights: World, upl
     assert waiting(nights) == [105, 999]
     nights.sandbox.store.verify(105)
     if uploaded:
-        for one in nights.sandbox.store.certificates():
-            if one.certification_id == 105:
-                nights.sandbox.store.remove_certificate(one.id)
+        for certificate in nights.sandbox.store.certificates():
+            if certificate.certification_id == 105:
+                nights.sandbox.store.remove_certificate(certificate.id)
         _upload(nights, certification_id=105)
     nights.snapshot("third")
     nights.publish("third")
@@ -313,12 +315,12 @@ def test_unknowns_are_counted_apart_and_by_site(nights: World) -> None:
                 " WHERE certification_id = 105 AND verification_status = 'unknown'"
             )
         )
-    told = [
-        (one.site, one.sent, one.doubtful, one.oldest_sent_at)
-        for one in ask(nights, "01_waiting_for_verification.sql")
-        if one.certification_id == 105
+    counts = [
+        (row.site, row.sent, row.doubtful, row.oldest_sent_at)
+        for row in ask(nights, "01_waiting_for_verification.sql")
+        if row.certification_id == 105
     ]
-    assert told == [("default", 2, 0, oldest), ("other", 0, 1, None)]
+    assert counts == [("default", 2, 0, oldest), ("other", 0, 1, None)]
 
 
 def test_a_cancelled_certificate_does_not_wait(nights: World) -> None:
@@ -360,16 +362,16 @@ def test_an_unmatched_certificate_is_listed_until_it_is_gone(world: World) -> No
     assert world.rows(shown) == [(1,)]
     [certificate] = world.sandbox.store.certificates()
     world.sandbox.store.remove_certificate(certificate.id)
-    for night, told in (("second", 1), ("third", 0)):
+    for night, listed in (("second", 1), ("third", 0)):
         _days_later(world, 2)
         world.snapshot(night)
         world.publish(night)
-        assert world.rows(shown) == [(told,)], night
+        assert world.rows(shown) == [(listed,)], night
 
 
 def test_an_old_unknown_is_no_failure_of_last_night(nights: World) -> None:
     """An unknown outcome becomes a question for a person after two weeks; that is no news about it."""
-    assert "unknown" in {one.verification_status for one in ask(nights, "02_failed_last_night.sql")}
+    assert "unknown" in {row.verification_status for row in ask(nights, "02_failed_last_night.sql")}
     _days_later(nights, 15)
     nights.night("third")
     [(reason,)] = nights.rows("SELECT reason FROM springest.delivery WHERE state = 'review'")
@@ -379,7 +381,7 @@ def test_an_old_unknown_is_no_failure_of_last_night(nights: World) -> None:
 
 def test_last_nights_failures_survive_a_second_publication(nights: World) -> None:
     """A second publication in the same night adds a version in which only the review fields differ."""
-    told = {one.training_id: one.since for one in ask(nights, "02_failed_last_night.sql")}
+    failures = {row.training_id: row.since for row in ask(nights, "02_failed_last_night.sql")}
     [(doubtful,)] = nights.rows("SELECT training_id FROM springest.delivery WHERE state = 'unknown'")
     with nights.source.begin() as connection:
         connection.execute(
@@ -391,7 +393,7 @@ def test_last_nights_failures_survive_a_second_publication(nights: World) -> Non
         )
     assert nights.night("third").versions == 1
     assert ask(nights, "06_needs_a_person.sql")[0].review_reason == "changed_after_sending(valid_until)"
-    assert {one.training_id: one.since for one in ask(nights, "02_failed_last_night.sql")} == told
+    assert {row.training_id: row.since for row in ask(nights, "02_failed_last_night.sql")} == failures
 
 
 def test_an_erased_learner_neither_failed_nor_is_resent(nights: World) -> None:
@@ -406,7 +408,7 @@ def test_an_erased_learner_neither_failed_nor_is_resent(nights: World) -> None:
         forget(nights.warehouse, Pseudonyms(SECRET), learner_ref=reference)
     nights.night("third")
     assert nights.statuses()[held] == ("invalid", "learner_forgotten")
-    assert held not in {one.training_id for one in ask(nights, "02_failed_last_night.sql")}
+    assert held not in {row.training_id for row in ask(nights, "02_failed_last_night.sql")}
     [row] = ask(nights, "06_needs_a_person.sql")
     assert row.training_id == training
     assert "cancel" in row.what_to_do
@@ -463,13 +465,13 @@ def test_an_expired_certificate_is_expired_in_the_history_too(nights: World) -> 
     now = "SELECT verification_status FROM springest.{} WHERE certification_id = 101{}"
     assert nights.rows(now.format("certificate_reconciliation", "")) == [("expired",)]
     assert nights.rows(now.format("certificate_reconciliation_history", " AND is_current")) == [("expired",)]
-    told = {
-        (one.day, one.verification_status): one.certificates
-        for one in ask(nights, "07_deliveries_per_day.sql")
+    counts = {
+        (row.day, row.verification_status): row.certificates
+        for row in ask(nights, "07_deliveries_per_day.sql")
     }
-    assert told[yesterday, "verified"] == 1
-    assert (yesterday, "expired") not in told
-    assert told[yesterday + timedelta(days=1), "expired"] == 1
+    assert counts[yesterday, "verified"] == 1
+    assert (yesterday, "expired") not in counts
+    assert counts[yesterday + timedelta(days=1), "expired"] == 1
 
 
 def test_freshness_is_shown(nights: World) -> None:

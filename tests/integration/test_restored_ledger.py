@@ -87,15 +87,15 @@ def test_nothing_sent_since_the_backup_is_sent_again(world, postgres):
     world.stage("refused")
     assert settle(world).deliveries == 3
     states = world.states()
-    assert {states[one.training_id] for one in (waiting, new)} == {("unknown", "ledger_restored")}
+    assert {states[training.training_id] for training in (waiting, new)} == {("unknown", "ledger_restored")}
 
     later = world.training(completed_at=datetime.now(UTC))
     world.complete(later, gone)
     world.night("later")
     world.night("last")
     states = world.states()
-    for one in (waiting, broken, new, gone):
-        assert states[one.training_id] == ("unknown", "ledger_restored"), one
+    for training in (waiting, broken, new, gone):
+        assert states[training.training_id] == ("unknown", "ledger_restored"), training
     assert states[old.training_id][0] == "visible"
     assert states[later.training_id][0] == "visible"
     assert len(world.stored) == len(stored) + 1

@@ -39,7 +39,7 @@ def decide(world, training, decision, certificate_id=None, **values):
 
 
 def shown(world):
-    return [one.id for one in world.sandbox.store.certificates()]
+    return [certificate.id for certificate in world.sandbox.store.certificates()]
 
 
 @pytest.fixture
@@ -163,14 +163,14 @@ def test_an_id_from_the_admin_is_verified_once_shown(world):
 
 def test_a_wrong_id_from_the_admin_is_noticed_once_shown(world):
     """The certificate shown under a wrong id disagrees with what was sent."""
-    training, other = world.training(certification_id=105), world.training(certification_id=102)
-    world.complete(training, other)
+    training, wrong = world.training(certification_id=105), world.training(certification_id=102)
+    world.complete(training, wrong)
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_STORING, certification_id=105))
     world.catalogue()
     world.stage()
     world.deliver()
     world.sandbox.store.remove_certification(101)
-    with pytest.raises(DecisionRefused, match=f"is that of training {other.training_id}"):
+    with pytest.raises(DecisionRefused, match=f"is that of training {wrong.training_id}"):
         decide(world, training, "confirm", shown(world)[0])
     decide(world, training, "confirm", shown(world)[0] + 1)
     third = world.training(certification_id=102)

@@ -29,27 +29,27 @@ def everything(world: World) -> dict[str, list[tuple[object, ...]]]:
     """All tables but the one that recognises the secret, whose salt is random."""
     found = {}
     with world.warehouse.connect() as connection:
-        for one in metadata.sorted_tables:
-            if one.name != "learner_secret":
-                rows = connection.execute(one.select().order_by(*one.primary_key.columns))
-                found[one.name] = [tuple(row) for row in rows]
+        for table in metadata.sorted_tables:
+            if table.name != "learner_secret":
+                rows = connection.execute(table.select().order_by(*table.primary_key.columns))
+                found[table.name] = [tuple(row) for row in rows]
     return found
 
 
 def keyed_values(world: World) -> set[str]:
     return {
         value
-        for one in metadata.tables.values()
-        for column in one.columns
+        for table in metadata.tables.values()
+        for column in table.columns
         if column.name in KEYED_COLUMNS
-        for (value,) in world.rows(f"SELECT DISTINCT {column.name} FROM {one.fullname}")  # noqa: S608
+        for (value,) in world.rows(f"SELECT DISTINCT {column.name} FROM {table.fullname}")  # noqa: S608
         if value is not None
     }
 
 
 def verdicts(world: World) -> list[tuple[object, ...]]:
     """What analysts read, with each learner's reference as a number: it is another, and joins the same."""
-    told = world.rows("SELECT * FROM springest.certificate_reconciliation ORDER BY training_id")
+    found = world.rows("SELECT * FROM springest.certificate_reconciliation ORDER BY training_id")
     numbers: dict[object, int] = {}
     return [
         tuple(
@@ -57,7 +57,7 @@ def verdicts(world: World) -> list[tuple[object, ...]]:
             for name, value in row._mapping.items()
             if name not in {"reconciled_at", "last_seen_at"}
         )
-        for row in told
+        for row in found
     ]
 
 
@@ -103,10 +103,10 @@ def test_a_night_after_a_rotation_sends_nothing(full: World) -> None:
 
 def test_every_column_made_with_the_secret_is_rekeyed() -> None:
     """The columns whose comment names an HMAC are the ones that a rotation re-keys."""
-    for one in metadata.tables.values():
-        for column in one.columns:
+    for table in metadata.tables.values():
+        for column in table.columns:
             is_keyed = "HMAC" in (column.comment or "")
-            assert is_keyed == (column.name in KEYED_COLUMNS), f"{one.name}.{column.name}"
+            assert is_keyed == (column.name in KEYED_COLUMNS), f"{table.name}.{column.name}"
 
 
 def test_a_second_rotation_changes_nothing(full: World) -> None:

@@ -63,12 +63,12 @@ def test_a_later_run_counts_only_its_own_work(night):
 def test_what_needs_attention_is_listed_by_urgency(night):
     """What may have been stored comes before what was never sent; each has its reason."""
     found, in_all = _attention(night, "first")
-    assert [one.state for one in found] == ["unknown", "rejected", "invalid", "held"]
+    assert [row.state for row in found] == ["unknown", "rejected", "invalid", "held"]
     assert in_all == 4
-    assert [one.reason for one in found[2:]] == ["document_missing", "certification_not_listed"]
-    assert all(one.remedy for one in found)
+    assert [row.reason for row in found[2:]] == ["document_missing", "certification_not_listed"]
+    assert all(row.remedy for row in found)
     few, in_all = _attention(night, "first", most=1)
-    assert ([one.state for one in few], in_all) == (["unknown"], 4)
+    assert ([row.state for row in few], in_all) == (["unknown"], 4)
 
 
 def test_a_change_after_sending_needs_attention(night):

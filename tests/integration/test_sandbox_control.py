@@ -40,8 +40,8 @@ def sandbox(running):
     running.state.reset()
     running.state.profile = Profile()
     running.state.requests_per_hour = None
-    for one in running.store.certifications():
-        running.store.remove_certification(one.id)
+    for certification in running.store.certifications():
+        running.store.remove_certification(certification.id)
     running.store.add_certification(LISTED)
     return running
 
@@ -76,9 +76,9 @@ def test_an_employee_s_work_is_done_by_the_client(sandbox, client):
 def test_certificates_are_planted_listed_by_pages_and_removed(client):
     """Somebody uploads by hand, and somebody at Springest takes away."""
     ids = [client.plant(PLANTED).id for _ in range(3)]
-    assert [one.id for one in client.certificates(size=2, offset=1)] == ids[1:]
+    assert [certificate.id for certificate in client.certificates(size=2, offset=1)] == ids[1:]
     client.remove_certificate(ids[0])
-    assert [one.id for one in client.certificates()] == ids[1:]
+    assert [certificate.id for certificate in client.certificates()] == ids[1:]
 
 
 def test_faults_and_profiles_come_by_the_client(sandbox, client):
@@ -171,9 +171,9 @@ def test_a_restart_keeps_everything_received(tmp_path):
         [before] = first.store.certificates()
     with SandboxServer(database=file) as second:
         assert second.store.certificates() == [before]
-        assert [one.answered for one in second.store.requests()] == [201]
+        assert [request.answered for request in second.store.requests()] == [201]
         post(second.url, second.state.api_key)
-        assert [one.id for one in second.store.certificates()] == [before.id, before.id + 1]
+        assert [certificate.id for certificate in second.store.certificates()] == [before.id, before.id + 1]
 
 
 def test_a_file_of_an_older_sandbox_is_opened_all_the_same(tmp_path):
@@ -186,7 +186,7 @@ def test_a_file_of_an_older_sandbox_is_opened_all_the_same(tmp_path):
         older.commit()
     with SandboxServer(database=file) as second:
         post(second.url, second.state.api_key, document=document)
-        noted = [one.sha256 for one in second.store.requests()]
+        noted = [request.sha256 for request in second.store.requests()]
     assert noted == [None, hashlib.sha256(document).hexdigest()]
 
 
@@ -260,7 +260,7 @@ def test_the_command_starts_prints_its_url_and_ends(tmp_path, end):
     again, url = start(tmp_path)
     try:
         with SandboxClient(url) as client:
-            assert [one.email for one in client.certificates()] == ["ana@example.com"]
+            assert [certificate.email for certificate in client.certificates()] == ["ana@example.com"]
     finally:
         again.kill()
         again.communicate()

@@ -158,7 +158,7 @@ def test_a_held_certificate_is_stored_when_released(sandbox, clock):
     post(sandbox)
     clock.now += 10**6
     assert stored(sandbox) == 0
-    assert [one.email for one in sandbox.store.release()] == [FIELDS["email"]]
+    assert [certificate.email for certificate in sandbox.store.release()] == [FIELDS["email"]]
     assert stored(sandbox) == 1
 
 
@@ -222,7 +222,7 @@ def test_a_truncated_answer_holds_less_than_its_head_promised(sandbox):
     sandbox.state.faults.add(Fault(Kind.TRUNCATED, method="GET"))
     with pytest.raises(httpx.RemoteProtocolError, match="peer closed connection"):
         get(sandbox)
-    assert [one.answered for one in sandbox.store.requests()] == [None]
+    assert [request.answered for request in sandbox.store.requests()] == [None]
 
 
 def test_a_response_cut_short_is_found_only_by_its_xml(sandbox):
@@ -254,7 +254,7 @@ def test_a_careless_error_contains_the_email_and_the_key(sandbox, method):
 
 
 def rows(answer):
-    return [int(one.text) for one in etree.fromstring(answer.content).iterfind(".//certificate/id")]
+    return [int(element.text) for element in etree.fromstring(answer.content).iterfind(".//certificate/id")]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_the_removed_rows_are_the_first_that_the_list_shows(sandbox):
     post(sandbox)
     sandbox.state.faults.add(Fault(Kind.REMOVE, method="GET"))
     assert rows(get(sandbox)) == []
-    assert [one.id for one in sandbox.store.certificates()] == [kept]
+    assert [certificate.id for certificate in sandbox.store.certificates()] == [kept]
 
 
 @pytest.mark.parametrize(("path", "total"), [("/users/certificates.xml", "7"), ("/certifications.xml", "9")])
@@ -351,5 +351,5 @@ def test_a_client_that_goes_away_leaves_nothing(sandbox):
     until = time.monotonic() + 10
     while not sandbox.store.requests():
         assert time.monotonic() < until
-    assert [(one.answered, one.sha256) for one in sandbox.store.requests()] == [(None, None)]
+    assert [(request.answered, request.sha256) for request in sandbox.store.requests()] == [(None, None)]
     assert stored(sandbox) == 0

@@ -36,8 +36,8 @@ def running():
 @pytest.fixture
 def sandbox(running):
     running.state.reset()
-    for one in CERTIFICATIONS:
-        running.store.add_certification(one)
+    for certification in CERTIFICATIONS:
+        running.store.add_certification(certification)
     return running
 
 
@@ -54,11 +54,11 @@ def get(server, path="/users/certificates.xml", **params):
 
 
 def listed(answer, name="id"):
-    return [one.text for one in etree.fromstring(answer.content).iterfind(f".//certificate/{name}")]
+    return [element.text for element in etree.fromstring(answer.content).iterfind(f".//certificate/{name}")]
 
 
-def told(answer):
-    return [one.text for one in etree.fromstring(answer.content).iterfind("error")]
+def messages(answer):
+    return [element.text for element in etree.fromstring(answer.content).iterfind("error")]
 
 
 def plant(server, count, **changes):
@@ -112,7 +112,7 @@ def test_a_wrong_field_is_refused_by_name_and_nothing_is_kept(sandbox, changes, 
     """Each rule of the form has an answer of its own."""
     fields = {name: value for name, value in {**FIELDS, **changes}.items() if value is not None}
     answer = post(sandbox, fields)
-    assert (answer.status_code, told(answer)) == (400, [message])
+    assert (answer.status_code, messages(answer)) == (400, [message])
     assert sandbox.store.certificates() == []
 
 
@@ -134,14 +134,14 @@ WRONG_FILES = {
 @pytest.mark.parametrize(("files", "message"), WRONG_FILES.values(), ids=WRONG_FILES)
 def test_a_wrong_file_is_refused(sandbox, files, message):
     """Springest takes raw bytes only."""
-    assert told(post(sandbox, files=files)) == [message]
+    assert messages(post(sandbox, files=files)) == [message]
     assert sandbox.store.certificates() == []
 
 
 def test_all_errors_of_a_form_are_returned_together(sandbox):
     """Somebody who corrects a form wants all of its errors."""
     answer = post(sandbox, {"email": "nobody"}, files={"file": ("a.pdf", b"")})
-    assert len(told(answer)) == 4
+    assert len(messages(answer)) == 4
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_body_that_is_no_form_is_refused(sandbox, request_):
     """Nothing but a whole multipart form is read."""
     answer = post(sandbox, None, files=None, **request_)
     assert answer.status_code == 400
-    assert len(told(answer)) == 1
+    assert len(messages(answer)) == 1
 
 
 def test_of_two_files_the_last_one_counts(sandbox):
@@ -177,8 +177,10 @@ def test_each_method_opens_with_its_own_key_only(sandbox):
         get(sandbox, api_key="wrong"),
         get(sandbox, "/certifications.xml", api_key=state.api_key),
     ]
-    assert [(one.status_code, told(one)) for one in answers] == [(401, ["Invalid API key"])] * 4
-    assert [one.key_name for one in sandbox.store.requests()] == [
+    assert [(response.status_code, messages(response)) for response in answers] == [
+        (401, ["Invalid API key"])
+    ] * 4
+    assert [request.key_name for request in sandbox.store.requests()] == [
         "certifications",
         "none",
         "none",
@@ -199,9 +201,12 @@ def test_certificates_are_shown_once_verified(sandbox):
 def test_the_catalogue_lists_verified_certifications_only(sandbox):
     """Being listed is what says that a certification is verified."""
     root = etree.fromstring(get(sandbox, "/certifications.xml").content)
-    assert [one.findtext("name") for one in root.iter("certification")] == ["Service Desk", "Project Control"]
-    assert [one.text for one in root.iter("requires-valid-until")] == ["true", "false"]
-    assert [one.get("nil") for one in root.iter("description")] == [None, "true"]
+    assert [element.findtext("name") for element in root.iter("certification")] == [
+        "Service Desk",
+        "Project Control",
+    ]
+    assert [element.text for element in root.iter("requires-valid-until")] == ["true", "false"]
+    assert [element.get("nil") for element in root.iter("description")] == [None, "true"]
 
 
 def test_a_list_is_written_as_rails_does(sandbox):
@@ -212,26 +217,33 @@ def test_a_list_is_written_as_rails_does(sandbox):
     assert root.find("certificates").get("type") == "array"
     row = root.find("certificates/certificate")
     names = ["id", "certification-id", "valid-from", "valid-until", "status", "created-at"]
-    assert [one.tag for one in row] == names
-    assert [one.get("type") for one in row] == ["integer", "integer", "date", "date", None, "datetime"]
+    assert [element.tag for element in row] == names
+    assert [element.get("type") for element in row] == [
+        "integer",
+        "integer",
+        "date",
+        "date",
+        None,
+        "datetime",
+    ]
     assert row.find("valid-until").get("nil") == "true"
 
 
 def test_a_page_has_at_most_a_hundred_rows(sandbox):
     """Pages follow each other without a gap. A server may return fewer rows than requested."""
-    ids = [str(one) for one in plant(sandbox, 205)]
+    ids = [str(number) for number in plant(sandbox, 205)]
     pages = [listed(get(sandbox, size=500, offset=offset)) for offset in (0, 100, 200, 300)]
     assert [len(page) for page in pages] == [100, 100, 5, 0]
-    assert [one for page in pages for one in page] == ids
+    assert [number for page in pages for number in page] == ids
     assert etree.fromstring(get(sandbox, offset=200).content).findtext("meta/results") == "205"
 
 
 def test_filters_narrow_the_list(sandbox):
     """By address in any case, by certification, by the day it was stored."""
     [ana] = plant(sandbox, 1, email="Ana@example.com")
-    [other] = plant(sandbox, 1, certification_id=1)
+    [planted] = plant(sandbox, 1, certification_id=1)
     assert listed(get(sandbox, email="ana@EXAMPLE.com")) == [str(ana)]
-    assert listed(get(sandbox, certification_id=1)) == [str(other)]
+    assert listed(get(sandbox, certification_id=1)) == [str(planted)]
     assert len(listed(get(sandbox, created_from="2026-01-01"))) == 2
     assert listed(get(sandbox, created_from="2999-01-01")) == []
 
@@ -262,14 +274,14 @@ def test_a_parameter_that_cannot_be_read_is_refused(sandbox, query):
     """A filter that is silently ignored would show somebody else's rows."""
     answer = get(sandbox, **query)
     assert answer.status_code == 400
-    assert told(answer)[0].startswith(next(iter(query)))
+    assert messages(answer)[0].startswith(next(iter(query)))
 
 
 def test_other_paths_and_methods_are_kept_too(sandbox):
     """The record has every request, also those that Springest has no answer to."""
     httpx.delete(f"{sandbox.url}/certificates.xml")
     httpx.get(f"{sandbox.url}/elsewhere")
-    kept = [(one.method, one.path, one.answered) for one in sandbox.store.requests()]
+    kept = [(request.method, request.path, request.answered) for request in sandbox.store.requests()]
     assert kept == [("DELETE", "/certificates.xml", 404), ("GET", "/elsewhere", 404)]
 
 
@@ -337,7 +349,7 @@ def test_under_every_profile_the_list_has_the_profile_s_shape(name):
     """Root, names, moments, owner and order."""
     profile: Profile = PROFILES[name]
     with SandboxServer(certifications=CERTIFICATIONS, profile=name, clock=Clock()) as server:
-        ids = [str(one) for one in plant(server, 2)]
+        ids = [str(number) for number in plant(server, 2)]
         answer = get(server)
     root = etree.fromstring(answer.content)
     assert root.tag == ("response" if profile.wrapper else "certificates")

@@ -32,9 +32,9 @@ QUIET = Facts(NOW - timedelta(days=2), NOW - timedelta(days=1), NOW, 100_000, Fa
 )
 def test_the_whole_list_is_read_when_nothing_less_will_do(change, why):
     """Each case in which only the whole list is evidence."""
-    told = why_whole(replace(QUIET, **change))
-    assert (told is None) == (why is None)
-    assert (why or "") in (told or "")
+    reason = why_whole(replace(QUIET, **change))
+    assert (reason is None) == (why is None)
+    assert (why or "") in (reason or "")
 
 
 def test_a_scope_describes_itself():
@@ -135,7 +135,9 @@ def test_an_expected_certificate_causes_a_whole_list(long_list):
     world.complete(world.training())
     world.stage("second")
     world.deliver("second")
-    world.sandbox.store.remove_certificate(max(one.id for one in world.sandbox.store.certificates()))
+    world.sandbox.store.remove_certificate(
+        max(certificate.id for certificate in world.sandbox.store.certificates())
+    )
     with world.warehouse.begin() as connection:
         connection.exec_driver_sql(
             "UPDATE springest.delivery SET sent_at = sent_at - interval '3 hours' WHERE state = 'accepted'"

@@ -65,16 +65,16 @@ def test_a_new_ledger_follows_a_trial_and_sends_everything_once(trial, real):
 
 
 @pytest.mark.parametrize(
-    ("site", "kept", "said"),
+    ("site", "kept", "message"),
     [
         (_site("https://127.0.0.1:9"), 2, "the trial sent to localhost as well"),
         (_site(), 3, "another ledger has sent as well"),
     ],
     ids=["the same host", "an attempt that the trial does not know"],
 )
-def test_a_trial_in_a_used_ledger_cannot_be_ended(trial, real, site, kept, said):
+def test_a_trial_in_a_used_ledger_cannot_be_ended(trial, real, site, kept, message):
     """It is refused if something may have been sent from this ledger."""
-    with pytest.raises(DecisionRefused, match=said):
+    with pytest.raises(DecisionRefused, match=message):
         _follow(real, trial.warehouse, site, kept=[kept])
     with pytest.raises(DecisionRefused, match="with the same key"):
         _follow(real, trial.warehouse, _site(key=trial.site.api_key))

@@ -14,7 +14,7 @@ from .conftest import CERTIFICATIONS, World
 
 
 @pytest.fixture
-def other(world):
+def second(world):
     """Another site over the same source and warehouse, at a Springest of its own."""
     with SandboxServer(certifications=CERTIFICATIONS, api_key="another-key-for-tests") as sandbox:
         site = World(sandbox, world.source, world.warehouse_url, world.folder, name="other")
@@ -30,50 +30,50 @@ def _states(world, site):
     )
 
 
-def test_a_training_of_another_site_is_held_until_freed(world, other):
+def test_a_training_of_another_site_is_held_until_freed(world, second):
     """This also holds after the other site sent it; a row of its own is sent."""
     world.complete(training := world.training())
-    for site in (world, other):
+    for site in (world, second):
         site.catalogue()
     world.stage()
-    other.stage()
-    assert _states(other, "other") == {training.training_id: "(held,staged_by_another_site)"}
-    [detail] = other.rows("SELECT reason_detail FROM springest.delivery WHERE site = 'other'")
+    second.stage()
+    assert _states(second, "other") == {training.training_id: "(held,staged_by_another_site)"}
+    [detail] = second.rows("SELECT reason_detail FROM springest.delivery WHERE site = 'other'")
     assert "the site default has the same training" in detail[0]
     assert "shared_trainings" in detail[0]
     world.deliver()
-    other.stage("second")
-    assert other.deliver("second").accepted == 0
-    assert (world.posts, other.posts) == (1, 0)
+    second.stage("second")
+    assert second.deliver("second").accepted == 0
+    assert (world.posts, second.posts) == (1, 0)
     with world.warehouse.begin() as connection:
         connection.exec_driver_sql("UPDATE springest.delivery SET state = 'withdrawn' WHERE site = 'default'")
-    other.stage("third")
-    assert other.deliver("third").accepted == 1
+    second.stage("third")
+    assert second.deliver("third").accepted == 1
 
 
-def test_a_setting_lets_both_sites_send_a_training(world, other):
+def test_a_setting_lets_both_sites_send_a_training(world, second):
     """With the setting both sites send it."""
     world.complete(world.training())
-    other.extra["shared_trainings"] = True
-    for site in (world, other):
+    second.extra["shared_trainings"] = True
+    for site in (world, second):
         site.night()
-    assert (world.posts, other.posts) == (1, 1)
+    assert (world.posts, second.posts) == (1, 1)
 
 
-def test_an_equal_id_of_another_learner_is_another_training(world, other):
+def test_an_equal_id_of_another_learner_is_another_training(world, second):
     """Two databases number their trainings independently."""
     world.complete(world.training())
     world.night()
     with world.source.begin() as connection:
         connection.exec_driver_sql("UPDATE learner SET email = 'somebody.else@example.com'")
-    other.night()
-    assert other.posts == 1
+    second.night()
+    assert second.posts == 1
 
 
-def test_of_two_sites_that_stage_at_once_one_gets_the_training(world, other, monkeypatch):
+def test_of_two_sites_that_stage_at_once_one_gets_the_training(world, second, monkeypatch):
     """Each has looked at the ledger before the other one wrote."""
     world.complete(*(world.training() for _ in range(3)))
-    for site in (world, other):
+    for site in (world, second):
         site.catalogue()
     both, lock, met = Barrier(2), ledger.lock_staging, set()
 
@@ -85,6 +85,6 @@ def test_of_two_sites_that_stage_at_once_one_gets_the_training(world, other, mon
 
     monkeypatch.setattr(ledger, "lock_staging", lock_together)
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda site: site.stage(), (world, other)))
+        list(threads.map(lambda site: site.stage(), (world, second)))
     states = [*_states(world, "default").values(), *_states(world, "other").values()]
     assert sorted(states) == ["(held,staged_by_another_site)"] * 3 + ["(ready,)"] * 3

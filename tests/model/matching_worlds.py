@@ -54,10 +54,10 @@ class SiteKind:
         )
 
     @property
-    def how_owners_are_told(self) -> str:
+    def owner_source(self) -> str:
         if self.tells_owner:
-            return "owner told"
-        return "owner told when asked for" if self.answers_by_address else "owner not told"
+            return "owner in the list"
+        return "owner by filter" if self.answers_by_address else "owner unknown"
 
     def clock(self, moment: datetime) -> datetime:
         return moment + self.offset + (self.jump if moment >= NIGHT + HOUR else timedelta(0))
@@ -208,13 +208,15 @@ class Maker:
 
     def _answered(self, sent: Sent, at: datetime) -> None:
         number = self._store(sent, at)
-        told = self._kind.tells_id
-        if told and self._kind.tells_owner and self._maybe(0.04):
+        has_id = self._kind.tells_id
+        if has_id and self._kind.tells_owner and self._maybe(0.04):
             # Springest has it under another of its learners.
             self._world.remote[-1].learner = self._chance.choice(self._world.sent[-5:]).learner
-        sent.state = "accepted" if told else "accepted_no_id"
-        sent.sent_at, sent.certificate_id = at, number if told else None
-        sent.attempts.append((at, "accepted_with_id" if told else "accepted_without_id", sent.certificate_id))
+        sent.state = "accepted" if has_id else "accepted_no_id"
+        sent.sent_at, sent.certificate_id = at, number if has_id else None
+        sent.attempts.append(
+            (at, "accepted_with_id" if has_id else "accepted_without_id", sent.certificate_id)
+        )
 
     def _lost(self, sent: Sent, at: datetime, *, stored: bool, late: bool = False) -> None:
         if stored:
@@ -225,14 +227,14 @@ class Maker:
     def _again(self, sent: Sent, at: datetime) -> None:
         """A person released it although the first POST had been taken, or had not."""
         self._lost(sent, at - self._chance.choice([HOUR, 20 * HOUR]), stored=self._maybe(0.5))
-        what = self._chance.choice(["answered", "lost", "waiting", "cancelled"])
-        if what == "answered":
+        outcome = self._chance.choice(["answered", "lost", "waiting", "cancelled"])
+        if outcome == "answered":
             self._answered(sent, at)
-        elif what == "lost":
+        elif outcome == "lost":
             self._lost(sent, at, stored=self._maybe(0.5))
             sent.state = "unknown"
         else:
-            sent.state = "ready" if what == "waiting" else "cancelled"
+            sent.state = "ready" if outcome == "waiting" else "cancelled"
 
     def _store(self, sent: Sent, at: datetime) -> int:
         delay = timedelta(seconds=self._chance.random() * 5)
@@ -265,10 +267,11 @@ def put(connection: Connection, world: World) -> None:
         " certification_id, valid_from, valid_until, row_version, staged_run_id, sent_at, updated_at,"
         " springest_certificate_id, lease_owner)",
         (
-            (one.key, name, one.key, 1, one.state, one.reason, one.learner, one.certification_id,
-             one.valid_from, one.valid_until, "v", "night", one.sent_at, one.updated_at, one.certificate_id,
-             "worker" if one.state == "sending" else None)
-            for one in world.sent
+            (delivery.key, name, delivery.key, 1, delivery.state, delivery.reason, delivery.learner,
+             delivery.certification_id, delivery.valid_from, delivery.valid_until, "v", "night",
+             delivery.sent_at, delivery.updated_at, delivery.certificate_id,
+             "worker" if delivery.state == "sending" else None)
+            for delivery in world.sent
         ),
     )  # fmt: skip
     _copy(
@@ -276,10 +279,10 @@ def put(connection: Connection, world: World) -> None:
         "springest.delivery_attempt (delivery_key, run_id, worker, started_at, outcome, document_sha256,"
         " certification_id, valid_from, valid_until, springest_certificate_id)",
         (
-            (one.key, "night", "worker", at, outcome, "0" * 64, one.certification_id, one.valid_from,
-             one.valid_until, told)
-            for one in world.sent
-            for at, outcome, told in one.attempts
+            (delivery.key, "night", "worker", at, outcome, "0" * 64, delivery.certification_id,
+             delivery.valid_from, delivery.valid_until, certificate_id)
+            for delivery in world.sent
+            for at, outcome, certificate_id in delivery.attempts
         ),
     )  # fmt: skip
     _copy(
@@ -315,8 +318,8 @@ def read_while_it_shifts(world: World, night: int, chance: random.Random) -> tup
 
     Whether that was all of it is said by what the project's own reader makes of ids and totals.
     """
-    rows = {one.id: one for one in world.remote if one.is_shown(night - 1)}
-    wanted = {one.id: one for one in world.remote if one.is_shown(night)}
+    rows = {certificate.id: certificate for certificate in world.remote if certificate.is_shown(night - 1)}
+    wanted = {certificate.id: certificate for certificate in world.remote if certificate.is_shown(night)}
     differing = sorted(rows.keys() ^ wanted.keys())
     changing = chance.sample(differing, len(differing))
     pager, read = Pager(chance.choice([7, 20, 100])), {}
@@ -338,13 +341,17 @@ def ask_for_owners(
     connection: Connection, world: World, night: int, chance: random.Random, *, at: datetime
 ) -> list[Remote]:
     """Ask for the certificates of some learners by their addresses; returns what came."""
-    known = sorted({one.learner for one in world.sent} - world.forgotten)
+    known = sorted({delivery.learner for delivery in world.sent} - world.forgotten)
     asked = set(chance.sample(known, min(len(known), 25)))
-    told = [one for one in world.remote if one.learner in asked and one.is_shown(night)]
+    found = [
+        certificate
+        for certificate in world.remote
+        if certificate.learner in asked and certificate.is_shown(night)
+    ]
     begun = begin(connection, world, at)
-    gather(connection, world, told, night, told_by="filter")
+    gather(connection, world, found, night, owner_source="filter")
     merge(connection, world, begun, at, complete=False, scope="owners")
-    return told
+    return found
 
 
 def begin(connection: Connection, world: World, at: datetime) -> int:
@@ -360,23 +367,29 @@ def begin(connection: Connection, world: World, at: datetime) -> int:
 
 
 def gather(
-    connection: Connection, world: World, seen: Iterable[Remote], night: int, *, told_by: str | None = None
+    connection: Connection,
+    world: World,
+    seen: Iterable[Remote],
+    night: int,
+    *,
+    owner_source: str | None = None,
 ) -> None:
     """Put what a snapshot sees beside the table.
 
-    :param told_by: how owners are told; as the site's list does by default.
+    :param owner_source: where owners come from; by default the list, if the site names them there.
     """
     kind = world.kind
-    told_by = told_by or ("list" if kind.tells_owner else None)
+    owner_source = owner_source or ("list" if kind.tells_owner else None)
     connection.exec_driver_sql(snapshots._GATHERED)
     _copy(
         connection,
         "pg_temp.gathered (springest_certificate_id, certification_id, valid_from, valid_until,"
         " springest_status, created_at, learner_ref, owner_told_by)",
         (
-            (one.id, one.certification_id, one.valid_from, one.valid_until, one.status(night),
-             one.created if kind.tells_zone else None, one.learner if told_by else None, told_by)
-            for one in seen
+            (certificate.id, certificate.certification_id, certificate.valid_from, certificate.valid_until,
+             certificate.status(night), certificate.created if kind.tells_zone else None,
+             certificate.learner if owner_source else None, owner_source)
+            for certificate in seen
         ),
     )  # fmt: skip
 
@@ -389,11 +402,11 @@ def merge(
     if world.forgotten:
         connection.execute(snapshots._FORGET, {"refs": sorted(world.forgotten)})
     connection.execute(snapshots._FORGET_OWNERS, {"site": site})
-    told = dict.fromkeys(("first_total", "last_total", "distinct_ids", "rewinds", "requests"), 0)
+    totals = dict.fromkeys(("first_total", "last_total", "distinct_ids", "rewinds", "requests"), 0)
     connection.execute(
         snapshots._MERGE,
         {"site": site, "snapshot_id": number, "started_at": at, "complete": complete, "scope": scope,
-         "scope_detail": None, **told},
+         "scope_detail": None, **totals},
     )  # fmt: skip
     connection.execute(
         text(

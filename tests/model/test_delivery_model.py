@@ -71,7 +71,7 @@ SITE = Site(
     send_unlisted=True,
 )
 PSEUDONYMS = Pseudonyms("a secret for tests only, long enough")
-TABLES = ", ".join(one.fullname for one in metadata.sorted_tables)
+TABLES = ", ".join(table.fullname for table in metadata.sorted_tables)
 CERTIFICATION = 102
 MANY = 1_000_000
 MINUTE = 60.0
@@ -89,7 +89,7 @@ _NIGHT = st.lists(st.tuples(_FATES, st.sampled_from([True, True, False])), min_s
 """What becomes of a night's first certificates, and whether the worker lives to record it."""
 _PASSING = st.sampled_from([10 * MINUTE, HOUR, 3 * HOUR, DAY, 2 * DAY, 15 * DAY])
 
-What = tuple[int, date, date | None]
+Facts = tuple[int, date, date | None]
 """A certificate's learner and dates; all are of one certification."""
 
 
@@ -101,7 +101,7 @@ class Stored:
     """
 
     key: str
-    what: What
+    facts: Facts
     created_at: datetime
 
 
@@ -115,21 +115,21 @@ class Server:
     verified: bool = True
     whole: Counter[str] = field(default_factory=Counter)
     stored: dict[int, Stored] = field(default_factory=dict)
-    late: list[tuple[str, What]] = field(default_factory=list)
+    late: list[tuple[str, Facts]] = field(default_factory=list)
 
-    def store(self, key: str, what: What, at: datetime) -> int:
+    def store(self, key: str, facts: Facts, at: datetime) -> int:
         number = 1_000 + len(self.stored)
-        self.stored[number] = Stored(key, what, at)
+        self.stored[number] = Stored(key, facts, at)
         return number
 
     def catch_up(self, at: datetime) -> None:
         """Store what was to be stored late."""
         late, self.late = self.late, []
-        for key, what in late:
-            self.store(key, what, at)
+        for key, facts in late:
+            self.store(key, facts, at)
 
     def copies(self, key: str) -> int:
-        return sum(one.key == key for one in self.stored.values())
+        return sum(certificate.key == key for certificate in self.stored.values())
 
     def shown(self, *, owners: bool) -> list[Certificate]:
         if not self.verified:
@@ -138,13 +138,13 @@ class Server:
             Certificate(
                 id=number,
                 certification_id=CERTIFICATION,
-                valid_from=one.what[1],
-                valid_until=one.what[2],
+                valid_from=certificate.facts[1],
+                valid_until=certificate.facts[2],
                 status="verified",
-                created_at=one.created_at,
-                user_email=_email(one.what[0]) if owners else None,
+                created_at=certificate.created_at,
+                user_email=_email(certificate.facts[0]) if owners else None,
             )
-            for number, one in self.stored.items()
+            for number, certificate in self.stored.items()
         ]
 
 
@@ -238,8 +238,8 @@ class Deliveries(RuleBasedStateMachine):
         self.mistaken_for: set[int] = set()
 
     def teardown(self):
-        for one in self.begun:
-            self.end_a_snapshot_now(one)
+        for snapshot in self.begun:
+            self.end_a_snapshot_now(snapshot)
         self.runner.run(self.async_engine.dispose())
         self.runner.close()
         self.source.dispose()
@@ -279,7 +279,7 @@ class Deliveries(RuleBasedStateMachine):
         name = f"T{self.trainings}"
         number = twin % self.trainings + 1 if twin is not None else self.trainings
         self.learners[name] = self.learners.get(f"T{number}", number)
-        one = Training(
+        training = Training(
             training_id=name,
             learner=Learner(self.learners[name], "Ana", _email(self.learners[name])),
             certification_id=CERTIFICATION,
@@ -288,7 +288,7 @@ class Deliveries(RuleBasedStateMachine):
             valid_until=date(2020, 1, 1) if broken else None,
             certificate_uri=str(self.document),
         )
-        rows = [one, one] if twice else [one]
+        rows = [training, training] if twice else [training]
         source_database.add(self.source, rows, now=self.clock.moment - timedelta(days=days_ago, seconds=1))
 
     @precondition(lambda self: self.trainings)
@@ -351,11 +351,11 @@ class Deliveries(RuleBasedStateMachine):
         """Work through the head of the queue."""
         found = self._queue(worker, len(night))
         for item, (fate, lives) in zip(found, night, strict=False):
-            one = self._claim_and_post(item, worker, *fate)
-            if lives and isinstance(one, Under):
-                self.record(one)
+            under = self._claim_and_post(item, worker, *fate)
+            if lives and isinstance(under, Under):
+                self.record(under)
 
-    def _claim_and_post(self, item: Queued, worker, whole, server, told):
+    def _claim_and_post(self, item: Queued, worker, whole, server, heard):
         """A body that does not come whole is known not to be taken; the answer may get lost otherwise."""
         ledger = self._ledger(worker)
         claim = self.runner.run(
@@ -373,30 +373,30 @@ class Deliveries(RuleBasedStateMachine):
         if not whole:
             return Under(ledger, claim, Outcome(Event.NOT_TAKEN))
         self.server.whole[item.delivery_key] += 1
-        [what] = self._rows(
+        [facts] = self._rows(
             "SELECT valid_from, valid_until FROM springest.delivery WHERE delivery_key = :key",
             key=item.delivery_key,
         )
-        content = (self.learners[item.training_id], *what)
+        content = (self.learners[item.training_id], *facts)
         if server == "stores late":
             self.server.late.append((item.delivery_key, content))
         if server != "stores":
             return Under(ledger, claim, Outcome(Event.OUTCOME_LOST))
         number = self.server.store(item.delivery_key, content, self.clock.moment)
-        identity = number if told is Event.ACCEPTED_WITH_ID else None
-        return Under(ledger, claim, Outcome(told, springest_certificate_id=identity))
+        identity = number if heard is Event.ACCEPTED_WITH_ID else None
+        return Under(ledger, claim, Outcome(heard, springest_certificate_id=identity))
 
-    @rule(one=consumes(under_way))
-    def record(self, one: Under):
-        self.runner.run(one.ledger.record(one.claim, one.outcome))
+    @rule(under=consumes(under_way))
+    def record(self, under: Under):
+        self.runner.run(under.ledger.record(under.claim, under.outcome))
 
-    @rule(one=under_way)
-    def record_and_hear_nothing_back(self, one: Under):
+    @rule(under=under_way)
+    def record_and_hear_nothing_back(self, under: Under):
         """The commit's answer is lost, so it is recorded again later."""
-        self.runner.run(one.ledger.record(one.claim, one.outcome))
+        self.runner.run(under.ledger.record(under.claim, under.outcome))
 
-    @rule(one=consumes(under_way))
-    def crash(self, one: Under):
+    @rule(under=consumes(under_way))
+    def crash(self, under: Under):
         pass
 
     @rule()
@@ -446,19 +446,19 @@ class Deliveries(RuleBasedStateMachine):
                 await asyncio.sleep(0.001)
             return Hanging(task, goes_on)
 
-        one = self.runner.run(begin())
-        self.begun.append(one)
-        return one
+        begun = self.runner.run(begin())
+        self.begun.append(begun)
+        return begun
 
-    @rule(one=consumes(hanging))
-    def end_a_snapshot(self, one: Hanging):
-        self.begun.remove(one)
-        self.end_a_snapshot_now(one)
+    @rule(snapshot=consumes(hanging))
+    def end_a_snapshot(self, snapshot: Hanging):
+        self.begun.remove(snapshot)
+        self.end_a_snapshot_now(snapshot)
 
-    def end_a_snapshot_now(self, one: Hanging) -> None:
+    def end_a_snapshot_now(self, snapshot: Hanging) -> None:
         async def end() -> None:
-            one.goes_on.set()
-            await one.task
+            snapshot.goes_on.set()
+            await snapshot.task
 
         self.runner.run(end())
 
@@ -523,7 +523,7 @@ class Deliveries(RuleBasedStateMachine):
             self.mistaken_for.add(number)
 
     def _number_to_confirm(self, key: str, *, rightly: bool, which: int) -> int:
-        right = [number for number, one in self.server.stored.items() if one.key == key]
+        right = [number for number, certificate in self.server.stored.items() if certificate.key == key]
         if rightly and right:
             return right[0]
         return 1_000 + which % (len(self.server.stored) + 1)
@@ -538,7 +538,7 @@ class Deliveries(RuleBasedStateMachine):
     # What must be true all the time.
 
     @invariant()
-    def nothing_reached_the_server_again_unless_a_person_said_so(self):
+    def nothing_was_sent_again_without_a_person(self):
         assert all(times <= 1 + self.released[key] for key, times in self.server.whole.items())
 
     @invariant()
@@ -560,7 +560,7 @@ class Deliveries(RuleBasedStateMachine):
             if method != "owner":
                 assert self.server.stored[number].key == key
             else:
-                assert self.server.stored[number].what == self._what(key)
+                assert self.server.stored[number].facts == self._facts(key)
 
     @invariant()
     def what_is_there_is_not_called_gone(self):
@@ -592,14 +592,14 @@ class Deliveries(RuleBasedStateMachine):
         Whose certificate that really is, also when it is only stored later, seems to have none.
         """
         taken = any(
-            self.server.stored[one].key == key for one in self.mistaken_for & self.server.stored.keys()
+            self.server.stored[number].key == key for number in self.mistaken_for & self.server.stored.keys()
         )
         return key in self.mistaken or taken
 
     def _is_there(self, key: str) -> bool:
-        return self._what(key) in {one.what for one in self.server.stored.values()}
+        return self._facts(key) in {certificate.facts for certificate in self.server.stored.values()}
 
-    def _what(self, key: str) -> What:
+    def _facts(self, key: str) -> Facts:
         [(training_id, *dates)] = self._rows(
             "SELECT training_id, valid_from, valid_until FROM springest.delivery WHERE delivery_key = :key",
             key=key,

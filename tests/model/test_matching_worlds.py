@@ -43,7 +43,7 @@ SEED = 20_261_102
 NIGHTS = 4
 FORGET_ON = 2
 SCANS = (("whole",), ("part", "whole"), ("whole", "part"), ("shifting", "whole"), *(("shifting",),) * 2)
-TOLD = Path(__file__).parents[2] / ".springest" / "tests"
+REPORTS = Path(__file__).parents[2] / ".springest" / "tests"
 PSEUDONYMS = Pseudonyms("a secret of sixteen characters and more")
 
 
@@ -58,13 +58,13 @@ def kinds(chance: random.Random) -> list[SiteKind]:
     return [
         SiteKind(
             f"site{number}",
-            *told,
+            *traits,
             offset=timedelta(hours=chance.choice([-11, -5, 0, 0, 1, 2, 13])),
             jump=timedelta(hours=chance.choice([0, 0, -1, 1])),
-            answers_by_address=not told[1] and chance.random() < 0.5,
+            answers_by_address=not traits[1] and chance.random() < 0.5,
             lists_unverified=number % 3 == 1,
         )
-        for number, told in enumerate(product([True, False], repeat=4))
+        for number, traits in enumerate(product([True, False], repeat=4))
     ]
 
 
@@ -73,40 +73,44 @@ class Oracle:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._by_id = {one.id: one for one in world.remote}
+        self._by_id = {certificate.id: certificate for certificate in world.remote}
         self._status: dict[int, str] = {}
-        self._told: set[int] = set()
+        self._linkable: set[int] = set()
         self._read_on: dict[int, int] = {}
         self.linked: Counter[str] = Counter()
 
-    def read(self, seen: Sequence[Remote], night: int, *, told: bool) -> None:
+    def read(self, seen: Sequence[Remote], night: int, *, names_owners: bool) -> None:
         """Note what the project was shown, and whether it was told whose it is."""
-        self._status.update({one.id: one.status(night) for one in seen})
-        self._read_on.update({one.id: night for one in seen})
-        if told:
-            self._told.update(one.id for one in seen if one.learner not in self._world.forgotten)
+        self._status.update({certificate.id: certificate.status(night) for certificate in seen})
+        self._read_on.update({certificate.id: night for certificate in seen})
+        if names_owners:
+            self._linkable.update(
+                certificate.id for certificate in seen if certificate.learner not in self._world.forgotten
+            )
 
     def judge(self, rows: Sequence[Any], night: int) -> None:
         """Raise on the first false claim; count the true links that were found."""
-        sent = {one.key: one for one in self._world.sent}
+        sent = {delivery.key: delivery for delivery in self._world.sent}
         seen = set(self._status)
         self.linked.clear()
         for row in rows:
             delivery = sent[row.delivery_key]
-            own = {one.id for one in self._world.remote if one.sent_for == delivery.key}
+            own = {
+                certificate.id for certificate in self._world.remote if certificate.sent_for == delivery.key
+            }
             self._claims_hold(row, delivery, own, own & seen, night)
             shown = {number for number in own if self._by_id[number].is_shown(night)}
             if shown and delivery.state in {"accepted", "accepted_no_id", "unknown", "review"}:
                 self.linked["shown"] += 1
-                told = row.verification_status in {"verified", "expired", "inferred"}
-                self.linked["found"] += told and row.springest_certificate_id in own
-                self.linked["in a set"] += told and row.match_method == "set_complete"
+                is_claim = row.verification_status in {"verified", "expired", "inferred"}
+                self.linked["found"] += is_claim and row.springest_certificate_id in own
+                self.linked["in a set"] += is_claim and row.match_method == "set_complete"
 
     def _was_there(self, number: int, night: int) -> bool:
         """Tell whether a reading of that night can't have come before it."""
-        one = self._by_id[number]
-        stood = one.is_shown(night - 1) or self._read_on.get(number) == night
-        return one.is_shown(night) and stood
+        certificate = self._by_id[number]
+        stood = certificate.is_shown(night - 1) or self._read_on.get(number) == night
+        return certificate.is_shown(night) and stood
 
     def _claims_hold(self, row: Any, delivery: Sent, own: set[int], seen: set[int], night: int) -> None:
         number, status = row.springest_certificate_id, row.verification_status
@@ -116,20 +120,20 @@ class Oracle:
             assert self._status[number] == "verified", f"it has another status: {row}"
             # The learner has it, whoever uploaded it, as long as nothing says that they have another one. One
             # that complete snapshots of two nights lack is gone: Springest may have been asked to remove it.
-            others = {one for one in own & self._told if self._by_id[one].gone_from > night - 1}
-            known = number in own or (row.match_method == "owner" and not others)
+            rest = {number for number in own & self._linkable if self._by_id[number].gone_from > night - 1}
+            known = number in own or (row.match_method == "owner" and not rest)
             assert known, f"false proof: {row} {own}"
         elif status == "inferred":
             assert self._world.kind.exclusive, row
             assert (number in own) if number else (own and seen), f"false inference: {row} {own}"
         elif status == "missing" or row.delivery_reason == "absent":
-            shown = {one for one in own if self._was_there(one, night) and number in {None, one}}
+            shown = {each for each in own if self._was_there(each, night) and number in {None, each}}
             assert not shown, f"it is there: {row} {shown}"
             is_verified = self._world.verified_from[delivery.certification_id] <= night
-            stored = {one for one in own if self._by_id[one].gone_from > night and number in {None, one}}
+            stored = {each for each in own if self._by_id[each].gone_from > night and number in {None, each}}
             assert is_verified or not stored, f"its certification is not verified yet: {row} {stored}"
         elif status == "ambiguous" and row.candidates is not None and row.candidate_count <= 10:
-            there = {one for one in seen if self._by_id[one].gone_from > night}
+            there = {certificate for certificate in seen if self._by_id[certificate].gone_from > night}
             if there and delivery.state != "cancelled":
                 assert there & set(row.candidates) or row.match_method == "inferred", (
                     f"left out: {row} {there} {delivery} {[self._by_id[n] for n in (*own, *row.candidates)]}"
@@ -162,7 +166,7 @@ def published(warehouse: Engine, site: str) -> Sequence[Any]:
 
 def forget_some(warehouse: Engine, world: World, chance: random.Random) -> None:
     """A few learners ask to be forgotten."""
-    for learner in chance.sample(sorted({one.learner for one in world.sent}), 6):
+    for learner in chance.sample(sorted({delivery.learner for delivery in world.sent}), 6):
         forget(warehouse, PSEUDONYMS, learner_ref=learner)
         world.forgotten.add(learner)
 
@@ -174,7 +178,7 @@ def live(warehouse: Engine, world: World, chance: random.Random) -> Oracle:
         put(connection, world)
     for night in range(NIGHTS):
         at = NIGHT + timedelta(days=night + 16, hours=5)
-        there = [one for one in world.remote if one.is_shown(night)]
+        there = [certificate for certificate in world.remote if certificate.is_shown(night)]
         if night == FORGET_ON:
             forget_some(warehouse, world, chance)
         for how in chance.choice(SCANS):
@@ -185,12 +189,12 @@ def live(warehouse: Engine, world: World, chance: random.Random) -> Oracle:
                 part, complete = read_while_it_shifts(world, night, chance)
             with warehouse.begin() as connection:
                 scan(connection, world, part, night, at=at, complete=complete)
-            oracle.read(part, night, told=world.kind.tells_owner)
+            oracle.read(part, night, names_owners=world.kind.tells_owner)
             at += timedelta(minutes=30)
         if world.kind.answers_by_address:
             with warehouse.begin() as connection:
-                told = ask_for_owners(connection, world, night, chance, at=at)
-            oracle.read(told, night, told=True)
+                answered = ask_for_owners(connection, world, night, chance, at=at)
+            oracle.read(answered, night, names_owners=True)
         publish(warehouse, site=site, run_id=f"night {night}")
         oracle.judge(published(warehouse, world.kind.name), night)
         require_no_stale_verdict(warehouse, site)
@@ -208,18 +212,18 @@ def run_worlds(warehouse: Engine, worlds_a_site: int, seed: int) -> None:
     for kind in kinds(chance):
         world = Maker(chance, kind).make(worlds_a_site)
         oracle = live(warehouse, world, chance)
-        of_kind = shares.setdefault((kind.tells_id, kind.how_owners_are_told, kind.exclusive), Counter())
+        of_kind = shares.setdefault((kind.tells_id, kind.owner_source, kind.exclusive), Counter())
         of_kind.update(oracle.linked)
         statuses.update(
             f"{row.verification_status} by {row.match_method}" for row in published(warehouse, kind.name)
         )
     lines = [
-        f"{'id told' if told else 'no id'}, {owner}, {'only we' if exclusive else 'others too'} upload:"
+        f"{'id known' if tells_id else 'no id'}, {owner}, {'only we' if exclusive else 'others too'} upload:"
         f" {linked['found']} of {linked['shown']} true links found, {linked['in a set']} more as a set"
-        for (told, owner, exclusive), linked in sorted(shares.items(), reverse=True)
+        for (tells_id, owner, exclusive), linked in sorted(shares.items(), reverse=True)
     ]
-    TOLD.mkdir(parents=True, exist_ok=True)
-    (TOLD / f"worlds-{seed}.txt").write_text("\n".join([*lines, str(statuses)]) + "\n", encoding="utf-8")
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    (REPORTS / f"worlds-{seed}.txt").write_text("\n".join([*lines, str(statuses)]) + "\n", encoding="utf-8")
     # The worlds are not trivial: every way of matching is met.
     for met in ("verified by springest_id", "verified by owner", "inferred by inferred", "ambiguous by None"):
         assert statuses[met] > worlds_a_site / 20, met
@@ -297,7 +301,7 @@ def test_snapshots_in_any_order_end_in_the_same_tables(warehouse: Engine, number
     world = Maker(chance, kind).make(25)
     seen = []
     for night in range(6):
-        there = [one for one in world.remote if one.is_shown(min(night, NIGHTS - 1))]
+        there = [certificate for certificate in world.remote if certificate.is_shown(min(night, NIGHTS - 1))]
         complete = night in {3, 5} or chance.random() < 0.5
         seen.append((there if complete else chance.sample(there, len(there) // 2), complete))
 

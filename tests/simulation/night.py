@@ -47,7 +47,7 @@ from tests.simulation.server import DOUBTFUL, Client, Fate, Outage, Server
 QUERY: Final = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text(
     encoding="utf-8"
 )
-TABLES: Final = ", ".join(one.fullname for one in metadata.sorted_tables)
+TABLES: Final = ", ".join(table.fullname for table in metadata.sorted_tables)
 CERTIFICATIONS: Final = (101, 102, 103)
 CONNECTIONS: Final = 24
 MAX_UNKNOWN: Final = 10
@@ -238,13 +238,16 @@ class World:
         with self.warehouse.begin() as connection:
             connection.execute(text(f"TRUNCATE {TABLES} RESTART IDENTITY"))
             listed = [
-                Certification(one, str(one), None, requires_valid_until=False) for one in CERTIFICATIONS
+                Certification(certification, str(certification), None, requires_valid_until=False)
+                for certification in CERTIFICATIONS
             ]
             store_catalogue(connection, "default", listed, complete=True, run_id="night")
         with self.source.begin() as connection:
             connection.execute(source_database.completed_training.delete())
             connection.execute(source_database.learner.delete())
-        completed = [self._training(one, CERTIFICATIONS[one % certifications]) for one in range(rows)]
+        completed = [
+            self._training(number, CERTIFICATIONS[number % certifications]) for number in range(rows)
+        ]
         source_database.add(self.source, completed, now=self.clock.moment)
         self.clock.set(ONE_AM)
         with self.warehouse.begin() as connection:
@@ -316,11 +319,11 @@ async def _play(world: World, night: Night, chance: random.Random) -> None:
     asyncio.get_running_loop().set_exception_handler(_ignore_what_died)
     scenario, keeper = night.scenario, Keeper()
     site = world.site(scenario.cap)
-    for run_id in sorted({one.run_id for one in scenario.workers}):
+    for run_id in sorted({worker.run_id for worker in scenario.workers}):
         await asyncio.to_thread(world.stager(site).stage, run_id)
     readers = [asyncio.create_task(_read(world, night, site, chance)) for _ in range(scenario.readers)]
     await asyncio.gather(
-        *(_work_with_retries(world, night, site, one, keeper, chance) for one in scenario.workers)
+        *(_work_with_retries(world, night, site, worker, keeper, chance) for worker in scenario.workers)
     )
     for reader in readers:
         reader.cancel()
@@ -352,7 +355,7 @@ async def _work(
 ) -> Exception | None:
     process = Process(chance, night.scenario.pauses)
     limiter = world.limiter(site)
-    parts = Parts(
+    context = Parts(
         site=site,
         run_id=worker.run_id,
         ledger=process.through(
@@ -376,7 +379,7 @@ async def _work(
         expected=night.scenario.rows,
         seconds=worker.seconds,
     )
-    delivering = asyncio.create_task(Deliverer(parts, settings=settings).run())
+    delivering = asyncio.create_task(Deliverer(context, settings=settings).run())
     if worker.dies is not None:
         asyncio.get_running_loop().call_later(worker.dies, _die, process, delivering)
     try:
@@ -398,9 +401,9 @@ def _die(process: Process, delivering: asyncio.Task[DeliverReport]) -> None:
     asyncio.get_running_loop().call_later(0.001, delivering.cancel)
 
 
-def _ignore_what_died(loop: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
-    if not isinstance(told.get("exception"), ProcessDied):
-        loop.default_exception_handler(told)
+def _ignore_what_died(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    if not isinstance(context.get("exception"), ProcessDied):
+        loop.default_exception_handler(context)
 
 
 async def _read(world: World, night: Night, site: Site, chance: random.Random) -> None:
@@ -423,14 +426,14 @@ def check(world: World, night: Night) -> None:
     if scenario.server_cap == scenario.cap:
         assert server.over_cap == 0, f"{label}: more requests than an hour may have"
     assert night.peak <= scenario.cap, f"{label}: more requests than an hour may have"
-    if all(one.dies is None for one in scenario.workers):
+    if all(worker.dies is None for worker in scenario.workers):
         assert server.unheeded == 0, f"{label}: a Retry-After was not heeded"
     _check_states(world, night, label)
     [(night.unknown,)] = world.rows(
         "SELECT count(*) FROM springest.delivery_attempt WHERE outcome = 'outcome_lost'"
     )
     assert night.unknown <= MAX_UNKNOWN, f"{label}: {night.unknown} outcomes are unknown"
-    _check_told(night, label)
+    _check_reports(night, label)
 
 
 def _check_states(world: World, night: Night, label: str) -> None:
@@ -462,15 +465,15 @@ def _check_states(world: World, night: Night, label: str) -> None:
     night.states = Counter(state for _, state, _, _ in rows)
 
 
-def _check_told(night: Night, label: str) -> None:
+def _check_reports(night: Night, label: str) -> None:
     """What the last run left in the queue is in its report; and it left nothing without a reason."""
     last, report = night.reports[-1] if night.reports else (None, None)
     left = night.states["ready"]
     if last is not None and report is not None and last.run_id == "next night":
-        assert report.left == left, f"{label}: {left} are left, {report.left} were told"
+        assert report.left == left, f"{label}: {left} are left, {report.left} were reported"
         return
-    told = [worker for worker, _ in night.errors if worker.run_id == "next night"]
-    assert told, f"{label}: nothing was told"
+    workers = [worker for worker, _ in night.errors if worker.run_id == "next night"]
+    assert workers, f"{label}: nothing was reported"
 
 
 def used(night: Night) -> float:
@@ -481,5 +484,5 @@ def used(night: Night) -> float:
     """
     scenario, posts = night.scenario, night.server.posts
     pace = Pace.under(scenario.cap)
-    last = scenario.rows - sum(one.concurrency for one in scenario.workers)
+    last = scenario.rows - sum(worker.concurrency for worker in scenario.workers)
     return last / (pace.burst + (posts[last - 1] - night.began) / pace.interval)

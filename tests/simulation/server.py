@@ -63,7 +63,7 @@ class Fate(Enum):
         return self.value[1]
 
 
-TROUBLES: Final = tuple(one for one in Fate if one is not Fate.WELL)
+TROUBLES: Final = tuple(fate for fate in Fate if fate is not Fate.WELL)
 DOUBTFUL: Final = (
     Fate.FAILED,
     Fate.FAILED_AND_STORED,
@@ -114,9 +114,9 @@ class Server:
     late: set[asyncio.Task[None]] = field(default_factory=set)
 
     def fate(self, now: float) -> Fate:
-        for one in self.outages:
-            if one.begin <= now < one.end:
-                return one.fate
+        for outage in self.outages:
+            if outage.begin <= now < outage.end:
+                return outage.fate
         return self.chance.choice(TROUBLES) if self.chance.random() < self.trouble else Fate.WELL
 
     def arrive(self, now: float) -> float | None:
@@ -204,7 +204,7 @@ class Client:
         await self._gate("GET")
         now, server = asyncio.get_running_loop().time, self._server
         await asyncio.sleep(server.way())
-        outage = next((one for one in server.outages if one.begin <= now() < one.end), None)
+        outage = next((outage for outage in server.outages if outage.begin <= now() < outage.end), None)
         if outage is not None:
             is_page = outage.fate.error in {InvalidResponse, Redirected, UnexpectedStatus}
             raise _error(outage.fate.error if is_page else ConnectFailed, method="GET")

@@ -23,12 +23,12 @@ LONG = int(os.environ.get("SIMULATED_NIGHTS", "10000"))
 A_LONG_TIME = 24 * 3600.0
 ENOUGH = {1: 0.98, 3: 0.95}
 """Share of the allowance, by processes. Several that work on one queue draw some turns in vain at its end."""
-TOLD = Path(__file__).parents[2] / ".springest" / "tests" / "simulated_nights.txt"
+REPORT = Path(__file__).parents[2] / ".springest" / "tests" / "simulated_nights.txt"
 
 
 @dataclass
-class Told:
-    """What many nights came to, and the worst of them."""
+class Summary:
+    """Totals of many nights, and the worst of them."""
 
     nights: int = 0
     posts: int = 0
@@ -43,7 +43,7 @@ class Told:
         self.nights += 1
         self.posts += len(night.server.posts)
         self.with_outage += bool(night.scenario.outages)
-        self.deaths += sum(one.dies is not None for one in night.scenario.workers)
+        self.deaths += sum(worker.dies is not None for worker in night.scenario.workers)
         self.most_unknown = max(self.most_unknown, (night.unknown, seed))
         self.with_most_unknown += night.unknown == MAX_UNKNOWN
         self.nearest_to_the_cap = max(self.nearest_to_the_cap, (night.peak / night.scenario.cap, seed))
@@ -58,39 +58,39 @@ class Told:
         )
 
 
-def _play(world: World, seeds: Iterable[int]) -> Told:
-    told, began = Told(), time.monotonic()
+def _play(world: World, seeds: Iterable[int]) -> Summary:
+    report, began = Summary(), time.monotonic()
     for seed in seeds:
         night = play(world, Scenario.draw(seed))
         check(world, night)
-        told.add(night)
-        if told.nights % 100 == 0:
-            TOLD.write_text(told.describe(time.monotonic() - began) + "\n", encoding="utf-8")
-    TOLD.write_text(told.describe(time.monotonic() - began) + "\n", encoding="utf-8")
-    return told
+        report.add(night)
+        if report.nights % 100 == 0:
+            REPORT.write_text(report.describe(time.monotonic() - began) + "\n", encoding="utf-8")
+    REPORT.write_text(report.describe(time.monotonic() - began) + "\n", encoding="utf-8")
+    return report
 
 
 def test_nights_with_faults_outages_and_deaths(world: World) -> None:
     """The short form; each failure names the seed of its night."""
-    told = _play(world, SHORT)
-    assert (told.with_outage, told.deaths) > (0, 0)
+    report = _play(world, SHORT)
+    assert (report.with_outage, report.deaths) > (0, 0)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(12 * 3600)
 def test_ten_thousand_nights(world: World) -> None:
     """The long form; ``SIMULATED_NIGHTS`` says how many."""
-    told = _play(world, range(FIRST, FIRST + LONG))
-    assert told.nights == LONG
+    report = _play(world, range(FIRST, FIRST + LONG))
+    assert report.nights == LONG
 
 
 def test_a_seed_gives_the_same_night_again(world: World) -> None:
     """Whatever the machine does meanwhile: the same requests at the same moments, the same end."""
     scenario = Scenario.draw(2)
-    one, two = play(world, scenario), play(world, scenario)
+    first, two = play(world, scenario), play(world, scenario)
     check(world, two)
-    assert one.server.arrivals == two.server.arrivals
-    assert one.server.stored == two.server.stored
+    assert first.server.arrivals == two.server.arrivals
+    assert first.server.stored == two.server.stored
 
 
 def _full_queues() -> Iterator[Scenario]:
@@ -112,7 +112,9 @@ def _full_queues() -> Iterator[Scenario]:
 
 
 @pytest.mark.parametrize(
-    "scenario", list(_full_queues()), ids=lambda one: f"{one.latency:g} s, {len(one.workers)} processes"
+    "scenario",
+    list(_full_queues()),
+    ids=lambda scenario: f"{scenario.latency:g} s, {len(scenario.workers)} processes",
 )
 def test_a_long_queue_uses_nearly_all_of_its_allowance(world: World, scenario: Scenario) -> None:
     """Whatever the latency; what processes draw for certificates that others took, they use for others."""

@@ -12,7 +12,7 @@ from springest_provider.retry_policy import RETRY_POLICY
 
 
 def _kinds(kind):
-    return {kind, *(deeper for one in kind.__subclasses__() for deeper in _kinds(one))}
+    return {kind, *(deeper for derived in kind.__subclasses__() for deeper in _kinds(derived))}
 
 
 API_ERRORS = sorted(

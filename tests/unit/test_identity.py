@@ -34,11 +34,15 @@ def test_a_delivery_key_never_changes() -> None:
     assert delivery_key(site="default", training_id="T1", issue_no=1) == known
 
 
-@given(one=st.tuples(TEXTS, TEXTS, st.integers(1)), other=st.tuples(TEXTS, TEXTS, st.integers(1)))
-def test_two_certificates_never_share_a_key(one: tuple[str, str, int], other: tuple[str, str, int]) -> None:
+@given(first=st.tuples(TEXTS, TEXTS, st.integers(1)), second=st.tuples(TEXTS, TEXTS, st.integers(1)))
+def test_two_certificates_never_share_a_key(
+    first: tuple[str, str, int], second: tuple[str, str, int]
+) -> None:
     """Different trainings or issues have different delivery keys."""
-    keys = {delivery_key(site=site, training_id=name, issue_no=issue) for site, name, issue in (one, other)}
-    assert len(keys) == len({one, other})
+    keys = {
+        delivery_key(site=site, training_id=name, issue_no=issue) for site, name, issue in (first, second)
+    }
+    assert len(keys) == len({first, second})
 
 
 def test_moving_a_letter_from_site_to_training_gives_another_key() -> None:
@@ -146,8 +150,8 @@ def test_two_generated_mailboxes_are_never_one(first: tuple[str, str], second: t
     def identity(local: str, domain: str) -> tuple[str, bytes]:
         return unicodedata.normalize("NFC", local), idna.encode(domain, uts46=True)
 
-    same = identity(*first) == identity(*second)
-    assert (mailbox("@".join(first)) == mailbox("@".join(second))) == same
+    is_same = identity(*first) == identity(*second)
+    assert (mailbox("@".join(first)) == mailbox("@".join(second))) == is_same
 
 
 @given(
@@ -167,9 +171,9 @@ def test_every_text_has_a_form_and_a_storable_reference(address: str) -> None:
 
 def test_a_different_secret_gives_different_references() -> None:
     """A different secret gives different references and a different verifier."""
-    other = Pseudonyms(SECRET + "!")
-    assert PSEUDONYMS.learner_ref("zoe@example.com") != other.learner_ref("zoe@example.com")
-    assert PSEUDONYMS.verifier(b"salt") != other.verifier(b"salt")
+    different = Pseudonyms(SECRET + "!")
+    assert PSEUDONYMS.learner_ref("zoe@example.com") != different.learner_ref("zoe@example.com")
+    assert PSEUDONYMS.verifier(b"salt") != different.verifier(b"salt")
     assert PSEUDONYMS.verifier(b"salt") != PSEUDONYMS.verifier(b"pepper")
 
 
@@ -204,13 +208,13 @@ def test_rekeying_gives_the_references_of_both_secrets(address: str, values: lis
 
 def test_secrets_are_recognised_in_their_order() -> None:
     """Several secrets are recognised together and in their order."""
-    one, two, three = (f"a secret for tests, number {number}, long enough" for number in range(3))
-    chains = [(one,), (two,), (one, two), (two, one), (one, two, three), (one + two,)]
+    first, two, three = (f"a secret for tests, number {number}, long enough" for number in range(3))
+    chains = [(first,), (two,), (first, two), (two, first), (first, two, three), (first + two,)]
     verifiers = {Pseudonyms(chain[-1], chain[:-1]).verifier(b"salt") for chain in chains}
     assert len(verifiers) == len(chains)
-    assert Pseudonyms(two, (one,)).verifier(b"salt", of=1) == Pseudonyms(one).verifier(b"salt")
+    assert Pseudonyms(two, (first,)).verifier(b"salt", of=1) == Pseudonyms(first).verifier(b"salt")
     with pytest.raises(ConfigurationError, match="same secret twice"):
-        Pseudonyms(one, (two, one))
+        Pseudonyms(first, (two, first))
 
 
 def test_a_former_secret_may_be_weak() -> None:
@@ -218,10 +222,10 @@ def test_a_former_secret_may_be_weak() -> None:
     assert Pseudonyms(SECRET, ("a" * 16,)).learner_ref("zoe@example.com")
 
 
-@given(one=st.lists(TEXTS), other=st.lists(TEXTS))
-def test_two_rows_never_share_a_version(one: list[str], other: list[str]) -> None:
+@given(first=st.lists(TEXTS), second=st.lists(TEXTS))
+def test_two_rows_never_share_a_version(first: list[str], second: list[str]) -> None:
     """Rows with different values have different versions."""
-    assert (PSEUDONYMS.row_version(one) == PSEUDONYMS.row_version(other)) == (one == other)
+    assert (PSEUDONYMS.row_version(first) == PSEUDONYMS.row_version(second)) == (first == second)
 
 
 def test_no_reference_shows_the_email_or_the_secret() -> None:

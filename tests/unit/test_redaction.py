@@ -50,11 +50,11 @@ def test_a_secret_is_found_whatever_stands_beside_it(secret, which, before, afte
     assert encoded not in redacted
 
 
-@given(parts=st.lists(st.tuples(_SECRETS, st.integers(0, len(_ENCODINGS) - 1)), min_size=2, max_size=6))
-def test_a_secret_is_found_when_only_some_of_it_is_encoded(parts):
+@given(pieces=st.lists(st.tuples(_SECRETS, st.integers(0, len(_ENCODINGS) - 1)), min_size=2, max_size=6))
+def test_a_secret_is_found_when_only_some_of_it_is_encoded(pieces):
     """Each library leaves other characters as they are."""
-    secret = "".join(text for text, _ in parts)
-    encoded = "".join(_ENCODINGS[which](text) for text, which in parts)
+    secret = "".join(text for text, _ in pieces)
+    encoded = "".join(_ENCODINGS[which](text) for text, which in pieces)
     assert Redactor([secret]).redact(f"got {encoded} back") == "got *** back"
 
 
@@ -75,12 +75,12 @@ def test_a_secret_is_redacted_in_a_quoted_url(secret):
         "a'" * 20_000,
         "/" * 39 + "x" * 9,
     ]
-    + [one * 39 + "x" for one in "\"'/&<> %"],
+    + [character * 39 + "x" for character in "\"'/&<> %"],
 )
 @pytest.mark.timeout(20)
 def test_no_text_is_slow_to_redact(text):
     """A server chooses the text: it must not be able to stop a worker with it."""
-    hard = ["\\" * 20 + "a", "%" * 20 + "x", *(one * 40 + "y" for one in "\"'/&<> %")]
+    hard = ["\\" * 20 + "a", "%" * 20 + "x", *(character * 40 + "y" for character in "\"'/&<> %")]
     Redactor(hard).redact(text)
 
 
@@ -122,12 +122,12 @@ def test_a_redactor_can_hide_more_for_one_request():
 )
 def test_an_address_is_found(address):
     """Well-formed or not: an address with a mistake is somebody's all the same."""
-    said = Redactor().redact(f"Email {address} is invalid; see ?email={address}&size=1")
-    assert "zoe" not in said.lower()
-    assert "zoë" not in said
-    assert "connor" not in said
-    assert said.startswith("Email ")
-    assert said.endswith("size=1")
+    redacted = Redactor().redact(f"Email {address} is invalid; see ?email={address}&size=1")
+    assert "zoe" not in redacted.lower()
+    assert "zoë" not in redacted
+    assert "connor" not in redacted
+    assert redacted.startswith("Email ")
+    assert redacted.endswith("size=1")
 
 
 @pytest.mark.parametrize("text", ["a @ b", "5 @ 3", "nothing here", "", "user at example.com", "@decorator"])

@@ -189,7 +189,9 @@ def test_states_checked_every_night_were_never_stored() -> None:
 
 def test_the_database_allows_exactly_these_states() -> None:
     """The constraint of the table lists exactly the states of the code."""
-    (check,) = [one for one in delivery.constraints if str(one.name).endswith("state_check")]
+    (check,) = [
+        constraint for constraint in delivery.constraints if str(constraint.name).endswith("state_check")
+    ]
     assert set(re.findall(r"'(\w+)'", str(check.sqltext))) == {state.value for state in State}
 
 

@@ -48,8 +48,8 @@ async def test_waiting_calls_share_a_statement(async_warehouse: AsyncEngine, sta
     lane = statements.lane(async_warehouse)
     first = asyncio.create_task(lane.ask(0))
     await statements.began.wait()
-    others = await asyncio.gather(*(lane.ask(number) for number in range(1, 8)))
-    assert (await first, others) == (0, [2, 4, 6, 8, 10, 12, 14])
+    rest = await asyncio.gather(*(lane.ask(number) for number in range(1, 8)))
+    assert (await first, rest) == (0, [2, 4, 6, 8, 10, 12, 14])
     assert statements == [1, 7]
 
 
@@ -67,9 +67,9 @@ async def test_an_error_of_one_call_reaches_only_its_caller(
 ) -> None:
     """An error that concerns one call of a batch is raised to that caller only."""
     lane = statements.lane(async_warehouse, DIVIDED, column=0)
-    told = await asyncio.gather(*map(lane.ask, (3, 0, 4)), return_exceptions=True)
-    assert (told[0], told[2]) == (4, 3)
-    assert isinstance(told[1], psycopg.errors.DivisionByZero)
+    results = await asyncio.gather(*map(lane.ask, (3, 0, 4)), return_exceptions=True)
+    assert (results[0], results[2]) == (4, 3)
+    assert isinstance(results[1], psycopg.errors.DivisionByZero)
     assert await lane.ask(6) == 2
 
 
@@ -91,8 +91,8 @@ async def test_a_broken_connection_fails_all_and_is_replaced(
         if ended:
             break
         await asyncio.sleep(0.01)
-    told = await asyncio.gather(*asking, return_exceptions=True)
-    assert all(isinstance(one, DATABASE_ERRORS) for one in told)
+    results = await asyncio.gather(*asking, return_exceptions=True)
+    assert all(isinstance(result, DATABASE_ERRORS) for result in results)
     assert await statements.lane(async_warehouse).ask(3) == 6
     lane._statement = for_driver(SLOW)
     assert await lane.ask(4) == 8
@@ -107,8 +107,8 @@ async def test_a_cancelled_caller_does_not_affect_the_others(
     await asyncio.sleep(0)
     asking[1].cancel()
     asking[3].cancel()
-    told = await asyncio.gather(*asking, return_exceptions=True)
-    assert (told[0], told[2]) == (0, 4)
+    results = await asyncio.gather(*asking, return_exceptions=True)
+    assert (results[0], results[2]) == (0, 4)
 
 
 async def test_cancelling_the_batcher_leaves_nobody_waiting(
@@ -121,8 +121,8 @@ async def test_cancelling_the_batcher_leaves_nobody_waiting(
     assert lane._running is not None
     lane._running.cancel()
     async with asyncio.timeout(10):
-        told = await asyncio.gather(*asking, return_exceptions=True)
-    assert all(isinstance(one, asyncio.CancelledError) for one in told)
+        results = await asyncio.gather(*asking, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results)
     assert await lane.ask(5) == 10
 
 

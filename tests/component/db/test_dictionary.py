@@ -26,12 +26,12 @@ def test_the_dictionary_describes_every_column_for_analysts(warehouse: Engine) -
     """Every column that analysts can read is in the data dictionary."""
     with warehouse.connect() as connection:
         columns = describe(connection)
-    assert all(one.said and one.said_of_relation for one in columns)
-    assert {one.relation for one in columns} >= READER.keys() - {"unmatched_remote_certificate"}
+    assert all(column.said and column.said_of_relation for column in columns)
+    assert {column.relation for column in columns} >= READER.keys() - {"unmatched_remote_certificate"}
 
 
 def test_the_dictionary_has_ten_questions_in_words() -> None:
     """There are at least ten sample questions, each with its text."""
     questions = load_questions(QUESTIONS)
     assert len(questions) >= 10
-    assert all(one.words.partition("?")[1] and one.sql.strip() for one in questions)
+    assert all(question.words.partition("?")[1] and question.sql.strip() for question in questions)

@@ -205,11 +205,11 @@ def test_a_warehouse_of_a_newer_revision_is_left_alone(empty: Engine) -> None:
 
 def test_concurrent_deployments_migrate_once(empty: Engine, database: str) -> None:
     """Of concurrent upgrades, one migrates and the others wait."""
-    others = [create_engine(database) for _ in range(4)]
-    with ThreadPoolExecutor(len(others)) as pool:
-        assert set(pool.map(upgrade, others)) == {head_revision()}
-    for other in others:
-        other.dispose()
+    engines = [create_engine(database) for _ in range(4)]
+    with ThreadPoolExecutor(len(engines)) as pool:
+        assert set(pool.map(upgrade, engines)) == {head_revision()}
+    for engine in engines:
+        engine.dispose()
     check(empty)
 
 
@@ -264,7 +264,7 @@ def test_a_certificate_has_one_row_in_the_ledger(warehouse: Engine) -> None:
 
 def test_statuses_and_methods_are_those_of_the_design() -> None:
     """The verification statuses and match methods are those that analysts were promised."""
-    assert {one.value for one in VerificationStatus} == {
+    assert {status.value for status in VerificationStatus} == {
         "not_sent",
         "held",
         "invalid",

@@ -82,14 +82,14 @@ def test_databases_of_one_server_may_be_granted_at_once(
     warehouse: Engine, database: str, names: RoleNames
 ) -> None:
     """Roles belong to the server: two deployments create the same ones."""
-    other = create_engine(database)
-    upgrade(other)
+    second = create_engine(database)
+    upgrade(second)
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(lambda engine: grant_roles(engine, names), [warehouse, other])) == [names] * 2
-    with other.begin() as connection:
+        assert list(pool.map(lambda engine: grant_roles(engine, names), [warehouse, second])) == [names] * 2
+    with second.begin() as connection:
         for name, _ in names.grants():
             connection.execute(text(f"DROP OWNED BY {name}"))
-    other.dispose()
+    second.dispose()
 
 
 def test_without_createrole_the_statements_are_printed(warehouse: Engine, names: RoleNames) -> None:

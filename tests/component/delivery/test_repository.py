@@ -162,7 +162,7 @@ async def test_an_outcome_waiting_for_a_lock_blocks_no_other(
     assert isinstance(recorded[0], WarehouseLocked)
     assert recorded[1] is State.ACCEPTED
     found = [delivery_of(warehouse, claim.delivery_key) for claim in claims]
-    assert [(one.state, one.springest_certificate_id) for one in found] == [
+    assert [(row.state, row.springest_certificate_id) for row in found] == [
         ("sending", None),
         ("accepted", 8),
     ]
@@ -297,8 +297,8 @@ async def test_the_queue_returns_this_runs_deliveries_first(
     add_delivery("tonight-first", staged_run_id="night", created_at=day + timedelta(days=1))
     add_delivery("elsewhere", site="other", created_at=day)
     queued = await worker(run_id="night").queue(after=None, limit=10)
-    assert [one.training_id for one in queued] == ["tonight-first", "tonight", "older", "old"]
-    assert [one.of_this_run for one in queued] == [True, True, False, False]
+    assert [item.training_id for item in queued] == ["tonight-first", "tonight", "older", "old"]
+    assert [item.of_this_run for item in queued] == [True, True, False, False]
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 7])
@@ -313,7 +313,7 @@ async def test_paging_through_the_queue_returns_each_once(
         run = "night" if number % 3 else "before"
         add_delivery(f"T{number}", staged_run_id=run, created_at=moment + timedelta(seconds=number // 4))
     ledger = worker()
-    whole = [one.delivery_key for one in await ledger.queue(after=None, limit=100)]
+    whole = [item.delivery_key for item in await ledger.queue(after=None, limit=100)]
     read: list[str] = []
     after = None
     while batch := await ledger.queue(after=after, limit=page):
@@ -350,7 +350,7 @@ async def test_a_run_that_is_not_approved_is_in_no_queue(
     assert await ledger.release(lambda _: ()) == {"night": 1, "before": 2}
     assert await ledger.queue(after=None, limit=9) == []
     assert await ledger.release(lambda _: ["before"]) == {"night": 1, "before": 2}
-    assert [one.of_this_run for one in await ledger.queue(after=None, limit=9)] == [False, False]
+    assert [item.of_this_run for item in await ledger.queue(after=None, limit=9)] == [False, False]
     assert await ledger.release(dict.keys) == {"night": 1}
     assert len(await ledger.queue(after=None, limit=9)) == 3
 
@@ -405,8 +405,8 @@ async def test_a_ledger_that_lost_attempts_gives_no_claims(
     """A standby's next number is up to 32 ahead of its rows, so the number alone proves nothing."""
     for name in ("T1", "T2"):
         add_delivery(name)
-    one, two = await worker().queue(after=None, limit=2)
-    claim = await take(worker(), one)
+    first, two = await worker().queue(after=None, limit=2)
+    claim = await take(worker(), first)
     with warehouse.begin() as connection:
         connection.execute(text("DELETE FROM springest.delivery_attempt"))
     assert await take(worker(), two, known=claim.attempt_id) is NotClaimed.FORGOTTEN

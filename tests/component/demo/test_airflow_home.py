@@ -52,10 +52,10 @@ class LosesItsFirstResponse(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[str]:
     LosesItsFirstResponse.created.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), LosesItsFirstResponse) as one:
-        Thread(target=one.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{one.server_port}"
-        one.shutdown()
+    with ThreadingHTTPServer(("127.0.0.1", 0), LosesItsFirstResponse) as http_server:
+        Thread(target=http_server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http_server.server_port}"
+        http_server.shutdown()
 
 
 @pytest.fixture

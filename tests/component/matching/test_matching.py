@@ -87,21 +87,21 @@ def test_quiet_nights_rewrite_no_match(warehouse: Engine, deliver: Deliver, show
     assert rows() == before
 
 
-@pytest.mark.parametrize("told", [False, True], ids=["by the list", "by the answer to the POST"])
+@pytest.mark.parametrize("named", [False, True], ids=["by the list", "by the answer to the POST"])
 def test_later_proof_replaces_an_inference(
-    warehouse: Engine, deliver: Deliver, show: Show, told: bool
+    warehouse: Engine, deliver: Deliver, show: Show, named: bool
 ) -> None:
     """A proof replaces an inferred match."""
     deliver("unknown")
     show(created_at=MOMENT)
     publish_only_us(warehouse)
-    if told:
+    if named:
         change(warehouse, "UPDATE springest.delivery SET state = 'accepted', springest_certificate_id = 7")
     else:
         change(warehouse, f"UPDATE springest.remote_certificate SET learner_ref = '{LEARNER}'")  # noqa: S608
     assert publish_only_us(warehouse).became_visible == 1
     row = verdict(warehouse)
-    assert (row.verification_status, row.match_method) == ("verified", "springest_id" if told else "owner")
+    assert (row.verification_status, row.match_method) == ("verified", "springest_id" if named else "owner")
     with warehouse.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM springest.delivery_match")).scalar_one() == 0
 

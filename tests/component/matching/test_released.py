@@ -137,7 +137,7 @@ def test_a_certificate_gone_by_now_stops_no_release(
 
 
 @pytest.mark.parametrize(
-    ("state", "other", "shown"),
+    ("state", "changes", "shown"),
     [
         ("visible", {"springest_certificate_id": 7}, {}),
         ("accepted", {"springest_certificate_id": 7}, {}),
@@ -155,12 +155,12 @@ def test_another_deliverys_certificate_stops_no_release(
     deliver: Deliver,
     show: Show,
     state: str,
-    other: dict[str, Any],
+    changes: dict[str, Any],
     shown: dict[str, Any],
 ) -> None:
     """A certificate of another delivery does not stop a released one."""
     release()
-    deliver(state, "T2", **other)
+    deliver(state, "T2", **changes)
     show(7, **shown)
     publish_all(warehouse)
     assert states(warehouse) == [*QUEUED, ("T2", "visible", None)]

@@ -43,8 +43,10 @@ def test_it_is_valid_by_the_compose_schema():
 def test_every_variable_is_explained_in_the_example():
     """Whoever copies .env.example finds everything that the compose file asks for, and nothing else."""
     asked = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE.read_text(encoding="utf-8")))
-    told = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
-    assert asked == told
+    explained = set(
+        re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert asked == explained
 
 
 def test_services_depend_on_services_that_exist():
@@ -113,7 +115,7 @@ def test_a_password_with_odd_signs_reaches_airflow_unchanged(tmp_path):
     for name, made in (("connections", connections(env)), ("variables", variables(env))):
         (tmp_path / f"{name}.json").write_text(json.dumps(made), encoding="utf-8")
     found = load_connections_dict(str(tmp_path / "connections.json"))
-    assert {one.password for one in found.values()} == {HARD}
+    assert {service.password for service in found.values()} == {HARD}
     assert found["springest_default"].extra_dejson == {"certifications_api_key": HARD}
     assert load_variables(str(tmp_path / "variables.json"))["springest_learner_secret"] == HARD
     urls = re.findall(r"\w+://\S*", COMPOSE.read_text(encoding="utf-8"))

@@ -52,10 +52,10 @@ def test_an_email_is_read_from_stdin_and_never_printed(
     monkeypatch.setattr("sys.stdin", io.StringIO(f" {ADDRESS.upper()} \n"))
     assert main(["erase", "--address-from-stdin"]) == 0
     assert ledger(filled) == (None, "invalid")
-    said = capsys.readouterr()
-    assert "erased; rows cleared: delivery 1" in said.out
-    assert "1 certificates will not be sent" in said.out
-    assert "example" not in (said.out + said.err).lower()
+    output = capsys.readouterr()
+    assert "erased; rows cleared: delivery 1" in output.out
+    assert "1 certificates will not be sent" in output.out
+    assert "example" not in (output.out + output.err).lower()
 
 
 def test_a_reference_is_enough_and_an_erasure_can_be_lifted(
@@ -66,9 +66,9 @@ def test_a_reference_is_enough_and_an_erasure_can_be_lifted(
     assert ledger(filled) == (None, "invalid")
     assert main(["erase", "--learner-ref", REF, "--lift"]) == 0
     assert main(["erase", "--learner-ref", REF, "--lift"]) == Exit.NOTHING
-    said = capsys.readouterr().out
-    assert "the erasure is lifted" in said
-    assert "no learner with this address or reference was erased" in said
+    output = capsys.readouterr().out
+    assert "the erasure is lifted" in output
+    assert "no learner with this address or reference was erased" in output
 
 
 @pytest.mark.parametrize("address", ["zoe@example.com", "zo\u00ebe@example.com", "no address at all"])

@@ -32,15 +32,15 @@ def test_lists_come_page_by_page_as_they_are_asked_for(sandbox, connect):
     rows = SpringestHook().iter_certificates()
     assert next(rows).id == 1001
     assert len(sandbox.store.requests()) == 1
-    assert [one.id for one in rows] == [1002, 1003, 1004, 1005, 1006, 1007]
+    assert [row.id for row in rows] == [1002, 1003, 1004, 1005, 1006, 1007]
 
 
 def test_certifications_are_asked_for_with_their_own_key(sandbox, connect):
     """The two keys are not interchangeable."""
     connect()
-    names = [one.name for one in SpringestHook().iter_certifications()]
+    names = [certification.name for certification in SpringestHook().iter_certifications()]
     assert names == ["Certification 101", "Certification 102"]
-    assert {one.key_name for one in sandbox.store.requests()} == {"certifications"}
+    assert {request.key_name for request in sandbox.store.requests()} == {"certifications"}
 
 
 def test_a_certificate_is_posted(sandbox, connect, tmp_path):
@@ -58,7 +58,7 @@ def test_a_certificate_is_posted(sandbox, connect, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "well", "said"),
+    ("changes", "well", "message"),
     [
         ({}, True, "accepts both keys"),
         ({"password": "wrong-key"}, False, "the key for certificates fails"),
@@ -69,13 +69,13 @@ def test_a_certificate_is_posted(sandbox, connect, tmp_path):
         ({"host": "http://127.0.0.1:9"}, False, "no connection to 127.0.0.1:9"),
     ],
 )
-def test_the_test_button_names_the_key_that_fails(connect, changes, well, said):
+def test_the_test_button_names_the_key_that_fails(connect, changes, well, message):
     """Its message is shown as it is, so it contains no key."""
     connect(**changes)
-    told = SpringestHook().test_connection()
-    assert told[0] is well
-    assert said in told[1]
-    assert "wrong-key" not in told[1]
+    result = SpringestHook().test_connection()
+    assert result[0] is well
+    assert message in result[1]
+    assert "wrong-key" not in result[1]
 
 
 def test_the_http_providers_own_methods_are_refused(connect):

@@ -65,8 +65,8 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            told.received.append((self.path, json.loads(body)))
-            self.send_response(told.status)
+            hooks.received.append((self.path, json.loads(body)))
+            self.send_response(hooks.status)
             self.end_headers()
             self.wfile.write(b"ok")
 
@@ -74,14 +74,14 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told = Hooks(f"http://127.0.0.1:{server.server_address[1]}")
-    slack = {"conn_type": "slackwebhook", "host": f"{told.url}/services", "password": "T0/B0/secret-token"}
-    webhook = {"conn_type": "http", "host": told.url}
+    hooks = Hooks(f"http://127.0.0.1:{server.server_address[1]}")
+    slack = {"conn_type": "slackwebhook", "host": f"{hooks.url}/services", "password": "T0/B0/secret-token"}
+    webhook = {"conn_type": "http", "host": hooks.url}
     monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", json.dumps(slack))
     monkeypatch.setenv("AIRFLOW_CONN_HTTP_DEFAULT", json.dumps(webhook))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield told
+    yield hooks
     server.shutdown()
     thread.join()
     server.server_close()

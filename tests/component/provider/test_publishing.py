@@ -64,7 +64,7 @@ def test_a_quiet_night_passes(ready: Engine, kind: type[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "statement", "said"),
+    ("kind", "statement", "message"),
     [
         (
             SpringestColumnCheckOperator,
@@ -89,11 +89,11 @@ def test_a_quiet_night_passes(ready: Engine, kind: type[Any]) -> None:
     ],
 )
 def test_an_impossible_verdict_fails_the_task(
-    ready: Engine, kind: type[Any], statement: str, said: str
+    ready: Engine, kind: type[Any], statement: str, message: str
 ) -> None:
     """The error names the row and the remedy."""
     spoil(ready, statement)
-    with pytest.raises(QualityCheckFailed, match=said):
+    with pytest.raises(QualityCheckFailed, match=message):
         check(kind)
 
 
@@ -113,8 +113,8 @@ def test_the_check_without_verdicts_names_the_remedy(ready: Engine) -> None:
 
 def test_publishing_returns_only_counts(ready: Engine) -> None:
     """The result becomes an XCom."""
-    told = SpringestPublishOperator(task_id="publish").execute({"run_id": "night"})
-    assert told == {
+    report = SpringestPublishOperator(task_id="publish").execute({"run_id": "night"})
+    assert report == {
         "written": 1,
         "versions": 1,
         "statuses": {"held": 1},

@@ -48,12 +48,12 @@ def test_the_secret_is_rotated_once_and_no_secret_is_shown(
     assert main(["rotate-secret"]) == 0
     assert reference(filled) == factories.pseudonyms().learner_ref(ADDRESS)
     assert main(["rotate-secret"]) == 0
-    said = capsys.readouterr()
-    assert "re-keyed; rows: " in said.out
-    assert "delivery 1" in said.out
-    assert "nothing was changed" in said.out
+    output = capsys.readouterr()
+    assert "re-keyed; rows: " in output.out
+    assert "delivery 1" in output.out
+    assert "nothing was changed" in output.out
     for secret in (FORMER, NEW):
-        assert secret not in said.out + said.err
+        assert secret not in output.out + output.err
 
 
 def test_a_rotation_names_the_run_that_uses_the_secret(

@@ -60,7 +60,7 @@ def test_no_sliding_hour_of_a_simulated_crowd_exceeds_the_cap(cap: int, waits: l
             due = max(due, now) + pace.interval
             grants.append(now)
     window = SECONDS_AN_HOUR + LEAVES_WITHIN_SECONDS
-    assert all(sum(start <= one < start + window for one in grants) <= cap for start in grants)
+    assert all(sum(start <= grant < start + window for grant in grants) <= cap for start in grants)
 
 
 @given(cap=st.integers(400, 100_000))
@@ -122,28 +122,28 @@ async def thaw(engine: AsyncEngine) -> None:
 
 async def test_a_burst_is_granted_at_once_and_no_more(warehouse: Engine, limiter: MakeLimiter) -> None:
     """The burst is granted at once, and the next grant waits."""
-    one = limiter(4_000)
-    grants = [await one.acquire(until=soon()) for _ in range(LARGEST_BURST)]
+    own = limiter(4_000)
+    grants = [await own.acquire(until=soon()) for _ in range(LARGEST_BURST)]
     assert all(grant is not None and not grant.is_void for grant in grants)
-    assert await one.acquire(until=time.monotonic()) is None
-    assert (one.granted, row(warehouse)[0]) == (LARGEST_BURST, LARGEST_BURST)
+    assert await own.acquire(until=time.monotonic()) is None
+    assert (own.granted, row(warehouse)[0]) == (LARGEST_BURST, LARGEST_BURST)
 
 
 async def test_limiters_of_one_key_share_one_row(warehouse: Engine, limiter: MakeLimiter) -> None:
     """Two processes get together what one would get."""
-    one, two = limiter(4_000), limiter(4_000)
+    first, two = limiter(4_000), limiter(4_000)
     grants = await asyncio.gather(
-        *(each.acquire(until=time.monotonic()) for each in (one, two) for _ in range(LARGEST_BURST))
+        *(each.acquire(until=time.monotonic()) for each in (first, two) for _ in range(LARGEST_BURST))
     )
-    assert sum(grant is not None for grant in grants) == one.granted + two.granted == row(warehouse)[0]
+    assert sum(grant is not None for grant in grants) == first.granted + two.granted == row(warehouse)[0]
     assert LARGEST_BURST <= row(warehouse)[0] <= LARGEST_BURST + 2
 
 
 async def test_each_key_and_host_has_its_own_limit(limiter: MakeLimiter) -> None:
     """Another key or another host has its own row."""
-    for one in (limiter(), limiter(key="b"), limiter(host="other.example.com")):
-        assert await one.acquire(until=soon()) is not None
-        assert await one.acquire(until=soon()) is None
+    for own in (limiter(), limiter(key="b"), limiter(host="other.example.com")):
+        assert await own.acquire(until=soon()) is not None
+        assert await own.acquire(until=soon()) is None
 
 
 async def test_a_turn_is_waited_for_as_long_as_it_takes(async_warehouse: AsyncEngine) -> None:
@@ -161,7 +161,7 @@ async def test_a_turn_is_waited_for_as_long_as_it_takes(async_warehouse: AsyncEn
                 {"seconds": seconds},
             )
 
-    one = RateLimiter(
+    own = RateLimiter(
         async_warehouse,
         host="springest.example.com",
         key_fingerprint="a",
@@ -169,9 +169,9 @@ async def test_a_turn_is_waited_for_as_long_as_it_takes(async_warehouse: AsyncEn
         sleep=sleep,
     )
     for _ in range(LARGEST_BURST + 1):
-        await one.acquire()
+        await own.acquire()
     assert slept
-    assert sum(slept) <= one.pace.interval + SHORTEST_WAIT
+    assert sum(slept) <= own.pace.interval + SHORTEST_WAIT
 
 
 async def test_a_long_wait_is_looked_at_again_now_and_then(async_warehouse: AsyncEngine) -> None:
@@ -182,45 +182,45 @@ async def test_a_long_wait_is_looked_at_again_now_and_then(async_warehouse: Asyn
         waits.append(seconds)
         await thaw(async_warehouse)
 
-    one = RateLimiter(
+    own = RateLimiter(
         async_warehouse,
         host="springest.example.com",
         key_fingerprint="a",
         requests_per_hour=SLOWLY,
         sleep=lifted_meanwhile,
     )
-    await one.freeze(3_000)
-    assert await one.acquire() is not None
+    await own.freeze(3_000)
+    assert await own.acquire() is not None
     assert waits == [LONGEST_WAIT]
 
 
 async def test_nobody_waits_beyond_the_deadline_given(limiter: MakeLimiter, slept: list[float]) -> None:
     """A caller that gave a deadline gets no grant after it."""
-    one = limiter()
-    await one.acquire()
-    assert await one.acquire(until=soon()) is None
+    own = limiter()
+    await own.acquire()
+    assert await own.acquire(until=soon()) is None
     assert slept == []
 
 
 async def test_a_freeze_stops_every_user_of_the_row(limiter: MakeLimiter) -> None:
     """A freeze stops every limiter that shares the row."""
-    one, two = limiter(4_000), limiter(4_000)
-    await one.acquire()
-    await one.freeze(30)
-    assert await one.acquire(until=soon()) is None
+    first, two = limiter(4_000), limiter(4_000)
+    await first.acquire()
+    await first.freeze(30)
+    assert await first.acquire(until=soon()) is None
     assert await two.acquire(until=soon()) is None
 
 
 async def test_a_freeze_can_precede_the_first_grant(warehouse: Engine, limiter: MakeLimiter) -> None:
     """A freeze is kept even if nothing was granted yet."""
-    one = limiter()
-    await one.freeze(30)
-    assert await one.acquire(until=soon()) is None
+    own = limiter()
+    await own.freeze(30)
+    assert await own.acquire(until=soon()) is None
     assert row(warehouse)[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("told", "lasts"),
+    ("seconds", "lasts"),
     [
         (7.5, 7.5),
         (0, 0),
@@ -231,10 +231,10 @@ async def test_a_freeze_can_precede_the_first_grant(warehouse: Engine, limiter: 
     ],
 )
 async def test_a_freeze_lasts_as_long_as_the_server_asks(
-    warehouse: Engine, limiter: MakeLimiter, told: float | None, lasts: float
+    warehouse: Engine, limiter: MakeLimiter, seconds: float | None, lasts: float
 ) -> None:
     """Within reason: nothing negative, and nothing beyond the longest freeze."""
-    await limiter().freeze(told)
+    await limiter().freeze(seconds)
     left = row(warehouse)[1]
     assert left is not None
     assert lasts - 2 < left <= lasts
@@ -244,9 +244,9 @@ async def test_a_shorter_freeze_does_not_shorten_a_longer_one(
     warehouse: Engine, limiter: MakeLimiter
 ) -> None:
     """Of two freezes, the longer counts."""
-    one = limiter()
-    await one.freeze(300)
-    await one.freeze(5)
+    own = limiter()
+    await own.freeze(300)
+    await own.freeze(5)
     left = row(warehouse)[1]
     assert left is not None
     assert left > 290
@@ -256,22 +256,22 @@ async def test_freezes_without_a_time_double_up_to_an_hour(
     warehouse: Engine, async_warehouse: AsyncEngine, limiter: MakeLimiter
 ) -> None:
     """Freezes without `Retry-After` double up to an hour, and start short again after a good response."""
-    one = limiter()
+    own = limiter()
     lengths = []
     for _ in range(8):
-        await one.freeze(None)
+        await own.freeze(None)
         lengths.append(row(warehouse)[2])
         await thaw(async_warehouse)
     assert lengths == [60, 120, 240, 480, 960, 1920, 3600, 3600]
-    await one.answered_well()
-    await one.freeze(None)
+    await own.answered_well()
+    await own.freeze(None)
     assert row(warehouse)[2] == FIRST_FREEZE
 
 
 async def test_several_answers_of_one_outage_freeze_once(warehouse: Engine, limiter: MakeLimiter) -> None:
     """Eight requests under way that are all throttled are one reason to wait, not eight doublings."""
-    one, two = limiter(), limiter()
-    await asyncio.gather(*(each.freeze(None) for each in (one, two) for _ in range(4)))
+    first, two = limiter(), limiter()
+    await asyncio.gather(*(each.freeze(None) for each in (first, two) for _ in range(4)))
     granted, left, length = row(warehouse)
     assert (granted, length) == (0, FIRST_FREEZE)
     assert left is not None
@@ -324,7 +324,7 @@ async def test_reads_take_a_fifth_of_the_cap_and_turns_of_the_same_row(
         granted = connection.execute(
             text("SELECT host, granted FROM springest.rate_limit ORDER BY host")
         ).all()
-    assert [tuple(one) for one in granted] == [("api.example.com", 2), ("api.example.com (reads)", 1)]
+    assert [tuple(row) for row in granted] == [("api.example.com", 2), ("api.example.com (reads)", 1)]
 
 
 async def test_times_too_far_ahead_are_reduced(warehouse: Engine, limiter: MakeLimiter) -> None:

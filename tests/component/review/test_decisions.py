@@ -65,7 +65,7 @@ def test_an_unknown_that_a_fresh_snapshot_lacks_is_released(ground: Ground) -> N
 
 
 @pytest.mark.parametrize(
-    ("snapshot", "said"),
+    ("snapshot", "message"),
     [
         (None, "there is no complete snapshot"),
         ({"complete": False}, "there is no complete snapshot"),
@@ -74,13 +74,13 @@ def test_an_unknown_that_a_fresh_snapshot_lacks_is_released(ground: Ground) -> N
     ],
 )
 def test_a_release_without_a_fresh_complete_snapshot_is_refused(
-    ground: Ground, snapshot: dict[str, Any] | None, said: str
+    ground: Ground, snapshot: dict[str, Any] | None, message: str
 ) -> None:
     """A release needs a complete snapshot that is fresh."""
     key = doubtful(ground)
     if snapshot is not None:
         ground.snapshot(**snapshot)
-    with pytest.raises(DecisionRefused, match=said):
+    with pytest.raises(DecisionRefused, match=message):
         ground.decide(key, "release")
     assert ground.of(key).state == "unknown"
     assert ground.decisions() == []
@@ -252,18 +252,18 @@ def test_a_wrongly_confirmed_certificate_of_this_learner_blocks(ground: Ground) 
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([], "the source no longer has it"),
         ([row(), row(booking_id=3)], "two rows of it that differ"),
         ([row(email="somebody-else@example.com", booking_id=5)], r"another one .*\(email, booking_id\)"),
     ],
 )
-def test_a_release_needs_the_row_as_it_was_staged(ground: Ground, rows: list[Any], said: str) -> None:
+def test_a_release_needs_the_row_as_it_was_staged(ground: Ground, rows: list[Any], message: str) -> None:
     """A release is refused if the source row changed since it was staged."""
     key = doubtful(ground)
     ground.snapshot()
-    with pytest.raises(DecisionRefused, match=said):
+    with pytest.raises(DecisionRefused, match=message):
         ground.decide(key, "release", rows=rows, without_evidence=True)
     assert ground.decisions() == []
 
@@ -294,7 +294,7 @@ def test_releasing_a_missing_certificate_drops_its_id(ground: Ground) -> None:
         ground.decide(key, "release")
         found = ground.of(key)
         assert (found.state, found.springest_certificate_id, found.match_method) == ("ready", None, None)
-    assert [one.evidence["springest_certificate_id"] for one in ground.decisions()] == [7, 8]
+    assert [decision.evidence["springest_certificate_id"] for decision in ground.decisions()] == [7, 8]
 
 
 def test_a_post_lost_by_a_restore_counts_as_sent_then(ground: Ground) -> None:
@@ -351,7 +351,7 @@ def test_confirming_an_id_not_shown_yet_makes_it_accepted(ground: Ground) -> Non
 
 
 @pytest.mark.parametrize(
-    ("shown", "said"),
+    ("shown", "message"),
     [
         ({"certification_id": 101}, "differs in certification_id"),
         ({"valid_from": date(2026, 1, 1)}, "differs in valid_from"),
@@ -360,12 +360,12 @@ def test_confirming_an_id_not_shown_yet_makes_it_accepted(ground: Ground) -> Non
     ],
 )
 def test_a_certificate_with_other_data_cannot_be_confirmed(
-    ground: Ground, shown: dict[str, Any], said: str
+    ground: Ground, shown: dict[str, Any], message: str
 ) -> None:
     """A certificate whose certification, dates or owner differ cannot be confirmed."""
     key = doubtful(ground)
     ground.shown(41, ground.snapshot(), **shown)
-    with pytest.raises(DecisionRefused, match=said):
+    with pytest.raises(DecisionRefused, match=message):
         ground.decide(key, "confirm", 41)
     assert ground.of(key).state == "unknown"
 
@@ -374,8 +374,8 @@ def test_another_trainings_certificate_cannot_be_confirmed(ground: Ground) -> No
     """An id that another delivery has cannot be confirmed."""
     key = doubtful(ground)
     ground.delivery("accepted", "T2")
-    told = ground.delivery("sending", "T3")
-    ground.attempt(told, outcome="accepted_with_id", springest_certificate_id=8)
+    sending = ground.delivery("sending", "T3")
+    ground.attempt(sending, outcome="accepted_with_id", springest_certificate_id=8)
     number = ground.snapshot()
     ground.shown(7, number)
     ground.shown(8, number)
@@ -429,15 +429,15 @@ def test_unproven_deliveries_can_be_cancelled_and_reopened(ground: Ground, state
 
 def test_reopening_a_confirmation_frees_its_id(ground: Ground) -> None:
     """A wrong confirmation can be reopened; its id is free for another delivery."""
-    key, other = doubtful(ground), doubtful(ground, "T2")
+    key, second = doubtful(ground), doubtful(ground, "T2")
     number = ground.snapshot()
     ground.shown(41, number)
     ground.decide(key, "confirm", 41)
     with pytest.raises(DecisionRefused, match="is that of training T1"):
-        ground.decide(other, "confirm", 41)
+        ground.decide(second, "confirm", 41)
     ground.decide(key, "reopen")
-    ground.decide(other, "confirm", 41)
-    assert [ground.of(one).state for one in (key, other)] == ["review", "visible"]
+    ground.decide(second, "confirm", 41)
+    assert [ground.of(each).state for each in (key, second)] == ["review", "visible"]
 
 
 @pytest.mark.parametrize("state", ["accepted", "visible"])
@@ -465,16 +465,16 @@ def test_a_state_without_decisions_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    "told", ["", "  \n ", "x" * 1001, "ask zoë@example.com", "a%40b.example", "s3cr3t!k"]
+    "message", ["", "  \n ", "x" * 1001, "ask zoë@example.com", "a%40b.example", "s3cr3t!k"]
 )
 @pytest.mark.parametrize("field", ["reason", "decided_by"])
-def test_a_reason_is_required_and_has_no_email_or_key(ground: Ground, field: str, told: str) -> None:
+def test_a_reason_is_required_and_has_no_email_or_key(ground: Ground, field: str, message: str) -> None:
     """A decision needs a reason without an e-mail address or API key."""
     key = doubtful(ground)
     decisions = Decisions(ground.warehouse, site="default", redactor=Redactor(["s3cr3t!k"]))
     with pytest.raises(DecisionRefused) as refused:
-        decisions.decide(ground.choice(key, "cancel", **{field: told}))
-    assert not told.strip() or told not in str(refused.value)
+        decisions.decide(ground.choice(key, "cancel", **{field: message}))
+    assert not message.strip() or message not in str(refused.value)
     assert ground.of(key).state == "unknown"
 
 
@@ -525,8 +525,8 @@ def test_one_of_two_concurrent_decisions_wins(ground: Ground, warehouse_url: str
         return refusals
 
     with ThreadPoolExecutor(2) as pool:
-        said = list(pool.map(person, ["release", "cancel"]))
-    for first, second, key in zip(*said, keys, strict=True):
+        results = list(pool.map(person, ["release", "cancel"]))
+    for first, second, key in zip(*results, keys, strict=True):
         assert sorted([first is None, second is None]) == [False, True]
         assert "has moved since you looked" in str(first or second)
         assert ground.of(key).state == ("ready" if first is None else "cancelled")
@@ -552,8 +552,8 @@ async def test_a_late_201_counts_whatever_was_decided(
     found = ground.of(key)
     assert (found.state, found.springest_certificate_id, found.match_method) == ("accepted", 77, None)
     assert found.review_reason == ("taken_although_cancelled" if decision == "cancel" else None)
-    for one in queued:  # read before the answer came: its claim comes too late
-        assert await take(worker("other"), one) is NotClaimed.TAKEN
+    for item in queued:  # read before the answer came: its claim comes too late
+        assert await take(worker("other"), item) is NotClaimed.TAKEN
     assert await worker("other").queue(after=None, limit=1) == []
 
 
@@ -631,10 +631,10 @@ def test_each_of_many_is_decided_separately(ground: Ground) -> None:
     choices = [ground.choice(key, "cancel") for key in keys]
     unheard = Choice("0" * 64, DecisionKind.CANCEL, 1, "anna", "looked at it")
     done = list(Decisions(ground.warehouse, site="default").decide_each([*choices, unheard]))
-    assert [one.state for one in done] == [State.CANCELLED, None, State.CANCELLED, None]
-    assert [bool(one.refusal) for one in done] == [False, True, False, True]
+    assert [result.state for result in done] == [State.CANCELLED, None, State.CANCELLED, None]
+    assert [bool(result.refusal) for result in done] == [False, True, False, True]
     assert len(ground.decisions()) == 2
-    assert all(isinstance(one, Decided) for one in done)
+    assert all(isinstance(result, Decided) for result in done)
 
 
 def test_a_delivery_of_another_site_cannot_be_decided(ground: Ground) -> None:

@@ -68,7 +68,7 @@ def test_different_or_unknown_data_is_no_proof(
 
 
 @pytest.mark.parametrize(
-    ("other", "proven"),
+    ("candidate", "proven"),
     [
         ({}, 0),
         ({"created_at": MOMENT + timedelta(hours=1)}, 0),
@@ -79,11 +79,11 @@ def test_different_or_unknown_data_is_no_proof(
     ],
 )
 def test_a_vanished_candidate_of_unknown_owner_prevents_proof(
-    warehouse: Engine, deliver: Deliver, show: Show, scan: Scan, other: dict[str, Any], proven: int
+    warehouse: Engine, deliver: Deliver, show: Show, scan: Scan, candidate: dict[str, Any], proven: int
 ) -> None:
     """The learner's other certificate may have been uploaded by somebody else."""
     deliver("unknown")
-    show(8, **other)
+    show(8, **candidate)
     scan(MOMENT + timedelta(days=1))
     show(7, learner_ref=LEARNER, owner_told_by="filter", last_seen_at=MOMENT + timedelta(days=1, hours=1))
     assert publish_all(warehouse).became_visible == proven

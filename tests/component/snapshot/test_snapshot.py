@@ -27,7 +27,7 @@ async def gathered(warehouse):
 
     async def gather(*certificates, moment="created_at"):
         async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            await gather_rows(connection, [values_of(one, FORGOTTEN) for one in certificates])
+            await gather_rows(connection, [values_of(certificate, FORGOTTEN) for certificate in certificates])
             query = f"SELECT {COLUMNS}, {moment}, learner_ref, owner_told_by FROM pg_temp.gathered ORDER BY position"  # noqa: E501, S608
             return [tuple(row) for row in await connection.execute(text(query))]
 

@@ -215,7 +215,7 @@ def test_an_unreachable_source_is_a_source_error(tmp_path: Path) -> None:
         read(SourceReader(engine, query=QUERY), DAY)
 
 
-def told(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """All that a log would show of an error: its text and its chain's."""
     chain = []
     link: BaseException | None = error
@@ -241,7 +241,7 @@ def test_errors_of_the_source_show_no_email(database: str) -> None:
         read(reader, DAY)
     engine.dispose()
     assert "invalid input syntax for type integer" in str(caught.value)
-    assert "learner.1" not in told(caught.value)
+    assert "learner.1" not in message_of(caught.value)
 
 
 def test_an_id_that_the_source_cannot_compare_is_not_found(

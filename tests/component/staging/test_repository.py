@@ -44,7 +44,11 @@ def training(name: str = "T1", **changes: Any) -> CompletedTraining:
 
 def write(warehouse: Engine, *staged: tuple[CompletedTraining, Decision], run_id: str = "night") -> None:
     with warehouse.begin() as connection:
-        ledger.write(connection, [Staged(one, decision, "listed") for one, decision in staged], run_id=run_id)
+        ledger.write(
+            connection,
+            [Staged(completed, decision, "listed") for completed, decision in staged],
+            run_id=run_id,
+        )
 
 
 def known(warehouse: Engine, *keys: str) -> dict[str, Any]:
@@ -67,32 +71,41 @@ def attempt(warehouse: Engine, key: str, outcome: Event | None) -> None:
 
 def test_a_new_row_is_written_with_its_content_and_read_back(warehouse: Engine) -> None:
     """A new delivery is read back with all its fields."""
-    one = training()
-    write(warehouse, (one, READY))
-    found = known(warehouse, one.delivery_key, "0" * 64)
-    assert set(found) == {one.delivery_key}
-    it = found[one.delivery_key]
-    assert (it.state, it.version, it.row_version, it.ever_sent) == (State.READY, 1, one.row_version, False)
-    assert (it.learner_ref, it.valid_from, it.catalogue_ref) == (one.learner_ref, one.valid_from, "listed")
+    completed = training()
+    write(warehouse, (completed, READY))
+    found = known(warehouse, completed.delivery_key, "0" * 64)
+    assert set(found) == {completed.delivery_key}
+    it = found[completed.delivery_key]
+    assert (it.state, it.version, it.row_version, it.ever_sent) == (
+        State.READY,
+        1,
+        completed.row_version,
+        False,
+    )
+    assert (it.learner_ref, it.valid_from, it.catalogue_ref) == (
+        completed.learner_ref,
+        completed.valid_from,
+        "listed",
+    )
 
 
 def test_no_email_and_no_document_name_is_stored(warehouse: Engine) -> None:
     """Neither the e-mail address nor the document's name is in the table."""
-    one = training()
-    write(warehouse, (one, READY))
-    stored = " ".join(map(str, row_of(warehouse, one.delivery_key)))
+    completed = training()
+    write(warehouse, (completed, READY))
+    stored = " ".join(map(str, row_of(warehouse, completed.delivery_key)))
     assert "example.com" not in stored
     assert "certificates" not in stored
 
 
 def test_staging_again_replaces_the_content(warehouse: Engine) -> None:
     """Staging again replaces the content and increments the version."""
-    one = training()
-    write(warehouse, (one, READY))
+    completed = training()
+    write(warehouse, (completed, READY))
     changed = training(certification_id=103)
     decision = Decision(Action.RESTAGE, State.HELD, "certification_not_listed", "have it verified")
     write(warehouse, (changed, decision), run_id="next")
-    row = row_of(warehouse, one.delivery_key)
+    row = row_of(warehouse, completed.delivery_key)
     assert (row.state, row.reason, row.certification_id) == ("held", "certification_not_listed", 103)
     assert (row.version, row.staged_run_id, row.row_version) == (2, "next", changed.row_version)
 
@@ -101,13 +114,13 @@ def test_a_released_duplicate_stays_so_for_one_certificate(
     warehouse: Engine, add_delivery: AddDelivery
 ) -> None:
     """A released duplicate stays released until its row is another certificate."""
-    one = training()
-    same = {name: getattr(one, name) for name in ("certification_id", "learner_ref", "valid_from")}
-    key = add_delivery("T1", duplicate_released=True, **same)
+    completed = training()
+    facts = {name: getattr(completed, name) for name in ("certification_id", "learner_ref", "valid_from")}
+    key = add_delivery("T1", duplicate_released=True, **facts)
     again = Decision(Action.RESTAGE, State.READY)
     write(warehouse, (training(booking_id=4), again))
     assert row_of(warehouse, key).duplicate_released
-    certificate = identity(one)
+    certificate = identity(completed)
     assert certificate is not None
     with warehouse.connect() as connection:
         ((holder,),) = ledger.load_holders(connection, "default", [certificate]).values()
@@ -119,25 +132,25 @@ def test_a_released_duplicate_stays_so_for_one_certificate(
 
 def test_a_decision_to_do_nothing_writes_nothing(warehouse: Engine) -> None:
     """The action NOTHING leaves the row and its version."""
-    one = training()
-    write(warehouse, (one, READY))
-    before = row_of(warehouse, one.delivery_key)
-    write(warehouse, (replace(one, row_version="2" * 64), Decision(Action.NOTHING)), run_id="next")
-    assert row_of(warehouse, one.delivery_key) == before
+    completed = training()
+    write(warehouse, (completed, READY))
+    before = row_of(warehouse, completed.delivery_key)
+    write(warehouse, (replace(completed, row_version="2" * 64), Decision(Action.NOTHING)), run_id="next")
+    assert row_of(warehouse, completed.delivery_key) == before
 
 
 async def test_flagging_while_sending_does_not_lose_the_outcome(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take
 ) -> None:
     """The source row changed during the POST: its 201 must still be recorded."""
-    one = training()
+    completed = training()
     add_delivery("T1")
     claim = await take(worker(), (await worker().queue(after=None, limit=1))[0])
-    write(warehouse, (one, Decision(Action.FLAG, review_reason="changed_after_sending(email)")))
+    write(warehouse, (completed, Decision(Action.FLAG, review_reason="changed_after_sending(email)")))
     assert isinstance(claim, Claim)
     accepted = Outcome(Event.ACCEPTED_WITH_ID, springest_certificate_id=7)
     assert await worker().record(claim, accepted) is State.ACCEPTED
-    row = row_of(warehouse, one.delivery_key)
+    row = row_of(warehouse, completed.delivery_key)
     assert (row.state, row.needs_review, row.review_reason) == (
         "accepted",
         True,
@@ -174,26 +187,26 @@ def test_rows_being_staged_are_locked_against_a_claim(
 ) -> None:
     """A delivery that staging has read cannot be claimed until staging commits."""
     key = add_delivery("T1")
-    other = create_engine(warehouse_url, connect_args={"options": "-c lock_timeout=50"})
+    impatient = create_engine(warehouse_url, connect_args={"options": "-c lock_timeout=50"})
     with warehouse.begin() as deciding:
         ledger.load_known(deciding, [key], lock=True)
-        with pytest.raises(OperationalError, match="lock timeout"), other.begin() as claiming:
+        with pytest.raises(OperationalError, match="lock timeout"), impatient.begin() as claiming:
             claiming.execute(text("UPDATE springest.delivery SET version = version + 1"))
-    other.dispose()
+    impatient.dispose()
 
 
 def test_staging_is_serialised_per_site(warehouse: Engine, warehouse_url: str) -> None:
     """Two stagings of one site run one after the other, those of other sites do not wait."""
-    other = create_engine(warehouse_url, connect_args={"options": "-c lock_timeout=50"})
+    impatient = create_engine(warehouse_url, connect_args={"options": "-c lock_timeout=50"})
     with warehouse.begin() as first:
         ledger.lock_staging(first, "default")
-        with other.begin() as elsewhere:
+        with impatient.begin() as elsewhere:
             ledger.lock_staging(elsewhere, "other")
-        with pytest.raises(OperationalError, match="lock timeout"), other.begin() as second:
+        with pytest.raises(OperationalError, match="lock timeout"), impatient.begin() as second:
             ledger.lock_staging(second, "default")
-    with other.begin() as afterwards:
+    with impatient.begin() as afterwards:
         ledger.lock_staging(afterwards, "default")
-    other.dispose()
+    impatient.dispose()
 
 
 def test_a_learners_deliveries_are_read_once(warehouse: Engine, add_delivery: AddDelivery) -> None:
@@ -210,7 +223,7 @@ def test_a_learners_deliveries_are_read_once(warehouse: Engine, add_delivery: Ad
         connection.execute(text("SET LOCAL enable_seqscan = off"))
         found = ledger.load_holders(connection, "default", asked)
         assert connection.execute(read).scalar_one() == len(days)
-    assert [holder.training_id for one in asked for holder in found[one]] == [
+    assert [holder.training_id for certificate in asked for holder in found[certificate]] == [
         f"T{number}" for number in range(len(days))
     ]
 
@@ -223,12 +236,12 @@ def test_which_states_hold_a_certificate(
     """A delivery that waits, or that Springest may have stored, holds the certificate; one that was set aside
     does not.
     """
-    one = training()
-    same = {name: getattr(one, name) for name in ("certification_id", "learner_ref", "valid_from")}
-    key = add_delivery("T1", state=state.value, springest_certificate_id=7, **same)
+    completed = training()
+    facts = {name: getattr(completed, name) for name in ("certification_id", "learner_ref", "valid_from")}
+    key = add_delivery("T1", state=state.value, springest_certificate_id=7, **facts)
     if sent:
         attempt(warehouse, key, Event.OUTCOME_LOST)
-    certificate = identity(one)
+    certificate = identity(completed)
     assert certificate is not None
     with warehouse.connect() as connection:
         found = ledger.load_holders(connection, "default", [certificate])
@@ -251,12 +264,12 @@ def test_an_unsent_delivery_is_withdrawn_when_its_row_is_gone(
 ) -> None:
     """A delivery that was never sent is withdrawn when the source no longer has its row."""
     key = add_delivery("T1", state=state, needs_review=True, review_reason="duplicate")
-    other = add_delivery("T2", state=state)
+    untouched = add_delivery("T2", state=state)
     with warehouse.begin() as connection:
         assert ledger.withdraw(connection, [key]) == 1
     row = row_of(warehouse, key)
     assert (row.state, row.reason, row.needs_review, row.version) == ("withdrawn", "source_gone", False, 2)
-    assert row_of(warehouse, other).state == state
+    assert row_of(warehouse, untouched).state == state
 
 
 @pytest.mark.parametrize("state", ["accepted", "accepted_no_id", "unknown", "visible", "review", "vanished"])

@@ -24,9 +24,9 @@ def site(name: str = "default", host: str = NL, key: str = "canary-key") -> Site
     return Site.from_connection(name=name, host=host, password=key)
 
 
-def use(warehouse: Engine, one: Site) -> None:
+def use(warehouse: Engine, site: Site) -> None:
     with warehouse.begin() as connection:
-        keep_to_site(connection, one)
+        keep_to_site(connection, site)
 
 
 def noted(warehouse: Engine) -> dict[str, tuple[str, str]]:
@@ -36,8 +36,8 @@ def noted(warehouse: Engine) -> dict[str, tuple[str, str]]:
         }
 
 
-def identity(one: Site, host: str = "api.springest.nl") -> tuple[str, str]:
-    return host, one.key_fingerprint
+def identity(site: Site, host: str = "api.springest.nl") -> tuple[str, str]:
+    return host, site.key_fingerprint
 
 
 def deliver(warehouse: Engine, state: str, **values: Any) -> None:
@@ -72,8 +72,8 @@ def test_a_later_use_moves_only_the_last_use(warehouse: Engine) -> None:
 def test_sites_of_two_countries_are_two_sites(warehouse: Engine) -> None:
     """Other hosts, other keys: nobody stands in the other's way, in whatever order they come."""
     nl, uk = site("nl"), site("uk", UK, "another-key")
-    for one in (nl, uk, nl):
-        use(warehouse, one)
+    for each in (nl, uk, nl):
+        use(warehouse, each)
     assert noted(warehouse) == {"nl": identity(nl), "uk": identity(uk, "api.springest.co.uk")}
 
 
@@ -84,10 +84,10 @@ def test_a_second_name_for_an_account_is_refused(warehouse: Engine) -> None:
     use(warehouse, site())
     with pytest.raises(ConfigurationError) as refused:
         use(warehouse, site("nl"))
-    told = str(refused.value)
+    message = str(refused.value)
     for part in ("'nl'", "'default'", "id springest_default back", "host and key"):
-        assert part in told
-    assert "canary-key" not in told
+        assert part in message
+    assert "canary-key" not in message
     use(warehouse, site())
     assert noted(warehouse) == {"default": identity(site())}
 
@@ -210,10 +210,10 @@ def test_one_of_several_concurrent_names_is_recorded(warehouse: Engine, warehous
             engine.dispose()
 
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(begin, range(8)))
+        messages = list(pool.map(begin, range(8)))
     (winner,) = noted(warehouse)
-    assert told.count("noted") == 1
-    assert sum(f"springest_{winner} back" in one for one in told) == 7
+    assert messages.count("noted") == 1
+    assert sum(f"springest_{winner} back" in result for result in messages) == 7
 
 
 def test_a_writer_may_note_and_update_a_site(warehouse: Engine) -> None:

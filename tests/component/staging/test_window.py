@@ -151,8 +151,8 @@ def test_a_backfill_reads_its_interval_and_no_watermark_moves(warehouse: Engine)
 def test_a_run_reads_the_window_of_its_parameters(warehouse: Engine) -> None:
     """A window in the parameters replaces the planned one."""
     close(warehouse, "run", plan(warehouse, "run", BACKFILL))
-    other = Window(BACKFILL.start, BACKFILL.end + DAY)
-    assert plan(warehouse, "run", other) == PlannedWindow(Mode.INTERVAL, other)
+    wider = Window(BACKFILL.start, BACKFILL.end + DAY)
+    assert plan(warehouse, "run", wider) == PlannedWindow(Mode.INTERVAL, wider)
 
 
 def test_each_site_has_its_own_watermark(warehouse: Engine) -> None:
@@ -191,28 +191,28 @@ def test_a_repeated_run_drops_rows_it_no_longer_has(warehouse: Engine) -> None:
         counted = connection.execute(
             text("SELECT run_id, count(*) FROM springest.run_training GROUP BY run_id ORDER BY run_id")
         ).all()
-    assert [tuple(one) for one in counted] == [("other", 3), ("run", 1)]
+    assert [tuple(row) for row in counted] == [("other", 3), ("run", 1)]
 
 
 def test_a_second_learner_secret_is_refused(warehouse: Engine) -> None:
     """With another one, every learner would look like a new one. The first stays."""
-    mine = Pseudonyms("the first secret, also long enough")
-    other = Pseudonyms("another secret, also long enough")
+    first = Pseudonyms("the first secret, also long enough")
+    second = Pseudonyms("another secret, also long enough")
     for _ in range(2):
         with warehouse.begin() as connection:
-            keep_to_secret(connection, mine)
+            keep_to_secret(connection, first)
     with warehouse.connect() as connection:
         row = connection.execute(text("SELECT * FROM springest.learner_secret")).one()
     with (
         pytest.raises(ConfigurationError, match="not the one the warehouse") as caught,
         warehouse.begin() as connection,
     ):
-        keep_to_secret(connection, other)
-    made = {pseudonyms.verifier(bytes.fromhex(row.salt)) for pseudonyms in (mine, other)}
-    for known in (mine.secret, other.secret, *made):
+        keep_to_secret(connection, second)
+    made = {pseudonyms.verifier(bytes.fromhex(row.salt)) for pseudonyms in (first, second)}
+    for known in (first.secret, second.secret, *made):
         assert known[:8] not in str(caught.value)
     with warehouse.begin() as connection:
-        keep_to_secret(connection, mine)
+        keep_to_secret(connection, first)
 
 
 def test_each_warehouse_keeps_another_verifier_of_the_secret(warehouse: Engine) -> None:
@@ -230,9 +230,9 @@ def test_each_warehouse_keeps_another_verifier_of_the_secret(warehouse: Engine) 
 
 def test_references_of_another_address_rule_are_refused(warehouse: Engine) -> None:
     """References made by another address rule are not mixed with new ones."""
-    mine = Pseudonyms("the first secret, also long enough")
+    first = Pseudonyms("the first secret, also long enough")
     with warehouse.begin() as connection:
-        keep_to_secret(connection, mine)
+        keep_to_secret(connection, first)
         connection.execute(text("UPDATE springest.learner_secret SET address_rule = 7"))
     with pytest.raises(ConfigurationError, match="address rule 7"), warehouse.begin() as connection:
-        keep_to_secret(connection, mine)
+        keep_to_secret(connection, first)

@@ -49,12 +49,12 @@ WHERE valid_to_ts IS DISTINCT FROM next_from_ts
 UNION ALL
 SELECT delivery_key, 'a version that changes nothing' FROM (
     SELECT delivery_key, row(verification_status, delivery_state, delivery_reason, sent_at, review_reason,
-                             springest_certificate_id, valid_from, valid_until) AS told,
+                             springest_certificate_id, valid_from, valid_until) AS now,
            lag(row(verification_status, delivery_state, delivery_reason, sent_at, review_reason,
                    springest_certificate_id, valid_from, valid_until))
-               OVER (PARTITION BY delivery_key ORDER BY valid_from_ts) AS told_before
+               OVER (PARTITION BY delivery_key ORDER BY valid_from_ts) AS before
     FROM springest.certificate_reconciliation_history) AS version
-WHERE told = told_before
+WHERE now = before
 """
 
 
@@ -183,8 +183,8 @@ def test_words_that_only_explain_a_verdict_make_no_version(warehouse: Engine, de
     report = publish(warehouse, site=SITE, run_id="second")
     assert (report.written, report.versions) == (1, 0)
     assert len(versions(warehouse)) == 1
-    told = rows(warehouse, "SELECT delivery_reason_detail FROM springest.certificate_reconciliation")
-    assert told == [("after",)]
+    details = rows(warehouse, "SELECT delivery_reason_detail FROM springest.certificate_reconciliation")
+    assert details == [("after",)]
 
 
 @pytest.mark.parametrize("table", ["ended_verdict", "reconciled_delivery"])
@@ -223,7 +223,7 @@ def test_a_night_writes_only_changes(warehouse: Engine, deliver: Deliver, show: 
         "T2",
     }
     [(published,)] = rows(warehouse, "SELECT reconciled_at FROM springest.publication")
-    assert [one.valid_from_ts == published for one in after] == [True, False, False, True]
+    assert [version.valid_from_ts == published for version in after] == [True, False, False, True]
     assert rows(warehouse, "SELECT training_id, valid_to_ts FROM springest.ended_verdict") == [
         ("T1", published)
     ]
@@ -239,11 +239,11 @@ def test_a_certificate_expires_without_a_run(warehouse: Engine, deliver: Deliver
     show(valid_until=yesterday)
     publish(warehouse, site=SITE, run_id="first")
     run(warehouse, "UPDATE springest.reconciled_delivery SET verification_status = 'verified'")
-    told = "SELECT verification_status FROM springest.certificate_reconciliation"
-    assert rows(warehouse, told) == [("expired",)]
+    query = "SELECT verification_status FROM springest.certificate_reconciliation"
+    assert rows(warehouse, query) == [("expired",)]
     assert publish(warehouse, site=SITE, run_id="second").versions == 1
-    assert [one.verification_status for one in versions(warehouse)] == ["verified", "expired"]
-    assert rows(warehouse, told) == [("expired",)]
+    assert [version.verification_status for version in versions(warehouse)] == ["verified", "expired"]
+    assert rows(warehouse, query) == [("expired",)]
 
 
 def test_on_its_last_day_a_certificate_is_still_verified(
@@ -253,9 +253,9 @@ def test_on_its_last_day_a_certificate_is_still_verified(
     deliver("accepted", valid_until=TODAY)
     show(valid_until=TODAY)
     publish(warehouse, site=SITE, run_id="night")
-    told = rows(warehouse, "SELECT verification_status FROM springest.certificate_reconciliation")
+    statuses = rows(warehouse, "SELECT verification_status FROM springest.certificate_reconciliation")
     # The day may have changed since the test began.
-    assert told == [("verified",)] or datetime.now(UTC).date() > TODAY
+    assert statuses == [("verified",)] or datetime.now(UTC).date() > TODAY
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_a_death_at_any_step_leaves_the_last_good_state(
     show()
     tables = ("reconciled_delivery", "certificate_reconciliation_history", "publication")
     everything = [f"SELECT * FROM springest.{table}" for table in tables]  # noqa: S608
-    before = [rows(warehouse, one) for one in everything]
+    before = [rows(warehouse, query) for query in everything]
 
     class Died(Exception):
         pass
@@ -290,7 +290,7 @@ def test_a_death_at_any_step_leaves_the_last_good_state(
     with pytest.raises(Died):
         publish(warehouse, site=SITE, run_id="second")
     event.remove(warehouse, "after_cursor_execute", die)
-    assert [rows(warehouse, one) for one in everything] == before
+    assert [rows(warehouse, query) for query in everything] == before
     assert publish(warehouse, site=SITE, run_id="second").statuses == {"verified": 1}
     assert len(versions(warehouse)) == 2
     assert rows(warehouse, BROKEN) == []

@@ -147,15 +147,15 @@ NO_PROOF = {
 }
 
 
-@pytest.mark.parametrize("what", NO_PROOF)
+@pytest.mark.parametrize("statement", NO_PROOF)
 def test_no_verdict_without_proof_is_published_as_verified(
-    warehouse: Engine, deliver: Deliver, show: Show, what: str
+    warehouse: Engine, deliver: Deliver, show: Show, statement: str
 ) -> None:
     """A `verified` verdict without proof stops the publication."""
     deliver("accepted")
     show()
     reconcile(warehouse, site=SITE, run_id="night")
-    run(warehouse, f"UPDATE springest.reconciled_candidate SET {NO_PROOF[what]}")  # noqa: S608
+    run(warehouse, f"UPDATE springest.reconciled_candidate SET {NO_PROOF[statement]}")  # noqa: S608
     assert rows(warehouse, "SELECT check_name FROM springest.failed_check") == [("verified_has_proof",)]
     with pytest.raises(QualityCheckFailed, match=r"verified_has_proof: training T1 .*clear the reconcile"):
         publish_candidates(warehouse, site=SITE, run_id="night")
@@ -199,8 +199,8 @@ def test_each_impossible_verdict_fails_its_own_check(
     assert rows(warehouse, "SELECT * FROM springest.failed_check") == []
     run(warehouse, SPOILED[check])
     failed = rows(warehouse, "SELECT check_name, site, found, remedy FROM springest.failed_check")
-    assert {one.check_name for one in failed} == {check}
-    assert all(one.site == "default" and one.found and one.remedy for one in failed)
+    assert {failure.check_name for failure in failed} == {check}
+    assert all(failure.site == "default" and failure.found and failure.remedy for failure in failed)
 
 
 @pytest.mark.parametrize("check", sorted(SPOILED.keys() - {"unique", "conservation"}))
@@ -231,15 +231,15 @@ HISTORIES: dict[str, tuple[list[tuple[int, int]], int]] = {
 }
 
 
-@pytest.mark.parametrize("what", HISTORIES)
+@pytest.mark.parametrize("statement", HISTORIES)
 @pytest.mark.parametrize("asked", [True, False])
 def test_versions_follow_each_other_up_to_the_present(
-    warehouse: Engine, deliver: Deliver, what: str, asked: bool
+    warehouse: Engine, deliver: Deliver, statement: str, asked: bool
 ) -> None:
     """Only what is about to be published is checked."""
     deliver("held")
     publish(warehouse, site=SITE, run_id="first")
-    ended, gaps = HISTORIES[what]
+    ended, gaps = HISTORIES[statement]
     for begins, ends in ended:
         run(warehouse, ENDED.format(begins=begins, ends=ends))
     if asked:
@@ -312,27 +312,27 @@ MEANWHILE = {
 }
 
 
-@pytest.mark.parametrize("what", MEANWHILE)
+@pytest.mark.parametrize("statement", MEANWHILE)
 def test_an_inference_is_dropped_if_the_delivery_moved(
-    warehouse: Engine, deliver: Deliver, show: Show, monkeypatch: pytest.MonkeyPatch, what: str
+    warehouse: Engine, deliver: Deliver, show: Show, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
     """Workers and people don't wait for the site's lock: one commits between matching and judging."""
-    moved, status = MEANWHILE[what]
+    moved, status = MEANWHILE[statement]
     monkeypatch.setattr(matching, "UNKNOWN_FOR_LONG_DAYS", 36_500)
     deliver("unknown")
     show(created_at=MOMENT)
     real = publishing.judge
 
     def judge(*arguments: Any, **named: Any) -> int:
-        [told] = arguments[0].execute(text("SELECT match_method FROM springest.delivery_match")).scalars()
-        assert told == "inferred"
+        [method] = arguments[0].execute(text("SELECT match_method FROM springest.delivery_match")).scalars()
+        assert method == "inferred"
         run(warehouse, f"UPDATE springest.delivery SET {moved}")  # noqa: S608
         return real(*arguments, **named)
 
     monkeypatch.setattr(publishing, "judge", judge)
     publish(warehouse, site=replace(SITE, exclusive_uploader=True), run_id="night")
-    told = "SELECT verification_status, match_method, match_evidence, springest_certificate_id"
-    [row] = rows(warehouse, f"{told} FROM springest.certificate_reconciliation")
+    query = "SELECT verification_status, match_method, match_evidence, springest_certificate_id"
+    [row] = rows(warehouse, f"{query} FROM springest.certificate_reconciliation")
     assert tuple(row) == (status, None, None, 99 if status == "awaiting_verification" else None)
 
 

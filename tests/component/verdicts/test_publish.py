@@ -245,12 +245,12 @@ def test_every_review_reason_has_an_action(warehouse: Engine, deliver: Deliver) 
         deliver("review", reason, reason="absent", needs_review=True, review_reason=reason)
     publish_all(warehouse)
     with warehouse.connect() as connection:
-        told = connection.execute(text("SELECT training_id, what_to_do FROM springest.delivery_review"))
-        what = {row.training_id: row.what_to_do for row in told}
-    other = what.pop("something else")
-    assert what.keys() == {*DECIDED, *LOOKED_AT}
-    assert len({*what.values(), other}) == len(what) + 1
-    assert all("bin/springest review" in what[reason] for reason in DECIDED)
+        found = connection.execute(text("SELECT training_id, what_to_do FROM springest.delivery_review"))
+        actions = {row.training_id: row.what_to_do for row in found}
+    default = actions.pop("something else")
+    assert actions.keys() == {*DECIDED, *LOOKED_AT}
+    assert len({*actions.values(), default}) == len(actions) + 1
+    assert all("bin/springest review" in actions[reason] for reason in DECIDED)
 
 
 def test_a_delivery_in_flight_is_not_unknown_before_its_lease(

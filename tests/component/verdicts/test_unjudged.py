@@ -61,7 +61,7 @@ def grounds(warehouse: Engine, deliver: Deliver, show: Show) -> None:
     deliver("accepted", "by id", **dates)
     show(7, **dates)
     deliver("accepted", "not shown", springest_certificate_id=8, valid_until=date(2026, 11, 3))
-    deliver("unknown", "told without proof", learner_ref="b" * 64)
+    deliver("unknown", "listed without a match", learner_ref="b" * 64)
     deliver("accepted", "confirmed", springest_certificate_id=9, match_method="person", **dates)
     show(9, **dates)
     deliver("held", "in the queue", learner_ref="c" * 64)
@@ -76,7 +76,7 @@ CONFIRMED = (
     " FROM springest.delivery WHERE training_id = 'confirmed'"
 )
 _SHOWN = "UPDATE springest.remote_certificate SET {} WHERE springest_certificate_id = 7"
-_TOLD = (
+_LISTED = (
     "INSERT INTO springest.remote_certificate (site, springest_certificate_id, certification_id, valid_from,"
     " first_snapshot_id, first_seen_at, last_snapshot_id, last_seen_at)"
     " SELECT 'default', {}, 102, '2026-11-02', min(snapshot_id), now(), min(snapshot_id), now()"
@@ -97,8 +97,8 @@ CHANGES = {
     ),
     "seen first in another snapshot": _SHOWN.format("first_snapshot_id = 4711"),
     "a name": "UPDATE springest.certification SET name = 'Project Controlling'",
-    "shown at last": _TOLD.format(8),
-    "told without proof": _TOLD.format(77),
+    "shown at last": _LISTED.format(8),
+    "listed without a match": _LISTED.format(77),
     "one id twice": "UPDATE springest.delivery SET springest_certificate_id = 9, state = 'accepted'"
     " WHERE training_id = 'in the queue'",
     "another word of a person": "UPDATE springest.delivery_decision"
@@ -124,7 +124,7 @@ def test_a_change_of_each_input_of_a_verdict_is_noticed(warehouse: Engine, chang
 @pytest.mark.usefixtures("grounds")
 def test_an_inference_that_no_longer_holds_is_withdrawn(warehouse: Engine) -> None:
     """A verdict from an inference is computed again once the inference is gone."""
-    run(warehouse, CHANGES["told without proof"])
+    run(warehouse, CHANGES["listed without a match"])
     publish(warehouse, site=SITE, run_id="second")
     run(warehouse, "DELETE FROM springest.remote_certificate WHERE springest_certificate_id = 77")
     assert publish(warehouse, site=SITE, run_id="third").written == 1

@@ -45,8 +45,8 @@ class Memory:
         yield from self.pieces if self.content is None else (self.content,)
 
 
-class Told(list):
-    """A departure that notes what it is told, and keeps the body here at one of its steps if asked to."""
+class Progress(list):
+    """A departure that records its steps, and holds the body back at one of them if asked to."""
 
     def __init__(self, *, kept_at=None):
         super().__init__()
@@ -147,15 +147,15 @@ async def test_bytes_buffered_in_this_process_were_not_sent(certificate, secure,
 
     content = None if streamed else b"x" * LARGE
     document = Memory(content, (b"x" * (LARGE // 16),) * 16, size=LARGE)
-    told = Told()
-    body = CertificateBody(encode(_upload(document)), document, departure=told)
+    progress = Progress()
+    body = CertificateBody(encode(_upload(document)), document, departure=progress)
     trusting = ssl.create_default_context(cafile=certificate) if secure else False
     async with _serving(reading_nothing_more, certificate=certificate if secure else None) as url:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.5)) as session:
             with pytest.raises(TimeoutError):
                 await session.post(url, data=body, ssl=trusting)
         stop.set()
-    assert (body.handed_over, told) == (False, ["begin"])
+    assert (body.handed_over, progress) == (False, ["begin"])
     assert body.bytes_sent < LARGE
 
 
@@ -170,8 +170,8 @@ async def test_a_whole_body_goes_over_tls(certificate):
         writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
 
-    document, told = Memory(b"y" * 3_000_000, size=3_000_000), Told()
-    body = CertificateBody(encode(_upload(document)), document, departure=told)
+    document, progress = Memory(b"y" * 3_000_000, size=3_000_000), Progress()
+    body = CertificateBody(encode(_upload(document)), document, departure=progress)
     trusting = ssl.create_default_context(cafile=certificate)
     async with (
         _serving(taking, certificate=certificate) as url,
@@ -179,7 +179,7 @@ async def test_a_whole_body_goes_over_tls(certificate):
         session.post(url, data=body, ssl=trusting) as response,
     ):
         assert response.status == 201
-    assert told == ["begin", "complete"]
+    assert progress == ["begin", "complete"]
     assert (body.handed_over, body.bytes_sent) == (True, len(got[0]))
 
 
@@ -194,7 +194,7 @@ async def test_a_body_that_must_not_begin_any_more_sends_no_byte(streamed):
     document = Memory(None if streamed else b"x" * 9, (b"x" * 9,), size=9)
     async with _serving(keeping) as url:
         with pytest.raises(DeadlinePassed):
-            await _post(url, document, departure=Told(kept_at="begin"))
+            await _post(url, document, departure=Progress(kept_at="begin"))
         assert await asyncio.wait_for(got, 10) == b""
 
 
@@ -211,7 +211,7 @@ async def test_a_body_that_must_not_end_any_more_is_never_whole(streamed):
     encoded = encode(_upload(document))
     async with _serving(keeping) as url:
         with pytest.raises(DeadlinePassed):
-            await _post(url, document, departure=Told(kept_at="complete"))
+            await _post(url, document, departure=Progress(kept_at="complete"))
         body = await asyncio.wait_for(got, 10)
     assert len(body) == encoded.content_length - len(encoded.tail)
 
@@ -230,12 +230,12 @@ async def test_an_early_response_stops_the_rest_of_the_body():
         while await reader.read(1_000_000):
             pass
 
-    told = Told()
+    progress = Progress()
     async with _serving(answering) as url:
         with pytest.raises(ServerError):
-            await _post(url, Memory(b"x" * LARGE, size=LARGE), departure=told)
+            await _post(url, Memory(b"x" * LARGE, size=LARGE), departure=progress)
         await asyncio.sleep(0.1)
-    assert told == ["begin"]
+    assert progress == ["begin"]
 
 
 async def test_a_server_whose_certificate_nobody_signed_gets_nothing(certificate):

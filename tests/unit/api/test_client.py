@@ -60,8 +60,8 @@ class Call:
         self.body = await self.reader.readexactly(int(lengths[0].split(b":")[1])) if lengths else b""
 
     async def answer(self, status: str, body: bytes = b"", *headers: str, length: int | None = None) -> None:
-        told = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers]
-        self.writer.write("\r\n".join(told).encode() + b"\r\n\r\n" + body)
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers]
+        self.writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         await self.writer.drain()
 
 
@@ -225,7 +225,7 @@ async def test_every_status_has_its_error(status, headers, body, error):
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"),
+    ("header", "seconds"),
     [
         ("7", 7),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
@@ -236,12 +236,12 @@ async def test_every_status_has_its_error(status, headers, body, error):
         ("-7", None),
     ],
 )
-async def test_retry_after_is_seconds_or_a_date(told, seconds):
+async def test_retry_after_is_seconds_or_a_date(header, seconds):
     """RFC 9110 allows both; anything else is not told."""
 
     async def handler(call: Call) -> None:
         await call.read_all()
-        await call.answer("429 Too Many", b"", f"Retry-After: {told}")
+        await call.answer("429 Too Many", b"", f"Retry-After: {header}")
 
     async with serving(handler) as server:
         with pytest.raises(Throttled) as caught:
@@ -559,17 +559,17 @@ async def test_no_key_and_no_address_in_any_error_or_log(caplog):
         await call.read_all()
         await call.answer("302 Found", b"", f"Location: /x?api_key=canary&email={ADDRESS}".replace("ë", "e"))
 
-    said = []
+    texts = []
     for handler in (quoting, closing, redirecting):
         async with serving(handler) as server:
             with pytest.raises(ApiError) as caught:
                 await _post(server.url)
-            said.append("".join(traceback.format_exception(caught.value)) + repr(caught.value))
+            texts.append("".join(traceback.format_exception(caught.value)) + repr(caught.value))
             assert caught.value.__context__ is None
             assert caught.value.__cause__ is None
     with pytest.raises(ConnectFailed) as caught:
         await _post("http://127.0.0.1:9")
-    said.append("".join(traceback.format_exception(caught.value)))
-    assert "is no good" in said[0]
-    for text in (*said, caplog.text, repr(_site("http://127.0.0.1:9")), repr(_upload())):
+    texts.append("".join(traceback.format_exception(caught.value)))
+    assert "is no good" in texts[0]
+    for text in (*texts, caplog.text, repr(_site("http://127.0.0.1:9")), repr(_upload())):
         assert "canary" not in text

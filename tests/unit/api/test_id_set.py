@@ -18,24 +18,24 @@ _PAGES = st.lists(st.one_of(_LISTS, _LISTS.map(sorted), _RUNS))
 @given(st.lists(_NUMBERS))
 def test_a_set_holds_added_ids_and_returns_the_new_ones(numbers):
     """`add` returns the ids that were not in the set before."""
-    mine, theirs = IdSet(), set()
+    ids, expected = IdSet(), set()
     for number in numbers:
-        assert mine.add(number) == (number not in theirs)
-        theirs.add(number)
-        assert number in mine
-    assert len(mine) == len(theirs)
-    assert all((number in mine) == (number in theirs) for number in range(-10, 60))
+        assert ids.add(number) == (number not in expected)
+        expected.add(number)
+        assert number in ids
+    assert len(ids) == len(expected)
+    assert all((number in ids) == (number in expected) for number in range(-10, 60))
 
 
 @given(_PAGES)
 def test_pages_of_any_order_are_added_as_their_ids_one_by_one(pages):
     """Ascending ones that join on to the last page, any others, and the same id more than once."""
-    mine, theirs = IdSet(), set()
+    ids, expected = IdSet(), set()
     for page in pages:
-        assert mine.add_all(page) == set(page) - theirs
-        theirs |= set(page)
-        assert len(mine) == len(theirs)
-    assert all((number in mine) == (number in theirs) for number in {*theirs, *range(-10, 70)})
+        assert ids.add_all(page) == set(page) - expected
+        expected |= set(page)
+        assert len(ids) == len(expected)
+    assert all((number in ids) == (number in expected) for number in {*expected, *range(-10, 70)})
 
 
 def test_two_hundred_thousand_ids_take_few_bytes_each():

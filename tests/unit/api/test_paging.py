@@ -71,7 +71,7 @@ def test_a_list_is_complete_only_if_all_of_it_was_read(count, size, server_max, 
         return change
 
     rows = list(range(1, count + 1))
-    changes = {number: [doing(*one) for one in todo] for number, todo in planned.items()}
+    changes = {number: [doing(*change) for change in todo] for number, todo in planned.items()}
     evidence, got = _read(rows, size=size, server_max=server_max, changes=changes)
     if evidence.complete:
         assert set(rows) <= set(got)

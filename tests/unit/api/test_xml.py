@@ -54,9 +54,9 @@ def test_owner_and_certification_name_of_newer_sites():
 
 def test_a_moment_without_a_zone_stays_without_one():
     """Guessing a zone would move it by hours."""
-    [one] = _parse((FIXTURES / "no_zone.xml").read_bytes()).items
-    assert one.created_at == datetime(2026, 2, 1, 2, 4, 5)  # noqa: DTZ001 - that it is naive is the point
-    assert not one.created_at_has_zone
+    [row] = _parse((FIXTURES / "no_zone.xml").read_bytes()).items
+    assert row.created_at == datetime(2026, 2, 1, 2, 4, 5)  # noqa: DTZ001 - that it is naive is the point
+    assert not row.created_at_has_zone
 
 
 def test_certifications():
@@ -131,7 +131,7 @@ def test_a_character_that_xml_forbids_costs_only_its_field(spoiled):
     row = b"<certificate><id>%d</id><status>%s</status></certificate>"
     body = b"".join((row % (1, b"verified"), row % (2, b"veri" + spoiled), row % (3, b"verified")))
     page = _parse(b"<certificates>" + body + b"</certificates>")
-    assert [(one.id, one.status) for one in page.items if one.id != 2] == [(1, "verified"), (3, "verified")]
+    assert [(row.id, row.status) for row in page.items if row.id != 2] == [(1, "verified"), (3, "verified")]
     assert page.items[1].id == 2
     assert page.items[1].status.startswith("veri")
     assert page.ids == (1, 2, 3)
@@ -155,7 +155,7 @@ def test_a_row_without_a_usable_id_is_left_out_alone(poison):
     good = [row % number for number in range(1, 20)]
     body = b"".join((*good[:7], b"<certificate>" + poison + b"</certificate>", *good[7:]))
     page = _parse(b"<response><certificates>" + body + b"</certificates></response>")
-    assert [one.id for one in page.items] == list(range(1, 20))
+    assert [row.id for row in page.items] == list(range(1, 20))
     assert len(page.ids) == 20
     assert page.ids[7] < 0
     assert page.ids == _parse(b"<certificates>" + body + b"</certificates>").ids
@@ -187,8 +187,8 @@ def test_a_moment_at_the_edge_of_time_is_ignored(edge):
     body = (
         f"<certificates><certificate><id>7</id><created-at>{edge}</created-at></certificate></certificates>"
     )
-    [one] = _parse(body.encode()).items
-    assert one.created_at is None
+    [row] = _parse(body.encode()).items
+    assert row.created_at is None
 
 
 def test_free_text_of_springest_is_redacted_and_cut():
@@ -196,13 +196,13 @@ def test_free_text_of_springest_is_redacted_and_cut():
     body = """<certificates><certificate><id>7</id><status>held for o'hara@example.com</status>
         <certification><name>ask zoe&#64;example.com</name></certification>
         <user><email>zoe@example.com</email></user></certificate></certificates>"""
-    [one] = _parse(body.encode()).items
-    assert (one.status, one.certification_name) == ("held for <address>", "ask <address>")
-    assert one.user_email == "zoe@example.com"
-    [one] = _parse(
+    [row] = _parse(body.encode()).items
+    assert (row.status, row.certification_name) == ("held for <address>", "ask <address>")
+    assert row.user_email == "zoe@example.com"
+    [row] = _parse(
         "<certificates><certificate><id>7</id><status>\u202eok\u009b</status></certificate></certificates>".encode()
     ).items
-    assert one.status == "\\u202eok\\u009b"
+    assert row.status == "\\u202eok\\u009b"
     text = "x" * 5_000
     listed = f"<certifications><certification><id>1</id><name>a@b.example</name><description>{text}"
     [certification] = _parse(
@@ -218,8 +218,8 @@ def test_an_unreadable_field_counts_as_missing():
         b"<certificates><certificate><id>7</id><valid-from>31-01-2026</valid-from>"
         b"<created-at>yesterday</created-at><certification-id>many</certification-id></certificate></certificates>"
     )
-    [one] = _parse(body).items
-    assert (one.id, one.valid_from, one.created_at, one.certification_id) == (7, None, None, None)
+    [row] = _parse(body).items
+    assert (row.id, row.valid_from, row.created_at, row.certification_id) == (7, None, None, None)
 
 
 _TAGS = st.sampled_from(
@@ -269,8 +269,8 @@ _SPACE = st.sampled_from(["", " ", "\n\t ", "<!-- seen -->", "<?php none?>"])
 
 
 def _cell(name, text, **attributes):
-    told = "".join(f' {key}="{value}"' for key, value in attributes.items())
-    return f"<{name}{told}>{text}</{name}>"
+    attribute_text = "".join(f' {key}="{value}"' for key, value in attributes.items())
+    return f"<{name}{attribute_text}>{text}</{name}>"
 
 
 @st.composite
@@ -288,7 +288,7 @@ def _cells(draw, name, says):
     if kind == "spaces":
         return _cell(written, f"{draw(_SPACE)}{escape(text)}{draw(_SPACE)}"), value
     if kind == "halves":
-        rest = "".join(f"&#{ord(one)};" for one in text[1:])
+        rest = "".join(f"&#{ord(character)};" for character in text[1:])
         return _cell(written, f"{escape(text[:1])}<!-- --><?php?>{rest}"), value
     return _cell(written, escape(text), nil="false", type="any"), value
 
@@ -311,7 +311,7 @@ def _rows(draw):
     names = draw(st.lists(st.sampled_from(sorted(_FIELDS)), max_size=9))
     cells = [(name, *draw(_FIELDS[name])) for name in names]
     values = {name: value for name, _, value in cells if name not in {"extra", "id_note"}}
-    written = [one for _, one, _ in cells]
+    written = [row for _, row, _ in cells]
     written.insert(draw(st.integers(0, len(cells))), _cell("id", number))
     return _cell("certificate", draw(_SPACE).join(written)), Certificate(number, **values)
 
@@ -321,21 +321,23 @@ def test_a_row_reads_the_same_in_every_notation(rows):
     """Names, blanks, comments, CDATA, entities, nil, nesting, order and repetition."""
     inner = "".join(written for written, _ in rows)
     body = f'<response xmlns:x="urn:x"><certificates>{inner}</certificates></response>'.encode()
-    assert _parse(body).items == tuple(one for _, one in rows)
+    assert _parse(body).items == tuple(row for _, row in rows)
 
 
 def test_rows_may_lie_apart():
     """Each in a list of its own, and one within another, which is a part of it."""
     inner = b"<certificate><id>8</id></certificate>"
     row = b"<certificates><certificate><id>7</id>" + inner + b"</certificate></certificates>"
-    assert [one.id for one in _parse(b"<response>" + row * 50 + b"</response>").items] == [7] * 50
+    assert [certificate.id for certificate in _parse(b"<response>" + row * 50 + b"</response>").items] == [
+        7
+    ] * 50
 
 
 def test_a_long_text_is_no_date_and_takes_no_time():
     """What is not even looked at closer can't be slow: one such text took minutes."""
     body = _cell("certificate", _cell("id", 7) + _cell("created-at", f"2{' ' * 99_000}x"))
-    [one] = _parse(f"<certificates>{body}</certificates>".encode()).items
-    assert one == Certificate(7)
+    [row] = _parse(f"<certificates>{body}</certificates>".encode()).items
+    assert row == Certificate(7)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ async def test_a_successful_probe_resumes_every_worker() -> None:
         world.breaker.went_badly()
     waiting = [asyncio.create_task(world.breaker.wait()) for _ in range(3)]
     await world.ended()
-    assert all(one.done() for one in waiting)
+    assert all(task.done() for task in waiting)
     assert (world.slept, world.gave_up) == ([PROBE_DELAYS[0]], [])
 
 
@@ -125,7 +125,7 @@ async def test_an_unforeseen_probe_error_leaves_nobody_waiting(error: Exception)
     for _ in range(IN_A_ROW):
         world.breaker.went_badly()
     await world.ended()
-    assert [str(one) for one in world.gave_up] == [f"the probe failed: {type(error).__name__}"]
+    assert [str(error) for error in world.gave_up] == [f"the probe failed: {type(error).__name__}"]
 
 
 async def test_outcomes_during_a_probe_start_no_second_probe() -> None:

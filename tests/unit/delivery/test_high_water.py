@@ -36,30 +36,30 @@ async def _begun(keeper: Keeper, *, at: int = 0, others: tuple[Keeper, ...] = ()
     async def highest() -> int:
         return at
 
-    one = HighWater(keeper, others=others)
-    await one.check(highest)
-    return one
+    mark = HighWater(keeper, others=others)
+    await mark.check(highest)
+    return mark
 
 
-async def _note(one: HighWater, attempt_id: int) -> None:
-    await one.note(attempt_id, asked_after=one.highest)
+async def _note(mark: HighWater, attempt_id: int) -> None:
+    await mark.note(attempt_id, asked_after=mark.highest)
 
 
 async def test_every_attempt_is_stored_before_its_first_byte() -> None:
     """The number of an attempt is stored outside the warehouse before its first byte may be sent."""
     keeper = Keeper()
-    one = await _begun(keeper)
+    mark = await _begun(keeper)
     for attempt_id in (1, 2, 3):
-        await _note(one, attempt_id)
+        await _note(mark, attempt_id)
         assert keeper.number == attempt_id
 
 
 async def test_waiting_attempts_are_stored_together() -> None:
     """Attempts that wait for one write are stored together by the next."""
     keeper = Keeper()
-    one = await _begun(keeper)
+    mark = await _begun(keeper)
     keeper.may_write.clear()
-    noting = [asyncio.create_task(one.note(number, asked_after=0)) for number in range(1, 9)]
+    noting = [asyncio.create_task(mark.note(number, asked_after=0)) for number in range(1, 9)]
     await asyncio.sleep(0.05)
     assert not any(task.done() for task in noting)
     keeper.may_write.set()
@@ -70,53 +70,53 @@ async def test_waiting_attempts_are_stored_together() -> None:
 async def test_an_attempt_that_cannot_be_stored_is_not_sent() -> None:
     """If storing the number fails, that attempt is not sent; the next attempt tries to store its own."""
     keeper = Keeper()
-    one = await _begun(keeper)
+    mark = await _begun(keeper)
     keeper.is_broken = True
     with pytest.raises(ConnectionError, match="away"):
-        await _note(one, 1)
+        await _note(mark, 1)
     keeper.is_broken = False
-    await _note(one, 2)
+    await _note(mark, 2)
     assert keeper.number == 2
 
 
 async def test_a_number_seen_before_is_refused() -> None:
     """A ledger that gives out a number twice has lost attempts."""
     keeper = Keeper()
-    one = await _begun(keeper, at=3)
-    await _note(one, 9)
+    mark = await _begun(keeper, at=3)
+    await _note(mark, 9)
     with pytest.raises(LedgerBehind):
-        await one.note(9, asked_after=one.highest)
+        await mark.note(9, asked_after=mark.highest)
     assert keeper.written == [9]
 
 
-@pytest.mark.parametrize(("own", "other"), [(7, None), (None, 7), (2, 7)])
-async def test_a_ledger_that_is_behind_any_site_is_refused(own: int | None, other: int | None) -> None:
+@pytest.mark.parametrize(("own", "foreign"), [(7, None), (None, 7), (2, 7)])
+async def test_a_ledger_that_is_behind_any_site_is_refused(own: int | None, foreign: int | None) -> None:
     """The high-water marks of all sites count, since attempts are numbered together."""
     with pytest.raises(LedgerBehind) as caught:
-        await _begun(Keeper(own), at=6, others=(Keeper(other),))
+        await _begun(Keeper(own), at=6, others=(Keeper(foreign),))
     assert (caught.value.in_ledger, caught.value.kept) == (6, 7)
-    await _begun(Keeper(own), at=7, others=(Keeper(other),))
+    await _begun(Keeper(own), at=7, others=(Keeper(foreign),))
 
 
 async def test_a_lower_mark_of_a_concurrent_run_is_raised() -> None:
     """If a concurrent run stored a lower number later, this run raises it again."""
     keeper = Keeper()
-    one = await _begun(keeper)
-    await _note(one, 5)
+    mark = await _begun(keeper)
+    await _note(mark, 5)
     keeper.number = 4
-    await one.keep()
+    await mark.keep()
     assert keeper.number == 5
     keeper.number = 9
-    await one.keep()
+    await mark.keep()
     assert keeper.number == 9
 
 
 async def test_a_failed_write_at_the_end_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     """If the last write of the mark fails, the failure is logged and the run ends well."""
     keeper = Keeper()
-    one = await _begun(keeper, at=3)
+    mark = await _begun(keeper, at=3)
     keeper.is_broken = True
-    await one.keep()
+    await mark.keep()
     assert "not kept outside the warehouse: ConnectionError" in caplog.text
 
 
@@ -137,10 +137,10 @@ class HiddenKeeper(Keeper):
 @pytest.mark.parametrize("copy", [None, 0, 3])
 async def test_a_mark_that_reads_back_differently_stops_the_run(copy: int | None) -> None:
     """With an old copy, a restored ledger would not look behind."""
-    one = await _begun(HiddenKeeper(copy), at=5)
+    mark = await _begun(HiddenKeeper(copy), at=5)
     for attempt_id in (6, 7):
         with pytest.raises(ConfigurationError, match=rf"set to {attempt_id} and is read as {copy}: .*Remove"):
-            await _note(one, attempt_id)
+            await _note(mark, attempt_id)
 
 
 async def test_a_concurrent_write_before_the_read_back_is_accepted() -> None:
@@ -151,15 +151,15 @@ async def test_a_concurrent_write_before_the_read_back_is_accepted() -> None:
             super().write(attempt_id)
             self.number = attempt_id - 1
 
-    one = await _begun(WrittenBeside(4), at=4)
-    await _note(one, 6)
+    mark = await _begun(WrittenBeside(4), at=4)
+    await _note(mark, 6)
 
 
 async def test_the_mark_is_read_back_once_per_run() -> None:
     """The first write of a run is read back, the later ones are not."""
     keeper = Keeper(4)
-    one = await _begun(keeper, at=4)
-    await _note(one, 5)
+    mark = await _begun(keeper, at=4)
+    await _note(mark, 5)
     keeper.read = None  # type: ignore[assignment, method-assign]
-    await _note(one, 6)
+    await _note(mark, 6)
     assert keeper.written == [5, 6]

@@ -54,11 +54,11 @@ class Store:
 class _Handle(io.BytesIO):
     def __init__(self, closed: threading.Event) -> None:
         super().__init__(b"x")
-        self._told = closed
+        self._on_close = closed
 
     def close(self) -> None:
         super().close()
-        self._told.set()
+        self._on_close.set()
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ async def test_each_caller_gets_its_own_document_or_error(store: Store) -> None:
     opening = Opening(store.open, most=3)
     names = ["a.pdf", "missing.pdf", "b.pdf", "missing too.pdf", "c.pdf"]
     found = await asyncio.gather(*(opening.open(name) for name in names), return_exceptions=True)
-    told = [one.detail if isinstance(one, DocumentError) else one.filename for one in found]
-    assert told == names
+    results = [result.detail if isinstance(result, DocumentError) else result.filename for result in found]
+    assert results == names
     opening.give_up()
 
 
@@ -103,7 +103,9 @@ async def test_one_thread_opens_the_documents_that_queued_up(
     asked = [asyncio.create_task(opening.open(f"stuck {number}.pdf")) for number in range(10)]
     await _begun(store)
     store.let_go.set()
-    assert [one.filename for one in await asyncio.gather(*asked)] == [f"stuck {n}.pdf" for n in range(10)]
+    assert [result.filename for result in await asyncio.gather(*asked)] == [
+        f"stuck {n}.pdf" for n in range(10)
+    ]
     assert len(store.threads) == 1
     opening.give_up()
 
@@ -114,8 +116,8 @@ async def test_stuck_documents_delay_no_others_in_bounded_threads(store: Store) 
     stuck = [asyncio.create_task(opening.open(f"stuck {number}.pdf")) for number in range(2)]
     await _begun(store, 2)
     async with asyncio.timeout(LONG):
-        others = await asyncio.gather(*(opening.open(f"{number}.pdf") for number in range(20)))
-    assert [one.filename for one in others] == [f"{number}.pdf" for number in range(20)]
+        quick = await asyncio.gather(*(opening.open(f"{number}.pdf") for number in range(20)))
+    assert [document.filename for document in quick] == [f"{number}.pdf" for number in range(20)]
     more = [asyncio.create_task(opening.open(f"stuck too {number}.pdf")) for number in range(5)]
     await _begun(store, 20 + 1)
     await asyncio.sleep(5 * module.PATIENCE_SECONDS)
@@ -136,7 +138,7 @@ async def test_closing_waits_for_no_thread_and_closes_late_documents(store: Stor
         assert await opening.open("later.pdf") is None
     store.let_go.set()
     assert await asyncio.to_thread(store.all_closed.wait, LONG)
-    assert [one.closed for one in store.opened] == [True]
+    assert [document.closed for document in store.opened] == [True]
 
 
 async def test_the_document_of_a_cancelled_caller_is_closed(store: Store) -> None:
@@ -149,7 +151,7 @@ async def test_the_document_of_a_cancelled_caller_is_closed(store: Store) -> Non
         await asked
     store.let_go.set()
     assert await asyncio.to_thread(store.all_closed.wait, LONG)
-    assert [one.closed for one in store.opened] == [True]
+    assert [document.closed for document in store.opened] == [True]
     opening.give_up()
 
 
@@ -173,7 +175,7 @@ async def test_a_cancelled_caller_never_leaves_a_document_open(
         if isinstance(found, OpenDocument):
             taken.append(rounds)
             found.close()
-        assert all(one.closed for one in store.opened), rounds
+        assert all(document.closed for document in store.opened), rounds
     assert 0 < len(taken) < 6
     assert len(store.opened) > len(taken)
     opening.give_up()

@@ -51,13 +51,13 @@ async def test_an_error_of_the_work_reaches_its_worker() -> None:
 @pytest.mark.parametrize("before", [True, False])
 async def test_a_stop_ends_the_wait_and_cancels_the_work(before: bool) -> None:
     """When the run stops, waiting ends and the work is asked to stop."""
-    halt, told = Halt(), asyncio.Event()
+    halt, cancelled = Halt(), asyncio.Event()
 
     async def work() -> int:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            told.set()
+            cancelled.set()
             raise
         return 7
 
@@ -68,7 +68,7 @@ async def test_a_stop_ends_the_wait_and_cancels_the_work(before: bool) -> None:
         await asyncio.sleep(0)
     halt.throw("enough")
     assert await waiting is None
-    assert told.is_set()
+    assert cancelled.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

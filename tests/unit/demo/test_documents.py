@@ -31,23 +31,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trainings(folder: Path) -> Sequence[Training]:
     """Two nights with their documents."""
-    rows = [one for night in nights(7, first=date(2026, 11, 2), root=str(folder)) for one in night.trainings]
+    rows = [
+        training
+        for night in nights(7, first=date(2026, 11, 2), root=str(folder))
+        for training in night.trainings
+    ]
     render_all(rows, folder)
     return rows
 
 
 def test_every_good_document_is_a_pdf_of_15_kb_to_3_mb(trainings: Sequence[Training], folder: Path) -> None:
     """Each document of a good row is a readable PDF of 15 kB to 3 MB."""
-    for one in trainings:
-        if one.expected not in WRONG:
-            content = Path(one.certificate_uri).read_bytes()
-            assert DocumentStore.under([str(folder)]).probe(one.certificate_uri).repaired == ""
+    for training in trainings:
+        if training.expected not in WRONG:
+            content = Path(training.certificate_uri).read_bytes()
+            assert DocumentStore.under([str(folder)]).probe(training.certificate_uri).repaired == ""
             assert 15 * KB <= len(content) <= 3 * MB
 
 
 def test_most_documents_are_small_and_some_are_large(trainings: Sequence[Training]) -> None:
     """The sizes of the documents are spread as in practice."""
-    sizes = [Path(one.certificate_uri).stat().st_size for one in trainings if one.expected not in WRONG]
+    sizes = [
+        Path(training.certificate_uri).stat().st_size
+        for training in trainings
+        if training.expected not in WRONG
+    ]
     assert statistics.median(sizes) < 200 * KB
     assert max(sizes) > MB
     assert sum(sizes) < 200 * MB
@@ -56,8 +64,8 @@ def test_most_documents_are_small_and_some_are_large(trainings: Sequence[Trainin
 def test_each_bad_document_has_the_defect_of_its_kind(trainings: Sequence[Training], folder: Path) -> None:
     """Each bad document has the defect that the kind of its row names."""
     by_kind: dict[Expected, list[Path]] = {}
-    for one in trainings:
-        by_kind.setdefault(one.expected, []).append(Path(one.certificate_uri))
+    for training in trainings:
+        by_kind.setdefault(training.expected, []).append(Path(training.certificate_uri))
     assert not any(path.exists() for path in by_kind[Expected.DOCUMENT_MISSING])
     assert all(path.read_bytes() == b"" for path in by_kind[Expected.DOCUMENT_EMPTY])
     assert all(b"<html>" in path.read_bytes() for path in by_kind[Expected.DOCUMENT_WRONG_TYPE])
@@ -74,9 +82,9 @@ def test_rendering_again_changes_no_document(trainings: Sequence[Training], fold
 
 def test_a_training_always_renders_the_same_bytes(trainings: Sequence[Training]) -> None:
     """Different trainings give different bytes, so the sandbox's documents are recognised by their hash."""
-    one = trainings[0]
-    assert render(one) == render(one) == Path(one.certificate_uri).read_bytes()
-    assert render(replace(one, training_id="another")) != render(one)
+    training = trainings[0]
+    assert render(training) == render(training) == Path(training.certificate_uri).read_bytes()
+    assert render(replace(training, training_id="another")) != render(training)
 
 
 @pytest.mark.parametrize(
@@ -84,5 +92,5 @@ def test_a_training_always_renders_the_same_bytes(trainings: Sequence[Training])
 )
 def test_any_name_can_be_printed(trainings: Sequence[Training], name: str) -> None:
     """Names with accents and from other scripts are rendered."""
-    one = trainings[0]
-    assert render(replace(one, learner=replace(one.learner, name=name))).startswith(b"%PDF")
+    training = trainings[0]
+    assert render(replace(training, learner=replace(training.learner, name=name))).startswith(b"%PDF")

@@ -55,7 +55,7 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def said(child: Child) -> str:
+def output(child: Child) -> str:
     return child.log_file.read_text(encoding="utf-8").strip()
 
 
@@ -68,8 +68,8 @@ def lives(pid: int) -> bool:
 
 @pytest.fixture
 def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
-    with Supervisor(tmp_path / "logs") as one:
-        yield one
+    with Supervisor(tmp_path / "logs") as running:
+        yield running
 
 
 LISTENER = """
@@ -83,8 +83,8 @@ time.sleep(600)
 def test_a_port_of_a_descendant_is_found(supervisor: Supervisor) -> None:
     """A socket that others can reach is distinguished from one on loopback, in either family."""
     child = supervisor.start("listener", python(LISTENER), env=ENV)
-    supervisor.wait_until(child, lambda: bool(said(child)), seconds=30)
-    assert ("127.0.0.1", int(said(child))) in processes.listening()
+    supervisor.wait_until(child, lambda: bool(output(child)), seconds=30)
+    assert ("127.0.0.1", int(output(child))) in processes.listening()
     found = [("127.0.0.1", 1), ("::1", 2), ("0.0.0.0", 3), ("::", 4), ("192.0.2.1", 5)]  # noqa: S104
     assert processes.reachable_by_others(found) == ["0.0.0.0:3", ":::4", "192.0.2.1:5"]
 
@@ -115,8 +115,8 @@ def test_every_process_ends_after_an_error_or_interrupt(tmp_path: Path, error: t
 def test_the_children_of_a_process_end_with_it(supervisor: Supervisor) -> None:
     """An executor's tasks are its children."""
     child = supervisor.start("family", python(FAMILY), env=ENV)
-    supervisor.wait_until(child, lambda: bool(said(child)), seconds=30)
-    grandchild = int(said(child))
+    supervisor.wait_until(child, lambda: bool(output(child)), seconds=30)
+    grandchild = int(output(child))
     assert lives(grandchild)
     supervisor.stop()
     assert not lives(grandchild)
@@ -141,7 +141,7 @@ def test_a_process_that_ignores_sigterm_is_killed(
     """A process that ignores SIGTERM is killed."""
     monkeypatch.setattr("demo.processes.GRACE_SECONDS", 0.5)
     child = supervisor.start("stubborn", python(STUBBORN), env=ENV)
-    supervisor.wait_until(child, lambda: "up" in said(child), seconds=30)
+    supervisor.wait_until(child, lambda: "up" in output(child), seconds=30)
     supervisor.stop()
     assert not lives(child.process.pid)
 
@@ -155,8 +155,8 @@ def test_unreaped_children_do_not_block_the_end(
     monkeypatch.setattr("demo.processes.GRACE_SECONDS", 0.5)
     before = supervisor.start("sleeper", python(SLEEPER), env=ENV)
     parent = supervisor.start("unreaped", python(UNREAPED), env=ENV)
-    supervisor.wait_until(parent, lambda: bool(said(parent)), seconds=30)
-    children = [int(pid) for pid in said(parent).split()]
+    supervisor.wait_until(parent, lambda: bool(output(parent)), seconds=30)
+    children = [int(pid) for pid in output(parent).split()]
     supervisor.stop()
     assert not any(map(lives, [before.process.pid, parent.process.pid, *children]))
 
@@ -206,15 +206,25 @@ def test_a_process_is_started_when_it_is_ready(supervisor: Supervisor) -> None:
     ("start", "message"),
     [
         (
-            lambda one: one.start("bad", python("exit('no luck')"), env=ENV, ready=lambda: False),
+            lambda supervisor: supervisor.start(
+                "bad", python("exit('no luck')"), env=ENV, ready=lambda: False
+            ),
             "bad ended with 1",
         ),
         (
-            lambda one: one.start("slow", python(SLEEPER), env=ENV, ready=lambda: False, seconds=0.2),
+            lambda supervisor: supervisor.start(
+                "slow", python(SLEEPER), env=ENV, ready=lambda: False, seconds=0.2
+            ),
             "slow was not ready within",
         ),
-        (lambda one: one.run("bad", python("exit('no luck')"), env=ENV), "bad failed with 1:\nno luck"),
-        (lambda one: one.run("slow", python(SLEEPER), env=ENV, seconds=0.2), "slow took more than"),
+        (
+            lambda supervisor: supervisor.run("bad", python("exit('no luck')"), env=ENV),
+            "bad failed with 1:\nno luck",
+        ),
+        (
+            lambda supervisor: supervisor.run("slow", python(SLEEPER), env=ENV, seconds=0.2),
+            "slow took more than",
+        ),
     ],
     ids=["ended", "never ready", "failed", "too slow"],
 )
@@ -244,8 +254,8 @@ def test_a_deliberate_kill_leaves_the_children_running(supervisor: Supervisor) -
     child = supervisor.start(
         "family", python(FAMILY.replace('time.sleep(600)"', 'time.sleep(600)  # airflow"')), env=ENV
     )
-    supervisor.wait_until(child, lambda: bool(said(child)), seconds=30)
-    grandchild = int(said(child))
+    supervisor.wait_until(child, lambda: bool(output(child)), seconds=30)
+    grandchild = int(output(child))
     supervisor.kill(child)
     supervisor.check()
     assert not lives(child.process.pid)

@@ -160,10 +160,10 @@ def test_an_image_is_decoded_to_its_end(inspector: Inspector, form: str) -> None
     assert cut.defect == "damaged" or cut.type == ""
 
 
-def archive(parts: dict[str, bytes | str]) -> bytes:
+def archive(members: dict[str, bytes | str]) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as file:
-        for name, content in parts.items():
+        for name, content in members.items():
             file.writestr(name, content)
     return target.getvalue()
 

@@ -331,8 +331,8 @@ def test_each_check_can_be_switched_off(root: Path, content: bytes, check: str, 
     """Each check of an opener can be switched off."""
     (root / "T1.pdf").write_bytes(content)
     assert refusal(DocumentStore.under([str(root)]), root / "T1.pdf") == reason
-    others = tuple(name for name in ALL_CHECKS if name != check)
-    DocumentStore.under([str(root)], checks=others).probe(f"{root}/T1.pdf")
+    remaining = tuple(name for name in ALL_CHECKS if name != check)
+    DocumentStore.under([str(root)], checks=remaining).probe(f"{root}/T1.pdf")
 
 
 def test_a_large_document_is_inspected_as_well(root: Path) -> None:
@@ -459,10 +459,10 @@ def test_a_link_swapped_in_while_opening_is_not_followed(root: Path, monkeypatch
     path, secret = root / "T1.pdf", root.parent / "secret.pdf"
     path.write_bytes(PDF)
     secret.write_bytes(PDF + b"secret")
-    told = os.readlink
+    real_readlink = os.readlink
 
     def readlink(name: str) -> str:
-        real = told(name)
+        real = real_readlink(name)
         path.unlink()
         path.symlink_to(secret)
         return real
@@ -489,19 +489,19 @@ def test_a_file_replaced_before_the_check_is_its_replacement(
     path, secret = root / "T1.pdf", root.parent / "secret.pdf"
     path.write_bytes(PDF)
     secret.write_bytes(PDF)
-    told = os.readlink
+    real_readlink = os.readlink
 
     def readlink(name: str) -> str:
-        monkeypatch.setattr(os, "readlink", told)
+        monkeypatch.setattr(os, "readlink", real_readlink)
         path.unlink()
         becomes(path, secret)
-        return told(name)
+        return real_readlink(name)
 
     monkeypatch.setattr(os, "readlink", readlink)
     with pytest.raises(DocumentError) as caught:
         DocumentStore.under([str(root)]).open(str(path))
     assert caught.value.reason == reason
-    assert os.readlink is told
+    assert os.readlink is real_readlink
 
 
 @pytest.mark.parametrize(
@@ -622,12 +622,12 @@ def test_a_document_read_in_small_pieces_is_whole(short: int) -> None:
             assert document.content == PDF
 
 
-@pytest.mark.parametrize("told", [len(PDF) - 1, len(PDF) + 1])
-def test_a_wrong_size_from_the_store_is_noticed(told: int) -> None:
+@pytest.mark.parametrize("size", [len(PDF) - 1, len(PDF) + 1])
+def test_a_wrong_size_from_the_store_is_noticed(size: int) -> None:
     """A size that the store announces and the content contradicts is noticed."""
     with (
         pytest.raises(DocumentError) as caught,
-        remote(lambda: (io.BytesIO(PDF), told)).open("s3://bucket/T1.pdf"),
+        remote(lambda: (io.BytesIO(PDF), size)).open("s3://bucket/T1.pdf"),
     ):
         pass
     assert caught.value.reason == "document_changed"

@@ -29,25 +29,25 @@ class FixedClock(Clock):
 def edges_of(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock) -> dict[int, set[str]]:
     """Which POSTs each certificate can come from."""
     return {
-        one.id: {
+        certificate.id: {
             post.delivery_key
             for post in posts
             if post.sent + clock.window(post.sent).earliest
-            <= (one.created or 0)
+            <= (certificate.created or 0)
             <= post.sent + clock.window(post.sent).latest
-            and one.owner in {None, post.learner}
+            and certificate.owner in {None, post.learner}
         }
-        for one in shown
+        for certificate in shown
     }
 
 
 def components_of(edges: dict[int, set[str]]) -> list[set[int]]:
     """The certificates that share POSTs, directly or by others; without those that can come from none."""
-    parts: list[set[int]] = []
+    components: list[set[int]] = []
     for number in (number for number, keys in edges.items() if keys):
-        touching = [part for part in parts if any(edges[other] & edges[number] for other in part)]
-        parts = [part for part in parts if part not in touching] + [{number}.union(*touching)]
-    return parts
+        touching = [part for part in components if any(edges[member] & edges[number] for member in part)]
+        components = [part for part in components if part not in touching] + [{number}.union(*touching)]
+    return components
 
 
 def assignments(numbers: Sequence[int], edges: dict[int, set[str]]) -> Iterator[dict[int, str]]:
@@ -65,7 +65,7 @@ def certain(edges: dict[int, set[str]]) -> dict[int, set[tuple[int, str]]]:
     """For each certificate's component, the pairs that are in every assignment; none if there is none."""
     found = {}
     for part in components_of(edges):
-        every = [set(one.items()) for one in assignments(sorted(part), edges)]
+        every = [set(assignment.items()) for assignment in assignments(sorted(part), edges)]
         pairs = set.intersection(*every) if every else set()
         found |= dict.fromkeys(part, pairs)
     return found
@@ -110,9 +110,13 @@ def test_every_possible_assignment_contains_the_inferences(posts, shown):
     made, certificates, clock = block(posts, shown)
     edges = edges_of(made, certificates, clock)
     found = list(pair(made, certificates, clock=clock, exclusive=True))
-    inferred = {(one.certificate.id, one.post.delivery_key) for one in found if one.kind is Kind.INFERRED}
+    inferred = {
+        (finding.certificate.id, finding.post.delivery_key)
+        for finding in found
+        if finding.kind is Kind.INFERRED
+    }
     open_keys = {post.delivery_key for post in made if post.is_open}
-    assert inferred == {one for one in repeated(edges) if one[1] in open_keys}
+    assert inferred == {pair for pair in repeated(edges) if pair[1] in open_keys}
     assert inferred <= set().union(*certain(edges).values(), set())
 
 
@@ -131,7 +135,7 @@ def test_a_set_is_complete_only_if_every_assignment_uses_it(posts, shown, exclus
         [part] = [part for part in components_of(edges) if any(key in edges[number] for number in part)]
         every = list(assignments(sorted(part), edges))
         assert every
-        assert all(key in one.values() for one in every)
+        assert all(key in assignment.values() for assignment in every)
         if not exclusive:
             around = set().union(*(edges[number] for number in part))
             assert all(post.is_acknowledged for post in made if post.delivery_key in around)
@@ -143,7 +147,10 @@ def test_candidates_are_those_that_fit_and_no_others(posts, shown, exclusive):
     made, certificates, clock = block(posts, shown)
     edges = edges_of(made, certificates, clock)
     taken = {number for number, _ in repeated(edges)} if exclusive else set()
-    found = {one.post.delivery_key: one for one in pair(made, certificates, clock=clock, exclusive=exclusive)}
+    found = {
+        finding.post.delivery_key: finding
+        for finding in pair(made, certificates, clock=clock, exclusive=exclusive)
+    }
     for post in made:
         fits = {number for number, keys in edges.items() if post.delivery_key in keys}
         finding = found.get(post.delivery_key)
@@ -154,35 +161,35 @@ def test_candidates_are_those_that_fit_and_no_others(posts, shown, exclusive):
             assert finding.candidate_count == len(fits - taken)
 
 
-def one(posts: list[Post], shown: list[Shown], *, exclusive: bool = True) -> list[Finding]:
+def paired(posts: list[Post], shown: list[Shown], *, exclusive: bool = True) -> list[Finding]:
     return list(pair(posts, shown, clock=Clock(), exclusive=exclusive))
 
 
 def test_without_the_setting_nothing_is_inferred():
     """Without `exclusive_uploader` nothing is inferred."""
-    [finding] = one([Post("d", 0.0, "a", True, True)], [Shown(7, 1.0)], exclusive=False)
+    [finding] = paired([Post("d", 0.0, "a", True, True)], [Shown(7, 1.0)], exclusive=False)
     assert finding.kind is Kind.SET_COMPLETE
-    told = told_of(finding, exclusive=False)
-    assert (told.verification_status, told.springest_certificate_id) == ("ambiguous", None)
-    assert "unless somebody else uploaded one" in told.evidence
+    verdict = told_of(finding, exclusive=False)
+    assert (verdict.verification_status, verdict.springest_certificate_id) == ("ambiguous", None)
+    assert "unless somebody else uploaded one" in verdict.evidence
 
 
 def test_an_unknown_outcome_makes_no_set_complete():
     """A POST with an unknown outcome does not count towards a complete set."""
-    [finding] = one([Post("d", 0.0, "a")], [Shown(7, 1.0)], exclusive=False)
+    [finding] = paired([Post("d", 0.0, "a")], [Shown(7, 1.0)], exclusive=False)
     assert (finding.kind, finding.candidates) == (Kind.TIE, (7,))
     assert told_of(finding, exclusive=False).review_reason == "tie"
 
 
 def test_nothing_is_inferred_without_a_created_at():
     """A certificate without `created_at` is not inferred to come from a POST."""
-    [finding] = one([Post("d", 0.0, "a", True, True)], [Shown(7, None)])
+    [finding] = paired([Post("d", 0.0, "a", True, True)], [Shown(7, None)])
     assert (finding.kind, finding.certificate) == (Kind.SET_COMPLETE, None)
 
 
 def test_a_certificate_shown_before_the_post_is_not_inferred():
     """A certificate that a snapshot showed before the POST contradicts `exclusive_uploader`."""
-    [finding] = one([Post("d", 100.0, "a")], [Shown(7, 90.0, seen_by=99.0)])
+    [finding] = paired([Post("d", 100.0, "a")], [Shown(7, 90.0, seen_by=99.0)])
     assert finding.kind is Kind.LEFT_OVER
 
 
@@ -191,7 +198,7 @@ def test_one_shown_before_all_posts_makes_no_set_complete():
     posts = [Post("a", 100.0, "x", True, True), Post("b", 101.0, "y", True, True)]
     shown = [Shown(7, 80.0, seen_by=90.0), Shown(8, 102.0, seen_by=200.0)]
     for exclusive, kind in ((True, Kind.LEFT_OVER), (False, Kind.TIE)):
-        assert {finding.kind for finding in one(posts, shown, exclusive=exclusive)} == {kind}
+        assert {finding.kind for finding in paired(posts, shown, exclusive=exclusive)} == {kind}
 
 
 def test_a_vanished_certificate_keeps_its_post():
@@ -200,7 +207,7 @@ def test_a_vanished_certificate_keeps_its_post():
     Of two POSTs days apart, the second certificate is not assigned again when the first one's has gone.
     """
     posts = [Post("d1", 0.0), Post("d2", 200.0 * HOUR)]
-    found = one(posts, [Shown(1, 1.0, is_gone=True), Shown(2, 200.0 * HOUR + 1)])
+    found = paired(posts, [Shown(1, 1.0, is_gone=True), Shown(2, 200.0 * HOUR + 1)])
     assert [(each.post.delivery_key, each.certificate.id) for each in found] == [("d2", 2)]
 
 
@@ -208,14 +215,14 @@ def test_a_post_that_gets_no_match_still_blocks_inferences():
     """An earlier POST of a delivery that was sent again, or one in flight, can still explain a
     certificate.
     """
-    [finding] = one([Post("d", 0.0), Post("earlier", 9.0, is_open=False)], [Shown(7, 1.0)])
+    [finding] = paired([Post("d", 0.0), Post("earlier", 9.0, is_open=False)], [Shown(7, 1.0)])
     assert (finding.kind, finding.posts) == (Kind.TIE, 2)
 
 
 def test_known_owners_divide_a_class_by_learner():
     """Nobody's certificate is another learner's candidate."""
     posts = [Post("d1", 0.0, "a"), Post("d2", 0.0, "b")]
-    found = one(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "a"), Shown(3, 1.0, "b"), Shown(4, 1.0, "c")])
+    found = paired(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "a"), Shown(3, 1.0, "b"), Shown(4, 1.0, "c")])
     assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
         "d1": (Kind.LEFT_OVER, (1, 2)),
         "d2": (Kind.INFERRED, (3,)),
@@ -225,7 +232,7 @@ def test_known_owners_divide_a_class_by_learner():
 def test_partly_known_owners_are_no_basis_for_inference():
     """If only some certificates have a known owner, the others are not inferred from that."""
     posts = [Post("d1", 0.0, "a"), Post("d2", 0.0, "b")]
-    found = one(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "a"), Shown(3, 1.0)])
+    found = paired(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "a"), Shown(3, 1.0)])
     assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
         "d1": (Kind.TIE, (1, 2, 3)),
         "d2": (Kind.TIE, (3,)),
@@ -235,7 +242,7 @@ def test_partly_known_owners_are_no_basis_for_inference():
 def test_an_erased_learner_can_own_any_certificate():
     """An erased owner contradicts no delivery."""
     posts = [Post("d1", 0.0, "a"), Post("d2", 0.0, None)]
-    found = one(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "c")])
+    found = paired(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "c")])
     assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
         "d1": (Kind.TIE, (1,)),
         "d2": (Kind.TIE, (1, 2)),
@@ -245,7 +252,7 @@ def test_an_erased_learner_can_own_any_certificate():
 def test_ten_candidates_are_named_and_all_are_counted():
     """At most ten candidates are named; their number counts all of them."""
     posts = [Post(f"d{number}", float(number)) for number in range(40)]
-    finding = one(posts, [Shown(number, 1.0) for number in range(1, 31)])[0]
+    finding = paired(posts, [Shown(number, 1.0) for number in range(1, 31)])[0]
     assert (finding.candidates, finding.candidate_count) == (tuple(range(1, 11)), 30)
     assert "10 and 20 more" in told_of(finding, exclusive=True).evidence
 
@@ -254,7 +261,7 @@ def test_ten_candidates_are_named_and_all_are_counted():
 def test_a_large_class_of_equal_dates_takes_one_sweep(exclusive):
     """20,000 certificates and POSTs alike, all in each other's window: pairs would be 400 million."""
     posts = [Post(f"d{number:05}", float(number), "", True, True) for number in range(20_000)]
-    found = one(posts, [Shown(number, float(number)) for number in range(20_000)], exclusive=exclusive)
+    found = paired(posts, [Shown(number, float(number)) for number in range(20_000)], exclusive=exclusive)
     assert {finding.kind for finding in found} == {Kind.SET_COMPLETE}
 
 
@@ -300,7 +307,7 @@ def test_a_post_without_a_time_blocks_all_inferences():
     """A POST whose time is lost can explain every certificate, as after the ledger was restored from a
     backup.
     """
-    found = one([Post("d1", None), Post("d2", 0.0)], [Shown(7, 1.0), Shown(8, 900.0 * HOUR)])
+    found = paired([Post("d1", None), Post("d2", 0.0)], [Shown(7, 1.0), Shown(8, 900.0 * HOUR)])
     assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
         "d1": (Kind.TIE, (7, 8)),
         "d2": (Kind.TIE, (7,)),

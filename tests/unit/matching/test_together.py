@@ -31,14 +31,14 @@ def test_findings_merge_in_any_order(
     findings: list[Finding], kind: Kind, candidates: tuple[int, ...]
 ) -> None:
     """Several findings about a delivery merge into one, whatever their order."""
-    other = replace(findings[0], post=Post("b", 9))
+    unrelated = replace(findings[0], post=Post("b", 9))
     for order in permutations(findings):
-        one, beside = sorted(together([*order, other]), key=lambda finding: finding.post.delivery_key)
-        assert (one.kind, one.candidates) == (kind, candidates)
-        assert beside is other
+        merged, beside = sorted(together([*order, unrelated]), key=lambda finding: finding.post.delivery_key)
+        assert (merged.kind, merged.candidates) == (kind, candidates)
+        assert beside is unrelated
 
 
 def test_a_single_finding_stays_as_it_is() -> None:
     """Merging a single finding changes nothing."""
-    one = found(1, Kind.TIE, 4, 5)
-    assert list(together([one])) == [one]
+    single = found(1, Kind.TIE, 4, 5)
+    assert list(together([single])) == [single]

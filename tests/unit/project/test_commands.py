@@ -19,18 +19,18 @@ ROOT = Path(__file__).parents[3]
 
 def test_make_alone_lists_the_commands():
     """Nobody has to read the Makefile to use it."""
-    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for command in ("demo", "test", "chaos", "ui", "check", "audit", "sandbox", "migrate", "clean", "help"):
-        assert f"make {command}" in said
+        assert f"make {command}" in output
 
 
 def test_nothing_the_commands_make_is_seen_by_git():
     """Everything lies under one ignored folder."""
     status = ["git", "status", "--porcelain", "--ignored", "--untracked-files=normal"]
-    told = subprocess.run(status, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    ignored = {line[3:] for line in told.splitlines() if line.startswith("!!")}
-    mine = {".springest/", ".env", "certificates/"}  # the last two are a person's, see .env.example
-    assert {name for name in ignored if "__pycache__" not in name} <= mine
+    output = subprocess.run(status, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    ignored = {line[3:] for line in output.splitlines() if line.startswith("!!")}
+    personal = {".springest/", ".env", "certificates/"}  # the last two are a person's, see .env.example
+    assert {name for name in ignored if "__pycache__" not in name} <= personal
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_every_direct_dependency_has_a_floor_that_is_kept():
     )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     for need in map(Requirement, project["dependencies"]):
-        assert any(one.operator == ">=" for one in need.specifier), need
+        assert any(part.operator == ">=" for part in need.specifier), need
         assert pinned[need.name] in need.specifier, need
 
 

@@ -65,8 +65,8 @@ def _check(words: list[str]) -> None:
 
 
 def _check_make(arguments: list[str]) -> None:
-    settings = dict(one.split("=", 1) for one in arguments if "=" in one)
-    targets = {one for one in arguments if "=" not in one}
+    settings = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    targets = {argument for argument in arguments if "=" not in argument}
     assert targets <= _targets()
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(f"$({name})" in makefile or f"$(if $({name})" in makefile for name in settings)
@@ -97,8 +97,8 @@ def test_a_command_in_a_sentence_exists(path, capsys):
 def test_texts_name_the_command_by_its_path():
     """`bin/springest` works in a checkout and in the image, so a reader can type every remedy."""
     assert "COPY --chown=airflow:root bin/ bin/" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    other = re.compile(r"(?<!`)`springest [a-z]")
-    assert [path for path in TEXTS if other.search(path.read_text(encoding="utf-8"))] == []
+    bare = re.compile(r"(?<!`)`springest [a-z]")
+    assert [path for path in TEXTS if bare.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_the_requests_to_the_sandbox_work_as_written():

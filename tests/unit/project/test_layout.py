@@ -52,7 +52,7 @@ def _offenders(folder: str, *forbidden: str, but: str = " ") -> list[str]:
         for path in _modules(folder)
         if not str(path.relative_to(ROOT)).startswith(but)
         for name in _imports(path)
-        if any(name == one or name.startswith(f"{one}.") for one in forbidden)
+        if any(name == prefix or name.startswith(f"{prefix}.") for prefix in forbidden)
     ]
 
 

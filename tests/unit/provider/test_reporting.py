@@ -36,8 +36,8 @@ def test_a_result_is_reported_by_its_counts(caplog):
 
 def test_no_address_and_no_control_character_reaches_the_log():
     """Springest's text and the source's numbers are other people's."""
-    told = _needs_somebody("zoë@example.com", "\x1b[31mzoe@example.com is\nunknown")
-    [line] = _attention([told], 1, run_id="night")
+    text = _needs_somebody("zoë@example.com", "\x1b[31mzoe@example.com is\nunknown")
+    [line] = _attention([text], 1, run_id="night")
     assert "example.com" not in line
     assert line.isprintable()
     assert "a" * 64 in line

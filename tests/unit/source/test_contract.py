@@ -171,11 +171,11 @@ def test_an_optional_value_may_be_blank(column: str, blank: str | None) -> None:
 def test_a_row_without_a_number_is_kept_under_a_name_of_its_own(blank: str | None) -> None:
     """Two such rows that differ stay two, and the same one read twice stays one."""
     training, again = read(training_id=blank), read(training_id=blank)
-    other = read(training_id=blank, certification_id=103)
+    different = read(training_id=blank, certification_id=103)
     assert reasons(training) == {"training_id_missing"}
     assert training.training_id.startswith(WITHOUT_TRAINING_ID)
     assert training.delivery_key == again.delivery_key
-    assert training.delivery_key != other.delivery_key
+    assert training.delivery_key != different.delivery_key
 
 
 @pytest.mark.parametrize("number", [102, "102", " 102 ", Decimal(102), Decimal("102.00"), 102.0])
@@ -282,12 +282,14 @@ INSTANTS = st.datetimes(
 )
 
 
-@given(instant=INSTANTS, one=ZONES, other=ZONES)
-def test_the_row_version_ignores_the_sessions_time_zone(instant: datetime, one: Any, other: Any) -> None:
+@given(instant=INSTANTS, first_zone=ZONES, second_zone=ZONES)
+def test_the_row_version_ignores_the_sessions_time_zone(
+    instant: datetime, first_zone: Any, second_zone: Any
+) -> None:
     """The same moment in another time zone gives the same row version."""
     versions = {
         read(updated_at=instant.astimezone(zone), completed_at=instant.astimezone(zone)).row_version
-        for zone in (one, other)
+        for zone in (first_zone, second_zone)
     }
     assert len(versions) == 1
 
@@ -326,8 +328,8 @@ def test_no_row_whatsoever_raises_and_every_row_has_its_key(row: dict[str, Any])
 @given(row=st.dictionaries(st.sampled_from(COLUMNS), ANYTHING))
 def test_reading_a_row_twice_gives_the_same(row: dict[str, Any]) -> None:
     """Reading a row has no side effects."""
-    one, two = (read_row(row, site="default", pseudonyms=PSEUDONYMS) for _ in range(2))
-    assert (one.delivery_key, one.row_version, one.defects) == (
+    first, two = (read_row(row, site="default", pseudonyms=PSEUDONYMS) for _ in range(2))
+    assert (first.delivery_key, first.row_version, first.defects) == (
         two.delivery_key,
         two.row_version,
         two.defects,

@@ -24,7 +24,7 @@ def wrapped(kind: type[DBAPIError], original: Exception, **params: str) -> DBAPI
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "text"),
     [
         (
             wrapped(
@@ -70,7 +70,9 @@ def wrapped(kind: type[DBAPIError], original: Exception, **params: str) -> DBAPI
         ),
         (
             wrapped(
-                OperationalError, Exception("cannot ask for Canary@example.com or a-canary"), one="a-canary"
+                OperationalError,
+                Exception("cannot ask for Canary@example.com or a-canary"),
+                learner="a-canary",
             ),
             "Exception: cannot ask for <address> or ***",
         ),
@@ -79,11 +81,11 @@ def wrapped(kind: type[DBAPIError], original: Exception, **params: str) -> DBAPI
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_a_refusal_names_class_code_and_columns_but_no_value(error: Exception, told: str) -> None:
+def test_a_refusal_names_class_code_and_columns_but_no_value(error: Exception, text: str) -> None:
     """The text about a refused row names the error class, its code and the query's own names, and no
     value.
     """
-    assert described(error, QUERY) == told
+    assert described(error, QUERY) == text
 
 
 @pytest.mark.parametrize("of_rows", [True, False])

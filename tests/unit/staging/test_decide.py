@@ -118,7 +118,7 @@ def test_all_defects_are_in_one_reason() -> None:
 
 @pytest.mark.parametrize("state", [None, *State])
 @pytest.mark.parametrize(
-    "verdict", [READY, HELD, INVALID, DUPLICATE, CONFLICT], ids=lambda one: str(one.event)
+    "verdict", [READY, HELD, INVALID, DUPLICATE, CONFLICT], ids=lambda verdict: str(verdict.event)
 )
 def test_only_unsent_states_accept_a_checked_row(state: State | None, verdict: Verdict) -> None:
     """A checked row is written only where Springest cannot have the certificate.
@@ -250,16 +250,16 @@ def test_a_delivery_not_sent_is_not_flagged(state: State) -> None:
 
 def test_certification_learner_and_first_day_make_a_duplicate() -> None:
     """Two trainings are one certificate if certification, learner and first day of validity are equal."""
-    same = [
+    equal = [
         row(),
         row(training_id="T2"),
         row(email="ZOË@example.com"),
         row(valid_until=None),
         row(issue_no=2),
     ]
-    others = [row(certification_id=103), row(email="jo@example.com"), row(valid_from=date(2026, 11, 3))]
-    assert len({identity(one) for one in same}) == 1
-    assert len({identity(one) for one in (*others, row())}) == 4
+    different = [row(certification_id=103), row(email="jo@example.com"), row(valid_from=date(2026, 11, 3))]
+    assert len({identity(each) for each in equal}) == 1
+    assert len({identity(each) for each in (*different, row())}) == 4
 
 
 @pytest.mark.parametrize("column", ["certification_id", "email", "valid_from"])
@@ -270,9 +270,9 @@ def test_an_incomplete_row_is_no_duplicate(column: str) -> None:
 
 def test_another_issue_of_the_same_training_is_no_duplicate() -> None:
     """``issue_no`` is the only way to issue again, and this is what it is for."""
-    own, other = Holder("1" * 64, "T1"), Holder("2" * 64, "T2")
+    own, second = Holder("1" * 64, "T1"), Holder("2" * 64, "T2")
     assert find_duplicate(row(issue_no=2), [own]) is None
-    assert find_duplicate(row(issue_no=2), [own, other]) == other
+    assert find_duplicate(row(issue_no=2), [own, second]) == second
     assert find_duplicate(row(), []) is None
 
 
@@ -280,12 +280,12 @@ def test_a_released_duplicate_stays_released() -> None:
     """Neither a change of its catalogue entry nor a touched row makes it a duplicate again; another
     certificate does.
     """
-    other = Holder("2" * 64, "T2")
+    holder = Holder("2" * 64, "T2")
     released = known(State.READY, duplicate_released=True)
-    assert find_duplicate(row(), [other], known=released) is None
-    assert find_duplicate(row(booking_id=4), [other], known=released) is None
+    assert find_duplicate(row(), [holder], known=released) is None
+    assert find_duplicate(row(booking_id=4), [holder], known=released) is None
     for changes in ({"certification_id": 103}, {"email": "x@example.com"}, {"valid_from": date(2027, 1, 1)}):
-        assert find_duplicate(row(**changes), [other], known=released) == other
+        assert find_duplicate(row(**changes), [holder], known=released) == holder
 
 
 def test_the_original_of_a_released_duplicate_stays_ready() -> None:

@@ -130,9 +130,9 @@ def test_one_refusal_among_many_stops_none_of_the_others(desk):
 def test_a_confirmation_needs_an_id_that_can_be_the_certificates(desk):
     """A confirmation needs an id that can be this certificate."""
     assert desk.decide("confirm", UNKNOWN).status_code == 409
-    other = desk.decide("confirm", UNKNOWN, certificate="5000011")
-    assert other.status_code == 409
-    assert "T11" in other.text
+    second = desk.decide("confirm", UNKNOWN, certificate="5000011")
+    assert second.status_code == 409
+    assert "T11" in second.text
     with desk.warehouse.begin() as connection:
         connection.execute(
             text(
@@ -229,8 +229,8 @@ def test_a_decision_needs_the_token_of_the_page(desk, page):
 
 def test_a_login_that_is_an_address_is_kept_without_it(page, desk):
     """A login that is an address is kept without it."""
-    other = Desk(page("op", name="olga@example.com"), desk.warehouse)
-    assert other.decide("cancel", DUPLICATE).status_code == 200
+    second = Desk(page("op", name="olga@example.com"), desk.warehouse)
+    assert second.decide("cancel", DUPLICATE).status_code == 200
     assert [made.decided_by for made in desk.decisions()] == ["olga"]
 
 

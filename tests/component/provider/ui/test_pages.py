@@ -127,8 +127,8 @@ def test_a_viewers_story_needs_the_reader_role_only(warehouse):
 def test_an_operator_reads_the_whole_story_in_order(page):
     """An operator reads the whole story in order."""
     shown = page("op").get(f"/springest/deliveries/{key(10)}").text
-    told = ["Its source row was staged", ": Springest refused it", "422", "canary of the ledger"]
-    places = [shown.index(part) for part in told]
+    texts = ["Its source row was staged", ": Springest refused it", "422", "canary of the ledger"]
+    places = [shown.index(part) for part in texts]
     assert places == sorted(places)
     shown = page("op").get(f"/springest/deliveries/{key(0)}").text
     assert "the outcome is unknown" in shown

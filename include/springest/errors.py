@@ -21,7 +21,7 @@ compares both.
     │   │   ├── Unauthorized              401                                                         no
     │   │   ├── Forbidden                 403                                                         no
     │   │   ├── NotFound                  404                                                         no
-    │   │   ├── Throttled                 429, or 503 with Retry-After                                10
+    │   │   ├── Throttled                 429; 403 or 503 with Retry-After                                10
     │   │   ├── Redirected                3xx; never followed                                         5
     │   │   ├── ServerError               5xx                                                         5
     │   │   └── UnexpectedStatus          anything else                                               5
@@ -156,11 +156,17 @@ class Throttled(StatusError):
     """The server asks for fewer requests.
 
     :param retry_after: seconds to wait, if the response says so.
+    :param is_rate_limit: whether a rate limiter answered, so that the site's setting may decide whether the
+        request was stored. Firewalls also answer 403, and proxies put a 503 page in place of other failures,
+        after the certificate was stored.
     """
 
-    def __init__(self, *, retry_after: float | None = None, **values: Any) -> None:
+    def __init__(
+        self, *, retry_after: float | None = None, is_rate_limit: bool = False, **values: Any
+    ) -> None:
         super().__init__(**values)
         self.retry_after = retry_after
+        self.is_rate_limit = is_rate_limit
 
 
 class Redirected(StatusError):

@@ -61,7 +61,8 @@ class Site:
     :param exclusive_uploader: nobody else uploads certificates to this site.
     :param shared_trainings: whether trainings that another site sends are sent to this one as well.
     :param verified_statuses: statuses that mean *verified*.
-    :param throttled_takes_nothing: what the site answers 429 to, it is known not to have taken.
+    :param throttled_takes_nothing: the site is known not to store a request that its rate limit refuses:
+        with 429, or with 503, ``Retry-After`` and no foreign body.
     :param list_filters: filters of GET certificates that may be tried, and used where the site keeps to them.
     :param owner_reads_per_run: GETs that one run may spend on asking whose a certificate is; 0 asks never.
     """

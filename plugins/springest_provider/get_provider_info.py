@@ -73,8 +73,9 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"type": ["integer", "null"], "minimum": 0},
     ),
     "throttled_takes_nothing": (
-        "429 takes nothing",
-        "The site is known not to have taken what it answers 429 to",
+        "Rate limit stores nothing",
+        "The site is known not to store a certificate that it answers with 429, or with 503 and Retry-After; "
+        "a 403 or a maintenance page leaves the outcome unknown",
         {"type": ["boolean", "null"]},
     ),
 }

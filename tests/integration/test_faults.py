@@ -129,6 +129,17 @@ def test_an_incomplete_request_is_repeated_in_the_same_run(world, expected):
     assert attempts == [("not_taken", "RequestNotSent"), ("accepted_with_id", None)]
 
 
+@pytest.mark.parametrize(("status", "became"), [(429, "accepted"), (503, "accepted"), (403, "unknown")])
+def test_only_a_rate_limit_is_known_to_store_nothing(world, status, became):
+    """On a site whose setting says so, the same run sends it again; never after a 403."""
+    world.extra["throttled_takes_nothing"] = True
+    _staged(world)
+    world.sandbox.state.faults.add(Fault(Kind.STATUS, status=status, retry_after="0"))
+    world.deliver()
+    assert [state for state, _ in world.states().values()] == [became]
+    assert world.posts == (2 if became == "accepted" else 1)
+
+
 def test_a_bad_hour_stays_small(world):
     """When every answer is lost, at most ten become unknown, and the rest stays in the queue."""
     _staged(world, 40)

@@ -147,7 +147,9 @@ def meaning_of(
         ),
     }
     if rule.error is Throttled:
-        return Throttled(retry_after=_seconds(response.headers.get("Retry-After")), **about)
+        wait = _seconds(response.headers.get("Retry-After"))
+        is_rate_limit = response.status == 429 or (response.status == 503 and body in Body.OURS)
+        return Throttled(retry_after=wait, is_rate_limit=is_rate_limit, **about)
     return rule.error(**about)
 
 

@@ -89,12 +89,12 @@ def rule_of(error: BaseException, *, body_handed_over: bool, throttled_takes_not
     take a body that it never had in full.
 
     :param body_handed_over: whether the last byte of the body left this process.
-    :param throttled_takes_nothing: the site is known not to take what it answers 429 to.
+    :param throttled_takes_nothing: the site is known not to store a request that its rate limit refuses.
     """
     found = next((RULES[kind] for kind in type(error).__mro__ if kind in RULES), UNFORESEEN)
     if found.event is Event.NOT_TAKEN and body_handed_over and not isinstance(error, ApiError):
         return UNFORESEEN
-    takes_nothing = isinstance(error, Throttled) and throttled_takes_nothing
+    takes_nothing = isinstance(error, Throttled) and error.is_rate_limit and throttled_takes_nothing
     if found.event is Event.OUTCOME_LOST and (takes_nothing or not body_handed_over):
         return replace(found, event=Event.NOT_TAKEN)
     return found

@@ -249,6 +249,32 @@ async def test_retry_after_is_seconds_or_a_date(header, seconds):
     assert caught.value.retry_after == seconds
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "is_rate_limit"),
+    [
+        ("429 Too Many", b"", True),
+        ("429 Too Many", b"<html>slow down</html>", True),
+        ("503 Unavailable", b"", True),
+        ("503 Unavailable", b"<errors><error>slow down</error></errors>", True),
+        ("503 Unavailable", b"<html>maintenance</html>", False),
+        ("503 Unavailable", b'{"error": "upstream"}', False),
+        ("403 Forbidden", b"", False),
+        ("403 Forbidden", b"<errors><error>slow down</error></errors>", False),
+    ],
+)
+async def test_a_firewall_or_a_maintenance_page_is_no_rate_limit(status, body, is_rate_limit):
+    """All of them wait for `Retry-After`; what they say about storing differs."""
+
+    async def handler(call: Call) -> None:
+        await call.read_all()
+        await call.answer(status, body, "Retry-After: 7")
+
+    async with serving(handler) as server:
+        with pytest.raises(Throttled) as caught:
+            await _post(server.url)
+    assert (caught.value.is_rate_limit, caught.value.retry_after) == (is_rate_limit, 7)
+
+
 async def test_a_body_that_was_broken_off_is_known_not_to_be_taken():
     """The server reads a little and resets the connection."""
 

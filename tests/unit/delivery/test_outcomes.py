@@ -140,11 +140,17 @@ def test_a_document_error_after_the_body_is_unknown(kind: type[BaseException]) -
     assert rule_of(make(kind), body_handed_over=True).event is Event.OUTCOME_LOST
 
 
-def test_throttled_means_not_stored_only_by_the_sites_setting() -> None:
-    """A throttled POST counts as not stored only if `throttled_takes_nothing` is set."""
-    error = make(Throttled)
-    assert rule_of(error, body_handed_over=True, throttled_takes_nothing=True).event is Event.NOT_TAKEN
-    assert rule_of(error, body_handed_over=True, throttled_takes_nothing=False).event is Event.OUTCOME_LOST
+@pytest.mark.parametrize("is_rate_limit", [True, False])
+@pytest.mark.parametrize("throttled_takes_nothing", [True, False])
+def test_throttled_means_not_stored_only_by_the_sites_setting(
+    is_rate_limit: bool, throttled_takes_nothing: bool
+) -> None:
+    """A firewall's 403 and a proxy's 503 page say nothing about storing, whatever the setting."""
+    about = {"method": "POST", "path": "/certificates", "detail": "what happened"}
+    error = Throttled(is_rate_limit=is_rate_limit, **about)
+    rule = rule_of(error, body_handed_over=True, throttled_takes_nothing=throttled_takes_nothing)
+    known = is_rate_limit and throttled_takes_nothing
+    assert rule.event is (Event.NOT_TAKEN if known else Event.OUTCOME_LOST)
 
 
 def test_the_throttling_setting_changes_no_other_outcome() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -112,6 +112,67 @@ def test_unreadable_rejected_documents_stop_no_night(world, store):
     nothing_new = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
     world.stage("next", asked=nothing_new)
     assert _states(world) == ["rejected"] * 4
+
+
+NOTHING_NEW = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+
+
+def _set_aside_for_other_reasons(world: World, store: type[FaultyFileSystem]) -> list[str]:
+    """Stage three rows that are invalid and three that are held, all with a good document."""
+    names = [f"bucket/certificates/{number:02}.pdf" for number in range(6)]
+    for name in names:
+        store.files[name] = make_pdf(name)
+    wrong = [{"valid_until": date(2000, 1, 1)}] * 3 + [{"certification_id": 999}] * 3
+    each = zip(names, wrong, strict=True)
+    world.complete(*(world.training(certificate_uri=f"s3://{name}", **why) for name, why in each))
+    world.catalogue()
+    world.stage()
+    return names
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EIO, "broken"), PermissionError("denied"), ClientError("NoSuchBucket", 404)],
+    ids=str,
+)
+def test_rows_set_aside_before_stop_no_quiet_night(world, store, error):
+    """Their store can't be read, and nothing new waits for it: nothing is known, so nothing is changed."""
+    _set_aside_for_other_reasons(world, store)
+    before = world.rows("SELECT * FROM springest.delivery ORDER BY training_id")
+    assert _states(world).count("invalid") == _states(world).count("held") == 3
+    store.for_all.append(error)
+    assert world.stage("next", asked=NOTHING_NEW).rechecked == 6
+    assert world.rows("SELECT * FROM springest.delivery ORDER BY training_id") == before
+    store.for_all.clear()
+    assert world.stage("later", asked=NOTHING_NEW).rechecked == 6
+    assert world.rows("SELECT * FROM springest.delivery ORDER BY training_id") == before
+
+
+def test_a_single_failing_document_of_a_waiting_row_is_named(world, store):
+    """Its store can be read, so the trouble is its own."""
+    names = _set_aside_for_other_reasons(world, store)
+    store.faults[names[5]] = OSError(errno.EIO, "broken")
+    world.stage("next", asked=NOTHING_NEW)
+    assert sorted(reason for _, reason in world.states().values()) == [
+        "certification_not_listed",
+        "certification_not_listed",
+        "dates_reversed",
+        "dates_reversed",
+        "dates_reversed",
+        "document_unreachable",
+    ]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), ClientError("NoSuchBucket", 404)], ids=str)
+def test_new_rows_of_a_failing_store_stop_the_night(world, store, error):
+    """Rows that were set aside before do not hide it, and stay as they are."""
+    _set_aside_for_other_reasons(world, store)
+    before = world.states()
+    _trainings(world, store, 3)
+    store.for_all.append(error)
+    with pytest.raises(DocumentStoreUnreachable):
+        world.stage("next")
+    assert world.states() == before
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from springest.privacy.erasure import WAIT_FOR_ERASURE, load_forgotten
 from springest.privacy.secret import keep_to_secret
 from springest.source.contract import CompletedTraining, Defect
 from springest.staging import repository as ledger
-from springest.staging.checking import DocumentChecker, Finding
+from springest.staging.checking import DocumentChecker, Finding, Unknown
 from springest.staging.decide import (
     CONFLICT,
     RESTORED,
@@ -39,7 +39,7 @@ from springest.staging.decide import (
     staged_elsewhere,
 )
 from springest.staging.set_aside import staged_before
-from springest.states import Event, State
+from springest.states import RECHECKED, Event, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,8 @@ class BatchWriter:
         verdict: Verdict | None = None
         if key in batch.conflicts and may_be_restaged(known):
             verdict = CONFLICT
+        elif found is Unknown.STORE_FAILS and known is not None and known.state in RECHECKED:
+            pass  # it stays set aside as it is
         elif self._is_to_be_checked(training, known, entry, found, cutover) or (
             key in batch.refused and may_be_restaged(known)
         ):

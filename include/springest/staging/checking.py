@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from typing import Final
 
-from springest.documents.errors import IN_A_ROW, UNREACHABLE, UNREADABLE, StoreHealth
+from springest.documents.errors import IN_A_ROW, StoreHealth
 from springest.documents.opener import (
     CheckedDocument,
     DocumentError,
@@ -23,7 +24,7 @@ from springest.documents.opener import (
 )
 from springest.source.contract import CompletedTraining, Defect
 from springest.staging.decide import Known
-from springest.states import State
+from springest.states import RECHECKED
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,14 @@ MOST_IN_A_ROW: Final = 100
 """Failures in a row after which the rest of a batch is not tried: each may take a store's whole time-out."""
 _NAMED: Final = 20
 
-Finding = CheckedDocument | Defect | None
+
+class Unknown(Enum):
+    """Nothing is known of a document, since its store can't be read."""
+
+    STORE_FAILS = "store fails"
+
+
+Finding = CheckedDocument | Defect | Unknown | None
 """What is known of a row's document; ``None`` where the row names none."""
 
 
@@ -45,6 +53,7 @@ class DocumentChecker:
     def __init__(self, documents: DocumentStore) -> None:
         self._documents = documents
         self._health = StoreHealth()
+        self._health_of_waiting = StoreHealth()
 
     def check(self, training: CompletedTraining, known: Known | None = None) -> Finding:
         """Check one row's document; what can't be read now is a defect of this row."""
@@ -61,18 +70,27 @@ class DocumentChecker:
         :raises DocumentStoreUnreachable: they can't be read, for a reason that is no row's.
         """
         findings: dict[str, Finding] = {}
+        waiting: dict[str, str] = {}
         pool = ThreadPoolExecutor(CHECKS_AT_ONCE, thread_name_prefix="documents")
         try:
             each = pool.map(lambda one: self._check(one, known.get(one.delivery_key)), trainings)
             for training, found in zip(trainings, each, strict=True):
                 key = training.delivery_key
                 if isinstance(found, DocumentUnreachable):
-                    self._note_trouble(training, found, known.get(key))
                     findings[key] = _defect(found.as_defect())
+                    store = self._documents.root_of(training.certificate_uri or "")
+                    if _waits(training, known.get(key)):
+                        self._health_of_waiting.went_badly(store, key, found)
+                        waiting[key] = store
+                        if found.whole_store:
+                            findings[key] = Unknown.STORE_FAILS
+                    else:
+                        self._note_trouble(key, store, found)
                 else:
                     self._note_answer(training, found)
                     findings[key] = found
             self._stop_where_a_store_fails(IN_A_ROW)
+            findings |= self._left_alone(waiting)
         finally:
             pool.shutdown(cancel_futures=True)
         _say_what_readers_repair(trainings, findings)
@@ -95,35 +113,36 @@ class DocumentChecker:
         ):
             opened = isinstance(found, CheckedDocument)
             self._health.went_well(store, training.certificate_uri if opened else None)
+            self._health_of_waiting.went_well(store)
 
-    def _note_trouble(
-        self, training: CompletedTraining, error: DocumentUnreachable, known: Known | None
-    ) -> None:
-        """Note a document that can't be read; one that was set aside for that before says nothing new.
-
-        One that Springest refused is looked at only in case another lies in its place: it stops nothing.
+    def _note_trouble(self, key: str, store: str, error: DocumentUnreachable) -> None:
+        """Note a document that can't be read.
 
         :raises DocumentStoreUnreachable: it is the store.
         """
-        if known is not None and known.state is State.REJECTED and known.row_version == training.row_version:
-            return
         if error.whole_store:
             raise DocumentStoreUnreachable(error.detail)
-        if known is not None and known.reason in {UNREADABLE, UNREACHABLE}:
-            return
-        store = self._documents.root_of(training.certificate_uri or "")
-        self._health.went_badly(store, training.delivery_key, error)
+        self._health.went_badly(store, key, error)
         self._stop_where_a_store_fails(MOST_IN_A_ROW)
+
+    def _left_alone(self, waiting: Mapping[str, str]) -> dict[str, Finding]:
+        """Return the rows that stay set aside as they are, since their store can't be read.
+
+        :param waiting: store of each document that can't be read and whose row was set aside before.
+        """
+        health = self._health_of_waiting
+        failing = {store for store, _ in health.failing() if not self._is_well(store, health)}
+        return {key: Unknown.STORE_FAILS for key, store in waiting.items() if store in failing}
 
     def _stop_where_a_store_fails(self, in_a_row: int) -> None:
         for store, error in list(self._health.failing(in_a_row)):
-            if not self._is_well(store):
+            if not self._is_well(store, self._health):
                 raise DocumentStoreUnreachable(
                     f"{error.detail}; so it is with {in_a_row} or more documents of {store} "
                     "in a row, and none could be read since: these rows are not set aside for it"
                 )
 
-    def _is_well(self, store: str) -> bool:
+    def _is_well(self, store: str, health: StoreHealth) -> bool:
         """Tell whether a document of the store that could be read earlier still can be."""
         witness = self._health.witness(store)
         if witness is None:
@@ -134,8 +153,13 @@ class DocumentChecker:
             return False
         except DocumentError:
             pass  # the store answered
-        self._health.went_well(store)
+        health.went_well(store)
         return True
+
+
+def _waits(training: CompletedTraining, known: Known | None) -> bool:
+    """Tell whether the row was set aside before and is only looked at again: it stops no run."""
+    return known is not None and known.state in RECHECKED and known.row_version == training.row_version
 
 
 def _defect(error: DocumentError) -> Defect:

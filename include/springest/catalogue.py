@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, any_, bindparam, func, select, text, update
+from sqlalchemy import Connection, any_, bindparam, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.types import BigInteger
 
@@ -66,15 +66,20 @@ class Catalogue:
 def load_catalogue(connection: Connection, site: Site) -> Catalogue:
     """Return the site's catalogue.
 
+    A list that was not read completely will do where it names any certification: one that it lacks is held
+    until a later list has it.
+
     :raises ConfigurationError: it was never read.
     """
     scanned = connection.execute(
-        select(catalogue_scan.c.scan_id).where(catalogue_scan.c.site == site.name, catalogue_scan.c.complete)
+        select(catalogue_scan.c.scan_id).where(
+            catalogue_scan.c.site == site.name, or_(catalogue_scan.c.complete, catalogue_scan.c.listed > 0)
+        )
     ).first()
     if scanned is None:
         raise ConfigurationError(
-            f"the catalogue of site {site.name} was never read completely: run the DAG springest_catalogue "
-            "first, so that rows are checked against Springest's certifications"
+            f"the catalogue of site {site.name} was never read: run the DAG springest_catalogue first, so "
+            "that rows are checked against Springest's certifications"
         )
     rows = connection.execute(
         select(

@@ -20,6 +20,7 @@ from springest.errors import DecisionRefused
 from springest.redaction import Redactor
 from springest.review.audit_text import clean
 from springest.site import Site
+from springest.staging.site_identity import TRIAL
 
 _HIGHEST: Final = text(load_sql("delivery/highest_attempt"))
 _RAISE: Final = text(load_sql("review/raise_attempt_number"))
@@ -72,7 +73,7 @@ def follow_trial(
             )
         )
         retired = [
-            {"site": f"{one.site} (trial)", "host": one.host, "key_fingerprint": one.key_fingerprint}
+            {"site": f"{one.site}{TRIAL}", "host": one.host, "key_fingerprint": one.key_fingerprint}
             for one in accounts
         ]
         connection.execute(insert(site_identity), retired)

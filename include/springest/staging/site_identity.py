@@ -20,6 +20,9 @@ from springest.states import State
 log = logging.getLogger(__name__)
 
 _LOCK: Final = text(f"SELECT pg_advisory_xact_lock({lock_key(Lock.SITE_IDENTITY)})")
+LOCAL_HOST: Final = "localhost"
+TRIAL: Final = " (trial)"
+"""Ends the name under which the account of a trial that ended is recorded; no connection can have it."""
 _MAYBE_SENT: Final = (State.SENDING, State.UNKNOWN)
 
 
@@ -29,11 +32,12 @@ def keep_to_site(connection: Connection, site: Site) -> None:
     A rotated key is noted. Others wait until this transaction ends, so that of two names for one account that
     begin at the same moment only one is noted.
 
-    :raises ConfigurationError: the host and key are known under another name, or certificates were sent to
-        another host under this name.
+    :raises ConfigurationError: the host and key are known under another name, certificates were sent to
+        another host under this name, or a trial sent certificates to this host.
     """
     connection.execute(_LOCK)
     known = {row.site: row for row in connection.execute(select(site_identity))}
+    _refuse_host_of_trial(site, known)
     _refuse_second_name(site, known)
     mine = known.get(site.name)
     values = {"host": site.identity_host, "key_fingerprint": site.key_fingerprint}
@@ -75,6 +79,21 @@ def _refuse_second_name(site: Site, known: dict[str, Row[tuple[object, ...]]]) -
                 "is the same Springest account, and under another name all would be sent again. "
                 f"Give the connection its former id springest_{name} back; if {site.name!r} is meant to be "
                 "another Springest site, give its connection that site's own host and key"
+            )
+
+
+def _refuse_host_of_trial(site: Site, known: dict[str, Row[tuple[object, ...]]]) -> None:
+    """Refuse the host of a trial whatever the key: keys are rotated, and the ledger lacks what it sent.
+
+    A server on this machine is no Springest.
+    """
+    for name, other in known.items():
+        if name.endswith(TRIAL) and other.host == site.identity_host != LOCAL_HOST:
+            raise ConfigurationError(
+                f"a trial sent certificates to {other.host}, and springest_{site.name} has the same host. "
+                "If the account is the same, perhaps with a new key, all of them would be sent again. If it "
+                f"is another account, the owner of the schema removes the record {name!r}; see "
+                "docs/operations.md, 'From trial to production'"
             )
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, insert, select, text
+from sqlalchemy import Engine, create_engine, delete, insert, select, text
 
 from springest.db.roles import RoleNames, grant_roles
 from springest.db.schema import delivery, site_identity
@@ -101,6 +101,29 @@ def test_a_rotated_key_gets_no_second_name_either(warehouse: Engine) -> None:
     assert noted(warehouse) == {"default": identity(rotated)}
     with pytest.raises(ConfigurationError, match="springest_default"):
         use(warehouse, site("nl", key="the-new-key"))
+
+
+def test_a_host_of_a_trial_is_refused_with_any_key(warehouse: Engine) -> None:
+    """The trial's key was rotated since; only a person knows whether it is another account."""
+    use(warehouse, site("uk", UK, "the-real-key"))
+    with warehouse.begin() as connection:
+        row = {"site": "default (trial)", "host": "api.springest.nl", "key_fingerprint": "0" * 16}
+        connection.execute(insert(site_identity).values(row))
+    for one in (site("nl", key="a-rotated-key"), site("uk", NL, "the-real-key")):
+        with pytest.raises(ConfigurationError, match=r"a trial sent .* record 'default \(trial\)'"):
+            use(warehouse, one)
+    use(warehouse, site("uk", UK, "the-real-key"))
+    with warehouse.begin() as connection:
+        connection.execute(delete(site_identity).where(site_identity.c.site == "default (trial)"))
+    use(warehouse, site("nl", key="a-rotated-key"))
+
+
+def test_a_local_server_after_a_trial_at_one_is_no_springest(warehouse: Engine) -> None:
+    """Sandboxes may be used again, each with a key of its own."""
+    with warehouse.begin() as connection:
+        row = {"site": "default (trial)", "host": "localhost", "key_fingerprint": "0" * 16}
+        connection.execute(insert(site_identity).values(row))
+    use(warehouse, site(host="http://127.0.0.1:8765"))
 
 
 def test_connections_of_two_sites_that_were_swapped_are_refused(warehouse: Engine) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote, quote_plus
 
-from airflow.providers.common.sql.hooks.sql import DbApiHook
+import yarl
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException
-from airflow.sdk.log import mask_secret
 from sqlalchemy import URL, Engine, make_url
 
 from springest.db.engines import require_own_session, source_engine, warehouse_engine
@@ -22,6 +22,7 @@ from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms
 from springest.site import Site
 from springest_provider.lookups import (
+    mask,
     read_connection,
     read_variable,
     refuse_copy,
@@ -29,6 +30,8 @@ from springest_provider.lookups import (
 )
 from springest_provider.object_storage import open_object, require_provider
 
+PREFIX = "springest_"
+"""Begins the id of a site's connection; the rest is the site's name."""
 SECRET_VARIABLE = "springest_learner_secret"  # noqa: S105 - the name of a Variable
 ROOTS_VARIABLE = "springest_document_roots"
 ATTEMPT_VARIABLE = "springest_highest_attempt"
@@ -42,6 +45,36 @@ _EXTRAS_IN_URL: Final[dict[str, tuple[str, ...]]] = {
 _OF_HOOKS: Final = frozenset({"client", "cursor", "sqlalchemy_scheme", "sid"})
 """Extras that choose the driver or are in the URL, and ``cursor``, which concerns Airflow's hooks alone."""
 _PROVIDERS: Final = {"mssql": "apache-airflow-providers-microsoft-mssql"}
+
+
+def site_name(conn_id: str) -> str:
+    """Return the name of the site that a connection of type ``springest`` describes."""
+    return conn_id.removeprefix(PREFIX)
+
+
+def read_site(conn_id: str) -> Site:
+    """
+    Return the site that a connection describes; have Airflow mask its keys in every encoded form.
+
+    :raises ConfigurationError: the connection or one of its fields is missing, unknown or of the wrong type.
+    """
+    connection = read_connection(conn_id)
+    site = Site.from_connection(
+        name=site_name(conn_id),
+        host=connection.host,
+        password=connection.password,
+        schema=connection.schema,
+        port=connection.port,
+        extra=connection.extra_dejson,
+    )
+    mask(form for key in site.secrets for form in _encoded_forms(key))
+    return site
+
+
+def _encoded_forms(key: str) -> set[str]:
+    """Return what a key looks like in a URL; Airflow masks the key itself automatically."""
+    on_the_wire = yarl.URL.build(query={"k": key}).raw_query_string.removeprefix("k=")
+    return {quote(key), quote(key, safe=""), quote_plus(key), on_the_wire} - {key}
 
 
 def warehouse_url(conn_id: str) -> URL:
@@ -122,6 +155,9 @@ def _source_engine(connection: Connection) -> Engine:
 
 
 def _url_of_hook(connection: Connection) -> URL:
+    # Most commands need no such hook, and it costs them time.
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
     try:
         hook = connection.get_hook()  # type: ignore[no-untyped-call]
     except (AirflowException, ImportError, RuntimeError) as error:
@@ -197,8 +233,7 @@ def pseudonyms() -> Pseudonyms:
             '`python -c "import secrets; print(secrets.token_hex(32))"` and never change it'
         )
     *former, secret = _secrets(value)
-    for one in (*former, secret):
-        mask_secret(one)
+    mask((*former, secret))
     return Pseudonyms(secret, tuple(former))
 
 

@@ -6,12 +6,14 @@ repeated before it counts as missing, since that error makes the task fail witho
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
 from airflow.sdk import BaseHook, Connection, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import mask_secret
 
 from springest.errors import ConfigurationError
 
@@ -89,3 +91,15 @@ def _copy_of(name: str) -> str | None:
 
 _OF_AIRFLOW: Final = frozenset({"ExecutionAPISecretsBackend", "MetastoreBackend"})
 """Backends that read Airflow's own database."""
+
+
+def mask(texts: Iterable[str]) -> None:
+    """
+    Have Airflow mask these texts from now on.
+
+    At DEBUG, Airflow logs the values to mask, so nothing is registered then. This project does not rely on
+    masking: its own messages are already redacted.
+    """
+    if not logging.getLogger("airflow").isEnabledFor(logging.DEBUG):
+        for text in texts:
+            mask_secret(text)

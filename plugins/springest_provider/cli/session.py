@@ -1,4 +1,7 @@
-"""The context of a command: the site, the warehouse, the source, and the user's login."""
+"""The context of a command: the site, the warehouse, the source, and the user's login.
+
+What only some commands need is imported by them: an import costs each command time.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Engine
 
@@ -18,15 +21,14 @@ from springest.privacy.secret import keep_to_secret
 from springest.redaction import Redactor
 from springest.review.decisions import Decisions
 from springest.review.rules import ReleaseRules
-from springest.session import open_session
 from springest.site import Site
-from springest.snapshot.snapshot import SnapshotReport, take_snapshot
 from springest.source.contract import CompletedTraining
 from springest.source.reader import SourceReader, Window
-from springest.staging.stage import look_up
 from springest_provider import factories
 from springest_provider.cli.output import Output
-from springest_provider.hooks.springest import PREFIX, SpringestHook
+
+if TYPE_CHECKING:
+    from springest.snapshot.snapshot import SnapshotReport
 
 SHARED_LOGINS: Final = frozenset({"root", "airflow", "default", "nobody"})
 """Logins that several people share."""
@@ -62,6 +64,8 @@ class Session:
         self, options: argparse.Namespace, training_ids: Sequence[str]
     ) -> dict[str, list[CompletedTraining]]:
         """Return the current source rows of these trainings, by delivery."""
+        from springest.staging.stage import look_up
+
         pseudonyms = factories.pseudonyms()
         with self.engine.begin() as connection:
             keep_to_secret(connection, pseudonyms)
@@ -76,6 +80,9 @@ class Session:
 
     def snapshot(self, login: str) -> SnapshotReport:
         """Read the certificates that Springest shows now, within the shared rate limit."""
+
+        from springest.session import open_session
+        from springest.snapshot.snapshot import take_snapshot
 
         async def take() -> SnapshotReport:
             async with open_session(factories.warehouse_url(self.warehouse_conn_id), self.site) as link:
@@ -97,7 +104,7 @@ def open_site(options: argparse.Namespace, output: Output) -> Iterator[Session]:
 
     :raises ConfigurationError: a connection is missing or wrong.
     """
-    site = SpringestHook(f"{PREFIX}{options.site}").get_site()
+    site = factories.read_site(f"{factories.PREFIX}{options.site}")
     output.hide(site.secrets)
     with factories.warehouse(options.warehouse) as engine:
         yield Session(site, engine, options.warehouse)

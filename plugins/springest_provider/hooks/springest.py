@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import date
 from typing import Any, NoReturn, TypeVar
-from urllib.parse import quote, quote_plus
 
 from airflow.providers.http.hooks.http import HttpAsyncHook
-from airflow.sdk.log import mask_secret
-from yarl import URL
 
 from springest.api.client import Pages, SpringestClient
 from springest.api.models import Certificate, CertificateUpload, Certification, PostAnswer
 from springest.errors import ApiError, ConfigurationError
 from springest.session import SiteSession, open_session
 from springest.site import Site
-from springest_provider.factories import warehouse_url
-from springest_provider.lookups import read_connection
+from springest_provider.factories import read_site, site_name, warehouse_url
 
 Row = TypeVar("Row", Certificate, Certification)
-PREFIX = "springest_"
 
 
 class SpringestHook(HttpAsyncHook):
@@ -51,7 +45,7 @@ class SpringestHook(HttpAsyncHook):
     @property
     def site_name(self) -> str:
         """Name of the site: ``default`` for ``springest_default``, ``x`` for ``springest_x``."""
-        return self.springest_conn_id.removeprefix(PREFIX)
+        return site_name(self.springest_conn_id)
 
     def get_site(self) -> Site:
         """
@@ -62,18 +56,8 @@ class SpringestHook(HttpAsyncHook):
         """
         if self._site is not None:
             return self._site
-        connection = read_connection(self.springest_conn_id)
-        site = Site.from_connection(
-            name=self.site_name,
-            host=connection.host,
-            password=connection.password,
-            schema=connection.schema,
-            port=connection.port,
-            extra=connection.extra_dejson,
-        )
-        _mask(site.secrets)
-        self._site = site
-        return site
+        self._site = read_site(self.springest_conn_id)
+        return self._site
 
     def connect(self, warehouse_conn_id: str, **settings: Any) -> AbstractAsyncContextManager[SiteSession]:
         """
@@ -166,21 +150,6 @@ class SpringestHook(HttpAsyncHook):
     def session(self, method: str | None = None) -> NoReturn:
         """Refuse: the HTTP provider's session retries, and logs messages that contain a key."""
         raise NotImplementedError(_INSTEAD)
-
-
-def _mask(keys: Iterable[str]) -> None:
-    """
-    Have Airflow mask the encoded forms of keys as well; it masks the raw ones automatically.
-
-    At DEBUG, Airflow logs the values to mask, so nothing is registered then. This project does not rely on
-    masking: its own messages are already redacted.
-    """
-    if logging.getLogger("airflow").isEnabledFor(logging.DEBUG):
-        return
-    for key in keys:
-        on_the_wire = URL.build(query={"k": key}).raw_query_string.removeprefix("k=")
-        for form in {quote(key), quote(key, safe=""), quote_plus(key), on_the_wire} - {key}:
-            mask_secret(form)
 
 
 _INSTEAD = (

@@ -140,3 +140,13 @@ def test_the_demo_imports_nothing_from_the_working_folder(poisoned, tmp_path):
 def test_the_image_imports_nothing_from_the_working_folder():
     """Its own folder is on the path by name, whichever folder a process is started in."""
     assert "PYTHONSAFEPATH=1" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_a_command_imports_only_what_it_needs():
+    """`status` neither migrates nor sends, so it imports no library for that: each costs it time."""
+    code = (
+        "import sys, springest_provider.cli.errors, springest_provider.cli.status;"
+        "print({'alembic', 'aiohttp', 'lxml', 'airflow.providers.http'} & sys.modules.keys())"
+    )
+    shown = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == "set()"

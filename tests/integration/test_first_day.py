@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ from sqlalchemy import text
 from demo import source_database
 from demo.pdf import make_pdf
 from sandbox.faults import Fault, Kind
+from springest.delivery.repository import SendingLedger
 from springest.errors import SiteNotBegun
 from springest.source.reader import Window
 from springest.staging.window import begin_site
@@ -80,6 +82,27 @@ def test_the_limit_holds_for_all_tries_of_a_run(fresh):
     assert (fresh.posts, report.left, report.stopped_by) == (
         2, 3, "the run may send 2 and has; what is left stays in the queue"
     )  # fmt: skip
+
+
+def test_the_limit_holds_for_two_tries_at_once(fresh, monkeypatch):
+    """A cleared task's old process may still run, and both have asked what was sent before either sends."""
+
+    async def nothing_yet(_):
+        return 0
+
+    monkeypatch.setattr(SendingLedger, "sent_by_run", nothing_yet)
+    fresh.stage("pilot", is_pilot=True)
+    reports = []
+
+    async def again(_):
+        reports.append(await asyncio.to_thread(fresh.deliver, "pilot", limit=2))
+
+    reports.append(fresh.deliver("pilot", limit=2, meanwhile=again))
+    reports.append(fresh.deliver("pilot", limit=2))
+    assert fresh.posts == 2
+    assert {report.stopped_by for report in reports} == {
+        "the run may send 2 and has; what is left stays in the queue"
+    }
 
 
 def test_refused_certificates_count_for_the_limit(fresh):

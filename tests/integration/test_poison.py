@@ -242,6 +242,15 @@ def test_a_row_with_neither_id_nor_moment_ends_as_well(make_world):
     assert world.states()["late"] == ("invalid", "updated_at_missing")
 
 
+@pytest.mark.parametrize("moment", ["datetime('now', '-10 seconds')", "'yesterday'"])
+def test_a_row_with_neither_id_nor_readable_moment_stays(make_world, moment):
+    """No window finds it by its moment, which says nothing about whether the source still has it."""
+    world = make_world()
+    *_, nameless = nameless_row(world, "NULL", updated_at=moment)
+    world.stage("third", NOTHING)
+    assert world.states()[nameless] == ("invalid", "training_id_missing")
+
+
 def nameless_row(world, value: str, *, updated_at: str = "updated_at"):
     """Stage twenty good rows and one without a number, twice; return them and the name it got."""
     world.catalogue()
@@ -371,6 +380,27 @@ def test_many_refused_rows_stop_the_run(mangling):
     with pytest.raises(SourceError, match=r"T00\d\d, T00\d\d.*certification_id \(DivisionByZero \(22012\)"):
         world.stage()
     assert world.rows("SELECT 1 FROM springest.staging_run WHERE run_id = 'night'") == []
+
+
+def test_many_rows_refused_later_stop_the_delivery(mangling):
+    """They are refused a few at a time. None is set aside, and they are sent once the source is mended."""
+    world = mangling
+    rows = [world.training() for _ in range(MOST_UNREADABLE + 2)]
+    world.complete(*rows)
+    world.stage()
+    mangle(world, *rows[1:])
+    for _ in range(2):
+        with pytest.raises(
+            SourceError, match=r"T00\d\d.*certification_id.*DivisionByZero \(22012\).*the queue"
+        ):
+            world.deliver(batch=3)
+    assert world.posts <= 1
+    assert {state for state, _ in world.states().values()} <= {"ready", "accepted"}
+    with world.source.begin() as connection:
+        connection.execute(text("UPDATE learner SET full_name = 'mended'"))
+    world.stage("next")
+    world.deliver("next")
+    assert world.posts == len(rows)
 
 
 def test_ids_that_cannot_be_compared_any_more_stop_no_night(make_world, database, expected):

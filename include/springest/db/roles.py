@@ -186,7 +186,8 @@ def _statements(connection: Connection, names: RoleNames) -> Iterator[str]:
             if relation in there:
                 yield f"GRANT {right} ON {schema}.{quote(relation)} TO {role}"
         if name == names.writer:
-            yield f"GRANT EXECUTE ON FUNCTION {schema}.open_doubts TO {role}"
+            for function in ("open_doubts", "sent_by_run"):
+                yield f"GRANT EXECUTE ON FUNCTION {schema}.{function} TO {role}"
 
 
 def _revoking(schema: str, role: str) -> Iterator[str]:

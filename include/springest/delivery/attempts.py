@@ -107,6 +107,7 @@ class Attempts:
     """Makes a run's attempts, and draws the consequences for it.
 
     :param max_unknown: outcomes that all processes and runs together may leave unknown.
+    :param limit: certificates that the run may send in all its tries; ``None`` for any number.
     :param lease_seconds: how long a claimed certificate is this process's.
     """
 
@@ -119,12 +120,13 @@ class Attempts:
         tally: Tally,
         max_unknown: int,
         lease_seconds: float,
+        limit: int | None = None,
     ) -> None:
         self._parts = parts
         self._halt = halt
         self._breaker = breaker
         self._tally = tally
-        self._max_unknown = max_unknown
+        self._max_unknown, self._limit = max_unknown, limit
         self.lease_seconds = lease_seconds
         self.troubles = Troubles(halt)
         self._bodies: dict[asyncio.Task[None], Leaving] = {}
@@ -146,6 +148,7 @@ class Attempts:
             document_sha256=document.sha256,
             document_size=document.size,
             most_in_doubt=self._max_unknown,
+            most_by_run=self._limit,
             known_attempt=known,
         )
 

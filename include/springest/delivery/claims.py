@@ -48,6 +48,8 @@ class NotClaimed(Enum):
     """Another worker was faster, or the delivery changed."""
     NO_ROOM = "no room"
     """As many as may become unknown are under way or in doubt already, in whatever process."""
+    LIMIT_REACHED = "limit reached"
+    """All tries of the run together have sent, or have under way, as many as it may send."""
     FORGOTTEN = "forgotten"
     """The ledger has forgotten attempts that the worker knows of."""
 

@@ -14,7 +14,7 @@ from springest.delivery.brake import Weighed, largest_night, weigh
 from springest.delivery.breaker import PROBE_DELAYS, Breaker
 from springest.delivery.claims import Queued
 from springest.delivery.context import Parts
-from springest.delivery.freshness import still_current
+from springest.delivery.freshness import SourceCheck
 from springest.delivery.send import LEASE_MARGIN_SECONDS, Sender
 from springest.delivery.send_limit import SendLimit
 from springest.delivery.stops import Halt, too_large, too_many_unknown
@@ -81,6 +81,7 @@ class Deliverer:
         self.halt = Halt()
         self._limit = SendLimit(self.halt)
         self.tally = Tally()
+        self._source = SourceCheck(parts, self.tally)
 
     def stop_at_once(self) -> None:
         """Stop because the process is about to be killed."""
@@ -130,14 +131,15 @@ class Deliverer:
             at_once=self._settings.concurrency,
             may_become_unknown=may_become_unknown,
             max_unknown=self._settings.max_unknown,
+            limit=self._settings.limit,
+            source=self._source,
             lease_margin=self._settings.lease_margin,
         )
         watch = asyncio.create_task(self._watch())
         try:
             async with self._parts.ledger.kept(), self._parts.limiter.kept():
                 await self._work_through(sender)
-                if not self.halt.at_once and not isinstance(self.halt.error, DocumentsUnreachable):
-                    await sender.set_aside_what_was_not_read()
+                await self._set_aside_failed(sender)
         finally:
             sender.give_up_opening()
             watch.cancel()
@@ -161,6 +163,12 @@ class Deliverer:
                 await self._pass(sender)
             if not self._came_back:
                 return
+
+    async def _set_aside_failed(self, sender: Sender) -> None:
+        """Set aside what could not be read for its own sake, once it is known that nothing larger failed."""
+        if not self.halt.at_once and not isinstance(self.halt.error, DocumentsUnreachable):
+            await sender.set_aside_what_was_not_read()
+            await self._source.set_aside_refused()
 
     def _say_what_is_in_doubt(self, certifications: Sequence[int]) -> None:
         """End with an error when nothing of a certification got through and doubt is left."""
@@ -278,11 +286,7 @@ class Deliverer:
     async def _current(self, batch: Sequence[Queued]) -> list[Item]:
         """Return what the source still says as it was staged; stage the rest anew."""
         now = asyncio.get_running_loop().time()
-        current = await still_current(
-            self._parts.stager, batch, cutover=self._parts.site.cutover_date, run_id=self._parts.run_id
-        )
-        self.tally.restaged += len(batch) - len(current)
-        return [(queued, training, now) for queued, training in current]
+        return [(queued, training, now) for queued, training in await self._source.current(batch)]
 
     async def _watch(self) -> None:
         """Keep the highest attempt and say how it goes, every so often."""

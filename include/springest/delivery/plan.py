@@ -27,7 +27,7 @@ from springest.delivery.high_water import HighWater, Keeper
 from springest.delivery.repository import SendingLedger
 from springest.delivery.send import Sender
 from springest.documents.opener import DocumentStore, OpenDocument
-from springest.errors import DeliveryStopped, DocumentsUnreachable
+from springest.errors import DeliveryStopped
 from springest.identity import Pseudonyms
 from springest.privacy.secret import keep_to_secret
 from springest.rate_limit.limiter import Pace, RateLimiter
@@ -295,11 +295,11 @@ class _DryDeliverer(Deliverer):
             at_once=self._settings.concurrency,
             may_become_unknown=may_become_unknown,
             max_unknown=self._settings.max_unknown,
+            source=self._source,
         )
         try:
             await self._work_through(sender)
-            if not isinstance(self.halt.error, DocumentsUnreachable):
-                await sender.set_aside_what_was_not_read()
+            await self._set_aside_failed(sender)
         finally:
             sender.give_up_opening()
             await breaker.close()

@@ -64,6 +64,7 @@ class _Wanted:
     document_sha256: str
     document_size: int
     most_in_doubt: int
+    most_by_run: int | None
     known_attempt: int
 
 
@@ -196,15 +197,25 @@ class SendingLedger:
         document_size: int,
         most_in_doubt: int,
         known_attempt: int,
+        most_by_run: int | None = None,
     ) -> Claim | NotClaimed:
         """Take a delivery for one POST; the attempt is committed when this returns.
 
         :param most_in_doubt: what may be under way and in doubt at once, of all workers and runs together.
+        :param most_by_run: certificates that the run may send in all its tries; ``None`` for any number.
         :param known_attempt: the highest attempt that the worker knows of; the ledger must know it as well.
         :raises CancelledError: the worker is stopped; a claim that was committed meanwhile is given back.
         """
         claiming = self._claims.put(
-            _Wanted(queued, lease_seconds, document_sha256, document_size, most_in_doubt, known_attempt)
+            _Wanted(
+                queued,
+                lease_seconds,
+                document_sha256,
+                document_size,
+                most_in_doubt,
+                most_by_run,
+                known_attempt,
+            )
         )
         try:
             return await asyncio.shield(claiming)
@@ -265,14 +276,19 @@ class SendingLedger:
             "worker": self._worker,
             "since": self._doubts_since,
             "most_in_doubt": min(one.most_in_doubt for one in wanted),
+            "most_by_run": min(
+                (one.most_by_run for one in wanted if one.most_by_run is not None), default=None
+            ),
             "known_attempt": max(one.known_attempt for one in wanted),
             "asked": json.dumps(asked),
         }
 
     def _claims_of(self, wanted: Sequence[_Wanted], rows: Rows) -> list[Claim | NotClaimed]:
-        attempts: dict[str, int] = {key: attempt_id for key, attempt_id, _ in rows if key is not None}
-        [(places, is_whole)] = [(places, is_whole) for key, places, is_whole in rows if key is None]
+        attempts: dict[str, int] = {key: attempt_id for key, attempt_id, _, _ in rows if key is not None}
+        [(places, places_of_run, is_whole)] = [counts for key, *counts in rows if key is None]
         why_not = NotClaimed.NO_ROOM if len(attempts) >= places else NotClaimed.TAKEN
+        if places_of_run is not None and len(attempts) >= places_of_run:
+            why_not = NotClaimed.LIMIT_REACHED
         why_not = why_not if is_whole else NotClaimed.FORGOTTEN
         made: list[Claim | NotClaimed] = []
         for one in wanted:

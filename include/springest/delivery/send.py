@@ -10,8 +10,9 @@ from springest.delivery.attempts import Attempts, Leaving
 from springest.delivery.breaker import Breaker
 from springest.delivery.claims import Claim, NotClaimed, Queued
 from springest.delivery.context import Parts
-from springest.delivery.freshness import FRESH_SECONDS, still_current
+from springest.delivery.freshness import FRESH_SECONDS, SourceCheck
 from springest.delivery.opening import Opening
+from springest.delivery.send_limit import limit_reached
 from springest.delivery.slow_start import SlowStart
 from springest.delivery.stops import Halt, too_many_unknown
 from springest.delivery.tally import Tally
@@ -40,6 +41,8 @@ class Sender:
     :param may_become_unknown: outcomes that the run may still leave unknown. As many are under way at most,
         so that an outage in the middle of a night can't make more.
     :param max_unknown: outcomes that all processes and runs together may leave unknown.
+    :param source: looks at rows again that waited long for their turn.
+    :param limit: certificates that the run may send in all its tries; ``None`` for any number.
     :param lease_margin: seconds that a lease lasts longer than the longest POST.
     """
 
@@ -53,6 +56,8 @@ class Sender:
         at_once: int,
         may_become_unknown: int,
         max_unknown: int,
+        source: SourceCheck,
+        limit: int | None = None,
         lease_margin: float = LEASE_MARGIN_SECONDS,
     ) -> None:
         self._parts = parts
@@ -61,6 +66,8 @@ class Sender:
         self._tally = tally
         self.slow_start = SlowStart()
         self._may_become_unknown, self._max_unknown = may_become_unknown, max_unknown
+        self._limit = limit
+        self._source = source
         self._doubt = asyncio.Semaphore(may_become_unknown)
         self._under_way = asyncio.Semaphore(at_once)
         self._looking_for_room = asyncio.Lock()
@@ -74,6 +81,7 @@ class Sender:
             breaker=breaker,
             tally=tally,
             max_unknown=max_unknown,
+            limit=limit,
             lease_seconds=parts.site.timeouts.total + lease_margin,
         )
 
@@ -209,12 +217,21 @@ class Sender:
             if claim is NotClaimed.TAKEN:
                 self._tally.taken_by_others += 1
                 return None
-            if claim is NotClaimed.FORGOTTEN:
-                behind = LedgerBehind(await self._parts.ledger.highest_attempt(), known)
-                self._halt.throw(str(behind), error=behind)
-            else:
-                await self._halt.unless(self._room())
+            await self._wait_or_stop(claim, known)
         return None
+
+    async def _wait_or_stop(self, reason: NotClaimed, known: int) -> None:
+        """Wait for room, or halt the run because there will be none.
+
+        :param known: the highest attempt that this process knows of.
+        """
+        if reason is NotClaimed.FORGOTTEN:
+            behind = LedgerBehind(await self._parts.ledger.highest_attempt(), known)
+            self._halt.throw(str(behind), error=behind)
+        elif reason is NotClaimed.LIMIT_REACHED:
+            self._halt.throw(limit_reached(self._limit))
+        else:
+            await self._halt.unless(self._room())
 
     async def _room(self) -> None:
         """Wait until fewer are under way or in doubt, in all processes together, than may become unknown."""
@@ -246,12 +263,7 @@ class Sender:
         """Tell whether the source still says what it did, after a long wait for the turn."""
         if asyncio.get_running_loop().time() - looked_up <= FRESH_SECONDS:
             return True
-        parts = self._parts
-        current = await still_current(
-            parts.stager, [queued], cutover=parts.site.cutover_date, run_id=parts.run_id
-        )
-        self._tally.restaged += not current
-        return bool(current)
+        return bool(await self._source.current([queued]))
 
     async def _turn(self) -> Grant | None:
         """Return a turn: one whose certificate another worker had taken, while it is valid, or a new one.

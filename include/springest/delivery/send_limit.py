@@ -14,6 +14,8 @@ T = TypeVar("T")
 class SendLimit:
     """Hands out a run's places in the order of its queue. What was certainly not sent gives its place back.
 
+    The ledger counts as well, at each claim: another try of the run may be sending at the same time.
+
     :param halt: is thrown when all places are used up.
     :param most: certificates that the run may send; ``None`` for any number.
     :param used: how many its earlier tries sent.
@@ -36,7 +38,7 @@ class SendLimit:
             item = await line.get()
             if item is None or self._most is None or await self._halt.unless(self._take()):
                 return item
-            self._halt.throw(f"the run may send {self._most} and has; what is left stays in the queue")
+            self._halt.throw(limit_reached(self._most))
             return None
 
     async def _take(self) -> bool:
@@ -55,3 +57,8 @@ class SendLimit:
             self._taken -= 1
             self._free += not sent
             self._changed.notify_all()
+
+
+def limit_reached(most: int | None) -> str:
+    """Return why a run ends that has sent as many as it may."""
+    return f"the run may send {most} and has; what is left stays in the queue"

@@ -41,10 +41,12 @@ class Defect:
 
     :param reason: a fixed word, such as ``email_malformed``.
     :param detail: what is wrong and what to do, without any personal value.
+    :param is_refused: the source's database or driver refused to give the value.
     """
 
     reason: str
     detail: str
+    is_refused: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,11 @@ class CompletedTraining:
     row_version: str
     defects: tuple[Defect, ...] = ()
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the source refused to give any of its values."""
+        return any(defect.is_refused for defect in self.defects)
+
 
 def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> CompletedTraining:
     """Read one row of the source.
@@ -88,7 +95,8 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
         try:
             return reader(values.given(value))
         except Unreadable as error:
-            defects.append(Defect(f"{column}_unreadable", f"{column} {error}"))
+            is_refused = isinstance(value, values.UnreadableValue)
+            defects.append(Defect(f"{column}_unreadable", f"{column} {error}", is_refused))
             return None
 
     canonical = [f"{name}={values.canonical(row.get(name))}" for name in COLUMNS]
@@ -128,6 +136,18 @@ _MUST_BE_THERE: Final = {
     "certificate_uri": "certificate_uri is empty: say where the document is",
     "updated_at": "updated_at is empty: changes to the row could not be noticed",
 }
+_IN_EVERY_WINDOW: Final = (_MUST_BE_THERE["updated_at"], f"updated_at {values.OUT_OF_RANGE}")
+
+
+def lies_in_every_window(detail: str | None) -> bool:
+    """Tell whether a row without a readable ``updated_at`` is one that the queries give in every window.
+
+    They do so where it is null or out of range. One without a time zone, say, is in the windows around the
+    moment that the source takes it for, which nobody else knows.
+
+    :param detail: every defect of the row, as the ledger has it.
+    """
+    return detail is not None and any(text in detail for text in _IN_EVERY_WINDOW)
 
 
 def _missing(training: CompletedTraining, unreadable: list[Defect]) -> list[Defect]:

@@ -23,6 +23,7 @@ LONGEST_URI: Final = 4_096
 EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9999, 12, 30, tzinfo=UTC)
 """Moments from ``EARLIEST`` up to ``LATEST`` exist for every client, in every session's time zone."""
+OUT_OF_RANGE: Final = f"must lie between the years {EARLIEST.year} and {LATEST.year}: correct it"
 WITHOUT_TRAINING_ID: Final = "row:"
 """Begins the name of a row that has no number of its own, so that it is not lost."""
 
@@ -186,5 +187,5 @@ def instant(value: Any) -> datetime:
     except OverflowError:
         moment = None
     if moment is None or not EARLIEST <= moment < LATEST:
-        raise Unreadable(f"must lie between the years {EARLIEST.year} and {LATEST.year}: correct it")
+        raise Unreadable(OUT_OF_RANGE)
     return moment

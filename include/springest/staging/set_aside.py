@@ -16,12 +16,14 @@ class SetAside(NamedTuple):
     """A delivery that was set aside earlier.
 
     :param updated_at: when the source had last changed the row, as far as it could be read.
+    :param detail: every defect of the row.
     """
 
     delivery_key: str
     training_id: str
     reason: str | None
     updated_at: datetime | None
+    detail: str | None
 
 
 def to_recheck(
@@ -33,7 +35,11 @@ def to_recheck(
     """
     statement = (
         select(
-            delivery.c.delivery_key, delivery.c.training_id, delivery.c.reason, delivery.c.source_updated_at
+            delivery.c.delivery_key,
+            delivery.c.training_id,
+            delivery.c.reason,
+            delivery.c.source_updated_at,
+            delivery.c.reason_detail,
         )
         .where(
             delivery.c.site == site,

@@ -25,7 +25,7 @@ from springest.privacy.erased import without_forgotten
 from springest.privacy.erasure import load_forgotten
 from springest.privacy.secret import keep_to_secret
 from springest.site import Site
-from springest.source.contract import CompletedTraining, Defect, read_row
+from springest.source.contract import CompletedTraining, Defect, lies_in_every_window, read_row
 from springest.source.reader import BATCH_ROWS, SourceError, SourceReader, UnreadableRows, Window
 from springest.source.values import EARLIEST, WITHOUT_TRAINING_ID
 from springest.staging import repository as ledger
@@ -248,9 +248,15 @@ class Stager:
 
         They can't be looked up, so the source is asked for what changed when they last did. What changed at
         the same moment is staged as well: a row that got its number, and no new ``updated_at``. What changed
-        just before or after may lie in no window that was ever asked for.
+        just before or after may lie in no window that was ever asked for. A row whose ``updated_at`` can't be
+        read, and is in some window only, is found in none: it stays set aside.
         """
-        findable = [one for one in nameless if one.updated_at is not None or one.reason != REFUSED_WHOLE]
+        findable = [
+            one
+            for one in nameless
+            if one.updated_at is not None
+            or (one.reason != REFUSED_WHOLE and lies_in_every_window(one.detail))
+        ]
         waiting = {one.delivery_key for one in findable}
         moments = {one.updated_at for one in findable}
         for window in _windows_around(moments):

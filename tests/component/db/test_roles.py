@@ -221,6 +221,7 @@ def test_each_role_can_do_its_work(ledger: Engine, names: RoleNames) -> None:
         (names.writer, "UPDATE springest.delivery SET state = 'ready'"),
         (names.writer, "UPDATE springest.delivery_attempt SET outcome = 'outcome_lost', finished_at = now()"),
         (names.writer, "SELECT springest.open_doubts('default', NULL, true)"),
+        (names.writer, "SELECT springest.sent_by_run('default', 'r')"),
         (names.publisher, "UPDATE springest.delivery SET state = 'review', reason = 'missing'"),
         (names.publisher, "UPDATE springest.delivery_attempt SET worker = '', message = NULL"),
     ):

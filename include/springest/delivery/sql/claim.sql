@@ -1,7 +1,8 @@
 -- Compare-and-set, lease and attempt in one commit: it stands before the first byte leaves. Several deliveries
 -- at once, locked in the order of their keys, so that two workers never wait for each other in a circle.
 -- Claims of a site come one after another, and each counts what is under way or in doubt after those before it: all
--- workers and runs together leave no more in doubt than one may.
+-- workers and runs together leave no more in doubt than one may, and all tries of a run together, also two at once, send
+-- no more than it may.
 WITH asked AS (
     -- Whoever asks first for one delivery is the only one to get it.
     SELECT DISTINCT ON (delivery_key) *
@@ -13,7 +14,11 @@ WITH asked AS (
     SELECT pg_advisory_xact_lock({lock})
 ), room AS MATERIALIZED (
     SELECT GREATEST(0, CAST(:most_in_doubt AS bigint) - springest.open_doubts(
-               CAST(:site AS text), CAST(:since AS timestamptz), true)) AS places
+               CAST(:site AS text), CAST(:since AS timestamptz), true)) AS places,
+           -- Null: as many as there are.
+           CASE WHEN CAST(:most_by_run AS bigint) IS NOT NULL
+                THEN GREATEST(0, CAST(:most_by_run AS bigint)
+                                 - springest.sent_by_run(CAST(:site AS text), CAST(:run_id AS text))) END AS places_of_run
     FROM alone
 ), ledger AS MATERIALIZED (
     -- A standby that took over meanwhile, or a backup, may have forgotten attempts that the worker knows of: what it
@@ -26,7 +31,7 @@ WITH asked AS (
     JOIN asked ON asked.delivery_key = delivery.delivery_key
     WHERE delivery.state = 'ready' AND delivery.version = asked.version AND (SELECT is_whole FROM ledger)
     ORDER BY delivery.delivery_key
-    LIMIT (SELECT places FROM room)
+    LIMIT (SELECT LEAST(places, places_of_run) FROM room)
     FOR UPDATE OF delivery
 ), claimed AS (
     UPDATE springest.delivery AS delivery
@@ -54,6 +59,6 @@ WITH asked AS (
     FROM claimed
     RETURNING delivery_key, attempt_id
 )
-SELECT delivery_key, attempt_id, NULL AS is_whole FROM made
+SELECT delivery_key, attempt_id, NULL AS places_of_run, NULL AS is_whole FROM made
 UNION ALL
-SELECT NULL, places, is_whole FROM room, ledger
+SELECT NULL, places, places_of_run, is_whole FROM room, ledger

@@ -1,0 +1,13 @@
+-- A function for the reason that `open_doubts` is one: a claim counts what the claims before it have committed.
+CREATE OR REPLACE FUNCTION springest.sent_by_run(of_site text, of_run text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN (SELECT count(DISTINCT attempt.delivery_key)
+            FROM springest.delivery_attempt AS attempt
+            JOIN springest.delivery USING (delivery_key)
+            WHERE delivery.site = of_site AND attempt.run_id = of_run AND attempt.outcome IS DISTINCT FROM 'not_taken');
+END
+$$;
+
+COMMENT ON FUNCTION springest.sent_by_run(text, text) IS
+    'Certificates that one run sent in all its tries, answered or not, except those that never reached the server';

@@ -121,7 +121,7 @@ def test_a_catalogue_never_read_checks_nothing(warehouse: Engine) -> None:
     assert not entry(warehouse, 101).listed
 
 
-def test_a_new_site_begins_with_a_list_that_has_an_unreadable_row(warehouse: Engine) -> None:
+def test_an_unreadable_row_keeps_no_site_from_beginning(warehouse: Engine) -> None:
     """What is listed may be sent; what may be in the unreadable row is held, and never taken off."""
     store(warehouse, listed(101, 102), complete=False)
     assert entry(warehouse, 101).listed

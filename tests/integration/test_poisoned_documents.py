@@ -212,7 +212,7 @@ def test_a_bucket_that_is_not_there_stops_the_night(world, store):
     _trainings(world, store)
     store.files.clear()
     world.catalogue()
-    with pytest.raises(DocumentStoreUnreachable, match="bucket is not there"):
+    with pytest.raises(DocumentStoreUnreachable, match="does not exist"):
         world.stage()
     assert _states(world) == []
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import ARRAY, Connection, Text, any_, bindparam, select
 
 from springest.db.schema import delivery, run_training
+from springest.source.contract import lies_in_every_window
 from springest.states import State
+
+REFUSED_WHOLE: Final = "training_id_unreadable"
+"""With no ``updated_at``: the source refuses all of the row, and no window finds it again."""
 
 
 class SetAside(NamedTuple):
@@ -24,6 +28,13 @@ class SetAside(NamedTuple):
     reason: str | None
     updated_at: datetime | None
     detail: str | None
+
+    @property
+    def is_found_by_moment(self) -> bool:
+        """Whether the source is known to give the row in some window."""
+        if self.updated_at is not None:
+            return True
+        return self.reason != REFUSED_WHOLE and lies_in_every_window(self.detail)
 
 
 def to_recheck(

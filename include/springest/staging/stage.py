@@ -25,7 +25,7 @@ from springest.privacy.erased import without_forgotten
 from springest.privacy.erasure import load_forgotten
 from springest.privacy.secret import keep_to_secret
 from springest.site import Site
-from springest.source.contract import CompletedTraining, Defect, lies_in_every_window, read_row
+from springest.source.contract import CompletedTraining, Defect, read_row
 from springest.source.reader import BATCH_ROWS, SourceError, SourceReader, UnreadableRows, Window
 from springest.source.values import EARLIEST, WITHOUT_TRAINING_ID
 from springest.staging import repository as ledger
@@ -45,8 +45,6 @@ NOT_FOUND_REMEDY: Final = (
     "let the query make it of the row alone, as text if it is computed, and use the window only to filter "
     "updated_at"
 )
-REFUSED_WHOLE: Final = "training_id_unreadable"
-"""With no ``updated_at``: the source refuses all of the row, and no window finds it again."""
 AROUND: Final = timedelta(seconds=1)
 CLOSE: Final = timedelta(minutes=1)
 
@@ -251,12 +249,7 @@ class Stager:
         just before or after may lie in no window that was ever asked for. A row whose ``updated_at`` can't be
         read, and is in some window only, is found in none: it stays set aside.
         """
-        findable = [
-            one
-            for one in nameless
-            if one.updated_at is not None
-            or (one.reason != REFUSED_WHOLE and lies_in_every_window(one.detail))
-        ]
+        findable = [one for one in nameless if one.is_found_by_moment]
         waiting = {one.delivery_key for one in findable}
         moments = {one.updated_at for one in findable}
         for window in _windows_around(moments):

@@ -17,9 +17,9 @@ from springest.review.decisions import Choice, Decided
 from springest.review.story import Story
 from springest.source.contract import CompletedTraining
 from springest.states import DecisionKind
+from springest_provider import factories
 from springest_provider.cli.arguments import QUERY
 from springest_provider.cli.session import Session
-from springest_provider.hooks.springest import PREFIX, SpringestHook
 from springest_provider.ui.filters import BadFilterError
 from springest_provider.ui.listing import PAGE_ROWS
 from springest_provider.ui.pages import render
@@ -157,7 +157,7 @@ def _decide(draft: Choice, named: Sequence[Chosen]) -> list[Outcome]:
 
 
 def _session(site: str) -> Session:
-    return Session(SpringestHook(f"{PREFIX}{site}").get_site(), warehouse.engine(), CONN_ID)
+    return Session(factories.read_site(f"{factories.PREFIX}{site}"), warehouse.engine(), CONN_ID)
 
 
 def _source_rows(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 
 from springest_provider.defaults import DEFAULT_ARGS, deadline
+from springest_provider.deliver_params import GIVEN_TO_BOTH, PARAMS
 from springest_provider.operators.deliver import SpringestDeliverOperator, SpringestStageOperator
 
 DOC = """
@@ -15,9 +16,8 @@ DOC = """
 
 1. **stage** reads completed trainings from the source, checks every row, and writes one delivery per row into
    the ledger, `springest.delivery`. Bad rows are set aside with a reason and never stop the others.
-2. **deliver** works through the queue. Each certificate is posted **at most once**, even if a task crashes,
-is
-   cleared or runs twice. If an outcome is uncertain, the delivery becomes `unknown` and is never sent again
+2. **deliver** works through the queue. Each certificate is posted **at most once**, even if a task
+   crashes, is cleared or runs twice. If an outcome is uncertain, the delivery becomes `unknown` and is never sent again
    automatically.
 
 **The first day.** Nothing is sent by schedule until you begin the site. Try a few certificates first: trigger
@@ -26,7 +26,7 @@ all later nights send trainings that changed at or after that moment.
 
 A scheduled or manual run continues from the previous run's watermark, so a missed night is caught up. A
 **backfill** reads its own intervals; over days already delivered it sends nothing. To read any other window,
-trigger the DAG with `window_start` and `window_end`.
+trigger the DAG with `window_start` and `window_end`. With `dry_run`, it only says what it would do.
 
 *If it fails:* the last lines of the log name the problem and the remedy. Clearing a task is always safe. The
 status of each certificate is in `springest.certificate_reconciliation`.
@@ -44,48 +44,7 @@ with DAG(
     max_active_runs=1,
     deadline=deadline(hours=6),
     template_searchpath=[str(Path(__file__).parents[1] / "include" / "sql")],
-    params={
-        "window_start": Param(
-            None,
-            type=["null", "string"],
-            title="Window start",
-            description="Read rows whose updated_at is at or after this time, instead of continuing from the "
-            "watermark. With time zone, such as 2026-11-02T00:00:00+00:00",
-        ),
-        "window_end": Param(
-            None,
-            type=["null", "string"],
-            title="Window end",
-            description="Read rows whose updated_at is before this time; set both or neither",
-        ),
-        "limit": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            title="Limit",
-            description="Send at most this many certificates; the rest stays in the queue",
-        ),
-        "begin_from": Param(
-            None,
-            type=["null", "string"],
-            title="Begin from",
-            description="Begin the site: this run and every later night send trainings that changed at or "
-            "after this time. With time zone, such as 2026-11-02T00:00:00+00:00",
-        ),
-        "expected_certificates": Param(
-            None,
-            type=["null", "integer"],
-            title="Expected certificates",
-            description="Approve a run that is much larger than usual, up to this many certificates",
-        ),
-        "deliver_until": Param(
-            "06:00",
-            type="string",
-            title="Deliver until",
-            description="Time of day (UTC) after which no further certificate is sent; the rest stays in the "
-            "queue",
-        ),
-    },
+    params=PARAMS,
     default_args=DEFAULT_ARGS,
     tags=["springest"],
 ):
@@ -95,14 +54,12 @@ with DAG(
         window_start="{{ params.window_start or '' }}",
         window_end="{{ params.window_end or '' }}",
         begin_from="{{ params.begin_from or '' }}",
-        limit="{{ params.limit or '' }}",
+        **GIVEN_TO_BOTH,
     )
     deliver = SpringestDeliverOperator(
         task_id="deliver",
         sql=QUERY,
-        deliver_until="{{ params.deliver_until }}",
-        expected_certificates="{{ params.expected_certificates or '' }}",
-        limit="{{ params.limit or '' }}",
+        **GIVEN_TO_BOTH,
         outlets=[DELIVERED],
     )
     stage >> deliver

@@ -383,15 +383,6 @@ class WarehouseLocked(SpringestError):
 class DryRunGaveWay(SpringestError):
     """Another session waited for a dry run, which ended so as not to hold it up."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "a run that stages or sends needed what this dry run had locked, so the dry run ended; nothing "
-            "was changed. Try again once that run is over"
-        )
-
-    def __reduce__(self) -> tuple[type[DryRunGaveWay], tuple[()]]:
-        return type(self), ()
-
 
 class SchemaOutOfDate(SpringestError):
     """The warehouse schema has another version than this code needs."""

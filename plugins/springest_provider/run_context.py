@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Context
 
+from springest.delivery.deliver import DeliverSettings
 from springest.errors import ConfigurationError
 from springest.source.reader import Window
 
@@ -83,6 +86,65 @@ def whole_number(name: str, value: str | int | None, *, least: int = 0) -> int |
     if not (text.isascii() and text.isdecimal() and int(text) >= least):
         raise ConfigurationError(f"{name} must be a whole number of at least {least}, is {text!r}")
     return int(text)
+
+
+def whole_numbers(name: str, value: str | Sequence[int | str] | None) -> list[int] | None:
+    """
+    Return numbers that a person gave, such as ids of certifications; ``None`` when none are given.
+
+    :param name: the parameter's.
+    :param value: a list, or the JSON text of one.
+    :raises ConfigurationError: it is no list of whole numbers.
+    """
+    if value is None or (isinstance(value, str) and not _given(value)):
+        return None
+    try:
+        items = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        items = None
+    if not isinstance(items, list | tuple):
+        raise ConfigurationError(f"{name} must be a list of whole numbers such as [101, 102], is {value!r}")
+    numbers = [whole_number(name, str(item), least=1) for item in items if str(item).strip()]
+    return [number for number in numbers if number is not None] or None
+
+
+def yes_or_no(name: str, value: str | bool | None) -> bool:
+    """
+    Return what a person ticked; ``None`` is no.
+
+    :param name: the parameter's.
+    :raises ConfigurationError: it is neither: what is meant to change nothing must not be mistaken.
+    """
+    word = str(value).strip().lower()
+    if value is None or word == "false":
+        return False
+    if word == "true":
+        return True
+    raise ConfigurationError(f"{name} must be true or false, is {value!r}")
+
+
+def deliver_settings(
+    context: Context,
+    *,
+    deliver_until: str,
+    expected_certificates: str | int | None,
+    limit: str | int | None,
+    **others: Any,
+) -> DeliverSettings:
+    """
+    Return how a run delivers, as its parameters say.
+
+    :param others: settings that are no parameters of a run.
+    :raises ConfigurationError: a parameter is not what it should be.
+    """
+    began = context["dag_run"].start_date
+    return DeliverSettings(
+        expected=whole_number("expected_certificates", expected_certificates) or 0,
+        limit=whole_number("limit", limit, least=1),
+        seconds=seconds_to_deadline(deliver_until, since=began),
+        night_seconds=seconds_to_deadline(deliver_until, since=began, now=began),
+        **others,
+    )
 
 
 def seconds_to_deadline(time_of_day: str, *, since: datetime | None, now: datetime | None = None) -> float:

@@ -95,3 +95,22 @@ def test_a_copy_of_the_high_water_mark_stops_delivering(make_airflow):
     output = "\n".join([*world.output, world.logs()])
     assert "the Variable springest_highest_attempt also stands in EnvironmentVariablesBackend" in output
     assert world.rows("SELECT state FROM springest.delivery") == [("ready",)]
+
+
+def test_a_dry_run_by_airflow_sends_and_changes_nothing(make_airflow):
+    """Its log says what the real run then does; the reconciliation is not started by it."""
+    world = make_airflow(trainings=_trainings)
+    world.run("dags", "test", "springest_catalogue")
+    said = world.run(
+        "dags", "test", "springest_deliver", "--conf", '{"dry_run": true, "certification_ids": ["102"]}'
+    )
+    said += world.logs()
+    assert "DRY RUN of site default: nothing was changed, and nothing was sent." in said
+    assert "Would send: 1 certificates" in said
+    assert "training T1, certification 102" in said
+    assert "training T3, certification 102: invalid, document_missing: " in said
+    assert "a dry run sends nothing" in said
+    assert sum(one.method == "POST" for one in world.sandbox.store.requests()) == 0
+    for table in ("delivery", "staging_run", "run_training", "released_run", "site_identity"):
+        assert world.rows(f"SELECT * FROM springest.{table}") == []  # noqa: S608 - fixed names
+    _assert_no_canary(world)

@@ -487,3 +487,27 @@ def test_the_end_of_a_trial_is_shown_before_it_is_done(world, cli, monkeypatch):
     assert (code, "The trial's highest attempt is 1" in err) == (5, True), err
     code, _, err = cli("end-trial", "--trial-warehouse", "trial", "--yes", "--why", "it is over")
     assert (code, "has attempts of its own" in err) == (1, True)
+
+
+def test_plan_says_what_would_be_sent_and_changes_nothing(cli, world, variables):
+    """The night's, one training's, a window's; as text and for machines."""
+    variables["springest_document_roots"] = json.dumps([str(world.folder)])
+    good, bad = world.training(), world.training(certificate_uri="/etc/hostname")
+    world.complete(good, bad)
+    world.catalogue()
+    code, out, err = cli("plan")
+    assert (code, err) == (0, "")
+    assert "nothing was changed, and nothing was sent" in out
+    assert f"training {good.training_id}, certification 102\n" in out
+    assert f"training {bad.training_id}, certification 102: invalid, document_outside_roots: " in out
+    code, out, _ = cli("plan", good.training_id, "nobody", "--json")
+    told = json.loads(out)
+    assert [one["training_id"] for one in told["to_send"]] == [good.training_id]
+    assert (code, told["not_found"], told["rows"]) == (0, ["nobody"], 1)
+    assert cli("plan", "nobody")[0] == 4
+    now = datetime.now(UTC)
+    window = ("--from", (now - timedelta(days=9)).isoformat(), "--to", (now - timedelta(days=8)).isoformat())
+    assert json.loads(cli("plan", *window, "--json")[1])["rows"] == 0
+    assert cli("plan", "--from", now.isoformat())[0] == 2
+    assert cli("plan", good.training_id, *window)[0] == 2
+    assert (world.posts, world.states()) == (0, {})

@@ -117,7 +117,10 @@ def rolled_back(engine: Engine) -> Iterator[RollbackEngine]:
             yield RollbackEngine(connection)
         except Exception:
             if watch.gave_way:
-                raise DryRunGaveWay from None
+                raise DryRunGaveWay(
+                    "a run that stages or sends needed what this dry run had locked, so the dry run ended; "
+                    "nothing was changed. Try again once that run is over"
+                ) from None
             raise
         finally:
             watch.stop()

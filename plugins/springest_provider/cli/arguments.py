@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     who = _command(commands, "who", "history of one training's certificates", shared)
     who.add_argument("training_id", metavar="TRAINING_ID")
     who.set_defaults(run=_lazy("springest_provider.cli.who", "show"))
+    _add_plan(commands, shared)
     begin = _command(commands, "begin", "begin a site: send its trainings from a given moment on", shared)
     begin.add_argument(
         "--from",
@@ -69,6 +70,33 @@ def _parser() -> argparse.ArgumentParser:
     review = _command(commands, "review", "list deliveries that wait for a person, and decide about them")
     _add_review(review.add_subparsers(title="commands", metavar="COMMAND", required=True), shared)
     return parser
+
+
+def _add_plan(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    plan = _command(
+        commands,
+        "plan",
+        "dry run: what the next run would send and set aside, and how long it takes",
+        shared,
+    )
+    plan.add_argument(
+        "training_ids", nargs="*", metavar="TRAINING_ID", help="only these; by default what a run reads"
+    )
+    plan.add_argument("--from", type=_moment, metavar="MOMENT", dest="window_start", help="start of a window")
+    plan.add_argument("--to", type=_moment, metavar="MOMENT", dest="window_end", help="its end, exclusive")
+    plan.add_argument(
+        "--begin-from", type=_moment, metavar="MOMENT", help="as if the site began from this moment"
+    )
+    plan.add_argument("--limit", type=_positive, metavar="N", help="as if the run may send at most N")
+    plan.add_argument(
+        "--certification", type=_positive, action="append", metavar="ID", help="only these; may be repeated"
+    )
+    plan.add_argument("--expected", type=_positive, metavar="N", help="as if N certificates were expected")
+    plan.add_argument("--until", default="06:00", metavar="HH:MM", help="when the run stops, UTC (06:00)")
+    _add_source(plan)
+    plan.set_defaults(run=_lazy("springest_provider.cli.plan", "plan"))
 
 
 def _add_upkeep(

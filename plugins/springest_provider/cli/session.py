@@ -70,13 +70,13 @@ class Session:
         with self.engine.begin() as connection:
             keep_to_secret(connection, pseudonyms)
         with factories.source(options.source) as database:
-            reader = SourceReader(database, query=_query(options.sql))
+            reader = SourceReader(database, query=read_query(options.sql))
             return look_up(reader, training_ids, site=self.site.name, pseudonyms=pseudonyms)
 
     def count(self, options: argparse.Namespace, window: Window) -> int:
         """Return the number of completed trainings in a window of the source."""
         with factories.source(options.source) as database:
-            return SourceReader(database, query=_query(options.sql)).count(window)
+            return SourceReader(database, query=read_query(options.sql)).count(window)
 
     def snapshot(self, login: str) -> SnapshotReport:
         """Read the certificates that Springest shows now, within the shared rate limit."""
@@ -131,7 +131,12 @@ def login(options: argparse.Namespace) -> str:
     return name
 
 
-def _query(path: Path) -> str:
+def read_query(path: Path) -> str:
+    """
+    Return the query of completed trainings that a file holds.
+
+    :raises ConfigurationError: it is a Jinja template.
+    """
     query = path.read_text(encoding="utf-8")
     if "{{" in query or "{%" in query:
         raise ConfigurationError(

@@ -6,10 +6,10 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from springest.delivery.context import Parts
 from springest.delivery.deliver import Deliverer, DeliverSettings
 from springest.delivery.high_water import HighWater
+from springest.delivery.plan import Selection
 from springest.delivery.repository import SendingLedger
 from springest.delivery.send import LEASE_MARGIN_SECONDS
 from springest.delivery.tally import DeliverReport
@@ -25,15 +26,20 @@ from springest.errors import SiteNotBegun
 from springest.site import Site
 from springest.staging.stage import LOOK_BACK, Stager
 from springest_provider import factories
+from springest_provider.dry_run import log_lines, make_plan
 from springest_provider.operators.base import RunOperator
 from springest_provider.run_context import (
     begin_moment,
+    deliver_settings,
     is_manual,
     requested_window,
-    seconds_to_deadline,
     unknown_since,
     whole_number,
+    whole_numbers,
+    yes_or_no,
 )
+
+DELIVER_UNTIL: Final = "06:00"
 
 
 class SpringestStageOperator(RunOperator):
@@ -58,8 +64,14 @@ class SpringestStageOperator(RunOperator):
         later runs continue.
     :param limit: number of certificates that the run may send. A pilot with a limit but no window stages the
         last ``look_back``.
+    :param is_dry_run: stage and send nothing; log what would be sent and set aside instead. The next three
+        parameters are those of ``SpringestDeliverOperator``, which a dry run needs as well.
+    :param deliver_until: deadline of the run.
+    :param expected_certificates: approves a run that is much larger than usual.
+    :param certification_ids: certifications whose certificates would be sent.
     :param look_back: overlap with the previous window, for rows that were committed late; one day by default.
-    :returns: ``window_start``, ``window_end``, ``rows``, their ``states``, and the number ``rechecked``.
+    :returns: ``window_start``, ``window_end``, ``rows``, their ``states``, and the number ``rechecked``; for a
+        dry run, counts of its plan.
     """
 
     template_fields: Sequence[str] = (
@@ -71,6 +83,10 @@ class SpringestStageOperator(RunOperator):
         "window_end",
         "begin_from",
         "limit",
+        "is_dry_run",
+        "deliver_until",
+        "expected_certificates",
+        "certification_ids",
     )
 
     def __init__(
@@ -80,6 +96,10 @@ class SpringestStageOperator(RunOperator):
         window_end: str | None = None,
         begin_from: str | None = None,
         limit: str | int | None = None,
+        is_dry_run: str | bool = False,
+        deliver_until: str = DELIVER_UNTIL,
+        expected_certificates: str | int | None = None,
+        certification_ids: str | Sequence[int] | None = None,
         look_back: timedelta = LOOK_BACK,
         **kwargs: Any,
     ) -> None:
@@ -88,6 +108,10 @@ class SpringestStageOperator(RunOperator):
         self.window_end = window_end
         self.begin_from = begin_from
         self.limit = limit
+        self.is_dry_run = is_dry_run
+        self.deliver_until = deliver_until
+        self.expected_certificates = expected_certificates
+        self.certification_ids = certification_ids
         self.look_back = look_back
 
     def work(self, context: Context) -> dict[str, Any]:
@@ -98,26 +122,72 @@ class SpringestStageOperator(RunOperator):
         """
         site = self.hook.get_site()
         asked = requested_window(context, start=self.window_start, end=self.window_end)
+        which = Selection(
+            window=asked,
+            begin_from=begin_moment(self.begin_from, asked=asked),
+            is_pilot=whole_number("limit", self.limit, least=1) is not None,
+            look_back=self.look_back,
+            certification_ids=whole_numbers("certification_ids", self.certification_ids),
+        )
         try:
-            with self._stager(site, factories.documents(site)) as stager:
-                report = stager.stage(
-                    str(context["run_id"]),
-                    asked=asked,
-                    look_back=self.look_back,
-                    begin_from=begin_moment(self.begin_from, asked=asked),
-                    is_pilot=whole_number("limit", self.limit, least=1) is not None,
-                )
+            if yes_or_no("dry_run", self.is_dry_run):
+                return self._plan(context, site, which)
+            return self._stage(context, site, which)
         except SiteNotBegun as error:
             if is_manual(context):
                 raise
             self.log.warning("%s", error)  # Airflow does not log the message of a skip
             raise AirflowSkipException(str(error)) from None
+
+    def report(self, context: Context, result: Mapping[str, Any]) -> None:
+        """Log the run's counts; a dry run has none."""
+        if not yes_or_no("dry_run", self.is_dry_run):
+            super().report(context, result)
+
+    def _stage(self, context: Context, site: Site, which: Selection) -> dict[str, Any]:
+        with self._stager(site, factories.documents(site)) as stager:
+            report = stager.stage(
+                str(context["run_id"]),
+                asked=which.window,
+                look_back=which.look_back,
+                begin_from=which.begin_from,
+                is_pilot=which.is_pilot,
+            )
         return {
             "window_start": report.window.start.isoformat(),
             "window_end": report.window.end.isoformat(),
             "rows": report.rows,
             "states": dict(report.states),
             "rechecked": report.rechecked,
+        }
+
+    def _plan(self, context: Context, site: Site, which: Selection) -> dict[str, Any]:
+        plan = make_plan(
+            site,
+            str(context["run_id"]),
+            which,
+            sql=self.sql,
+            source_conn_id=self.source_conn_id,
+            warehouse_conn_id=self.warehouse_conn_id,
+            settings=deliver_settings(
+                context,
+                deliver_until=self.deliver_until,
+                expected_certificates=self.expected_certificates,
+                limit=self.limit,
+            ),
+            doubts_since=unknown_since(context),
+        )
+        for line in log_lines(plan, site, until=f"{self.deliver_until} UTC"):
+            self.log.info("%s", line)
+        return {
+            "dry_run": True,
+            "rows": plan.rows,
+            "to_send": len(plan.to_send),
+            "set_aside": len(plan.set_aside),
+            "delivered": plan.delivered,
+            "seconds": round(plan.seconds),
+            "in_time": plan.in_time,
+            "stopped_by": plan.stopped_by,
         }
 
 
@@ -139,6 +209,9 @@ class SpringestDeliverOperator(RunOperator):
     :param expected_certificates: approves a run (or a backfill) that is much larger than usual, up to this
         number of certificates. Without it, such a run waits for a person.
     :param limit: maximum number of certificates that the run sends, over all its tries.
+    :param certification_ids: certifications whose certificates are sent; all by default. The rest stays in
+        the queue.
+    :param is_dry_run: send nothing: the task is skipped, after the stage task logged what would be sent.
     :param max_unknown_per_night: maximum number of unknown outcomes before sending stops; 10 by default.
         Counts all runs of the last twelve hours, except outcomes that are resolved; a run that a person
         triggers counts from its own start. It also limits the certificates in flight over all processes.
@@ -156,14 +229,18 @@ class SpringestDeliverOperator(RunOperator):
         "deliver_until",
         "expected_certificates",
         "limit",
+        "certification_ids",
+        "is_dry_run",
     )
 
     def __init__(
         self,
         *,
-        deliver_until: str = "06:00",
+        deliver_until: str = DELIVER_UNTIL,
         expected_certificates: str | int | None = None,
         limit: str | int | None = None,
+        certification_ids: str | Sequence[int] | None = None,
+        is_dry_run: str | bool = False,
         concurrency: int = 10,
         max_unknown_per_night: int = 10,
         lease_margin: timedelta = timedelta(seconds=LEASE_MARGIN_SECONDS),
@@ -173,6 +250,8 @@ class SpringestDeliverOperator(RunOperator):
         self.deliver_until = deliver_until
         self.expected_certificates = expected_certificates
         self.limit = limit
+        self.certification_ids = certification_ids
+        self.is_dry_run = is_dry_run
         self.concurrency = concurrency
         self.max_unknown_per_night = max_unknown_per_night
         self.lease_margin = lease_margin
@@ -180,16 +259,23 @@ class SpringestDeliverOperator(RunOperator):
         self._is_to_stop = False
 
     def work(self, context: Context) -> dict[str, Any]:
-        """Work through the queue."""
+        """
+        Work through the queue.
+
+        :raises AirflowSkipException: it is a dry run.
+        """
+        if yes_or_no("dry_run", self.is_dry_run):
+            message = "a dry run sends nothing: the log of the stage task says what would be sent"
+            self.log.info("%s", message)
+            raise AirflowSkipException(message)
         site = self.hook.get_site()
-        began = context["dag_run"].start_date
-        settings = DeliverSettings(
+        settings = deliver_settings(
+            context,
+            deliver_until=self.deliver_until,
+            expected_certificates=self.expected_certificates,
+            limit=self.limit,
             concurrency=self.concurrency,
             max_unknown=self.max_unknown_per_night,
-            expected=whole_number("expected_certificates", self.expected_certificates) or 0,
-            limit=whole_number("limit", self.limit, least=1),
-            seconds=seconds_to_deadline(self.deliver_until, since=began),
-            night_seconds=seconds_to_deadline(self.deliver_until, since=began, now=began),
             lease_margin=self.lease_margin.total_seconds(),
         )
         documents = factories.documents(site)
@@ -225,7 +311,12 @@ class SpringestDeliverOperator(RunOperator):
         loop = asyncio.get_running_loop()
         async with self.hook.connect(self.warehouse_conn_id, at_once=self.concurrency) as session:
             ledger = SendingLedger(
-                session.engine, site=site.name, run_id=run_id, worker=_worker(), doubts_since=doubts_since
+                session.engine,
+                site=site.name,
+                run_id=run_id,
+                worker=_worker(),
+                doubts_since=doubts_since,
+                certification_ids=whole_numbers("certification_ids", self.certification_ids),
             )
             others = [factories.AttemptKeeper(name) for name in await ledger.other_sites()]
             worker = Parts(

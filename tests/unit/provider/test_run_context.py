@@ -15,6 +15,8 @@ from springest_provider.run_context import (
     seconds_to_deadline,
     unknown_since,
     whole_number,
+    whole_numbers,
+    yes_or_no,
 )
 
 START, END = datetime(2026, 11, 2, tzinfo=UTC), datetime(2026, 11, 3, tzinfo=UTC)
@@ -126,3 +128,32 @@ def test_a_run_that_begins_a_site_needs_a_moment():
         begin_moment("2026-11-02", asked=None)
     with pytest.raises(ConfigurationError, match="a window, not both"):
         begin_moment("2026-11-02T00:00:00Z", asked=Window(START, END))
+
+
+@pytest.mark.parametrize(
+    ("value", "numbers"),
+    [("", None), ("[]", None), (None, None), ('["101", "102"]', [101, 102]), ([7], [7]), ("[3]", [3])],
+)
+def test_certifications_are_given_as_a_list_of_numbers(value, numbers):
+    """As Airflow's form gives them, one a line, or as its API does."""
+    assert whole_numbers("certification_ids", value) == numbers
+
+
+@pytest.mark.parametrize("value", ["101", "101, 102", '["a"]', "[0]", '{"a": 1}', "[1.5]"])
+def test_a_list_that_is_none_is_refused(value):
+    """To send all instead would be a surprise."""
+    with pytest.raises(ConfigurationError, match="certification_ids must be"):
+        whole_numbers("certification_ids", value)
+
+
+@pytest.mark.parametrize(("value", "answer"), [(True, True), ("True", True), ("false", False), (None, False)])
+def test_a_dry_run_is_asked_for_clearly(value, answer):
+    """As a template renders it."""
+    assert yes_or_no("dry_run", value) is answer
+
+
+@pytest.mark.parametrize("value", ["", "yes", "1", "ture"])
+def test_a_dry_run_is_never_taken_for_a_real_one(value):
+    """What is neither true nor false stops the run."""
+    with pytest.raises(ConfigurationError, match="dry_run must be true or false"):
+        yes_or_no("dry_run", value)

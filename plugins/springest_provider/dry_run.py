@@ -1,0 +1,51 @@
+"""Dry runs over Airflow's connections and Variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from springest.delivery.deliver import DeliverSettings
+from springest.delivery.plan import Plan, Planner, Selection
+from springest.delivery.plan_words import in_words
+from springest.redaction import Redactor, show_unseen
+from springest.site import Site
+from springest.source.reader import SourceReader
+from springest_provider import parts
+
+
+def make_plan(
+    site: Site,
+    run_id: str,
+    which: Selection,
+    *,
+    sql: str,
+    source_conn_id: str,
+    warehouse_conn_id: str,
+    settings: DeliverSettings,
+    doubts_since: datetime | None = None,
+) -> Plan:
+    """
+    Return what a run would send and set aside; nothing is sent, and nothing stays changed.
+
+    :param sql: the query of completed trainings.
+    :param doubts_since: as of ``counted_since``.
+    :raises ConfigurationError: a connection or a Variable is not what it should be.
+    """
+    with parts.warehouse(warehouse_conn_id) as engine, parts.source(source_conn_id) as database:
+        planner = Planner(
+            engine,
+            site=site,
+            source=SourceReader(database, query=sql),
+            pseudonyms=parts.pseudonyms(),
+            documents=parts.documents(site),
+            keeper=parts.AttemptKeeper,
+        )
+        return planner.plan(run_id, which, settings=settings, doubts_since=doubts_since)
+
+
+def log_lines(plan: Plan, site: Site, *, until: str) -> Iterator[str]:
+    """Yield the plan as lines for a log, without keys and addresses."""
+    redactor = Redactor(site.secrets)
+    for line in in_words(plan, until=until):
+        yield show_unseen(redactor.redact(line))

@@ -17,8 +17,8 @@ DOC = """
 1. **stage** reads completed trainings from the source, checks every row, and writes one delivery per row into
    the ledger, `springest.delivery`. Bad rows are set aside with a reason and never stop the others.
 2. **deliver** works through the queue. Each certificate is posted **at most once**, even if a task
-   crashes, is cleared or runs twice. If an outcome is uncertain, the delivery becomes `unknown` and is never sent again
-   automatically.
+   crashes, is cleared or runs twice. If an outcome is uncertain, the delivery becomes `unknown` and is never
+   sent again automatically.
 
 **The first day.** Nothing is sent by schedule until you begin the site. Try a few certificates first: trigger
 this DAG with a window around one training, or with `limit`. Then trigger it with `begin_from`: this run and

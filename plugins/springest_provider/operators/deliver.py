@@ -70,8 +70,8 @@ class SpringestStageOperator(RunOperator):
     :param expected_certificates: approves a run that is much larger than usual.
     :param certification_ids: certifications whose certificates would be sent.
     :param look_back: overlap with the previous window, for rows that were committed late; one day by default.
-    :returns: ``window_start``, ``window_end``, ``rows``, their ``states``, and the number ``rechecked``; for a
-        dry run, counts of its plan.
+    :returns: ``window_start``, ``window_end``, ``rows``, their ``states``, and the number ``rechecked``; of a
+        dry run, the counts of its plan.
     """
 
     template_fields: Sequence[str] = (

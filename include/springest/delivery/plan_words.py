@@ -17,17 +17,16 @@ def in_words(plan: Plan, *, until: str) -> Iterator[str]:
     :param until: what ``Plan.in_time`` was counted to, such as ``06:00 UTC``.
     """
     yield f"DRY RUN of site {plan.site}: nothing was changed, and nothing was sent."
-    read = f"{plan.rows} completed trainings"
     if plan.window is None:
-        yield f"Read: {read}, as the source has them now."
+        yield f"Completed trainings read: {plan.rows}, as the source has them now."
     else:
         start, end = (moment.isoformat(" ", "seconds") for moment in (plan.window.start, plan.window.end))
-        yield f"Read: {read} that changed from {start} to {end}."
+        yield f"Completed trainings read: {plan.rows}, changed from {start} to {end}."
     if plan.not_found:
         yield f"Not found in the source: {', '.join(plan.not_found[:SHOWN])}"
     if plan.stopped_by:
         yield f"Stops: {plan.stopped_by}"
-    yield f"Would send: {len(plan.to_send)} certificates{_duration(plan, until)}"
+    yield f"Would send: {len(plan.to_send)}{_duration(plan, until)}"
     yield from _named(plan.to_send)
     yield f"Would set aside, or leave for a person: {len(plan.set_aside)}"
     yield from _named(plan.set_aside)

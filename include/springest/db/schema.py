@@ -333,6 +333,8 @@ released_run = Table(
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
     Column("run_id", Text, primary_key=True, comment="Airflow run that staged them"),
     Column("released_at", _INSTANT, nullable=False, server_default=_NOW, comment="When they were accepted"),
+    Column("approved_by", Text, comment="Login of the person who approved a run larger than usual, if any"),
+    Column("approval_reason", Text, comment="Why, in the person's words"),
     comment="One row per run whose deliveries were accepted as a night's work; only those are sent",
 )
 

@@ -375,12 +375,16 @@ CREATE TABLE springest.released_run (
     site TEXT NOT NULL,
     run_id TEXT NOT NULL,
     released_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
+    approved_by TEXT,
+    approval_reason TEXT,
     CONSTRAINT released_run_pkey PRIMARY KEY (site, run_id)
 );
 COMMENT ON TABLE springest.released_run IS 'One row per run whose deliveries were accepted as a night''s work; only those are sent';
 COMMENT ON COLUMN springest.released_run.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.released_run.run_id IS 'Airflow run that staged them';
 COMMENT ON COLUMN springest.released_run.released_at IS 'When they were accepted';
+COMMENT ON COLUMN springest.released_run.approved_by IS 'Login of the person who approved a run larger than usual, if any';
+COMMENT ON COLUMN springest.released_run.approval_reason IS 'Why, in the person''s words';
 
 CREATE TABLE springest.remote_certificate (
     site TEXT NOT NULL,

@@ -1,0 +1,56 @@
+"""What needs a person, asked once each morning."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG, CronTriggerTimetable
+
+from springest_provider.operators.review import (
+    APPROVED_KEY,
+    REFUSED_KEY,
+    SpringestReviewOperator,
+    TriggerIfAskedOperator,
+)
+from springest_provider.retry_policy import RETRY_POLICY
+
+DOC = """
+### Springest: review
+
+1. **review** asks about everything that needs a decision, in *one* form under **Required Actions**:
+   deliveries whose outcome is unknown, ambiguous or contradictory, with evidence and a suggestion for each,
+   and runs that the volume check refused because they are much larger than usual. The default of each field
+   is *wait*. The task holds no worker slot meanwhile. If nothing needs a decision, it is skipped.
+2. **deliver** triggers `springest_deliver` if you approved a run.
+3. **again** asks once more if an answer was refused, and says why.
+
+The answers are applied by the same rules as `bin/springest review`, and recorded with your login. You can
+answer in Airflow's UI or by its REST API (`hitlDetails`). An answer about a delivery that has changed in the
+meantime is refused. If nobody answers, the form expires after 23 hours and changes nothing; the next morning
+asks again.
+
+*If it fails:* clear it; what was decided stays, and the rest is asked again.
+"""
+
+with DAG(
+    dag_id="springest_review",
+    description="What needs a person",
+    doc_md=DOC,
+    schedule=CronTriggerTimetable("0 7 * * *", timezone="UTC"),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    template_searchpath=[str(Path(__file__).parents[1] / "include" / "sql")],
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_policy": RETRY_POLICY},
+    tags=["springest"],
+):
+    review = SpringestReviewOperator(task_id="review", sql="completed_trainings.sql")
+    asked = {"xcom_task_id": "review", "trigger_run_id": "after {{ run_id }}"}
+    deliver = TriggerIfAskedOperator(
+        task_id="deliver", trigger_dag_id="springest_deliver", xcom_key=APPROVED_KEY, **asked
+    )
+    again = TriggerIfAskedOperator(
+        task_id="again", trigger_dag_id="springest_review", xcom_key=REFUSED_KEY, **asked
+    )
+    review >> [deliver, again]

@@ -1,0 +1,234 @@
+"""The form of the morning's review: what its reader sees, and how its fields are read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from airflow.sdk import Param
+
+from springest.redaction import Redactor, show_unseen
+from springest.review.agenda import APPROVE, WAIT, WITHOUT_EVIDENCE, Agenda, Item
+from springest.review.approvals import LargeRun
+from springest_provider.ui.links import delivery_url, overview_url
+
+APPLY: Final = "Apply the decisions below"
+WAIT_FOR_ALL: Final = "Wait"
+WHY: Final = "why"
+_LONGEST: Final = 600
+"""Characters of a text from the ledger that a form shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """
+    What a form asked about, kept with the waiting task.
+
+    :param deliveries: delivery key, version that is shown, training and label, by the name of the field.
+    :param runs: run and the number of certificates that is shown, by the name of the field.
+    """
+
+    deliveries: Mapping[str, tuple[str, int, str, str]] = field(default_factory=dict)
+    runs: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as Airflow stores it."""
+        return {
+            "deliveries": {name: list(value) for name, value in self.deliveries.items()},
+            "runs": {name: list(value) for name, value in self.runs.items()},
+        }
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Asked:
+        """Return what ``as_dict`` made."""
+        deliveries = {
+            name: (str(a), int(b), str(c), str(d)) for name, (a, b, c, d) in stored["deliveries"].items()
+        }
+        return cls(deliveries, {name: (str(a), int(b)) for name, (a, b) in stored["runs"].items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """
+    A form as ``HITLOperator`` shows it.
+
+    :param body: Markdown.
+    """
+
+    subject: str
+    body: str
+    params: Mapping[str, Param]
+    asked: Asked
+
+
+def make_form(agenda: Agenda, *, site: str, refused: Mapping[str, str], redactor: Redactor) -> Form:
+    """
+    Return the form.
+
+    :param refused: why earlier answers were refused, by delivery key or run.
+    """
+    writer = _Writer(redactor)
+    deliveries = {f"delivery_{number}": item for number, item in enumerate(agenda.items, start=1)}
+    runs = {f"run_{number}": run for number, run in enumerate(agenda.runs, start=1)}
+    params = {
+        **{name: _run_field(run) for name, run in runs.items()},
+        **{name: writer.delivery_field(item) for name, item in deliveries.items()},
+        WHY: Param(
+            None,
+            type=["null", "string"],
+            title="Why",
+            description="Needed for every decision other than wait, and kept with it; no e-mail addresses.",
+        ),
+    }
+    asked = Asked(
+        {
+            name: (
+                item.waiting.delivery_key,
+                item.waiting.version,
+                item.waiting.training_id,
+                writer.label(item),
+            )
+            for name, item in deliveries.items()
+        },
+        {name: (run.run_id, run.certificates) for name, run in runs.items()},
+    )
+    lines = [*writer.runs(runs, refused), *writer.items(deliveries, refused), *writer.end(agenda)]
+    count = len(agenda.items) + agenda.more
+    subject = ", ".join(
+        part
+        for part in (
+            f"{len(runs)} large run{'s' if len(runs) > 1 else ''} to approve" if runs else "",
+            f"{count} certificate{'s' if count > 1 else ''} to decide" if count else "",
+        )
+        if part
+    )
+    return Form(f"Springest {site}: {subject}", "\n".join(lines), params, asked)
+
+
+def read_form(
+    asked: Asked, given: Mapping[str, Any]
+) -> tuple[dict[tuple[str, int], str], dict[str, int], str]:
+    """
+    Return the answers by delivery and version, the approved numbers by run, and why.
+
+    :param given: fields as they were sent; one that is missing is to wait.
+    """
+    answers = {
+        (key, version): str(_value(given.get(name)) or WAIT)
+        for name, (key, version, _, _) in asked.deliveries.items()
+    }
+    approvals = {
+        run_id: certificates
+        for name, (run_id, certificates) in asked.runs.items()
+        if str(_value(given.get(name)) or WAIT).strip().lower() == APPROVE
+    }
+    return answers, approvals, str(_value(given.get(WHY)) or "")
+
+
+def _value(given: Any) -> Any:
+    """Return a field's value, also where the API was sent a whole parameter."""
+    return given.get("value") if isinstance(given, Mapping) else given
+
+
+def _run_field(run: LargeRun) -> Param:
+    return Param(
+        WAIT,
+        type="string",
+        enum=[WAIT, APPROVE],
+        title=f"Run {run.run_id}: {run.certificates:,} certificates",
+        description="approve: the certificates are sent, by a run of springest_deliver that starts at once. "
+        "wait: nothing of it is sent.",
+    )
+
+
+class _Writer:
+    """Writes the Markdown, without keys, addresses and markup of others."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def label(self, item: Item) -> str:
+        one = item.waiting
+        return self._plain(f"{one.training_id}{f' issue {one.issue_no}' if one.issue_no != 1 else ''}")
+
+    def delivery_field(self, item: Item) -> Param:
+        return Param(
+            WAIT,
+            type="string",
+            examples=[WAIT, *item.answers],
+            title=f"Training {self.label(item)}",
+            description=f"{WAIT}, or one of: {', '.join((*item.answers, 'confirm NUMBER'))}. "
+            f"Suggestion: {item.suggestion}",
+        )
+
+    def runs(self, runs: Mapping[str, LargeRun], refused: Mapping[str, str]) -> Iterator[str]:
+        if not runs:
+            return
+        yield "### Runs that are much larger than usual"
+        yield ""
+        yield (
+            "Nothing of these runs is sent before somebody approves them. Check the source first: a mistake "
+            "in the query, or an import that touched every row, looks the same."
+        )
+        yield ""
+        for name, run in runs.items():
+            window = "not staged to its end"
+            if run.window_start and run.window_end:
+                window = f"{run.window_start:%Y-%m-%d %H:%M} to {run.window_end:%Y-%m-%d %H:%M} UTC"
+            yield (
+                f"- **{name}**: run `{self._code(run.run_id)}` staged **{run.certificates:,} certificates** "
+                f"of {run.certifications:,} certifications; more than {run.usual:,} need approval. "
+                f"Window: {window}."
+            )
+            yield from self._refused(refused.get(run.run_id))
+        yield ""
+
+    def items(self, items: Mapping[str, Item], refused: Mapping[str, str]) -> Iterator[str]:
+        if not items:
+            return
+        yield "### Certificates that need a decision"
+        yield ""
+        for name, item in items.items():
+            one = item.waiting
+            reason = one.review_reason or one.reason or "-"
+            named = self._plain(one.certification_name or f"certification {one.certification_id}")
+            yield (
+                f"- **{name}**: training [{self.label(item)}]({delivery_url(one.delivery_key)}), {named}, "
+                f"valid from {one.valid_from or '-'}: **{one.state}** ({self._plain(reason)}), since "
+                f"{item.since:%Y-%m-%d %H:%M} UTC"
+            )
+            yield f"    - Evidence: {self._plain(item.evidence or 'none')}"
+            if item.missing:
+                yield f"    - Before a release: {self._plain(item.missing)}"
+            yield f"    - What to do: {self._plain(item.advice)}"
+            yield f"    - Suggestion: **{item.suggestion}**"
+            yield from self._refused(refused.get(one.delivery_key))
+        yield ""
+
+    def end(self, agenda: Agenda) -> Iterator[str]:
+        if agenda.more:
+            yield f"{agenda.more:,} more follow once these are decided; [all of them]({overview_url()})."
+            yield ""
+        yield (
+            f"**{APPLY}** applies each field that is not *{WAIT}*, by the rules of `bin/springest review`. "
+            "*confirm NUMBER*: it is the certificate with that number at Springest. *release*: queue it to "
+            f"be sent again. *{WITHOUT_EVIDENCE}*: the same, although Springest is not known to lack it. "
+            f"*cancel*: never send it. **{WAIT_FOR_ALL}** changes nothing; what still waits is asked again "
+            "the next day."
+        )
+
+    def _refused(self, why: str | None) -> Iterator[str]:
+        if why:
+            yield f"    - **Your answer was refused:** {self._plain(why)}"
+
+    def _plain(self, text: str) -> str:
+        """Return a text as Markdown shows it: as it stands, on one line."""
+        shown = show_unseen(self._redactor.redact(" ".join(text.split())))[:_LONGEST]
+        return "".join(f"\\{one}" if one in _MARKUP else one for one in shown)
+
+    def _code(self, text: str) -> str:
+        return show_unseen(self._redactor.redact(text)).replace("`", "'")
+
+
+_MARKUP: Final = frozenset("\\`*_{}[]<>#|~!")

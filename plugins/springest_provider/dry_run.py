@@ -8,10 +8,11 @@ from datetime import datetime
 from springest.delivery.deliver import DeliverSettings
 from springest.delivery.plan import Plan, Planner, Selection
 from springest.delivery.plan_words import in_words
+from springest.privacy.secret import secret_in_use
 from springest.redaction import Redactor, show_unseen
 from springest.site import Site
 from springest.source.reader import SourceReader
-from springest_provider import parts
+from springest_provider import factories
 
 
 def make_plan(
@@ -32,14 +33,19 @@ def make_plan(
     :param doubts_since: as of ``counted_since``.
     :raises ConfigurationError: a connection or a Variable is not what it should be.
     """
-    with parts.warehouse(warehouse_conn_id) as engine, parts.source(source_conn_id) as database:
+    pseudonyms = factories.pseudonyms()
+    with (
+        factories.warehouse(warehouse_conn_id) as engine,
+        factories.source(source_conn_id) as database,
+        secret_in_use(engine, pseudonyms),
+    ):
         planner = Planner(
             engine,
             site=site,
             source=SourceReader(database, query=sql),
-            pseudonyms=parts.pseudonyms(),
-            documents=parts.documents(site),
-            keeper=parts.AttemptKeeper,
+            pseudonyms=pseudonyms,
+            documents=factories.documents(site),
+            keeper=factories.AttemptKeeper,
         )
         return planner.plan(run_id, which, settings=settings, doubts_since=doubts_since)
 

@@ -11,55 +11,57 @@ from springest.delivery.plan import Plan, Selection
 from springest.delivery.plan_words import in_words
 from springest.source.reader import Window
 from springest_provider.cli.output import Exit, Output
-from springest_provider.cli.session import opened, read_query
+from springest_provider.cli.session import open_site, read_query
 from springest_provider.dry_run import make_plan
-from springest_provider.windows import seconds_until
+from springest_provider.run_context import seconds_to_deadline
 
 
-def plan(told: argparse.Namespace, output: Output) -> int:
+def plan(options: argparse.Namespace, output: Output) -> int:
     """Say what the next run would do; nothing is sent or changed."""
-    unclear = _unclear(told)
+    unclear = _unclear(options)
     if unclear:
-        output.complain(unclear)
+        output.error(unclear)
         return Exit.USAGE
-    with opened(told, output) as session:
+    with open_site(options, output) as session:
         planned = make_plan(
             session.site,
             f"plan {uuid.uuid4()}",
-            _selection(told),
-            sql=read_query(told.sql),
-            source_conn_id=told.source,
-            warehouse_conn_id=told.warehouse,
+            _selection(options),
+            sql=read_query(options.sql),
+            source_conn_id=options.source,
+            warehouse_conn_id=options.warehouse,
             settings=DeliverSettings(
-                expected=told.expected or 0, limit=told.limit, seconds=seconds_until(told.until, since=None)
+                expected=options.expected or 0,
+                limit=options.limit,
+                seconds=seconds_to_deadline(options.until, since=None),
             ),
         )
     output.document(asdict(planned))
-    for line in in_words(planned, until=f"{told.until} UTC"):
+    for line in in_words(planned, until=f"{options.until} UTC"):
         output.line(line)
-    return _exit(told, planned)
+    return _exit(options, planned)
 
 
-def _unclear(told: argparse.Namespace) -> str | None:
-    has_window = told.window_start is not None or told.window_end is not None
-    if has_window and (told.window_start is None or told.window_end is None):
+def _unclear(options: argparse.Namespace) -> str | None:
+    has_window = options.window_start is not None or options.window_end is not None
+    if has_window and (options.window_start is None or options.window_end is None):
         return "--from and --to are given together, or neither"
-    if sum((has_window, bool(told.training_ids), told.begin_from is not None)) > 1:
+    if sum((has_window, bool(options.training_ids), options.begin_from is not None)) > 1:
         return "give one of TRAINING_ID, --from with --to, or --begin-from"
     return None
 
 
-def _selection(told: argparse.Namespace) -> Selection:
-    window = None if told.window_start is None else Window(told.window_start, told.window_end)
+def _selection(options: argparse.Namespace) -> Selection:
+    window = None if options.window_start is None else Window(options.window_start, options.window_end)
     return Selection(
         window=window,
-        training_ids=told.training_ids or None,
-        begin_from=told.begin_from,
-        is_pilot=told.limit is not None,
-        certification_ids=told.certification,
+        training_ids=options.training_ids or None,
+        begin_from=options.begin_from,
+        is_pilot=options.limit is not None,
+        certification_ids=options.certification,
     )
 
 
-def _exit(told: argparse.Namespace, planned: Plan) -> Exit:
-    nothing_found = bool(told.training_ids) and len(planned.not_found) == len(set(told.training_ids))
+def _exit(options: argparse.Namespace, planned: Plan) -> Exit:
+    nothing_found = bool(options.training_ids) and len(planned.not_found) == len(set(options.training_ids))
     return Exit.NOTHING if nothing_found else Exit.DONE

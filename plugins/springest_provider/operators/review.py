@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 from sqlalchemy import Engine
 
 from springest.errors import SpringestError
+from springest.privacy.secret import keep_to_secret
 from springest.redaction import Redactor
 from springest.review.agenda import (
     MOST,
@@ -28,14 +29,13 @@ from springest.review.agenda import (
 )
 from springest.review.decisions import Decisions
 from springest.review.rules import ReleaseRules
-from springest.session import connected
 from springest.site import Site
 from springest.snapshot.snapshot import take_snapshot
 from springest.source.contract import CompletedTraining
 from springest.source.reader import SourceReader
 from springest.staging.stage import look_up
 from springest.states import DecisionKind
-from springest_provider import parts
+from springest_provider import factories
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.review_form import APPLY, WAIT_FOR_ALL, Asked, make_form, read_form
 from springest_provider.ui.links import OverviewLink
@@ -102,9 +102,9 @@ class SpringestReviewOperator(HITLOperator):
         :raises AirflowSkipException: nothing needs a decision.
         """
         site = SpringestHook(self.springest_conn_id).get_site()
-        with parts.warehouse(self.warehouse_conn_id) as engine:
+        with factories.warehouse(self.warehouse_conn_id) as engine:
             waiting = needing_decisions(engine, site=site.name)
-            rows = self._rows_or_none(site, [one.training_id for one in waiting[:MOST]])
+            rows = self._rows_or_none(engine, site, [one.training_id for one in waiting[:MOST]])
             agenda = make_agenda(engine, _decisions(engine, site), waiting, site=site.name, rows=rows)
         if not agenda:
             message = "Nothing needs a decision"
@@ -157,27 +157,34 @@ class SpringestReviewOperator(HITLOperator):
         answers, approvals, why = read_form(asked, given)
         labels = {key: f"training {label}" for key, _, _, label in asked.deliveries.values()}
         redactor = Redactor(site.secrets)
-        with parts.warehouse(self.warehouse_conn_id) as engine:
+        with factories.warehouse(self.warehouse_conn_id) as engine:
             rows: Mapping[str, Sequence[CompletedTraining]] = {}
             released = {key for (key, _), answer in answers.items() if _is_release(answer)}
             if released:
                 self._read_springest(site, by)
                 named = [training for key, _, training, _ in asked.deliveries.values() if key in released]
-                rows = self._rows(site, named)
+                rows = self._rows(engine, site, named)
             return [
                 *apply_answers(_decisions(engine, site), answers, labels, by=by, reason=why, rows=rows),
                 *apply_approvals(engine, approvals, site=site.name, by=by, reason=why, redactor=redactor),
             ]
 
-    def _rows(self, site: Site, training_ids: Sequence[str]) -> dict[str, list[CompletedTraining]]:
-        with parts.source(self.source_conn_id) as database:
+    def _rows(
+        self, engine: Engine, site: Site, training_ids: Sequence[str]
+    ) -> dict[str, list[CompletedTraining]]:
+        pseudonyms = factories.pseudonyms()
+        with engine.begin() as connection:
+            keep_to_secret(connection, pseudonyms)
+        with factories.source(self.source_conn_id) as database:
             reader = SourceReader(database, query=self.sql)
-            return look_up(reader, training_ids, site=site.name, pseudonyms=parts.pseudonyms())
+            return look_up(reader, training_ids, site=site.name, pseudonyms=pseudonyms)
 
-    def _rows_or_none(self, site: Site, training_ids: Sequence[str]) -> dict[str, list[CompletedTraining]]:
+    def _rows_or_none(
+        self, engine: Engine, site: Site, training_ids: Sequence[str]
+    ) -> dict[str, list[CompletedTraining]]:
         """Return what the source has, or nothing if it does not respond: the rest can still be asked."""
         try:
-            return self._rows(site, training_ids)
+            return self._rows(engine, site, training_ids)
         except SpringestError as error:
             self.log.warning("The source can't be read, so no release is offered: %s", error)
             return {}
@@ -186,13 +193,13 @@ class SpringestReviewOperator(HITLOperator):
         """Take a snapshot, which a release needs; without it, the releases are refused with the reason."""
 
         async def take() -> None:
-            async with connected(parts.warehouse_url(self.warehouse_conn_id), site) as link:
+            async with SpringestHook(self.springest_conn_id).connect(self.warehouse_conn_id) as session:
                 await take_snapshot(
-                    link.engine,
-                    link.client,
+                    session.engine,
+                    session.client,
                     site=site.name,
                     run_id=f"review by {by}",
-                    pseudonyms=parts.pseudonyms(),
+                    pseudonyms=factories.pseudonyms(),
                 )
 
         try:

@@ -245,6 +245,17 @@ class AirflowApi:
         """Return a run's task instances."""
         return list(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"])
 
+    def form(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """Return what a person is asked by a task that waits for an answer."""
+        return self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails")
+
+    def answer(
+        self, dag_id: str, run_id: str, task_id: str, *, choose: str, fields: Mapping[str, Any]
+    ) -> None:
+        """Answer it, as the page of required actions does."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        self._call("PATCH", path, json={"chosen_options": [choose], "params_input": dict(fields)})
+
     def clear(self, dag_id: str, run_id: str) -> None:
         """Clear all of a run's tasks, running and finished ones too."""
         body = {"dry_run": False, "dag_run_id": run_id, "only_failed": False}

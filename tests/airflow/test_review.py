@@ -1,0 +1,158 @@
+"""The morning's review in a real Airflow, answered by its REST API."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from demo.world import World, complete, started
+from sandbox.faults import Fault, Kind
+from springest_provider.review_form import APPLY, WAIT_FOR_ALL
+
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
+SECONDS = 600
+"""A busy machine is slow to start tasks."""
+PARKED = "awaiting_input"
+MANY = """
+INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state, row_version, staged_run_id,
+                                certification_id, learner_ref, valid_from)
+SELECT md5(n::text) || md5('x' || n), 'default', 'gone-' || n, 1, 'ready', repeat(md5(n::text), 2), 'staged only',
+       102, repeat(md5(n::text), 2), '2026-11-02'
+FROM generate_series(1, 600) AS n
+RETURNING 1
+"""
+"""Certificates of a run that grew too large; the source has none of them."""
+
+
+def _until(world: World, is_so: Any, what: str) -> Any:
+    until = time.monotonic() + SECONDS
+    while not (found := is_so()):
+        world.supervisor.check()
+        assert time.monotonic() < until, what
+        time.sleep(0.5)
+    return found
+
+
+def _run(world: World, dag_id: str, run_id: str, **conf: object) -> None:
+    world.airflow.trigger(dag_id, run_id=run_id, conf=conf)
+    world.airflow.wait_for_run(dag_id, run_id, seconds=SECONDS, tick=world.supervisor.check)
+
+
+def _states(world: World, run_id: str) -> dict[str, str]:
+    tasks = world.airflow.task_instances("springest_review", run_id)
+    return {one["task_id"]: one["state"] for one in tasks}
+
+
+def _asked(world: World, run_id: str) -> dict[str, Any]:
+    """Wait until the run's form is there, and return it."""
+    _until(world, lambda: _states(world, run_id).get("review") == PARKED, f"{run_id} asks nothing")
+    return world.airflow.form("springest_review", run_id, "review")
+
+
+def _rows(world: World, statement: str, **values: Any) -> list[Any]:
+    with world.warehouse.begin() as connection:
+        return list(connection.execute(text(statement), values).all())
+
+
+def _posts(world: World) -> int:
+    return sum(one.method == "POST" for one in world.sandbox.requests())
+
+
+def test_a_person_answers_what_a_night_left_open(tmp_path: Path) -> None:
+    """Nothing to decide, a lost response, a refused answer that comes back, a confirmation, a large run."""
+    with started(tmp_path / "review", tell=lambda _: None, rows=8) as world:
+        wanted = {"springest_catalogue", "springest_deliver", "springest_review"}
+        _until(world, lambda: wanted <= world.airflow.dags(), "the DAGs are not parsed")
+        for dag_id in sorted(wanted):
+            world.airflow.unpause(dag_id)
+        complete(world, world.nights[0])
+        world.begin_site()
+        _run(world, "springest_catalogue", "first")
+        _nothing_to_decide(world)
+        world.sandbox.add_fault(Fault(Kind.CLOSE_AFTER_STORING))
+        _run(world, "springest_deliver", "night")
+        _a_refused_answer_comes_back_and_a_confirmation_is_applied(world)
+        _a_large_run_goes_on_once_a_person_agrees(world)
+
+
+def _nothing_to_decide(world: World) -> None:
+    """The scheduled run of a morning without questions is skipped: no form, no noise."""
+    _run(world, "springest_review", "quiet")
+    assert set(_states(world, "quiet").values()) == {"skipped"}
+
+
+def _a_refused_answer_comes_back_and_a_confirmation_is_applied(world: World) -> None:
+    [(key, training_id)] = _rows(
+        world, "SELECT delivery_key, training_id FROM springest.delivery WHERE state = 'unknown'"
+    )
+    world.airflow.trigger("springest_review", run_id="morning")
+    form = _asked(world, "morning")
+    assert form["options"] == [APPLY, WAIT_FOR_ALL]
+    assert form["defaults"] == [WAIT_FOR_ALL]
+    fields = [name for name in form["params"] if name.startswith("delivery_")]
+    shown = {name: form["params"][name] for name in fields}
+    [mine] = [name for name, one in shown.items() if training_id in str(one["schema"]["title"])]
+    assert all(one["value"] == "wait" for one in shown.values())
+    assert f"/deliveries/{key}" in form["body"]
+    assert "@example.com" not in str(form)
+    answers = dict.fromkeys(fields, "wait") | {mine: "release without evidence", "why": "looked for it"}
+    # Sent, and Springest has a certificate that could be it: even so, it is not released.
+    world.airflow.answer("springest_review", "morning", "review", choose=APPLY, fields=answers)
+    again = _until(world, lambda: _later(world, "morning"), "the refused answer does not come back")
+    form = _asked(world, again)
+    assert "Your answer was refused" in form["body"]
+    assert "which could be it" in form["body"].replace("\\", "")
+    assert _rows(world, "SELECT state FROM springest.delivery WHERE delivery_key = :key", key=key) == [
+        ("unknown",)
+    ]
+    [certificate] = [one for one in form["params"][mine]["schema"]["examples"] if one.startswith("confirm")]
+    answers = {mine: certificate, "why": "seen in the admin"}
+    world.airflow.answer("springest_review", again, "review", choose=APPLY, fields=answers)
+    world.airflow.wait_for_run("springest_review", again, seconds=SECONDS, tick=world.supervisor.check)
+    assert _states(world, again) == {"review": "success", "deliver": "skipped", "again": "skipped"}
+    [decision] = _rows(world, "SELECT decided_by, decision, reason FROM springest.delivery_decision")
+    assert tuple(decision) == ("admin", "confirm", "seen in the admin")
+    [state] = _rows(world, "SELECT state FROM springest.delivery WHERE delivery_key = :key", key=key)
+    assert state == ("visible",)
+
+
+def _later(world: World, run_id: str) -> str | None:
+    runs = [str(one["dag_run_id"]) for one in world.airflow.runs("springest_review")]
+    return next((one for one in runs if one == f"after {run_id}"), None)
+
+
+def _a_large_run_goes_on_once_a_person_agrees(world: World) -> None:
+    """600 certificates wait of a run that nobody has approved; the number that is agreed to is the one shown."""
+    complete(world, world.nights[1])
+    _run(world, "springest_deliver", "staged only", limit=1)
+    posts = _posts(world)
+    waiting = _rows(world, "SELECT count(*) FROM springest.delivery WHERE state = 'ready'")[0][0]
+    assert waiting > 5
+    assert _rows(world, "DELETE FROM springest.released_run WHERE run_id = 'staged only' RETURNING 1")
+    _rows(world, MANY)
+    world.airflow.trigger("springest_review", run_id="large")
+    form = _asked(world, "large")
+    assert f"{waiting + 600:,} certificates" in form["body"]
+    [field] = [name for name in form["params"] if name.startswith("run_")]
+    assert form["params"][field]["schema"]["enum"] == ["wait", "approve"]
+    world.airflow.answer(
+        "springest_review",
+        "large",
+        "review",
+        choose=APPLY,
+        fields={field: "approve", "why": "the yearly import"},
+    )
+    world.airflow.wait_for_run("springest_review", "large", seconds=SECONDS, tick=world.supervisor.check)
+    assert _states(world, "large")["deliver"] == "success"
+    world.airflow.wait_for_run(
+        "springest_deliver", "after large", seconds=SECONDS, tick=world.supervisor.check
+    )
+    assert _posts(world) == posts + waiting  # the others are not in the source any more
+    [approved] = _rows(
+        world, "SELECT approved_by, approval_reason FROM springest.released_run WHERE run_id = 'staged only'"
+    )
+    assert tuple(approved) == ("admin", "the yearly import")

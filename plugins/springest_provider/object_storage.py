@@ -72,6 +72,11 @@ def _require_same(path: ObjectStoragePath, uri: str) -> None:
         )
 
 
+def bucket_exists(uri: str) -> bool:
+    """Tell whether the bucket of an address is there."""
+    return _bucket_exists(ObjectStoragePath(uri))
+
+
 def _bucket_exists(path: ObjectStoragePath) -> bool:
     """Return whether a bucket exists; assume so if this worker may not query it."""
     try:

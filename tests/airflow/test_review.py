@@ -18,10 +18,10 @@ SECONDS = 600
 """A busy machine is slow to start tasks."""
 PARKED = "awaiting_input"
 MANY = """
-INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state, row_version, staged_run_id,
-                                certification_id, learner_ref, valid_from)
-SELECT md5(n::text) || md5('x' || n), 'default', 'gone-' || n, 1, 'ready', repeat(md5(n::text), 2), 'staged only',
-       102, repeat(md5(n::text), 2), '2026-11-02'
+INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state, row_version,
+                                staged_run_id, certification_id, learner_ref, valid_from)
+SELECT md5(n::text) || md5('x' || n), 'default', 'gone-' || n, 1, 'ready', repeat(md5(n::text), 2),
+       'staged only', 102, repeat(md5(n::text), 2), '2026-11-02'
 FROM generate_series(1, 600) AS n
 RETURNING 1
 """
@@ -126,7 +126,7 @@ def _later(world: World, run_id: str) -> str | None:
 
 
 def _a_large_run_goes_on_once_a_person_agrees(world: World) -> None:
-    """600 certificates wait of a run that nobody has approved; the number that is agreed to is the one shown."""
+    """600 certificates wait of a run that nobody has approved; the person agrees to the number shown."""
     complete(world, world.nights[1])
     _run(world, "springest_deliver", "staged only", limit=1)
     posts = _posts(world)

@@ -511,3 +511,68 @@ def test_plan_says_what_would_be_sent_and_changes_nothing(cli, world, variables)
     assert cli("plan", "--from", now.isoformat())[0] == 2
     assert cli("plan", good.training_id, *window)[0] == 2
     assert (world.posts, world.states()) == (0, {})
+
+
+def _checks(cli, *arguments):
+    code, out, err = cli("doctor", "--json", *arguments)
+    assert err == ""
+    told = json.loads(out)
+    assert told["ok"] is (code == 0)
+    return {one["name"]: (one["status"], one["detail"]) for one in told["checks"]}
+
+
+OUTSIDE = {"pools", "DAGs"}
+"""Checks of Airflow's database, which is away in these tests."""
+
+
+def test_doctor_finds_a_whole_installation_well_and_says_what_waits(cli, world, variables):
+    """Also before the first run; what only Airflow's database knows is a problem of its own."""
+    variables["springest_document_roots"] = json.dumps([str(world.folder)])
+    world.complete(world.training())
+    checks = _checks(cli)
+    assert {name for name, (status, _) in checks.items() if status == "problem"} == OUTSIDE
+    assert checks["warehouse roles"][0] in {"ok", "warning"}
+    assert "1 rows in the last 30 days; training_id str, " in checks["source query"][1]
+    assert "updated_at " in checks["source query"][1]
+    assert checks["sample document"] == ("ok", "that of training T0001 can be sent (application/pdf)")
+    assert "no reference made with it yet" in checks["learner secret"][1]
+    world.night()
+    checks = _checks(cli)
+    assert "fingerprint " in checks["learner secret"][1]
+    code, out, _ = cli("doctor")
+    assert (code, "OK       key for certificates: Springest accepts it\n" in out) == (1, True)
+    assert world.posts == 1
+
+
+def test_doctor_shows_every_problem_at_once_each_with_its_remedy(cli, world, variables, monkeypatch):
+    """A key, a query, a secret, a folder and a document that are wrong hide nothing of each other."""
+    variables["springest_document_roots"] = json.dumps([str(world.folder)])
+    world.complete(world.training())
+    world.night()
+    world.sandbox.state.api_key = "rotated"
+    (world.folder / "T0001.pdf").write_bytes(b"no document")
+    variables["springest_learner_secret"] = "another secret, which is long enough as well"
+    variables["springest_document_roots"] = json.dumps([str(world.folder), "/nowhere/at/all"])
+    checks = _checks(cli)
+    problems = {name for name, (status, _) in checks.items() if status == "problem"} - OUTSIDE
+    assert problems == {"key for certificates", "learner secret", "document roots"}
+    assert "Check the host and this key" in checks["key for certificates"][1]
+    assert "/nowhere/at/all is no folder on this machine" in checks["document roots"][1]
+    assert checks["sample document"][0] == "warning"
+    broken = world.folder / "broken.sql"
+    broken.write_text(
+        "SELECT training_id FROM completed_training WHERE updated_at >= :window_start AND 1 = :window_end"
+    )
+    checks = _checks(cli, "--sql", str(broken))
+    assert checks["source query"][0] == "problem"
+    assert checks["sample row"] == ("skipped", "there is no sample row")
+    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", "postgresql://localhost:1/nothing")
+    checks = _checks(cli)
+    assert checks["warehouse"][0] == "problem"
+    assert checks["warehouse roles"][0] == "skipped"
+    assert checks["key for certifications"][0] == "ok"
+    monkeypatch.delenv("AIRFLOW_CONN_SPRINGEST_DEFAULT")
+    checks = _checks(cli)
+    assert "is not defined in Airflow" in checks["connection of Springest"][1]
+    assert "needs the Springest connection" in checks["key for certificates"][1]
+    assert checks["Variables"][0] == "ok"

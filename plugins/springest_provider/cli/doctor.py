@@ -1,0 +1,44 @@
+"""``springest doctor``: check an installation."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from contextlib import closing
+from dataclasses import asdict
+
+from springest.errors import SpringestError
+from springest_provider.cli.output import Exit, Output
+from springest_provider.cli.session import read_query
+from springest_provider.doctor.checkup import Status, run_checks
+from springest_provider.doctor.connections import Installation, connection_checks
+from springest_provider.doctor.scheduling import scheduling_checks
+from springest_provider.hooks.springest import PREFIX, SpringestHook
+
+
+def doctor(options: argparse.Namespace, output: Output) -> int:
+    """Run every check and show what it found; nothing is changed or sent."""
+    conn_id = f"{PREFIX}{options.site}"
+    _hide_keys(conn_id, output)
+    installed = Installation(conn_id, options.warehouse, options.source, lambda: read_query(options.sql))
+    checks = (*connection_checks(installed), *scheduling_checks(site=options.site))
+    results = []
+    with closing(installed):
+        for checked in run_checks(checks):
+            results.append(checked)
+            output.line(f"{checked.status.upper():<8} {checked.name}: {checked.detail}")
+    counts = Counter(one.status for one in results)
+    problems = counts[Status.PROBLEM]
+    output.document({"ok": not problems, "checks": [asdict(one) for one in results]})
+    output.line(
+        ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
+        + ("" if problems else ": nothing is in the way")
+    )
+    return Exit.FAILED if problems else Exit.DONE
+
+
+def _hide_keys(conn_id: str, output: Output) -> None:
+    try:
+        output.hide(SpringestHook(conn_id).get_site().secrets)
+    except SpringestError:
+        return  # the first check says so

@@ -42,6 +42,14 @@ def _run(world: World, dag_id: str, run_id: str, **conf: object) -> None:
     world.airflow.wait_for_run(dag_id, run_id, seconds=SECONDS, tick=world.supervisor.check)
 
 
+def _scheduled(world: World, dag_id: str) -> str:
+    """Unpause a DAG, and wait for the run that its schedule makes."""
+    world.airflow.unpause(dag_id)
+    run_id = str(_until(world, lambda: world.airflow.runs(dag_id), f"no run of {dag_id}")[0]["dag_run_id"])
+    world.airflow.wait_for_run(dag_id, run_id, seconds=SECONDS, tick=world.supervisor.check)
+    return run_id
+
+
 def _states(world: World, run_id: str) -> dict[str, str]:
     tasks = world.airflow.task_instances("springest_review", run_id)
     return {one["task_id"]: one["state"] for one in tasks}
@@ -67,22 +75,20 @@ def test_a_person_answers_what_a_night_left_open(tmp_path: Path) -> None:
     with started(tmp_path / "review", tell=lambda _: None, rows=8) as world:
         wanted = {"springest_catalogue", "springest_deliver", "springest_review"}
         _until(world, lambda: wanted <= world.airflow.dags(), "the DAGs are not parsed")
-        for dag_id in sorted(wanted):
-            world.airflow.unpause(dag_id)
         complete(world, world.nights[0])
-        world.begin_site()
-        _run(world, "springest_catalogue", "first")
+        _scheduled(world, "springest_catalogue")
         _nothing_to_decide(world)
+        world.begin_site()
         world.sandbox.add_fault(Fault(Kind.CLOSE_AFTER_STORING))
-        _run(world, "springest_deliver", "night")
+        _scheduled(world, "springest_deliver")
         _a_refused_answer_comes_back_and_a_confirmation_is_applied(world)
         _a_large_run_goes_on_once_a_person_agrees(world)
 
 
 def _nothing_to_decide(world: World) -> None:
     """The scheduled run of a morning without questions is skipped: no form, no noise."""
-    _run(world, "springest_review", "quiet")
-    assert set(_states(world, "quiet").values()) == {"skipped"}
+    run_id = _scheduled(world, "springest_review")
+    assert set(_states(world, run_id).values()) == {"skipped"}
 
 
 def _a_refused_answer_comes_back_and_a_confirmation_is_applied(world: World) -> None:

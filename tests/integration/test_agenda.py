@@ -87,7 +87,7 @@ def test_nothing_is_asked_while_nothing_needs_a_decision(world: World) -> None:
     assert not _agenda(world)
 
 
-def test_a_certificate_that_springest_shows_is_suggested_for_confirmation(world: World) -> None:
+def test_a_shown_certificate_is_suggested_to_be_confirmed(world: World) -> None:
     """And a release is not offered; the form says nothing personal."""
     name = _lost(world, Kind.CLOSE_AFTER_STORING)
     [certificate] = world.sandbox.store.certificates()
@@ -110,7 +110,7 @@ def test_a_certificate_that_springest_shows_is_suggested_for_confirmation(world:
     assert not _agenda(world)
 
 
-def test_a_certificate_that_springest_lacks_is_suggested_for_release(world: World) -> None:
+def test_a_missing_certificate_is_suggested_to_be_released(world: World) -> None:
     """Once the evidence is complete; until then the form says what is missing."""
     name = _lost(world, Kind.CLOSE_BEFORE_STORING)
     [item] = _agenda(world).items
@@ -211,7 +211,7 @@ def test_what_is_not_understood_is_refused(given: str) -> None:
         read_answer(given)
 
 
-def test_the_login_of_an_airflow_user_is_kept_without_its_domain() -> None:
+def test_a_login_is_kept_without_its_domain() -> None:
     """Decisions are kept for ever, and hold no address."""
     assert login_of({"id": "3", "name": "anna"}) == "anna"
     assert login_of({"id": "3", "name": "anna@example.com"}) == "anna"

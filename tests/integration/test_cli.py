@@ -525,7 +525,7 @@ OUTSIDE = {"pools", "DAGs"}
 """Checks of Airflow's database, which is away in these tests."""
 
 
-def test_doctor_finds_a_whole_installation_well_and_says_what_waits(cli, world, variables):
+def test_doctor_finds_a_whole_installation_well(cli, world, variables):
     """Also before the first run; what only Airflow's database knows is a problem of its own."""
     variables["springest_document_roots"] = json.dumps([str(world.folder)])
     world.complete(world.training())
@@ -544,7 +544,7 @@ def test_doctor_finds_a_whole_installation_well_and_says_what_waits(cli, world, 
     assert world.posts == 1
 
 
-def test_doctor_shows_every_problem_at_once_each_with_its_remedy(cli, world, variables, monkeypatch):
+def test_doctor_shows_every_problem_at_once(cli, world, variables, monkeypatch):
     """A key, a query, a secret, a folder and a document that are wrong hide nothing of each other."""
     variables["springest_document_roots"] = json.dumps([str(world.folder)])
     world.complete(world.training())

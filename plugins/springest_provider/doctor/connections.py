@@ -235,9 +235,8 @@ def _roles(installed: Installation) -> str:
         )
     if absent:
         raise Unsure(
-            f"there is no role {', '.join(absent)} (another prefix is fine): `bin/springest migrate "
-            "--roles` makes "
-            "the roles for writers, publishers and analysts, with the rights that each needs"
+            f"there is no role {', '.join(absent)} (another prefix is fine): run "
+            "`bin/springest migrate --roles`, which makes those of writers, publishers and analysts"
         )
     return "the connection's role has the rights it needs; the roles are there"
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
+from springest_provider.defaults import DEFAULT_ARGS
 from springest_provider.operators.review import (
     APPROVED_KEY,
     REFUSED_KEY,
     SpringestReviewOperator,
     TriggerIfAskedOperator,
 )
-from springest_provider.retry_policy import RETRY_POLICY
 
 DOC = """
 ### Springest: review
@@ -42,7 +42,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     template_searchpath=[str(Path(__file__).parents[1] / "include" / "sql")],
-    default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_policy": RETRY_POLICY},
+    default_args=DEFAULT_ARGS,
     tags=["springest"],
 ):
     review = SpringestReviewOperator(task_id="review", sql="completed_trainings.sql")

@@ -30,14 +30,14 @@ _LENGTH: Final = text(
     "SELECT count(*) AS ready, count(*) FILTER (WHERE staged_run_id = :run_id) AS of_this_run"
     " FROM springest.delivery WHERE site = :site AND indexed_state = 'ready'"
 )
-_UNRELEASED_RUNS: Final = text(
+UNRELEASED_RUNS: Final = text(
     load_sql(
         "delivery/unreleased_runs",
         lock=lock_key(Lock.APPROVE, ":site"),
         run_lock=lock_key(Lock.STAGE_RUN, ":site", "run_id"),
     )
 )
-_UNRELEASED: Final = text(load_sql("delivery/count_unreleased"))
+UNRELEASED: Final = text(load_sql("delivery/count_unreleased"))
 _NIGHTS: Final = text(load_sql("delivery/last_nights"))
 _SENT_BY_RUN: Final = text(load_sql("delivery/sent_by_run"))
 NIGHTS: Final = 14
@@ -147,11 +147,11 @@ class SendingLedger:
         :returns: what ``choose`` was given; ``None`` while another process is staging this run itself.
         """
         async with self._engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
-            runs = await connection.execute(_UNRELEASED_RUNS, {"site": self._site, "run_id": self._run_id})
+            runs = await connection.execute(UNRELEASED_RUNS, {"site": self._site, "run_id": self._run_id})
             values = {"site": self._site, "run_ids": sorted(runs.scalars())}
             if self._run_id not in values["run_ids"]:
                 return None
-            waiting = {run: int(number) for run, number in await connection.execute(_UNRELEASED, values)}
+            waiting = {run: int(number) for run, number in await connection.execute(UNRELEASED, values)}
             await connection.execute(
                 text(
                     "INSERT INTO springest.released_run (site, run_id)"

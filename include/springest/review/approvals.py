@@ -17,8 +17,6 @@ from springest.review.audit_text import clean
 
 _TOO_LARGE: Final = text(load_sql("review/runs_too_large"))
 _NIGHTS: Final = text(load_sql("delivery/last_nights"))
-_UNRELEASED_RUNS: Final = text(load_sql("delivery/unreleased_runs"))
-_UNRELEASED: Final = text(load_sql("delivery/count_unreleased"))
 _APPROVE: Final = text(
     "INSERT INTO springest.released_run (site, run_id, approved_by, approval_reason)"
     " VALUES (:site, :run_id, :by, :reason)"
@@ -74,10 +72,10 @@ def approve_run(
     by = clean(by, "the login of who decides", redactor)
     reason = clean(reason, "the reason", redactor)
     with engine.begin() as connection:
-        runs = connection.execute(_UNRELEASED_RUNS, {"site": site, "run_id": run_id}).scalars().all()
+        runs = connection.execute(sending.UNRELEASED_RUNS, {"site": site, "run_id": run_id}).scalars().all()
         if run_id not in runs:
             raise DecisionRefused(f"run {run_id} is being staged right now: look again once that is over")
-        [row] = connection.execute(_UNRELEASED, {"site": site, "run_ids": [run_id]}).all()
+        [row] = connection.execute(sending.UNRELEASED, {"site": site, "run_ids": [run_id]}).all()
         waiting = int(row[1])
         if not waiting:
             raise DecisionRefused(f"nothing of run {run_id} waits to be approved any more")

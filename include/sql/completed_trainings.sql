@@ -1,19 +1,19 @@
--- Completed trainings whose certificates Springest should get. This file is yours to change: it is the one
--- place that knows your database. It is for PostgreSQL; for MySQL and MariaDB, SQLite, SQL Server and Oracle,
--- begin with the file of that name beside it.
+-- Completed trainings whose certificates should be sent to Springest. Change this file to fit your database; it is
+-- the only place that depends on your tables. It is for PostgreSQL; for MySQL and MariaDB, SQLite, SQL Server and
+-- Oracle, start from the file with that name in this folder.
 --
 -- It must be one SELECT without ORDER BY, since it is also counted and searched as a subquery. Its two bound
 -- parameters are the window on updated_at, start inclusive and end exclusive, both with a time zone. The window
--- may only filter: a row must look the same, and have the same training_id, in every window and at every look
--- (no now(), no random numbers, no row_number()). Rows whose updated_at lies in no window, such as null, are
--- given each time, so that they are set aside and somebody mends them. Indexes on updated_at and on training_id
--- keep it fast. It gives one row for each certificate, with these columns:
+-- may only filter: a row must have the same values, and the same training_id, in every window and each time it is
+-- read (no now(), no random numbers, no row_number()). Rows whose updated_at lies in no window, such as null, are
+-- returned each time, so that they are set aside and somebody corrects them. Indexes on updated_at and on
+-- training_id keep it fast. It returns one row per certificate, with these columns:
 --
---   training_id       what names the completed training, text or a whole number; never reused, no e-mail address
+--   training_id       id of the completed training, text or a whole number; never reused, no e-mail address
 --   issue_no          1, or a higher number to issue a certificate again; the only way to send a second one
---   booking_id        Springest's number of the booking, or null
---   certification_id  Springest's number of the certification
---   email             address that Springest knows the learner by
+--   booking_id        Springest's id of the booking, or null
+--   certification_id  Springest's id of the certification
+--   email             e-mail address of the learner at Springest
 --   completed_at      when the training was completed, with time zone
 --   valid_from        first day of validity, a date (a timestamp is refused, since a time zone could move the day)
 --   valid_until       last day of validity, a date, or null

@@ -1,7 +1,7 @@
--- Completed trainings, from SQL Server. What the query must be and what each column means: completed_trainings.sql.
+-- Completed trainings, from SQL Server. The contract of the query is in completed_trainings.sql.
 --
--- It may not begin with WITH. Moments and dates are given as text, which every driver reads alike. As it stands
--- that is right for datetime2 columns that hold UTC. For local time, write
+-- It may not begin with WITH. Times and dates are returned as text, which every driver reads alike. As written,
+-- that is correct for datetime2 columns that hold UTC. For local time, write
 -- column AT TIME ZONE 'W. Europe Standard Time' in place of TODATETIMEOFFSET(column, '+00:00'), and the same with
 -- AT TIME ZONE 'UTC' after it in the window, whose bounds are in UTC. A datetimeoffset column stands alone; in
 -- the window, it is compared with TODATETIMEOFFSET(CAST(... AS datetime2), '+00:00').

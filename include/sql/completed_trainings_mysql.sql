@@ -1,6 +1,6 @@
--- Completed trainings, from MySQL or MariaDB. What the query must be, and its columns: completed_trainings.sql.
+-- Completed trainings, from MySQL or MariaDB. The contract of the query is in completed_trainings.sql.
 --
--- No type here has a time zone, so moments are given as text with their offset. As it stands that is right for
+-- No type here has a time zone, so times are returned as text with their offset. As written, that is correct for
 -- TIMESTAMP columns, since the session is in UTC, and for DATETIME columns that hold UTC. For others use
 -- CONVERT_TZ(column, 'Europe/Amsterdam', '+00:00') in place of the column, in the window as well. The window's
 -- bounds are in UTC. A DATETIME as valid_from or valid_until must be DATE(column).

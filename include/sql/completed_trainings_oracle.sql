@@ -1,7 +1,7 @@
--- Completed trainings, from Oracle. What the query must be and what each column means: completed_trainings.sql.
+-- Completed trainings, from Oracle. The contract of the query is in completed_trainings.sql.
 --
--- Moments are given as text with their offset, and dates as text, since a DATE here is a timestamp. As it stands
--- that is right for columns of the type TIMESTAMP WITH TIME ZONE. For a DATE or TIMESTAMP column write
+-- Times are returned as text with their offset, and dates as text, since a DATE here is a timestamp. As written,
+-- that is correct for columns of the type TIMESTAMP WITH TIME ZONE. For a DATE or TIMESTAMP column write
 -- FROM_TZ(CAST(column AS TIMESTAMP), 'Europe/Amsterdam') in place of the column. The window's bounds are in UTC.
 SELECT
     completed.training_id,

@@ -1,7 +1,7 @@
--- Completed trainings, from SQLite. What the query must be and what each column means: completed_trainings.sql.
+-- Completed trainings, from SQLite. The contract of the query is in completed_trainings.sql.
 --
--- No type here is for moments: ISO 8601 text is read as UTC unless it has an offset, and given in UTC. What SQLite
--- can't read is given as it is, and set aside. Fractions of a second count to the millisecond, and not in the
+-- There is no type for times: ISO 8601 text is read as UTC unless it has an offset, and returned in UTC. Values that
+-- SQLite cannot read are returned unchanged, and set aside. Fractions of a second count to the millisecond, and not in the
 -- window. An index that the window can use: CREATE INDEX changed ON completed_training (datetime(updated_at)).
 SELECT
     completed.training_id,

@@ -1,4 +1,4 @@
-"""The data dictionary: what PostgreSQL knows of tables, views and columns by their comments, as Markdown."""
+"""The data dictionary: tables, views and columns with their comments in PostgreSQL, as Markdown."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _COLUMNS: Final = text(load_sql("db/described_columns"))
 HEAD: Final = """\
 # Data dictionary
 
-Made from the comments in the warehouse by `make dictionary`; change those in `schema.py` and
-the files of the views under `include/springest/db/`, not this file.
-All of it is in the schema `springest`. Moments are with time zone, days are days in UTC.
+`make dictionary` generates this file from the comments in the warehouse. Change those in `schema.py` and
+in the files of the views under `include/springest/db/`, not here.
+Everything is in the schema `springest`. Times have a time zone; days are days in UTC.
 """
 
 
@@ -41,7 +41,7 @@ class Described:
 class Question:
     """A question that analysts ask.
 
-    :param words: the question itself, from the first comment of its file.
+    :param words: the question, from the first comment in its file.
     :param sql: the statement that answers it, with bound parameters such as ``:training_id``.
     """
 
@@ -62,7 +62,7 @@ def load_questions(folder: Path) -> list[Question]:
 
 
 def describe(connection: Connection) -> list[Described]:
-    """Return every column of the warehouse with what is said of it."""
+    """Return every column of the warehouse with its comment."""
     rows = connection.execute(_COLUMNS, {"version_table": VERSION_TABLE})
     return [Described(*row) for row in rows]
 
@@ -77,20 +77,22 @@ def render(columns: Sequence[Described], questions: Sequence[Question]) -> str:
             HEAD,
             "## Questions analysts ask",
             "",
-            "Each is a file under `include/sql/questions/`, run by the tests. Most SQL clients ask for the",
-            "values of `:training_id` and `:days`; psql takes them as it starts, a text with its quotes:",
+            "Each is a file under `include/sql/questions/`, run by the tests. Most SQL clients prompt for "
+            "the",
+            "values of `:training_id` and `:days`; for psql, pass them on the command line, text with its "
+            "quotes:",
             "",
             "```sh",
             """psql -v training_id="'T-4711'" -v days=90 -f include/sql/questions/04_one_learner.sql""",
             "```",
             "",
             *(line for question in questions for line in _question(question)),
-            "## What analysts read",
+            "## Tables for analysts",
             "",
             *(line for name, some in analysts for line in _relation(name, some)),
-            "## The ledger and what belongs to it",
+            "## Internal tables",
             "",
-            "Not for readers; grants are in `include/springest/db/roles.py`.",
+            "Readers have no access to these; the grants are in `include/springest/db/roles.py`.",
             "",
             *(line for name, some in ledger for line in _relation(name, some)),
         ]

@@ -1,11 +1,11 @@
 """The warehouse schema ``springest``: ledger, snapshots and what analysts read.
 
-One table, one paragraph; every table and column carries a comment, which PostgreSQL keeps and the data
-dictionary is made from. No table holds a learner's address, a key or a document's name: ``learner_ref`` is
-an HMAC, and the address is read from the source at the moment of sending.
+Every table and column has a comment, which PostgreSQL stores and the data dictionary is generated from. No
+table contains a learner's e-mail address, a key or a document's name: ``learner_ref`` is an HMAC, and the
+address is read from the source at the moment of sending.
 
-The tables are written here once. ``make baseline`` and ``make revision`` write the migrations that create and
-change them from here (see CONTRIBUTING.md); a test compares both.
+The tables are defined here once. ``make baseline`` and ``make revision`` write the migrations from these
+definitions (see CONTRIBUTING.md); a test compares both.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from springest.verification import PROOFS, WEAKER, MatchMethod, VerificationStat
 
 SCHEMA: Final = "springest"
 VERSION_TABLE: Final = "schema_version"
-"""Alembic's table of ours; Airflow owns one called ``alembic_version`` in its own database."""
+"""Alembic's version table; Airflow has one called ``alembic_version`` in its own database."""
 
 metadata: Final = MetaData(
     schema=SCHEMA,
@@ -70,19 +70,18 @@ certification = Table(
     Column("name", Text, comment="Name at Springest, as last listed"),
     Column("description", Text, comment="Description at Springest, as last listed"),
     Column(
-        "requires_valid_until", Boolean, comment="Whether a certificate needs valid_until; null: not told"
+        "requires_valid_until", Boolean, comment="Whether a certificate needs valid_until; null: not reported"
     ),
     Column(
         "is_listed",
         Boolean,
         nullable=False,
-        comment="In the last complete catalogue; whether that proves a verification is a setting of the site",
+        comment="Whether the last complete catalogue has it. That it is verified follows only if the site's "
+        "setting says so",
     ),
     Column("first_seen_at", _INSTANT, nullable=False, comment="When a catalogue first listed it"),
     Column("last_seen_at", _INSTANT, nullable=False, comment="When a catalogue last listed it"),
-    Column(
-        "listed_since", _INSTANT, comment="Since when it has been listed without a break; null: it is not"
-    ),
+    Column("listed_since", _INSTANT, comment="Start of the current uninterrupted listing; null: not listed"),
     CheckConstraint("is_listed = (listed_since IS NOT NULL)", name="listed_since"),
     comment="One row per certification that a catalogue has listed",
 )
@@ -99,7 +98,7 @@ catalogue_scan = Table(
         "complete",
         Boolean,
         nullable=False,
-        comment="Whether the whole list was read; only then is absence used",
+        comment="Whether the whole list was read; only then does absence count",
     ),
     Index(None, "site", "scanned_at"),
     comment="One row per reading of the list of certifications",
@@ -111,63 +110,85 @@ delivery = Table(
     Column("delivery_key", _HASH, primary_key=True, comment="sha256 of site, training_id and issue_no"),
     Column("site", Text, nullable=False, comment="Name of the Springest site it is for"),
     Column("training_id", Text, nullable=False, comment="Completed training in the source"),
-    Column("issue_no", Integer, nullable=False, comment="Issue of the certificate; 1 unless issued again"),
+    Column(
+        "issue_no",
+        Integer,
+        nullable=False,
+        comment="Issue of the certificate: 1, or higher if it was issued again",
+    ),
     Column("state", Text, nullable=False, comment="State of the delivery; see docs/states.md"),
-    Column("reason", Text, comment="Why it is in that state, as a fixed word"),
-    Column("reason_detail", Text, comment="Why, and what to do about it, for a person; redacted"),
-    Column("learner_ref", _HASH, comment="HMAC of the learner's normalised address"),
+    Column("reason", Text, comment="Reason for the state, as a fixed word; see docs/states.md"),
+    Column("reason_detail", Text, comment="Reason for the state and the remedy, as a sentence; redacted"),
+    Column("learner_ref", _HASH, comment="HMAC of the learner's normalised e-mail address"),
     Column("certification_id", BigInteger, comment="Springest's id of the certification"),
     Column("booking_id", BigInteger, comment="Springest's id of the booking, if any"),
     Column("valid_from", Date, comment="First day of validity"),
-    Column("valid_until", Date, comment="Last day of validity; null: without end"),
+    Column("valid_until", Date, comment="Last day of validity; null: unlimited"),
     Column("completed_at", _INSTANT, comment="When the training was completed"),
     Column("source_updated_at", _INSTANT, comment="When the source last changed the row"),
     Column(
-        "row_version", _HASH, nullable=False, comment="HMAC of the whole source row; moves when it changes"
+        "row_version",
+        _HASH,
+        nullable=False,
+        comment="HMAC of the whole source row; differs when the row changes",
     ),
-    Column("document_ref", _HASH, comment="HMAC of the document's address in the source"),
-    Column("catalogue_ref", Text, comment="What the catalogue said of the certification when it was checked"),
-    Column("document_sha256", _HASH, comment="sha256 of the bytes that were last handed to Springest"),
-    Column("document_size", BigInteger, comment="Size of those bytes"),
+    Column("document_ref", _HASH, comment="HMAC of the document's URI in the source"),
+    Column(
+        "catalogue_ref", Text, comment="The catalogue's entry for the certification when the row was checked"
+    ),
+    Column("document_sha256", _HASH, comment="sha256 of the document that was last sent"),
+    Column("document_size", BigInteger, comment="Size of that document in bytes"),
     Column(
         "document_checked",
         Text,
-        comment="Type and sha256 of the document that was last looked into and found fit; see ADR 20",
+        comment="Type and sha256 of the last document that passed the checks; see ADR 20",
     ),
-    Column("springest_certificate_id", BigInteger, comment="Springest's id, from its answer or by proof"),
+    Column("springest_certificate_id", BigInteger, comment="Springest's id, from its response or by proof"),
     Column(
-        "version", Integer, nullable=False, server_default="1", comment="Counts changes, for compare-and-set"
+        "version",
+        Integer,
+        nullable=False,
+        server_default="1",
+        comment="Version of the row, for compare-and-set",
     ),
     Column("staged_run_id", Text, nullable=False, comment="Airflow run that last staged it"),
     Column("lease_owner", Text, comment="Worker that is sending it"),
-    Column("lease_until", _INSTANT, comment="Until when that worker may still answer for it"),
-    Column("sent_at", _INSTANT, comment="Start of the last attempt that the server could have taken"),
     Column(
-        "needs_review", Boolean, nullable=False, server_default=text("false"), comment="A person should look"
+        "lease_until", _INSTANT, comment="End of the lease: until then, that worker may record the outcome"
     ),
-    Column("review_reason", Text, comment="What to look at"),
+    Column("sent_at", _INSTANT, comment="Start of the last attempt that Springest may have stored"),
+    Column(
+        "needs_review",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Whether a person should look at it",
+    ),
+    Column("review_reason", Text, comment="Reason for the review; see docs/states.md"),
     Column("created_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first staged"),
     Column("updated_at", _INSTANT, nullable=False, server_default=_NOW, comment="When the row last changed"),
-    Column("match_method", Text, comment="What proved that it is that one; null: nothing has yet"),
+    Column(
+        "match_method", Text, comment="Basis of the match: springest_id, owner or person; null: not matched"
+    ),
     Column(
         "duplicate_released",
         Boolean,
         nullable=False,
         server_default=text("false"),
-        comment="A person released it although another training has the same certificate",
+        comment="Whether a person released it although another training has the same certificate",
     ),
-    # When a certification is verified, thousands become visible at once: no index knows, so that each row is
-    # rewritten on its page.
+    # When a certification is verified, thousands of rows become visible at once. No index contains that
+    # state, so that each row is rewritten on its page (HOT).
     Column(
         "indexed_state",
         Text,
-        # In PostgreSQL's words: what Alembic compares.
+        # In PostgreSQL's own form, which Alembic compares.
         Computed(
             "CASE WHEN state <> ALL (ARRAY['accepted'::text, 'visible'::text])"
             " THEN state ELSE NULL::text END",
             persisted=True,
         ),
-        comment="The state, as indexes know it; null: accepted or visible",
+        comment="The state for indexes; null: accepted or visible",
     ),
     CheckConstraint(_one_of("state", tuple(State)), name="state"),
     CheckConstraint("(state = 'sending') = (lease_owner IS NOT NULL)", name="lease"),
@@ -232,14 +253,14 @@ delivery_attempt = Table(
     Column(
         "started_at", _INSTANT, nullable=False, server_default=_NOW, comment="Committed before the first byte"
     ),
-    Column("finished_at", _INSTANT, comment="When its outcome was recorded; null: not known yet"),
-    Column("outcome", Text, comment="Event that its outcome was; null: not known yet"),
-    Column("failure", Text, comment="Kind of failure, as the error's name"),
-    Column("http_status", Integer, comment="HTTP status answered; null: none"),
-    Column("bytes_handed_over", BigInteger, comment="Bytes of the body that left this side"),
-    Column("document_sha256", _HASH, nullable=False, comment="sha256 of the document that was to be sent"),
-    Column("springest_certificate_id", BigInteger, comment="Id in the answer"),
-    Column("message", Text, comment="What the server or the network said, redacted"),
+    Column("finished_at", _INSTANT, comment="When its outcome was recorded; null: not yet"),
+    Column("outcome", Text, comment="Event that its outcome was; null: not recorded yet"),
+    Column("failure", Text, comment="Name of the error, if it failed"),
+    Column("http_status", Integer, comment="HTTP status of the response; null: no response"),
+    Column("bytes_handed_over", BigInteger, comment="Bytes of the body that were sent"),
+    Column("document_sha256", _HASH, nullable=False, comment="sha256 of the document"),
+    Column("springest_certificate_id", BigInteger, comment="Id in the response"),
+    Column("message", Text, comment="Message of the server or the network, redacted"),
     Column("certification_id", BigInteger, comment="Certification it was sent for"),
     Column("valid_from", Date, comment="First day of validity that was sent"),
     Column("valid_until", Date, comment="Last day of validity that was sent; null: none"),
@@ -259,11 +280,11 @@ delivery_decision = Table(
         comment="Delivery it is about",
     ),
     Column("decided_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was decided"),
-    Column("decided_by", Text, nullable=False, comment="Login of the person who decided; no address"),
+    Column("decided_by", Text, nullable=False, comment="Login of the person who decided; no e-mail address"),
     Column("decision", Text, nullable=False, comment="release, confirm, cancel or reopen"),
-    Column("reason", Text, nullable=False, comment="Why, in the person's words; no address"),
-    Column("springest_certificate_id", BigInteger, comment="Certificate that it was confirmed to be"),
-    Column("version", Integer, nullable=False, comment="Version of the delivery that it was decided about"),
+    Column("reason", Text, nullable=False, comment="Reason, in the person's own words; no e-mail address"),
+    Column("springest_certificate_id", BigInteger, comment="Certificate that a confirmation named"),
+    Column("version", Integer, nullable=False, comment="Version of the delivery that the person saw"),
     Column("from_state", Text, nullable=False, comment="State of the delivery before"),
     Column("to_state", Text, nullable=False, comment="State of the delivery after"),
     Column(
@@ -271,9 +292,9 @@ delivery_decision = Table(
         Boolean,
         nullable=False,
         server_default=text("false"),
-        comment="The person released it although the evidence that a release needs was missing",
+        comment="Whether the person waived the evidence that a release needs",
     ),
-    Column("evidence", JSONB, nullable=False, comment="What was known when it was decided"),
+    Column("evidence", JSONB, nullable=False, comment="Evidence at the time of the decision"),
     CheckConstraint(_one_of("decision", tuple(DecisionKind)), name="decision"),
     CheckConstraint(_one_of("from_state", tuple(State)), name="from_state"),
     CheckConstraint(_one_of("to_state", tuple(State)), name="to_state"),
@@ -292,23 +313,27 @@ ledger_restoration = Table(
         _INSTANT,
         nullable=False,
         server_default=_NOW,
-        comment="When it was settled: what was completed before may have been sent and forgotten",
+        comment="When the ledger was repaired: trainings completed before may have been sent by attempts "
+        "that were lost",
     ),
-    Column("settled_by", Text, nullable=False, comment="Login of the person who settled it; no address"),
-    Column("reason", Text, nullable=False, comment="Why, in the person's words; no address"),
-    Column("found_attempt_id", BigInteger, nullable=False, comment="Highest attempt that the ledger knew"),
-    Column("highest_attempt_id", BigInteger, nullable=False, comment="Highest attempt that was ever made"),
-    Column("deliveries", Integer, nullable=False, comment="Deliveries that became unknown by it"),
+    Column(
+        "settled_by", Text, nullable=False, comment="Login of the person who repaired it; no e-mail address"
+    ),
+    Column("reason", Text, nullable=False, comment="Reason, in the person's own words; no e-mail address"),
+    Column("found_attempt_id", BigInteger, nullable=False, comment="Highest attempt in the ledger"),
+    Column("highest_attempt_id", BigInteger, nullable=False, comment="Highest attempt ever made"),
+    Column("deliveries", Integer, nullable=False, comment="Deliveries that became unknown"),
     Column(
         "follows_trial",
         Boolean,
         nullable=False,
         server_default=text("false"),
-        comment="The attempts were a trial's, at another Springest: they sent nothing of this ledger",
+        comment="Whether the attempts were those of a trial at another Springest, which sent nothing of this "
+        "ledger",
     ),
     CheckConstraint(r"reason ~ '\S' AND reason !~ '\S@\S'", name="reason"),
     CheckConstraint(r"settled_by ~ '\S' AND settled_by !~ '\S@\S'", name="settled_by"),
-    comment="One row per time that this ledger was set right: after a backup came back, or a trial ended",
+    comment="One row per repair of this ledger: after a restored backup, or at the end of a trial",
 )
 
 staging_run = Table(
@@ -331,21 +356,23 @@ released_run = Table(
     "released_run",
     metadata,
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
-    Column("run_id", Text, primary_key=True, comment="Airflow run that staged them"),
-    Column("released_at", _INSTANT, nullable=False, server_default=_NOW, comment="When they were accepted"),
+    Column("run_id", Text, primary_key=True, comment="Airflow run that staged the deliveries"),
+    Column("released_at", _INSTANT, nullable=False, server_default=_NOW, comment="When the run was approved"),
     Column("approved_by", Text, comment="Login of the person who approved a run larger than usual, if any"),
     Column("approval_reason", Text, comment="Why, in the person's words"),
-    comment="One row per run whose deliveries were accepted as a night's work; only those are sent",
+    comment="One row per run that was approved for sending; only deliveries of approved runs are sent",
 )
 
 stage_watermark = Table(
     "stage_watermark",
     metadata,
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
-    Column("watermark", _INSTANT, nullable=False, comment="Rows changed before it have been staged"),
-    Column("run_id", Text, nullable=False, comment="Airflow run that moved it"),
-    Column("updated_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was moved"),
-    comment="Up to where nightly staging has read the source",
+    Column(
+        "watermark", _INSTANT, nullable=False, comment="Rows that changed before this time have been staged"
+    ),
+    Column("run_id", Text, nullable=False, comment="Airflow run that set it"),
+    Column("updated_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was set"),
+    comment="One row per site: the time up to which nightly staging has read the source",
 )
 
 run_training = Table(
@@ -357,7 +384,7 @@ run_training = Table(
         "row_no",
         Integer,
         primary_key=True,
-        comment="Number of the source row within the run",
+        comment="Number of the source row in the run",
         autoincrement=False,
     ),
     Column(
@@ -366,9 +393,9 @@ run_training = Table(
         ForeignKey("delivery.delivery_key"),
         nullable=False,
         index=True,
-        comment="Delivery that the row became",
+        comment="Delivery of that row",
     ),
-    comment="One row per source row that a run's window held; what conservation is counted over",
+    comment="One row per source row in a run's window; conservation is counted over this table",
 )
 
 learner_secret = Table(
@@ -377,47 +404,65 @@ learner_secret = Table(
     Column(
         "secret_no", Integer, primary_key=True, autoincrement=False, server_default="1", comment="Always 1"
     ),
-    Column("salt", String(32), nullable=False, comment="Random; goes into the verifier"),
-    Column("verifier", _HASH, nullable=False, comment="scrypt of the secret; recognises it, slow to guess"),
-    Column("address_rule", Integer, nullable=False, comment="Rule by which spellings of an address are one"),
+    Column("salt", String(32), nullable=False, comment="Random salt of the verifier"),
+    Column(
+        "verifier",
+        _HASH,
+        nullable=False,
+        comment="scrypt hash of the secret, which recognises it and is slow to guess",
+    ),
+    Column(
+        "address_rule",
+        Integer,
+        nullable=False,
+        comment="Version of the rule that normalises e-mail addresses",
+    ),
     Column("first_used_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first used"),
     CheckConstraint("secret_no = 1", name="one_secret"),
-    comment="One row: recognises the secret that learner_ref is made with; another one is refused",
+    comment="One row: recognises the secret behind learner_ref, so that another secret is refused",
 )
 
 site_identity = Table(
     "site_identity",
     metadata,
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
-    Column("host", Text, nullable=False, comment="Host it is at; localhost: a server on the same machine"),
+    Column("host", Text, nullable=False, comment="Host of the site; localhost: a server on this machine"),
     Column(
-        "key_fingerprint", String(16), nullable=False, comment="Tells API keys apart without telling them"
+        "key_fingerprint",
+        String(16),
+        nullable=False,
+        comment="Fingerprint of the API key; does not reveal it",
     ),
     Column("first_used_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it first staged"),
     Column("last_used_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it last staged"),
     UniqueConstraint("host", "key_fingerprint"),
-    comment="One row per site: the account that its name stands for, so that no account gets a second name",
+    comment="One row per site: the account behind its name, so that no account gets a second name",
 )
 
 rate_limit = Table(
     "rate_limit",
     metadata,
+    Column("host", Text, primary_key=True, comment="Springest host; the limit on reads has a separate row"),
     Column(
-        "host", Text, primary_key=True, comment="Springest host; the bound on its reads has a row of its own"
-    ),
-    Column(
-        "key_fingerprint", String(16), primary_key=True, comment="Tells API keys apart without telling them"
+        "key_fingerprint",
+        String(16),
+        primary_key=True,
+        comment="Fingerprint of the API key; does not reveal it",
     ),
     Column(
         "theoretical_arrival",
         _INSTANT,
         nullable=False,
         server_default=_NOW,
-        comment="GCRA's state: when the next request would be due at a steady pace",
+        comment="State of GCRA: when the next request is due at the steady pace",
     ),
-    Column("frozen_until", _INSTANT, comment="No request before; set by the server's Retry-After"),
+    Column("frozen_until", _INSTANT, comment="No request before this time; set by the server's Retry-After"),
     Column(
-        "freeze_seconds", Integer, nullable=False, server_default="0", comment="Length of the last freeze"
+        "freeze_seconds",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="Length of the last freeze in seconds",
     ),
     Column("granted", BigInteger, nullable=False, server_default="0", comment="Requests granted so far"),
     comment="One row per host and key: the state of the shared rate limit",
@@ -430,27 +475,28 @@ snapshot = Table(
     Column("site", Text, nullable=False, comment="Name of the Springest site"),
     Column("run_id", Text, nullable=False, comment="Airflow run that took it"),
     Column("started_at", _INSTANT, nullable=False, server_default=_NOW, comment="Before the first request"),
-    Column("finished_at", _INSTANT, comment="After the last page; null: did not finish"),
+    Column("finished_at", _INSTANT, comment="After the last page; null: not finished"),
     Column(
         "complete",
         Boolean,
         nullable=False,
         server_default=text("false"),
-        comment="Nothing was missed: distinct ids, first and last total agree",
+        comment="Whether the whole list was read: distinct ids, first and last total agree",
     ),
-    Column("first_total", Integer, comment="Total that the first page told"),
-    Column("last_total", Integer, comment="Total that the last page told"),
-    Column("distinct_ids", Integer, comment="Different ids seen"),
-    Column("rewinds", Integer, comment="Times the list had shifted and was read again"),
-    Column("requests", Integer, comment="Requests it took"),
+    Column("first_total", Integer, comment="Total on the first page"),
+    Column("last_total", Integer, comment="Total on the last page"),
+    Column("distinct_ids", Integer, comment="Number of distinct ids"),
+    Column("rewinds", Integer, comment="Number of times that the list had shifted and was read again"),
+    Column("requests", Integer, comment="Number of requests"),
     Column(
         "scope",
         Text,
         nullable=False,
         server_default="full",
-        comment="full: the whole list; narrowed: a part by filters; owners: single learners' certificates",
+        comment="full: the whole list; narrowed: a part, by filters; owners: the certificates of single "
+        "learners",
     ),
-    Column("scope_detail", Text, comment="Which filters, and why this scope"),
+    Column("scope_detail", Text, comment="The filters, and the reason for this scope"),
     CheckConstraint(_one_of("scope", ("full", "narrowed", "owners")), name="scope"),
     CheckConstraint("scope = 'full' OR NOT complete", name="partial"),
     Index(None, "site", "finished_at"),
@@ -468,11 +514,11 @@ remote_certificate = Table(
         comment="Springest's id",
         autoincrement=False,
     ),
-    Column("certification_id", BigInteger, comment="Certification it belongs to"),
+    Column("certification_id", BigInteger, comment="Springest's id of the certification"),
     Column("valid_from", Date, comment="First day of validity"),
     Column("valid_until", Date, comment="Last day of validity"),
-    Column("springest_status", Text, comment="Status as Springest words it"),
-    Column("created_at", _INSTANT, comment="When Springest stored it; null where it told no zone"),
+    Column("springest_status", Text, comment="Status, in Springest's own word"),
+    Column("created_at", _INSTANT, comment="When Springest stored it; null: the time had no zone"),
     Column(
         "learner_ref",
         _HASH,
@@ -480,7 +526,7 @@ remote_certificate = Table(
         "owner was forgotten; the word other, where the learner it was sent for was forgotten and is not the "
         "owner",
     ),
-    # No foreign keys to the snapshots: a million rows would each look the same one up.
+    # No foreign keys to the snapshots: each of a million rows would look up the same one.
     Column("first_snapshot_id", BigInteger, nullable=False, comment="First snapshot that showed it"),
     Column("first_seen_at", _INSTANT, nullable=False, comment="Start of the first snapshot that showed it"),
     Column("last_seen_at", _INSTANT, nullable=False, comment="Start of the last snapshot that showed it"),
@@ -488,10 +534,10 @@ remote_certificate = Table(
     Column(
         "owner_told_by",
         Text,
-        comment="How the owner was told: list (in the row), filter (a GET filtered by the address)",
+        comment="Source of the owner: list (in the row), filter (a GET filtered by e-mail address)",
     ),
     CheckConstraint(_one_of("owner_told_by", ("list", "filter")), name="owner_told_by"),
-    comment="One row per certificate that Springest has shown, as last seen",
+    comment="One row per certificate that Springest has shown, with the values last seen",
     postgresql_with={"fillfactor": 50},
 )
 
@@ -504,39 +550,46 @@ delivery_match = Table(
         "verification_status",
         Text,
         nullable=False,
-        comment="What analysts are told: inferred or ambiguous; never verified, since this is no proof",
+        comment="Published status: inferred or ambiguous; never verified, since this is no proof",
     ),
     Column(
         "match_method",
         Text,
-        comment="inferred or set_complete; null: several fit and nothing tells them apart",
+        comment="inferred or set_complete; null: several certificates match",
     ),
-    Column(
-        "springest_certificate_id", BigInteger, comment="The certificate, where a single one was inferred"
-    ),
+    Column("springest_certificate_id", BigInteger, comment="The certificate, if exactly one was inferred"),
     Column(
         "candidates",
         ARRAY(BigInteger),
         nullable=False,
-        comment="Springest's ids of certificates that fit, the first ten",
+        comment="Springest's ids of the certificates that match, at most ten",
     ),
-    Column("candidate_count", Integer, nullable=False, comment="How many fit in all"),
-    Column("evidence", Text, nullable=False, comment="What it rests on, to check by hand"),
-    Column("review_reason", Text, comment="Why a person should look; null: nobody needs to"),
+    Column("candidate_count", Integer, nullable=False, comment="Number of certificates that match"),
+    Column("evidence", Text, nullable=False, comment="Facts that support the match, to check by hand"),
+    Column("review_reason", Text, comment="Reason for a review; null: none is needed"),
     Column("matched_at", _INSTANT, nullable=False, server_default=_NOW, comment="When this last changed"),
     CheckConstraint(_one_of("verification_status", ("inferred", "ambiguous")), name="verification_status"),
     CheckConstraint(_one_of("match_method", WEAKER), name="match_method"),
     Index(None, "site", "springest_certificate_id"),
-    comment="One row per delivery that Springest may show without proof; rewritten only when it changes",
+    comment="One row per delivery with a match without proof; written only when it changes",
 )
 
 owner_question = Table(
     "owner_question",
     metadata,
     Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
-    Column("asked_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was last asked"),
-    Column("certificates", Integer, comment="Certificates of the learner that were told; null: not asked"),
-    comment="One row per delivery whose learner Springest was asked about, so that each has its turn",
+    Column(
+        "asked_at",
+        _INSTANT,
+        nullable=False,
+        server_default=_NOW,
+        comment="When the learner was last looked up",
+    ),
+    Column(
+        "certificates", Integer, comment="Number of certificates found for the learner; null: not looked up"
+    ),
+    comment="One row per delivery whose learner was looked up at Springest, so that the oldest look-up comes "
+    "first",
 )
 
 list_filter = Table(
@@ -544,11 +597,11 @@ list_filter = Table(
     metadata,
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
     Column("filter", Text, primary_key=True, comment="email, created_from or certification_id"),
-    Column("is_honoured", Boolean, nullable=False, comment="Whether the site keeps to it"),
-    Column("evidence", Text, nullable=False, comment="What that rests on"),
-    Column("checked_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was found out"),
+    Column("is_honoured", Boolean, nullable=False, comment="Whether the site applies the filter"),
+    Column("evidence", Text, nullable=False, comment="Evidence for that"),
+    Column("checked_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was tested"),
     CheckConstraint(_one_of("filter", ("email", "created_from", "certification_id")), name="filter"),
-    comment="One row per filter of the list of certificates that was tried on a site",
+    comment="One row per filter of the list of certificates that was tested on a site",
 )
 
 publication = Table(
@@ -556,9 +609,11 @@ publication = Table(
     metadata,
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
     Column("run_id", Text, nullable=False, comment="Airflow run that published last"),
-    Column("snapshot_id", BigInteger, ForeignKey("snapshot.snapshot_id"), comment="Snapshot that was used"),
-    Column("reconciled_at", _INSTANT, nullable=False, comment="When it was published"),
-    comment="One row per site: how fresh the reconciled table is",
+    Column(
+        "snapshot_id", BigInteger, ForeignKey("snapshot.snapshot_id"), comment="Snapshot behind the verdicts"
+    ),
+    Column("reconciled_at", _INSTANT, nullable=False, comment="When the verdict was published"),
+    comment="One row per site: the last publication",
 )
 
 reconciled_delivery = Table(
@@ -568,39 +623,42 @@ reconciled_delivery = Table(
     Column("site", Text, nullable=False, comment="Name of the Springest site"),
     Column("training_id", Text, nullable=False, comment="Completed training in the source"),
     Column("issue_no", Integer, nullable=False, comment="Issue of the certificate"),
-    Column("learner_ref", _HASH, comment="HMAC of the learner's normalised address"),
+    Column("learner_ref", _HASH, comment="HMAC of the learner's normalised e-mail address"),
     Column("certification_id", BigInteger, comment="Springest's id of the certification"),
-    Column("certification_name", Text, comment="Name of the certification, once it was listed"),
+    Column("certification_name", Text, comment="Name of the certification; null: never listed"),
     Column("valid_from", Date, comment="First day of validity"),
-    Column("valid_until", Date, comment="Last day of validity; null: without end"),
+    Column("valid_until", Date, comment="Last day of validity; null: unlimited"),
     Column("completed_at", _INSTANT, comment="When the training was completed"),
     Column("delivery_state", Text, nullable=False, comment="State of the delivery in the ledger"),
-    Column("delivery_reason", Text, comment="Why it is in that state, as a fixed word"),
-    Column("delivery_reason_detail", Text, comment="Why, and what to do about it"),
+    Column("delivery_reason", Text, comment="Reason for the state, as a fixed word; see docs/states.md"),
+    Column("delivery_reason_detail", Text, comment="Reason for the state and the remedy, as a sentence"),
     Column(
         "verification_status",
         Text,
         nullable=False,
-        comment="What became of the certificate; see docs/states.md",
+        comment="Status of the certificate; see docs/states.md",
     ),
     Column("springest_certificate_id", BigInteger, comment="Springest's id"),
-    Column("springest_status", Text, comment="Status as Springest words it"),
-    Column("match_method", Text, comment="How delivery and certificate were matched; null: not matched"),
-    Column("match_evidence", Text, comment="What the match rests on, to check by hand"),
-    Column("sent_at", _INSTANT, comment="Start of the last attempt that the server could have taken"),
+    Column("springest_status", Text, comment="Status, in Springest's own word"),
+    Column(
+        "match_method", Text, comment="Basis of the match between delivery and certificate; null: not matched"
+    ),
+    Column("match_evidence", Text, comment="Facts that support the match, to check by hand"),
+    Column("sent_at", _INSTANT, comment="Start of the last attempt that Springest may have stored"),
     Column("first_visible_at", _INSTANT, comment="When a snapshot first showed it"),
-    Column("needs_review", Boolean, nullable=False, comment="A person should look"),
-    Column("review_reason", Text, comment="What to look at"),
+    Column("needs_review", Boolean, nullable=False, comment="Whether a person should look at it"),
+    Column("review_reason", Text, comment="Reason for the review; see docs/states.md"),
     Column(
         "valid_from_ts",
         _INSTANT,
         nullable=False,
-        comment="When this version was published; the texts that explain it may be newer",
+        comment="When this version was published; its explanations may be newer",
     ),
     Column(
         "seal",
         BigInteger,
-        comment="Number made of what it was made from and of this row: while it fits, neither changed",
+        comment="Hash of the verdict's inputs and of this row version; a match means that neither has "
+        "changed",
     ),
     CheckConstraint(_one_of("delivery_state", tuple(State)), name="delivery_state"),
     CheckConstraint(_one_of("verification_status", tuple(VerificationStatus)), name="verification_status"),
@@ -626,23 +684,24 @@ reconciled_delivery = Table(
         "springest_certificate_id",
         postgresql_where=text("springest_certificate_id IS NOT NULL"),
     ),
-    comment="The verdicts under the view certificate_reconciliation; a row is written only when it changes",
+    comment="One row per delivery: its current verdict; written only when it changes. Base of the view "
+    "certificate_reconciliation",
 )
 
 TOLD_ONLY: Final = ("certification_name", "delivery_reason_detail", "match_evidence")
-"""Columns of a verdict that explain it: a change of them alone makes no version, and versions lack them."""
+"""Columns that explain a verdict: a change in them alone makes no version, and versions do not have them."""
 KEPT_BESIDE: Final = ("valid_from_ts", "seal")
-"""Columns that say when a verdict was published and what it was made from; all others are worked out."""
+"""Time of publication and hash of the inputs; all other columns of a verdict are computed."""
 JUDGED: Final = tuple(column.name for column in reconciled_delivery.columns if column.name not in KEPT_BESIDE)
-"""Columns of a verdict that are worked out."""
+"""Columns of a verdict that are computed."""
 SAID: Final = tuple(name for name in JUDGED if name != "delivery_key")
-"""Columns of a verdict that are worked out, besides its key."""
+"""Columns of a verdict that are computed, without its key."""
 VERSIONED: Final = tuple(name for name in SAID if name not in TOLD_ONLY)
-"""Columns of a verdict that make a version, besides its key."""
+"""Columns of a verdict whose change makes a version, without its key."""
 
 
 def _copied(name: str, *, constrained: bool = False) -> Column[Any]:
-    """Return a column like that of a verdict."""
+    """Return a copy of a verdict's column."""
     column = reconciled_delivery.columns[name]
     return Column(name, column.type, nullable=column.nullable or not constrained, comment=column.comment)
 
@@ -655,21 +714,21 @@ ended_verdict = Table(
         "valid_from_ts",
         _INSTANT,
         primary_key=True,
-        comment="When this version was published; one moment per publication",
+        comment="When this version was published; one time per publication",
     ),
     Column("valid_to_ts", _INSTANT, nullable=False, comment="When the next version was published"),
     *(_copied(name, constrained=True) for name in VERSIONED),
     CheckConstraint("valid_from_ts < valid_to_ts", name="order"),
-    comment="One row per version of a verdict that ended; certificate_reconciliation_history shows them with "
-    "what is said now",
+    comment="One row per ended version of a verdict; certificate_reconciliation_history adds the "
+    "current ones",
 )
 
 reconciled_candidate = Table(
     "reconciled_candidate",
     metadata,
     *(_copied(name) for name in JUDGED),
-    Column("basis", BigInteger, comment="Number made of everything that the verdict was made from"),
-    comment="Verdicts that are new or changed and wait for their checks; empty between publications",
+    Column("basis", BigInteger, comment="Hash of the verdict's inputs"),
+    comment="New and changed verdicts that wait for their checks; empty between publications",
     prefixes=["UNLOGGED"],
 )
 
@@ -677,17 +736,22 @@ candidate_set = Table(
     "candidate_set",
     metadata,
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
-    Column("run_id", Text, nullable=False, comment="Airflow run that worked them out"),
-    Column("built_at", _INSTANT, nullable=False, comment="When they were worked out"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that computed them"),
+    Column("built_at", _INSTANT, nullable=False, comment="When they were computed"),
     Column(
         "snapshot_id", BigInteger, ForeignKey("snapshot.snapshot_id"), comment="Newest snapshot at that time"
     ),
-    Column("changed", Integer, nullable=False, comment="Verdicts that are new or changed"),
-    Column("source_rows", BigInteger, nullable=False, comment="Source rows that all staged runs counted"),
-    Column("verdict_rows", BigInteger, nullable=False, comment="How many of those have a verdict"),
-    Column("incomplete_run", Text, comment="First run of which the two differ; null: none"),
+    Column("changed", Integer, nullable=False, comment="Number of new and changed verdicts"),
+    Column(
+        "source_rows",
+        BigInteger,
+        nullable=False,
+        comment="Source rows of all staged runs, by the source's own counts",
+    ),
+    Column("verdict_rows", BigInteger, nullable=False, comment="Number of those with a verdict"),
+    Column("incomplete_run", Text, comment="First run for which the two differ; null: none"),
     Column("published_at", _INSTANT, comment="When they were published; null: not yet"),
-    comment="One row per site: the verdicts that were worked out last, and whether they are published",
+    comment="One row per site: the set of verdicts that was computed last, and whether it is published",
 )
 
 forgotten_learner = Table(
@@ -697,8 +761,14 @@ forgotten_learner = Table(
         "tombstone",
         _HASH,
         primary_key=True,
-        comment="HMAC of the learner_ref that was erased; no other table has it",
+        comment="HMAC of the erased learner_ref; no other table has it",
     ),
-    Column("forgotten_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was asked for"),
-    comment="One row per learner who was forgotten, so that nothing brings them back; says nothing but that",
+    Column(
+        "forgotten_at",
+        _INSTANT,
+        nullable=False,
+        server_default=_NOW,
+        comment="When the erasure was requested",
+    ),
+    comment="One row per erased learner, so that nothing brings the learner back",
 )

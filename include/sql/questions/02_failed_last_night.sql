@@ -3,8 +3,8 @@ SELECT verdict.site, verdict.training_id, verdict.verification_status, verdict.d
        verdict.delivery_reason_detail, wrong.since
 FROM springest.certificate_reconciliation AS verdict
 JOIN (
-    -- What was doubtful already and only waits longer did not go wrong last night; what can't be sent for another
-    -- reason did. Later versions of the same night may say more of it.
+    -- A delivery that was already unknown and still waits did not fail last night; one with a new reason did. Later
+    -- versions of the same night may have more detail.
     SELECT version.delivery_key, version.verification_status, max(version.valid_from_ts) AS since
     FROM springest.certificate_reconciliation_history AS version
     LEFT JOIN springest.certificate_reconciliation_history AS before

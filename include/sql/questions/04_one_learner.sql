@@ -1,4 +1,4 @@
--- Which certificates does the learner of one training have? :training_id is the number of any training of theirs.
+-- Which certificates does the learner of one training have? :training_id is the id of any of their trainings.
 SELECT site, training_id, issue_no, certification_id, certification_name, verification_status, valid_from, valid_until,
        springest_certificate_id, sent_at, first_visible_at
 FROM springest.certificate_reconciliation

@@ -4,7 +4,7 @@ WITH days AS (
     FROM generate_series((now() AT TIME ZONE 'UTC')::date - interval '13 days', now() AT TIME ZONE 'UTC',
                          interval '1 day') AS day
 ), told AS (
-    -- A version says what it says now; on an earlier day what has expired since had not.
+    -- A version has its current status. A certificate that has expired since then had not expired on an earlier day.
     SELECT days.day, version.site,
            CASE WHEN version.verification_status NOT IN ('verified', 'expired') THEN version.verification_status
                 WHEN version.valid_until < days.day THEN 'expired' ELSE 'verified' END AS verification_status

@@ -1,6 +1,7 @@
 -- What changed since yesterday, from what to what?
 WITH said AS (
-    -- A version says what it says now; what has expired since it began had not then, and the next publication tells it.
+    -- A version has its current status. If it expired after it began, it was verified then; the next publication
+    -- records the expiry.
     SELECT version.*,
            CASE WHEN version.is_current AND version.verification_status = 'expired'
                  AND version.valid_until >= (version.valid_from_ts AT TIME ZONE 'UTC')::date

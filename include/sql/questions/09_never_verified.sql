@@ -1,5 +1,5 @@
 -- Which certifications seem never to have been verified, although certificates were completed for them?
--- No catalogue has listed them, and none of their certificates is known to be shown.
+-- No catalogue has listed them, and no certificate of theirs was ever shown.
 SELECT verdict.site, verdict.certification_id, count(*) AS certificates, min(verdict.completed_at) AS first_completed_at,
        max(verdict.completed_at) AS last_completed_at
 FROM springest.certificate_reconciliation AS verdict

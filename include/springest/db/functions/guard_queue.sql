@@ -1,5 +1,5 @@
--- Who may not add to the ledger may queue nothing in it either: a delivery that goes back to `ready` is sent once
--- more. Column rights can't say so, since they don't look at values.
+-- A role that may not insert deliveries may not queue one either, since a delivery that returns to `ready` is sent
+-- again. Column privileges cannot express this, because they do not consider values.
 CREATE OR REPLACE FUNCTION springest.guard_queue() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -11,7 +11,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION springest.guard_queue() IS 'Lets only those queue a delivery who may add one';
+COMMENT ON FUNCTION springest.guard_queue() IS 'Only roles that may insert a delivery may queue one';
 
 CREATE OR REPLACE TRIGGER guard_queue BEFORE UPDATE ON springest.delivery
 FOR EACH ROW WHEN (NEW.state IN ('ready', 'sending') AND NEW.state <> OLD.state)

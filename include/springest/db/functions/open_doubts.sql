@@ -1,5 +1,5 @@
--- A function, because each query in one sees what was committed before it, also when the statement that calls it
--- began earlier: a claim waits for the claims before it, and then counts them.
+-- This is a function because each query in a function sees rows committed before that query, even if the calling
+-- statement began earlier: a claim waits for earlier claims, and then counts them.
 CREATE OR REPLACE FUNCTION springest.open_doubts(of_site text, since timestamptz, under_way boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -13,5 +13,5 @@ END
 $$;
 
 COMMENT ON FUNCTION springest.open_doubts(text, timestamptz, boolean) IS
-    'Deliveries of a site that were sent since a moment (null: twelve hours ago) and are in doubt, '
-    'and on request those that are under way';
+    'Number of a site''s deliveries that were sent since a time (null: twelve hours ago) and are unknown or in '
+    'review, and optionally of those in flight';

@@ -1,5 +1,5 @@
--- Two dates of freshness come by a join, so that a quiet night rewrites no verdict. Time alone makes a certificate
--- expire: the view says so from the first day on, and the next publication writes it down.
+-- last_seen_at and reconciled_at are joined, so that a quiet night rewrites no verdict. Expiry depends on time alone:
+-- the view reports it from the first day, and the next publication stores it.
 CREATE OR REPLACE VIEW springest.certificate_reconciliation WITH (security_barrier) AS
 SELECT verdict.delivery_key, verdict.site, verdict.training_id, verdict.issue_no, verdict.learner_ref,
        verdict.certification_id, verdict.certification_name, verdict.valid_from, verdict.valid_until,
@@ -17,32 +17,32 @@ LEFT JOIN springest.remote_certificate AS remote
       AND remote.springest_certificate_id = verdict.springest_certificate_id;
 
 COMMENT ON VIEW springest.certificate_reconciliation IS
-    'What became of each certificate: delivery and verification, one row per delivery';
+    'The status of each certificate: delivery and verification, one row per delivery';
 COMMENT ON COLUMN springest.certificate_reconciliation.delivery_key IS 'Delivery';
 COMMENT ON COLUMN springest.certificate_reconciliation.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.certificate_reconciliation.training_id IS 'Completed training in the source';
 COMMENT ON COLUMN springest.certificate_reconciliation.issue_no IS 'Issue of the certificate';
-COMMENT ON COLUMN springest.certificate_reconciliation.learner_ref IS 'HMAC of the learner''s normalised address';
+COMMENT ON COLUMN springest.certificate_reconciliation.learner_ref IS 'HMAC of the learner''s normalised e-mail address';
 COMMENT ON COLUMN springest.certificate_reconciliation.certification_id IS 'Springest''s id of the certification';
 COMMENT ON COLUMN springest.certificate_reconciliation.certification_name IS
-    'Name of the certification, once it was listed';
+    'Name of the certification; null: never listed';
 COMMENT ON COLUMN springest.certificate_reconciliation.valid_from IS 'First day of validity';
-COMMENT ON COLUMN springest.certificate_reconciliation.valid_until IS 'Last day of validity; null: without end';
+COMMENT ON COLUMN springest.certificate_reconciliation.valid_until IS 'Last day of validity; null: unlimited';
 COMMENT ON COLUMN springest.certificate_reconciliation.completed_at IS 'When the training was completed';
 COMMENT ON COLUMN springest.certificate_reconciliation.delivery_state IS 'State of the delivery in the ledger';
-COMMENT ON COLUMN springest.certificate_reconciliation.delivery_reason IS 'Why it is in that state, as a fixed word';
-COMMENT ON COLUMN springest.certificate_reconciliation.delivery_reason_detail IS 'Why, and what to do about it';
+COMMENT ON COLUMN springest.certificate_reconciliation.delivery_reason IS 'Reason for the state, as a fixed word; see docs/states.md';
+COMMENT ON COLUMN springest.certificate_reconciliation.delivery_reason_detail IS 'Reason for the state and the remedy, as a sentence';
 COMMENT ON COLUMN springest.certificate_reconciliation.verification_status IS
-    'What became of the certificate; see docs/states.md';
+    'Status of the certificate; see docs/states.md';
 COMMENT ON COLUMN springest.certificate_reconciliation.springest_certificate_id IS 'Springest''s id';
-COMMENT ON COLUMN springest.certificate_reconciliation.springest_status IS 'Status as Springest words it';
+COMMENT ON COLUMN springest.certificate_reconciliation.springest_status IS 'Status, in Springest''s own word';
 COMMENT ON COLUMN springest.certificate_reconciliation.match_method IS
-    'How delivery and certificate were matched; null: not matched';
-COMMENT ON COLUMN springest.certificate_reconciliation.match_evidence IS 'What the match rests on, to check by hand';
+    'Basis of the match between delivery and certificate; null: not matched';
+COMMENT ON COLUMN springest.certificate_reconciliation.match_evidence IS 'Facts that support the match, to check by hand';
 COMMENT ON COLUMN springest.certificate_reconciliation.sent_at IS
-    'Start of the last attempt that the server could have taken';
+    'Start of the last attempt that Springest may have stored';
 COMMENT ON COLUMN springest.certificate_reconciliation.first_visible_at IS 'When a snapshot first showed it';
 COMMENT ON COLUMN springest.certificate_reconciliation.last_seen_at IS 'Start of the last snapshot that showed it';
-COMMENT ON COLUMN springest.certificate_reconciliation.needs_review IS 'A person should look';
-COMMENT ON COLUMN springest.certificate_reconciliation.review_reason IS 'What to look at';
-COMMENT ON COLUMN springest.certificate_reconciliation.reconciled_at IS 'When it was published';
+COMMENT ON COLUMN springest.certificate_reconciliation.needs_review IS 'Whether a person should look at it';
+COMMENT ON COLUMN springest.certificate_reconciliation.review_reason IS 'Reason for the review; see docs/states.md';
+COMMENT ON COLUMN springest.certificate_reconciliation.reconciled_at IS 'When the verdict was published';

@@ -1,4 +1,4 @@
--- The newest version of a verdict says what the verdict says: time alone makes a certificate expire.
+-- The current version equals the verdict, including its expiry, which depends on time alone.
 CREATE OR REPLACE VIEW springest.certificate_reconciliation_history WITH (security_barrier) AS
 SELECT delivery_key, valid_from_ts, valid_to_ts, false AS is_current,
        site, training_id, issue_no, learner_ref, certification_id, valid_from, valid_until, completed_at,
@@ -16,37 +16,36 @@ SELECT delivery_key, valid_from_ts, NULL, true,
 FROM springest.reconciled_delivery;
 
 COMMENT ON VIEW springest.certificate_reconciliation_history IS
-    'One row per version of a verdict: from when until when certificate_reconciliation said it. That a verified '
-    'certificate is expired is said from the first day after its last one, and becomes a version of its own with '
-    'the next publication';
+    'One row per version of a verdict, with the time it was valid. A verified certificate is expired from the day ''
+    ''after its last day of validity; the next publication stores that as a new version';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.delivery_key IS 'Delivery';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.valid_from_ts IS
-    'When this version was published; one moment per publication';
+    'When this version was published; one time per publication';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.valid_to_ts IS
-    'When the next version was published; null: it is the current one';
+    'When the next version was published; null: this is the current one';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.is_current IS
-    'It is what certificate_reconciliation says now';
+    'Whether this is the current version';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.training_id IS 'Completed training in the source';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.issue_no IS 'Issue of the certificate';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.learner_ref IS
-    'HMAC of the learner''s normalised address';
+    'HMAC of the learner''s normalised e-mail address';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.certification_id IS
     'Springest''s id of the certification';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.valid_from IS 'First day of validity';
-COMMENT ON COLUMN springest.certificate_reconciliation_history.valid_until IS 'Last day of validity; null: without end';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.valid_until IS 'Last day of validity; null: unlimited';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.completed_at IS 'When the training was completed';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.delivery_state IS 'State of the delivery in the ledger';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.delivery_reason IS
-    'Why it is in that state, as a fixed word';
+    'Reason for the state, as a fixed word; see docs/states.md';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.verification_status IS
-    'What became of the certificate; see docs/states.md';
+    'Status of the certificate; see docs/states.md';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.springest_certificate_id IS 'Springest''s id';
-COMMENT ON COLUMN springest.certificate_reconciliation_history.springest_status IS 'Status as Springest words it';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.springest_status IS 'Status, in Springest''s own word';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.match_method IS
-    'How delivery and certificate were matched; null: not matched';
+    'Basis of the match between delivery and certificate; null: not matched';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.sent_at IS
-    'Start of the last attempt that the server could have taken';
+    'Start of the last attempt that Springest may have stored';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.first_visible_at IS 'When a snapshot first showed it';
-COMMENT ON COLUMN springest.certificate_reconciliation_history.needs_review IS 'A person should look';
-COMMENT ON COLUMN springest.certificate_reconciliation_history.review_reason IS 'What to look at';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.needs_review IS 'Whether a person should look at it';
+COMMENT ON COLUMN springest.certificate_reconciliation_history.review_reason IS 'Reason for the review; see docs/states.md';

@@ -1,19 +1,19 @@
--- What stands in the way of publishing, row by row. A query for one check_name runs that check only.
+-- Defects that block publishing, row by row. A query for one check_name runs only that check.
 CREATE OR REPLACE VIEW springest.failed_check WITH (security_barrier) AS
 SELECT site, 'unique' AS check_name, delivery_key, min(training_id) AS training_id,
        format('has %s verdicts', count(*)) AS found,
-       'two certifications or certificates have one number: look at the join in verdicts/sql/judge.sql' AS remedy
+       'two certifications or certificates have the same id: check the join in verdicts/sql/judge.sql' AS remedy
 FROM springest.reconciled_candidate GROUP BY site, delivery_key HAVING count(*) > 1
 UNION ALL
-SELECT site, 'not_null', delivery_key, training_id, 'has an empty field that must be filled',
-       'look at the delivery in springest.delivery'
+SELECT site, 'not_null', delivery_key, training_id, 'lacks a required field',
+       'check the delivery in springest.delivery'
 FROM springest.reconciled_candidate
 WHERE delivery_key IS NULL OR site IS NULL OR training_id IS NULL OR issue_no IS NULL OR delivery_state IS NULL
    OR verification_status IS NULL OR needs_review IS NULL
 UNION ALL
 SELECT site, 'accepted_values', delivery_key, training_id,
        format('has state %s and status %s', delivery_state, verification_status),
-       'the code knows a word that the table does not: run make migrate'
+       'the schema is older than the code: run make migrate'
 FROM springest.reconciled_candidate
 WHERE delivery_state NOT IN ('ready', 'invalid', 'held', 'sending', 'rejected', 'accepted', 'accepted_no_id',
                              'unknown', 'visible', 'review', 'vanished', 'withdrawn', 'cancelled')
@@ -22,13 +22,13 @@ WHERE delivery_state NOT IN ('ready', 'invalid', 'held', 'sending', 'rejected', 
                                   'cancelled')
 UNION ALL
 SELECT candidate.site, 'known_delivery', candidate.delivery_key, candidate.training_id, 'is not in the ledger',
-       'the ledger lost rows: restore it, see docs/operations.md'
+       'the ledger has lost rows: restore it, see docs/operations.md'
 FROM springest.reconciled_candidate AS candidate
 WHERE NOT EXISTS (SELECT FROM springest.delivery
                   WHERE delivery.delivery_key = candidate.delivery_key AND delivery.site = candidate.site)
 UNION ALL
 SELECT candidate.site, 'known_certificate', candidate.delivery_key, candidate.training_id,
-       format('is called %s, and no snapshot shows certificate %s', candidate.verification_status,
+       format('is %s, but no snapshot shows certificate %s', candidate.verification_status,
               candidate.springest_certificate_id),
        'take a new snapshot: clear the snapshot task'
 FROM springest.reconciled_candidate AS candidate
@@ -37,10 +37,10 @@ WHERE candidate.verification_status IN ('verified', 'expired')
                   WHERE remote.site = candidate.site
                     AND remote.springest_certificate_id = candidate.springest_certificate_id)
 UNION ALL
--- Neither what was inferred nor a person's word alone is proof.
+-- Neither an inference nor a person's confirmation alone is proof.
 SELECT candidate.site, 'verified_has_proof', candidate.delivery_key, candidate.training_id,
-       format('is called %s without a proof', candidate.verification_status),
-       'verified is said with proof only: clear the reconcile task; if it stays, look at match_method in '
+       format('is %s without proof', candidate.verification_status),
+       'verified requires proof: clear the reconcile task; if the failure stays, check match_method in '
        'springest.delivery'
 FROM springest.reconciled_candidate AS candidate
 WHERE candidate.verification_status IN ('verified', 'expired')
@@ -55,21 +55,21 @@ WHERE candidate.verification_status IN ('verified', 'expired')
 UNION ALL
 SELECT site, 'dates_in_order', delivery_key, training_id,
        format('is %s, is valid from %s until %s', verification_status, valid_from, valid_until),
-       'a certificate with such dates must not have been sent: correct the source, and tell Springest'
+       'a certificate with these dates should not have been sent: correct the source, and inform Springest'
 FROM springest.reconciled_candidate
 WHERE valid_until < valid_from AND sent_at IS NOT NULL
   AND verification_status NOT IN ('invalid', 'held', 'withdrawn', 'cancelled')
 UNION ALL
-SELECT site, 'review_has_reason', delivery_key, training_id, 'needs a person and does not say why',
-       'say why in verdicts/sql/judge.sql'
+SELECT site, 'review_has_reason', delivery_key, training_id, 'needs review but has no reason',
+       'set a reason in verdicts/sql/judge.sql'
 FROM springest.reconciled_candidate WHERE needs_review AND review_reason IS NULL
 UNION ALL
--- Each version that ended did so when the next began, the last one when what is said now began.
+-- Each ended version ends when the next begins, and the last one when the current verdict begins.
 SELECT ended.site, 'history_without_gaps', ended.delivery_key, ended.training_id,
        format('has a version until %s and the next from %s', ended.valid_to_ts,
               COALESCE(ended.next_from_ts, verdict.valid_from_ts)),
-       'versions were changed by hand: make valid_to_ts of each in springest.ended_verdict the valid_from_ts of the '
-       'next, of the last one that in springest.reconciled_delivery'
+       'versions were changed by hand: set valid_to_ts of each version in springest.ended_verdict to valid_from_ts of '
+       'the next, and that of the last one to valid_from_ts in springest.reconciled_delivery'
 FROM (SELECT version.site, version.delivery_key, version.training_id, version.valid_to_ts,
              lead(version.valid_from_ts) OVER (PARTITION BY version.delivery_key ORDER BY version.valid_from_ts)
                  AS next_from_ts
@@ -80,16 +80,16 @@ LEFT JOIN springest.reconciled_delivery AS verdict ON verdict.delivery_key = end
 WHERE ended.valid_to_ts IS DISTINCT FROM COALESCE(ended.next_from_ts, verdict.valid_from_ts)
 UNION ALL
 SELECT site, 'conservation', NULL, NULL,
-       format('run %s has more or fewer verdicts than source rows: of all runs, %s for %s', incomplete_run,
-              verdict_rows, source_rows),
-       'clear that run''s stage task, then reconcile'
+       format('run %s has more or fewer verdicts than source rows: %s verdicts for %s source rows over all runs',
+              incomplete_run, verdict_rows, source_rows),
+       'clear that run''s stage task, then clear reconcile'
 FROM springest.candidate_set WHERE incomplete_run IS NOT NULL;
 
 COMMENT ON VIEW springest.failed_check IS
-    'What stands in the way of publishing the verdicts in reconciled_candidate, one row per row and check';
+    'Failed checks that block publishing the verdicts in reconciled_candidate, one row per verdict and check';
 COMMENT ON COLUMN springest.failed_check.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.failed_check.check_name IS 'Check that failed';
 COMMENT ON COLUMN springest.failed_check.delivery_key IS 'Delivery';
 COMMENT ON COLUMN springest.failed_check.training_id IS 'Completed training in the source';
-COMMENT ON COLUMN springest.failed_check.found IS 'What is wrong';
-COMMENT ON COLUMN springest.failed_check.remedy IS 'What to do about it';
+COMMENT ON COLUMN springest.failed_check.found IS 'The defect';
+COMMENT ON COLUMN springest.failed_check.remedy IS 'The remedy';

@@ -20,15 +20,14 @@ WINDOW day_of_site AS (PARTITION BY days.site, days.day)
 ORDER BY days.day, days.site, counted.verification_status;
 
 COMMENT ON VIEW springest.reconciliation_daily IS
-    'What became of the source rows that each day''s runs staged, by status as it is now; they add up to the '
-    'source''s own count';
+    'Source rows of each day''s runs, by their current status; the sum equals the source''s own count';
 COMMENT ON COLUMN springest.reconciliation_daily.day IS 'Day (UTC) on which the rows were staged';
 COMMENT ON COLUMN springest.reconciliation_daily.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.reconciliation_daily.verification_status IS
-    'What became of them; null: staged after the last publication, or no row at all that day';
+    'Their current status; null: staged after the last publication, or no row on that day';
 COMMENT ON COLUMN springest.reconciliation_daily.source_rows IS
-    'Source rows with this status; a training that two runs saw counts twice';
-COMMENT ON COLUMN springest.reconciliation_daily.certificates IS 'Different certificates among them';
+    'Source rows with this status; a training in two runs counts twice';
+COMMENT ON COLUMN springest.reconciliation_daily.certificates IS 'Distinct certificates among them';
 COMMENT ON COLUMN springest.reconciliation_daily.source_counted IS
-    'The source''s own count of that day''s rows, of all statuses together';
-COMMENT ON COLUMN springest.reconciliation_daily.lost IS 'source_counted less the rows of all statuses; must be 0';
+    'The source''s own count of that day''s rows, over all statuses';
+COMMENT ON COLUMN springest.reconciliation_daily.lost IS 'source_counted minus the rows of all statuses; must be 0';

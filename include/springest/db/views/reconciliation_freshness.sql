@@ -10,14 +10,14 @@ LEFT JOIN LATERAL (SELECT max(started_at) AS started_at FROM springest.snapshot
 LEFT JOIN LATERAL (SELECT max(scanned_at) AS scanned_at FROM springest.catalogue_scan
                    WHERE catalogue_scan.site = publication.site AND catalogue_scan.complete) AS catalogue ON true;
 
-COMMENT ON VIEW springest.reconciliation_freshness IS 'How fresh what analysts read is, one row per site';
+COMMENT ON VIEW springest.reconciliation_freshness IS 'Age of the data that analysts read, one row per site';
 COMMENT ON COLUMN springest.reconciliation_freshness.site IS 'Name of the Springest site';
-COMMENT ON COLUMN springest.reconciliation_freshness.reconciled_at IS 'When it was published';
-COMMENT ON COLUMN springest.reconciliation_freshness.snapshot_at IS 'When the snapshot began that the verdicts rest on';
+COMMENT ON COLUMN springest.reconciliation_freshness.reconciled_at IS 'When the verdict was published';
+COMMENT ON COLUMN springest.reconciliation_freshness.snapshot_at IS 'Start of the snapshot behind the verdicts';
 COMMENT ON COLUMN springest.reconciliation_freshness.snapshot_complete IS
-    'Whether nothing was missed in it; partial ones confirm and never deny';
-COMMENT ON COLUMN springest.reconciliation_freshness.complete_snapshot_at IS 'When the last complete snapshot began';
-COMMENT ON COLUMN springest.reconciliation_freshness.staged_until IS 'Completed trainings changed before it are known';
+    'Whether that snapshot is complete; a partial one confirms and never denies';
+COMMENT ON COLUMN springest.reconciliation_freshness.complete_snapshot_at IS 'Start of the last complete snapshot';
+COMMENT ON COLUMN springest.reconciliation_freshness.staged_until IS 'Trainings that changed before this time have been staged';
 COMMENT ON COLUMN springest.reconciliation_freshness.catalogue_at IS
-    'When the list of verified certifications was last read to its end';
-COMMENT ON COLUMN springest.reconciliation_freshness.is_fresh IS 'Published in the last 26 hours';
+    'When the list of certifications was last read to its end';
+COMMENT ON COLUMN springest.reconciliation_freshness.is_fresh IS 'Whether the last publication is at most 26 hours old';

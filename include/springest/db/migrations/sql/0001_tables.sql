@@ -16,7 +16,7 @@ COMMENT ON COLUMN springest.catalogue_scan.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.catalogue_scan.run_id IS 'Airflow run that read it';
 COMMENT ON COLUMN springest.catalogue_scan.scanned_at IS 'When it was stored';
 COMMENT ON COLUMN springest.catalogue_scan.listed IS 'Certifications listed';
-COMMENT ON COLUMN springest.catalogue_scan.complete IS 'Whether the whole list was read; only then is absence used';
+COMMENT ON COLUMN springest.catalogue_scan.complete IS 'Whether the whole list was read; only then does absence count';
 
 CREATE TABLE springest.certification (
     site TEXT NOT NULL,
@@ -36,11 +36,11 @@ COMMENT ON COLUMN springest.certification.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.certification.certification_id IS 'Springest''s id';
 COMMENT ON COLUMN springest.certification.name IS 'Name at Springest, as last listed';
 COMMENT ON COLUMN springest.certification.description IS 'Description at Springest, as last listed';
-COMMENT ON COLUMN springest.certification.requires_valid_until IS 'Whether a certificate needs valid_until; null: not told';
-COMMENT ON COLUMN springest.certification.is_listed IS 'In the last complete catalogue; whether that proves a verification is a setting of the site';
+COMMENT ON COLUMN springest.certification.requires_valid_until IS 'Whether a certificate needs valid_until; null: not reported';
+COMMENT ON COLUMN springest.certification.is_listed IS 'Whether the last complete catalogue has it. That it is verified follows only if the site''s setting says so';
 COMMENT ON COLUMN springest.certification.first_seen_at IS 'When a catalogue first listed it';
 COMMENT ON COLUMN springest.certification.last_seen_at IS 'When a catalogue last listed it';
-COMMENT ON COLUMN springest.certification.listed_since IS 'Since when it has been listed without a break; null: it is not';
+COMMENT ON COLUMN springest.certification.listed_since IS 'Start of the current uninterrupted listing; null: not listed';
 
 CREATE TABLE springest.delivery (
     delivery_key VARCHAR(64) NOT NULL,
@@ -97,36 +97,36 @@ COMMENT ON TABLE springest.delivery IS 'The ledger: one row per certificate to d
 COMMENT ON COLUMN springest.delivery.delivery_key IS 'sha256 of site, training_id and issue_no';
 COMMENT ON COLUMN springest.delivery.site IS 'Name of the Springest site it is for';
 COMMENT ON COLUMN springest.delivery.training_id IS 'Completed training in the source';
-COMMENT ON COLUMN springest.delivery.issue_no IS 'Issue of the certificate; 1 unless issued again';
+COMMENT ON COLUMN springest.delivery.issue_no IS 'Issue of the certificate: 1, or higher if it was issued again';
 COMMENT ON COLUMN springest.delivery.state IS 'State of the delivery; see docs/states.md';
-COMMENT ON COLUMN springest.delivery.reason IS 'Why it is in that state, as a fixed word';
-COMMENT ON COLUMN springest.delivery.reason_detail IS 'Why, and what to do about it, for a person; redacted';
-COMMENT ON COLUMN springest.delivery.learner_ref IS 'HMAC of the learner''s normalised address';
+COMMENT ON COLUMN springest.delivery.reason IS 'Reason for the state, as a fixed word; see docs/states.md';
+COMMENT ON COLUMN springest.delivery.reason_detail IS 'Reason for the state and the remedy, as a sentence; redacted';
+COMMENT ON COLUMN springest.delivery.learner_ref IS 'HMAC of the learner''s normalised e-mail address';
 COMMENT ON COLUMN springest.delivery.certification_id IS 'Springest''s id of the certification';
 COMMENT ON COLUMN springest.delivery.booking_id IS 'Springest''s id of the booking, if any';
 COMMENT ON COLUMN springest.delivery.valid_from IS 'First day of validity';
-COMMENT ON COLUMN springest.delivery.valid_until IS 'Last day of validity; null: without end';
+COMMENT ON COLUMN springest.delivery.valid_until IS 'Last day of validity; null: unlimited';
 COMMENT ON COLUMN springest.delivery.completed_at IS 'When the training was completed';
 COMMENT ON COLUMN springest.delivery.source_updated_at IS 'When the source last changed the row';
-COMMENT ON COLUMN springest.delivery.row_version IS 'HMAC of the whole source row; moves when it changes';
-COMMENT ON COLUMN springest.delivery.document_ref IS 'HMAC of the document''s address in the source';
-COMMENT ON COLUMN springest.delivery.catalogue_ref IS 'What the catalogue said of the certification when it was checked';
-COMMENT ON COLUMN springest.delivery.document_sha256 IS 'sha256 of the bytes that were last handed to Springest';
-COMMENT ON COLUMN springest.delivery.document_size IS 'Size of those bytes';
-COMMENT ON COLUMN springest.delivery.document_checked IS 'Type and sha256 of the document that was last looked into and found fit; see ADR 20';
-COMMENT ON COLUMN springest.delivery.springest_certificate_id IS 'Springest''s id, from its answer or by proof';
-COMMENT ON COLUMN springest.delivery.version IS 'Counts changes, for compare-and-set';
+COMMENT ON COLUMN springest.delivery.row_version IS 'HMAC of the whole source row; differs when the row changes';
+COMMENT ON COLUMN springest.delivery.document_ref IS 'HMAC of the document''s URI in the source';
+COMMENT ON COLUMN springest.delivery.catalogue_ref IS 'The catalogue''s entry for the certification when the row was checked';
+COMMENT ON COLUMN springest.delivery.document_sha256 IS 'sha256 of the document that was last sent';
+COMMENT ON COLUMN springest.delivery.document_size IS 'Size of that document in bytes';
+COMMENT ON COLUMN springest.delivery.document_checked IS 'Type and sha256 of the last document that passed the checks; see ADR 20';
+COMMENT ON COLUMN springest.delivery.springest_certificate_id IS 'Springest''s id, from its response or by proof';
+COMMENT ON COLUMN springest.delivery.version IS 'Version of the row, for compare-and-set';
 COMMENT ON COLUMN springest.delivery.staged_run_id IS 'Airflow run that last staged it';
 COMMENT ON COLUMN springest.delivery.lease_owner IS 'Worker that is sending it';
-COMMENT ON COLUMN springest.delivery.lease_until IS 'Until when that worker may still answer for it';
-COMMENT ON COLUMN springest.delivery.sent_at IS 'Start of the last attempt that the server could have taken';
-COMMENT ON COLUMN springest.delivery.needs_review IS 'A person should look';
-COMMENT ON COLUMN springest.delivery.review_reason IS 'What to look at';
+COMMENT ON COLUMN springest.delivery.lease_until IS 'End of the lease: until then, that worker may record the outcome';
+COMMENT ON COLUMN springest.delivery.sent_at IS 'Start of the last attempt that Springest may have stored';
+COMMENT ON COLUMN springest.delivery.needs_review IS 'Whether a person should look at it';
+COMMENT ON COLUMN springest.delivery.review_reason IS 'Reason for the review; see docs/states.md';
 COMMENT ON COLUMN springest.delivery.created_at IS 'When it was first staged';
 COMMENT ON COLUMN springest.delivery.updated_at IS 'When the row last changed';
-COMMENT ON COLUMN springest.delivery.match_method IS 'What proved that it is that one; null: nothing has yet';
-COMMENT ON COLUMN springest.delivery.duplicate_released IS 'A person released it although another training has the same certificate';
-COMMENT ON COLUMN springest.delivery.indexed_state IS 'The state, as indexes know it; null: accepted or visible';
+COMMENT ON COLUMN springest.delivery.match_method IS 'Basis of the match: springest_id, owner or person; null: not matched';
+COMMENT ON COLUMN springest.delivery.duplicate_released IS 'Whether a person released it although another training has the same certificate';
+COMMENT ON COLUMN springest.delivery.indexed_state IS 'The state for indexes; null: accepted or visible';
 
 CREATE TABLE springest.ended_verdict (
     delivery_key VARCHAR(64) NOT NULL,
@@ -153,37 +153,37 @@ CREATE TABLE springest.ended_verdict (
     CONSTRAINT ended_verdict_pkey PRIMARY KEY (delivery_key, valid_from_ts),
     CONSTRAINT ended_verdict_order_check CHECK (valid_from_ts < valid_to_ts)
 );
-COMMENT ON TABLE springest.ended_verdict IS 'One row per version of a verdict that ended; certificate_reconciliation_history shows them with what is said now';
+COMMENT ON TABLE springest.ended_verdict IS 'One row per ended version of a verdict; certificate_reconciliation_history adds the current ones';
 COMMENT ON COLUMN springest.ended_verdict.delivery_key IS 'Delivery';
-COMMENT ON COLUMN springest.ended_verdict.valid_from_ts IS 'When this version was published; one moment per publication';
+COMMENT ON COLUMN springest.ended_verdict.valid_from_ts IS 'When this version was published; one time per publication';
 COMMENT ON COLUMN springest.ended_verdict.valid_to_ts IS 'When the next version was published';
 COMMENT ON COLUMN springest.ended_verdict.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.ended_verdict.training_id IS 'Completed training in the source';
 COMMENT ON COLUMN springest.ended_verdict.issue_no IS 'Issue of the certificate';
-COMMENT ON COLUMN springest.ended_verdict.learner_ref IS 'HMAC of the learner''s normalised address';
+COMMENT ON COLUMN springest.ended_verdict.learner_ref IS 'HMAC of the learner''s normalised e-mail address';
 COMMENT ON COLUMN springest.ended_verdict.certification_id IS 'Springest''s id of the certification';
 COMMENT ON COLUMN springest.ended_verdict.valid_from IS 'First day of validity';
-COMMENT ON COLUMN springest.ended_verdict.valid_until IS 'Last day of validity; null: without end';
+COMMENT ON COLUMN springest.ended_verdict.valid_until IS 'Last day of validity; null: unlimited';
 COMMENT ON COLUMN springest.ended_verdict.completed_at IS 'When the training was completed';
 COMMENT ON COLUMN springest.ended_verdict.delivery_state IS 'State of the delivery in the ledger';
-COMMENT ON COLUMN springest.ended_verdict.delivery_reason IS 'Why it is in that state, as a fixed word';
-COMMENT ON COLUMN springest.ended_verdict.verification_status IS 'What became of the certificate; see docs/states.md';
+COMMENT ON COLUMN springest.ended_verdict.delivery_reason IS 'Reason for the state, as a fixed word; see docs/states.md';
+COMMENT ON COLUMN springest.ended_verdict.verification_status IS 'Status of the certificate; see docs/states.md';
 COMMENT ON COLUMN springest.ended_verdict.springest_certificate_id IS 'Springest''s id';
-COMMENT ON COLUMN springest.ended_verdict.springest_status IS 'Status as Springest words it';
-COMMENT ON COLUMN springest.ended_verdict.match_method IS 'How delivery and certificate were matched; null: not matched';
-COMMENT ON COLUMN springest.ended_verdict.sent_at IS 'Start of the last attempt that the server could have taken';
+COMMENT ON COLUMN springest.ended_verdict.springest_status IS 'Status, in Springest''s own word';
+COMMENT ON COLUMN springest.ended_verdict.match_method IS 'Basis of the match between delivery and certificate; null: not matched';
+COMMENT ON COLUMN springest.ended_verdict.sent_at IS 'Start of the last attempt that Springest may have stored';
 COMMENT ON COLUMN springest.ended_verdict.first_visible_at IS 'When a snapshot first showed it';
-COMMENT ON COLUMN springest.ended_verdict.needs_review IS 'A person should look';
-COMMENT ON COLUMN springest.ended_verdict.review_reason IS 'What to look at';
+COMMENT ON COLUMN springest.ended_verdict.needs_review IS 'Whether a person should look at it';
+COMMENT ON COLUMN springest.ended_verdict.review_reason IS 'Reason for the review; see docs/states.md';
 
 CREATE TABLE springest.forgotten_learner (
     tombstone VARCHAR(64) NOT NULL,
     forgotten_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT forgotten_learner_pkey PRIMARY KEY (tombstone)
 );
-COMMENT ON TABLE springest.forgotten_learner IS 'One row per learner who was forgotten, so that nothing brings them back; says nothing but that';
-COMMENT ON COLUMN springest.forgotten_learner.tombstone IS 'HMAC of the learner_ref that was erased; no other table has it';
-COMMENT ON COLUMN springest.forgotten_learner.forgotten_at IS 'When it was asked for';
+COMMENT ON TABLE springest.forgotten_learner IS 'One row per erased learner, so that nothing brings the learner back';
+COMMENT ON COLUMN springest.forgotten_learner.tombstone IS 'HMAC of the erased learner_ref; no other table has it';
+COMMENT ON COLUMN springest.forgotten_learner.forgotten_at IS 'When the erasure was requested';
 
 CREATE TABLE springest.learner_secret (
     secret_no INTEGER DEFAULT '1' NOT NULL,
@@ -194,11 +194,11 @@ CREATE TABLE springest.learner_secret (
     CONSTRAINT learner_secret_pkey PRIMARY KEY (secret_no),
     CONSTRAINT learner_secret_one_secret_check CHECK (secret_no = 1)
 );
-COMMENT ON TABLE springest.learner_secret IS 'One row: recognises the secret that learner_ref is made with; another one is refused';
+COMMENT ON TABLE springest.learner_secret IS 'One row: recognises the secret behind learner_ref, so that another secret is refused';
 COMMENT ON COLUMN springest.learner_secret.secret_no IS 'Always 1';
-COMMENT ON COLUMN springest.learner_secret.salt IS 'Random; goes into the verifier';
-COMMENT ON COLUMN springest.learner_secret.verifier IS 'scrypt of the secret; recognises it, slow to guess';
-COMMENT ON COLUMN springest.learner_secret.address_rule IS 'Rule by which spellings of an address are one';
+COMMENT ON COLUMN springest.learner_secret.salt IS 'Random salt of the verifier';
+COMMENT ON COLUMN springest.learner_secret.verifier IS 'scrypt hash of the secret, which recognises it and is slow to guess';
+COMMENT ON COLUMN springest.learner_secret.address_rule IS 'Version of the rule that normalises e-mail addresses';
 COMMENT ON COLUMN springest.learner_secret.first_used_at IS 'When it was first used';
 
 CREATE TABLE springest.ledger_restoration (
@@ -214,15 +214,15 @@ CREATE TABLE springest.ledger_restoration (
     CONSTRAINT ledger_restoration_reason_check CHECK (reason ~ '\S' AND reason !~ '\S@\S'),
     CONSTRAINT ledger_restoration_settled_by_check CHECK (settled_by ~ '\S' AND settled_by !~ '\S@\S')
 );
-COMMENT ON TABLE springest.ledger_restoration IS 'One row per time that this ledger was set right: after a backup came back, or a trial ended';
+COMMENT ON TABLE springest.ledger_restoration IS 'One row per repair of this ledger: after a restored backup, or at the end of a trial';
 COMMENT ON COLUMN springest.ledger_restoration.restoration_id IS 'Number of the restoration';
-COMMENT ON COLUMN springest.ledger_restoration.restored_at IS 'When it was settled: what was completed before may have been sent and forgotten';
-COMMENT ON COLUMN springest.ledger_restoration.settled_by IS 'Login of the person who settled it; no address';
-COMMENT ON COLUMN springest.ledger_restoration.reason IS 'Why, in the person''s words; no address';
-COMMENT ON COLUMN springest.ledger_restoration.found_attempt_id IS 'Highest attempt that the ledger knew';
-COMMENT ON COLUMN springest.ledger_restoration.highest_attempt_id IS 'Highest attempt that was ever made';
-COMMENT ON COLUMN springest.ledger_restoration.deliveries IS 'Deliveries that became unknown by it';
-COMMENT ON COLUMN springest.ledger_restoration.follows_trial IS 'The attempts were a trial''s, at another Springest: they sent nothing of this ledger';
+COMMENT ON COLUMN springest.ledger_restoration.restored_at IS 'When the ledger was repaired: trainings completed before may have been sent by attempts that were lost';
+COMMENT ON COLUMN springest.ledger_restoration.settled_by IS 'Login of the person who repaired it; no e-mail address';
+COMMENT ON COLUMN springest.ledger_restoration.reason IS 'Reason, in the person''s own words; no e-mail address';
+COMMENT ON COLUMN springest.ledger_restoration.found_attempt_id IS 'Highest attempt in the ledger';
+COMMENT ON COLUMN springest.ledger_restoration.highest_attempt_id IS 'Highest attempt ever made';
+COMMENT ON COLUMN springest.ledger_restoration.deliveries IS 'Deliveries that became unknown';
+COMMENT ON COLUMN springest.ledger_restoration.follows_trial IS 'Whether the attempts were those of a trial at another Springest, which sent nothing of this ledger';
 
 CREATE TABLE springest.list_filter (
     site TEXT NOT NULL,
@@ -233,12 +233,12 @@ CREATE TABLE springest.list_filter (
     CONSTRAINT list_filter_pkey PRIMARY KEY (site, filter),
     CONSTRAINT list_filter_filter_check CHECK (filter IN ('email', 'created_from', 'certification_id'))
 );
-COMMENT ON TABLE springest.list_filter IS 'One row per filter of the list of certificates that was tried on a site';
+COMMENT ON TABLE springest.list_filter IS 'One row per filter of the list of certificates that was tested on a site';
 COMMENT ON COLUMN springest.list_filter.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.list_filter.filter IS 'email, created_from or certification_id';
-COMMENT ON COLUMN springest.list_filter.is_honoured IS 'Whether the site keeps to it';
-COMMENT ON COLUMN springest.list_filter.evidence IS 'What that rests on';
-COMMENT ON COLUMN springest.list_filter.checked_at IS 'When it was found out';
+COMMENT ON COLUMN springest.list_filter.is_honoured IS 'Whether the site applies the filter';
+COMMENT ON COLUMN springest.list_filter.evidence IS 'Evidence for that';
+COMMENT ON COLUMN springest.list_filter.checked_at IS 'When it was tested';
 
 CREATE TABLE springest.rate_limit (
     host TEXT NOT NULL,
@@ -250,11 +250,11 @@ CREATE TABLE springest.rate_limit (
     CONSTRAINT rate_limit_pkey PRIMARY KEY (host, key_fingerprint)
 );
 COMMENT ON TABLE springest.rate_limit IS 'One row per host and key: the state of the shared rate limit';
-COMMENT ON COLUMN springest.rate_limit.host IS 'Springest host; the bound on its reads has a row of its own';
-COMMENT ON COLUMN springest.rate_limit.key_fingerprint IS 'Tells API keys apart without telling them';
-COMMENT ON COLUMN springest.rate_limit.theoretical_arrival IS 'GCRA''s state: when the next request would be due at a steady pace';
-COMMENT ON COLUMN springest.rate_limit.frozen_until IS 'No request before; set by the server''s Retry-After';
-COMMENT ON COLUMN springest.rate_limit.freeze_seconds IS 'Length of the last freeze';
+COMMENT ON COLUMN springest.rate_limit.host IS 'Springest host; the limit on reads has a separate row';
+COMMENT ON COLUMN springest.rate_limit.key_fingerprint IS 'Fingerprint of the API key; does not reveal it';
+COMMENT ON COLUMN springest.rate_limit.theoretical_arrival IS 'State of GCRA: when the next request is due at the steady pace';
+COMMENT ON COLUMN springest.rate_limit.frozen_until IS 'No request before this time; set by the server''s Retry-After';
+COMMENT ON COLUMN springest.rate_limit.freeze_seconds IS 'Length of the last freeze in seconds';
 COMMENT ON COLUMN springest.rate_limit.granted IS 'Requests granted so far';
 
 CREATE UNLOGGED TABLE springest.reconciled_candidate (
@@ -282,30 +282,30 @@ CREATE UNLOGGED TABLE springest.reconciled_candidate (
     review_reason TEXT,
     basis BIGINT
 );
-COMMENT ON TABLE springest.reconciled_candidate IS 'Verdicts that are new or changed and wait for their checks; empty between publications';
+COMMENT ON TABLE springest.reconciled_candidate IS 'New and changed verdicts that wait for their checks; empty between publications';
 COMMENT ON COLUMN springest.reconciled_candidate.delivery_key IS 'Delivery';
 COMMENT ON COLUMN springest.reconciled_candidate.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.reconciled_candidate.training_id IS 'Completed training in the source';
 COMMENT ON COLUMN springest.reconciled_candidate.issue_no IS 'Issue of the certificate';
-COMMENT ON COLUMN springest.reconciled_candidate.learner_ref IS 'HMAC of the learner''s normalised address';
+COMMENT ON COLUMN springest.reconciled_candidate.learner_ref IS 'HMAC of the learner''s normalised e-mail address';
 COMMENT ON COLUMN springest.reconciled_candidate.certification_id IS 'Springest''s id of the certification';
-COMMENT ON COLUMN springest.reconciled_candidate.certification_name IS 'Name of the certification, once it was listed';
+COMMENT ON COLUMN springest.reconciled_candidate.certification_name IS 'Name of the certification; null: never listed';
 COMMENT ON COLUMN springest.reconciled_candidate.valid_from IS 'First day of validity';
-COMMENT ON COLUMN springest.reconciled_candidate.valid_until IS 'Last day of validity; null: without end';
+COMMENT ON COLUMN springest.reconciled_candidate.valid_until IS 'Last day of validity; null: unlimited';
 COMMENT ON COLUMN springest.reconciled_candidate.completed_at IS 'When the training was completed';
 COMMENT ON COLUMN springest.reconciled_candidate.delivery_state IS 'State of the delivery in the ledger';
-COMMENT ON COLUMN springest.reconciled_candidate.delivery_reason IS 'Why it is in that state, as a fixed word';
-COMMENT ON COLUMN springest.reconciled_candidate.delivery_reason_detail IS 'Why, and what to do about it';
-COMMENT ON COLUMN springest.reconciled_candidate.verification_status IS 'What became of the certificate; see docs/states.md';
+COMMENT ON COLUMN springest.reconciled_candidate.delivery_reason IS 'Reason for the state, as a fixed word; see docs/states.md';
+COMMENT ON COLUMN springest.reconciled_candidate.delivery_reason_detail IS 'Reason for the state and the remedy, as a sentence';
+COMMENT ON COLUMN springest.reconciled_candidate.verification_status IS 'Status of the certificate; see docs/states.md';
 COMMENT ON COLUMN springest.reconciled_candidate.springest_certificate_id IS 'Springest''s id';
-COMMENT ON COLUMN springest.reconciled_candidate.springest_status IS 'Status as Springest words it';
-COMMENT ON COLUMN springest.reconciled_candidate.match_method IS 'How delivery and certificate were matched; null: not matched';
-COMMENT ON COLUMN springest.reconciled_candidate.match_evidence IS 'What the match rests on, to check by hand';
-COMMENT ON COLUMN springest.reconciled_candidate.sent_at IS 'Start of the last attempt that the server could have taken';
+COMMENT ON COLUMN springest.reconciled_candidate.springest_status IS 'Status, in Springest''s own word';
+COMMENT ON COLUMN springest.reconciled_candidate.match_method IS 'Basis of the match between delivery and certificate; null: not matched';
+COMMENT ON COLUMN springest.reconciled_candidate.match_evidence IS 'Facts that support the match, to check by hand';
+COMMENT ON COLUMN springest.reconciled_candidate.sent_at IS 'Start of the last attempt that Springest may have stored';
 COMMENT ON COLUMN springest.reconciled_candidate.first_visible_at IS 'When a snapshot first showed it';
-COMMENT ON COLUMN springest.reconciled_candidate.needs_review IS 'A person should look';
-COMMENT ON COLUMN springest.reconciled_candidate.review_reason IS 'What to look at';
-COMMENT ON COLUMN springest.reconciled_candidate.basis IS 'Number made of everything that the verdict was made from';
+COMMENT ON COLUMN springest.reconciled_candidate.needs_review IS 'Whether a person should look at it';
+COMMENT ON COLUMN springest.reconciled_candidate.review_reason IS 'Reason for the review; see docs/states.md';
+COMMENT ON COLUMN springest.reconciled_candidate.basis IS 'Hash of the verdict''s inputs';
 
 CREATE TABLE springest.reconciled_delivery (
     delivery_key VARCHAR(64) NOT NULL,
@@ -345,31 +345,31 @@ CREATE INDEX reconciled_delivery_site_sent_at_idx ON springest.reconciled_delive
 CREATE INDEX reconciled_delivery_site_training_id_idx ON springest.reconciled_delivery (site, training_id);
 CREATE INDEX reconciled_delivery_site_verification_status_idx ON springest.reconciled_delivery (site, verification_status);
 CREATE INDEX reconciled_delivery_springest_id_idx ON springest.reconciled_delivery (site, springest_certificate_id) WHERE springest_certificate_id IS NOT NULL;
-COMMENT ON TABLE springest.reconciled_delivery IS 'The verdicts under the view certificate_reconciliation; a row is written only when it changes';
+COMMENT ON TABLE springest.reconciled_delivery IS 'One row per delivery: its current verdict; written only when it changes. Base of the view certificate_reconciliation';
 COMMENT ON COLUMN springest.reconciled_delivery.delivery_key IS 'Delivery';
 COMMENT ON COLUMN springest.reconciled_delivery.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.reconciled_delivery.training_id IS 'Completed training in the source';
 COMMENT ON COLUMN springest.reconciled_delivery.issue_no IS 'Issue of the certificate';
-COMMENT ON COLUMN springest.reconciled_delivery.learner_ref IS 'HMAC of the learner''s normalised address';
+COMMENT ON COLUMN springest.reconciled_delivery.learner_ref IS 'HMAC of the learner''s normalised e-mail address';
 COMMENT ON COLUMN springest.reconciled_delivery.certification_id IS 'Springest''s id of the certification';
-COMMENT ON COLUMN springest.reconciled_delivery.certification_name IS 'Name of the certification, once it was listed';
+COMMENT ON COLUMN springest.reconciled_delivery.certification_name IS 'Name of the certification; null: never listed';
 COMMENT ON COLUMN springest.reconciled_delivery.valid_from IS 'First day of validity';
-COMMENT ON COLUMN springest.reconciled_delivery.valid_until IS 'Last day of validity; null: without end';
+COMMENT ON COLUMN springest.reconciled_delivery.valid_until IS 'Last day of validity; null: unlimited';
 COMMENT ON COLUMN springest.reconciled_delivery.completed_at IS 'When the training was completed';
 COMMENT ON COLUMN springest.reconciled_delivery.delivery_state IS 'State of the delivery in the ledger';
-COMMENT ON COLUMN springest.reconciled_delivery.delivery_reason IS 'Why it is in that state, as a fixed word';
-COMMENT ON COLUMN springest.reconciled_delivery.delivery_reason_detail IS 'Why, and what to do about it';
-COMMENT ON COLUMN springest.reconciled_delivery.verification_status IS 'What became of the certificate; see docs/states.md';
+COMMENT ON COLUMN springest.reconciled_delivery.delivery_reason IS 'Reason for the state, as a fixed word; see docs/states.md';
+COMMENT ON COLUMN springest.reconciled_delivery.delivery_reason_detail IS 'Reason for the state and the remedy, as a sentence';
+COMMENT ON COLUMN springest.reconciled_delivery.verification_status IS 'Status of the certificate; see docs/states.md';
 COMMENT ON COLUMN springest.reconciled_delivery.springest_certificate_id IS 'Springest''s id';
-COMMENT ON COLUMN springest.reconciled_delivery.springest_status IS 'Status as Springest words it';
-COMMENT ON COLUMN springest.reconciled_delivery.match_method IS 'How delivery and certificate were matched; null: not matched';
-COMMENT ON COLUMN springest.reconciled_delivery.match_evidence IS 'What the match rests on, to check by hand';
-COMMENT ON COLUMN springest.reconciled_delivery.sent_at IS 'Start of the last attempt that the server could have taken';
+COMMENT ON COLUMN springest.reconciled_delivery.springest_status IS 'Status, in Springest''s own word';
+COMMENT ON COLUMN springest.reconciled_delivery.match_method IS 'Basis of the match between delivery and certificate; null: not matched';
+COMMENT ON COLUMN springest.reconciled_delivery.match_evidence IS 'Facts that support the match, to check by hand';
+COMMENT ON COLUMN springest.reconciled_delivery.sent_at IS 'Start of the last attempt that Springest may have stored';
 COMMENT ON COLUMN springest.reconciled_delivery.first_visible_at IS 'When a snapshot first showed it';
-COMMENT ON COLUMN springest.reconciled_delivery.needs_review IS 'A person should look';
-COMMENT ON COLUMN springest.reconciled_delivery.review_reason IS 'What to look at';
-COMMENT ON COLUMN springest.reconciled_delivery.valid_from_ts IS 'When this version was published; the texts that explain it may be newer';
-COMMENT ON COLUMN springest.reconciled_delivery.seal IS 'Number made of what it was made from and of this row: while it fits, neither changed';
+COMMENT ON COLUMN springest.reconciled_delivery.needs_review IS 'Whether a person should look at it';
+COMMENT ON COLUMN springest.reconciled_delivery.review_reason IS 'Reason for the review; see docs/states.md';
+COMMENT ON COLUMN springest.reconciled_delivery.valid_from_ts IS 'When this version was published; its explanations may be newer';
+COMMENT ON COLUMN springest.reconciled_delivery.seal IS 'Hash of the verdict''s inputs and of this row version; a match means that neither has changed';
 
 CREATE TABLE springest.released_run (
     site TEXT NOT NULL,
@@ -379,10 +379,10 @@ CREATE TABLE springest.released_run (
     approval_reason TEXT,
     CONSTRAINT released_run_pkey PRIMARY KEY (site, run_id)
 );
-COMMENT ON TABLE springest.released_run IS 'One row per run whose deliveries were accepted as a night''s work; only those are sent';
+COMMENT ON TABLE springest.released_run IS 'One row per run that was approved for sending; only deliveries of approved runs are sent';
 COMMENT ON COLUMN springest.released_run.site IS 'Name of the Springest site';
-COMMENT ON COLUMN springest.released_run.run_id IS 'Airflow run that staged them';
-COMMENT ON COLUMN springest.released_run.released_at IS 'When they were accepted';
+COMMENT ON COLUMN springest.released_run.run_id IS 'Airflow run that staged the deliveries';
+COMMENT ON COLUMN springest.released_run.released_at IS 'When the run was approved';
 COMMENT ON COLUMN springest.released_run.approved_by IS 'Login of the person who approved a run larger than usual, if any';
 COMMENT ON COLUMN springest.released_run.approval_reason IS 'Why, in the person''s words';
 
@@ -404,20 +404,20 @@ CREATE TABLE springest.remote_certificate (
     CONSTRAINT remote_certificate_owner_told_by_check CHECK (owner_told_by IN ('list', 'filter'))
 )
  WITH (fillfactor = 50);
-COMMENT ON TABLE springest.remote_certificate IS 'One row per certificate that Springest has shown, as last seen';
+COMMENT ON TABLE springest.remote_certificate IS 'One row per certificate that Springest has shown, with the values last seen';
 COMMENT ON COLUMN springest.remote_certificate.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.remote_certificate.springest_certificate_id IS 'Springest''s id';
-COMMENT ON COLUMN springest.remote_certificate.certification_id IS 'Certification it belongs to';
+COMMENT ON COLUMN springest.remote_certificate.certification_id IS 'Springest''s id of the certification';
 COMMENT ON COLUMN springest.remote_certificate.valid_from IS 'First day of validity';
 COMMENT ON COLUMN springest.remote_certificate.valid_until IS 'Last day of validity';
-COMMENT ON COLUMN springest.remote_certificate.springest_status IS 'Status as Springest words it';
-COMMENT ON COLUMN springest.remote_certificate.created_at IS 'When Springest stored it; null where it told no zone';
+COMMENT ON COLUMN springest.remote_certificate.springest_status IS 'Status, in Springest''s own word';
+COMMENT ON COLUMN springest.remote_certificate.created_at IS 'When Springest stored it; null: the time had no zone';
 COMMENT ON COLUMN springest.remote_certificate.learner_ref IS 'HMAC of the owner''s address, where the site tells the owner; the word forgotten, where the owner was forgotten; the word other, where the learner it was sent for was forgotten and is not the owner';
 COMMENT ON COLUMN springest.remote_certificate.first_snapshot_id IS 'First snapshot that showed it';
 COMMENT ON COLUMN springest.remote_certificate.first_seen_at IS 'Start of the first snapshot that showed it';
 COMMENT ON COLUMN springest.remote_certificate.last_seen_at IS 'Start of the last snapshot that showed it';
 COMMENT ON COLUMN springest.remote_certificate.last_snapshot_id IS 'Last snapshot that showed it';
-COMMENT ON COLUMN springest.remote_certificate.owner_told_by IS 'How the owner was told: list (in the row), filter (a GET filtered by the address)';
+COMMENT ON COLUMN springest.remote_certificate.owner_told_by IS 'Source of the owner: list (in the row), filter (a GET filtered by e-mail address)';
 
 CREATE TABLE springest.site_identity (
     site TEXT NOT NULL,
@@ -428,10 +428,10 @@ CREATE TABLE springest.site_identity (
     CONSTRAINT site_identity_pkey PRIMARY KEY (site),
     CONSTRAINT site_identity_host_key_fingerprint_key UNIQUE (host, key_fingerprint)
 );
-COMMENT ON TABLE springest.site_identity IS 'One row per site: the account that its name stands for, so that no account gets a second name';
+COMMENT ON TABLE springest.site_identity IS 'One row per site: the account behind its name, so that no account gets a second name';
 COMMENT ON COLUMN springest.site_identity.site IS 'Name of the Springest site';
-COMMENT ON COLUMN springest.site_identity.host IS 'Host it is at; localhost: a server on the same machine';
-COMMENT ON COLUMN springest.site_identity.key_fingerprint IS 'Tells API keys apart without telling them';
+COMMENT ON COLUMN springest.site_identity.host IS 'Host of the site; localhost: a server on this machine';
+COMMENT ON COLUMN springest.site_identity.key_fingerprint IS 'Fingerprint of the API key; does not reveal it';
 COMMENT ON COLUMN springest.site_identity.first_used_at IS 'When it first staged';
 COMMENT ON COLUMN springest.site_identity.last_used_at IS 'When it last staged';
 
@@ -459,15 +459,15 @@ COMMENT ON COLUMN springest.snapshot.snapshot_id IS 'Number of the snapshot';
 COMMENT ON COLUMN springest.snapshot.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.snapshot.run_id IS 'Airflow run that took it';
 COMMENT ON COLUMN springest.snapshot.started_at IS 'Before the first request';
-COMMENT ON COLUMN springest.snapshot.finished_at IS 'After the last page; null: did not finish';
-COMMENT ON COLUMN springest.snapshot.complete IS 'Nothing was missed: distinct ids, first and last total agree';
-COMMENT ON COLUMN springest.snapshot.first_total IS 'Total that the first page told';
-COMMENT ON COLUMN springest.snapshot.last_total IS 'Total that the last page told';
-COMMENT ON COLUMN springest.snapshot.distinct_ids IS 'Different ids seen';
-COMMENT ON COLUMN springest.snapshot.rewinds IS 'Times the list had shifted and was read again';
-COMMENT ON COLUMN springest.snapshot.requests IS 'Requests it took';
-COMMENT ON COLUMN springest.snapshot.scope IS 'full: the whole list; narrowed: a part by filters; owners: single learners'' certificates';
-COMMENT ON COLUMN springest.snapshot.scope_detail IS 'Which filters, and why this scope';
+COMMENT ON COLUMN springest.snapshot.finished_at IS 'After the last page; null: not finished';
+COMMENT ON COLUMN springest.snapshot.complete IS 'Whether the whole list was read: distinct ids, first and last total agree';
+COMMENT ON COLUMN springest.snapshot.first_total IS 'Total on the first page';
+COMMENT ON COLUMN springest.snapshot.last_total IS 'Total on the last page';
+COMMENT ON COLUMN springest.snapshot.distinct_ids IS 'Number of distinct ids';
+COMMENT ON COLUMN springest.snapshot.rewinds IS 'Number of times that the list had shifted and was read again';
+COMMENT ON COLUMN springest.snapshot.requests IS 'Number of requests';
+COMMENT ON COLUMN springest.snapshot.scope IS 'full: the whole list; narrowed: a part, by filters; owners: the certificates of single learners';
+COMMENT ON COLUMN springest.snapshot.scope_detail IS 'The filters, and the reason for this scope';
 
 CREATE TABLE springest.stage_watermark (
     site TEXT NOT NULL,
@@ -476,11 +476,11 @@ CREATE TABLE springest.stage_watermark (
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT stage_watermark_pkey PRIMARY KEY (site)
 );
-COMMENT ON TABLE springest.stage_watermark IS 'Up to where nightly staging has read the source';
+COMMENT ON TABLE springest.stage_watermark IS 'One row per site: the time up to which nightly staging has read the source';
 COMMENT ON COLUMN springest.stage_watermark.site IS 'Name of the Springest site';
-COMMENT ON COLUMN springest.stage_watermark.watermark IS 'Rows changed before it have been staged';
-COMMENT ON COLUMN springest.stage_watermark.run_id IS 'Airflow run that moved it';
-COMMENT ON COLUMN springest.stage_watermark.updated_at IS 'When it was moved';
+COMMENT ON COLUMN springest.stage_watermark.watermark IS 'Rows that changed before this time have been staged';
+COMMENT ON COLUMN springest.stage_watermark.run_id IS 'Airflow run that set it';
+COMMENT ON COLUMN springest.stage_watermark.updated_at IS 'When it was set';
 
 CREATE TABLE springest.staging_run (
     site TEXT NOT NULL,
@@ -515,15 +515,15 @@ CREATE TABLE springest.candidate_set (
     CONSTRAINT candidate_set_pkey PRIMARY KEY (site),
     CONSTRAINT candidate_set_snapshot_id_fkey FOREIGN KEY(snapshot_id) REFERENCES springest.snapshot (snapshot_id)
 );
-COMMENT ON TABLE springest.candidate_set IS 'One row per site: the verdicts that were worked out last, and whether they are published';
+COMMENT ON TABLE springest.candidate_set IS 'One row per site: the set of verdicts that was computed last, and whether it is published';
 COMMENT ON COLUMN springest.candidate_set.site IS 'Name of the Springest site';
-COMMENT ON COLUMN springest.candidate_set.run_id IS 'Airflow run that worked them out';
-COMMENT ON COLUMN springest.candidate_set.built_at IS 'When they were worked out';
+COMMENT ON COLUMN springest.candidate_set.run_id IS 'Airflow run that computed them';
+COMMENT ON COLUMN springest.candidate_set.built_at IS 'When they were computed';
 COMMENT ON COLUMN springest.candidate_set.snapshot_id IS 'Newest snapshot at that time';
-COMMENT ON COLUMN springest.candidate_set.changed IS 'Verdicts that are new or changed';
-COMMENT ON COLUMN springest.candidate_set.source_rows IS 'Source rows that all staged runs counted';
-COMMENT ON COLUMN springest.candidate_set.verdict_rows IS 'How many of those have a verdict';
-COMMENT ON COLUMN springest.candidate_set.incomplete_run IS 'First run of which the two differ; null: none';
+COMMENT ON COLUMN springest.candidate_set.changed IS 'Number of new and changed verdicts';
+COMMENT ON COLUMN springest.candidate_set.source_rows IS 'Source rows of all staged runs, by the source''s own counts';
+COMMENT ON COLUMN springest.candidate_set.verdict_rows IS 'Number of those with a verdict';
+COMMENT ON COLUMN springest.candidate_set.incomplete_run IS 'First run for which the two differ; null: none';
 COMMENT ON COLUMN springest.candidate_set.published_at IS 'When they were published; null: not yet';
 
 CREATE TABLE springest.delivery_attempt (
@@ -553,14 +553,14 @@ COMMENT ON COLUMN springest.delivery_attempt.delivery_key IS 'Delivery it is for
 COMMENT ON COLUMN springest.delivery_attempt.run_id IS 'Airflow run that made it';
 COMMENT ON COLUMN springest.delivery_attempt.worker IS 'Process that made it';
 COMMENT ON COLUMN springest.delivery_attempt.started_at IS 'Committed before the first byte';
-COMMENT ON COLUMN springest.delivery_attempt.finished_at IS 'When its outcome was recorded; null: not known yet';
-COMMENT ON COLUMN springest.delivery_attempt.outcome IS 'Event that its outcome was; null: not known yet';
-COMMENT ON COLUMN springest.delivery_attempt.failure IS 'Kind of failure, as the error''s name';
-COMMENT ON COLUMN springest.delivery_attempt.http_status IS 'HTTP status answered; null: none';
-COMMENT ON COLUMN springest.delivery_attempt.bytes_handed_over IS 'Bytes of the body that left this side';
-COMMENT ON COLUMN springest.delivery_attempt.document_sha256 IS 'sha256 of the document that was to be sent';
-COMMENT ON COLUMN springest.delivery_attempt.springest_certificate_id IS 'Id in the answer';
-COMMENT ON COLUMN springest.delivery_attempt.message IS 'What the server or the network said, redacted';
+COMMENT ON COLUMN springest.delivery_attempt.finished_at IS 'When its outcome was recorded; null: not yet';
+COMMENT ON COLUMN springest.delivery_attempt.outcome IS 'Event that its outcome was; null: not recorded yet';
+COMMENT ON COLUMN springest.delivery_attempt.failure IS 'Name of the error, if it failed';
+COMMENT ON COLUMN springest.delivery_attempt.http_status IS 'HTTP status of the response; null: no response';
+COMMENT ON COLUMN springest.delivery_attempt.bytes_handed_over IS 'Bytes of the body that were sent';
+COMMENT ON COLUMN springest.delivery_attempt.document_sha256 IS 'sha256 of the document';
+COMMENT ON COLUMN springest.delivery_attempt.springest_certificate_id IS 'Id in the response';
+COMMENT ON COLUMN springest.delivery_attempt.message IS 'Message of the server or the network, redacted';
 COMMENT ON COLUMN springest.delivery_attempt.certification_id IS 'Certification it was sent for';
 COMMENT ON COLUMN springest.delivery_attempt.valid_from IS 'First day of validity that was sent';
 COMMENT ON COLUMN springest.delivery_attempt.valid_until IS 'Last day of validity that was sent; null: none';
@@ -592,15 +592,15 @@ COMMENT ON TABLE springest.delivery_decision IS 'One row per decision that a per
 COMMENT ON COLUMN springest.delivery_decision.decision_id IS 'Number of the decision';
 COMMENT ON COLUMN springest.delivery_decision.delivery_key IS 'Delivery it is about';
 COMMENT ON COLUMN springest.delivery_decision.decided_at IS 'When it was decided';
-COMMENT ON COLUMN springest.delivery_decision.decided_by IS 'Login of the person who decided; no address';
+COMMENT ON COLUMN springest.delivery_decision.decided_by IS 'Login of the person who decided; no e-mail address';
 COMMENT ON COLUMN springest.delivery_decision.decision IS 'release, confirm, cancel or reopen';
-COMMENT ON COLUMN springest.delivery_decision.reason IS 'Why, in the person''s words; no address';
-COMMENT ON COLUMN springest.delivery_decision.springest_certificate_id IS 'Certificate that it was confirmed to be';
-COMMENT ON COLUMN springest.delivery_decision.version IS 'Version of the delivery that it was decided about';
+COMMENT ON COLUMN springest.delivery_decision.reason IS 'Reason, in the person''s own words; no e-mail address';
+COMMENT ON COLUMN springest.delivery_decision.springest_certificate_id IS 'Certificate that a confirmation named';
+COMMENT ON COLUMN springest.delivery_decision.version IS 'Version of the delivery that the person saw';
 COMMENT ON COLUMN springest.delivery_decision.from_state IS 'State of the delivery before';
 COMMENT ON COLUMN springest.delivery_decision.to_state IS 'State of the delivery after';
-COMMENT ON COLUMN springest.delivery_decision.without_evidence IS 'The person released it although the evidence that a release needs was missing';
-COMMENT ON COLUMN springest.delivery_decision.evidence IS 'What was known when it was decided';
+COMMENT ON COLUMN springest.delivery_decision.without_evidence IS 'Whether the person waived the evidence that a release needs';
+COMMENT ON COLUMN springest.delivery_decision.evidence IS 'Evidence at the time of the decision';
 
 CREATE TABLE springest.delivery_match (
     delivery_key VARCHAR(64) NOT NULL,
@@ -619,16 +619,16 @@ CREATE TABLE springest.delivery_match (
     CONSTRAINT delivery_match_delivery_key_fkey FOREIGN KEY(delivery_key) REFERENCES springest.delivery (delivery_key)
 );
 CREATE INDEX delivery_match_site_springest_certificate_id_idx ON springest.delivery_match (site, springest_certificate_id);
-COMMENT ON TABLE springest.delivery_match IS 'One row per delivery that Springest may show without proof; rewritten only when it changes';
+COMMENT ON TABLE springest.delivery_match IS 'One row per delivery with a match without proof; written only when it changes';
 COMMENT ON COLUMN springest.delivery_match.delivery_key IS 'Delivery';
 COMMENT ON COLUMN springest.delivery_match.site IS 'Name of the Springest site';
-COMMENT ON COLUMN springest.delivery_match.verification_status IS 'What analysts are told: inferred or ambiguous; never verified, since this is no proof';
-COMMENT ON COLUMN springest.delivery_match.match_method IS 'inferred or set_complete; null: several fit and nothing tells them apart';
-COMMENT ON COLUMN springest.delivery_match.springest_certificate_id IS 'The certificate, where a single one was inferred';
-COMMENT ON COLUMN springest.delivery_match.candidates IS 'Springest''s ids of certificates that fit, the first ten';
-COMMENT ON COLUMN springest.delivery_match.candidate_count IS 'How many fit in all';
-COMMENT ON COLUMN springest.delivery_match.evidence IS 'What it rests on, to check by hand';
-COMMENT ON COLUMN springest.delivery_match.review_reason IS 'Why a person should look; null: nobody needs to';
+COMMENT ON COLUMN springest.delivery_match.verification_status IS 'Published status: inferred or ambiguous; never verified, since this is no proof';
+COMMENT ON COLUMN springest.delivery_match.match_method IS 'inferred or set_complete; null: several certificates match';
+COMMENT ON COLUMN springest.delivery_match.springest_certificate_id IS 'The certificate, if exactly one was inferred';
+COMMENT ON COLUMN springest.delivery_match.candidates IS 'Springest''s ids of the certificates that match, at most ten';
+COMMENT ON COLUMN springest.delivery_match.candidate_count IS 'Number of certificates that match';
+COMMENT ON COLUMN springest.delivery_match.evidence IS 'Facts that support the match, to check by hand';
+COMMENT ON COLUMN springest.delivery_match.review_reason IS 'Reason for a review; null: none is needed';
 COMMENT ON COLUMN springest.delivery_match.matched_at IS 'When this last changed';
 
 CREATE TABLE springest.owner_question (
@@ -638,10 +638,10 @@ CREATE TABLE springest.owner_question (
     CONSTRAINT owner_question_pkey PRIMARY KEY (delivery_key),
     CONSTRAINT owner_question_delivery_key_fkey FOREIGN KEY(delivery_key) REFERENCES springest.delivery (delivery_key)
 );
-COMMENT ON TABLE springest.owner_question IS 'One row per delivery whose learner Springest was asked about, so that each has its turn';
+COMMENT ON TABLE springest.owner_question IS 'One row per delivery whose learner was looked up at Springest, so that the oldest look-up comes first';
 COMMENT ON COLUMN springest.owner_question.delivery_key IS 'Delivery';
-COMMENT ON COLUMN springest.owner_question.asked_at IS 'When it was last asked';
-COMMENT ON COLUMN springest.owner_question.certificates IS 'Certificates of the learner that were told; null: not asked';
+COMMENT ON COLUMN springest.owner_question.asked_at IS 'When the learner was last looked up';
+COMMENT ON COLUMN springest.owner_question.certificates IS 'Number of certificates found for the learner; null: not looked up';
 
 CREATE TABLE springest.publication (
     site TEXT NOT NULL,
@@ -651,11 +651,11 @@ CREATE TABLE springest.publication (
     CONSTRAINT publication_pkey PRIMARY KEY (site),
     CONSTRAINT publication_snapshot_id_fkey FOREIGN KEY(snapshot_id) REFERENCES springest.snapshot (snapshot_id)
 );
-COMMENT ON TABLE springest.publication IS 'One row per site: how fresh the reconciled table is';
+COMMENT ON TABLE springest.publication IS 'One row per site: the last publication';
 COMMENT ON COLUMN springest.publication.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.publication.run_id IS 'Airflow run that published last';
-COMMENT ON COLUMN springest.publication.snapshot_id IS 'Snapshot that was used';
-COMMENT ON COLUMN springest.publication.reconciled_at IS 'When it was published';
+COMMENT ON COLUMN springest.publication.snapshot_id IS 'Snapshot behind the verdicts';
+COMMENT ON COLUMN springest.publication.reconciled_at IS 'When the verdict was published';
 
 CREATE TABLE springest.run_training (
     site TEXT NOT NULL,
@@ -666,8 +666,8 @@ CREATE TABLE springest.run_training (
     CONSTRAINT run_training_delivery_key_fkey FOREIGN KEY(delivery_key) REFERENCES springest.delivery (delivery_key)
 );
 CREATE INDEX run_training_delivery_key_idx ON springest.run_training (delivery_key);
-COMMENT ON TABLE springest.run_training IS 'One row per source row that a run''s window held; what conservation is counted over';
+COMMENT ON TABLE springest.run_training IS 'One row per source row in a run''s window; conservation is counted over this table';
 COMMENT ON COLUMN springest.run_training.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.run_training.run_id IS 'Airflow run that saw the row';
-COMMENT ON COLUMN springest.run_training.row_no IS 'Number of the source row within the run';
-COMMENT ON COLUMN springest.run_training.delivery_key IS 'Delivery that the row became';
+COMMENT ON COLUMN springest.run_training.row_no IS 'Number of the source row in the run';
+COMMENT ON COLUMN springest.run_training.delivery_key IS 'Delivery of that row';

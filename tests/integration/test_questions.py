@@ -90,12 +90,12 @@ def test_waiting_certifications_have_a_text_to_send(nights: World) -> None:
     waiting, held = ask(nights, "01_waiting_for_verification.sql")
     assert (waiting.certification_id, waiting.sent, waiting.not_sent, waiting.days) == (105, 2, 0, 0)
     assert waiting.subject == "Please verify certification 105"
-    assert "2 of our certificates wait for it, the oldest since " in waiting.body
+    assert "2 of our certificates are waiting for it, the oldest since " in waiting.body
     assert (held.certification_id, held.sent, held.not_sent) == (999, 0, 1)
     assert "1 more will be sent once it is" in held.body
-    assert held.subject == "Is 999 the number of a certification that you could verify?"
-    assert "tell us that the number is wrong" in held.body
-    assert "number is wrong" not in waiting.body
+    assert held.subject == "Is 999 the id of a certification that you could verify?"
+    assert "tell us if the id is wrong" in held.body
+    assert "id is wrong" not in waiting.body
     assert "@" not in waiting.body + held.body
     nights.sandbox.store.verify(105)
     nights.night("third")
@@ -288,8 +288,8 @@ def test_a_verification_may_be_requested_for_unknowns_alone(world: World) -> Non
     assert "No certificate of certification 102" in listed.body
     assert (row.certification_id, row.sent, row.not_sent, row.doubtful) == (105, 0, 0, 2)
     assert (row.oldest_sent_at, row.days) == (None, None)
-    assert "Whether you have 2 of our certificates is not known to us until then" in row.body
-    assert "wait for it" not in row.body
+    assert "Until then we cannot tell whether you have received 2 of our certificates" in row.body
+    assert "waiting for it" not in row.body
     with world.warehouse.begin() as connection:
         connection.execute(
             text("UPDATE springest.delivery SET state = 'review', reason = 'absent' WHERE state = 'unknown'")

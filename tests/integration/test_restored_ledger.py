@@ -128,7 +128,7 @@ def test_a_ledger_that_lost_nothing_is_left_alone(world):
     world.night()
     world.complete(world.training())
     world.stage("next")
-    with pytest.raises(DecisionRefused, match="has forgotten nothing: its highest attempt is 1"):
+    with pytest.raises(DecisionRefused, match="has lost nothing: its highest attempt is 1"):
         settle(world)
     assert [state for state, _ in world.states().values()].count("ready") == 1
     assert world.rows("SELECT * FROM springest.ledger_restoration") == []
@@ -141,7 +141,7 @@ def test_recovery_happens_once_and_records_who_did_it(world):
     world.stage()
     world.kept.write(41)
     settle(world)
-    with pytest.raises(DecisionRefused, match="has forgotten nothing"):
+    with pytest.raises(DecisionRefused, match="has lost nothing"):
         settle(world)
     [kept] = world.rows("SELECT * FROM springest.ledger_restoration")
     assert (kept.settled_by, kept.reason) == ("anna", "disk of the warehouse broke")

@@ -109,7 +109,7 @@ def test_a_stored_certificate_is_confirmed_not_released(world, expected):
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
     world.night("first")
     [certificate_id] = shown(world)
-    with pytest.raises(DecisionRefused, match=f"certificate {certificate_id}, which could be it"):
+    with pytest.raises(DecisionRefused, match=f"certificate {certificate_id}, which may be this one"):
         decide(world, training, "release", without_evidence=True)
     decide(world, training, "confirm", certificate_id)
     world.night("second")
@@ -170,7 +170,7 @@ def test_a_wrong_id_from_the_admin_is_noticed_once_shown(world):
     world.stage()
     world.deliver()
     world.sandbox.store.remove_certification(101)
-    with pytest.raises(DecisionRefused, match=f"is that of training {wrong.training_id}"):
+    with pytest.raises(DecisionRefused, match=f"belongs to training {wrong.training_id}"):
         decide(world, training, "confirm", shown(world)[0])
     decide(world, training, "confirm", shown(world)[0] + 1)
     third = world.training(certification_id=102)

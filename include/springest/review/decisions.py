@@ -1,8 +1,9 @@
-"""What people decide about deliveries: release, confirm, cancel, reopen.
+"""People's decisions about deliveries: release, confirm, cancel, reopen.
 
-Each decision is one transaction: the delivery is locked, compared with what the person saw, judged and moved,
-and the decision is kept with its evidence. When the delivery moved meanwhile, nothing changes. Decisions wait
-for the site's staging lock, so that staging never weighs a duplicate that is being released.
+Each decision is one transaction: it locks the delivery, compares its version with the one that the person
+saw, checks the rules, changes the state, and records the decision with its evidence. If the delivery has
+changed meanwhile, nothing is written. Decisions wait for the site's staging lock, so that staging never
+checks a duplicate that is being released.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ _WRITE: Final = text(load_sql("review/write_decision"))
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a person chose.
+    """A decision that a person requests.
 
     :param version: version of the delivery that the person saw.
     :param decided_by: login of the person.
-    :param reason: why, in the person's words.
-    :param springest_certificate_id: the certificate it is, for a confirmation.
-    :param without_evidence: release it although evidence is missing.
+    :param reason: the person's reason.
+    :param springest_certificate_id: for a confirmation, the certificate's id.
+    :param without_evidence: release although evidence is missing.
     """
 
     delivery_key: str
@@ -66,10 +67,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision that was made, or why it was not.
+    """The result of a requested decision.
 
-    :param state: the delivery's state afterwards; ``None`` when the decision was refused.
-    :param refusal: why it was refused.
+    :param state: the delivery's new state; ``None`` if the decision was refused.
+    :param refusal: reason of a refusal.
     """
 
     delivery_key: str
@@ -81,10 +82,10 @@ class Decided:
 
 
 class Decisions:
-    """Makes decisions of people about one site's deliveries.
+    """Makes people's decisions about one site's deliveries.
 
     :param engine: engine of the warehouse.
-    :param redactor: knows the site's keys, which no reason may hold.
+    :param redactor: knows the site's keys, which a reason must not contain.
     """
 
     def __init__(
@@ -103,9 +104,9 @@ class Decisions:
     def decide_each(
         self, choices: Iterable[Choice], *, found: Mapping[str, Sequence[CompletedTraining]] | None = None
     ) -> Iterator[Decided]:
-        """Decide about many, a transaction each; a refusal stops none of the others.
+        """Decide about several, each in its own transaction; a refusal does not stop the others.
 
-        :param found: what the source has now, by delivery; a release needs it.
+        :param found: current source rows by delivery; a release needs them.
         """
         rows = found or {}
         for choice in choices:
@@ -115,9 +116,9 @@ class Decisions:
                 yield Decided(choice.delivery_key, choice.decision, refusal=str(refused))
 
     def refusal(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> str | None:
-        """Return why a decision would be refused now, or ``None``; change nothing.
+        """Return the reason why a decision would be refused now, or ``None``, without changing anything.
 
-        A confirmation without an id is asked about as such: whether one could be made.
+        For a confirmation without an id, only the state is checked.
         """
         with self._engine.connect() as connection:
             try:
@@ -131,9 +132,9 @@ class Decisions:
         return None
 
     def candidates(self, choice: Choice) -> list[int]:
-        """Return the certificates that Springest shows and that could be this one; change nothing.
+        """Return the certificates shown by Springest that may be this one, without changing anything.
 
-        :raises DecisionRefused: the delivery has moved.
+        :raises DecisionRefused: the delivery has changed.
         """
         with self._engine.connect() as connection:
             return _candidates(connection, self._facts(connection, choice))
@@ -141,10 +142,10 @@ class Decisions:
     def decide(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> Decided:
         """Decide about one delivery.
 
-        :param rows: the different rows that the source has for it now; a release needs one.
-        :raises DecisionRefused: the decision does not stand; nothing was changed.
+        :param rows: the distinct rows that the source has for it now; a release needs one.
+        :raises DecisionRefused: the decision is refused; nothing was changed.
         """
-        by = clean(choice.decided_by, "the login of who decides", self._redactor)
+        by = clean(choice.decided_by, "the login", self._redactor)
         reason = clean(choice.reason, "the reason", self._redactor)
         with self._engine.begin() as connection:
             lock_staging(connection, self._site)
@@ -165,11 +166,13 @@ class Decisions:
         row = connection.execute(_FACTS, values).mappings().one()
         facts = Facts(known=known, **row)
         if facts.site != self._site:
-            raise DecisionRefused(f"training {known.training_id} is of site {facts.site}, not {self._site}")
+            raise DecisionRefused(
+                f"training {known.training_id} belongs to site {facts.site}, not {self._site}"
+            )
         if known.version != choice.version:
             raise DecisionRefused(
-                f"training {known.training_id} has moved since you looked: it is {known.state}"
-                f"{f' ({known.reason})' if known.reason else ''} now, since "
+                f"training {known.training_id} has changed since you looked: it has been {known.state}"
+                f"{f' ({known.reason})' if known.reason else ''} since "
                 f"{facts.updated_at:%Y-%m-%d %H:%M} UTC; nothing was changed, look again"
             )
         return facts
@@ -189,7 +192,7 @@ class Decisions:
         if choice.decision is DecisionKind.CONFIRM:
             allowed(facts, Event.CONFIRMED)
             if choice.springest_certificate_id is None or choice.springest_certificate_id < 1:
-                raise DecisionRefused("a confirmation names the certificate's id at Springest, such as 4711")
+                raise DecisionRefused("a confirmation needs the certificate's id at Springest, such as 4711")
             shown = _certificate(connection, facts, choice.springest_certificate_id)
             return judge_confirmation(facts, choice.springest_certificate_id, shown, rules=self._rules)
         if choice.decision is DecisionKind.CANCEL:
@@ -215,7 +218,7 @@ def _certificate(connection: Connection, facts: Facts, certificate_id: int) -> S
 def _values(
     facts: Facts, choice: Choice, judgement: Judgement, state: State, *, by: str, reason: str
 ) -> dict[str, Any]:
-    """Return what is written: the decision, and the delivery after it."""
+    """Return the values to write: the decision, and the delivery after it."""
     decision, known = choice.decision, facts.known
     by_person = facts.match_method == MatchMethod.PERSON
     keeps_id = decision is DecisionKind.CANCEL or (decision is DecisionKind.REOPEN and not by_person)
@@ -249,7 +252,7 @@ def _values(
 
 
 def _why(choice: Choice, state: State) -> tuple[str | None, str | None]:
-    """Say it without who and in which words, which are the ledger's: analysts read this."""
+    """Return reason and detail without the person's name or words, since analysts read these columns."""
     if state is State.VISIBLE:
         return None, None
     word, said = {
@@ -261,4 +264,4 @@ def _why(choice: Choice, state: State) -> tuple[str | None, str | None]:
         DecisionKind.CANCEL: ("cancelled_by_person", "cancelled"),
         DecisionKind.REOPEN: ("reopened", "reopened"),
     }[choice.decision]
-    return word, f"{said} by a person: `bin/springest review show` tells who and why"
+    return word, f"{said} by a person: see `bin/springest review show` for name and reason"

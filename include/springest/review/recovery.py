@@ -1,10 +1,10 @@
-"""Set a ledger right that came back from a backup, or a standby that took over before it had everything.
+"""Repair a ledger that was restored from a backup, or a standby that took over before it had everything.
 
-Such a ledger has forgotten attempts. What waits in its queue may have been sent, and so may trainings that it
-has never heard of. So the queue becomes ``unknown``, staging takes for ``unknown`` what was completed before
-(``may_be_forgotten``), and the numbers of attempts go on above the highest that was ever made. Nothing of it
-is sent before a person releases it on evidence. A warehouse comes back as a whole, so all its sites are set
-right together.
+Such a ledger has lost attempts. Deliveries in its queue may have been sent already, and so may trainings that
+it does not contain. So the queue becomes ``unknown``, staging treats trainings completed before the repair as
+``unknown`` (``may_be_forgotten``), and new attempts are numbered above the highest ever made. None of these
+is sent until a person releases it on evidence. A warehouse is restored as a whole, so all its sites are
+repaired together.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _NOTE: Final = text(
 class Restored:
     """How far a ledger is behind.
 
-    :param found: highest attempt that it knows of.
-    :param highest: highest attempt that was ever made.
+    :param found: highest attempt in the ledger.
+    :param highest: highest attempt ever made.
     :param queued: deliveries that may have been sent, by site.
     """
 
@@ -48,13 +48,13 @@ class Restored:
 
     @property
     def is_behind(self) -> bool:
-        """Whether it has forgotten attempts."""
+        """Whether the ledger has lost attempts."""
         return self.found < self.highest
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A restored ledger that was set right."""
+    """The result of a repair."""
 
     restoration_id: int
     restored_at: datetime
@@ -62,16 +62,16 @@ class Settled:
 
 
 def sites_of(engine: Engine) -> list[str]:
-    """Return the sites that the ledger knows."""
+    """Return the sites in the ledger."""
     with engine.connect() as connection:
         found = connection.execute(text("SELECT DISTINCT site FROM springest.delivery ORDER BY site"))
         return [str(name) for name in found.scalars()]
 
 
 def look(engine: Engine, *, kept: Iterable[int | None]) -> Restored:
-    """Compare the ledger with what is kept outside of it; change nothing.
+    """Compare the ledger with the high-water marks kept outside, without changing anything.
 
-    :param kept: highest attempts that are kept outside, one for each site.
+    :param kept: highest attempts kept outside, one per site.
     """
     with engine.connect() as connection:
         return _look(connection, kept)
@@ -80,20 +80,20 @@ def look(engine: Engine, *, kept: Iterable[int | None]) -> Restored:
 def settle(
     engine: Engine, *, kept: Iterable[int | None], by: str, reason: str, redactor: Redactor | None = None
 ) -> Settled:
-    """Set the ledger right, in one transaction that staging and workers wait for.
+    """Repair the ledger, in one transaction that staging and workers wait for.
 
-    :param by: login of the person who does it.
-    :raises DecisionRefused: it has forgotten nothing, or who or why can't be kept.
+    :param by: login of the person.
+    :raises DecisionRefused: the ledger has lost nothing, or login or reason can't be stored.
     """
-    by = clean(by, "the login of who decides", redactor)
+    by = clean(by, "the login", redactor)
     reason = clean(reason, "the reason", redactor)
     with engine.begin() as connection:
         connection.execute(_LOCK)
         restored = _look(connection, kept)
         if not restored.is_behind:
             raise DecisionRefused(
-                f"the ledger has forgotten nothing: its highest attempt is {restored.found}, and the highest "
-                f"that is kept outside is {restored.highest}; nothing was changed"
+                f"the ledger has lost nothing: its highest attempt is {restored.found}, and the highest kept "
+                f"outside is {restored.highest}; nothing was changed"
             )
         forgotten = {"reason": RESTORED.reason, "detail": RESTORED.detail}
         deliveries = int(connection.execute(_FORGET, forgotten).scalar_one())

@@ -1,8 +1,8 @@
-"""Whether a person's decision about a delivery may stand, as pure functions.
+"""The rules of people's decisions about deliveries, as pure functions.
 
-Nothing here reads a clock or a database: the facts come in, and what the decision rests on, or a refusal that
-says what to do instead, goes out. A release needs evidence that Springest lacks the certificate; a
-confirmation needs a certificate that can be it and that nobody else stands for.
+Nothing here reads a clock or a database. Each function takes the facts and returns the evidence for the
+decision, or raises a refusal that names the remedy. A release needs evidence that Springest does not have the
+certificate. A confirmation needs a certificate that can be this one and that no other delivery has.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from springest.verification import MatchMethod
 
 DUPLICATE: Final = "duplicate"
 AFTER_SENDING: Final = ("changed_after_sending", "withdrawn_after_sending")
-"""What is still to be looked at once a certificate is confirmed: the source says otherwise than Springest."""
+"""Review reasons that survive a confirmation: source and Springest still disagree."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRules:
-    """What counts as evidence that Springest lacks a certificate.
+    """Evidence that Springest does not have a certificate.
 
-    :param fresh: how long ago the newest complete snapshot may have ended.
-    :param settled: how long after its POST a certificate may still be stored; later snapshots can lack it.
+    :param fresh: maximum age of the newest complete snapshot.
+    :param settled: time after a POST within which the certificate may still be stored; a snapshot is evidence
+        only if it began later.
     :param listed_is_verified: whether every certification that the site lists is known to be verified.
     """
 
@@ -40,13 +41,13 @@ class ReleaseRules:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a delivery at the moment of a decision.
+    """The facts about a delivery at the time of a decision.
 
-    :param possibly_taken_at: the last moment at which a POST of it may have been on its way, if ever.
+    :param possibly_taken_at: the latest time at which a POST of it may have been in flight, if ever.
     :param snapshot_id: newest complete snapshot of the site.
-    :param listed_since: since when its certification has been listed; ``None``: it is not.
+    :param listed_since: start of its certification's listing; ``None``: not listed.
     :param certification_is_shown: whether that snapshot shows a certificate of its certification.
-    :param shown_posted_at: when the last of these was posted, at the earliest.
+    :param shown_posted_at: earliest possible time at which the last of these was posted.
     """
 
     known: Known
@@ -67,17 +68,17 @@ class Facts:
 
     @property
     def possibly_taken(self) -> bool:
-        """Whether Springest may ever have got it."""
+        """Whether Springest may have stored it."""
         return self.possibly_taken_at is not None or self.known.state in POSSIBLY_TAKEN
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The certificate that a person says it is.
+    """The certificate that a person named.
 
-    :param is_known: whether Springest has ever shown it; the fields hold what it showed last.
-    :param claimed_by: another training whose delivery stands for it.
-    :param answered_for: another training in answer to whose POST Springest told this id.
+    :param is_known: whether Springest has ever shown it; the fields are those it showed last.
+    :param claimed_by: another training whose delivery has this id.
+    :param answered_for: another training whose POST got this id in the response.
     """
 
     is_known: bool
@@ -92,9 +93,9 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A decision that stands.
+    """A decision that the rules allow.
 
-    :param evidence: what it rests on, to be kept.
+    :param evidence: the facts behind it, to be recorded.
     """
 
     event: Event
@@ -104,25 +105,25 @@ class Judgement:
 def allowed(facts: Facts, event: Event) -> State:
     """Return the state that a decision leads to.
 
-    :raises DecisionRefused: people can't decide so in the delivery's state.
+    :raises DecisionRefused: the delivery's state does not allow this decision.
     """
     known = facts.known
     try:
         return next_state(known.state, event)
     except IllegalTransition:
-        hint = _INSTEAD.get(known.state, "nothing of it waits for such a decision")
+        hint = _INSTEAD.get(known.state, "its state does not allow this decision")
         raise DecisionRefused(f"training {known.training_id} is {known.state}: {hint}") from None
 
 
 _INSTEAD: Final = {
-    State.SENDING: "a worker is sending it right now; decide once it has said how that went",
-    State.READY: "it is in the queue already; it may be confirmed or cancelled",
-    State.INVALID: "mend the row or its document, and it is sent by itself; it may be confirmed or cancelled",
-    State.HELD: "it is sent once what its reason names is done; it may be confirmed or cancelled",
-    State.REJECTED: "mend what Springest said, and it is sent by itself; it may be confirmed or cancelled",
-    State.ACCEPTED: "Springest took it and told its id; only a confirmation by a person can be reopened",
-    State.VISIBLE: "Springest shows it; only a confirmation by a person can be reopened",
-    State.WITHDRAWN: "the source took it back; should the row come back, it is checked again",
+    State.SENDING: "a worker is sending it right now; decide once its outcome is recorded",
+    State.READY: "it is already in the queue; you can confirm or cancel it",
+    State.INVALID: "fix the row or its document, and it is sent automatically; you can confirm or cancel it",
+    State.HELD: "it is sent once its reason no longer applies; you can confirm or cancel it",
+    State.REJECTED: "fix what Springest reported, and it is sent automatically; you can confirm or cancel it",
+    State.ACCEPTED: "Springest stored it and returned its id; only a person's confirmation can be reopened",
+    State.VISIBLE: "Springest shows it; only a person's confirmation can be reopened",
+    State.WITHDRAWN: "the source removed it; if the row returns, it is checked again",
     State.CANCELLED: "a person cancelled it; reopen it first",
 }
 
@@ -135,25 +136,25 @@ def judge_release(
     rules: ReleaseRules,
     without_evidence: bool,
 ) -> Judgement:
-    """Judge whether a certificate may be sent (again).
+    """Check whether a certificate may be sent (again).
 
-    :param rows: the different rows that the source has for it now.
-    :param candidates: certificates that Springest shows and that could be it.
-    :param without_evidence: the person accepts that evidence is missing; nothing else is overridden by it.
-    :raises DecisionRefused: it could be there, the row has changed, or evidence is missing.
+    :param rows: the distinct rows that the source has for it now.
+    :param candidates: certificates that Springest shows and that may be this one.
+    :param without_evidence: the person waives missing evidence, and nothing else.
+    :raises DecisionRefused: it may be at Springest, the row has changed, or evidence is missing.
     """
     name = f"training {facts.known.training_id}"
     row = _unchanged(facts, rows, name)
     if candidates:
         raise DecisionRefused(
-            f"{name}: Springest shows {_numbers(candidates)}, which could be it and which no other delivery "
-            "stands for: look at it in Springest's admin, then confirm it by its id, or cancel"
+            f"{name}: Springest shows {_numbers(candidates)}, which may be this one and belongs to no other "
+            "delivery: look at it in Springest's admin, then confirm it by its id, or cancel"
         )
     missing = _missing_evidence(facts, rules)
     if missing and not without_evidence:
         raise DecisionRefused(
-            f"{name}: {'; '.join(missing.values())}. To release it all the same, say so explicitly "
-            "(--without-evidence): it is kept that you did"
+            f"{name}: {'; '.join(missing.values())}. To release it anyway, add --without-evidence, which is "
+            "recorded"
         )
     evidence = {
         "row": row,
@@ -168,25 +169,25 @@ def _unchanged(facts: Facts, rows: Sequence[CompletedTraining], name: str) -> st
     if not rows:
         raise DecisionRefused(f"{name}: the source no longer has it, so there is nothing to send: cancel it")
     if len(rows) > 1:
-        raise DecisionRefused(f"{name}: the source has two rows of it that differ: keep one")
+        raise DecisionRefused(f"{name}: the source has two different rows for it: keep one")
     if rows[0].row_version == facts.known.row_version:
         return "unchanged"
     fields = changed_fields(facts.known, rows[0])
     if fields:
         raise DecisionRefused(
-            f"{name}: the source row is another one since it was staged ({', '.join(fields)}): put it back, "
-            "or cancel this certificate and issue the new one under an issue_no of its own"
+            f"{name}: the source row has changed since it was staged ({', '.join(fields)}): restore it, or "
+            "cancel this certificate and issue the new one with another issue_no"
         )
-    return "touched, but nothing of what is sent has changed"
+    return "changed, but not in a field that is sent"
 
 
 def _missing_evidence(facts: Facts, rules: ReleaseRules) -> dict[str, str]:
-    """Return what a release still needs, by a fixed word."""
+    """Return the conditions that a release does not meet, by a fixed word."""
     reconcile = "trigger springest_reconcile first"
     started, finished, sent = facts.snapshot_started_at, facts.snapshot_finished_at, facts.possibly_taken_at
     missing = {}
     if started is None or finished is None:
-        missing["snapshot"] = f"there is no complete snapshot of what Springest shows: {reconcile}"
+        missing["snapshot"] = f"there is no complete snapshot yet: {reconcile}"
     elif finished < facts.now - rules.fresh:
         minutes = int(rules.fresh.total_seconds() // 60)
         missing["fresh_snapshot"] = (
@@ -195,23 +196,23 @@ def _missing_evidence(facts: Facts, rules: ReleaseRules) -> dict[str, str]:
         )
     elif sent is not None and started < sent + rules.settled:
         missing["later_snapshot"] = (
-            f"the newest complete snapshot ({facts.snapshot_id}) began at {_text(started)}, too early to "
-            f"lack what was sent at {_text(sent)}: from {_text(sent + rules.settled)} on, {reconcile}"
+            f"the newest complete snapshot ({facts.snapshot_id}) began at {_text(started)}, too soon after "
+            f"the attempt of {_text(sent)}: from {_text(sent + rules.settled)} on, {reconcile}"
         )
     if facts.possibly_taken and not _absence_counts(facts, rules):
         missing["verified_certification"] = (
             f"Springest shows no certificate of certification {facts.known.certification_id} that was posted "
-            "later: the certification may not be verified yet, and until then its certificates are not "
-            "shown. Look in Springest's admin"
+            "later, so the certification may not be verified yet, and its certificates are not shown before "
+            "that. Look in Springest's admin"
         )
     return missing
 
 
 def _absence_counts(facts: Facts, rules: ReleaseRules) -> bool:
-    """Tell whether the newest complete snapshot would show the certificate if Springest had it.
+    """Return whether the newest complete snapshot would show the certificate if Springest had it.
 
-    A certification is verified as a whole. That it is listed is no evidence unless the site's list is known
-    to hold verified ones only: Springest's page describes the list both ways.
+    A certification is verified as a whole. Being listed is no evidence unless the site's list is known to
+    contain verified certifications only: Springest's page describes the list both ways.
     """
     started, listed, shown = facts.snapshot_started_at, facts.listed_since, facts.shown_posted_at
     if shown is not None and facts.possibly_taken_at is not None and shown > facts.possibly_taken_at:
@@ -222,23 +223,23 @@ def _absence_counts(facts: Facts, rules: ReleaseRules) -> bool:
 def judge_confirmation(
     facts: Facts, certificate_id: int, shown: Shown, *, rules: ReleaseRules | None = None
 ) -> Judgement:
-    """Judge whether a delivery may be said to be that certificate.
+    """Check whether a delivery can be this certificate.
 
-    :raises DecisionRefused: it can't be that one, or Springest should show it and does not.
+    :raises DecisionRefused: it can't be, or Springest should show the certificate and does not.
     """
     name, known = f"training {facts.known.training_id}", facts.known
     other = shown.claimed_by or shown.answered_for
     if other is not None:
-        raise DecisionRefused(f"{name}: certificate {certificate_id} is that of training {other}")
+        raise DecisionRefused(f"{name}: certificate {certificate_id} belongs to training {other}")
     if known.certification_id is None or known.valid_from is None:
-        raise DecisionRefused(f"{name} lacks its certification or valid_from: mend the source row first")
+        raise DecisionRefused(f"{name} lacks its certification or valid_from: correct the source row first")
     evidence = {**_before(facts), "snapshot_id": facts.snapshot_id, "last_seen_at": _text(shown.last_seen_at)}
     if shown.is_known:
         _agrees(name, known, certificate_id, shown)
         if facts.snapshot_started_at and (shown.last_seen_at or facts.now) < facts.snapshot_started_at:
             raise DecisionRefused(
                 f"{name}: Springest last showed certificate {certificate_id} at {_text(shown.last_seen_at)}, "
-                f"and the complete snapshot {facts.snapshot_id} lacks it: ask Springest what became of it"
+                f"and the complete snapshot {facts.snapshot_id} does not have it: ask Springest about it"
             )
         evidence["owner_agrees"] = shown.learner_ref not in (None, FORGOTTEN_OWNER)
         return Judgement(Event.CONFIRMED, evidence)
@@ -246,7 +247,7 @@ def judge_confirmation(
     if facts.certification_is_shown or (listed_is_verified and facts.listed_since is not None):
         raise DecisionRefused(
             f"{name}: Springest has not shown certificate {certificate_id}, and it should, since "
-            f"certification {known.certification_id} is verified: check the number, or trigger "
+            f"certification {known.certification_id} is verified: check the id, or trigger "
             "springest_reconcile first if it is new"
         )
     return Judgement(Event.CONFIRMED_UNSEEN, evidence)
@@ -266,28 +267,28 @@ def _agrees(name: str, known: Known, certificate_id: int, shown: Shown) -> None:
         differs.append("valid_until")
     if differs:
         raise DecisionRefused(
-            f"{name}: certificate {certificate_id} is another one, it differs in {', '.join(differs)}"
+            f"{name}: certificate {certificate_id} is a different one: it differs in {', '.join(differs)}"
         )
 
 
 def judge_cancellation(facts: Facts) -> Judgement:
-    """Judge whether a delivery may be given up: wherever the state allows it."""
+    """Check whether a delivery may be cancelled: wherever the state allows it."""
     return Judgement(Event.DROPPED, _before(facts))
 
 
 def judge_reopening(facts: Facts) -> Judgement:
-    """Judge whether an earlier decision may be taken back.
+    """Check whether an earlier decision may be undone.
 
-    :raises DecisionRefused: what is to be reopened does not rest on a person.
+    :raises DecisionRefused: the delivery's state is not the result of a person's decision.
     """
     if facts.known.state is not State.CANCELLED and facts.match_method != MatchMethod.PERSON:
-        allowed(facts, Event.RELEASED)  # says what the state allows instead
+        allowed(facts, Event.RELEASED)  # its refusal says what the state allows instead
         raise DecisionRefused(f"training {facts.known.training_id}: no person has decided about it")
     return Judgement(Event.REOPENED, _before(facts))
 
 
 def review_after(facts: Facts, decision: DecisionKind) -> str | None:
-    """Return what a person should still look at after a decision."""
+    """Return the reason for a review that remains after a decision."""
     reason = facts.known.review_reason
     if decision is DecisionKind.REOPEN:
         return "reopened"
@@ -297,7 +298,7 @@ def review_after(facts: Facts, decision: DecisionKind) -> str | None:
 
 
 def _before(facts: Facts) -> dict[str, Any]:
-    """Return what a decision overwrites."""
+    """Return the values that a decision overwrites."""
     return {
         "reason": facts.known.reason,
         "springest_certificate_id": facts.springest_certificate_id,

@@ -15,8 +15,8 @@ _COUNTS: Final = text(load_sql("review/run_counts"))
 _ATTENTION: Final = text(load_sql("review/run_attention"))
 
 REMEDIES: Final[dict[State, str]] = {
-    State.UNKNOWN: "Springest may have stored it: look for it in Springest's admin. There: confirm it with "
-    "its id. Not there: release it",
+    State.UNKNOWN: "Springest may have stored it: look for it in Springest's admin. If it is there, confirm "
+    "it with its id; if not, release it",
     State.REVIEW: "a person must decide: release, confirm or cancel it",
     State.VANISHED: "Springest no longer shows it: ask Springest, then release or cancel it",
     State.REJECTED: "correct what Springest names; it is checked again once the row, the catalogue or the "
@@ -25,7 +25,7 @@ REMEDIES: Final[dict[State, str]] = {
     State.HELD: "it is checked again every night: have its certification listed, or correct its number",
 }
 """Remedy for each state in which a delivery needs somebody, the most urgent state first."""
-LOOK: Final = "it was delivered, and something about it needs a look"
+LOOK: Final = "it was delivered, but a person should look at it"
 
 
 @dataclass(frozen=True, slots=True)

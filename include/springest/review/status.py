@@ -1,4 +1,4 @@
-"""How a site stands: its queue and when that is through, what waits for a person, how fresh all of it is."""
+"""The status of a site: queue, deliveries that wait for a person, freshness of the data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NIGHTS: Final = text(load_sql("delivery/last_nights"))
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that staged or sent, and what became of its attempts."""
+    """A run that staged or sent, with the outcomes of its attempts."""
 
     run_id: str
     staged_rows: int | None
@@ -40,16 +40,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a site stands.
+    """The status of a site.
 
     :param ready: certificates in the queue.
-    :param hours_left: how long they take at the site's steady pace.
+    :param hours_left: time to send them at the site's steady pace.
     :param for_a_person: deliveries that wait for a person.
     :param too_large: certificates of each run that staged more than ``usual`` and waits for a person.
-    :param frozen_until: no request before; ``None`` when the rate limit is open.
+    :param frozen_until: end of the freeze; ``None`` if the rate limit is open.
     :param requests_per_hour: the steady pace.
-    :param watermark: rows of the source that changed before have been staged.
-    :param restored_at: when this ledger was last set right after a restoration.
+    :param watermark: source rows that changed before this time have been staged.
+    :param restored_at: when this ledger was last repaired after a restore.
     """
 
     site: str
@@ -80,7 +80,7 @@ class Status:
 
 
 def look(engine: Engine, site: Site) -> Status:
-    """Return how a site stands."""
+    """Return the status of a site."""
     pace = Pace.under(site.requests_per_hour)
     row = {"host": site.host, "key_fingerprint": site.key_fingerprint}
     with engine.connect() as connection:

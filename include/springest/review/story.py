@@ -1,4 +1,4 @@
-"""Everything that is known of one training's certificates; no address is, so none is told."""
+"""The history of one training's certificates. It contains no e-mail address, since none is stored."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One certificate: where it stands, what was tried, what was decided, what Springest shows.
+    """One delivery with its attempts, decisions, verdict and the certificate it is matched with.
 
-    :param learner_ref: reference of the learner, by which other certificates of the same one can be found.
-    :param verification_status: the last verdict that was published; ``None`` before the first.
-    :param remote_created_at: when Springest stored the certificate that it is matched with.
+    :param learner_ref: reference of the learner, to find the learner's other certificates.
+    :param verification_status: the last published verdict; ``None`` before the first.
+    :param remote_created_at: when Springest stored the matched certificate.
     """
 
     delivery_key: str
@@ -93,7 +93,7 @@ class Story:
 
 
 def tell(engine: Engine, *, site: str, training_id: str) -> list[Story]:
-    """Return the story of each certificate of a training, by its issue; none when it was never staged."""
+    """Return the history of each certificate of a training, by issue; empty if it was never staged."""
     with engine.connect() as connection:
         found = connection.execute(_DELIVERIES, {"site": site, "training_id": training_id}).mappings().all()
         keys = {"keys": [row["delivery_key"] for row in found]}

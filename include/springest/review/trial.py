@@ -1,9 +1,9 @@
-"""Begin a new ledger after a trial at another Springest, in an Airflow that remembers the trial's attempts.
+"""Begin a new ledger after a trial at another Springest, in an Airflow that has the trial's highest attempt.
 
-Airflow keeps the highest attempt, so a new warehouse looks like one that was restored from an old backup.
-That nothing of it was sent has to be shown: the trial's own ledger has every attempt that Airflow knows of,
-and all of them went to other hosts with other keys. The trial's accounts are noted as such, so that none of
-them can be used under another name later.
+Airflow keeps the highest attempt, so a new warehouse looks like one that was restored from an old backup. It
+must be proven that nothing of it was sent: the trial's own ledger has every attempt that Airflow knows of,
+and all of them went to other hosts with other keys. The trial's accounts are recorded, so that none of them
+can be used under another name later.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOCK: Final = text("LOCK TABLE springest.delivery IN EXCLUSIVE MODE")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A site as its ledger knows it."""
+    """A site's account in its ledger."""
 
     site: str
     host: str
@@ -46,15 +46,15 @@ def follow_trial(
     reason: str,
     redactor: Redactor | None = None,
 ) -> int:
-    """Let a new ledger send although Airflow knows of attempts that it lacks.
+    """Let a new ledger send although Airflow knows of attempts that it does not have.
 
     :param trial: engine of the trial's warehouse.
-    :param kept: highest attempts that Airflow keeps, one for each site.
-    :param by: login of the person who says so.
-    :returns: the trial's highest attempt; this ledger counts on from there.
-    :raises DecisionRefused: something of this ledger may have been sent, or who or why can't be kept.
+    :param kept: highest attempts that Airflow keeps, one per site.
+    :param by: login of the person.
+    :returns: the trial's highest attempt; new attempts of this ledger start above it.
+    :raises DecisionRefused: part of this ledger may have been sent, or login or reason can't be stored.
     """
-    by = clean(by, "the login of who decides", redactor)
+    by = clean(by, "the login", redactor)
     reason = clean(reason, "the reason", redactor)
     with trial.connect() as connection:
         highest, accounts = _highest(connection), _accounts(connection)
@@ -94,29 +94,29 @@ def require_trial(
     accounts: Sequence[Account],
     kept: Iterable[int | None],
 ) -> None:
-    """Refuse unless it is shown that nothing of this ledger can have been sent.
+    """Refuse unless it is certain that nothing of this ledger was sent.
 
     :param highest: the trial's highest attempt.
-    :param accounts: where the trial's certificates were sent.
+    :param accounts: accounts to which the trial sent.
     """
     if _highest(connection):
         raise DecisionRefused("this warehouse has attempts of its own: only a new one can follow a trial")
     missing = max([0, *(number for number in kept if number is not None)])
     if missing > highest:
         raise DecisionRefused(
-            f"attempt {missing} was made, and the trial's highest is {highest}: another ledger has sent as "
-            "well, and what it sent is not known here; nothing was changed"
+            f"attempt {missing} was made, but the trial's highest is {highest}: another ledger has sent "
+            "certificates as well, which are not known here; nothing was changed"
         )
     if not accounts:
-        raise DecisionRefused("the trial's warehouse does not tell where it sent: it never staged anything")
+        raise DecisionRefused("the trial's warehouse has no account: it never staged anything")
     mine = _accounts(connection)
     hosts = {site.identity_host, *(one.host for one in mine)}
     keys = {site.key_fingerprint, *(one.key_fingerprint for one in mine)}
     for one in accounts:
         if one.host in hosts or one.key_fingerprint in keys:
             raise DecisionRefused(
-                f"the trial sent to {one.host} as well, or with the same key: everything that it sent would "
-                "be sent again. Give the connection the other Springest's host and key, or go on with the "
+                f"the trial also sent to {one.host}, or with the same key: everything that it sent would be "
+                "sent again. Set the other Springest's host and key in the connection, or continue with the "
                 "trial's warehouse"
             )
 

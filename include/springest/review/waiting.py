@@ -1,4 +1,4 @@
-"""What waits for a person, by whatever a person would look for."""
+"""Finds deliveries that wait for a person, by filter."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MOST: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which deliveries; what is ``None`` restricts nothing.
+    """A filter of deliveries; ``None`` does not restrict.
 
-    :param states: without any, those that wait for a person, in whatever state.
-    :param reason: the fixed word that says why a delivery is in its state, or what to look at.
-    :param any_state: without ``states``, find by a reason those of every state, and by a run all that did not
-        go well, instead of only those that wait for a person.
-    :param run_id: Airflow run that staged it last or made an attempt of it.
+    :param states: by default, deliveries that wait for a person, in any state.
+    :param reason: reason of the state or of the review.
+    :param any_state: without ``states``, find any state by reason, and everything that did not succeed by
+        run, instead of only deliveries that wait for a person.
+    :param run_id: Airflow run that last staged the delivery or made an attempt of it.
     """
 
     states: Sequence[State] | None = None
@@ -62,7 +62,7 @@ class Waiting:
 
 
 def find(engine: Engine, *, site: str, which: Filter, limit: int = MOST) -> list[Waiting]:
-    """Return deliveries, those that were sent first before the others."""
+    """Return deliveries in the order in which they were sent."""
     values: dict[str, Any] = {
         "site": site,
         "states": [state.value for state in which.states] if which.states is not None else None,

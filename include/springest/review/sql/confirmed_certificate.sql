@@ -1,4 +1,4 @@
--- The certificate that a person says it is: as Springest last showed it, and who else stands for it.
+-- The certificate that a person named, as Springest last showed it, and another delivery that has its id.
 SELECT remote.springest_certificate_id IS NOT NULL AS is_known,
        remote.certification_id,
        remote.valid_from,

@@ -1,6 +1,6 @@
--- What a decision rests on, beside the delivery itself; the delivery is locked. ``possibly_taken_at`` is the last
--- moment at which a POST of it may have been on its way: NULL when none ever was. ``shown_posted_at`` is when the last
--- certificate of its certification was posted that the newest complete snapshot shows.
+-- The facts behind a decision, apart from the delivery itself, which is locked. ``possibly_taken_at`` is the latest time
+-- at which a POST of it may have been in flight, or NULL. ``shown_posted_at`` is when the last certificate of its
+-- certification that the newest complete snapshot shows was posted.
 SELECT delivery.site,
        delivery.springest_certificate_id,
        delivery.match_method,

@@ -1,5 +1,5 @@
--- Deliveries that wait for a person, or those in the states asked for. With `any_state`, a reason finds those of every
--- state, and a run all that did not go well. A verdict counts while it is about the state that the delivery is in.
+-- Deliveries that wait for a person, or those in the requested states. With `any_state`, a reason finds any state, and a
+-- run finds everything that did not succeed. A verdict counts only while it is about the delivery's current state.
 SELECT delivery.delivery_key,
        delivery.training_id,
        delivery.issue_no,

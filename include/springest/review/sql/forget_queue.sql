@@ -1,5 +1,5 @@
--- What waits to be sent, and what a lost worker was sending, may have been sent and forgotten. ``sent_at`` stays as
--- it is: nobody knows when. Attempts that were open are lost.
+-- Deliveries that wait to be sent, and those that a dead worker was sending, may have been sent by lost attempts.
+-- ``sent_at`` stays, since the time is unknown. Open attempts become unknown.
 WITH doubted AS (
     UPDATE springest.delivery
     SET state = 'unknown',

@@ -1,6 +1,6 @@
--- Certificates that Springest shows, that no other delivery stands for (unless their owner contradicts it), and that
--- could be this one. What the site does not tell contradicts nothing. One that is much older than the first POST is not
--- that POST's; it counts all the same when it is known to be the learner's.
+-- Certificates that Springest shows, that belong to no other delivery (unless their owner contradicts that), and that
+-- may be this one. Fields that the site does not report contradict nothing. A certificate that is much older than the
+-- first POST did not come from it, but counts anyway if it is known to be the learner's.
 SELECT remote.springest_certificate_id
 FROM springest.delivery AS delivery
 JOIN springest.remote_certificate AS remote ON remote.site = delivery.site

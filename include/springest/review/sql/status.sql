@@ -1,4 +1,4 @@
--- One row: how a site stands.
+-- One row: the status of a site.
 SELECT clock_timestamp() AS now,
        queue.ready,
        queue.oldest AS oldest_ready,
@@ -25,7 +25,7 @@ LEFT JOIN (SELECT * FROM springest.publication WHERE site = :site) AS publicatio
 LEFT JOIN (SELECT * FROM springest.catalogue_scan WHERE site = :site
            ORDER BY scanned_at DESC LIMIT 1) AS scan ON true
 LEFT JOIN (SELECT * FROM springest.snapshot WHERE site = :site AND finished_at IS NOT NULL
-                 AND scope = 'full' -- questions about owners and filtered lists are not meant to be whole
+                 AND scope = 'full' -- owner look-ups and filtered lists are never complete
            ORDER BY finished_at DESC LIMIT 1) AS last_snapshot ON true
 LEFT JOIN (SELECT * FROM springest.snapshot WHERE site = :site AND complete
            ORDER BY finished_at DESC LIMIT 1) AS complete ON true

@@ -1,5 +1,5 @@
--- The last runs that staged or sent, with what became of their attempts. Attempts are looked at back to the last
--- 50,000 of the warehouse.
+-- The last runs that staged or sent, with the outcomes of their attempts, counted over the warehouse's last 50,000
+-- attempts.
 WITH attempts AS (
     SELECT attempt.run_id,
            max(attempt.started_at) AS last_at,
@@ -15,7 +15,7 @@ WITH attempts AS (
     GROUP BY attempt.run_id
 ), staged AS (
     SELECT run_id, committed_at, source_count FROM springest.staging_run
-    WHERE site = :site AND window_end > window_start  -- not the moment that a site began
+    WHERE site = :site AND window_end > window_start  -- not the entry that records the beginning of a site
 )
 SELECT run_id, staged.source_count AS staged_rows, staged.committed_at AS staged_at, attempts.last_at AS last_sent_at,
        COALESCE(attempts.attempts, 0) AS attempts, COALESCE(attempts.accepted, 0) AS accepted,

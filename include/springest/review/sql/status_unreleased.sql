@@ -1,4 +1,4 @@
--- What waits of runs that no delivering run has accepted as work to be sent.
+-- Queued deliveries of runs that are not approved yet.
 SELECT staged_run_id, count(*)
 FROM springest.delivery
 WHERE site = :site

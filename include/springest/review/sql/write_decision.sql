@@ -1,4 +1,4 @@
--- The decision and what follows from it, in one statement: neither stands without the other.
+-- The decision and its effect in one statement: neither exists without the other.
 WITH moved AS (
     UPDATE springest.delivery
     SET state = :to_state,

@@ -178,7 +178,7 @@ def _unchanged(facts: Facts, rows: Sequence[CompletedTraining], name: str) -> st
             f"{name}: the source row has changed since it was staged ({', '.join(fields)}): restore it, or "
             "cancel this certificate and issue the new one with another issue_no"
         )
-    return "changed, but not in a field that is sent"
+    return "touched, but no field that is sent has changed"
 
 
 def _missing_evidence(facts: Facts, rules: ReleaseRules) -> dict[str, str]:

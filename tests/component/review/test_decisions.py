@@ -256,7 +256,7 @@ def test_a_wrongly_confirmed_certificate_of_this_learner_blocks(ground: Ground) 
     [
         ([], "the source no longer has it"),
         ([row(), row(booking_id=3)], "two different rows for it"),
-        ([row(email="somebody-else@example.com", booking_id=5)], r"another one .*\(email, booking_id\)"),
+        ([row(email="somebody-else@example.com", booking_id=5)], r"has changed since .*\(email, booking_id\)"),
     ],
 )
 def test_a_release_needs_the_row_as_it_was_staged(ground: Ground, rows: list[Any], message: str) -> None:
@@ -379,9 +379,9 @@ def test_another_trainings_certificate_cannot_be_confirmed(ground: Ground) -> No
     number = ground.snapshot()
     ground.shown(7, number)
     ground.shown(8, number)
-    with pytest.raises(DecisionRefused, match="certificate 7 is that of training T2"):
+    with pytest.raises(DecisionRefused, match="certificate 7 belongs to training T2"):
         ground.decide(key, "confirm", 7)
-    with pytest.raises(DecisionRefused, match="certificate 8 is that of training T3"):
+    with pytest.raises(DecisionRefused, match="certificate 8 belongs to training T3"):
         ground.decide(key, "confirm", 8)
 
 
@@ -398,7 +398,7 @@ def test_a_certificate_that_is_gone_cannot_be_confirmed(ground: Ground) -> None:
     key = doubtful(ground)
     ground.shown(41, ground.snapshot(minutes_ago=600))
     ground.snapshot()
-    with pytest.raises(DecisionRefused, match=r"last showed certificate 41 .* lacks it"):
+    with pytest.raises(DecisionRefused, match=r"last showed certificate 41 .* does not have it"):
         ground.decide(key, "confirm", 41)
 
 
@@ -421,7 +421,7 @@ def test_unproven_deliveries_can_be_cancelled_and_reopened(ground: Ground, state
     ground.decide(key, "cancel", reason="the learner asked for it")
     found = ground.of(key)
     assert (found.state, found.needs_review) == ("cancelled", False)
-    assert found.reason_detail == "cancelled by a person: `bin/springest review show` tells who and why"
+    assert found.reason_detail == "cancelled by a person: see `bin/springest review show` for name and reason"
     ground.decide(key, "reopen")
     found = ground.of(key)
     assert (found.state, found.reason, found.review_reason) == ("review", "reopened", "reopened")
@@ -433,7 +433,7 @@ def test_reopening_a_confirmation_frees_its_id(ground: Ground) -> None:
     number = ground.snapshot()
     ground.shown(41, number)
     ground.decide(key, "confirm", 41)
-    with pytest.raises(DecisionRefused, match="is that of training T1"):
+    with pytest.raises(DecisionRefused, match="belongs to training T1"):
         ground.decide(second, "confirm", 41)
     ground.decide(key, "reopen")
     ground.decide(second, "confirm", 41)
@@ -501,7 +501,7 @@ def test_a_decision_on_an_old_version_is_refused(ground: Ground) -> None:
     seen = ground.choice(key, "cancel")
     with ground.warehouse.begin() as connection:
         connection.execute(text("UPDATE springest.delivery SET state = 'visible', version = version + 1"))
-    with pytest.raises(DecisionRefused, match="has changed since you looked: it is visible"):
+    with pytest.raises(DecisionRefused, match="has changed since you looked: it has been visible"):
         Decisions(ground.warehouse, site="default").decide(seen)
     assert (ground.of(key).state, ground.decisions()) == ("visible", [])
 
@@ -640,5 +640,5 @@ def test_each_of_many_is_decided_separately(ground: Ground) -> None:
 def test_a_delivery_of_another_site_cannot_be_decided(ground: Ground) -> None:
     """A decision for one site finds no delivery of another."""
     key = ground.delivery("unknown", site="other")
-    with pytest.raises(DecisionRefused, match="is of site other, not default"):
+    with pytest.raises(DecisionRefused, match="belongs to site other, not default"):
         ground.decide(key, "cancel")

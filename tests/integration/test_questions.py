@@ -305,7 +305,7 @@ def test_unknowns_are_counted_apart_and_by_site(nights: World) -> None:
     nights.night("third")
     row = ask(nights, "01_waiting_for_verification.sql")[0]
     assert (row.certification_id, row.sent, row.not_sent, row.doubtful) == (105, 2, 0, 1)
-    assert "2 of our certificates wait for it" in row.body
+    assert "2 of our certificates are waiting for it" in row.body
     oldest = row.oldest_sent_at
     with nights.warehouse.begin() as connection:
         connection.execute(

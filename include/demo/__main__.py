@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from demo.proof import NightSum, delivery_failures, night_sums, reason_failures
 from demo.world import REQUESTS_PER_HOUR, AlreadyRunning, World, complete, started
 
 FOLDER: Final = PROJECT / ".springest" / "demo"
-DAGS: Final = ("springest_catalogue", "springest_deliver", "springest_reconcile")
+DAGS: Final = ("springest_catalogue", "springest_deliver", "springest_reconcile", "springest_review")
 _SAMPLE: Final = text("""
 SELECT DISTINCT ON (verification_status, delivery_reason)
        training_id, certification_name, delivery_state, verification_status,
@@ -63,7 +65,7 @@ class Demo:
         world = self._world
         first, second = world.nights
         self._wait_for_dags()
-        self.tell("Airflow is up and has parsed the three DAGs; the scheduler begins with the catalogue")
+        self.tell("Airflow is up and has parsed the four DAGs; the scheduler begins with the catalogue")
         self._scheduled("springest_catalogue")
         self._first_night(first)
         verified = [one for one in CERTIFICATIONS if one.verified_between]
@@ -83,6 +85,7 @@ class Demo:
             *([f"running the nights again sent {again}"] if again else []),
             *(f"{address} can be reached by others" for address in reachable_by_others(listening())),
             *self._connection_failures(),
+            *self._doctor_failures(),
         ]
         self._show(sums, posts, again, proven=not failures)
         return failures
@@ -91,6 +94,15 @@ class Demo:
         """Press the Test button of the connection that the UI shows."""
         works, message = self._world.airflow.test_connection("springest_default")
         return [] if works else [f"the Test button of springest_default: {message}"]
+
+    def _doctor_failures(self) -> list[str]:
+        """Let ``bin/springest doctor`` check the installation, as a new site does first."""
+        self.tell("`bin/springest doctor` checks the installation")
+        command = [str(PROJECT / "bin" / "springest"), "doctor"]
+        env = {"PATH": os.environ.get("PATH", os.defpath), "AIRFLOW_HOME": str(FOLDER / "airflow")}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        self._console.print(done.stdout + done.stderr, markup=False)
+        return [] if done.returncode == 0 else ["`bin/springest doctor` found a problem"]
 
     def _wait_for_dags(self) -> None:
         until = time.monotonic() + 90

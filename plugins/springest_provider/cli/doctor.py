@@ -8,17 +8,17 @@ from contextlib import closing
 from dataclasses import asdict
 
 from springest.errors import SpringestError
+from springest_provider import factories
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.session import read_query
 from springest_provider.doctor.checkup import Status, run_checks
 from springest_provider.doctor.connections import Installation, connection_checks
 from springest_provider.doctor.scheduling import scheduling_checks
-from springest_provider.hooks.springest import PREFIX, SpringestHook
 
 
 def doctor(options: argparse.Namespace, output: Output) -> int:
     """Run every check and show what it found; nothing is changed or sent."""
-    conn_id = f"{PREFIX}{options.site}"
+    conn_id = f"{factories.PREFIX}{options.site}"
     _hide_keys(conn_id, output)
     installed = Installation(conn_id, options.warehouse, options.source, lambda: read_query(options.sql))
     checks = (*connection_checks(installed), *scheduling_checks(site=options.site))
@@ -39,6 +39,6 @@ def doctor(options: argparse.Namespace, output: Output) -> int:
 
 def _hide_keys(conn_id: str, output: Output) -> None:
     try:
-        output.hide(SpringestHook(conn_id).get_site().secrets)
+        output.hide(factories.read_site(conn_id).secrets)
     except SpringestError:
         return  # the first check says so

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import Any, Final
 
@@ -19,12 +20,16 @@ DEFAULT_ARGS: Final[dict[str, Any]] = {
 }
 
 
-def deadline(**interval: float) -> DeadlineAlert:
+def deadline(**interval: float) -> DeadlineAlert | None:
     """
     Return the alert of a run that has not finished in time since it was queued.
 
     :param interval: as of ``timedelta``, such as ``hours=6``.
+    :returns: ``None`` under ``airflow dags test``: Airflow 3.3.2 looks the alert up in its database when the run
+        ends, and fails, since such a run has none there.
     """
+    if sys.argv[1:3] == ["dags", "test"]:
+        return None
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=timedelta(**interval),

@@ -25,8 +25,8 @@ def deadline(**interval: float) -> DeadlineAlert | None:
     Return the alert of a run that has not finished in time since it was queued.
 
     :param interval: as of ``timedelta``, such as ``hours=6``.
-    :returns: ``None`` under ``airflow dags test``: Airflow 3.3.2 looks the alert up in its database when the run
-        ends, and fails, since such a run has none there.
+    :returns: ``None`` under ``airflow dags test``: when the run ends, Airflow 3.3.2 looks the alert up in its
+        database, where such a run has none, and fails.
     """
     if sys.argv[1:3] == ["dags", "test"]:
         return None

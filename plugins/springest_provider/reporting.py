@@ -1,4 +1,4 @@
-"""The end of every task's log: a table of counts, and a warning for each certificate that needs somebody.
+"""The end of every task: counts and what needs somebody for the log, metrics, and counts in asset events.
 
 ``SpringestOperator.execute`` is the one place that calls it. A report that can't be made fails no task.
 """
@@ -8,14 +8,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from airflow.sdk import Context
+from airflow.sdk import Asset, Context
+from sqlalchemy import Connection
 
 from springest.redaction import Redactor, show_unseen
+from springest.review.metrics import measure
 from springest.review.run_report import NeedsSomebody, RunCounts, count_run, find_attention
 from springest.site import Site
 from springest_provider import factories
+from springest_provider.metrics import emit
 from springest_provider.run_notes import NOTE_KEY, OURS
 from springest_provider.ui.links import deliveries_url, delivery_url
 
@@ -25,26 +29,44 @@ MOST_LINES: Final = 50
 """Certificates that a log names; the page lists all of them."""
 
 
-def report_run(
-    context: Context, find_site: Callable[[], Site], warehouse_conn_id: str, result: Mapping[str, Any]
+def report(
+    context: Context,
+    find_site: Callable[[], Site],
+    warehouse_conn_id: str,
+    result: Mapping[str, Any],
+    *,
+    of_run: bool,
 ) -> None:
     """
-    Log the counts of a run and what needs somebody, and leave a note for the DAG run.
+    Log the counts, emit the metrics of the site, and put the counts into the events of the task's assets.
 
     :param find_site: returns the site; it may fail, as it may have failed for the task.
     :param result: what the task returned; empty when it failed.
+    :param of_run: report the counts of the whole run and what needs somebody, and leave a note for the DAG
+        run; otherwise the counts in ``result``.
     """
+    if not of_run:
+        log_table(dict(_counts(result)))
     try:
-        _report_run(context, find_site(), warehouse_conn_id, result)
+        site = find_site()
+        with factories.warehouse(warehouse_conn_id) as engine, engine.connect() as connection:
+            counts = _report_run(connection, context, site, result) if of_run else dict(_counts(result))
+            began = context["ti"].start_date or datetime.now(UTC)
+            measured = measure(connection, site, run_id=str(context["run_id"]), since=began)
+        emit(site.name, measured)
+        for outlet in context["task"].outlets:
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra.update({"site": site.name, **counts})
     except Exception as error:  # noqa: BLE001 - the task's own result stands, whatever happens here
         log.warning("The counts of this run can't be reported: %s", type(error).__name__)
 
 
-def _report_run(context: Context, site: Site, warehouse_conn_id: str, result: Mapping[str, Any]) -> None:
+def _report_run(
+    connection: Connection, context: Context, site: Site, result: Mapping[str, Any]
+) -> dict[str, int]:
     run_id = str(context["run_id"])
-    with factories.warehouse(warehouse_conn_id) as engine, engine.connect() as connection:
-        counts = count_run(connection, site=site.name, run_id=run_id)
-        found, in_all = find_attention(connection, site=site.name, run_id=run_id, most=MOST_LINES)
+    counts = count_run(connection, site=site.name, run_id=run_id)
+    found, in_all = find_attention(connection, site=site.name, run_id=run_id, most=MOST_LINES)
     requests = result.get("requests")
     used = "-" if requests is None else f"{requests:,} of {site.requests_per_hour:,}/h"
     log_table({**asdict(counts), "requests": used})
@@ -53,11 +75,7 @@ def _report_run(context: Context, site: Site, warehouse_conn_id: str, result: Ma
     note = note_of(counts, run_id=run_id)
     if note:
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
-
-
-def report_result(result: Mapping[str, Any]) -> None:
-    """Log the counts that a task returned."""
-    log_table(dict(_counts(result)))
+    return asdict(counts)
 
 
 def log_table(counts: Mapping[str, Any]) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from demo.nights import Training
 from sandbox.faults import Fault, Kind
 
-from .conftest import AirflowWorld, training
+from .conftest import (
+    CANARY_ADDRESS,
+    CANARY_CERTIFICATIONS_KEY,
+    CANARY_KEY,
+    AirflowWorld,
+    training,
+)
 
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
 
@@ -76,20 +84,40 @@ def _key(world: AirflowWorld, training_id: str) -> str:
     return str(keys[training_id])
 
 
-def test_a_log_ends_with_the_counts_and_a_green_run_has_a_note(make_airflow):
+def _check_lineage(text: str, world: AirflowWorld) -> None:
+    """What each task read and wrote, and nobody's address or key."""
+    events = [event for event in map(json.loads, text.splitlines()) if event["eventType"] == "COMPLETE"]
+    by_task = {event["job"]["name"]: event for event in events}
+    deliver = by_task["springest_deliver.deliver"]
+    reads, writes = ({one["name"] for one in deliver[side]} for side in ("inputs", "outputs"))
+    source = urlsplit(world.source_url).path.removeprefix("/")
+    warehouse = urlsplit(world.warehouse_url).path.removeprefix("/")
+    assert {f"{source}.completed_training", f"{source}.learner", f"{warehouse}.springest.delivery"} == reads
+    assert {"/certificates", f"{warehouse}.springest.delivery_attempt"} < writes
+    assert "FROM completed_training" in deliver["job"]["facets"]["sql"]["query"]
+    assert "springest_catalogue.catalogue" in by_task
+    for canary in (CANARY_KEY, CANARY_CERTIFICATIONS_KEY, CANARY_ADDRESS):
+        assert canary not in text
+
+
+def test_a_log_ends_with_the_counts_and_a_green_run_has_a_note(make_airflow, tmp_path):
     """One unknown, one set aside: the run is green, and still nobody overlooks them."""
-    world = make_airflow(trainings=_trainings)
+    lineage = tmp_path / "lineage.json"
+    transport = {"type": "file", "log_file_path": str(lineage), "append": True}
+    world = make_airflow(trainings=_trainings, AIRFLOW__OPENLINEAGE__TRANSPORT=json.dumps(transport))
     catalogue = world.run("dags", "test", "springest_catalogue")
     assert re.search(r"listed +added +unlisted", catalogue)
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
     log = world.run("dags", "test", "springest_deliver")
     assert re.search(r"completed +staged +set aside +sent +accepted +refused +unknown +left +requests", log)
     assert re.search(r" 3 +2 +1 +2 +1 +0 +1 +0 +2 of 100,000/h", log)
+    assert "'sent': 2" in world.metadata(), "the asset's event has the counts"
     [[unknown]] = world.rows("SELECT training_id FROM springest.delivery WHERE state = 'unknown'")
     for training_id, state in ((unknown, "unknown"), ("T3", "invalid")):
         story = f"http://127.0.0.1:1/springest/deliveries/{_key(world, training_id)}"
         assert re.search(rf"warning.*{training_id} is {state} \(.*Remedy: .*{story}", log)
     assert "alembic" not in log
+    _check_lineage(lineage.read_text(encoding="utf-8"), world)
     note = _end_run(world, "success")
     assert note.startswith("Springest: 1 unknown, 1 set aside of 3 completed. http://127.0.0.1:1/springest/")
     assert _end_run(world, "failed") == note, "a run that ends again says it once"

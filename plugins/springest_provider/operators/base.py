@@ -15,9 +15,9 @@ from springest.privacy.secret import secret_in_use
 from springest.site import Site
 from springest.source.reader import SourceReader
 from springest.staging.stage import Stager
-from springest_provider import factories
+from springest_provider import factories, reporting
 from springest_provider.hooks.springest import SpringestHook
-from springest_provider.reporting import report_result, report_run
+from springest_provider.lineage import Lineage, lineage_of
 from springest_provider.ui.links import DeliveriesOfRunLink, OverviewLink
 
 
@@ -25,6 +25,9 @@ class SpringestOperator(BaseOperator):
     """Base of all operators: a site, a warehouse, and the end of the log."""
 
     operator_extra_links: Collection[BaseOperatorLink] = (OverviewLink(),)
+    lineage: ClassVar[Lineage] = Lineage()
+    reports_run: ClassVar[bool] = False
+    """Whether its log ends with the counts of the whole run rather than with those of its own work."""
 
     def __init__(
         self,
@@ -53,9 +56,19 @@ class SpringestOperator(BaseOperator):
         """Do the task's work; return counts."""
         raise NotImplementedError
 
-    def report(self, context: Context, result: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Log the counts that ``work`` returned; there are none when it failed."""
-        report_result(result)
+    def report(self, context: Context, result: Mapping[str, Any]) -> None:
+        """Report what the task did; ``result`` is empty when it failed."""
+        reporting.report(context, self.hook.get_site, self.warehouse_conn_id, result, of_run=self.reports_run)
+
+    def get_openlineage_facets_on_complete(self, _task_instance: object) -> Any:
+        """Return what the task read and wrote; OpenLineage's provider asks for it, if it is installed."""
+        return lineage_of(
+            self.lineage,
+            springest_conn_id=self.springest_conn_id,
+            warehouse_conn_id=self.warehouse_conn_id,
+            source_conn_id=getattr(self, "source_conn_id", None),
+            sql=getattr(self, "sql", None),
+        )
 
     @cached_property
     def hook(self) -> SpringestHook:
@@ -95,7 +108,4 @@ class RunOperator(SourceOperator):
     """Base of the operators whose counts are those of the whole run."""
 
     operator_extra_links: Collection[BaseOperatorLink] = (DeliveriesOfRunLink(),)
-
-    def report(self, context: Context, result: Mapping[str, Any]) -> None:
-        """Log the run's counts and each certificate that needs somebody, and leave a note for the run."""
-        report_run(context, self.hook.get_site, self.warehouse_conn_id, result)
+    reports_run = True

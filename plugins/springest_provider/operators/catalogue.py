@@ -14,6 +14,7 @@ from springest.catalogue import store_catalogue
 from springest.site import Site
 from springest.staging.site_identity import require_same_host
 from springest_provider import factories
+from springest_provider.lineage import Lineage
 from springest_provider.operators.base import SpringestOperator
 
 
@@ -29,6 +30,7 @@ class SpringestCatalogueOperator(SpringestOperator):
     :returns: counts: ``listed``, ``added``, ``unlisted``; and whether the list was ``complete``.
     """
 
+    lineage = Lineage(reads=("api/certifications",), writes=("certification",))
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
 
     def work(self, context: Context) -> dict[str, Any]:

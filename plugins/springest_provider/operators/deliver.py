@@ -27,6 +27,7 @@ from springest.site import Site
 from springest.staging.stage import LOOK_BACK, Stager
 from springest_provider import factories
 from springest_provider.dry_run import log_lines, make_plan
+from springest_provider.lineage import Lineage
 from springest_provider.operators.base import RunOperator
 from springest_provider.run_context import (
     begin_moment,
@@ -74,6 +75,7 @@ class SpringestStageOperator(RunOperator):
         dry run, the counts of its plan.
     """
 
+    lineage = Lineage(reads=("source", "certification"), writes=("delivery", "run_training"))
     template_fields: Sequence[str] = (
         "sql",
         "source_conn_id",
@@ -221,6 +223,9 @@ class SpringestDeliverOperator(RunOperator):
     :returns: counts of outcomes, and the number ``left``; see ``DeliverReport``.
     """
 
+    lineage = Lineage(
+        reads=("source", "delivery"), writes=("api/certificates", "delivery", "delivery_attempt")
+    )
     template_fields: Sequence[str] = (
         "sql",
         "source_conn_id",

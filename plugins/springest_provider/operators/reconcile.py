@@ -32,6 +32,7 @@ from springest.verdicts.publish import publish_candidates, reconcile
 from springest_provider import factories
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.hooks.warehouse import WarehouseHook
+from springest_provider.lineage import Lineage
 from springest_provider.operators.base import SourceOperator, SpringestOperator
 
 
@@ -48,6 +49,7 @@ class SpringestSnapshotOperator(SpringestOperator):
     :returns: ``snapshot_id``, ``rows``, ``requests``, its ``scope``, and whether it is ``complete``.
     """
 
+    lineage = Lineage(reads=("api/certificates",), writes=("snapshot", "remote_certificate"))
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
 
     def __init__(self, *, full: bool = False, **kwargs: Any) -> None:
@@ -94,6 +96,7 @@ class SpringestOwnersOperator(SourceOperator):
     :returns: ``asked`` learners, ``certificates`` whose owner is now known, and ``requests``.
     """
 
+    lineage = Lineage(reads=("source", "api/certificates"), writes=("remote_certificate",))
     template_fields: Sequence[str] = ("sql", "source_conn_id", "springest_conn_id", "warehouse_conn_id")
 
     def work(self, context: Context) -> dict[str, Any]:
@@ -136,6 +139,7 @@ class SpringestReconcileOperator(SpringestOperator):
         proof (``told``).
     """
 
+    lineage = Lineage(reads=("delivery", "remote_certificate"), writes=("reconciled_candidate",))
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
 
     def work(self, context: Context) -> dict[str, Any]:
@@ -245,6 +249,10 @@ class SpringestPublishOperator(SpringestOperator):
     :returns: counts: ``written``, ``versions``, deliveries by ``statuses``, and ``cleared`` attempts.
     """
 
+    lineage = Lineage(
+        reads=("reconciled_candidate",),
+        writes=("certificate_reconciliation", "certificate_reconciliation_history"),
+    )
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
 
     def __init__(self, *, keep_attempt_details_days: int = KEPT_DAYS, **kwargs: Any) -> None:

@@ -1,0 +1,80 @@
+"""Lineage of the operators, for OpenLineage; without its provider there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from springest_provider.hooks.springest import SpringestHook
+from springest_provider.lookups import read_connection
+
+API: Final = "api"
+SOURCE: Final = "source"
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What an operator reads and writes.
+
+    Each is a table of the warehouse's schema ``springest``, ``api`` followed by a path of Springest's API, or
+    ``source``: the tables in the operator's query.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+
+def lineage_of(
+    lineage: Lineage,
+    *,
+    springest_conn_id: str,
+    warehouse_conn_id: str,
+    source_conn_id: str | None = None,
+    sql: str | None = None,
+) -> Any:
+    """
+    Return the lineage of a task, as an ``OperatorLineage``; ``None`` without OpenLineage's provider.
+
+    :param sql: the rendered query of the source, if the operator has one.
+    """
+    try:
+        from airflow.providers.openlineage.extractors import OperatorLineage
+        from openlineage.client.event_v2 import Dataset
+        from openlineage.client.generated.sql_job import SQLJobFacet
+    except ImportError:
+        return None
+
+    def dataset(name: str) -> list[Dataset]:
+        if name == SOURCE:
+            return [
+                Dataset(namespace=_namespace(str(source_conn_id)), name=table)
+                for table in _tables(str(sql), str(source_conn_id))
+            ]
+        if name.startswith(API):
+            site = SpringestHook(springest_conn_id).get_site()
+            return [Dataset(namespace=site.base_url, name=name.removeprefix(API))]
+        database = read_connection(warehouse_conn_id).schema
+        return [Dataset(namespace=_namespace(warehouse_conn_id), name=f"{database}.springest.{name}")]
+
+    return OperatorLineage(
+        inputs=[one for name in lineage.reads for one in dataset(name)],
+        outputs=[one for name in lineage.writes for one in dataset(name)],
+        job_facets={"sql": SQLJobFacet(query=sql)} if sql else {},
+    )
+
+
+def _namespace(conn_id: str) -> str:
+    """Return OpenLineage's name of a database server, without its login."""
+    connection = read_connection(conn_id)
+    port = f":{connection.port}" if connection.port else ""
+    return f"{connection.conn_type}://{connection.host}{port}"
+
+
+def _tables(sql: str, conn_id: str) -> list[str]:
+    """Return the tables that a query reads, with the database's name before them."""
+    from openlineage_sql import parse  # type: ignore[import-untyped]
+
+    connection = read_connection(conn_id)
+    parsed = parse([sql], dialect=connection.conn_type)
+    tables = {one.qualified_name for one in parsed.in_tables} if parsed else set()
+    return sorted(f"{connection.schema}.{name}" if connection.schema else name for name in tables)

@@ -46,7 +46,8 @@ with DAG(
     tags=["springest"],
 ):
     review = SpringestReviewOperator(task_id="review", sql="completed_trainings.sql")
-    asked = {"xcom_task_id": "review", "trigger_run_id": "after {{ run_id }}"}
+    started = "{{ dag_run.start_date.strftime('%Y%m%dT%H%M%S.%f') }}"
+    asked = {"xcom_task_id": "review", "trigger_run_id": f"review__{started}"}
     deliver = TriggerIfAskedOperator(
         task_id="deliver", trigger_dag_id="springest_deliver", xcom_key=APPROVED_KEY, **asked
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from psycopg import Connection as DriverConnection
-from sqlalchemy import Column, Connection, Engine, Table, column, select, table, text, union, update
+from sqlalchemy import Column, Connection, Engine, Table, column, or_, select, table, text, union, update
 
 from springest.db.lock_holders import holders
 from springest.db.schema import candidate_set, learner_secret, metadata
@@ -121,4 +121,5 @@ def _rekey(connection: Connection, one: Table, columns: list[Column[Any]]) -> in
         column.name: select(_REKEYED.c.current).where(_REKEYED.c.former == column).scalar_subquery()
         for column in columns
     }
-    return connection.execute(update(one).values(current)).rowcount
+    with_value = or_(*(column.is_not(None) for column in columns))
+    return connection.execute(update(one).where(with_value).values(current)).rowcount

@@ -170,7 +170,7 @@ def test_a_gate_stops_a_dry_run_with_the_same_message(world: World, monkeypatch)
     assert (planned.to_send, planned.stopped_by) == ((), str(stopped.value))
     assert len(plan(world, "night", expected=5).to_send) == 5
     world.kept.number = 99
-    assert "highest attempt is 0, and 99 was made" in str(plan(world, "night", expected=5).stopped_by)
+    assert "highest attempt is 0, but attempt 99 was made" in str(plan(world, "night", expected=5).stopped_by)
     with pytest.raises(ConfigurationError, match="learner_secret"):
         plan(world, secret="another secret, also long enough for it")
     assert world.posts == 0

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from springest.db.migrate import upgrade
 from springest.db.roles import READER, RoleNames, grant_roles
 from springest.errors import RolesNotAllowed
+from tests.factories import add_attempt, add_decision, add_delivery
 
 
 @pytest.fixture
@@ -129,19 +130,9 @@ def attempt(engine: Engine, role: str, statement: str) -> str | None:
 @pytest.fixture
 def ledger(warehouse: Engine) -> Engine:
     """A warehouse with one delivery that may have been taken, its attempt and a decision about it."""
-    with warehouse.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO springest.delivery"
-                " (delivery_key, site, training_id, issue_no, state, row_version, staged_run_id)"
-                " VALUES ('k', 'default', 'T1', 1, 'unknown', 'v', 'r');"
-                "INSERT INTO springest.delivery_attempt (delivery_key, run_id, worker, document_sha256)"
-                " VALUES ('k', 'r', 'w', 's');"
-                "INSERT INTO springest.delivery_decision"
-                " (delivery_key, decided_by, decision, reason, version, from_state, to_state, evidence)"
-                " VALUES ('k', 'ana', 'cancel', 'because', 1, 'unknown', 'cancelled', '{}')"
-            )
-        )
+    key = add_delivery(warehouse, "unknown", delivery_key="k")
+    add_attempt(warehouse, key, outcome=None)
+    add_decision(warehouse, key, "cancel")
     return warehouse
 
 

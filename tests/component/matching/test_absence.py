@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.component.conftest import MOMENT, Deliver, Scan, Show
-from tests.component.verdicts.test_publish import publish_all, verdict
+from tests.component.conftest import Deliver, Post, Scan, Show
+from tests.component.published import publish_all, verdict
+from tests.factories import MOMENT
 
 SENT = MOMENT
 FIRST = SENT + timedelta(days=1)
@@ -144,7 +145,7 @@ def test_absence_counts_beside_a_later_one_that_is_shown(
     warehouse: Engine,
     deliver: Deliver,
     show: Show,
-    answer: Callable[..., None],
+    post: Post,
     shown: dict[str, Any],
     counts: bool,
 ) -> None:
@@ -154,7 +155,7 @@ def test_absence_counts_beside_a_later_one_that_is_shown(
     show(9, **{"valid_from": date(2026, 10, 1), "first_seen_at": FIRST, "last_seen_at": SECOND, **shown})
     if hours is not None:
         key = deliver("visible", "T2", springest_certificate_id=9, valid_from=date(2026, 10, 1))
-        answer(key, 9, SENT + timedelta(hours=hours))
+        post(key, "accepted_with_id", springest_certificate_id=9, started_at=SENT + timedelta(hours=hours))
     report = publish_all(warehouse, catalogue_lists_verified_only=False)
     assert report.became_absent == int(counts)
     if counts:

@@ -8,13 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, text
 
-from springest.db.schema import delivery_attempt
 from springest.matching import matching
 from springest.verdicts.publish import PublishReport, publish
-from tests.component.conftest import DAY, MOMENT, Deliver, Scan, Show
-from tests.component.verdicts.test_publish import SITE, publish_all, verdict
+from tests.component.conftest import Deliver, Post, Scan, Show
+from tests.component.published import publish_all, verdict
+from tests.factories import DAY, MOMENT, SITE
 
 ONLY_US = replace(SITE, exclusive_uploader=True)
 LEARNER = "a" * 64
@@ -155,21 +155,13 @@ def test_an_inferred_one_with_an_unknown_status_is_ambiguous(
 
 
 def test_an_earlier_post_of_a_released_delivery_can_match(
-    warehouse: Engine, deliver: Deliver, show: Show
+    warehouse: Engine, deliver: Deliver, show: Show, post: Post
 ) -> None:
     """T1 was released by a person and is verified by its second POST's id; the first outcome was lost."""
     again = MOMENT + timedelta(hours=3)
-    key = deliver("visible", "T1", match_method="springest_id", springest_certificate_id=7, sent_at=again)
-    attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
-    with warehouse.begin() as connection:
-        connection.execute(
-            insert(delivery_attempt).values(started_at=MOMENT, outcome="outcome_lost", **attempt)
-        )
-        connection.execute(
-            insert(delivery_attempt).values(
-                started_at=again, outcome="accepted_with_id", springest_certificate_id=7, **attempt
-            )
-        )
+    key = deliver("visible", "T1", sent_at=again)
+    post(key, started_at=MOMENT)
+    post(key, "accepted_with_id", springest_certificate_id=7, started_at=again)
     deliver("unknown", "T2", sent_at=MOMENT + timedelta(minutes=1))
     show(7, created_at=again)
     show(8, created_at=MOMENT)
@@ -180,21 +172,13 @@ def test_an_earlier_post_of_a_released_delivery_can_match(
 
 
 def test_a_later_post_than_the_one_with_the_id_can_match(
-    warehouse: Engine, deliver: Deliver, show: Show
+    warehouse: Engine, deliver: Deliver, show: Show, post: Post
 ) -> None:
     """T1 was released and sent again, with a lost outcome; then the first POST's response came after all."""
     again = MOMENT + timedelta(hours=3)
-    key = deliver("accepted", "T1", springest_certificate_id=7)
-    attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
-    with warehouse.begin() as connection:
-        connection.execute(
-            insert(delivery_attempt).values(
-                started_at=MOMENT, outcome="accepted_with_id", springest_certificate_id=7, **attempt
-            )
-        )
-        connection.execute(
-            insert(delivery_attempt).values(started_at=again, outcome="outcome_lost", **attempt)
-        )
+    key = deliver("accepted", "T1")
+    post(key, "accepted_with_id", springest_certificate_id=7, started_at=MOMENT)
+    post(key, started_at=again)
     deliver("unknown", "T2", sent_at=again, learner_ref="b" * 64)
     show(7, created_at=MOMENT)
     show(8, created_at=again, last_seen_at=again + timedelta(hours=1))
@@ -338,14 +322,12 @@ def test_another_day_is_no_candidate(warehouse: Engine, deliver: Deliver, show: 
     assert verdict(warehouse).verification_status == "unknown"
 
 
-def test_a_persons_word_takes_no_post_out(warehouse: Engine, deliver: Deliver, show: Show) -> None:
+def test_a_persons_word_takes_no_post_out(
+    warehouse: Engine, deliver: Deliver, show: Show, post: Post
+) -> None:
     """T1 was confirmed to be 7; if that was wrong, 8 is T1's and not T2's."""
-    key = deliver("visible", "T1", match_method="person", springest_certificate_id=7)
-    attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
-    with warehouse.begin() as connection:
-        connection.execute(
-            insert(delivery_attempt).values(started_at=MOMENT, outcome="outcome_lost", **attempt)
-        )
+    key = deliver("visible", "T1", match_method="person")
+    post(key, started_at=MOMENT)
     deliver("unknown", "T2", learner_ref="b" * 64)
     show(7, created_at=MOMENT)
     show(8, created_at=MOMENT)
@@ -355,16 +337,13 @@ def test_a_persons_word_takes_no_post_out(warehouse: Engine, deliver: Deliver, s
 
 @pytest.mark.parametrize("shown", [1, 2])
 def test_a_certificate_of_an_earlier_post_is_the_deliverys(
-    warehouse: Engine, deliver: Deliver, show: Show, shown: int
+    warehouse: Engine, deliver: Deliver, show: Show, post: Post, shown: int
 ) -> None:
     """It was released and sent again three days later, and neither outcome is known; two of it are a tie."""
     again = MOMENT + timedelta(days=3)
     key = deliver("unknown", sent_at=again)
-    sent = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
-    sent |= {"outcome": "outcome_lost", "certification_id": 102, "valid_from": DAY}
-    with warehouse.begin() as connection:
-        for at in (MOMENT, again):
-            connection.execute(insert(delivery_attempt).values(started_at=at, **sent))
+    for at in (MOMENT, again):
+        post(key, started_at=at, certification_id=102, valid_from=DAY)
     for number, at in list(enumerate((MOMENT, again), start=7))[:shown]:
         show(number, created_at=at, first_seen_at=again, last_seen_at=again)
     publish_only_us(warehouse)

@@ -13,8 +13,9 @@ from springest.matching import matching
 from springest.review.decisions import Choice, Decisions
 from springest.snapshot.clock_skew import WIDE_HOURS
 from springest.states import DecisionKind
-from tests.component.conftest import DAY, MOMENT, Deliver, Scan, Show
-from tests.component.verdicts.test_publish import publish_all
+from tests.component.conftest import Deliver, Scan, Show
+from tests.component.published import publish_all
+from tests.factories import DAY, MOMENT, add_decision
 
 LEARNER, ANOTHER = "a" * 64, "b" * 64
 LATER = MOMENT + timedelta(hours=1)
@@ -29,16 +30,7 @@ def release(warehouse: Engine, deliver: Deliver) -> Release:
         training_id: str = "T1", *, possibly_taken: bool = True, decision: str = "release", **values: Any
     ) -> None:
         key = deliver("ready", training_id, **{"sent_at": MOMENT, **values})
-        with warehouse.begin() as connection:
-            connection.execute(
-                text(
-                    "INSERT INTO springest.delivery_decision"
-                    " (delivery_key, decided_by, decision, reason, version, from_state, to_state, evidence)"
-                    " VALUES (:key, 'someone', :decision, 'it is not there', 1, 'review', 'ready',"
-                    " jsonb_build_object('possibly_taken', CAST(:possibly_taken AS boolean)))"
-                ),
-                {"key": key, "decision": decision, "possibly_taken": possibly_taken},
-            )
+        add_decision(warehouse, key, decision, evidence={"possibly_taken": possibly_taken})
 
     return add
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import Engine
 
 from sandbox.server import SandboxServer
 from sandbox.store import Certification
@@ -19,6 +20,16 @@ def sandbox() -> Iterator[SandboxServer]:
     ]
     with SandboxServer(certifications=certifications, page_max=2) as server:
         yield server
+
+
+@pytest.fixture
+def connected_warehouse(warehouse: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """The warehouse behind the connection ``certificate_warehouse``."""
+    url = warehouse.url
+    connection = {"conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username}
+    connection |= {"password": url.password, "schema": url.database}
+    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", json.dumps(connection))
+    return warehouse
 
 
 @pytest.fixture

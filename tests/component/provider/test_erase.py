@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import io
-import json
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, text
 
-from springest.db.schema import delivery
-from springest.identity import Pseudonyms
 from springest_provider.cli.__main__ import main
 from springest_provider.cli.output import Exit
+from tests.factories import PSEUDONYMS, SECRET, add_delivery
 
-SECRET = "a secret for tests only, long enough"
 ADDRESS = "Zoë@example.com"
-REF = Pseudonyms(SECRET).learner_ref(ADDRESS)
+REF = PSEUDONYMS.learner_ref(ADDRESS)
 
 
 @pytest.fixture
-def filled(warehouse: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """A warehouse behind ``certificate_warehouse`` with one learner in it."""
-    url = warehouse.url
-    connection = {"conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username}
-    connection |= {"password": url.password, "schema": url.database}
-    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", json.dumps(connection))
+def filled(connected_warehouse: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """A warehouse with one learner in it."""
     monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", SECRET)
-    with warehouse.begin() as begun:
-        row = {"delivery_key": "k", "site": "default", "training_id": "T1", "issue_no": 1, "state": "ready"}
-        begun.execute(insert(delivery).values(**row, row_version="v", staged_run_id="r", learner_ref=REF))
-    return warehouse
+    add_delivery(connected_warehouse, learner_ref=REF)
+    return connected_warehouse
 
 
 def code_of(arguments: list[str]) -> int:
@@ -117,7 +108,7 @@ def test_every_spelling_of_a_mailbox_is_erased(
     with filled.begin() as begun:
         begun.execute(
             text("UPDATE springest.delivery SET learner_ref = :ref"),
-            {"ref": Pseudonyms(SECRET).learner_ref(known)},
+            {"ref": PSEUDONYMS.learner_ref(known)},
         )
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{asked}\n"))
     assert main(["erase", "--address-from-stdin"]) == 0

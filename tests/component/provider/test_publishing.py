@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, text
 
-from springest.db.schema import delivery
 from springest.errors import QualityCheckFailed
-from springest.site import Site
 from springest.verdicts.publish import publish, reconcile
 from springest_provider.operators.reconcile import (
     SpringestColumnCheckOperator,
     SpringestPublishOperator,
     SpringestTableCheckOperator,
 )
-
-SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
+from tests.factories import SITE, add_delivery
 
 
 @pytest.fixture
-def ready(warehouse: Engine, monkeypatch: pytest.MonkeyPatch, connect: Callable[..., str]) -> Engine:
-    """A warehouse behind ``certificate_warehouse`` in which one verdict waits to be published."""
-    url = warehouse.url
-    connection = {"conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username}
-    connection |= {"password": url.password, "schema": url.database}
-    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", json.dumps(connection))
+def ready(connected_warehouse: Engine, connect: Callable[..., str]) -> Engine:
+    """A warehouse in which one verdict waits to be published."""
     connect()
-    with warehouse.begin() as begun:
-        row = {"delivery_key": "k", "site": "default", "training_id": "T1", "issue_no": 1, "state": "held"}
-        begun.execute(insert(delivery).values(**row, row_version="v", staged_run_id="night"))
-    reconcile(warehouse, site=SITE, run_id="night")
-    return warehouse
+    add_delivery(connected_warehouse, "held", delivery_key="k")
+    reconcile(connected_warehouse, site=SITE, run_id="night")
+    return connected_warehouse
 
 
 def check(kind: type[Any]) -> None:

@@ -5,35 +5,27 @@ from __future__ import annotations
 import json
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, text
 
-from springest.db.schema import delivery
 from springest.errors import ConfigurationError
-from springest.identity import Pseudonyms
 from springest.privacy.secret import keep_to_secret, secret_in_use
 from springest_provider import factories
 from springest_provider.cli.__main__ import main
+from tests.factories import PSEUDONYMS, add_delivery
+from tests.factories import SECRET as FORMER
 
-FORMER = "a secret for tests only, long enough"
 NEW = "a new secret for tests, long enough too"
 ADDRESS = "zoë@example.com"
 
 
 @pytest.fixture
-def filled(warehouse: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """A warehouse behind ``certificate_warehouse`` with one learner, and both secrets in the Variable."""
-    url = warehouse.url
-    connection = {"conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username}
-    connection |= {"password": url.password, "schema": url.database}
-    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", json.dumps(connection))
+def filled(connected_warehouse: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """A warehouse with one learner, and both secrets in the Variable."""
     monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", json.dumps([FORMER, NEW]))
-    former = Pseudonyms(FORMER)
-    row = {"delivery_key": "k", "site": "default", "training_id": "T1", "issue_no": 1, "state": "ready"}
-    row |= {"row_version": "0" * 64, "staged_run_id": "r", "learner_ref": former.learner_ref(ADDRESS)}
-    with warehouse.begin() as begun:
-        keep_to_secret(begun, former)
-        begun.execute(insert(delivery).values(**row))
-    return warehouse
+    with connected_warehouse.begin() as begun:
+        keep_to_secret(begun, PSEUDONYMS)
+    add_delivery(connected_warehouse, learner_ref=PSEUDONYMS.learner_ref(ADDRESS))
+    return connected_warehouse
 
 
 def reference(warehouse: Engine) -> str:
@@ -60,10 +52,10 @@ def test_a_rotation_names_the_run_that_uses_the_secret(
     filled: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The refusal names the run that still works with the secret."""
-    with secret_in_use(filled, Pseudonyms(FORMER)):
+    with secret_in_use(filled, PSEUDONYMS):
         assert main(["rotate-secret"]) == 1
     assert "pause the DAGs" in capsys.readouterr().err
-    assert reference(filled) == Pseudonyms(FORMER).learner_ref(ADDRESS)
+    assert reference(filled) == PSEUDONYMS.learner_ref(ADDRESS)
 
 
 @pytest.mark.parametrize("value", ["[", "[]", '["a"', '[""]', "[1]", '[["x"]]', '["former", null]'])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine
 
-from springest.db.schema import delivery_attempt
-from tests.component.conftest import DAY, MOMENT, Deliver, Scan, Show
-from tests.component.verdicts.test_publish import publish_all, verdict
+from tests.component.conftest import Deliver, Post, Scan, Show
+from tests.component.published import publish_all, verdict
+from tests.factories import DAY, MOMENT
 
 LEARNER = "a" * 64
 
@@ -140,25 +141,32 @@ def test_matching_by_owner_stays_within_a_site(warehouse: Engine, deliver: Deliv
     assert publish_all(warehouse).became_visible == 0
 
 
-def released_after_a_lost_post(warehouse: Engine, deliver: Deliver, state: str, training_id: str) -> None:
-    """A delivery that was released after its first answer was lost, and whose second one was lost too."""
-    again = MOMENT + timedelta(hours=3)
-    key = deliver(state, training_id, sent_at=again, reason="answer_lost")
-    attempt = {"run_id": "r", "worker": "w", "document_sha256": "0" * 64, "delivery_key": key}
-    sent = {"certification_id": 102, "valid_from": DAY, "outcome": "outcome_lost"}
-    with warehouse.begin() as connection:
+@pytest.fixture
+def deliver_twice(deliver: Deliver, post: Post) -> Callable[[str, str], None]:
+    """Put a delivery into the ledger that was released after a lost response, and lost the second one too."""
+
+    def add(state: str, training_id: str) -> None:
+        again = MOMENT + timedelta(hours=3)
+        key = deliver(state, training_id, sent_at=again, reason="answer_lost")
         for moment in (MOMENT, again):
-            connection.execute(insert(delivery_attempt).values(**attempt, **sent, started_at=moment))
+            post(key, started_at=moment, certification_id=102, valid_from=DAY)
+
+    return add
 
 
 @pytest.mark.parametrize("state", ["unknown", "accepted_no_id", "review"])
 @pytest.mark.parametrize("hours", [0, 3])
 def test_any_post_of_a_delivery_can_explain_its_certificate(
-    warehouse: Engine, deliver: Deliver, show: Show, state: str, hours: int
+    warehouse: Engine,
+    deliver: Deliver,
+    show: Show,
+    deliver_twice: Callable[[str, str], None],
+    state: str,
+    hours: int,
 ) -> None:
     """Its own earlier POST is no rival; another certificate in the same block is still considered."""
     seen = MOMENT + timedelta(hours=4)
-    released_after_a_lost_post(warehouse, deliver, state, "T1")
+    deliver_twice(state, "T1")
     deliver("unknown", "T2", learner_ref="b" * 64, sent_at=MOMENT)
     show(7, learner_ref=LEARNER, created_at=MOMENT + timedelta(hours=hours), last_seen_at=seen)
     show(8, learner_ref="c" * 64, created_at=MOMENT, last_seen_at=seen)
@@ -173,11 +181,11 @@ def test_any_post_of_a_delivery_can_explain_its_certificate(
 
 
 def test_two_certificates_of_one_delivery_prove_neither(
-    warehouse: Engine, deliver: Deliver, show: Show
+    warehouse: Engine, deliver: Deliver, show: Show, deliver_twice: Callable[[str, str], None]
 ) -> None:
     """It was stored twice: a person must look."""
     seen = MOMENT + timedelta(hours=4)
-    released_after_a_lost_post(warehouse, deliver, "unknown", "T1")
+    deliver_twice("unknown", "T1")
     for number, hours in ((7, 0), (8, 3)):
         show(number, learner_ref=LEARNER, created_at=MOMENT + timedelta(hours=hours), last_seen_at=seen)
     assert publish_all(warehouse).became_visible == 0
@@ -185,10 +193,10 @@ def test_two_certificates_of_one_delivery_prove_neither(
 
 
 def test_a_certificate_of_two_possible_deliveries_is_no_proof(
-    warehouse: Engine, deliver: Deliver, show: Show
+    warehouse: Engine, deliver: Deliver, show: Show, deliver_twice: Callable[[str, str], None]
 ) -> None:
     """A certificate that two deliveries may have created proves neither, however often they were sent."""
-    released_after_a_lost_post(warehouse, deliver, "unknown", "T1")
-    released_after_a_lost_post(warehouse, deliver, "unknown", "T2")
+    deliver_twice("unknown", "T1")
+    deliver_twice("unknown", "T2")
     show(learner_ref=LEARNER, created_at=MOMENT, last_seen_at=MOMENT + timedelta(hours=4))
     assert publish_all(warehouse).became_visible == 0

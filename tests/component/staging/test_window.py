@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, text
 
-from springest.db.schema import delivery, run_training
+from springest.db.schema import run_training
 from springest.errors import ConfigurationError, SiteNotBegun
 from springest.identity import Pseudonyms
 from springest.privacy.secret import keep_to_secret
 from springest.source.reader import Window
 from springest.staging.window import Mode, PlannedWindow, begin_site, close_window, plan_window
+from tests.factories import add_delivery, add_rows
 
 DAY = timedelta(days=1)
 BACKFILL = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
@@ -168,24 +169,13 @@ def test_each_site_has_its_own_watermark(warehouse: Engine) -> None:
 
 def test_a_repeated_run_drops_rows_it_no_longer_has(warehouse: Engine) -> None:
     """Rows that a repeated run no longer reads are not counted for it."""
-    key = "1" * 64
-    row = {
-        "delivery_key": key,
-        "site": "default",
-        "training_id": "T1",
-        "issue_no": 1,
-        "state": "ready",
-        "row_version": "0" * 64,
-        "staged_run_id": "run",
-    }
+    key = add_delivery(warehouse)
     seen = [
         {"site": "default", "run_id": run, "row_no": number, "delivery_key": key}
         for run in ("run", "other")
         for number in (1, 2, 3)
     ]
-    with warehouse.begin() as connection:
-        connection.execute(insert(delivery).values(row))
-        connection.execute(insert(run_training), seen)
+    add_rows(warehouse, run_training, *seen)
     close(warehouse, "run", plan(warehouse, "run", BACKFILL), rows=1)
     with warehouse.connect() as connection:
         counted = connection.execute(

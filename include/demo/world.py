@@ -225,8 +225,8 @@ def connections(
     """
     sandbox = urlsplit(sandbox_url)
     return {
-        "training_source": _postgres(source_url),
-        "certificate_warehouse": _postgres(warehouse_url),
+        "training_source": postgres_connection(source_url),
+        "certificate_warehouse": postgres_connection(warehouse_url),
         "springest_default": {
             "conn_type": "springest",
             # A port of its own: without one, the Test button of Airflow 3.3.2 fails.
@@ -242,7 +242,8 @@ def connections(
     }
 
 
-def _postgres(url: str) -> dict[str, Any]:
+def postgres_connection(url: str) -> dict[str, Any]:
+    """Return an Airflow connection to a database by its URL."""
     parts = urlsplit(url)
     return {
         "conn_type": "postgres",

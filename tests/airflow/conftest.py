@@ -6,9 +6,9 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,17 +19,17 @@ from sqlalchemy import create_engine, text
 from demo import source_database
 from demo.airflow_home import environment
 from demo.nights import Training
-from demo.pdf import make_pdf
 from demo.people import Learner
 from demo.postgres import EmbeddedPostgres
+from demo.world import postgres_connection
 from sandbox.server import SandboxServer
 from sandbox.store import Certification
 from springest.staging.window import begin_site
+from tests.factories import PDF, SECRET, completed_training
 
 CANARY_KEY = "canary/key+with=odd&signs"
 CANARY_CERTIFICATIONS_KEY = "canary-certifications/key"
 CANARY_ADDRESS = "canary.zoë"
-PDF = make_pdf()
 
 
 @dataclass
@@ -106,17 +106,9 @@ def training(folder: Path, number: int, **changes: Any) -> Training:
     """A completed training with its document, whose name and address are canaries."""
     path = folder / f"{CANARY_ADDRESS}.{number}.pdf"
     path.write_bytes(PDF + str(number).encode())
-    values: dict[str, Any] = {
-        "training_id": f"T{number}",
-        "learner": Learner(number, "Zoë Canary", f"{CANARY_ADDRESS}.{number}@example.com"),
-        "certification_id": 102,
-        "completed_at": datetime(2026, 11, 2, 9, tzinfo=UTC),
-        "valid_from": date(2026, 11, 2),
-        "valid_until": None,
-        "certificate_uri": str(path),
-        **changes,
-    }
-    return Training(**values)
+    learner = Learner(number, "Zoë Canary", f"{CANARY_ADDRESS}.{number}@example.com")
+    own = {"training_id": f"T{number}", "learner": learner, "certificate_uri": str(path)}
+    return completed_training(folder, number, **{**own, **changes})
 
 
 @pytest.fixture
@@ -145,8 +137,8 @@ def make_airflow(
         )
         sandbox.__enter__()
         connections = {
-            "training_source": _postgres(source_url),
-            "certificate_warehouse": _postgres(warehouse_url),
+            "training_source": postgres_connection(source_url),
+            "certificate_warehouse": postgres_connection(warehouse_url),
             "springest_default": {
                 "conn_type": "springest",
                 "host": sandbox.url,
@@ -155,7 +147,7 @@ def make_airflow(
             },
         }
         variables = {
-            "springest_learner_secret": "a secret for tests only, long enough",
+            "springest_learner_secret": SECRET,
             "springest_document_roots": f'["{folder}"]',
         }
         made = environment(
@@ -188,18 +180,6 @@ def _forget_attempts(metadata: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM variable WHERE key LIKE 'springest_highest_attempt%'"))
     engine.dispose()
-
-
-def _postgres(url: str) -> Mapping[str, Any]:
-    url_parts = urlsplit(url)
-    return {
-        "conn_type": "postgres",
-        "host": url_parts.hostname,
-        "port": url_parts.port,
-        "login": url_parts.username,
-        "password": url_parts.password,
-        "schema": url_parts.path.removeprefix("/"),
-    }
 
 
 @pytest.fixture

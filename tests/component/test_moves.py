@@ -17,20 +17,17 @@ from typing import Any
 
 import pytest
 from fpdf import FPDF
-from sqlalchemy import Connection, Engine, create_engine, insert, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from demo.postgres import EmbeddedPostgres
 from springest.catalogue import Catalogue, CatalogueEntry
 from springest.db.schema import (
-    certification,
     delivery,
-    delivery_attempt,
     delivery_decision,
     ledger_restoration,
     released_run,
     remote_certificate,
-    snapshot,
 )
 from springest.delivery.claims import Claim, Outcome, Queued
 from springest.delivery.repository import SendingLedger
@@ -44,7 +41,16 @@ from springest.site import Site
 from springest.source.contract import CompletedTraining
 from springest.staging.batch import Batch, BatchWriter
 from springest.states import TRANSITIONS, UNSENT_REVIEW, DecisionKind, Event, State, next_state
-from tests.component.ground import DAY, PSEUDONYMS, row
+from tests.factories import (
+    DAY,
+    PSEUDONYMS,
+    add_attempt,
+    add_rows,
+    add_snapshot,
+    delivery_row,
+    list_certification,
+    source_row,
+)
 
 pytestmark = pytest.mark.xdist_group("moves")  # the scenes are played once
 INCLUDE = Path(__file__).parents[2] / "include" / "springest"
@@ -97,7 +103,7 @@ def every_row(document: str) -> list[Row]:
                     continue
                 for reason in REASONS.get(state, (None,)):
                     number = len(rows)
-                    training = row(f"T{number}", certificate_uri=document)
+                    training = source_row(f"T{number}", certificate_uri=document)
                     certificate_id = number if has_id else None
                     rows.append(Row(number, state, ever_sent, certificate_id, match_method, reason, training))
     return rows
@@ -115,65 +121,38 @@ class Ledger:
         self.rows = every_row(self.document)
 
     def fill(self, *, sent_at: datetime = SENT) -> None:
-        with self.engine.begin() as connection:
-            connection.execute(insert(released_run).values(site="default", run_id="night"))
-            connection.execute(insert(delivery), [self._delivery(row, sent_at) for row in self.rows])
-            for row in self.rows:
-                if row.ever_sent:
-                    self.attempt(connection, row, sent_at)
+        self.add(released_run, {"site": "default", "run_id": "night"})
+        self.add(delivery, *(self._delivery(row, sent_at) for row in self.rows))
+        for row in self.rows:
+            if row.ever_sent:
+                self.attempt(row, sent_at)
 
     def _delivery(self, row: Row, sent_at: datetime) -> dict[str, Any]:
         sending = row.state is State.SENDING
-        names = (
-            "delivery_key",
-            "site",
-            "training_id",
-            "issue_no",
-            "row_version",
-            "learner_ref",
-            "document_ref",
+        content = ("delivery_key", "row_version", "learner_ref", "document_ref")
+        return delivery_row(
+            row.state.value,
+            row.training.training_id,
+            **{name: getattr(row.training, name) for name in content},
+            reason=row.reason,
+            springest_certificate_id=row.certificate_id,
+            match_method=row.match_method,
+            sent_at=sent_at if row.ever_sent else None,
+            lease_until=NOW - timedelta(minutes=1) if sending else None,
         )
-        return {
-            **{name: getattr(row.training, name) for name in names},
-            "certification_id": 102,
-            "valid_from": DAY,
-            "state": row.state.value,
-            "reason": row.reason,
-            "springest_certificate_id": row.certificate_id,
-            "match_method": row.match_method,
-            "staged_run_id": "night",
-            "sent_at": sent_at if row.ever_sent else None,
-            "lease_owner": "worker" if sending else None,
-            "lease_until": NOW - timedelta(minutes=1) if sending else None,
-        }
 
-    def attempt(self, connection: Connection, row: Row, started_at: datetime) -> None:
+    def attempt(self, row: Row, started_at: datetime) -> None:
         outcome = None if row.state is State.SENDING else "outcome_lost"
-        connection.execute(
-            insert(delivery_attempt).values(
-                delivery_key=row.key,
-                run_id="night",
-                worker="worker",
-                document_sha256="a" * 64,
-                started_at=started_at,
-                outcome=outcome,
-            )
-        )
+        add_attempt(self.engine, row.key, outcome, started_at=started_at)
 
     def add(self, table: Any, *rows: dict[str, Any]) -> None:
-        with self.engine.begin() as connection:
-            connection.execute(insert(table), list(rows))
+        add_rows(self.engine, table, *rows)
 
     def list_certification(self) -> None:
-        since = NOW - timedelta(days=90)
-        seen = {"first_seen_at": since, "last_seen_at": NOW, "listed_since": since}
-        self.add(certification, {"site": "default", "certification_id": 102, "is_listed": True, **seen})
+        list_certification(self.engine, since=NOW - timedelta(days=90), last=NOW)
 
     def scan(self, started_at: datetime, *, complete: bool = True) -> int:
-        values = {"site": "default", "run_id": "night", "complete": complete}
-        taken = insert(snapshot).values(**values, started_at=started_at, finished_at=started_at)
-        with self.engine.begin() as connection:
-            return int(connection.execute(taken.returning(snapshot.c.snapshot_id)).scalar_one())
+        return add_snapshot(self.engine, started_at, complete=complete)
 
     def show(self, number: int, *certificates: dict[str, Any], seen_at: datetime) -> None:
         """Let a snapshot have shown certificates; ``number`` is the snapshot's."""
@@ -208,9 +187,10 @@ def stage(ledger: Ledger, entries: dict[int, CatalogueEntry], **changes: Any) ->
     """Stage every row anew, with something changed in the source, and one that is new."""
     ledger.fill()
     trainings = [
-        row(entry.training.training_id, certificate_uri=ledger.document, **changes) for entry in ledger.rows
+        source_row(entry.training.training_id, certificate_uri=ledger.document, **changes)
+        for entry in ledger.rows
     ]
-    trainings.append(row("new", certificate_uri=ledger.document, **changes))
+    trainings.append(source_row("new", certificate_uri=ledger.document, **changes))
     write(ledger, Batch({training.delivery_key: training for training in trainings}), entries)
 
 
@@ -233,7 +213,7 @@ def stage_unlisted_rows(ledger: Ledger) -> None:
 
 
 def stage_duplicates(ledger: Ledger) -> None:
-    holder = row("holder", email="one@example.com", certificate_uri=ledger.document)
+    holder = source_row("holder", email="one@example.com", certificate_uri=ledger.document)
     write(ledger, Batch({holder.delivery_key: holder}), LISTED)
     stage(ledger, LISTED, email="one@example.com")
 

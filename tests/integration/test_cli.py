@@ -9,15 +9,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
+from demo.world import postgres_connection
 from sandbox.faults import Fault, Kind
 from springest.errors import SiteNotBegun
 from springest_provider import factories
 from springest_provider.cli.__main__ import main
+from tests.factories import SECRET
 
 ROOT = Path(__file__).parents[2]
-SECRET = "a secret for tests only, long enough"
 assert factories  # Airflow is imported, and its logging set up, before the tests capture what is written
 LATER = "UPDATE springest.delivery_attempt SET started_at = started_at - interval '1 hour'"
 
@@ -58,16 +59,8 @@ def cli_of(variables, monkeypatch, capsys):
 
 
 def _runner(world, monkeypatch, capsys):
-    url = make_url(world.warehouse_url)
     connections = {
-        "certificate_warehouse": {
-            "conn_type": "postgres",
-            "host": url.host,
-            "port": url.port,
-            "login": url.username,
-            "password": url.password,
-            "schema": url.database,
-        },
+        "certificate_warehouse": postgres_connection(world.warehouse_url),
         "training_source": {"conn_type": "sqlite", "host": world.source.url.database},
         "springest_default": {
             "conn_type": "springest",
@@ -91,7 +84,8 @@ def _runner(world, monkeypatch, capsys):
         printed.append(out + err)
         return code, out, err
 
-    return run, lambda: _holds_nothing_private(world, "\n".join(printed), url.password)
+    password = connections["certificate_warehouse"]["password"]
+    return run, lambda: _holds_nothing_private(world, "\n".join(printed), password)
 
 
 def _holds_nothing_private(world, output, password):

@@ -16,7 +16,7 @@ from sandbox.faults import Fault, FaultBody, Kind
 from sandbox.store import Certification
 from springest.db.roles import RoleNames
 from tests.integration.conftest import World
-from tests.integration.test_questions import ask_as_reader
+from tests.integration.questions import ask_as_reader
 
 ROWS = 30
 

@@ -20,13 +20,9 @@ from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms
 from springest.privacy.erasure import forget, remember
 from springest.verdicts.publish import publish_candidates, reconcile
-from tests.integration.conftest import SECRET, World
-
-PSEUDONYMS = Pseudonyms(SECRET)
-
-
-def ref_of(training: Any) -> str:
-    return PSEUDONYMS.learner_ref(training.learner.email)
+from tests.factories import PSEUDONYMS
+from tests.integration.conftest import World
+from tests.integration.erased import everything, ref_of
 
 
 @pytest.fixture
@@ -35,14 +31,6 @@ def warehouse_beside(world: World) -> Iterator[Engine]:
     engine = create_engine(world.warehouse.url)
     yield engine
     engine.dispose()
-
-
-def everything(world: World) -> str:
-    """All tables of the warehouse, as text."""
-    tables = world.rows(
-        "SELECT relname FROM pg_class WHERE relnamespace = 'springest'::regnamespace AND relkind = 'r'"
-    )
-    return " ".join(str(world.rows(f"SELECT * FROM springest.{table}")) for (table,) in tables)  # noqa: S608
 
 
 def test_erasing_clears_every_table_and_keeps_the_counts(make_world):

@@ -12,8 +12,9 @@ from springest.privacy.erasure import forget, remember
 from springest.review.decisions import Choice, Decisions
 from springest.review.rules import ReleaseRules
 from springest.states import DecisionKind
+from tests.factories import PSEUDONYMS
 from tests.integration.conftest import World
-from tests.integration.test_erasure import PSEUDONYMS, everything, ref_of
+from tests.integration.erased import everything, ref_of
 
 VERDICTS = (
     "SELECT training_id, verification_status, match_method, review_reason, springest_certificate_id"

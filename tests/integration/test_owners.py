@@ -11,6 +11,7 @@ from sandbox.profiles import AnswerBody, EmailFilter, Profile
 from sandbox.store import NewCertificate
 from springest.db.schema import list_filter
 from springest.snapshot.owners import OwnersReport
+from tests.factories import add_delivery
 
 NO_ID = AnswerBody.NO_ID
 
@@ -102,11 +103,7 @@ def test_a_filter_that_contradicts_an_id_is_not_believed(class_of_three):
     with world.warehouse.begin() as connection:
         connection.exec_driver_sql("DELETE FROM springest.owner_question")
         connection.exec_driver_sql("UPDATE springest.remote_certificate SET learner_ref = NULL")
-        connection.exec_driver_sql(
-            "INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state, row_version,"  # noqa: S608
-            " staged_run_id, learner_ref, springest_certificate_id)"
-            f" VALUES ('other', 'default', 'other', 1, 'accepted', 'v', 'r', 'another', {number})"
-        )
+    add_delivery(world.warehouse, "accepted", "other", springest_certificate_id=number, learner_ref="another")
     assert world.owners("next").certificates == 0
     assert world.rows("SELECT count(learner_ref) FROM springest.remote_certificate") == [(0,)]
     assert world.rows("SELECT is_honoured, evidence FROM springest.list_filter") == [

@@ -14,17 +14,15 @@ from sqlalchemy import create_engine, make_url, text
 
 from sandbox.faults import Fault, Kind
 from sandbox.store import NewCertificate
-from springest.db.dictionary import load_questions
 from springest.db.roles import RoleNames
-from springest.identity import Pseudonyms
 from springest.privacy.erasure import forget
 from springest.review.decisions import Choice, Decisions
 from springest.states import DecisionKind
-from tests.integration.conftest import SECRET, World
+from tests.factories import PSEUDONYMS
+from tests.integration.conftest import World
+from tests.integration.questions import FOLDER, QUESTIONS, ask, ask_as_reader
 
-ROOT = Path(__file__).parents[2]
-QUESTIONS = {question.name: question for question in load_questions(ROOT / "include" / "sql" / "questions")}
-LEARNER = Pseudonyms(SECRET).learner_ref("zoë.1@example.com")
+LEARNER = PSEUDONYMS.learner_ref("zoë.1@example.com")
 
 
 def today() -> date:
@@ -47,21 +45,6 @@ def nights(world: World) -> World:
     return world
 
 
-def ask(world: World, name: str, **values: Any) -> list[Any]:
-    return list(world.rows(QUESTIONS[name].sql, **values))
-
-
-def ask_as_reader(world: World, names: RoleNames, **values: Any) -> dict[str, list[Any]]:
-    """Ask all questions with a reader's rights; returns the answers by the question's file."""
-    answers = {}
-    with world.warehouse.connect() as connection:
-        connection.execute(text(f"SET ROLE {names.reader}"))
-        for question in QUESTIONS.values():
-            wanted = {name: value for name, value in values.items() if f":{name}" in question.sql}
-            answers[question.name] = list(connection.execute(text(question.sql), wanted).all())
-    return answers
-
-
 def test_every_question_can_be_asked_by_a_reader(nights: World, roles: RoleNames) -> None:
     """With the reader's rights and nothing more: no question needs the ledger."""
     for name, answer in ask_as_reader(nights, roles, training_id="T0001", days=90).items():
@@ -75,7 +58,7 @@ def test_every_question_runs_in_psql_as_written(nights: World, roles: RoleNames)
     for name in QUESTIONS:
         done = subprocess.run(
             [str(psql), "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-v", "training_id='T0001'", "-v", "days=90",
-             "-f", str(ROOT / "include" / "sql" / "questions" / name),
+             "-f", str(FOLDER / name),
              url.render_as_string(hide_password=False)],
             env={"PGOPTIONS": f"-c role={roles.reader}"}, capture_output=True, text=True, check=False,
         )  # fmt: skip
@@ -405,7 +388,7 @@ def test_an_erased_learner_neither_failed_nor_is_resent(nights: World) -> None:
         "SELECT training_id, learner_ref FROM springest.delivery WHERE state = 'held'"
     )
     for reference in (learner_ref, held_ref):
-        forget(nights.warehouse, Pseudonyms(SECRET), learner_ref=reference)
+        forget(nights.warehouse, PSEUDONYMS, learner_ref=reference)
     nights.night("third")
     assert nights.statuses()[held] == ("invalid", "learner_forgotten")
     assert held not in {row.training_id for row in ask(nights, "02_failed_last_night.sql")}
@@ -434,7 +417,7 @@ def test_advice_for_erased_learners_is_what_a_person_may_do(nights: World, state
             ),
             {"state": state, "key": key},
         )
-    forget(nights.warehouse, Pseudonyms(SECRET), learner_ref=learner_ref)
+    forget(nights.warehouse, PSEUDONYMS, learner_ref=learner_ref)
     nights.publish("third")
     [(version,)] = nights.rows("SELECT version FROM springest.delivery WHERE delivery_key = :key", key=key)
     decisions = Decisions(nights.warehouse, site="default")

@@ -20,6 +20,7 @@ from springest.db.migrate import check
 from springest.delivery.high_water import HighWater
 from springest.errors import ConfigurationError, DecisionRefused, LedgerBehind
 from springest.review import recovery as restoration
+from tests.factories import add_delivery
 from tests.integration.conftest import MemoryKeeper, wait_until
 
 
@@ -153,13 +154,7 @@ def test_all_sites_of_the_warehouse_are_set_right_together(world):
     world.complete(world.training())
     world.catalogue()
     world.stage()
-    with world.warehouse.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO springest.delivery (delivery_key, site, training_id, issue_no, state,"
-                " row_version, staged_run_id) VALUES ('x', 'other', 'T', 1, 'ready', 'v', 'r')"
-            )
-        )
+    add_delivery(world.warehouse, site="other")
     assert restoration.sites_of(world.warehouse) == ["default", "other"]
     assert restoration.look(world.warehouse, kept=[3, None]).queued == {"default": 1, "other": 1}
     assert restoration.settle(world.warehouse, kept=[3, None], by="anna", reason="disk").deliveries == 2

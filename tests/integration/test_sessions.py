@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from demo.world import postgres_connection
 from springest.db.engines import async_warehouse_engine
 from springest.errors import WarehouseLocked
 from springest.rate_limit.limiter import RateLimiter
@@ -46,17 +47,7 @@ UNUSUAL = {
 
 
 def connection(url: str, **extra: str) -> str:
-    address = make_url(url)
-    values = {
-        "conn_type": "postgres",
-        "host": address.host,
-        "port": address.port,
-        "login": address.username,
-        "password": address.password,
-        "schema": address.database,
-        "extra": extra,
-    }
-    return json.dumps(values)
+    return json.dumps({**postgres_connection(url), "extra": extra})
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from springest.errors import ConfigurationError
 from springest.identity import ADDRESS_RULE, Pseudonyms, delivery_key, mailbox
+from tests.factories import SECRET
 
-SECRET = "a secret for tests only, long enough"
 PSEUDONYMS = Pseudonyms(SECRET)
 KNOWN = {
     "ana@example.com": "6db0f0c1e167",

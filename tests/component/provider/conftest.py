@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Engine
 
+from demo.world import postgres_connection
 from sandbox.server import SandboxServer
 from sandbox.store import Certification
 
@@ -23,12 +24,10 @@ def sandbox() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def connected_warehouse(warehouse: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+def connected_warehouse(warehouse: Engine, warehouse_url: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """The warehouse behind the connection ``certificate_warehouse``."""
-    url = warehouse.url
-    connection = {"conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username}
-    connection |= {"password": url.password, "schema": url.database}
-    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", json.dumps(connection))
+    connection = json.dumps(postgres_connection(warehouse_url))
+    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", connection)
     return warehouse
 
 

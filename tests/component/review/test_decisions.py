@@ -20,7 +20,8 @@ from springest.review.decisions import Choice, Decided, Decisions
 from springest.review.rules import ReleaseRules
 from springest.staging import repository as ledger
 from springest.states import DecisionKind, Event, State
-from tests.component.ground import DAY, NOT_LISTED, Ground, ago, row
+from tests.component.review.ground import NOT_LISTED, Ground
+from tests.factories import DAY, ago, source_row
 
 MakeWorker = Callable[..., SendingLedger]
 Take = Callable[..., Awaitable[Claim | None]]
@@ -101,7 +102,7 @@ def test_absence_of_an_unlisted_certification_is_no_evidence(ground: Ground) -> 
     key = doubtful(ground, certification_id=NOT_LISTED)
     ground.snapshot()
     with pytest.raises(DecisionRefused, match=r"certification 105 that was posted later.*admin"):
-        ground.decide(key, "release", rows=[row(certification_id=NOT_LISTED)])
+        ground.decide(key, "release", rows=[source_row(certification_id=NOT_LISTED)])
 
 
 def test_being_listed_is_no_evidence_of_verification(ground: Ground) -> None:
@@ -191,10 +192,10 @@ def test_a_waiver_that_waived_nothing_is_not_recorded(ground: Ground) -> None:
     "shown",
     [
         {},
-        {"learner_ref": row().learner_ref},
+        {"learner_ref": source_row().learner_ref},
         {"certification_id": None, "valid_from": None},
         {"valid_until": date(2029, 11, 2)},
-        {"learner_ref": row().learner_ref, "created_at": ago(days=20)},
+        {"learner_ref": source_row().learner_ref, "created_at": ago(days=20)},
         {"created_at": ago(hours=7)},
     ],
 )
@@ -246,7 +247,7 @@ def test_a_wrongly_confirmed_certificate_of_this_learner_blocks(ground: Ground) 
     """A person confirmed T2 wrongly; then Springest named the owner, and T1 cannot be released."""
     key = doubtful(ground)
     ground.delivery("visible", "T2", email="another@example.com", match_method="person")
-    ground.shown(7, ground.snapshot(), learner_ref=row().learner_ref)
+    ground.shown(7, ground.snapshot(), learner_ref=source_row().learner_ref)
     with pytest.raises(DecisionRefused, match="certificate 7"):
         ground.decide(key, "release")
 
@@ -255,8 +256,11 @@ def test_a_wrongly_confirmed_certificate_of_this_learner_blocks(ground: Ground) 
     ("rows", "message"),
     [
         ([], "the source no longer has it"),
-        ([row(), row(booking_id=3)], "two different rows for it"),
-        ([row(email="somebody-else@example.com", booking_id=5)], r"changed since .*\(email, booking_id\)"),
+        ([source_row(), source_row(booking_id=3)], "two different rows for it"),
+        (
+            [source_row(email="somebody-else@example.com", booking_id=5)],
+            r"changed since .*\(email, booking_id\)",
+        ),
     ],
 )
 def test_a_release_needs_the_row_as_it_was_staged(ground: Ground, rows: list[Any], message: str) -> None:
@@ -272,7 +276,7 @@ def test_a_row_that_was_only_touched_is_released(ground: Ground) -> None:
     """A row of which only `updated_at` changed can be released."""
     key = doubtful(ground)
     ground.snapshot()
-    ground.decide(key, "release", rows=[row(updated_at=datetime(2026, 11, 9, tzinfo=UTC))])
+    ground.decide(key, "release", rows=[source_row(updated_at=datetime(2026, 11, 9, tzinfo=UTC))])
     assert ground.decisions()[0].evidence["row"].startswith("touched")
 
 
@@ -303,7 +307,7 @@ def test_a_post_lost_by_a_restore_counts_as_sent_then(ground: Ground) -> None:
     ground.restored()
     ground.snapshot(minutes_ago=30)
     with pytest.raises(DecisionRefused, match="too soon after the attempt") as refused:
-        ground.decide(key, "release", rows=[row(certification_id=NOT_LISTED)])
+        ground.decide(key, "release", rows=[source_row(certification_id=NOT_LISTED)])
     assert "may not be verified yet" in str(refused.value)
 
 
@@ -324,7 +328,7 @@ def test_a_duplicate_that_was_never_sent_needs_no_listing(ground: Ground) -> Non
     """Nothing of it can be there, so nothing of it can be hidden."""
     key = ground.delivery("review", reason="duplicate", certification_id=NOT_LISTED)
     ground.shown(41, ground.snapshot(), certification_id=NOT_LISTED)
-    assert ground.decide(key, "release", rows=[row(certification_id=NOT_LISTED)]).state is State.READY
+    assert ground.decide(key, "release", rows=[source_row(certification_id=NOT_LISTED)]).state is State.READY
 
 
 # --- confirm
@@ -515,7 +519,7 @@ def test_one_of_two_concurrent_decisions_wins(ground: Ground, warehouse_url: str
     def person(decision: str) -> list[str | None]:
         engine = create_engine(warehouse_url)
         choices = [ground.choice(key, decision, decided_by=decision) for key in keys]
-        found = {key: [row(f"T{number}")] for number, key in enumerate(keys)}
+        found = {key: [source_row(f"T{number}")] for number, key in enumerate(keys)}
         refusals = []
         for choice in choices:
             together.wait(timeout=30)
@@ -605,7 +609,7 @@ def test_a_decision_waits_for_staging_and_sees_its_result(ground: Ground, wareho
             deciding = pool.submit(
                 lambda: list(
                     Decisions(engine, site="default", rules=LISTED).decide_each(
-                        [choice], found={key: [row()]}
+                        [choice], found={key: [source_row()]}
                     )
                 )
             )

@@ -9,11 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from springest.api.models import Certificate
-from springest.identity import Pseudonyms
 from springest.privacy.erasure import Forgotten
 from springest.snapshot.snapshot import gather_rows, values_of
+from tests.factories import PSEUDONYMS
 
-PSEUDONYMS = Pseudonyms("a secret for tests only, long enough")
 FORGOTTEN = Forgotten(PSEUDONYMS, frozenset())
 LATEST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone(timedelta(hours=-23, minutes=-59)))
 EARLIEST = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23, minutes=59)))

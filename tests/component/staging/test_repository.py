@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, insert, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from springest.db.schema import delivery_attempt
 from springest.delivery.claims import Claim, Outcome
 from springest.delivery.repository import SendingLedger
-from springest.identity import Pseudonyms
-from springest.source.contract import CompletedTraining, read_row
+from springest.source.contract import CompletedTraining
 from springest.staging import repository as ledger
 from springest.staging.decide import Action, Decision, identity
 from springest.staging.repository import Staged
 from springest.staging.set_aside import to_recheck
 from springest.states import Event, State
+from tests.factories import add_attempt, source_row
 
 AddDelivery = Callable[..., str]
 MakeWorker = Callable[..., SendingLedger]
@@ -29,17 +28,7 @@ READY = Decision(Action.INSERT, State.READY)
 
 
 def training(name: str = "T1", **changes: Any) -> CompletedTraining:
-    row = {
-        "training_id": name,
-        "certification_id": 102,
-        "email": "zoë@example.com",
-        "completed_at": datetime(2026, 11, 2, 9, tzinfo=UTC),
-        "valid_from": date(2026, 11, 2),
-        "certificate_uri": "/certificates/T1.pdf",
-        "updated_at": datetime(2026, 11, 2, 10, tzinfo=UTC),
-        **changes,
-    }
-    return read_row(row, site="default", pseudonyms=Pseudonyms("a secret for tests only, long enough"))
+    return source_row(name, **{"email": "zoë@example.com", **changes})
 
 
 def write(warehouse: Engine, *staged: tuple[CompletedTraining, Decision], run_id: str = "night") -> None:
@@ -64,9 +53,7 @@ def row_of(warehouse: Engine, key: str) -> Any:
 
 
 def attempt(warehouse: Engine, key: str, outcome: Event | None) -> None:
-    values = {"delivery_key": key, "run_id": "night", "worker": "w", "document_sha256": "a" * 64}
-    with warehouse.begin() as connection:
-        connection.execute(insert(delivery_attempt).values(**values, outcome=outcome and outcome.value))
+    add_attempt(warehouse, key, outcome and outcome.value)
 
 
 def test_a_new_row_is_written_with_its_content_and_read_back(warehouse: Engine) -> None:

@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import Engine, create_engine, delete, insert, select, text
 
 from springest.db.roles import RoleNames, grant_roles
-from springest.db.schema import delivery, site_identity
+from springest.db.schema import site_identity
 from springest.errors import ConfigurationError
 from springest.site import Site
 from springest.staging.site_identity import keep_to_site, require_same_host
+from tests.factories import add_delivery
 
 NL = "https://api.springest.nl"
 UK = "https://api.springest.co.uk"
@@ -38,21 +39,6 @@ def noted(warehouse: Engine) -> dict[str, tuple[str, str]]:
 
 def identity(site: Site, host: str = "api.springest.nl") -> tuple[str, str]:
     return host, site.key_fingerprint
-
-
-def deliver(warehouse: Engine, state: str, **values: Any) -> None:
-    row = {
-        "delivery_key": "k",
-        "site": "default",
-        "training_id": "T",
-        "issue_no": 1,
-        "state": state,
-        "row_version": "v",
-        "staged_run_id": "r",
-        **values,
-    }
-    with warehouse.begin() as connection:
-        connection.execute(insert(delivery).values(row))
 
 
 def test_a_later_use_moves_only_the_last_use(warehouse: Engine) -> None:
@@ -96,7 +82,7 @@ def test_a_rotated_key_gets_no_second_name_either(warehouse: Engine) -> None:
     """A rotated key is recorded, and another name with the new key is refused as well."""
     rotated = site(key="the-new-key")
     use(warehouse, site())
-    deliver(warehouse, "accepted", springest_certificate_id=7)
+    add_delivery(warehouse, "accepted")
     use(warehouse, rotated)
     assert noted(warehouse) == {"default": identity(rotated)}
     with pytest.raises(ConfigurationError, match="springest_default"):
@@ -109,9 +95,9 @@ def test_a_host_of_a_trial_is_refused_with_any_key(warehouse: Engine) -> None:
     with warehouse.begin() as connection:
         row = {"site": "default (trial)", "host": "api.springest.nl", "key_fingerprint": "0" * 16}
         connection.execute(insert(site_identity).values(row))
-    for one in (site("nl", key="a-rotated-key"), site("uk", NL, "the-real-key")):
+    for refused_site in (site("nl", key="a-rotated-key"), site("uk", NL, "the-real-key")):
         with pytest.raises(ConfigurationError, match=r"a trial sent .* record 'default \(trial\)'"):
-            use(warehouse, one)
+            use(warehouse, refused_site)
     use(warehouse, site("uk", UK, "the-real-key"))
     with warehouse.begin() as connection:
         connection.execute(delete(site_identity).where(site_identity.c.site == "default (trial)"))
@@ -150,7 +136,7 @@ def test_another_host_is_refused_once_something_was_sent(
 ) -> None:
     """One ledger never covers two Springests; the former host is all that is needed to continue."""
     use(warehouse, site())
-    deliver(warehouse, state, **values)
+    add_delivery(warehouse, state, **values)
     with pytest.raises(ConfigurationError) as refused:
         use(warehouse, site(host=UK))
     for part in ("'default'", "api.springest.nl,", "api.springest.co.uk", "springest_default", "former host"):
@@ -162,8 +148,8 @@ def test_another_host_is_refused_once_something_was_sent(
 def test_another_host_is_accepted_while_nothing_was_sent(warehouse: Engine) -> None:
     """A host that was corrected before the first night; certificates of other sites don't matter."""
     use(warehouse, site())
-    deliver(warehouse, "ready")
-    deliver(warehouse, "unknown", delivery_key="o", site="other")
+    add_delivery(warehouse, "ready")
+    add_delivery(warehouse, "unknown", site="other")
     use(warehouse, site(host=UK))
     assert noted(warehouse) == {"default": identity(site(), "api.springest.co.uk")}
 
@@ -175,7 +161,7 @@ def test_another_host_is_not_read_and_nothing_is_recorded(warehouse: Engine) -> 
     use(warehouse, site())
     before = noted(warehouse)
     require_same_host(warehouse, site(host=UK))
-    deliver(warehouse, "accepted", springest_certificate_id=7)
+    add_delivery(warehouse, "accepted")
     require_same_host(warehouse, site())
     with pytest.raises(ConfigurationError, match="would mix two Springests"):
         require_same_host(warehouse, site(host=UK))
@@ -185,7 +171,7 @@ def test_another_host_is_not_read_and_nothing_is_recorded(warehouse: Engine) -> 
 def test_a_move_of_springest_is_recorded_by_hand(warehouse: Engine) -> None:
     """The statement is in docs/operations.md."""
     use(warehouse, site())
-    deliver(warehouse, "unknown")
+    add_delivery(warehouse, "unknown")
     with warehouse.begin() as connection:
         connection.execute(
             text("UPDATE springest.site_identity SET host = 'api.springest.co.uk' WHERE site = 'default'")
@@ -197,7 +183,7 @@ def test_a_move_of_springest_is_recorded_by_hand(warehouse: Engine) -> None:
 def test_a_local_server_may_change_its_port_and_spelling(warehouse: Engine) -> None:
     """A sandbox gets another port each time it starts; the real Springest is another host all the same."""
     use(warehouse, site(host="http://127.0.0.1:5001"))
-    deliver(warehouse, "unknown")
+    add_delivery(warehouse, "unknown")
     for host in ("http://127.0.0.1:5002", "http://localhost:5003", "http://[::1]:5004"):
         use(warehouse, site(host=host))
     assert noted(warehouse) == {"default": identity(site(), "localhost")}

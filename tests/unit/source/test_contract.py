@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from springest.identity import Pseudonyms, delivery_key
+from springest.identity import delivery_key
 from springest.source.contract import COLUMNS, CompletedTraining, read_row
 from springest.source.values import LONGEST_TRAINING_ID, WITHOUT_TRAINING_ID, UnreadableValue
+from tests.factories import PSEUDONYMS
 
 
 class Odd:
@@ -26,7 +27,6 @@ class Odd:
     __str__ = __repr__
 
 
-PSEUDONYMS = Pseudonyms("a secret for tests only, long enough")
 GOOD: dict[str, Any] = {
     "training_id": "T1",
     "issue_no": 1,

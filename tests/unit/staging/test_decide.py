@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from springest.errors import IllegalTransition
-from springest.identity import Pseudonyms
-from springest.source.contract import CompletedTraining, Defect, read_row
+from springest.source.contract import CompletedTraining, Defect
 from springest.staging.decide import (
     CONFLICT,
     HOLDS_CERTIFICATE,
@@ -32,6 +31,7 @@ from springest.staging.decide import (
     needs_check,
 )
 from springest.states import POSSIBLY_TAKEN, Event, State
+from tests.factories import source_row
 
 LISTED = CatalogueEntry(listed=True)
 STRICT = CatalogueEntry(listed=True, requires_valid_until=True)
@@ -45,18 +45,7 @@ OPEN = {State.READY, State.INVALID, State.HELD, State.REJECTED, State.WITHDRAWN}
 
 
 def row(**changes: Any) -> CompletedTraining:
-    values = {
-        "training_id": "T1",
-        "certification_id": 102,
-        "email": "zoë@example.com",
-        "completed_at": datetime(2026, 11, 2, 9, tzinfo=UTC),
-        "valid_from": date(2026, 11, 2),
-        "valid_until": date(2028, 11, 2),
-        "certificate_uri": "/certificates/T1.pdf",
-        "updated_at": datetime(2026, 11, 2, 10, tzinfo=UTC),
-        **changes,
-    }
-    return read_row(values, site="default", pseudonyms=Pseudonyms("a secret for tests only, long enough"))
+    return source_row(**{"email": "zoë@example.com", "valid_until": date(2028, 11, 2), **changes})
 
 
 def known(state: State, *, of: CompletedTraining | None = None, **changes: Any) -> Known:

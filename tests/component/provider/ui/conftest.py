@@ -13,8 +13,10 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url
 
 from demo.postgres import EmbeddedPostgres
+from demo.world import postgres_connection
+from springest.identity import delivery_key
+from tests.factories import SECRET
 
-SECRET = "a secret for tests only, long enough"
 USERS = "vera:viewer,olga:op,uma:user,nora:none"
 SEED = Path(__file__).with_name("seed.sql")
 
@@ -88,8 +90,8 @@ def page(
     from springest_provider.ui.views import LazyApp
     from springest_provider.ui.warehouse import warehouse as of_page
 
-    url = make_url(warehouse_url)
-    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", connection_json(url))
+    connection = json.dumps(postgres_connection(warehouse_url))
+    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", connection)
     monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", SECRET)
     monkeypatch.setenv(
         "AIRFLOW_CONN_SPRINGEST_DEFAULT",
@@ -119,17 +121,9 @@ def page(
         of_page._engine.dispose()
 
 
-def connection_json(url: Any) -> str:
-    return json.dumps(
-        {
-            "conn_type": "postgres",
-            "host": url.host,
-            "port": url.port,
-            "login": url.username,
-            "password": url.password,
-            "schema": url.database,
-        }
-    )
+def key(number: int) -> str:
+    """Return the key of a delivery by its number in the seed."""
+    return delivery_key(site="default", training_id=f"T{number}", issue_no=1)
 
 
 def token_of(response: Any) -> str:

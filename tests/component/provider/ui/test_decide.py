@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, text
 
 from demo import source_database
 from demo.nights import Training
 from demo.people import Learner
+from demo.world import postgres_connection
 from springest_provider.ui import decide as ui_decide
-from tests.component.provider.ui.conftest import connection_json, token_of
-from tests.component.provider.ui.test_pages import key
+from tests.component.provider.ui.conftest import key, token_of
 
 UNKNOWN, DUPLICATE, VANISHED, HELD, ACCEPTED = 0, 1, 2, 3, 11
 
@@ -22,7 +23,7 @@ def source(database, monkeypatch):
     """A source that has nothing."""
     engine = create_engine(database)
     source_database.create_schema(engine)
-    monkeypatch.setenv("AIRFLOW_CONN_TRAINING_SOURCE", connection_json(make_url(database)))
+    monkeypatch.setenv("AIRFLOW_CONN_TRAINING_SOURCE", json.dumps(postgres_connection(database)))
     yield engine
     engine.dispose()
 

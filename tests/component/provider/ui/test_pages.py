@@ -10,19 +10,14 @@ import pytest
 from sqlalchemy import Column, text
 
 from springest.db.roles import grant_roles
-from springest.identity import delivery_key
 from springest_provider import lookups
 from springest_provider.ui import charts, overview, story
 from springest_provider.ui import sites as site_list
 from springest_provider.ui.filters import Filters
 from springest_provider.ui.listing import _Listing
+from tests.component.provider.ui.conftest import key
 
 READ = ("/springest/", "/springest/deliveries", "/springest/deliveries.csv", "/springest/static/page.css")
-
-
-def key(number: int) -> str:
-    """Return the key of a delivery by its number in the seed."""
-    return delivery_key(site="default", training_id=f"T{number}", issue_no=1)
 
 
 @pytest.mark.parametrize("path", [*READ, f"/springest/deliveries/{key(11)}"])

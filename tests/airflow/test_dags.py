@@ -101,16 +101,16 @@ def test_a_dry_run_by_airflow_sends_and_changes_nothing(make_airflow):
     """Its log says what the real run then does; the reconciliation is not started by it."""
     world = make_airflow(trainings=_trainings)
     world.run("dags", "test", "springest_catalogue")
-    said = world.run(
+    output = world.run(
         "dags", "test", "springest_deliver", "--conf", '{"dry_run": true, "certification_ids": ["102"]}'
     )
-    said += world.logs()
-    assert "DRY RUN of site default: nothing was changed, and nothing was sent." in said
-    assert "Would send: 1." in said
-    assert "training T1, certification 102" in said
-    assert "training T3, certification 102: invalid, document_missing: " in said
-    assert "a dry run sends nothing" in said
-    assert sum(one.method == "POST" for one in world.sandbox.store.requests()) == 0
+    output += world.logs()
+    assert "DRY RUN of site default: nothing was changed, and nothing was sent." in output
+    assert "Would send: 1." in output
+    assert "training T1, certification 102" in output
+    assert "training T3, certification 102: invalid, document_missing: " in output
+    assert "a dry run sends nothing" in output
+    assert sum(request.method == "POST" for request in world.sandbox.store.requests()) == 0
     for table in ("delivery", "run_training", "released_run", "site_identity"):
         assert world.rows(f"SELECT * FROM springest.{table}") == []  # noqa: S608 - fixed names
     _assert_no_canary(world)

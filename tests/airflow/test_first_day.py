@@ -89,7 +89,7 @@ def _everything_is_in_airflow_and_on_loopback(world: World, home: Path) -> None:
     doctor = subprocess.run(
         [command[0], "doctor", "--json"], env=env, cwd="/", capture_output=True, text=True, check=False
     )
-    found = {one["name"]: one for one in json.loads(doctor.stdout)["checks"]}
+    found = {check["name"]: check for check in json.loads(doctor.stdout)["checks"]}
     assert (doctor.returncode, doctor.stderr) == (0, ""), doctor.stdout
     assert found["pools"]["status"] == "ok"
     assert "springest_review" in found["DAGs"]["detail"]

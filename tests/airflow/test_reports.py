@@ -89,7 +89,7 @@ def _check_lineage(text: str, world: AirflowWorld) -> None:
     events = [event for event in map(json.loads, text.splitlines()) if event["eventType"] == "COMPLETE"]
     by_task = {event["job"]["name"]: event for event in events}
     deliver = by_task["springest_deliver.deliver"]
-    reads, writes = ({one["name"] for one in deliver[side]} for side in ("inputs", "outputs"))
+    reads, writes = ({dataset["name"] for dataset in deliver[side]} for side in ("inputs", "outputs"))
     source = urlsplit(world.source_url).path.removeprefix("/")
     warehouse = urlsplit(world.warehouse_url).path.removeprefix("/")
     assert {f"{source}.completed_training", f"{source}.learner", f"{warehouse}.springest.delivery"} == reads

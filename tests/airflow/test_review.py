@@ -28,11 +28,11 @@ RETURNING 1
 """Certificates of a run that grew too large; the source has none of them."""
 
 
-def _until(world: World, is_so: Any, what: str) -> Any:
+def _until(world: World, is_so: Any, expected: str) -> Any:
     until = time.monotonic() + SECONDS
     while not (found := is_so()):
         world.supervisor.check()
-        assert time.monotonic() < until, what
+        assert time.monotonic() < until, expected
         time.sleep(0.5)
     return found
 
@@ -52,7 +52,7 @@ def _scheduled(world: World, dag_id: str) -> str:
 
 def _states(world: World, run_id: str) -> dict[str, str]:
     tasks = world.airflow.task_instances("springest_review", run_id)
-    return {one["task_id"]: one["state"] for one in tasks}
+    return {task["task_id"]: task["state"] for task in tasks}
 
 
 def _asked(world: World, run_id: str) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _rows(world: World, statement: str, **values: Any) -> list[Any]:
 
 
 def _posts(world: World) -> int:
-    return sum(one.method == "POST" for one in world.sandbox.requests())
+    return sum(request.method == "POST" for request in world.sandbox.requests())
 
 
 def test_a_person_answers_what_a_night_left_open(tmp_path: Path) -> None:
@@ -104,11 +104,11 @@ def _a_refused_answer_comes_back_and_a_confirmation_is_applied(world: World) -> 
     assert form["defaults"] == [WAIT_FOR_ALL]
     fields = [name for name in form["params"] if name.startswith("delivery_")]
     shown = {name: form["params"][name] for name in fields}
-    [mine] = [name for name, one in shown.items() if training_id in str(one["schema"]["title"])]
-    assert all(one["value"] == "wait" for one in shown.values())
+    [own] = [name for name, item in shown.items() if training_id in str(item["schema"]["title"])]
+    assert all(certificate["value"] == "wait" for certificate in shown.values())
     assert f"/deliveries/{key}" in form["body"]
     assert "@example.com" not in str(form)
-    answers = dict.fromkeys(fields, "wait") | {mine: "release without evidence", "why": "looked for it"}
+    answers = dict.fromkeys(fields, "wait") | {own: "release without evidence", "why": "looked for it"}
     # Sent, and Springest has a certificate that could be it: even so, it is not released.
     world.airflow.answer("springest_review", "morning", "review", choose=APPLY, fields=answers)
     again = _until(world, lambda: _triggered(world, "springest_review"), "the refused answer is lost")
@@ -118,8 +118,8 @@ def _a_refused_answer_comes_back_and_a_confirmation_is_applied(world: World) -> 
     assert _rows(world, "SELECT state FROM springest.delivery WHERE delivery_key = :key", key=key) == [
         ("unknown",)
     ]
-    [certificate] = [one for one in form["params"][mine]["schema"]["examples"] if one.startswith("confirm")]
-    answers = {mine: certificate, "why": "seen in the admin"}
+    [certificate] = [item for item in form["params"][own]["schema"]["examples"] if item.startswith("confirm")]
+    answers = {own: certificate, "why": "seen in the admin"}
     world.airflow.answer("springest_review", again, "review", choose=APPLY, fields=answers)
     world.airflow.wait_for_run("springest_review", again, seconds=SECONDS, tick=world.supervisor.check)
     assert _states(world, again) == {"review": "success", "deliver": "skipped", "again": "skipped"}
@@ -131,8 +131,8 @@ def _a_refused_answer_comes_back_and_a_confirmation_is_applied(world: World) -> 
 
 def _triggered(world: World, dag_id: str) -> str | None:
     """Return the run that a review triggered, once it is there."""
-    runs = [str(one["dag_run_id"]) for one in world.airflow.runs(dag_id)]
-    return next((one for one in runs if one.startswith("review__")), None)
+    runs = [str(run["dag_run_id"]) for run in world.airflow.runs(dag_id)]
+    return next((run for run in runs if run.startswith("review__")), None)
 
 
 def _a_large_run_goes_on_once_a_person_agrees(world: World) -> None:

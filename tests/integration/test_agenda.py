@@ -43,7 +43,7 @@ def _decisions(world: World) -> Decisions:
 
 def _agenda(world: World, most: int = 25) -> Agenda:
     waiting = needing_decisions(world.warehouse, site=world.name)
-    rows = world.stager.look_up([one.training_id for one in waiting])
+    rows = world.stager.look_up([delivery.training_id for delivery in waiting])
     return make_agenda(world.warehouse, _decisions(world), waiting, site=world.name, rows=rows, most=most)
 
 

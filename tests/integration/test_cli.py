@@ -495,9 +495,9 @@ def test_plan_says_what_would_be_sent_and_changes_nothing(cli, world, variables)
     assert f"training {good.training_id}, certification 102\n" in out
     assert f"training {bad.training_id}, certification 102: invalid, document_outside_roots: " in out
     code, out, _ = cli("plan", good.training_id, "nobody", "--json")
-    told = json.loads(out)
-    assert [one["training_id"] for one in told["to_send"]] == [good.training_id]
-    assert (code, told["not_found"], told["rows"]) == (0, ["nobody"], 1)
+    report = json.loads(out)
+    assert [row["training_id"] for row in report["to_send"]] == [good.training_id]
+    assert (code, report["not_found"], report["rows"]) == (0, ["nobody"], 1)
     assert cli("plan", "nobody")[0] == 4
     now = datetime.now(UTC)
     window = ("--from", (now - timedelta(days=9)).isoformat(), "--to", (now - timedelta(days=8)).isoformat())
@@ -510,9 +510,9 @@ def test_plan_says_what_would_be_sent_and_changes_nothing(cli, world, variables)
 def _checks(cli, *arguments):
     code, out, err = cli("doctor", "--json", *arguments)
     assert err == ""
-    told = json.loads(out)
-    assert told["ok"] is (code == 0)
-    return {one["name"]: (one["status"], one["detail"]) for one in told["checks"]}
+    report = json.loads(out)
+    assert report["ok"] is (code == 0)
+    return {check["name"]: (check["status"], check["detail"]) for check in report["checks"]}
 
 
 OUTSIDE = {"pools", "DAGs"}

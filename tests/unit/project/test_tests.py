@@ -10,6 +10,7 @@ import pytest
 
 TESTS = Path(__file__).parents[2]
 LONGEST_NAME = 60
+UNTELLING = {"told", "TOLD", "one", "other", "said", "who", "what", "parts", "same", "mine", "theirs"}
 MODULES = sorted(TESTS.rglob("test_*.py"))
 
 
@@ -25,3 +26,19 @@ def test_a_test_has_a_short_name_and_a_docstring(path):
     long = [test.name for test in _tests(path) if len(test.name) > LONGEST_NAME]
     assert long == [], "shorten the name and put the sentence into the docstring"
     assert [test.name for test in _tests(path) if not ast.get_docstring(test)] == []
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_a_variable_is_named_after_what_it_holds(path):
+    """Words that fit everything name nothing: the worst of them are refused."""
+    assert set(_named(path)) & UNTELLING == set()
+
+
+def _named(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name

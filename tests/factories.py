@@ -7,6 +7,7 @@ Keyword arguments replace single columns; all else has a default that satisfies 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,26 @@ def ago(**time: float) -> datetime:
     return datetime.now(UTC) - timedelta(**time)
 
 
-def completed_training(folder: Path, number: int, **changes: Any) -> Training:
-    """Return a good completed training of the institute, and write its document."""
-    name = changes.get("training_id", f"T{number:04d}")
-    path = folder / f"{name}.pdf"
-    if "certificate_uri" not in changes:
+@dataclass
+class MemoryKeeper:
+    """Keeps the highest attempt outside the warehouse, as Airflow's Variable does."""
+
+    number: int | None = None
+
+    def read(self) -> int | None:
+        return self.number
+
+    def write(self, attempt_id: int) -> None:
+        self.number = attempt_id
+
+
+def completed_training(number: int, *, folder: Path | None = None, **changes: Any) -> Training:
+    """Return a good completed training; write its document into the folder, if one is given."""
+    name = f"T{number:04d}"
+    if folder is not None:
+        path = folder / f"{name}.pdf"
         path.write_bytes(PDF + name.encode())
+        changes = {"certificate_uri": str(path), **changes}
     values: dict[str, Any] = {
         "training_id": name,
         "learner": Learner(number, f"Zoë {number}", f"zoë.{number}@example.com"),
@@ -61,7 +76,7 @@ def completed_training(folder: Path, number: int, **changes: Any) -> Training:
         "completed_at": MOMENT.replace(hour=9),
         "valid_from": DAY,
         "valid_until": None,
-        "certificate_uri": str(path),
+        "certificate_uri": f"/certificates/{name}.pdf",
         **changes,
     }
     return Training(**values)

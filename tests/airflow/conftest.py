@@ -108,7 +108,7 @@ def training(folder: Path, number: int, **changes: Any) -> Training:
     path.write_bytes(PDF + str(number).encode())
     learner = Learner(number, "Zoë Canary", f"{CANARY_ADDRESS}.{number}@example.com")
     own = {"training_id": f"T{number}", "learner": learner, "certificate_uri": str(path)}
-    return completed_training(folder, number, **{**own, **changes})
+    return completed_training(number, **{**own, **changes})
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,6 @@ from sqlalchemy.pool import NullPool
 
 from demo import source_database
 from demo.nights import Training
-from demo.pdf import make_pdf
-from demo.people import Learner
 from sandbox.server import SandboxServer
 from sandbox.store import Certification
 from springest.api.client import SpringestClient
@@ -44,30 +42,16 @@ from springest.source.reader import SourceReader, Window
 from springest.staging.stage import Stager, StageReport
 from springest.staging.window import begin_site
 from springest.verdicts.publish import PublishReport, publish
+from tests.factories import PSEUDONYMS, MemoryKeeper, completed_training
 
 QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text(
     encoding="utf-8"
 )
-SECRET = "a secret for tests only, long enough"
 CERTIFICATIONS = (
     Certification(101, "Service Desk", requires_valid_until=True, verified=True),
     Certification(102, "Project Control", verified=True),
     Certification(105, "Facilitator"),
 )
-PDF = make_pdf()
-
-
-@dataclass
-class MemoryKeeper:
-    """A place outside the warehouse."""
-
-    number: int | None = None
-
-    def read(self) -> int | None:
-        return self.number
-
-    def write(self, attempt_id: int) -> None:
-        self.number = attempt_id
 
 
 @dataclass
@@ -85,7 +69,7 @@ class World:
     has_begun: bool = True
     kept: MemoryKeeper = field(default_factory=MemoryKeeper)
     query: str = QUERY
-    pseudonyms: Pseudonyms = Pseudonyms(SECRET)  # noqa: RUF009 - frozen
+    pseudonyms: Pseudonyms = PSEUDONYMS
 
     def __post_init__(self) -> None:
         # No pool: a worker that is forked off must not share a connection with this process.
@@ -129,21 +113,8 @@ class World:
     def training(self, **changes: Any) -> Training:
         """A good completed training of its own, with its document."""
         self.number += 1
-        name = f"T{self.number:04d}"
-        path = self.folder / f"{name}.pdf"
-        values: dict[str, Any] = {
-            "training_id": name,
-            "learner": Learner(self.number, f"Zoë {self.number}", f"zoë.{self.number}@example.com"),
-            "certification_id": 102,
-            "completed_at": datetime(2026, 11, 2, 9, tzinfo=UTC),
-            "valid_from": date(2026, 11, 2),
-            "valid_until": None,
-            "certificate_uri": str(path),
-            **changes,
-        }
-        if "certificate_uri" not in changes:
-            path.write_bytes(PDF + name.encode())
-        return Training(**values)
+        folder = None if "certificate_uri" in changes else self.folder
+        return completed_training(self.number, folder=folder, **changes)
 
     def complete(self, *trainings: Training, ago: timedelta = timedelta(seconds=5)) -> None:
         """Let the institute complete trainings."""

@@ -22,7 +22,8 @@ from springest.delivery.plan import Plan, Planner, Selection
 from springest.errors import ConfigurationError, DryRunGaveWay, RunTooLarge, SiteNotBegun
 from springest.identity import Pseudonyms
 from springest.source.reader import SourceReader, Window
-from tests.integration.conftest import SECRET, World, wait_until
+from tests.factories import SECRET
+from tests.integration.conftest import World, wait_until
 
 
 def plan(

@@ -20,8 +20,8 @@ from springest.db.migrate import check
 from springest.delivery.high_water import HighWater
 from springest.errors import ConfigurationError, DecisionRefused, LedgerBehind
 from springest.review import recovery as restoration
-from tests.factories import add_delivery
-from tests.integration.conftest import MemoryKeeper, wait_until
+from tests.factories import MemoryKeeper, add_delivery
+from tests.integration.conftest import wait_until
 
 
 @dataclass

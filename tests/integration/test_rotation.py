@@ -17,7 +17,8 @@ from springest.identity import FORGOTTEN_VERSION, Pseudonyms
 from springest.privacy.erasure import forget, remember
 from springest.privacy.rotation import KEYED_COLUMNS, SecretInUse, rotate_secret
 from springest.privacy.secret import secret_in_use
-from tests.integration.conftest import SECRET, World
+from tests.factories import SECRET
+from tests.integration.conftest import World
 from tests.integration.test_crash_points import _cross
 
 FORMER = Pseudonyms(SECRET)

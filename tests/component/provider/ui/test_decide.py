@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from demo import source_database
-from demo.nights import Training
 from demo.people import Learner
 from demo.world import postgres_connection
 from springest_provider.ui import decide as ui_decide
 from tests.component.provider.ui.conftest import key, token_of
+from tests.factories import completed_training
 
 UNKNOWN, DUPLICATE, VANISHED, HELD, ACCEPTED = 0, 1, 2, 3, 11
 
@@ -164,11 +164,8 @@ def test_the_page_says_what_each_decision_needs(desk):
 def test_a_release_rests_on_the_source_and_on_evidence(desk, source):
     """A release rests on the source and on evidence."""
     assert desk.decide("release", UNKNOWN).status_code == 409
-    training = Training(
-        training_id="T0", learner=Learner(1, "Zoë Canary", "zoe.canary@example.com"), certification_id=1,
-        completed_at=datetime(2026, 11, 2, 9, tzinfo=UTC), valid_from=date(2026, 11, 2), valid_until=None,
-        certificate_uri="file:///none.pdf",
-    )  # fmt: skip
+    learner = Learner(1, "Zoë Canary", "zoe.canary@example.com")
+    training = completed_training(1, training_id="T0", learner=learner, certification_id=1)
     source_database.add(source, [training], now=datetime.now(UTC))
     [row] = ui_decide._session("default").rows(ui_decide.SOURCE, ["T0"])[key(UNKNOWN)]
     with desk.warehouse.begin() as connection:

@@ -62,7 +62,7 @@ class MemoryKeeper:
         self.number = attempt_id
 
 
-def completed_training(number: int, *, folder: Path | None = None, **changes: Any) -> Training:
+def make_training(number: int, *, folder: Path | None = None, **changes: Any) -> Training:
     """Return a good completed training; write its document into the folder, if one is given."""
     name = f"T{number:04d}"
     if folder is not None:

@@ -25,7 +25,7 @@ from demo.world import postgres_connection
 from sandbox.server import SandboxServer
 from sandbox.store import Certification
 from springest.staging.window import begin_site
-from tests.factories import PDF, SECRET, completed_training
+from tests.factories import PDF, SECRET, make_training
 
 CANARY_KEY = "canary/key+with=odd&signs"
 CANARY_CERTIFICATIONS_KEY = "canary-certifications/key"
@@ -108,7 +108,7 @@ def training(folder: Path, number: int, **changes: Any) -> Training:
     path.write_bytes(PDF + str(number).encode())
     learner = Learner(number, "Zoë Canary", f"{CANARY_ADDRESS}.{number}@example.com")
     own = {"training_id": f"T{number}", "learner": learner, "certificate_uri": str(path)}
-    return completed_training(number, **{**own, **changes})
+    return make_training(number, **{**own, **changes})
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from sqlalchemy import Engine, NullPool, create_engine
 from demo import source_database
 from demo.airflow_home import AirflowApi, airflow, environment
 from demo.nights import CERTIFICATIONS, Training
-from demo.pdf import make_pdf
 from demo.people import Learner
 from demo.ports import free_port
 from demo.postgres import EmbeddedPostgres
@@ -27,6 +26,7 @@ from demo.processes import Supervisor
 from demo.world import alone, connections, start_sandbox
 from sandbox.client import SandboxClient
 from springest.staging.window import begin_site
+from tests.factories import PDF, make_training
 
 from .components import Components, patiently
 from .guard import guarded
@@ -52,7 +52,6 @@ SETTINGS = {
 }
 """What Airflow notices after minutes, it notices here after seconds."""
 DAGS = ("springest_catalogue", "springest_deliver", "springest_reconcile")
-PDF = make_pdf()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +155,12 @@ def _training(folder: Path, plan: Plan, number: int) -> Training:
     path = folder / f"{name}.pdf"
     path.write_bytes(PDF + name.encode() + chance.randbytes(plan.sizes[number]))
     person = 1_000 * plan.number + number
-    return Training(
+    return make_training(
+        person,
         training_id=name,
         learner=Learner(person, "Zoë Canary", f"{CANARY}.{person}@example.com"),
         certification_id=chance.choice(CERTIFICATIONS).id,
-        completed_at=datetime(2026, 11, 2, 9, tzinfo=UTC),
-        valid_from=datetime(2026, 11, 2, tzinfo=UTC).date(),
-        valid_until=datetime(2029, 11, 2, tzinfo=UTC).date(),
+        valid_until=date(2029, 11, 2),
         certificate_uri=str(path),
         booking_id=700_000 + person if chance.random() < 0.5 else None,
     )

@@ -42,7 +42,7 @@ from springest.source.reader import SourceReader, Window
 from springest.staging.stage import Stager, StageReport
 from springest.staging.window import begin_site
 from springest.verdicts.publish import PublishReport, publish
-from tests.factories import PSEUDONYMS, MemoryKeeper, completed_training
+from tests.factories import PSEUDONYMS, MemoryKeeper, make_training
 
 QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text(
     encoding="utf-8"
@@ -114,7 +114,7 @@ class World:
         """A good completed training of its own, with its document."""
         self.number += 1
         folder = None if "certificate_uri" in changes else self.folder
-        return completed_training(self.number, folder=folder, **changes)
+        return make_training(self.number, folder=folder, **changes)
 
     def complete(self, *trainings: Training, ago: timedelta = timedelta(seconds=5)) -> None:
         """Let the institute complete trainings."""

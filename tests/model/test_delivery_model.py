@@ -36,7 +36,6 @@ from sqlalchemy import StaticPool, create_engine, delete, text, update
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from demo import source_database
-from demo.nights import Training
 from demo.pdf import make_pdf
 from demo.people import Learner
 from demo.source_database import completed_training
@@ -48,7 +47,6 @@ from springest.delivery.claims import Claim, Outcome, Queued
 from springest.delivery.repository import SendingLedger
 from springest.documents.opener import DocumentStore
 from springest.errors import DecisionRefused
-from springest.identity import Pseudonyms
 from springest.review.decisions import Choice, Decisions
 from springest.site import Site
 from springest.snapshot.snapshot import take_snapshot
@@ -57,6 +55,7 @@ from springest.staging.stage import Stager
 from springest.staging.window import begin_site
 from springest.states import DecisionKind, Event
 from springest.verdicts.publish import publish
+from tests.factories import PSEUDONYMS, make_training
 from tests.simulation.clock import SEARCH_PATH, VirtualClock
 from tests.verdicts import require_no_stale_verdict
 
@@ -70,7 +69,6 @@ SITE = Site(
     certifications_api_key="key",
     send_unlisted=True,
 )
-PSEUDONYMS = Pseudonyms("a secret for tests only, long enough")
 TABLES = ", ".join(table.fullname for table in metadata.sorted_tables)
 CERTIFICATION = 102
 MANY = 1_000_000
@@ -279,7 +277,8 @@ class Deliveries(RuleBasedStateMachine):
         name = f"T{self.trainings}"
         number = twin % self.trainings + 1 if twin is not None else self.trainings
         self.learners[name] = self.learners.get(f"T{number}", number)
-        training = Training(
+        training = make_training(
+            number,
             training_id=name,
             learner=Learner(self.learners[name], "Ana", _email(self.learners[name])),
             certification_id=CERTIFICATION,

@@ -21,7 +21,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from demo import source_database
 from demo.nights import Training
-from demo.pdf import make_pdf
 from demo.people import Learner
 from sandbox.cap import peak
 from springest.api.client import SpringestClient
@@ -35,12 +34,12 @@ from springest.delivery.repository import SendingLedger
 from springest.delivery.tally import DeliverReport
 from springest.documents.opener import DocumentStore
 from springest.errors import DeliveryStopped, TooManyUnknown
-from springest.identity import Pseudonyms
 from springest.rate_limit.limiter import Pace, RateLimiter, ReadGate
 from springest.site import Site
 from springest.source.reader import SourceReader
 from springest.staging.stage import Stager
 from springest.staging.window import begin_site
+from tests.factories import PDF, PSEUDONYMS, MemoryKeeper, make_training
 from tests.simulation.clock import SEARCH_PATH, VirtualClock, VirtualLoop
 from tests.simulation.server import DOUBTFUL, Client, Fate, Outage, Server
 
@@ -194,19 +193,6 @@ class Through:
         return lambda *args, **kwargs: self._process.cross(found, *args, **kwargs)
 
 
-@dataclass
-class Keeper:
-    """A place outside the warehouse."""
-
-    number: int | None = None
-
-    def read(self) -> int | None:
-        return self.number
-
-    def write(self, attempt_id: int) -> None:
-        self.number = attempt_id
-
-
 class World:
     """Everything that nights share: a database, a source, a folder, a loop and its clock.
 
@@ -219,7 +205,7 @@ class World:
         self.source = create_engine("sqlite://", poolclass=StaticPool)
         source_database.create_schema(self.source)
         self.document = folder / "certificate.pdf"
-        self.document.write_bytes(make_pdf())
+        self.document.write_bytes(PDF)
         self.documents = DocumentStore.under([str(folder)])
         self.runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(clock))
         self.engine: AsyncEngine = create_async_engine(
@@ -254,13 +240,12 @@ class World:
             begin_site(connection, site="default", begin_from=self.clock.moment - timedelta(days=1))
 
     def _training(self, number: int, certification: int) -> Training:
-        return Training(
-            training_id=f"T{number:04d}",
+        return make_training(
+            number,
             learner=Learner(number, "Ana", f"ana.{number}@example.com"),
             certification_id=certification,
             completed_at=datetime(2026, 11, 1, tzinfo=UTC),
             valid_from=date(2026, 11, 1),
-            valid_until=None,
             certificate_uri=str(self.document),
         )
 
@@ -278,7 +263,7 @@ class World:
             self.warehouse,
             source=SourceReader(self.source, query=QUERY),
             site=site,
-            pseudonyms=Pseudonyms("a secret for tests only, long enough"),
+            pseudonyms=PSEUDONYMS,
             documents=self.documents,
         )
 
@@ -317,7 +302,7 @@ def play(world: World, scenario: Scenario) -> Night:
 
 async def _play(world: World, night: Night, chance: random.Random) -> None:
     asyncio.get_running_loop().set_exception_handler(_ignore_what_died)
-    scenario, keeper = night.scenario, Keeper()
+    scenario, keeper = night.scenario, MemoryKeeper()
     site = world.site(scenario.cap)
     for run_id in sorted({worker.run_id for worker in scenario.workers}):
         await asyncio.to_thread(world.stager(site).stage, run_id)
@@ -338,7 +323,7 @@ async def _play(world: World, night: Night, chance: random.Random) -> None:
 
 
 async def _work_with_retries(
-    world: World, night: Night, site: Site, worker: Worker, keeper: Keeper, chance: random.Random
+    world: World, night: Night, site: Site, worker: Worker, keeper: MemoryKeeper, chance: random.Random
 ) -> None:
     """What a task does: begin, perhaps die, be tried again some minutes later."""
     await asyncio.sleep(worker.starts)
@@ -351,7 +336,7 @@ async def _work_with_retries(
 
 
 async def _work(
-    world: World, night: Night, site: Site, worker: Worker, keeper: Keeper, chance: random.Random
+    world: World, night: Night, site: Site, worker: Worker, keeper: MemoryKeeper, chance: random.Random
 ) -> Exception | None:
     process = Process(chance, night.scenario.pauses)
     limiter = world.limiter(site)

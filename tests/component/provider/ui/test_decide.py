@@ -13,7 +13,7 @@ from demo.people import Learner
 from demo.world import postgres_connection
 from springest_provider.ui import decide as ui_decide
 from tests.component.provider.ui.conftest import key, token_of
-from tests.factories import completed_training
+from tests.factories import make_training
 
 UNKNOWN, DUPLICATE, VANISHED, HELD, ACCEPTED = 0, 1, 2, 3, 11
 
@@ -165,7 +165,7 @@ def test_a_release_rests_on_the_source_and_on_evidence(desk, source):
     """A release rests on the source and on evidence."""
     assert desk.decide("release", UNKNOWN).status_code == 409
     learner = Learner(1, "Zoë Canary", "zoe.canary@example.com")
-    training = completed_training(1, training_id="T0", learner=learner, certification_id=1)
+    training = make_training(1, training_id="T0", learner=learner, certification_id=1)
     source_database.add(source, [training], now=datetime.now(UTC))
     [row] = ui_decide._session("default").rows(ui_decide.SOURCE, ["T0"])[key(UNKNOWN)]
     with desk.warehouse.begin() as connection:

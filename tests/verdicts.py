@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, text
 
 from springest.site import Site
-from springest.verdicts.pending import judge, lock_publishing
+from springest.verdicts.pending import compute_verdicts, lock_publishing
 
 
 def require_no_stale_verdict(warehouse: Engine, site: Site) -> None:
@@ -15,15 +15,16 @@ def require_no_stale_verdict(warehouse: Engine, site: Site) -> None:
     """
     with warehouse.connect() as connection, connection.begin() as transaction:
         lock_publishing(connection, site.name)
-        unsealed = "UPDATE springest.reconciled_delivery SET seal = NULL WHERE site = :site"
-        connection.execute(text(unsealed), {"site": site.name})
-        changed = judge(connection, site, run_id="from nothing", snapshot_id=None)
+        unknown = "UPDATE springest.verdict SET input_hash = NULL WHERE site = :site"
+        connection.execute(text(unknown), {"site": site.name})
+        changed = compute_verdicts(connection, site, run_id="from nothing", snapshot_id=None)
         stale = connection.execute(
             text(
-                "SELECT candidate.training_id, candidate.verification_status, published.verification_status"
-                " FROM springest.reconciled_candidate AS candidate"
-                " LEFT JOIN springest.reconciled_delivery AS published USING (delivery_key)"
-                " WHERE candidate.site = :site"
+                "SELECT pending.training_id, pending.verification_status, current.verification_status"
+                " FROM springest.verdict AS pending"
+                " JOIN springest.publication USING (publication_id)"
+                " LEFT JOIN springest.current_verdict AS current USING (delivery_key)"
+                " WHERE pending.site = :site AND publication.published_at IS NULL"
             ),
             {"site": site.name},
         ).all()

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from benchmarks.contenders.job import measured, read_job
 from benchmarks.contenders.snapshot import snapshot
 from benchmarks.contenders.whole_path import RUN, site_of
-from springest.verdicts.publish import publish_candidates, reconcile
+from springest.verdicts.publish import publish_pending, reconcile
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
         with steps.timed("match and judge"):
             reconcile(engine, site=site, run_id=RUN)
         with steps.timed("check and publish"):
-            publish_candidates(engine, site=site, run_id=RUN)
+            publish_pending(engine, site=site, run_id=RUN)
     engine.dispose()
 
 

@@ -44,7 +44,7 @@ compares both.
     ├── IllegalTransition         an event does not fit the delivery's state; nothing was changed     -
     ├── ConservationBroken        source rows and verdicts do not add up; nothing was published       no
     ├── QualityCheckFailed        verdicts failed a check; nothing was published                      no
-    ├── PendingVerdictsLost       the pending verdicts are gone                                       no
+    ├── PendingVerdictsLost       there are no verdicts to publish                                    no
     ├── DecisionRefused           a decision breaks a rule; nothing was changed                       -
     ├── WarehouseLocked           another session holds a lock                                        5
     ├── DryRunGaveWay             a real run needed what a dry run had locked; nothing was changed    5
@@ -352,7 +352,7 @@ class QualityCheckFailed(SpringestError):
 
 
 class PendingVerdictsLost(SpringestError):
-    """The pending verdicts are lost and must be computed again."""
+    """There are no verdicts to publish; they must be computed first."""
 
 
 class DecisionRefused(SpringestError):

@@ -230,7 +230,10 @@ LEFT_OUT = {
     "scan_id",
     "match_evidence",
     "version",
-    "seal",
+    "verdict_id",
+    "publication_id",
+    "changed",
+    "input_hash",
 }
 """Columns that tell which try wrote a row."""
 TABLES = (
@@ -242,8 +245,8 @@ TABLES = (
     "certification",
     "snapshot",
     "remote_certificate",
-    "reconciled_delivery",
-    "ended_verdict",
+    "verdict",
+    "verdict_history",
     "publication",
 )
 TABLES_IN_ORDER = ("delivery", *(table for table in TABLES if table != "delivery"))
@@ -276,7 +279,7 @@ def _restore(world) -> None:
 def _tables(world) -> dict[str, Counter[tuple[Any, ...]]]:
     """Everything that was written, but for which try did it and when.
 
-    Each scan is a snapshot of its own, so how many there are is left out too.
+    Each scan is a snapshot of its own, and each run publishes, so how many of them there are is left out too.
     """
     found: dict[str, Counter[tuple[Any, ...]]] = {}
     with world.warehouse.connect() as connection:
@@ -291,7 +294,8 @@ def _tables(world) -> dict[str, Counter[tuple[Any, ...]]]:
                 for row in rows
                 if table != "snapshot" or row["finished_at"] is not None
             )
-    found["snapshot"] = Counter(set(found["snapshot"]))
+    for table in ("snapshot", "publication"):
+        found[table] = Counter(set(found[table]))
     return found
 
 

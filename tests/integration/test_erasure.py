@@ -19,7 +19,7 @@ from springest.db.schema import delivery
 from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms
 from springest.privacy.erasure import forget, remember
-from springest.verdicts.publish import publish_candidates, reconcile
+from springest.verdicts.publish import publish_pending, reconcile
 from tests.factories import PSEUDONYMS
 from tests.integration.conftest import World
 from tests.integration.erased import everything, ref_of
@@ -48,7 +48,7 @@ def test_erasing_clears_every_table_and_keeps_the_counts(make_world):
     report = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     assert report.cleared["delivery"] == 2
     assert report.cleared["remote_certificate"] == 1
-    assert report.cleared["reconciled_delivery"] == 2
+    assert report.cleared["verdict"] == 2
     assert report.stopped == 1
     text = everything(world)
     assert ref_of(erased) not in text
@@ -72,7 +72,7 @@ def test_erasing_clears_ended_versions(world):
     query = "SELECT count(*) FROM springest.certificate_reconciliation_history WHERE learner_ref = :ref"
     assert world.rows(query, ref=ref_of(erased)) == [(2,)]
     report = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
-    assert (report.cleared["reconciled_delivery"], report.cleared["ended_verdict"]) == (1, 1)
+    assert (report.cleared["verdict"], report.cleared["verdict_history"]) == (1, 1)
     assert ref_of(erased) not in everything(world)
     assert world.rows(query, ref=ref_of(kept)) == [(2,)]
     counts = "SELECT count(*), count(DISTINCT delivery_key) FROM springest.certificate_reconciliation_history"
@@ -100,7 +100,7 @@ def test_a_learner_in_a_pending_verdict_waits_for_publishing(world, warehouse_be
     with ThreadPoolExecutor(2) as threads:
         forgetting = threads.submit(forget, warehouse_beside, PSEUDONYMS, learner_ref=ref_of(erased))
         assert about_to_commit.wait(20)
-        publishing = threads.submit(publish_candidates, world.warehouse, site=world.site, run_id="second")
+        publishing = threads.submit(publish_pending, world.warehouse, site=world.site, run_id="second")
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         until = time.monotonic() + 15
         while world.rows(waiting) == [(0,)]:

@@ -43,7 +43,7 @@ def test_two_runs_send_each_certificate_once_on_any_profile(make_world, expected
     world.night("first")
     if profile in {"no_id", "empty_201"}:
         world.night("a tie is known")  # its owner is asked for the next night
-    before = world.rows("SELECT xmin, * FROM springest.reconciled_delivery ORDER BY delivery_key")
+    before = world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_key")
     world.night("second")
     assert world.stored == expected(*good)
     assert world.posts == len(good)
@@ -52,7 +52,7 @@ def test_two_runs_send_each_certificate_once_on_any_profile(make_world, expected
     proven_by_id = {"verified"}
     # Without an id, the filter by address proves whose they are.
     assert {status for status, _ in statuses.values()} == proven_by_id
-    assert world.rows("SELECT xmin, * FROM springest.reconciled_delivery ORDER BY delivery_key") == before
+    assert world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_key") == before
 
 
 def test_a_verification_makes_certificates_visible_next_night(world):
@@ -382,7 +382,7 @@ def test_a_backfill_over_delivered_days_sends_nothing(world, expected):
     world.complete(first, second)
     world.night("night")
     watermark = world.rows("SELECT watermark, run_id FROM springest.stage_watermark")
-    before = world.rows("SELECT xmin, * FROM springest.reconciled_delivery ORDER BY delivery_key")
+    before = world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_key")
     everything = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC))
     nothing = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
     assert world.stage("backfill", asked=everything).rows == 2
@@ -393,7 +393,7 @@ def test_a_backfill_over_delivered_days_sends_nothing(world, expected):
     assert world.stored == expected(first, second)
     assert world.posts == 2
     assert world.rows("SELECT watermark, run_id FROM springest.stage_watermark") == watermark
-    assert world.rows("SELECT xmin, * FROM springest.reconciled_delivery ORDER BY delivery_key") == before
+    assert world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_key") == before
 
 
 def test_more_rows_than_a_batch_are_staged_and_counted(world):
@@ -432,7 +432,7 @@ def test_a_run_staged_while_publishing_loses_nothing(world):
     staged = []
 
     def stage_beside(_conn, _cursor, statement, *_):
-        if "reconciled_delivery AS published" in statement and not staged:
+        if "CREATE TEMPORARY TABLE stale" in statement and not staged:
             staged.append(world.stage("second"))
 
     event.listen(world.warehouse, "after_cursor_execute", stage_beside)

@@ -70,9 +70,7 @@ def test_what_waits_for_a_verification_for_a_week_is_overdue(world):
     world.night("first")
     assert _night(world).unverified == ()
     with world.warehouse.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE springest.reconciled_delivery SET sent_at = sent_at - interval '8 days'"
-        )
+        connection.exec_driver_sql("UPDATE springest.verdict SET sent_at = sent_at - interval '8 days'")
     [late] = _night(world).unverified
     assert (late.certification_id, late.certificates) == (105, 2)
     assert _night(world).status.now - late.oldest_sent_at > timedelta(days=7)
@@ -97,7 +95,7 @@ def _let_a_day_pass(world):
         for table, column in (
             ("delivery", "created_at"),
             ("delivery_attempt", "started_at"),
-            ("reconciled_delivery", "first_visible_at"),
+            ("verdict", "first_visible_at"),
         ):
             connection.exec_driver_sql(
                 f"UPDATE springest.{table} SET {column} = {column} - interval '1 day'"  # noqa: S608

@@ -24,6 +24,9 @@ from tests.integration.questions import FOLDER, QUESTIONS, ask, ask_as_reader
 
 LEARNER = PSEUDONYMS.learner_ref("zoë.1@example.com")
 
+BEGAN = "(SELECT published_at FROM springest.publication WHERE publication_id = verdict.publication_id)"
+"""When a version of a verdict began."""
+
 
 def today() -> date:
     return datetime.now(UTC).date()
@@ -101,7 +104,7 @@ def test_the_time_to_verification_is_a_median_by_certification(nights: World) ->
     with nights.warehouse.begin() as connection:
         connection.execute(
             text(
-                "UPDATE springest.reconciled_delivery SET first_visible_at = sent_at + interval '3 hours'"
+                "UPDATE springest.verdict SET first_visible_at = sent_at + interval '3 hours'"
                 " WHERE verification_status = 'verified'"
             )
         )
@@ -115,7 +118,7 @@ def test_the_time_to_verification_is_never_negative(nights: World) -> None:
     with nights.warehouse.begin() as connection:
         connection.execute(
             text(
-                "UPDATE springest.reconciled_delivery SET first_visible_at = sent_at - interval '1 hour'"
+                "UPDATE springest.verdict SET first_visible_at = sent_at - interval '1 hour'"
                 " WHERE verification_status = 'verified'"
             )
         )
@@ -142,7 +145,7 @@ def test_the_review_list_says_since_when_and_what_to_do(nights: World) -> None:
     [row] = ask(nights, "06_needs_a_person.sql")
     assert (row.verification_status, row.review_reason) == ("unknown", "outcome_unknown")
     assert "Springest's admin" in row.what_to_do
-    [(published,)] = nights.rows("SELECT reconciled_at FROM springest.publication")
+    [(published,)] = nights.rows("SELECT max(published_at) FROM springest.publication")
     assert row.waits_since == published
     nights.night("third")
     assert ask(nights, "06_needs_a_person.sql")[0].waits_since == published
@@ -165,8 +168,8 @@ def test_the_statuses_of_a_day_are_those_at_its_end(nights: World) -> None:
     with nights.warehouse.begin() as connection:
         connection.execute(
             text(
-                "UPDATE springest.reconciled_delivery"
-                " SET valid_from_ts = valid_from_ts - interval '2 days' WHERE certification_id = 105"
+                "UPDATE springest.verdict"  # noqa: S608
+                f" SET version_from = {BEGAN} - interval '2 days' WHERE certification_id = 105"
             )
         )
     before = ask(nights, "07_deliveries_per_day.sql")
@@ -202,8 +205,8 @@ def test_a_change_keeps_the_status_it_had_then(nights: World) -> None:
         with nights.warehouse.begin() as connection:
             connection.execute(
                 text(
-                    "UPDATE springest.reconciled_delivery SET valid_until = :until,"
-                    " valid_from_ts = date_trunc('day', now(), 'UTC') - interval '1 second'"
+                    "UPDATE springest.verdict SET valid_until = :until,"
+                    " version_from = date_trunc('day', now(), 'UTC') - interval '1 second'"
                     " WHERE certification_id = 101"
                 ),
                 {"until": valid_until},
@@ -293,7 +296,7 @@ def test_unknowns_are_counted_apart_and_by_site(nights: World) -> None:
     with nights.warehouse.begin() as connection:
         connection.execute(
             text(
-                "UPDATE springest.reconciled_delivery"
+                "UPDATE springest.verdict"
                 " SET sent_at = sent_at - interval '9 days', site = 'other'"
                 " WHERE certification_id = 105 AND verification_status = 'unknown'"
             )
@@ -327,8 +330,9 @@ def _days_later(world: World, days: int) -> None:
         "remote_certificate": ("first_seen_at", "last_seen_at"),
         "delivery": ("sent_at",),
         "delivery_attempt": ("started_at", "finished_at"),
-        "reconciled_delivery": ("valid_from_ts", "sent_at"),
-        "ended_verdict": ("valid_from_ts", "valid_to_ts"),
+        "publication": ("published_at",),
+        "verdict": ("version_from", "sent_at"),
+        "verdict_history": ("version_from", "version_to"),
     }
     with world.warehouse.begin() as connection:
         for table, names in aged.items():
@@ -439,8 +443,8 @@ def test_an_expired_certificate_is_expired_in_the_history_too(nights: World) -> 
     with nights.warehouse.begin() as connection:
         connection.execute(
             text(
-                "UPDATE springest.reconciled_delivery"
-                " SET valid_until = :yesterday, valid_from_ts = valid_from_ts - interval '5 days'"
+                "UPDATE springest.verdict"  # noqa: S608
+                f" SET valid_until = :yesterday, version_from = {BEGAN} - interval '5 days'"
                 " WHERE certification_id = 101"
             ),
             {"yesterday": yesterday},
@@ -465,7 +469,7 @@ def test_freshness_is_shown(nights: World) -> None:
     assert row.snapshot_at == row.complete_snapshot_at < row.reconciled_at
     with nights.warehouse.begin() as connection:
         connection.execute(
-            text("UPDATE springest.publication SET reconciled_at = reconciled_at - interval '27 hours'")
+            text("UPDATE springest.publication SET published_at = published_at - interval '27 hours'")
         )
     assert not ask(nights, "10_how_fresh.sql")[0].is_fresh
 

@@ -481,7 +481,7 @@ class Deliveries(RuleBasedStateMachine):
         publish(self.engine, site=SITE, run_id=f"run-{self.runs}")
         require_no_stale_verdict(self.engine, SITE)
         for key, state, status in self._rows(
-            "SELECT delivery_key, delivery_state, verification_status FROM springest.reconciled_delivery"
+            "SELECT delivery_key, delivery_state, verification_status FROM springest.current_verdict"
         ):
             if status == "verified":
                 assert state in {"visible", "accepted", "accepted_no_id"}

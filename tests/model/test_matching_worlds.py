@@ -156,7 +156,7 @@ def published(warehouse: Engine, site: str) -> Sequence[Any]:
                 "SELECT verdict.delivery_key, verdict.delivery_state, verdict.delivery_reason,"
                 " verdict.verification_status, verdict.springest_certificate_id, verdict.match_method,"
                 " verdict.match_evidence, matched.candidates, matched.candidate_count"
-                " FROM springest.reconciled_delivery AS verdict"
+                " FROM springest.current_verdict AS verdict"
                 " LEFT JOIN springest.delivery_match AS matched USING (delivery_key)"
                 " WHERE verdict.site = :site ORDER BY verdict.delivery_key"
             ),
@@ -246,7 +246,7 @@ def test_no_claim_is_false_in_ten_thousand_worlds(warehouse: Engine, seed: int) 
 TABLES = (
     "remote_certificate",
     "delivery_match",
-    "reconciled_delivery",
+    "current_verdict",
     "delivery",
 )
 CHANGING = (
@@ -255,9 +255,7 @@ CHANGING = (
     "created_at",
     "version",
     "run_id",
-    "reconciled_at",
-    "valid_from_ts",
-    "seal",
+    "version_from",
 )
 
 
@@ -309,7 +307,7 @@ def test_snapshots_in_any_order_end_in_the_same_tables(warehouse: Engine, number
         with warehouse.begin() as connection:
             connection.exec_driver_sql(
                 "TRUNCATE springest.snapshot, springest.remote_certificate, springest.delivery,"
-                " springest.certification, springest.publication RESTART IDENTITY CASCADE"
+                " springest.certification, springest.publication, springest.verdict RESTART IDENTITY CASCADE"
             )
             put(connection, world)
             at = [NIGHT + timedelta(days=16 + night) for night in range(len(seen))]

@@ -28,6 +28,7 @@ _MIGRATIONS: Final = _HERE / "migrations"
 _VERSIONS: Final = _MIGRATIONS / "versions"
 FUNCTIONS: Final = ("guard_queue", "open_doubts", "sent_by_run")
 VIEWS: Final = (
+    "current_verdict",
     "certificate_reconciliation",
     "certificate_reconciliation_history",
     "delivery_review",

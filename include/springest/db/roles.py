@@ -105,11 +105,10 @@ PUBLISHER: Final[Mapping[str, str]] = {
     "owner_question": _CHANGE,
     "list_filter": _CHANGE,
     "publication": _CHANGE,
-    "reconciled_delivery": _CHANGE,
-    "ended_verdict": _ADD,
+    "verdict": _ALL,
+    "verdict_history": _ADD,
+    "current_verdict": _READ,
     "certificate_reconciliation_history": _READ,
-    "reconciled_candidate": _ALL,
-    "candidate_set": _CHANGE,
     "failed_check": _READ,
 }
 READER: Final[Mapping[str, str]] = {

@@ -36,7 +36,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from springest.db.statements import quoted
 from springest.states import DecisionKind, State
-from springest.verification import PROOFS, WEAKER, MatchMethod, VerificationStatus
+from springest.verification import PROOFS, WEAKER, MatchMethod
 
 SCHEMA: Final = "springest"
 VERSION_TABLE: Final = "schema_version"
@@ -607,37 +607,63 @@ list_filter = Table(
 publication = Table(
     "publication",
     metadata,
-    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
-    Column("run_id", Text, nullable=False, comment="Airflow run that published last"),
+    Column("publication_id", BigInteger, Identity(), primary_key=True, comment="Number of the publication"),
+    Column("site", Text, nullable=False, comment="Name of the Springest site"),
+    Column("run_id", Text, nullable=False, comment="Airflow run that computed its verdicts"),
+    Column("computed_at", _INSTANT, nullable=False, comment="When they were computed"),
     Column(
-        "snapshot_id", BigInteger, ForeignKey("snapshot.snapshot_id"), comment="Snapshot behind the verdicts"
+        "published_at",
+        _INSTANT,
+        comment="When they became current; null: pending, while they wait for their checks",
     ),
-    Column("reconciled_at", _INSTANT, nullable=False, comment="When the verdict was published"),
-    comment="One row per site: the last publication",
+    Column(
+        "snapshot_id",
+        BigInteger,
+        ForeignKey("snapshot.snapshot_id"),
+        comment="Newest snapshot when they were computed",
+    ),
+    Column(
+        "changed", Integer, nullable=False, server_default="0", comment="Verdicts that are new or changed"
+    ),
+    Column("source_rows", BigInteger, comment="Source rows that all staged runs counted"),
+    Column("verdict_rows", BigInteger, comment="How many of those have a verdict"),
+    Column("incomplete_run", Text, comment="First run in which the two differ; null: none"),
+    Index("publication_pending_idx", "site", unique=True, postgresql_where=text("published_at IS NULL")),
+    Index(None, "site", "published_at"),
+    comment="One row per publication of a site's verdicts, and one for the verdicts that are pending, if any",
 )
 
-reconciled_delivery = Table(
-    "reconciled_delivery",
+verdict = Table(
+    "verdict",
     metadata,
-    Column("delivery_key", _HASH, primary_key=True, comment="Delivery"),
+    Column("verdict_id", BigInteger, Identity(), primary_key=True, comment="Number of the version"),
+    Column("delivery_key", _HASH, nullable=False, index=True, comment="Delivery"),
+    # No foreign key: each of a million rows would look the same publication up.
+    Column(
+        "publication_id",
+        BigInteger,
+        nullable=False,
+        index=True,
+        comment="Publication that it belongs to; the version is pending until that is published",
+    ),
+    Column(
+        "version_from",
+        _INSTANT,
+        comment="When this version began, if only its explanation changed since; null: with its publication",
+    ),
     Column("site", Text, nullable=False, comment="Name of the Springest site"),
-    Column("training_id", Text, nullable=False, comment="Completed training in the source"),
-    Column("issue_no", Integer, nullable=False, comment="Issue of the certificate"),
+    Column("training_id", Text, comment="Completed training in the source"),
+    Column("issue_no", Integer, comment="Issue of the certificate"),
     Column("learner_ref", _HASH, comment="HMAC of the learner's normalised e-mail address"),
     Column("certification_id", BigInteger, comment="Springest's id of the certification"),
     Column("certification_name", Text, comment="Name of the certification; null: never listed"),
     Column("valid_from", Date, comment="First day of validity"),
     Column("valid_until", Date, comment="Last day of validity; null: unlimited"),
     Column("completed_at", _INSTANT, comment="When the training was completed"),
-    Column("delivery_state", Text, nullable=False, comment="State of the delivery in the ledger"),
+    Column("delivery_state", Text, comment="State of the delivery in the ledger"),
     Column("delivery_reason", Text, comment="Reason for the state, as a fixed word; see docs/states.md"),
     Column("delivery_reason_detail", Text, comment="Reason for the state and the remedy, as a sentence"),
-    Column(
-        "verification_status",
-        Text,
-        nullable=False,
-        comment="Status of the certificate; see docs/states.md",
-    ),
+    Column("verification_status", Text, comment="Status of the certificate; see docs/states.md"),
     Column("springest_certificate_id", BigInteger, comment="Springest's id"),
     Column("springest_status", Text, comment="Status, in Springest's own word"),
     Column(
@@ -646,22 +672,13 @@ reconciled_delivery = Table(
     Column("match_evidence", Text, comment="Facts that support the match, to check by hand"),
     Column("sent_at", _INSTANT, comment="Start of the last attempt that Springest may have stored"),
     Column("first_visible_at", _INSTANT, comment="When a snapshot first showed it"),
-    Column("needs_review", Boolean, nullable=False, comment="Whether a person should look at it"),
+    Column("needs_review", Boolean, comment="Whether a person should look at it"),
     Column("review_reason", Text, comment="Reason for the review; see docs/states.md"),
     Column(
-        "valid_from_ts",
-        _INSTANT,
-        nullable=False,
-        comment="When this version was published; its explanations may be newer",
-    ),
-    Column(
-        "seal",
+        "input_hash",
         BigInteger,
-        comment="Hash of the verdict's inputs and of this row version; a match means that neither has "
-        "changed",
+        comment="Hash of all inputs of the verdict and of this row; if it still matches, neither has changed",
     ),
-    CheckConstraint(_one_of("delivery_state", tuple(State)), name="delivery_state"),
-    CheckConstraint(_one_of("verification_status", tuple(VerificationStatus)), name="verification_status"),
     Index(None, "site", "verification_status"),
     # What people search, filter and sort by.
     Index(None, "site", "training_id"),
@@ -670,89 +687,63 @@ reconciled_delivery = Table(
     Index(None, "site", "certification_id"),
     Index(None, "site", "delivery_state"),
     Index(
-        "reconciled_delivery_reason_idx",
+        "verdict_reason_idx",
         "site",
         "delivery_reason",
         postgresql_where=text("delivery_reason IS NOT NULL"),
     ),
+    Index("verdict_needs_review_idx", "site", "review_reason", postgresql_where=text("needs_review")),
     Index(
-        "reconciled_delivery_needs_review_idx", "site", "review_reason", postgresql_where=text("needs_review")
-    ),
-    Index(
-        "reconciled_delivery_springest_id_idx",
+        "verdict_springest_id_idx",
         "site",
         "springest_certificate_id",
         postgresql_where=text("springest_certificate_id IS NOT NULL"),
     ),
-    comment="One row per delivery: its current verdict; written only when it changes. Base of the view "
-    "certificate_reconciliation",
+    comment="One row per delivery, its current verdict, and a second one while a changed verdict is pending; "
+    "failed_check examines pending ones, so that a bad one is named and never becomes current",
 )
 
-TOLD_ONLY: Final = ("certification_name", "delivery_reason_detail", "match_evidence")
-"""Columns that explain a verdict: a change in them alone makes no version, and versions do not have them."""
-KEPT_BESIDE: Final = ("valid_from_ts", "seal")
-"""Time of publication and hash of the inputs; all other columns of a verdict are computed."""
-JUDGED: Final = tuple(column.name for column in reconciled_delivery.columns if column.name not in KEPT_BESIDE)
-"""Columns of a verdict that are computed."""
-SAID: Final = tuple(name for name in JUDGED if name != "delivery_key")
-"""Columns of a verdict that are computed, without its key."""
-VERSIONED: Final = tuple(name for name in SAID if name not in TOLD_ONLY)
-"""Columns of a verdict whose change makes a version, without its key."""
+EXPLANATORY_COLUMNS: Final = ("certification_name", "delivery_reason_detail", "match_evidence")
+"""Columns that explain a verdict: a change of them alone makes no new version, and the history lacks them."""
+BOOKKEEPING_COLUMNS: Final = ("verdict_id", "publication_id", "version_from", "input_hash")
+"""Columns that say which version of a verdict a row is; all others are computed."""
+COMPUTED_COLUMNS: Final = tuple(
+    column.name for column in verdict.columns if column.name not in BOOKKEEPING_COLUMNS
+)
+"""Columns of a verdict that are computed, with its key."""
+VERSIONED_COLUMNS: Final = tuple(
+    name for name in COMPUTED_COLUMNS if name not in ("delivery_key", *EXPLANATORY_COLUMNS)
+)
+"""Columns of a verdict of which each change makes a new version."""
+_FILLED: Final = ("training_id", "issue_no", "delivery_state", "verification_status", "needs_review")
 
 
-def _copied(name: str, *, constrained: bool = False) -> Column[Any]:
-    """Return a copy of a verdict's column."""
-    column = reconciled_delivery.columns[name]
-    return Column(name, column.type, nullable=column.nullable or not constrained, comment=column.comment)
+def _copied(name: str) -> Column[Any]:
+    """Return a column like that of a verdict; a version that was current has all that a verdict must have."""
+    column = verdict.columns[name]
+    filled = not column.nullable or name in _FILLED
+    return Column(name, column.type, nullable=not filled, comment=column.comment)
 
 
-ended_verdict = Table(
-    "ended_verdict",
+verdict_history = Table(
+    "verdict_history",
     metadata,
     Column("delivery_key", _HASH, primary_key=True, comment="Delivery"),
-    Column(
-        "valid_from_ts",
-        _INSTANT,
-        primary_key=True,
-        comment="When this version was published; one time per publication",
-    ),
-    Column("valid_to_ts", _INSTANT, nullable=False, comment="When the next version was published"),
-    *(_copied(name, constrained=True) for name in VERSIONED),
-    CheckConstraint("valid_from_ts < valid_to_ts", name="order"),
-    comment="One row per ended version of a verdict; certificate_reconciliation_history adds the "
-    "current ones",
+    Column("version_from", _INSTANT, primary_key=True, comment="When this version was published"),
+    Column("version_to", _INSTANT, nullable=False, comment="When the next version was published"),
+    *(_copied(name) for name in VERSIONED_COLUMNS),
+    CheckConstraint("version_from < version_to", name="order"),
+    comment="One row per version of a verdict that has ended; certificate_reconciliation_history shows these "
+    "and the current ones",
 )
 
-reconciled_candidate = Table(
-    "reconciled_candidate",
-    metadata,
-    *(_copied(name) for name in JUDGED),
-    Column("basis", BigInteger, comment="Hash of the verdict's inputs"),
-    comment="New and changed verdicts that wait for their checks; empty between publications",
-    prefixes=["UNLOGGED"],
+current_verdict = Table(
+    "current_verdict",
+    MetaData(schema=SCHEMA),
+    *(_copied(name) for name in COMPUTED_COLUMNS),
+    Column("version_from", _INSTANT, nullable=False),
 )
-
-candidate_set = Table(
-    "candidate_set",
-    metadata,
-    Column("site", Text, primary_key=True, comment="Name of the Springest site"),
-    Column("run_id", Text, nullable=False, comment="Airflow run that computed them"),
-    Column("built_at", _INSTANT, nullable=False, comment="When they were computed"),
-    Column(
-        "snapshot_id", BigInteger, ForeignKey("snapshot.snapshot_id"), comment="Newest snapshot at that time"
-    ),
-    Column("changed", Integer, nullable=False, comment="Number of new and changed verdicts"),
-    Column(
-        "source_rows",
-        BigInteger,
-        nullable=False,
-        comment="Source rows of all staged runs, by the source's own counts",
-    ),
-    Column("verdict_rows", BigInteger, nullable=False, comment="Number of those with a verdict"),
-    Column("incomplete_run", Text, comment="First run for which the two differ; null: none"),
-    Column("published_at", _INSTANT, comment="When they were published; null: not yet"),
-    comment="One row per site: the set of verdicts that was computed last, and whether it is published",
-)
+"""The view of the verdicts that are published, for statements that are put together in Python."""
 
 forgotten_learner = Table(
     "forgotten_learner",

@@ -17,10 +17,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from springest.db.locks import Lock, lock_key
 from springest.db.schema import (
-    candidate_set,
     delivery,
     forgotten_learner,
     metadata,
+    publication,
     remote_certificate,
 )
 from springest.db.statements import load_sql, quoted
@@ -133,7 +133,7 @@ def forget(
         connection.execute(ERASURE_ALONE)
         # Also where only a verdict still names them, since the source has said another learner meanwhile.
         theirs = select(delivery.c.site).where(delivery.c.learner_ref == learner_ref)
-        for site in sorted(connection.execute(theirs.union(select(candidate_set.c.site))).scalars()):
+        for site in sorted(connection.execute(theirs.union(select(publication.c.site))).scalars()):
             connection.execute(PUBLISH_LOCK, {"site": site})
         tombstone = pseudonyms.tombstone(learner_ref)
         already = not {tombstone, *tombstones}.isdisjoint(connection.execute(TOMBSTONES).scalars())

@@ -16,7 +16,7 @@ from psycopg import Connection as DriverConnection
 from sqlalchemy import Column, Connection, Engine, Table, column, or_, select, table, text, union, update
 
 from springest.db.lock_holders import holders
-from springest.db.schema import candidate_set, learner_secret, metadata
+from springest.db.schema import learner_secret, metadata, publication
 from springest.errors import SpringestError
 from springest.identity import Pseudonyms
 from springest.privacy.erasure import ERASURE_ALONE, PUBLISH_LOCK
@@ -83,7 +83,9 @@ def _keyed_tables() -> Iterator[tuple[Table, list[Column[Any]]]]:
 
 def _lock_tables(connection: Connection) -> None:
     """Keep everybody from writing; publishing first, which locks deliveries only later."""
-    for site in connection.execute(select(candidate_set.c.site).order_by(candidate_set.c.site)).scalars():
+    for site in connection.execute(
+        select(publication.c.site).distinct().order_by(publication.c.site)
+    ).scalars():
         connection.execute(PUBLISH_LOCK, {"site": site})
     names = ", ".join(one.fullname for one, _ in _keyed_tables())
     connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))

@@ -1,4 +1,4 @@
 """Computes a verification status for each delivery, and publishes verdicts that pass their checks.
 
-May import: matching, snapshot, db and below. The rules are in ``sql/judge.sql``.
+May import: matching, snapshot, db and below. The rules are in ``sql/compute_verdicts.sql``.
 """

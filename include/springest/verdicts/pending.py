@@ -1,7 +1,7 @@
-"""Candidates: verdicts that are new or changed, kept beside the published ones until their checks pass.
+"""Pending verdicts: new or changed ones, stored beside the current ones until their checks pass.
 
-There is one set for each site. Working it out again replaces it, and publishing empties it, so a set that
-was superseded can't be published over a newer one.
+They belong to the site's pending publication, of which there is at most one. Computing them again replaces
+them, and publishing makes them current, so a superseded verdict can't be published over a newer one.
 """
 
 from __future__ import annotations
@@ -12,36 +12,42 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, delete, select, text, update
 
-from springest.db.schema import SAID, candidate_set, publication, reconciled_candidate
+from springest.db.schema import COMPUTED_COLUMNS, VERSIONED_COLUMNS, publication, verdict
 from springest.db.statements import listed, load_sql
-from springest.errors import ConservationBroken, PendingVerdictsLost, QualityCheckFailed
+from springest.errors import ConservationBroken, QualityCheckFailed
 from springest.privacy.erasure import PUBLISH_LOCK
 from springest.site import Site
 
-_PARTS: Final = {name: load_sql(f"verdicts/verdict_{name}") for name in ("facts", "basis")}
-_FIND_UNJUDGED: Final = text(load_sql("verdicts/find_unjudged", **_PARTS))
-_FORGET_UNJUDGED: Final = text("DROP TABLE IF EXISTS pg_temp.unjudged")
-_JUDGE: Final = text(load_sql("verdicts/judge", **_PARTS))
-_DROP_UNCHANGED: Final = text(
+_FRAGMENTS: Final = {name: load_sql(f"verdicts/{name}") for name in ("facts", "inputs")}
+_FIND_STALE: Final = text(load_sql("verdicts/find_stale_verdicts", **_FRAGMENTS))
+_DROP_STALE: Final = text("DROP TABLE IF EXISTS pg_temp.stale")
+_COMPUTE: Final = text(
     load_sql(
-        "verdicts/drop_unchanged",
-        published=listed(SAID, of="published"),
-        candidate=listed(SAID, of="candidate"),
+        "verdicts/compute_verdicts",
+        **_FRAGMENTS,
+        columns=listed(COMPUTED_COLUMNS),
+        current=listed(COMPUTED_COLUMNS, of="current"),
+        computed=listed(COMPUTED_COLUMNS, of="computed"),
+        current_versioned=listed(VERSIONED_COLUMNS, of="current"),
+        computed_versioned=listed(VERSIONED_COLUMNS, of="computed"),
     )
 )
 _NOW: Final = text("SELECT clock_timestamp()")
 _CONSERVATION: Final = text(load_sql("verdicts/conservation"))
 _NEWEST_SNAPSHOT: Final = text(load_sql("verdicts/newest_snapshot"))
-_NOTE: Final = text(load_sql("verdicts/note_candidates"))
+_START: Final = text(load_sql("verdicts/start_publication"))
 _FAILED: Final = text(load_sql("verdicts/failed_checks"))
 _MEMORY: Final = text("SET LOCAL work_mem = '64MB'")
 _ANALYZE: Final = text(
-    "ANALYZE springest.reconciled_candidate (site, delivery_key, verification_status, match_method, "
+    "ANALYZE springest.verdict (publication_id, site, delivery_key, verification_status, match_method, "
     "springest_certificate_id)"
 )
-TRIES: Final = 3
+_JOIN_WHOLE_TABLES: Final = text("SET LOCAL enable_nestloop = off")
+MANY_CHANGES: Final = 10_000
+"""From so many changed verdicts on, the planner gets new statistics; fewer are looked up one by one."""
+MAX_PASSES: Final = 3
 FILLED_COLUMNS: Final = (
     "delivery_key",
     "site",
@@ -51,7 +57,7 @@ FILLED_COLUMNS: Final = (
     "verification_status",
     "needs_review",
 )
-"""What every verdict must say."""
+"""Columns that each verdict must fill."""
 TABLE_CHECKS: Final = (
     "accepted_values",
     "known_delivery",
@@ -62,7 +68,7 @@ TABLE_CHECKS: Final = (
     "history_without_gaps",
     "conservation",
 )
-"""Checks of ``springest.failed_check`` besides those that columns have (``unique``, ``not_null``)."""
+"""Checks of ``springest.failed_check`` besides those of single columns (``unique``, ``not_null``)."""
 SHOWN_FAILURES: Final = 10
 
 
@@ -70,7 +76,7 @@ SHOWN_FAILURES: Final = 10
 class Conservation:
     """Whether source rows and verdicts add up.
 
-    :param incomplete_run: first run of which they do not, with its two numbers.
+    :param incomplete_run: first run in which they do not, with its two numbers.
     """
 
     source_rows: int
@@ -81,93 +87,95 @@ class Conservation:
 
 
 @dataclass(frozen=True, slots=True)
-class CandidateSet:
-    """The verdicts that were worked out last.
+class Publication:
+    """A site's newest publication.
 
-    :param changed: how many are new or changed.
-    :param last_run_id: run that published last.
-    :param outdated: the site was published since they were worked out.
+    :param run_id: Airflow run that computed its verdicts.
+    :param changed: number of verdicts that are new or changed.
+    :param published_at: ``None`` while it is pending.
     """
 
+    publication_id: int
     run_id: str
-    built_at: datetime
-    snapshot_id: int | None
     changed: int
     published_at: datetime | None
-    last_run_id: str | None
-    outdated: bool
 
 
 def lock_publishing(connection: Connection, site: str) -> None:
     """Wait for other reconciliations of the site; the lock ends with the transaction.
 
-    Whole tables are joined from here on: the transaction gets memory for it.
+    The statements that follow join whole tables, so the transaction gets memory for it.
     """
     connection.execute(_MEMORY)
     connection.execute(PUBLISH_LOCK, {"site": site})
 
 
 def newest_snapshot(connection: Connection, site: str) -> int | None:
-    """Return the newest snapshot that is finished, if any; to be asked for before matching.
+    """Return the newest finished snapshot, if any; call this before matching.
 
-    One that ends while deliveries are matched may be missed: the verdicts don't rest on it.
+    One that ends while deliveries are matched may be missed: the verdicts don't depend on it.
     """
     number: int | None = connection.execute(_NEWEST_SNAPSHOT, {"site": site}).scalar_one()
     return number
 
 
-def judge(connection: Connection, site: Site, *, run_id: str, snapshot_id: int | None) -> int:
-    """Work out the site's verdicts and keep those that are new or changed; return how many.
+def compute_verdicts(connection: Connection, site: Site, *, run_id: str, snapshot_id: int | None) -> int:
+    """Compute the site's verdicts and store those that are new or changed as pending; return how many.
 
-    :param snapshot_id: the newest snapshot that the matching knew for certain.
+    :param snapshot_id: newest snapshot that the matching has certainly used.
 
-    Only those are judged anew whose verdict was made from something else than what is there now. A run that
-    finishes staging in between is seen by the sum and not by the verdicts: then both are done again.
+    A verdict is computed only if one of its inputs has changed. If a run finishes staging in between, its
+    rows may have no verdict yet: then all of this is done again.
     """
-    verified = sorted(word.lower() for word in site.verified_statuses)
+    verified = sorted(status.lower() for status in site.verified_statuses)
+    started = {"site": site.name, "run_id": run_id, "snapshot_id": snapshot_id}
+    publication_id: int = connection.execute(_START, started).scalar_one()
     now = connection.execute(_NOW).scalar_one()
     values = {
         "site": site.name,
+        "publication_id": publication_id,
         "verified_statuses": verified,
-        "rules": _rules(verified),
+        "rules": _rules_hash(verified),
         "now": now,
         "today": now.astimezone(UTC).date(),
     }
     changed, sums = 0, None
-    for _ in range(TRIES):
-        clear(connection, site.name)
-        changed = _judge_anew(connection, values)
+    for _ in range(MAX_PASSES):
+        changed = _recompute(connection, values)
         sums = conservation(connection, site.name)
         if sums.incomplete_run is None:
             break
-    assert sums is not None  # noqa: S101 - there is a first try
-    noted = {name: getattr(sums, name) for name in ("source_rows", "verdict_rows", "incomplete_run")}
-    of_run = {"site": site.name, "run_id": run_id, "snapshot_id": snapshot_id, "changed": changed}
-    connection.execute(_NOTE, {**of_run, **noted})
+    assert sums is not None  # noqa: S101 - there is a first pass
+    counted = {name: getattr(sums, name) for name in ("source_rows", "verdict_rows", "incomplete_run")}
+    connection.execute(_this(publication_id).values(changed=changed, **counted))
     return changed
 
 
-def _judge_anew(connection: Connection, values: Mapping[str, Any]) -> int:
-    """Make candidates of the verdicts that are new or changed; return how many."""
-    connection.execute(_FORGET_UNJUDGED)
-    if not connection.execute(_FIND_UNJUDGED, values).rowcount:
+def _recompute(connection: Connection, values: Mapping[str, Any]) -> int:
+    """Replace the pending verdicts; return how many are new or changed."""
+    connection.execute(delete(verdict).where(verdict.c.publication_id == values["publication_id"]))
+    connection.execute(_DROP_STALE)
+    if not connection.execute(_FIND_STALE, values).rowcount:
         return 0
-    connection.exec_driver_sql("ANALYZE pg_temp.unjudged")
-    judged = connection.execute(_JUDGE, values).rowcount
-    # The planner should know how many there are; a role that does not own the table is let off.
-    connection.execute(_ANALYZE)
-    unchanged: int = connection.execute(_DROP_UNCHANGED, values).scalar_one()
-    return judged - unchanged
+    connection.exec_driver_sql("ANALYZE pg_temp.stale")
+    changed = connection.execute(_COMPUTE, values).rowcount
+    if changed >= MANY_CHANGES:  # a role that does not own the table only gets a warning
+        connection.execute(_ANALYZE)
+    return changed
 
 
-def _rules(verified: list[str]) -> int:
-    """Return what verdicts are made by, as a number of 64 bits with a sign."""
-    rules = "\n".join([str(_JUDGE), *verified])
+def _this(publication_id: int) -> Any:
+    return update(publication).where(publication.c.publication_id == publication_id)
+
+
+def _rules_hash(verified: list[str]) -> int:
+    """Return a hash of the rules that verdicts are computed by: 64 bits with a sign."""
+    rules = "\n".join([str(_COMPUTE), *verified])
     return int.from_bytes(hashlib.sha256(rules.encode()).digest()[:8], signed=True)
 
 
 def conservation(connection: Connection, site: str) -> Conservation:
-    """Compare the source's counts with the verdicts, published ones and candidates together."""
+    """Compare the source's counts with the verdicts, current and pending ones together."""
     return Conservation(**connection.execute(_CONSERVATION, {"site": site}).mappings().one())
 
 
@@ -184,20 +192,23 @@ def require_conservation(sums: Conservation) -> None:
         )
 
 
-def require_quality(connection: Connection, site: str) -> None:
-    """Refuse candidates that fail a check.
+def require_quality(connection: Connection, site: str, changed: int) -> None:
+    """Refuse pending verdicts that fail a check.
 
+    :param changed: how many are pending.
     :raises QualityCheckFailed: some do; the text names the rows and the remedies.
     """
+    if changed >= MANY_CHANGES:  # the planner expects few; see failed_check.sql
+        connection.execute(_JOIN_WHOLE_TABLES)
     failed = connection.execute(_FAILED, {"site": site, "shown": SHOWN_FAILURES + 1}).all()
     if failed:
         raise QualityCheckFailed(describe_failures([tuple(row) for row in failed]))
 
 
 def describe_failures(failed: list[tuple[str, str | None, str | None, str, str]]) -> str:
-    """Say which rows failed which check, and what to do.
+    """Return a text that names the rows that failed, their checks and the remedies.
 
-    :param failed: (check, delivery key, training, what was found, remedy) of each.
+    :param failed: (check, delivery key, training, defect, remedy) of each.
     """
     lines = [
         f"{check}: {f'training {training} (delivery {key}) ' if key else ''}{found}: {remedy}"
@@ -207,46 +218,18 @@ def describe_failures(failed: list[tuple[str, str | None, str | None, str, str]]
     return "\n".join(["nothing was published, since the verdicts failed their checks:", *lines, *more])
 
 
-def load_set(connection: Connection, site: str) -> CandidateSet | None:
-    """Return the site's last set; ``None`` when there never was one."""
-    rows = connection.execute(
-        select(
-            candidate_set.c.run_id,
-            candidate_set.c.built_at,
-            candidate_set.c.snapshot_id,
-            candidate_set.c.changed,
-            candidate_set.c.published_at,
-            publication.c.run_id.label("last_run_id"),
-            func.coalesce(publication.c.reconciled_at > candidate_set.c.built_at, False).label("outdated"),
-        )
-        .outerjoin_from(candidate_set, publication, publication.c.site == candidate_set.c.site)
-        .where(candidate_set.c.site == site)
-    ).mappings()
-    found = rows.one_or_none()
-    return CandidateSet(**found) if found is not None else None
-
-
-def require_whole(connection: Connection, site: str, changed: int) -> None:
-    """Make sure that the set still has all of its rows: a crash of the server empties the table.
-
-    :raises PendingVerdictsLost: it has not.
-    """
-    counted = (
-        select(func.count()).select_from(reconciled_candidate).where(reconciled_candidate.c.site == site)
+def newest_publication(connection: Connection, site: str) -> Publication | None:
+    """Return the site's pending publication, else its last one; ``None`` if there never was one."""
+    newest = (
+        select(*(publication.c[name] for name in Publication.__slots__))
+        .where(publication.c.site == site)
+        .order_by(publication.c.published_at.desc().nulls_first())
+        .limit(1)
     )
-    if connection.execute(counted).scalar_one() != changed:
-        raise PendingVerdictsLost(
-            "the verdicts that were to be published are gone, as after a crash of the warehouse: "
-            "clear the reconcile task"
-        )
+    row = connection.execute(newest).mappings().one_or_none()
+    return Publication(**row) if row is not None else None
 
 
-def clear(connection: Connection, site: str) -> None:
-    """Drop the site's candidates."""
-    connection.execute(delete(reconciled_candidate).where(reconciled_candidate.c.site == site))
-
-
-def note_published(connection: Connection, site: str, at: datetime) -> None:
-    """Write down that the set is published, and empty it."""
-    clear(connection, site)
-    connection.execute(update(candidate_set).where(candidate_set.c.site == site).values(published_at=at))
+def mark_published(connection: Connection, publication_id: int, at: datetime) -> None:
+    """Make the verdicts of a publication the current ones."""
+    connection.execute(_this(publication_id).values(published_at=at))

@@ -1,11 +1,11 @@
-"""Work out what became of every delivery, and publish it for analysts.
+"""Compute the verdict of every delivery, and publish it for analysts.
 
-In two steps, so that checks can look at the verdicts in between: ``reconcile`` matches, judges, and keeps
-what is new or changed as candidates; ``publish_candidates`` makes them, and their history, what analysts
-read, in one transaction.
+There are two steps, so that checks can examine the verdicts in between: ``reconcile`` matches deliveries with
+the certificates that Springest shows (``matching.py``), and stores new and changed verdicts as pending;
+``publish_pending`` makes them the current ones and moves the versions they replace to the history, in one
+transaction.
 
-Deliveries are matched with what Springest shows first (``matching.py``). A verdict is written only when it
-differs from the last one, so a quiet night rewrites nothing.
+A verdict is written once, and only if it differs from the current one, so a quiet night rewrites nothing.
 """
 
 from __future__ import annotations
@@ -13,52 +13,49 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Engine, func, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, Engine, text
 
-from springest.db.schema import SAID, VERSIONED, publication, reconciled_delivery
+from springest.db.schema import VERSIONED_COLUMNS
 from springest.db.statements import listed, load_sql
 from springest.errors import PendingVerdictsLost
 from springest.matching.matching import MatchReport, match
 from springest.site import Site
 from springest.verdicts.pending import (
-    CandidateSet,
+    Publication,
+    compute_verdicts,
     conservation,
-    judge,
-    load_set,
     lock_publishing,
+    mark_published,
+    newest_publication,
     newest_snapshot,
-    note_published,
     require_conservation,
     require_quality,
-    require_whole,
 )
 
 log = logging.getLogger(__name__)
 
-_WRITE_VERDICTS: Final = text(
+_REPLACE: Final = text(
     load_sql(
-        "verdicts/write_verdicts",
-        said=listed(SAID),
-        candidate_said=listed(SAID, of="candidate"),
-        versioned=listed(VERSIONED),
-        candidate_versioned=listed(VERSIONED, of="candidate"),
-        published_versioned=listed(VERSIONED, of="published"),
+        "verdicts/replace_versions",
+        versioned=listed(VERSIONED_COLUMNS),
+        replaced_versioned=listed(VERSIONED_COLUMNS, of="replaced"),
     )
 )
-_MOMENT: Final = text(load_sql("verdicts/moment"))
+_COUNT_STATUSES: Final = text(load_sql("verdicts/count_statuses"))
+_PUBLICATION_TIME: Final = text(load_sql("verdicts/publication_time"))
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileReport:
-    """What was worked out.
+    """Counts of a reconciliation.
 
     :param became_visible: deliveries that a snapshot proved to be there.
-    :param became_absent: deliveries of which it was found out that Springest lacks them.
+    :param became_absent: deliveries that Springest was found to lack.
     :param changed: verdicts that are new or changed and wait to be published.
-    :param told: deliveries without proof of which something is told, by kind; see ``pairing.Kind``.
+    :param told: matches without proof, by kind; see ``inference.Kind``.
     """
 
     became_visible: int
@@ -69,12 +66,12 @@ class ReconcileReport:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was published.
+    """Counts of a publication.
 
     :param written: verdicts that are new or changed.
-    :param versions: versions that were added to the history.
+    :param versions: versions that began or ended.
     :param statuses: all of the site's deliveries by ``verification_status``.
-    :param superseded_by: run that worked out newer verdicts; then nothing was published for this one.
+    :param superseded_by: run that computed newer verdicts; then nothing was published for this one.
     """
 
     written: int
@@ -85,7 +82,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class PublishReport:
-    """What both steps did; see ``ReconcileReport`` and ``Published``."""
+    """Counts of both steps; see ``ReconcileReport`` and ``Published``."""
 
     became_visible: int
     became_absent: int
@@ -96,101 +93,92 @@ class PublishReport:
 
 
 def publish(engine: Engine, *, site: Site, run_id: str) -> PublishReport:
-    """Work out and publish the site's verdicts, one step right after the other.
+    """Compute and publish the site's verdicts, one step right after the other.
 
     :raises ConservationBroken: some staged source row has no verdict.
     :raises QualityCheckFailed: some verdict can't be right.
     """
-    worked_out = reconcile(engine, site=site, run_id=run_id)
-    published = publish_candidates(engine, site=site, run_id=run_id)
+    reconciled = reconcile(engine, site=site, run_id=run_id)
+    published = publish_pending(engine, site=site, run_id=run_id)
     return PublishReport(
-        worked_out.became_visible,
-        worked_out.became_absent,
+        reconciled.became_visible,
+        reconciled.became_absent,
         published.written,
         published.versions,
         published.statuses,
-        worked_out.told,
+        reconciled.told,
     )
 
 
 def reconcile(engine: Engine, *, site: Site, run_id: str) -> ReconcileReport:
-    """Match the site's deliveries with what Springest shows, and work out their verdicts."""
+    """Match the site's deliveries with the certificates shown, and compute their verdicts."""
     with engine.begin() as connection:
         lock_publishing(connection, site.name)
-        matched, changed = _work_out(connection, site, run_id)
+        matched, changed = _match_and_compute(connection, site, run_id)
     return ReconcileReport(matched.proven, matched.absent, changed, matched.told)
 
 
-def _work_out(connection: Connection, site: Site, run_id: str) -> tuple[MatchReport, int]:
+def _match_and_compute(connection: Connection, site: Site, run_id: str) -> tuple[MatchReport, int]:
     snapshot_id = newest_snapshot(connection, site.name)
     matched = match(connection, site)
-    return matched, judge(connection, site, run_id=run_id, snapshot_id=snapshot_id)
+    return matched, compute_verdicts(connection, site, run_id=run_id, snapshot_id=snapshot_id)
 
 
-def publish_candidates(engine: Engine, *, site: Site, run_id: str) -> Published:
-    """Make the verdicts that the run worked out what analysts read, and add their versions to the history.
+def publish_pending(engine: Engine, *, site: Site, run_id: str) -> Published:
+    """Make the verdicts that the run computed the current ones, and move those they replace to the history.
 
-    Doing it again publishes nothing more. A run whose verdicts were superseded publishes nothing: the newer
-    ones say all that they said.
+    Publishing again changes nothing. A run whose verdicts were superseded publishes nothing: the newer ones
+    include them.
 
-    :raises PendingVerdictsLost: the run's verdicts are gone.
+    :raises PendingVerdictsLost: no verdicts were computed.
     :raises ConservationBroken: some staged source row has no verdict.
     :raises QualityCheckFailed: some verdict can't be right.
     """
     with engine.begin() as connection:
         lock_publishing(connection, site.name)
-        known = load_set(connection, site.name)
-        if known is None:
-            raise PendingVerdictsLost(
-                f"no verdicts were worked out for run {run_id}: clear the reconcile task"
-            )
-        newer = _newer_run(known, run_id)
-        if newer is not None:
-            log.warning("Run %s worked out newer verdicts: nothing is published for this one", newer)
+        newest = newest_publication(connection, site.name)
+        if newest is None:
+            raise PendingVerdictsLost(f"no verdicts were computed for run {run_id}: clear the reconcile task")
+        superseded_by = newest.run_id if newest.run_id != run_id else None
         written, versions = 0, 0
-        if newer is None and known.published_at is None:
-            written, versions = _publish(connection, site, known)
+        if superseded_by is not None:
+            log.warning("Run %s computed newer verdicts: nothing is published for this one", superseded_by)
+        elif newest.published_at is None:
+            written, versions = _publish(connection, site, newest)
         statuses = _statuses(connection, site.name)
-    return Published(written, versions, statuses, superseded_by=newer)
+    return Published(written, versions, statuses, superseded_by)
 
 
-def _newer_run(known: CandidateSet, run_id: str) -> str | None:
-    """Return the run whose verdicts stand instead of the run's own, if any."""
-    if known.run_id != run_id:
-        return known.run_id
-    return known.last_run_id if known.published_at is None and known.outdated else None
+def _publish(connection: Connection, site: Site, pending: Publication) -> tuple[int, int]:
+    """Check once more, now that nobody can change anything, then publish; return verdicts and versions.
 
-
-def _publish(connection: Connection, site: Site, known: CandidateSet) -> tuple[int, int]:
-    """Check once more what nobody can change from here on, then write verdicts and versions.
-
-    A run that finished staging since the verdicts were worked out has rows without one: then they are matched
-    and worked out again, right here.
+    If a run has finished staging since the verdicts were computed, its rows have no verdict: then everything
+    is matched and computed again, right here.
     """
-    require_whole(connection, site.name, known.changed)
     sums = conservation(connection, site.name)
     if sums.incomplete_run is not None:
-        _work_out(connection, site, known.run_id)
-        known, sums = load_set(connection, site.name) or known, conservation(connection, site.name)
+        _match_and_compute(connection, site, pending.run_id)
+        pending, sums = (
+            newest_publication(connection, site.name) or pending,
+            conservation(connection, site.name),
+        )
     require_conservation(sums)
-    if known.changed:
-        require_quality(connection, site.name)
-    here = {"site": site.name, "at": connection.execute(_MOMENT, {"site": site.name}).scalar_one()}
+    at = connection.execute(_PUBLICATION_TIME, {"site": site.name}).scalar_one()
     versions = 0
-    if known.changed:
-        versions = connection.execute(_WRITE_VERDICTS, here).scalar_one()
-    note_published(connection, site.name, here["at"])
-    noted = {"run_id": known.run_id, "snapshot_id": known.snapshot_id, "reconciled_at": here["at"]}
-    upsert = insert(publication).values(site=site.name, **noted)
-    connection.execute(upsert.on_conflict_do_update(index_elements=["site"], set_=noted))
-    return known.changed, versions
+    if pending.changed:
+        require_quality(connection, site.name, pending.changed)
+        versions = _replace(connection, pending, at)
+    mark_published(connection, pending.publication_id, at)
+    return pending.changed, versions
+
+
+def _replace(connection: Connection, pending: Publication, at: datetime) -> int:
+    """End the versions that the pending ones replace; return how many versions begin or end."""
+    values = {"publication_id": pending.publication_id, "at": at}
+    replaced, ended = connection.execute(_REPLACE, values).one()
+    return int(pending.changed - replaced + ended)
 
 
 def _statuses(connection: Connection, site: str) -> dict[str, int]:
-    counted = connection.execute(
-        select(reconciled_delivery.c.verification_status, func.count())
-        .where(reconciled_delivery.c.site == site)
-        .group_by(reconciled_delivery.c.verification_status)
-        .order_by(reconciled_delivery.c.verification_status)
-    )
+    counted = connection.execute(_COUNT_STATUSES, {"site": site})
     return {str(status): int(number) for status, number in counted}

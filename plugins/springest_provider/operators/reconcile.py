@@ -28,7 +28,7 @@ from springest.source.addresses import addresses_from
 from springest.source.reader import SourceReader
 from springest.staging.site_identity import require_same_host
 from springest.verdicts.pending import FILLED_COLUMNS, TABLE_CHECKS, describe_failures
-from springest.verdicts.publish import publish_candidates, reconcile
+from springest.verdicts.publish import publish_pending, reconcile
 from springest_provider import factories
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.hooks.warehouse import WarehouseHook
@@ -130,8 +130,7 @@ class SpringestReconcileOperator(SpringestOperator):
     """
     Match deliveries with the certificates that Springest shows, and compute their verdicts.
 
-    New and changed verdicts wait in ``springest.reconciled_candidate`` for their checks; readers still see
-    the published ones.
+    New and changed verdicts stay pending until their checks have passed; readers still see the current ones.
 
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
@@ -139,7 +138,7 @@ class SpringestReconcileOperator(SpringestOperator):
         proof (``told``).
     """
 
-    lineage = Lineage(reads=("delivery", "remote_certificate"), writes=("reconciled_candidate",))
+    lineage = Lineage(reads=("delivery", "remote_certificate"), writes=("verdict",))
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
 
     def work(self, context: Context) -> dict[str, Any]:
@@ -177,9 +176,9 @@ class SpringestColumnCheckOperator(SQLColumnCheckOperator):
         }
         mapping["delivery_key"]["unique_check"] = {"equal_to": 0}
         super().__init__(
-            table="springest.reconciled_candidate",
+            table="springest.verdict",
             column_mapping=mapping,
-            partition_clause=_of_site(self.site_name),
+            partition_clause=_newest_publication(self.site_name),
             conn_id=warehouse_conn_id,
             **kwargs,
         )
@@ -214,12 +213,12 @@ class SpringestTableCheckOperator(SQLTableCheckOperator):
         self.site_name = SpringestHook(springest_conn_id).site_name
         none_failed = (
             "NOT EXISTS (SELECT FROM springest.failed_check AS failed"
-            " WHERE failed.site = candidate_set.site AND failed.check_name = '{}')"
+            " WHERE failed.site = publication.site AND failed.check_name = '{}')"
         )
         super().__init__(
-            table="springest.candidate_set",
+            table="springest.publication",
             checks={name: {"check_statement": none_failed.format(name)} for name in TABLE_CHECKS},
-            partition_clause=_of_site(self.site_name),
+            partition_clause=_newest_publication(self.site_name),
             conn_id=warehouse_conn_id,
             **kwargs,
         )
@@ -232,16 +231,16 @@ class SpringestTableCheckOperator(SQLTableCheckOperator):
         """Run the checks; an error names the failed rows."""
         try:
             super().execute(context)
-        except (AirflowException, ValueError) as error:  # the latter if there is no set of verdicts
+        except (AirflowException, ValueError) as error:  # the latter if nothing was ever computed
             raise _told(self, self.site_name, error) from None
 
 
 class SpringestPublishOperator(SpringestOperator):
     """
-    Publish this run's verdicts and their versions in one transaction.
+    Make this run's verdicts the current ones, in one transaction.
 
-    Readers see the previous state or the new one, never a mixture. A verdict is written only if it differs
-    from the published one. Afterwards, details of old attempts are cleared.
+    Readers see the previous state or the new one, never a mixture. Versions that end move to the history.
+    Afterwards, details of old attempts are cleared.
 
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
@@ -250,7 +249,7 @@ class SpringestPublishOperator(SpringestOperator):
     """
 
     lineage = Lineage(
-        reads=("reconciled_candidate",),
+        reads=("verdict",),
         writes=("certificate_reconciliation", "certificate_reconciliation_history"),
     )
     template_fields: Sequence[str] = ("springest_conn_id", "warehouse_conn_id")
@@ -263,14 +262,18 @@ class SpringestPublishOperator(SpringestOperator):
         """Publish."""
         site = self.hook.get_site()
         with factories.warehouse(self.warehouse_conn_id) as engine:
-            report = publish_candidates(engine, site=site, run_id=str(context["run_id"]))
+            report = publish_pending(engine, site=site, run_id=str(context["run_id"]))
             cleared = clear_old_details(engine, site=site.name, days=self.keep_attempt_details_days)
         return {**asdict(report), "statuses": dict(report.statuses), "cleared": cleared}
 
 
-def _of_site(name: str) -> str:
-    quoted = name.replace("'", "''")
-    return f"site = '{quoted}'"
+def _newest_publication(site: str) -> str:
+    """Return the condition for the site's pending publication, or for its last one, which passed."""
+    quoted = site.replace("'", "''")
+    return (
+        f"publication_id IN (SELECT publication_id FROM springest.publication WHERE site = '{quoted}'"  # noqa: S608
+        " ORDER BY published_at DESC NULLS FIRST LIMIT 1)"
+    )
 
 
 def _told(operator: BaseSQLOperator, site: str, error: Exception) -> QualityCheckFailed:

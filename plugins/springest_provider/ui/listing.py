@@ -30,7 +30,7 @@ from sqlalchemy import (
     union,
 )
 
-from springest.db.schema import delivery, reconciled_delivery, run_training
+from springest.db.schema import current_verdict, delivery, run_training
 from springest.states import State
 from springest.verification import VerificationStatus
 from springest_provider.ui.filters import BadFilterError, Filters, LedgerNeededError, Page, Row, Sort
@@ -38,7 +38,7 @@ from springest_provider.ui.filters import BadFilterError, Filters, LedgerNeededE
 PAGE_ROWS: Final = 50
 MOST_OF_A_LEARNER: Final = 200
 FOR_A_PERSON: Final = (State.REVIEW, State.UNKNOWN, State.VANISHED)
-_VERDICT: Final = reconciled_delivery.alias("verdict")
+_VERDICT: Final = current_verdict.alias("verdict")
 _LEDGER: Final = delivery.alias("delivery")
 _SEEN: Final = run_training.alias("seen")
 
@@ -200,7 +200,7 @@ class _Listing:
 
 def _verdict() -> ColumnElement[Any]:
     """Return the published status as ``certificate_reconciliation`` gives it: time alone makes it expire."""
-    today = func.timezone("UTC", func.now()).cast(reconciled_delivery.c.valid_until.type)
+    today = func.timezone("UTC", func.now()).cast(current_verdict.c.valid_until.type)
     return case(
         (
             and_(
@@ -227,7 +227,7 @@ def _has_reason(reason: str) -> ColumnElement[bool]:
 
 def _needs_person(site: str) -> ColumnElement[bool]:
     """Return whether a delivery needs a person now, found by the three indexes that know."""
-    other, verdict = delivery.alias("other"), reconciled_delivery.alias("published")
+    other, verdict = delivery.alias("other"), current_verdict.alias("published")
     by_state = select(other.c.delivery_key).where(
         other.c.site == site, other.c.indexed_state.in_([state.value for state in FOR_A_PERSON])
     )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from springest.db.schema import COMPUTED_COLUMNS
 from springest.errors import QualityCheckFailed
 from springest.verdicts.publish import publish, reconcile
 from springest_provider.operators.reconcile import (
@@ -36,6 +37,7 @@ def spoil(warehouse: Engine, statement: str) -> None:
         connection.execute(text(statement))
 
 
+COLUMNS = ", ".join(("publication_id", *COMPUTED_COLUMNS))
 BOTH = [SpringestColumnCheckOperator, SpringestTableCheckOperator]
 
 
@@ -53,27 +55,34 @@ def test_a_quiet_night_passes(ready: Engine, kind: type[Any]) -> None:
     check(kind)
 
 
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_check_that_is_cleared_after_the_publication_passes(ready: Engine, kind: type[Any]) -> None:
+    """Also if another run has published meanwhile."""
+    publish(ready, site=SITE, run_id="night")
+    check(kind)
+
+
 @pytest.mark.parametrize(
     ("kind", "statement", "message"),
     [
         (
             SpringestColumnCheckOperator,
-            "UPDATE springest.reconciled_candidate SET verification_status = NULL",
+            "UPDATE springest.verdict SET verification_status = NULL",
             r"not_null: training T1 \(delivery k\)",
         ),
         (
             SpringestColumnCheckOperator,
-            "INSERT INTO springest.reconciled_candidate SELECT * FROM springest.reconciled_candidate",
+            f"INSERT INTO springest.verdict ({COLUMNS}) SELECT {COLUMNS} FROM springest.verdict",  # noqa: S608
             r"unique: training T1 \(delivery k\) has 2 verdicts",
         ),
         (
             SpringestTableCheckOperator,
-            "UPDATE springest.reconciled_candidate SET verification_status = 'verified'",
+            "UPDATE springest.verdict SET verification_status = 'verified'",
             r"verified_has_proof: training T1 \(delivery k\)",
         ),
         (
             SpringestTableCheckOperator,
-            "UPDATE springest.candidate_set SET incomplete_run = 'lost'",
+            "UPDATE springest.publication SET incomplete_run = 'lost'",
             r"conservation: run lost .*clear that run's stage task",
         ),
     ],
@@ -89,14 +98,20 @@ def test_an_impossible_verdict_fails_the_task(
 
 def test_another_sites_verdicts_do_not_fail_the_check(ready: Engine) -> None:
     """A failed check of another site does not fail this one."""
-    spoil(ready, "INSERT INTO springest.reconciled_candidate (site) VALUES ('other')")
+    spoil(
+        ready,
+        "WITH pending AS (INSERT INTO springest.publication (site, run_id, computed_at, incomplete_run)"
+        " VALUES ('other', 'night', now(), 'lost') RETURNING publication_id)"
+        " INSERT INTO springest.verdict (publication_id, site, delivery_key)"
+        " SELECT publication_id, 'other', 'k' FROM pending",
+    )
     for kind in BOTH:
         check(kind)
 
 
 def test_the_check_without_verdicts_names_the_remedy(ready: Engine) -> None:
     """The error names the task to run first."""
-    spoil(ready, "DELETE FROM springest.candidate_set")
+    spoil(ready, "DELETE FROM springest.publication")
     with pytest.raises(QualityCheckFailed, match="clear the reconcile task"):
         check(SpringestTableCheckOperator)
 

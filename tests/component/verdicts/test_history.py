@@ -11,10 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, text
 
-from springest.db.schema import JUDGED, KEPT_BESIDE, TOLD_ONLY, VERSIONED, reconciled_delivery
+from springest.db.schema import (
+    BOOKKEEPING_COLUMNS,
+    COMPUTED_COLUMNS,
+    EXPLANATORY_COLUMNS,
+    VERSIONED_COLUMNS,
+    verdict,
+    verdict_history,
+)
 from springest.errors import PendingVerdictsLost
 from springest.site import Site
-from springest.verdicts.publish import publish, publish_candidates, reconcile
+from springest.verdicts.publish import publish, publish_pending, reconcile
 from tests.component.conftest import Deliver, Show
 
 SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
@@ -60,12 +67,13 @@ WHERE now = before
 
 def test_every_column_makes_a_version_or_only_explains_it() -> None:
     """A new column of a verdict must be assigned to one of the two."""
-    columns = {column.name for column in reconciled_delivery.columns}
-    assert {"delivery_key", *VERSIONED, *TOLD_ONLY} == set(JUDGED) == columns - {*KEPT_BESIDE}
+    columns = {column.name for column in verdict.columns}
+    computed = {"delivery_key", *VERSIONED_COLUMNS, *EXPLANATORY_COLUMNS}
+    assert computed == set(COMPUTED_COLUMNS) == columns - {*BOOKKEEPING_COLUMNS}
 
 
 BEFORE = {
-    **{name: f"'some {name}'" for name in VERSIONED},
+    **{name: f"'some {name}'" for name in VERSIONED_COLUMNS},
     **dict(zip(("issue_no", "certification_id", "springest_certificate_id"), "234", strict=True)),
     "valid_from": "'2026-11-01'",
     "valid_until": "'2027-01-01'",
@@ -79,7 +87,7 @@ BEFORE = {
 }
 """A verdict with another value in each column."""
 CHANGES = {
-    **{name: f"'another {name}'" for name in VERSIONED},
+    **{name: f"'another {name}'" for name in VERSIONED_COLUMNS},
     **dict.fromkeys(("issue_no", "certification_id", "springest_certificate_id"), "8"),
     **dict.fromkeys(("valid_from", "valid_until"), "'2026-12-01'"),
     **dict.fromkeys(("completed_at", "sent_at", "first_visible_at"), "'2026-12-01Z'"),
@@ -88,8 +96,8 @@ CHANGES = {
 }
 
 
-ALTERED = [(name, CHANGES[name]) for name in VERSIONED if name != "site"]
-EMPTIED = [(name, "NULL") for name in VERSIONED if reconciled_delivery.columns[name].nullable]
+ALTERED = [(name, CHANGES[name]) for name in VERSIONED_COLUMNS if name != "site"]
+EMPTIED = [(name, "NULL") for name in VERSIONED_COLUMNS if verdict_history.columns[name].nullable]
 
 
 @pytest.mark.parametrize(("column", "becomes"), [*ALTERED, *EMPTIED])
@@ -102,26 +110,28 @@ def test_a_change_of_each_column_is_in_the_history(
     """
     deliver("held")
     publish(warehouse, site=SITE, run_id="first")
-    candidate, published = "springest.reconciled_candidate", "springest.reconciled_delivery"
-    run(warehouse, f"UPDATE {published} SET {', '.join(f'{name} = {BEFORE[name]}' for name in BEFORE)}")  # noqa: S608
-    kept = f"SELECT {', '.join(VERSIONED)}, valid_from_ts FROM {published}"  # noqa: S608
+    run(warehouse, f"UPDATE springest.verdict SET {', '.join(f'{name} = {BEFORE[name]}' for name in BEFORE)}")  # noqa: S608
+    kept = f"SELECT {', '.join(VERSIONED_COLUMNS)}, version_from FROM springest.current_verdict"  # noqa: S608
     [before] = rows(warehouse, kept)
     assert None not in before
     reconcile(warehouse, site=SITE, run_id="second")
-    judged = ", ".join(JUDGED)
-    run(warehouse, f"TRUNCATE {candidate}; INSERT INTO {candidate} SELECT {judged} FROM {published}")  # noqa: S608
-    run(warehouse, f"UPDATE {candidate} SET {column} = {becomes}")  # noqa: S608
+    computed = ", ".join(COMPUTED_COLUMNS)
+    [(pending,)] = rows(warehouse, "SELECT max(publication_id) FROM springest.publication")
+    run(warehouse, f"DELETE FROM springest.verdict WHERE publication_id = {pending}")  # noqa: S608
+    copied = f"SELECT {pending}, {computed} FROM springest.verdict"  # noqa: S608
+    run(warehouse, f"INSERT INTO springest.verdict (publication_id, {computed}) {copied}")
     # What is published needs a reason where it needs a person; no check is about the rest.
-    run(warehouse, f"UPDATE {candidate} SET needs_review = false WHERE review_reason IS NULL")  # noqa: S608
-    assert publish_candidates(warehouse, site=SITE, run_id="second").versions == 1
+    for change in (f"{column} = {becomes}", "needs_review = needs_review AND review_reason IS NOT NULL"):
+        run(warehouse, f"UPDATE springest.verdict SET {change} WHERE publication_id = {pending}")  # noqa: S608
+    assert publish_pending(warehouse, site=SITE, run_id="second").versions == 1
     [now] = rows(warehouse, kept)
-    history = f"SELECT {', '.join(VERSIONED)}, valid_from_ts, valid_to_ts"
+    history = f"SELECT {', '.join(VERSIONED_COLUMNS)}, valid_from_ts, valid_to_ts"
     [was, current] = rows(
         warehouse, f"{history} FROM springest.certificate_reconciliation_history ORDER BY valid_from_ts"
     )
-    assert tuple(was) == (*before, now.valid_from_ts)
+    assert tuple(was) == (*before, now.version_from)
     assert tuple(current) == (*now, None)
-    differing = {name for name in VERSIONED if getattr(was, name) != getattr(current, name)}
+    differing = {name for name in VERSIONED_COLUMNS if getattr(was, name) != getattr(current, name)}
     assert differing - {"needs_review"} == {column} - {"needs_review"}
 
 
@@ -136,7 +146,7 @@ def test_a_version_ends_when_the_next_begins(warehouse: Engine, deliver: Deliver
     assert after[:2] == ("visible", "verified")
     assert before.valid_to_ts == after.valid_from_ts
     assert (before.is_current, after.is_current, after.valid_to_ts) == (False, True, None)
-    [(reconciled_at,)] = rows(warehouse, "SELECT reconciled_at FROM springest.publication")
+    [(reconciled_at,)] = rows(warehouse, "SELECT max(published_at) FROM springest.publication")
     assert after.valid_from_ts == reconciled_at
 
 
@@ -155,22 +165,10 @@ def test_publications_move_forward_if_the_clock_goes_back(warehouse: Engine, del
     """A version that ended before it began would be refused, and the night with it."""
     deliver("held")
     publish(warehouse, site=SITE, run_id="first")
-    run(warehouse, "UPDATE springest.reconciled_delivery SET valid_from_ts = '2099-01-01Z'")
-    run(warehouse, "UPDATE springest.publication SET reconciled_at = '2099-01-01Z'")
+    run(warehouse, "UPDATE springest.publication SET published_at = '2099-01-01Z'")
     run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
     reconcile(warehouse, site=SITE, run_id="second")
-    assert publish_candidates(warehouse, site=SITE, run_id="second").written == 1
-    before, after = versions(warehouse)
-    assert before.valid_from_ts < before.valid_to_ts == after.valid_from_ts
-
-
-def test_a_verdict_of_a_later_clock_can_still_end(warehouse: Engine, deliver: Deliver) -> None:
-    """A verdict that began later than the present clock can still end."""
-    deliver("held")
-    publish(warehouse, site=SITE, run_id="first")
-    run(warehouse, "UPDATE springest.reconciled_delivery SET valid_from_ts = '2099-01-01Z'")
-    run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
-    assert publish(warehouse, site=SITE, run_id="second").versions == 1
+    assert publish_pending(warehouse, site=SITE, run_id="second").written == 1
     before, after = versions(warehouse)
     assert before.valid_from_ts < before.valid_to_ts == after.valid_from_ts
 
@@ -187,7 +185,7 @@ def test_words_that_only_explain_a_verdict_make_no_version(warehouse: Engine, de
     assert details == [("after",)]
 
 
-@pytest.mark.parametrize("table", ["ended_verdict", "reconciled_delivery"])
+@pytest.mark.parametrize("table", ["verdict_history", "verdict"])
 def test_a_night_without_changes_rewrites_no_row(
     warehouse: Engine, deliver: Deliver, show: Show, table: str
 ) -> None:
@@ -210,7 +208,10 @@ def test_a_night_writes_only_changes(warehouse: Engine, deliver: Deliver, show: 
     deliver("held", "T2", reason="a_reason", reason_detail="before")
     deliver("held", "T3")
     publish(warehouse, site=SITE, run_id="first")
-    where = "SELECT training_id, xmin::text, valid_from_ts FROM springest.reconciled_delivery ORDER BY 1"
+    where = (
+        "SELECT training_id, verdict.xmin::text, current.version_from FROM springest.verdict"
+        " JOIN springest.current_verdict AS current USING (delivery_key, training_id) ORDER BY 1"
+    )
     before = rows(warehouse, where)
     show()
     run(warehouse, "UPDATE springest.delivery SET reason_detail = 'after' WHERE training_id = 'T2'")
@@ -222,9 +223,9 @@ def test_a_night_writes_only_changes(warehouse: Engine, deliver: Deliver, show: 
         "T1",
         "T2",
     }
-    [(published,)] = rows(warehouse, "SELECT reconciled_at FROM springest.publication")
-    assert [version.valid_from_ts == published for version in after] == [True, False, False, True]
-    assert rows(warehouse, "SELECT training_id, valid_to_ts FROM springest.ended_verdict") == [
+    [(published,)] = rows(warehouse, "SELECT max(published_at) FROM springest.publication")
+    assert [one.version_from == published for one in after] == [True, False, False, True]
+    assert rows(warehouse, "SELECT training_id, version_to FROM springest.verdict_history") == [
         ("T1", published)
     ]
     assert rows(warehouse, BROKEN) == []
@@ -238,7 +239,7 @@ def test_a_certificate_expires_without_a_run(warehouse: Engine, deliver: Deliver
     deliver("accepted", valid_until=yesterday)
     show(valid_until=yesterday)
     publish(warehouse, site=SITE, run_id="first")
-    run(warehouse, "UPDATE springest.reconciled_delivery SET verification_status = 'verified'")
+    run(warehouse, "UPDATE springest.verdict SET verification_status = 'verified'")
     query = "SELECT verification_status FROM springest.certificate_reconciliation"
     assert rows(warehouse, query) == [("expired",)]
     assert publish(warehouse, site=SITE, run_id="second").versions == 1
@@ -261,11 +262,11 @@ def test_on_its_last_day_a_certificate_is_still_verified(
 @pytest.mark.parametrize(
     "dies_at",
     [
-        "One verdict for each delivery",
-        "Whose verdicts wait",
-        "The candidates become",
-        "UPDATE springest.candidate_set",
-        "INSERT INTO springest.publication",
+        "Computes the verdict",
+        "A site has at most one pending",
+        "Pending verdicts replace",
+        "UPDATE springest.publication SET changed",
+        "UPDATE springest.publication SET published_at",
     ],
 )
 def test_a_death_at_any_step_leaves_the_last_good_state(
@@ -275,7 +276,7 @@ def test_a_death_at_any_step_leaves_the_last_good_state(
     deliver("accepted")
     publish(warehouse, site=SITE, run_id="first")
     show()
-    tables = ("reconciled_delivery", "certificate_reconciliation_history", "publication")
+    tables = ("current_verdict", "certificate_reconciliation_history", "certificate_reconciliation")
     everything = [f"SELECT * FROM springest.{table}" for table in tables]  # noqa: S608
     before = [rows(warehouse, query) for query in everything]
 
@@ -344,14 +345,14 @@ def live(warehouse: Engine, deliver: Deliver, steps: list[tuple[Any, ...]]) -> N
             case ("publish", run_id):
                 # A run when nobody has reconciled yet has nothing to publish.
                 with suppress(PendingVerdictsLost):
-                    publish_candidates(warehouse, site=SITE, run_id=run_id)
+                    publish_pending(warehouse, site=SITE, run_id=run_id)
             case _:
                 _die_while_publishing(warehouse)
 
 
 def _die_while_publishing(warehouse: Engine) -> None:
     def die(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "The candidates become" in statement:
+        if "Pending verdicts replace" in statement:
             raise KeyError
 
     event.listen(warehouse, "after_cursor_execute", die)
@@ -368,8 +369,7 @@ def test_any_order_of_events_leaves_a_whole_history(
     """Random changes, reconciliations, publications and deaths, of two concurrent runs, end in the same
     verdicts.
     """
-    names = ("delivery", "reconciled_delivery", "ended_verdict", "reconciled_candidate")
-    names += ("candidate_set", "publication")
+    names = ("delivery", "verdict", "verdict_history", "publication")
     run(warehouse, f"TRUNCATE {', '.join(f'springest.{name}' for name in names)} CASCADE")
     for number in range(4):
         deliver("held", f"T{number}")
@@ -377,10 +377,10 @@ def test_any_order_of_events_leaves_a_whole_history(
     assert rows(warehouse, BROKEN) == []
     publish(warehouse, site=SITE, run_id="last")
     assert rows(warehouse, BROKEN) == []
-    verdicts = f"SELECT {', '.join(JUDGED)} FROM springest.reconciled_delivery ORDER BY delivery_key"  # noqa: S608
+    verdicts = f"SELECT {', '.join(COMPUTED_COLUMNS)} FROM springest.current_verdict ORDER BY delivery_key"  # noqa: S608
     ended = rows(warehouse, verdicts)
     # Worked out from nothing, the same verdicts come out.
-    run(warehouse, "TRUNCATE springest.reconciled_delivery, springest.ended_verdict")
+    run(warehouse, "TRUNCATE springest.verdict, springest.verdict_history")
     publish(warehouse, site=SITE, run_id="from nothing")
     assert rows(warehouse, verdicts) == ended
     assert len(ended) == 4

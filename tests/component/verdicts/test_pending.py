@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text
 
-from springest.db.schema import run_training, staging_run
+from springest.db.schema import COMPUTED_COLUMNS, run_training, staging_run
 from springest.errors import ConservationBroken, PendingVerdictsLost, QualityCheckFailed
 from springest.matching import matching
 from springest.site import Site
 from springest.verdicts import publish as publishing
 from springest.verdicts.pending import TABLE_CHECKS
-from springest.verdicts.publish import publish, publish_candidates, reconcile
+from springest.verdicts.publish import publish, publish_pending, reconcile
 from tests.component.conftest import MOMENT, Deliver, Scan, Show
 
 SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
@@ -42,7 +42,7 @@ def test_readers_see_the_last_publication(warehouse: Engine, deliver: Deliver) -
     run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
     assert reconcile(warehouse, site=SITE, run_id="second").changed == 1
     assert statuses(warehouse) == [("held",)]
-    assert publish_candidates(warehouse, site=SITE, run_id="second").written == 1
+    assert publish_pending(warehouse, site=SITE, run_id="second").written == 1
     assert statuses(warehouse) == [("invalid",)]
 
 
@@ -50,8 +50,8 @@ def test_publishing_twice_publishes_once(warehouse: Engine, deliver: Deliver) ->
     """As when the task is cleared."""
     deliver("held")
     reconcile(warehouse, site=SITE, run_id="night")
-    assert publish_candidates(warehouse, site=SITE, run_id="night").written == 1
-    again = publish_candidates(warehouse, site=SITE, run_id="night")
+    assert publish_pending(warehouse, site=SITE, run_id="night").written == 1
+    again = publish_pending(warehouse, site=SITE, run_id="night")
     assert (again.written, again.versions, again.statuses) == (0, 0, {"held": 1})
     assert again.superseded_by is None
 
@@ -62,7 +62,7 @@ def test_older_verdicts_are_not_published_over_newer_ones(warehouse: Engine, del
     reconcile(warehouse, site=SITE, run_id="older")
     run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
     publish(warehouse, site=SITE, run_id="newer")
-    report = publish_candidates(warehouse, site=SITE, run_id="older")
+    report = publish_pending(warehouse, site=SITE, run_id="older")
     assert (report.written, report.superseded_by, report.statuses) == (0, "newer", {"invalid": 1})
     assert statuses(warehouse) == [("invalid",)]
 
@@ -72,69 +72,93 @@ def test_superseded_verdicts_are_not_published(warehouse: Engine, deliver: Deliv
     deliver("held")
     reconcile(warehouse, site=SITE, run_id="older")
     reconcile(warehouse, site=SITE, run_id="newer")
-    assert publish_candidates(warehouse, site=SITE, run_id="older").superseded_by == "newer"
+    assert publish_pending(warehouse, site=SITE, run_id="older").superseded_by == "newer"
     assert statuses(warehouse) == []
-    assert publish_candidates(warehouse, site=SITE, run_id="newer").written == 1
+    assert publish_pending(warehouse, site=SITE, run_id="newer").written == 1
 
 
-def test_verdicts_older_than_the_publication_are_skipped(warehouse: Engine, deliver: Deliver) -> None:
-    """This happens after a warehouse was put together from two backups."""
+def test_checks_after_the_publication_find_nothing(warehouse: Engine, deliver: Deliver) -> None:
+    """This happens when a check task is cleared later."""
     deliver("held")
-    reconcile(warehouse, site=SITE, run_id="night")
-    run(
-        warehouse,
-        "INSERT INTO springest.publication (site, run_id, reconciled_at)"
-        " VALUES ('default', 'x', '2099-01-01Z')",
-    )
-    report = publish_candidates(warehouse, site=SITE, run_id="night")
-    assert (report.written, report.superseded_by) == (0, "x")
+    publish(warehouse, site=SITE, run_id="night")
+    assert rows(warehouse, "SELECT * FROM springest.failed_check") == []
 
 
-def test_verdicts_that_a_crash_of_the_server_took_are_missed(warehouse: Engine, deliver: Deliver) -> None:
-    """The table is unlogged: a crash empties it, and publishing nothing would look like a quiet night."""
+def test_a_site_has_one_pending_publication(warehouse: Engine, deliver: Deliver) -> None:
+    """A newer run takes over what an older one left: its verdicts are stored once."""
     deliver("held")
+    publish(warehouse, site=SITE, run_id="first")
+    run(warehouse, "UPDATE springest.delivery SET state = 'invalid'")
+    for name in ("older", "newer"):
+        reconcile(warehouse, site=SITE, run_id=name)
+    publications = "SELECT run_id, published_at IS NULL, changed FROM springest.publication ORDER BY 2"
+    assert rows(warehouse, publications) == [("first", False, 1), ("newer", True, 1)]
+    assert rows(warehouse, "SELECT count(*) FROM springest.verdict") == [(2,)]
+
+
+def test_publishing_writes_no_verdict_again(warehouse: Engine, deliver: Deliver) -> None:
+    """What was pending becomes current as it stands."""
+    deliver("held", "T1")
+    deliver("held", "T2")
     reconcile(warehouse, site=SITE, run_id="night")
-    run(warehouse, "TRUNCATE springest.reconciled_candidate")
-    with pytest.raises(PendingVerdictsLost, match="clear the reconcile task"):
-        publish_candidates(warehouse, site=SITE, run_id="night")
-    reconcile(warehouse, site=SITE, run_id="night")
-    assert publish_candidates(warehouse, site=SITE, run_id="night").written == 1
+    before = rows(warehouse, "SELECT ctid::text, xmin::text, * FROM springest.verdict ORDER BY 1")
+    assert publish_pending(warehouse, site=SITE, run_id="night").written == 2
+    assert rows(warehouse, "SELECT ctid::text, xmin::text, * FROM springest.verdict ORDER BY 1") == before
+    assert statuses(warehouse) == [("held",), ("held",)]
 
 
 def test_publishing_without_verdicts_names_the_remedy(warehouse: Engine) -> None:
     """The error names the task to run first."""
     with pytest.raises(PendingVerdictsLost, match="clear the reconcile task"):
-        publish_candidates(warehouse, site=SITE, run_id="night")
+        publish_pending(warehouse, site=SITE, run_id="night")
 
 
 def test_another_sites_verdicts_are_not_published(warehouse: Engine, deliver: Deliver) -> None:
     """Publishing one site leaves the pending verdicts of another."""
     deliver("held")
     reconcile(warehouse, site=SITE, run_id="night")
-    run(warehouse, "INSERT INTO springest.reconciled_candidate (site, delivery_key) VALUES ('other', NULL)")
-    assert publish_candidates(warehouse, site=SITE, run_id="night").written == 1
-    assert rows(warehouse, "SELECT site FROM springest.reconciled_candidate") == [("other",)]
+    run(warehouse, OTHER_SITE)
+    assert publish_pending(warehouse, site=SITE, run_id="night").written == 1
+    assert rows(warehouse, f"SELECT site, training_id {PENDING}") == [("other", None)]
+
+
+OTHER_SITE = (
+    "WITH pending AS (INSERT INTO springest.publication (site, run_id, computed_at)"
+    " VALUES ('other', 'night', now()) RETURNING publication_id)"
+    " INSERT INTO springest.verdict (publication_id, site, delivery_key)"
+    " SELECT publication_id, 'other', 'k' FROM pending"
+)
+PENDING = (
+    "FROM springest.verdict WHERE publication_id IN"
+    " (SELECT publication_id FROM springest.publication WHERE published_at IS NULL)"
+)
+
+
+def spoiled(change: str) -> str:
+    """Return the statement that changes what is pending."""
+    return f"UPDATE springest.verdict SET {change} {PENDING.removeprefix('FROM springest.verdict ')}"  # noqa: S608
 
 
 ENDED = (
-    "INSERT INTO springest.ended_verdict (delivery_key, valid_from_ts, valid_to_ts, site, training_id,"
+    "INSERT INTO springest.verdict_history (delivery_key, version_from, version_to, site, training_id,"
     " issue_no, delivery_state, verification_status, needs_review)"
-    " SELECT delivery_key, valid_from_ts - interval '{begins} days', valid_from_ts - interval '{ends} days',"
+    " SELECT delivery_key, version_from - interval '{begins} days', version_from - interval '{ends} days',"
     " site, training_id, issue_no, delivery_state, verification_status, needs_review"
-    " FROM springest.reconciled_delivery"
+    " FROM springest.current_verdict"
 )
-"""Puts a version into the history that began and ended so many days before what is said now began."""
+"""Puts a version into the history that began and ended so many days before the current one began."""
 SPOILED = {
-    "accepted_values": "UPDATE springest.reconciled_candidate SET verification_status = 'fine'",
-    "known_delivery": "UPDATE springest.reconciled_candidate SET delivery_key = repeat('f', 64)",
-    "known_certificate": "UPDATE springest.reconciled_candidate SET springest_certificate_id = 9",
-    "verified_has_proof": "UPDATE springest.reconciled_candidate SET match_evidence = NULL",
-    "dates_in_order": "UPDATE springest.reconciled_candidate SET valid_until = '2020-01-01'",
-    "review_has_reason": "UPDATE springest.reconciled_candidate SET needs_review = true",
+    "accepted_values": spoiled("verification_status = 'fine'"),
+    "known_delivery": spoiled("delivery_key = repeat('f', 64)"),
+    "known_certificate": spoiled("springest_certificate_id = 9"),
+    "verified_has_proof": spoiled("match_evidence = NULL"),
+    "dates_in_order": spoiled("valid_until = '2020-01-01'"),
+    "review_has_reason": spoiled("needs_review = true"),
     "history_without_gaps": ENDED.format(begins=2, ends=1),
-    "not_null": "UPDATE springest.reconciled_candidate SET training_id = NULL",
-    "unique": "INSERT INTO springest.reconciled_candidate SELECT * FROM springest.reconciled_candidate",
-    "conservation": "UPDATE springest.candidate_set SET incomplete_run = 'night'",
+    "not_null": spoiled("training_id = NULL"),
+    "unique": f"INSERT INTO springest.verdict (publication_id, {', '.join(COMPUTED_COLUMNS)})"
+    f" SELECT publication_id, {', '.join(COMPUTED_COLUMNS)} {PENDING}",
+    "conservation": "UPDATE springest.publication SET incomplete_run = 'night' WHERE published_at IS NULL",
 }
 
 
@@ -155,10 +179,10 @@ def test_no_verdict_without_proof_is_published_as_verified(
     deliver("accepted")
     show()
     reconcile(warehouse, site=SITE, run_id="night")
-    run(warehouse, f"UPDATE springest.reconciled_candidate SET {NO_PROOF[statement]}")  # noqa: S608
+    run(warehouse, spoiled(NO_PROOF[statement]))
     assert rows(warehouse, "SELECT check_name FROM springest.failed_check") == [("verified_has_proof",)]
     with pytest.raises(QualityCheckFailed, match=r"verified_has_proof: training T1 .*clear the reconcile"):
-        publish_candidates(warehouse, site=SITE, run_id="night")
+        publish_pending(warehouse, site=SITE, run_id="night")
 
 
 def test_a_confirmation_with_an_agreeing_owner_is_verified(
@@ -214,7 +238,7 @@ def test_it_blocks_the_publication_and_the_last_good_state_stays(
     reconcile(warehouse, site=SITE, run_id="second")
     run(warehouse, SPOILED[check])
     with pytest.raises(QualityCheckFailed, match=rf"nothing was published.*\n{check}: ") as refused:
-        publish_candidates(warehouse, site=SITE, run_id="second")
+        publish_pending(warehouse, site=SITE, run_id="second")
     assert "training T1" in str(refused.value) or check == "not_null"
     assert statuses(warehouse) == [("awaiting_verification",)]
 
@@ -254,10 +278,10 @@ def test_a_version_without_a_successor_is_a_gap(warehouse: Engine, deliver: Deli
     deliver("held")
     publish(warehouse, site=SITE, run_id="first")
     run(warehouse, ENDED.format(begins=1, ends=0))
-    run(warehouse, "DELETE FROM springest.reconciled_delivery")
+    run(warehouse, "DELETE FROM springest.verdict")
     reconcile(warehouse, site=SITE, run_id="second")
     with pytest.raises(QualityCheckFailed, match="history_without_gaps: training T1"):
-        publish_candidates(warehouse, site=SITE, run_id="second")
+        publish_pending(warehouse, site=SITE, run_id="second")
 
 
 def test_source_rows_without_a_verdict_fail_conservation(warehouse: Engine, deliver: Deliver) -> None:
@@ -271,7 +295,7 @@ def test_source_rows_without_a_verdict_fail_conservation(warehouse: Engine, deli
     assert check == "conservation"
     assert "run lost" in found
     with pytest.raises(ConservationBroken, match="run lost counted 2"):
-        publish_candidates(warehouse, site=SITE, run_id="night")
+        publish_pending(warehouse, site=SITE, run_id="night")
 
 
 def test_verdicts_computed_while_publishing_are_rematched(
@@ -294,7 +318,7 @@ def test_verdicts_computed_while_publishing_are_rematched(
         window = {"mode": "watermark", "window_start": MOMENT, "window_end": MOMENT, "source_count": 1}
         connection.execute(insert(staging_run).values(**seen, **window))
         connection.execute(insert(run_training).values(**seen, row_no=1, delivery_key=key))
-    publish_candidates(warehouse, site=only_us, run_id="night")
+    publish_pending(warehouse, site=only_us, run_id="night")
     assert statuses(warehouse) == [("awaiting_verification",), ("not_sent",)]
 
 
@@ -321,7 +345,7 @@ def test_an_inference_is_dropped_if_the_delivery_moved(
     monkeypatch.setattr(matching, "UNKNOWN_FOR_LONG_DAYS", 36_500)
     deliver("unknown")
     show(created_at=MOMENT)
-    real = publishing.judge
+    real = publishing.compute_verdicts
 
     def judge(*arguments: Any, **named: Any) -> int:
         [method] = arguments[0].execute(text("SELECT match_method FROM springest.delivery_match")).scalars()
@@ -329,7 +353,7 @@ def test_an_inference_is_dropped_if_the_delivery_moved(
         run(warehouse, f"UPDATE springest.delivery SET {moved}")  # noqa: S608
         return real(*arguments, **named)
 
-    monkeypatch.setattr(publishing, "judge", judge)
+    monkeypatch.setattr(publishing, "compute_verdicts", judge)
     publish(warehouse, site=replace(SITE, exclusive_uploader=True), run_id="night")
     query = "SELECT verification_status, match_method, match_evidence, springest_certificate_id"
     [row] = rows(warehouse, f"{query} FROM springest.certificate_reconciliation")
@@ -342,13 +366,13 @@ def test_a_later_snapshot_makes_verdicts_no_fresher(
     """A snapshot that ends after the matching does not change how fresh the verdicts are."""
     deliver("held")
     known = scan(MOMENT)
-    real = publishing.judge
+    real = publishing.compute_verdicts
 
     def judge(*arguments: Any, **named: Any) -> int:
         scan(MOMENT + timedelta(hours=1))
         return real(*arguments, **named)
 
-    monkeypatch.setattr(publishing, "judge", judge)
+    monkeypatch.setattr(publishing, "compute_verdicts", judge)
     publish(warehouse, site=SITE, run_id="night")
     assert rows(warehouse, "SELECT snapshot_id FROM springest.publication") == [(known,)]
     assert rows(warehouse, "SELECT snapshot_at FROM springest.reconciliation_freshness") == [(MOMENT,)]

@@ -7,13 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, insert, select, text
+from sqlalchemy import Engine, insert, text
 
-from springest.db.schema import reconciled_delivery, run_training, staging_run
+from springest.db.schema import run_training, staging_run
 from springest.errors import ConservationBroken
 from springest.site import Site
 from springest.states import State
-from springest.verdicts import pending as candidates
+from springest.verdicts import pending
 from springest.verdicts.publish import PublishReport, publish
 from tests.component.conftest import DAY, MOMENT, Deliver, Show
 
@@ -159,7 +159,7 @@ def test_an_id_of_two_deliveries_proves_neither(warehouse: Engine, deliver: Deli
         assert verdict(warehouse, name).match_method is None
 
 
-@pytest.mark.parametrize("table", ["reconciled_delivery", "delivery", "remote_certificate"])
+@pytest.mark.parametrize("table", ["verdict", "delivery", "remote_certificate"])
 def test_publishing_again_rewrites_no_row(
     warehouse: Engine, deliver: Deliver, show: Show, table: str
 ) -> None:
@@ -210,7 +210,7 @@ def test_another_sites_deliveries_have_no_verdict_here(warehouse: Engine, delive
         connection.execute(text("UPDATE springest.delivery SET site = 'other'"))
     assert publish_all(warehouse).statuses == {}
     with warehouse.connect() as connection:
-        assert connection.execute(select(func.count()).select_from(reconciled_delivery)).scalar_one() == 0
+        assert connection.execute(text("SELECT count(*) FROM springest.verdict")).scalar_one() == 0
 
 
 DECIDED = (
@@ -265,7 +265,7 @@ def test_a_delivery_in_flight_is_not_unknown_before_its_lease(
     row = verdict(warehouse)
     assert (row.delivery_state, row.verification_status, row.needs_review) == ("sending", "not_sent", False)
     assert publish_all(warehouse).written == 0
-    monkeypatch.setattr(candidates, "_NOW", text("SELECT clock_timestamp() + interval '61 minutes'"))
+    monkeypatch.setattr(pending, "_NOW", text("SELECT clock_timestamp() + interval '61 minutes'"))
     assert publish_all(warehouse).written == 1
     row = verdict(warehouse)
     assert (row.verification_status, row.review_reason) == ("unknown", "outcome_unknown")

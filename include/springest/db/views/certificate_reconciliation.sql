@@ -9,9 +9,9 @@ SELECT verdict.delivery_key, verdict.site, verdict.training_id, verdict.issue_no
             THEN 'expired' ELSE verdict.verification_status END AS verification_status,
        verdict.springest_certificate_id, verdict.springest_status,
        verdict.match_method, verdict.match_evidence, verdict.sent_at, verdict.first_visible_at,
-       remote.last_seen_at, verdict.needs_review, verdict.review_reason, publication.reconciled_at
-FROM springest.reconciled_delivery AS verdict
-JOIN springest.publication USING (site)
+       remote.last_seen_at, verdict.needs_review, verdict.review_reason, latest.reconciled_at
+FROM springest.current_verdict AS verdict
+JOIN (SELECT site, max(published_at) AS reconciled_at FROM springest.publication GROUP BY site) AS latest USING (site)
 LEFT JOIN springest.remote_certificate AS remote
        ON remote.site = verdict.site
       AND remote.springest_certificate_id = verdict.springest_certificate_id;

@@ -1,19 +1,19 @@
 -- The current version equals the verdict, including its expiry, which depends on time alone.
 CREATE OR REPLACE VIEW springest.certificate_reconciliation_history WITH (security_barrier) AS
-SELECT delivery_key, valid_from_ts, valid_to_ts, false AS is_current,
+SELECT delivery_key, version_from AS valid_from_ts, version_to AS valid_to_ts, false AS is_current,
        site, training_id, issue_no, learner_ref, certification_id, valid_from, valid_until, completed_at,
        delivery_state, delivery_reason, verification_status, springest_certificate_id, springest_status,
        match_method, sent_at, first_visible_at, needs_review, review_reason
-FROM springest.ended_verdict
+FROM springest.verdict_history
 UNION ALL
-SELECT delivery_key, valid_from_ts, NULL, true,
+SELECT delivery_key, version_from, NULL, true,
        site, training_id, issue_no, learner_ref, certification_id, valid_from, valid_until, completed_at,
        delivery_state, delivery_reason,
        CASE WHEN verification_status = 'verified' AND valid_until < (now() AT TIME ZONE 'UTC')::date
             THEN 'expired' ELSE verification_status END,
        springest_certificate_id, springest_status,
        match_method, sent_at, first_visible_at, needs_review, review_reason
-FROM springest.reconciled_delivery;
+FROM springest.current_verdict;
 
 COMMENT ON VIEW springest.certificate_reconciliation_history IS
     'One row per version of a verdict, with the time it was valid. A verified certificate is expired from the day ''

@@ -1,8 +1,11 @@
 CREATE OR REPLACE VIEW springest.reconciliation_freshness WITH (security_barrier) AS
-SELECT publication.site, publication.reconciled_at, used.started_at AS snapshot_at, used.complete AS snapshot_complete,
+SELECT publication.site, publication.published_at AS reconciled_at, used.started_at AS snapshot_at, used.complete AS snapshot_complete,
        complete.started_at AS complete_snapshot_at, stage_watermark.watermark AS staged_until,
-       catalogue.scanned_at AS catalogue_at, publication.reconciled_at > now() - interval '26 hours' AS is_fresh
-FROM springest.publication
+       catalogue.scanned_at AS catalogue_at, publication.published_at > now() - interval '26 hours' AS is_fresh
+FROM (SELECT DISTINCT ON (site) site, published_at, snapshot_id
+      FROM springest.publication
+      WHERE published_at IS NOT NULL
+      ORDER BY site, published_at DESC) AS publication
 LEFT JOIN springest.snapshot AS used USING (snapshot_id)
 LEFT JOIN springest.stage_watermark ON stage_watermark.site = publication.site
 LEFT JOIN LATERAL (SELECT max(started_at) AS started_at FROM springest.snapshot

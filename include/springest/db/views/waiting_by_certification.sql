@@ -32,7 +32,7 @@ FROM (
            (now() AT TIME ZONE 'UTC')::date
                - (min(verdict.sent_at) FILTER (WHERE verdict.verification_status <> 'unknown')
                   AT TIME ZONE 'UTC')::date AS days
-    FROM springest.reconciled_delivery AS verdict
+    FROM springest.current_verdict AS verdict
     LEFT JOIN springest.certification USING (site, certification_id)
     WHERE verdict.certification_id IS NOT NULL
       -- Certificates are shown once their certification is verified. Being listed is no evidence: the list may

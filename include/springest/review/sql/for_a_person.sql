@@ -19,7 +19,7 @@ FROM springest.delivery AS delivery
 LEFT JOIN springest.certification AS certification
        ON certification.site = delivery.site
       AND certification.certification_id = delivery.certification_id
-LEFT JOIN springest.reconciled_delivery AS verdict ON verdict.delivery_key = delivery.delivery_key
+LEFT JOIN springest.current_verdict AS verdict ON verdict.delivery_key = delivery.delivery_key
 WHERE delivery.site = :site
   AND CASE WHEN CAST(:states AS text[]) IS NOT NULL THEN delivery.state = ANY(CAST(:states AS text[]))
            WHEN CAST(:training_ids AS text[]) IS NOT NULL

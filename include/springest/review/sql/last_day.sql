@@ -1,7 +1,7 @@
 -- One row: what the last day brought, and the oldest certificate whose outcome is unknown.
 SELECT entered.entered, entered.set_aside,
        attempts.sent, attempts.accepted, attempts.refused, attempts.unknown,
-       (SELECT count(*) FROM springest.reconciled_delivery
+       (SELECT count(*) FROM springest.current_verdict
         WHERE site = :site AND first_visible_at > since.at) AS became_visible,
        (SELECT min(sent_at) FROM springest.delivery
         WHERE site = :site AND indexed_state = 'unknown') AS oldest_unknown

@@ -8,7 +8,7 @@ WITH recent AS (
     SELECT * FROM recent WHERE run_id = :run_id AND started_at >= :since
 ), delay AS (
     SELECT extract(epoch FROM GREATEST(first_visible_at - sent_at, interval '0')) AS seconds
-    FROM springest.reconciled_delivery
+    FROM springest.current_verdict
     WHERE site = :site AND verification_status IN ('verified', 'expired') AND sent_at IS NOT NULL
       AND first_visible_at > clock_timestamp() - interval '1 day'
 )

@@ -21,7 +21,8 @@ FROM (SELECT count(*) AS ready, min(created_at) AS oldest
 LEFT JOIN (SELECT * FROM springest.rate_limit
            WHERE host = :host AND key_fingerprint = :key_fingerprint) AS limits ON true
 LEFT JOIN (SELECT * FROM springest.stage_watermark WHERE site = :site) AS watermark ON true
-LEFT JOIN (SELECT * FROM springest.publication WHERE site = :site) AS publication ON true
+LEFT JOIN (SELECT max(published_at) AS reconciled_at FROM springest.publication
+           WHERE site = :site) AS publication ON true
 LEFT JOIN (SELECT * FROM springest.catalogue_scan WHERE site = :site
            ORDER BY scanned_at DESC LIMIT 1) AS scan ON true
 LEFT JOIN (SELECT * FROM springest.snapshot WHERE site = :site AND finished_at IS NOT NULL

@@ -28,13 +28,12 @@ SELECT delivery.delivery_key,
        remote.created_at AS remote_created_at,
        remote.first_seen_at,
        remote.last_seen_at,
-       publication.reconciled_at
+       (SELECT max(published_at) FROM springest.publication WHERE publication.site = delivery.site) AS reconciled_at
 FROM springest.delivery AS delivery
 LEFT JOIN springest.certification AS certification
        ON certification.site = delivery.site
       AND certification.certification_id = delivery.certification_id
-LEFT JOIN springest.reconciled_delivery AS verdict ON verdict.delivery_key = delivery.delivery_key
-LEFT JOIN springest.publication AS publication ON publication.site = delivery.site
+LEFT JOIN springest.current_verdict AS verdict ON verdict.delivery_key = delivery.delivery_key
 LEFT JOIN springest.remote_certificate AS remote
        ON remote.site = delivery.site
       AND remote.springest_certificate_id = delivery.springest_certificate_id

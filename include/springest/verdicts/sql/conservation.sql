@@ -1,12 +1,16 @@
--- Conservation: every source row that a run counted has exactly one verdict, published or about to be.
-WITH counted AS (
+-- Conservation: every source row that a run counted has exactly one verdict, current or pending.
+WITH pending AS MATERIALIZED (
+    SELECT verdict.delivery_key
+    FROM springest.publication
+    JOIN springest.verdict USING (publication_id)
+    WHERE publication.site = :site AND publication.published_at IS NULL
+), counted AS (
     SELECT staged.run_id, staged.source_count,
-           count(COALESCE(published.delivery_key, candidate.delivery_key)) AS verdicts
+           count(COALESCE(current.delivery_key, pending.delivery_key)) AS verdicts
     FROM springest.staging_run AS staged
     LEFT JOIN springest.run_training AS seen ON seen.site = staged.site AND seen.run_id = staged.run_id
-    LEFT JOIN springest.reconciled_delivery AS published ON published.delivery_key = seen.delivery_key
-    LEFT JOIN springest.reconciled_candidate AS candidate
-           ON candidate.delivery_key = seen.delivery_key AND published.delivery_key IS NULL
+    LEFT JOIN springest.current_verdict AS current ON current.delivery_key = seen.delivery_key
+    LEFT JOIN pending ON pending.delivery_key = seen.delivery_key AND current.delivery_key IS NULL
     WHERE staged.site = :site
     GROUP BY staged.run_id, staged.source_count
 ), incomplete AS (

@@ -9,7 +9,7 @@ SELECT certification_id,
 FROM (
     SELECT certification_id, certification_name, verification_status, sent_at, first_visible_at,
            GREATEST(EXTRACT(epoch FROM first_visible_at - sent_at), 0)::double precision AS seconds
-    FROM springest.reconciled_delivery
+    FROM springest.current_verdict
     WHERE site = :site AND sent_at IS NOT NULL
     ORDER BY sent_at DESC
     LIMIT :sample

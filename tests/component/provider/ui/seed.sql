@@ -39,11 +39,14 @@ SELECT delivery_key, 'default', training_id, 1, state,
        false, NULL, completed_at + interval '5 hours'
 FROM fate;
 
-INSERT INTO springest.reconciled_delivery
-    (delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from, completed_at,
+INSERT INTO springest.publication (site, run_id, snapshot_id, computed_at, published_at)
+VALUES ('default', 'night', 1, now() - interval '6 minutes', now() - interval '5 minutes');
+
+INSERT INTO springest.verdict
+    (publication_id, delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from, completed_at,
      delivery_state, delivery_reason, delivery_reason_detail, verification_status, springest_certificate_id, match_method,
-     sent_at, first_visible_at, needs_review, review_reason, valid_from_ts)
-SELECT delivery_key, site, training_id, issue_no, learner_ref, certification_id, 'Certification ' || certification_id, valid_from,
+     sent_at, first_visible_at, needs_review, review_reason, version_from)
+SELECT (SELECT publication_id FROM springest.publication), delivery_key, site, training_id, issue_no, learner_ref, certification_id, 'Certification ' || certification_id, valid_from,
        completed_at, state, reason, reason_detail,
        CASE state WHEN 'visible' THEN 'verified' WHEN 'accepted' THEN 'awaiting_verification' WHEN 'review' THEN 'held'
                   WHEN 'ready' THEN 'not_sent' ELSE state END,
@@ -80,4 +83,3 @@ INSERT INTO springest.run_training (site, run_id, row_no, delivery_key)
 SELECT 'default', 'night-' || night, number % :per_night, delivery_key FROM fate;
 
 INSERT INTO springest.stage_watermark (site, watermark, run_id) VALUES ('default', now() - interval '2 hours', 'night');
-INSERT INTO springest.publication (site, run_id, snapshot_id, reconciled_at) VALUES ('default', 'night', 1, now() - interval '5 minutes');

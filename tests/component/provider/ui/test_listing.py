@@ -87,11 +87,9 @@ def test_a_run_has_its_rows_in_the_order_of_the_source(connection):
 def test_pages_have_every_row_once_and_in_order(connection, sort, ascending, with_ledger):
     """Pages have every row once and in order."""
     connection.execute(  # equal values, and rows without one, are where paging by key goes wrong
-        text("UPDATE springest.reconciled_delivery SET completed_at = date_trunc('day', completed_at)")
+        text("UPDATE springest.verdict SET completed_at = date_trunc('day', completed_at)")
     )
-    connection.execute(
-        text("UPDATE springest.reconciled_delivery SET completed_at = NULL WHERE training_id LIKE '%7'")
-    )
+    connection.execute(text("UPDATE springest.verdict SET completed_at = NULL WHERE training_id LIKE '%7'"))
     rows = found(connection, with_ledger=with_ledger, sort=sort, ascending=ascending, rows=83)
     assert len(rows) == len(numbers(rows)) == ROWS
     name = {Sort.COMPLETED: "completed_at", Sort.SENT: "sent_at", Sort.TRAINING: "training_id"}[sort]
@@ -113,7 +111,7 @@ def test_an_operator_sees_present_and_published_states(connection):
 
 def test_an_operator_finds_what_is_not_published_yet(connection):
     """An operator finds what is not published yet."""
-    connection.execute(text("DELETE FROM springest.reconciled_delivery WHERE training_id IN ('T0', 'T1')"))
+    connection.execute(text("DELETE FROM springest.verdict WHERE training_id IN ('T0', 'T1')"))
     assert numbers(found(connection, with_ledger=True, training="T1")) == {1}
     assert {0, 1} < numbers(found(connection, with_ledger=True, person=True))
     assert {0, 1} < numbers(found(connection, with_ledger=True, run="night-0"))
@@ -122,7 +120,7 @@ def test_an_operator_finds_what_is_not_published_yet(connection):
 def test_a_verified_certificate_expires_without_a_publication(connection):
     """A verified certificate expires without a publication."""
     connection.execute(
-        text("UPDATE springest.reconciled_delivery SET valid_until = '2020-01-01' WHERE training_id = 'T99'")
+        text("UPDATE springest.verdict SET valid_until = '2020-01-01' WHERE training_id = 'T99'")
     )
     assert [row.verdict for row in found(connection, with_ledger=False, training="T99")] == ["expired"]
 
@@ -155,11 +153,11 @@ def test_an_export_has_every_row_and_no_formula(page, warehouse):
     """An export has every row and no formula."""
     with warehouse.begin() as connection:
         connection.execute(
-            text("UPDATE springest.reconciled_delivery SET certification_name = :name WHERE issue_no = 1"),
+            text("UPDATE springest.verdict SET certification_name = :name WHERE issue_no = 1"),
             {"name": '=HYPERLINK("http://example.com")'},
         )
         connection.execute(
-            text("UPDATE springest.reconciled_delivery SET training_id = ' -2+3' WHERE training_id = 'T5'")
+            text("UPDATE springest.verdict SET training_id = ' -2+3' WHERE training_id = 'T5'")
         )
     response = page("viewer").get("/springest/deliveries.csv")
     assert response.headers["content-disposition"].startswith('attachment; filename="springest-default-')

@@ -79,7 +79,7 @@ def test_an_empty_warehouse_says_how_to_begin(page, warehouse):
     """An empty warehouse says how to begin."""
     with warehouse.begin() as connection:
         connection.execute(
-            text("TRUNCATE springest.publication, springest.reconciled_delivery, springest.delivery CASCADE")
+            text("TRUNCATE springest.publication, springest.verdict, springest.delivery CASCADE")
         )
     assert "Nothing is published yet" in page("viewer").get("/springest/").text
     assert "No delivery fits" in page("op").get("/springest/deliveries").text
@@ -141,7 +141,7 @@ def test_text_is_escaped_and_has_no_invisible_characters(page, warehouse):
     """Text is escaped and has no invisible characters."""
     with warehouse.begin() as connection:
         connection.execute(
-            text("UPDATE springest.reconciled_delivery SET certification_name = '<script>a\u202eb'"),
+            text("UPDATE springest.verdict SET certification_name = '<script>a\u202eb'"),
         )
     shown = page("viewer").get("/springest/deliveries").text
     assert "<script>a" not in shown

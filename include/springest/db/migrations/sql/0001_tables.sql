@@ -128,54 +128,6 @@ COMMENT ON COLUMN springest.delivery.match_method IS 'Basis of the match: spring
 COMMENT ON COLUMN springest.delivery.duplicate_released IS 'Whether a person released it although another training has the same certificate';
 COMMENT ON COLUMN springest.delivery.indexed_state IS 'The state for indexes; null: accepted or visible';
 
-CREATE TABLE springest.ended_verdict (
-    delivery_key VARCHAR(64) NOT NULL,
-    valid_from_ts TIMESTAMP WITH TIME ZONE NOT NULL,
-    valid_to_ts TIMESTAMP WITH TIME ZONE NOT NULL,
-    site TEXT NOT NULL,
-    training_id TEXT NOT NULL,
-    issue_no INTEGER NOT NULL,
-    learner_ref VARCHAR(64),
-    certification_id BIGINT,
-    valid_from DATE,
-    valid_until DATE,
-    completed_at TIMESTAMP WITH TIME ZONE,
-    delivery_state TEXT NOT NULL,
-    delivery_reason TEXT,
-    verification_status TEXT NOT NULL,
-    springest_certificate_id BIGINT,
-    springest_status TEXT,
-    match_method TEXT,
-    sent_at TIMESTAMP WITH TIME ZONE,
-    first_visible_at TIMESTAMP WITH TIME ZONE,
-    needs_review BOOLEAN NOT NULL,
-    review_reason TEXT,
-    CONSTRAINT ended_verdict_pkey PRIMARY KEY (delivery_key, valid_from_ts),
-    CONSTRAINT ended_verdict_order_check CHECK (valid_from_ts < valid_to_ts)
-);
-COMMENT ON TABLE springest.ended_verdict IS 'One row per ended version of a verdict; certificate_reconciliation_history adds the current ones';
-COMMENT ON COLUMN springest.ended_verdict.delivery_key IS 'Delivery';
-COMMENT ON COLUMN springest.ended_verdict.valid_from_ts IS 'When this version was published; one time per publication';
-COMMENT ON COLUMN springest.ended_verdict.valid_to_ts IS 'When the next version was published';
-COMMENT ON COLUMN springest.ended_verdict.site IS 'Name of the Springest site';
-COMMENT ON COLUMN springest.ended_verdict.training_id IS 'Completed training in the source';
-COMMENT ON COLUMN springest.ended_verdict.issue_no IS 'Issue of the certificate';
-COMMENT ON COLUMN springest.ended_verdict.learner_ref IS 'HMAC of the learner''s normalised e-mail address';
-COMMENT ON COLUMN springest.ended_verdict.certification_id IS 'Springest''s id of the certification';
-COMMENT ON COLUMN springest.ended_verdict.valid_from IS 'First day of validity';
-COMMENT ON COLUMN springest.ended_verdict.valid_until IS 'Last day of validity; null: unlimited';
-COMMENT ON COLUMN springest.ended_verdict.completed_at IS 'When the training was completed';
-COMMENT ON COLUMN springest.ended_verdict.delivery_state IS 'State of the delivery in the ledger';
-COMMENT ON COLUMN springest.ended_verdict.delivery_reason IS 'Reason for the state, as a fixed word; see docs/states.md';
-COMMENT ON COLUMN springest.ended_verdict.verification_status IS 'Status of the certificate; see docs/states.md';
-COMMENT ON COLUMN springest.ended_verdict.springest_certificate_id IS 'Springest''s id';
-COMMENT ON COLUMN springest.ended_verdict.springest_status IS 'Status, in Springest''s own word';
-COMMENT ON COLUMN springest.ended_verdict.match_method IS 'Basis of the match between delivery and certificate; null: not matched';
-COMMENT ON COLUMN springest.ended_verdict.sent_at IS 'Start of the last attempt that Springest may have stored';
-COMMENT ON COLUMN springest.ended_verdict.first_visible_at IS 'When a snapshot first showed it';
-COMMENT ON COLUMN springest.ended_verdict.needs_review IS 'Whether a person should look at it';
-COMMENT ON COLUMN springest.ended_verdict.review_reason IS 'Reason for the review; see docs/states.md';
-
 CREATE TABLE springest.forgotten_learner (
     tombstone VARCHAR(64) NOT NULL,
     forgotten_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
@@ -256,120 +208,6 @@ COMMENT ON COLUMN springest.rate_limit.theoretical_arrival IS 'State of GCRA: wh
 COMMENT ON COLUMN springest.rate_limit.frozen_until IS 'No request before this time; set by the server''s Retry-After';
 COMMENT ON COLUMN springest.rate_limit.freeze_seconds IS 'Length of the last freeze in seconds';
 COMMENT ON COLUMN springest.rate_limit.granted IS 'Requests granted so far';
-
-CREATE UNLOGGED TABLE springest.reconciled_candidate (
-    delivery_key VARCHAR(64),
-    site TEXT,
-    training_id TEXT,
-    issue_no INTEGER,
-    learner_ref VARCHAR(64),
-    certification_id BIGINT,
-    certification_name TEXT,
-    valid_from DATE,
-    valid_until DATE,
-    completed_at TIMESTAMP WITH TIME ZONE,
-    delivery_state TEXT,
-    delivery_reason TEXT,
-    delivery_reason_detail TEXT,
-    verification_status TEXT,
-    springest_certificate_id BIGINT,
-    springest_status TEXT,
-    match_method TEXT,
-    match_evidence TEXT,
-    sent_at TIMESTAMP WITH TIME ZONE,
-    first_visible_at TIMESTAMP WITH TIME ZONE,
-    needs_review BOOLEAN,
-    review_reason TEXT,
-    basis BIGINT
-);
-COMMENT ON TABLE springest.reconciled_candidate IS 'New and changed verdicts that wait for their checks; empty between publications';
-COMMENT ON COLUMN springest.reconciled_candidate.delivery_key IS 'Delivery';
-COMMENT ON COLUMN springest.reconciled_candidate.site IS 'Name of the Springest site';
-COMMENT ON COLUMN springest.reconciled_candidate.training_id IS 'Completed training in the source';
-COMMENT ON COLUMN springest.reconciled_candidate.issue_no IS 'Issue of the certificate';
-COMMENT ON COLUMN springest.reconciled_candidate.learner_ref IS 'HMAC of the learner''s normalised e-mail address';
-COMMENT ON COLUMN springest.reconciled_candidate.certification_id IS 'Springest''s id of the certification';
-COMMENT ON COLUMN springest.reconciled_candidate.certification_name IS 'Name of the certification; null: never listed';
-COMMENT ON COLUMN springest.reconciled_candidate.valid_from IS 'First day of validity';
-COMMENT ON COLUMN springest.reconciled_candidate.valid_until IS 'Last day of validity; null: unlimited';
-COMMENT ON COLUMN springest.reconciled_candidate.completed_at IS 'When the training was completed';
-COMMENT ON COLUMN springest.reconciled_candidate.delivery_state IS 'State of the delivery in the ledger';
-COMMENT ON COLUMN springest.reconciled_candidate.delivery_reason IS 'Reason for the state, as a fixed word; see docs/states.md';
-COMMENT ON COLUMN springest.reconciled_candidate.delivery_reason_detail IS 'Reason for the state and the remedy, as a sentence';
-COMMENT ON COLUMN springest.reconciled_candidate.verification_status IS 'Status of the certificate; see docs/states.md';
-COMMENT ON COLUMN springest.reconciled_candidate.springest_certificate_id IS 'Springest''s id';
-COMMENT ON COLUMN springest.reconciled_candidate.springest_status IS 'Status, in Springest''s own word';
-COMMENT ON COLUMN springest.reconciled_candidate.match_method IS 'Basis of the match between delivery and certificate; null: not matched';
-COMMENT ON COLUMN springest.reconciled_candidate.match_evidence IS 'Facts that support the match, to check by hand';
-COMMENT ON COLUMN springest.reconciled_candidate.sent_at IS 'Start of the last attempt that Springest may have stored';
-COMMENT ON COLUMN springest.reconciled_candidate.first_visible_at IS 'When a snapshot first showed it';
-COMMENT ON COLUMN springest.reconciled_candidate.needs_review IS 'Whether a person should look at it';
-COMMENT ON COLUMN springest.reconciled_candidate.review_reason IS 'Reason for the review; see docs/states.md';
-COMMENT ON COLUMN springest.reconciled_candidate.basis IS 'Hash of the verdict''s inputs';
-
-CREATE TABLE springest.reconciled_delivery (
-    delivery_key VARCHAR(64) NOT NULL,
-    site TEXT NOT NULL,
-    training_id TEXT NOT NULL,
-    issue_no INTEGER NOT NULL,
-    learner_ref VARCHAR(64),
-    certification_id BIGINT,
-    certification_name TEXT,
-    valid_from DATE,
-    valid_until DATE,
-    completed_at TIMESTAMP WITH TIME ZONE,
-    delivery_state TEXT NOT NULL,
-    delivery_reason TEXT,
-    delivery_reason_detail TEXT,
-    verification_status TEXT NOT NULL,
-    springest_certificate_id BIGINT,
-    springest_status TEXT,
-    match_method TEXT,
-    match_evidence TEXT,
-    sent_at TIMESTAMP WITH TIME ZONE,
-    first_visible_at TIMESTAMP WITH TIME ZONE,
-    needs_review BOOLEAN NOT NULL,
-    review_reason TEXT,
-    valid_from_ts TIMESTAMP WITH TIME ZONE NOT NULL,
-    seal BIGINT,
-    CONSTRAINT reconciled_delivery_pkey PRIMARY KEY (delivery_key),
-    CONSTRAINT reconciled_delivery_delivery_state_check CHECK (delivery_state IN ('ready', 'invalid', 'held', 'sending', 'rejected', 'accepted', 'accepted_no_id', 'unknown', 'visible', 'review', 'vanished', 'withdrawn', 'cancelled')),
-    CONSTRAINT reconciled_delivery_verification_status_check CHECK (verification_status IN ('not_sent', 'held', 'invalid', 'rejected', 'awaiting_verification', 'verified', 'inferred', 'expired', 'unknown', 'ambiguous', 'missing', 'vanished', 'withdrawn', 'cancelled'))
-);
-CREATE INDEX reconciled_delivery_needs_review_idx ON springest.reconciled_delivery (site, review_reason) WHERE needs_review;
-CREATE INDEX reconciled_delivery_reason_idx ON springest.reconciled_delivery (site, delivery_reason) WHERE delivery_reason IS NOT NULL;
-CREATE INDEX reconciled_delivery_site_certification_id_idx ON springest.reconciled_delivery (site, certification_id);
-CREATE INDEX reconciled_delivery_site_completed_at_idx ON springest.reconciled_delivery (site, completed_at);
-CREATE INDEX reconciled_delivery_site_delivery_state_idx ON springest.reconciled_delivery (site, delivery_state);
-CREATE INDEX reconciled_delivery_site_sent_at_idx ON springest.reconciled_delivery (site, sent_at);
-CREATE INDEX reconciled_delivery_site_training_id_idx ON springest.reconciled_delivery (site, training_id);
-CREATE INDEX reconciled_delivery_site_verification_status_idx ON springest.reconciled_delivery (site, verification_status);
-CREATE INDEX reconciled_delivery_springest_id_idx ON springest.reconciled_delivery (site, springest_certificate_id) WHERE springest_certificate_id IS NOT NULL;
-COMMENT ON TABLE springest.reconciled_delivery IS 'One row per delivery: its current verdict; written only when it changes. Base of the view certificate_reconciliation';
-COMMENT ON COLUMN springest.reconciled_delivery.delivery_key IS 'Delivery';
-COMMENT ON COLUMN springest.reconciled_delivery.site IS 'Name of the Springest site';
-COMMENT ON COLUMN springest.reconciled_delivery.training_id IS 'Completed training in the source';
-COMMENT ON COLUMN springest.reconciled_delivery.issue_no IS 'Issue of the certificate';
-COMMENT ON COLUMN springest.reconciled_delivery.learner_ref IS 'HMAC of the learner''s normalised e-mail address';
-COMMENT ON COLUMN springest.reconciled_delivery.certification_id IS 'Springest''s id of the certification';
-COMMENT ON COLUMN springest.reconciled_delivery.certification_name IS 'Name of the certification; null: never listed';
-COMMENT ON COLUMN springest.reconciled_delivery.valid_from IS 'First day of validity';
-COMMENT ON COLUMN springest.reconciled_delivery.valid_until IS 'Last day of validity; null: unlimited';
-COMMENT ON COLUMN springest.reconciled_delivery.completed_at IS 'When the training was completed';
-COMMENT ON COLUMN springest.reconciled_delivery.delivery_state IS 'State of the delivery in the ledger';
-COMMENT ON COLUMN springest.reconciled_delivery.delivery_reason IS 'Reason for the state, as a fixed word; see docs/states.md';
-COMMENT ON COLUMN springest.reconciled_delivery.delivery_reason_detail IS 'Reason for the state and the remedy, as a sentence';
-COMMENT ON COLUMN springest.reconciled_delivery.verification_status IS 'Status of the certificate; see docs/states.md';
-COMMENT ON COLUMN springest.reconciled_delivery.springest_certificate_id IS 'Springest''s id';
-COMMENT ON COLUMN springest.reconciled_delivery.springest_status IS 'Status, in Springest''s own word';
-COMMENT ON COLUMN springest.reconciled_delivery.match_method IS 'Basis of the match between delivery and certificate; null: not matched';
-COMMENT ON COLUMN springest.reconciled_delivery.match_evidence IS 'Facts that support the match, to check by hand';
-COMMENT ON COLUMN springest.reconciled_delivery.sent_at IS 'Start of the last attempt that Springest may have stored';
-COMMENT ON COLUMN springest.reconciled_delivery.first_visible_at IS 'When a snapshot first showed it';
-COMMENT ON COLUMN springest.reconciled_delivery.needs_review IS 'Whether a person should look at it';
-COMMENT ON COLUMN springest.reconciled_delivery.review_reason IS 'Reason for the review; see docs/states.md';
-COMMENT ON COLUMN springest.reconciled_delivery.valid_from_ts IS 'When this version was published; its explanations may be newer';
-COMMENT ON COLUMN springest.reconciled_delivery.seal IS 'Hash of the verdict''s inputs and of this row version; a match means that neither has changed';
 
 CREATE TABLE springest.released_run (
     site TEXT NOT NULL,
@@ -502,29 +340,121 @@ COMMENT ON COLUMN springest.staging_run.window_end IS 'End of the window, exclus
 COMMENT ON COLUMN springest.staging_run.source_count IS 'The source''s own COUNT(*) of the window';
 COMMENT ON COLUMN springest.staging_run.committed_at IS 'When staging was complete';
 
-CREATE TABLE springest.candidate_set (
+CREATE TABLE springest.verdict (
+    verdict_id BIGINT GENERATED BY DEFAULT AS IDENTITY,
+    delivery_key VARCHAR(64) NOT NULL,
+    publication_id BIGINT NOT NULL,
+    version_from TIMESTAMP WITH TIME ZONE,
     site TEXT NOT NULL,
-    run_id TEXT NOT NULL,
-    built_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    snapshot_id BIGINT,
-    changed INTEGER NOT NULL,
-    source_rows BIGINT NOT NULL,
-    verdict_rows BIGINT NOT NULL,
-    incomplete_run TEXT,
-    published_at TIMESTAMP WITH TIME ZONE,
-    CONSTRAINT candidate_set_pkey PRIMARY KEY (site),
-    CONSTRAINT candidate_set_snapshot_id_fkey FOREIGN KEY(snapshot_id) REFERENCES springest.snapshot (snapshot_id)
+    training_id TEXT,
+    issue_no INTEGER,
+    learner_ref VARCHAR(64),
+    certification_id BIGINT,
+    certification_name TEXT,
+    valid_from DATE,
+    valid_until DATE,
+    completed_at TIMESTAMP WITH TIME ZONE,
+    delivery_state TEXT,
+    delivery_reason TEXT,
+    delivery_reason_detail TEXT,
+    verification_status TEXT,
+    springest_certificate_id BIGINT,
+    springest_status TEXT,
+    match_method TEXT,
+    match_evidence TEXT,
+    sent_at TIMESTAMP WITH TIME ZONE,
+    first_visible_at TIMESTAMP WITH TIME ZONE,
+    needs_review BOOLEAN,
+    review_reason TEXT,
+    input_hash BIGINT,
+    CONSTRAINT verdict_pkey PRIMARY KEY (verdict_id)
 );
-COMMENT ON TABLE springest.candidate_set IS 'One row per site: the set of verdicts that was computed last, and whether it is published';
-COMMENT ON COLUMN springest.candidate_set.site IS 'Name of the Springest site';
-COMMENT ON COLUMN springest.candidate_set.run_id IS 'Airflow run that computed them';
-COMMENT ON COLUMN springest.candidate_set.built_at IS 'When they were computed';
-COMMENT ON COLUMN springest.candidate_set.snapshot_id IS 'Newest snapshot at that time';
-COMMENT ON COLUMN springest.candidate_set.changed IS 'Number of new and changed verdicts';
-COMMENT ON COLUMN springest.candidate_set.source_rows IS 'Source rows of all staged runs, by the source''s own counts';
-COMMENT ON COLUMN springest.candidate_set.verdict_rows IS 'Number of those with a verdict';
-COMMENT ON COLUMN springest.candidate_set.incomplete_run IS 'First run for which the two differ; null: none';
-COMMENT ON COLUMN springest.candidate_set.published_at IS 'When they were published; null: not yet';
+CREATE INDEX verdict_delivery_key_idx ON springest.verdict (delivery_key);
+CREATE INDEX verdict_needs_review_idx ON springest.verdict (site, review_reason) WHERE needs_review;
+CREATE INDEX verdict_publication_id_idx ON springest.verdict (publication_id);
+CREATE INDEX verdict_reason_idx ON springest.verdict (site, delivery_reason) WHERE delivery_reason IS NOT NULL;
+CREATE INDEX verdict_site_certification_id_idx ON springest.verdict (site, certification_id);
+CREATE INDEX verdict_site_completed_at_idx ON springest.verdict (site, completed_at);
+CREATE INDEX verdict_site_delivery_state_idx ON springest.verdict (site, delivery_state);
+CREATE INDEX verdict_site_sent_at_idx ON springest.verdict (site, sent_at);
+CREATE INDEX verdict_site_training_id_idx ON springest.verdict (site, training_id);
+CREATE INDEX verdict_site_verification_status_idx ON springest.verdict (site, verification_status);
+CREATE INDEX verdict_springest_id_idx ON springest.verdict (site, springest_certificate_id) WHERE springest_certificate_id IS NOT NULL;
+COMMENT ON TABLE springest.verdict IS 'One row per delivery, its current verdict, and a second one while a changed verdict is pending; failed_check examines pending ones, so that a bad one is named and never becomes current';
+COMMENT ON COLUMN springest.verdict.verdict_id IS 'Number of the version';
+COMMENT ON COLUMN springest.verdict.delivery_key IS 'Delivery';
+COMMENT ON COLUMN springest.verdict.publication_id IS 'Publication that it belongs to; the version is pending until that is published';
+COMMENT ON COLUMN springest.verdict.version_from IS 'When this version began, if only its explanation changed since; null: with its publication';
+COMMENT ON COLUMN springest.verdict.site IS 'Name of the Springest site';
+COMMENT ON COLUMN springest.verdict.training_id IS 'Completed training in the source';
+COMMENT ON COLUMN springest.verdict.issue_no IS 'Issue of the certificate';
+COMMENT ON COLUMN springest.verdict.learner_ref IS 'HMAC of the learner''s normalised e-mail address';
+COMMENT ON COLUMN springest.verdict.certification_id IS 'Springest''s id of the certification';
+COMMENT ON COLUMN springest.verdict.certification_name IS 'Name of the certification; null: never listed';
+COMMENT ON COLUMN springest.verdict.valid_from IS 'First day of validity';
+COMMENT ON COLUMN springest.verdict.valid_until IS 'Last day of validity; null: unlimited';
+COMMENT ON COLUMN springest.verdict.completed_at IS 'When the training was completed';
+COMMENT ON COLUMN springest.verdict.delivery_state IS 'State of the delivery in the ledger';
+COMMENT ON COLUMN springest.verdict.delivery_reason IS 'Reason for the state, as a fixed word; see docs/states.md';
+COMMENT ON COLUMN springest.verdict.delivery_reason_detail IS 'Reason for the state and the remedy, as a sentence';
+COMMENT ON COLUMN springest.verdict.verification_status IS 'Status of the certificate; see docs/states.md';
+COMMENT ON COLUMN springest.verdict.springest_certificate_id IS 'Springest''s id';
+COMMENT ON COLUMN springest.verdict.springest_status IS 'Status, in Springest''s own word';
+COMMENT ON COLUMN springest.verdict.match_method IS 'Basis of the match between delivery and certificate; null: not matched';
+COMMENT ON COLUMN springest.verdict.match_evidence IS 'Facts that support the match, to check by hand';
+COMMENT ON COLUMN springest.verdict.sent_at IS 'Start of the last attempt that Springest may have stored';
+COMMENT ON COLUMN springest.verdict.first_visible_at IS 'When a snapshot first showed it';
+COMMENT ON COLUMN springest.verdict.needs_review IS 'Whether a person should look at it';
+COMMENT ON COLUMN springest.verdict.review_reason IS 'Reason for the review; see docs/states.md';
+COMMENT ON COLUMN springest.verdict.input_hash IS 'Hash of all inputs of the verdict and of this row; if it still matches, neither has changed';
+
+CREATE TABLE springest.verdict_history (
+    delivery_key VARCHAR(64) NOT NULL,
+    version_from TIMESTAMP WITH TIME ZONE NOT NULL,
+    version_to TIMESTAMP WITH TIME ZONE NOT NULL,
+    site TEXT NOT NULL,
+    training_id TEXT NOT NULL,
+    issue_no INTEGER NOT NULL,
+    learner_ref VARCHAR(64),
+    certification_id BIGINT,
+    valid_from DATE,
+    valid_until DATE,
+    completed_at TIMESTAMP WITH TIME ZONE,
+    delivery_state TEXT NOT NULL,
+    delivery_reason TEXT,
+    verification_status TEXT NOT NULL,
+    springest_certificate_id BIGINT,
+    springest_status TEXT,
+    match_method TEXT,
+    sent_at TIMESTAMP WITH TIME ZONE,
+    first_visible_at TIMESTAMP WITH TIME ZONE,
+    needs_review BOOLEAN NOT NULL,
+    review_reason TEXT,
+    CONSTRAINT verdict_history_pkey PRIMARY KEY (delivery_key, version_from),
+    CONSTRAINT verdict_history_order_check CHECK (version_from < version_to)
+);
+COMMENT ON TABLE springest.verdict_history IS 'One row per version of a verdict that has ended; certificate_reconciliation_history shows these and the current ones';
+COMMENT ON COLUMN springest.verdict_history.delivery_key IS 'Delivery';
+COMMENT ON COLUMN springest.verdict_history.version_from IS 'When this version was published';
+COMMENT ON COLUMN springest.verdict_history.version_to IS 'When the next version was published';
+COMMENT ON COLUMN springest.verdict_history.site IS 'Name of the Springest site';
+COMMENT ON COLUMN springest.verdict_history.training_id IS 'Completed training in the source';
+COMMENT ON COLUMN springest.verdict_history.issue_no IS 'Issue of the certificate';
+COMMENT ON COLUMN springest.verdict_history.learner_ref IS 'HMAC of the learner''s normalised e-mail address';
+COMMENT ON COLUMN springest.verdict_history.certification_id IS 'Springest''s id of the certification';
+COMMENT ON COLUMN springest.verdict_history.valid_from IS 'First day of validity';
+COMMENT ON COLUMN springest.verdict_history.valid_until IS 'Last day of validity; null: unlimited';
+COMMENT ON COLUMN springest.verdict_history.completed_at IS 'When the training was completed';
+COMMENT ON COLUMN springest.verdict_history.delivery_state IS 'State of the delivery in the ledger';
+COMMENT ON COLUMN springest.verdict_history.delivery_reason IS 'Reason for the state, as a fixed word; see docs/states.md';
+COMMENT ON COLUMN springest.verdict_history.verification_status IS 'Status of the certificate; see docs/states.md';
+COMMENT ON COLUMN springest.verdict_history.springest_certificate_id IS 'Springest''s id';
+COMMENT ON COLUMN springest.verdict_history.springest_status IS 'Status, in Springest''s own word';
+COMMENT ON COLUMN springest.verdict_history.match_method IS 'Basis of the match between delivery and certificate; null: not matched';
+COMMENT ON COLUMN springest.verdict_history.sent_at IS 'Start of the last attempt that Springest may have stored';
+COMMENT ON COLUMN springest.verdict_history.first_visible_at IS 'When a snapshot first showed it';
+COMMENT ON COLUMN springest.verdict_history.needs_review IS 'Whether a person should look at it';
+COMMENT ON COLUMN springest.verdict_history.review_reason IS 'Reason for the review; see docs/states.md';
 
 CREATE TABLE springest.delivery_attempt (
     attempt_id BIGINT GENERATED BY DEFAULT AS IDENTITY,
@@ -644,18 +574,32 @@ COMMENT ON COLUMN springest.owner_question.asked_at IS 'When the learner was las
 COMMENT ON COLUMN springest.owner_question.certificates IS 'Number of certificates found for the learner; null: not looked up';
 
 CREATE TABLE springest.publication (
+    publication_id BIGINT GENERATED BY DEFAULT AS IDENTITY,
     site TEXT NOT NULL,
     run_id TEXT NOT NULL,
+    computed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    published_at TIMESTAMP WITH TIME ZONE,
     snapshot_id BIGINT,
-    reconciled_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT publication_pkey PRIMARY KEY (site),
+    changed INTEGER DEFAULT '0' NOT NULL,
+    source_rows BIGINT,
+    verdict_rows BIGINT,
+    incomplete_run TEXT,
+    CONSTRAINT publication_pkey PRIMARY KEY (publication_id),
     CONSTRAINT publication_snapshot_id_fkey FOREIGN KEY(snapshot_id) REFERENCES springest.snapshot (snapshot_id)
 );
-COMMENT ON TABLE springest.publication IS 'One row per site: the last publication';
+CREATE UNIQUE INDEX publication_pending_idx ON springest.publication (site) WHERE published_at IS NULL;
+CREATE INDEX publication_site_published_at_idx ON springest.publication (site, published_at);
+COMMENT ON TABLE springest.publication IS 'One row per publication of a site''s verdicts, and one for the verdicts that are pending, if any';
+COMMENT ON COLUMN springest.publication.publication_id IS 'Number of the publication';
 COMMENT ON COLUMN springest.publication.site IS 'Name of the Springest site';
-COMMENT ON COLUMN springest.publication.run_id IS 'Airflow run that published last';
-COMMENT ON COLUMN springest.publication.snapshot_id IS 'Snapshot behind the verdicts';
-COMMENT ON COLUMN springest.publication.reconciled_at IS 'When the verdict was published';
+COMMENT ON COLUMN springest.publication.run_id IS 'Airflow run that computed its verdicts';
+COMMENT ON COLUMN springest.publication.computed_at IS 'When they were computed';
+COMMENT ON COLUMN springest.publication.published_at IS 'When they became current; null: pending, while they wait for their checks';
+COMMENT ON COLUMN springest.publication.snapshot_id IS 'Newest snapshot when they were computed';
+COMMENT ON COLUMN springest.publication.changed IS 'Verdicts that are new or changed';
+COMMENT ON COLUMN springest.publication.source_rows IS 'Source rows that all staged runs counted';
+COMMENT ON COLUMN springest.publication.verdict_rows IS 'How many of those have a verdict';
+COMMENT ON COLUMN springest.publication.incomplete_run IS 'First run in which the two differ; null: none';
 
 CREATE TABLE springest.run_training (
     site TEXT NOT NULL,

@@ -1,4 +1,4 @@
-"""Only verdicts whose grounds changed are worked out anew, and every such change is noticed."""
+"""Only verdicts whose inputs changed are computed again, and every such change is noticed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from springest.site import Site
-from springest.verdicts import pending as candidates
+from springest.verdicts import pending
 from springest.verdicts.publish import publish
 from tests.component.conftest import DAY, MOMENT, Deliver, Show
 from tests.verdicts import require_no_stale_verdict
@@ -41,7 +41,7 @@ def judged(warehouse: Engine) -> Iterator[list[int]]:
     numbers: list[int] = []
 
     def note(_conn: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if "INSERT INTO springest.reconciled_candidate" in statement:
+        if "CREATE TEMPORARY TABLE stale" in statement and cursor.rowcount:
             numbers.append(cursor.rowcount)
 
     event.listen(warehouse, "after_cursor_execute", note)
@@ -104,10 +104,10 @@ CHANGES = {
     "another word of a person": "UPDATE springest.delivery_decision"
     " SET decided_at = decided_at - interval '1 s'",
     "a second word of a person": CONFIRMED.replace("'seen'", "'seen again'"),
-    "what is published": "UPDATE springest.reconciled_delivery SET verification_status = 'verified'"
+    "what is published": "UPDATE springest.verdict SET verification_status = 'verified'"
     " WHERE training_id = 'in the queue'",
-    "a verdict is lost": "DELETE FROM springest.reconciled_delivery WHERE training_id = 'in the queue'",
-    "all verdicts are lost": "TRUNCATE springest.reconciled_delivery",
+    "a verdict is lost": "DELETE FROM springest.verdict WHERE training_id = 'in the queue'",
+    "all verdicts are lost": "TRUNCATE springest.verdict",
 }
 
 
@@ -135,7 +135,7 @@ def test_an_inference_that_no_longer_holds_is_withdrawn(warehouse: Engine) -> No
 @pytest.mark.parametrize("day", [date(2026, 11, 5), date(3000, 1, 1)])
 def test_a_day_that_passes_is_noticed(warehouse: Engine, monkeypatch: pytest.MonkeyPatch, day: date) -> None:
     """What is shown expires by the date that is shown; the clock may be set back, too."""
-    monkeypatch.setattr(candidates, "_NOW", text(f"SELECT TIMESTAMPTZ '{day} 12:00Z'"))
+    monkeypatch.setattr(pending, "_NOW", text(f"SELECT TIMESTAMPTZ '{day} 12:00Z'"))
     written = publish(warehouse, site=SITE, run_id="second").written
     assert written == (1 if day > LAST_DAY else 0)
     require_no_stale_verdict(warehouse, SITE)
@@ -172,7 +172,7 @@ def test_only_changed_deliveries_are_judged(warehouse: Engine) -> None:
 def test_new_rules_judge_everything_once(warehouse: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after an upgrade; what stays the same is published no second time."""
     before = verdicts(warehouse)
-    monkeypatch.setattr(candidates, "_rules", lambda _: 4711)
+    monkeypatch.setattr(pending, "_rules_hash", lambda _: 4711)
     with judged(warehouse) as numbers:
         assert publish(warehouse, site=SITE, run_id="second").written == 0
         assert publish(warehouse, site=SITE, run_id="third").written == 0
@@ -185,8 +185,7 @@ def test_an_unpublished_verdict_is_judged_again(warehouse: Engine) -> None:
     """The run may die in between, or be superseded."""
     run(warehouse, CHANGES["a state"])
     with warehouse.begin() as connection:
-        candidates.lock_publishing(connection, SITE.name)
-        assert candidates.judge(connection, SITE, run_id="dies", snapshot_id=None) == 1
-    run(warehouse, "TRUNCATE springest.reconciled_candidate")
+        pending.lock_publishing(connection, SITE.name)
+        assert pending.compute_verdicts(connection, SITE, run_id="dies", snapshot_id=None) == 1
     assert publish(warehouse, site=SITE, run_id="third").written == 1
     require_no_stale_verdict(warehouse, SITE)

@@ -1,8 +1,9 @@
--- One verdict for each delivery that is to be judged, with what it was made from; see `verdict_facts.sql`. `OFFSET 0`
--- keeps the steps apart: else each expression would be worked out once for each time that it is mentioned.
+-- Computes the verdict of each delivery in `stale` and compares it with the current one. New and changed verdicts are
+-- stored as pending; one that comes out the same only gets its new input hash. `OFFSET 0` keeps the steps apart:
+-- otherwise each expression would be evaluated once for each place that uses it.
 WITH facts AS (
     SELECT delivery.*,
-           {basis} AS basis,
+           {inputs} AS inputs,
            matched.verification_status AS matched_status,
            matched.match_method AS matched_method,
            matched.evidence AS matched_evidence,
@@ -41,7 +42,7 @@ WITH facts AS (
            twice.springest_certificate_id IS NOT NULL AS is_used_twice,
            remote.springest_status IS NULL
                OR lower(remote.springest_status) = ANY(CAST(:verified_statuses AS text[])) AS says_verified
-{facts}      AND delivery.delivery_key IN (SELECT delivery_key FROM pg_temp.unjudged)
+{facts}      AND delivery.delivery_key IN (SELECT delivery_key FROM pg_temp.stale)
     OFFSET 0
 ), judged AS (
     SELECT facts.*,
@@ -70,7 +71,7 @@ WITH facts AS (
            END AS verification_status
     FROM facts
     OFFSET 0
-), verdict AS (
+), explained AS (
     SELECT judged.*,
            CASE
                WHEN review_reason IS NOT NULL THEN review_reason
@@ -84,11 +85,12 @@ WITH facts AS (
            is_shown AND disagreement = '' AND matched_status IS NULL AS is_proven
     FROM judged
     OFFSET 0
-), told AS (
+), computed AS (
     SELECT delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
-           valid_until, completed_at, state, reason, reason_detail, verification_status,
-           certificate_id, springest_status,
-           CASE WHEN is_proven THEN match_method ELSE matched_method END,
+           valid_until, completed_at, state AS delivery_state, reason AS delivery_reason,
+           reason_detail AS delivery_reason_detail, verification_status, certificate_id AS springest_certificate_id,
+           springest_status,
+           CASE WHEN is_proven THEN match_method ELSE matched_method END AS match_method,
            CASE WHEN matched_status IS NOT NULL THEN matched_evidence
                 WHEN is_proven AND match_method = 'springest_id'
                 THEN 'the id in the answer to the POST of ' || to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
@@ -113,15 +115,33 @@ WITH facts AS (
                                  THEN format('last day %s where %s was sent', COALESCE(shown_valid_until::text, 'none'),
                                              COALESCE(valid_until::text, 'none')) END,
                             CASE WHEN owner_agrees IS FALSE THEN 'another learner as its owner' END,
-                            CASE WHEN is_used_twice THEN 'another training that has the same id' END) END,
-           sent_at, first_seen_at,
-           (needs_review AND NOT is_under_way) OR look_at IS NOT NULL,
-           look_at, basis
-    FROM verdict
+                            CASE WHEN is_used_twice THEN 'another training that has the same id' END) END
+               AS match_evidence,
+           sent_at, first_seen_at AS first_visible_at,
+           (needs_review AND NOT is_under_way) OR look_at IS NOT NULL AS needs_review,
+           look_at AS review_reason,
+           hash_record_extended(ROW(int8send(inputs), pg_current_xact_id()::xid), 0) AS input_hash
+    FROM explained
+    OFFSET 0
+), compared AS MATERIALIZED (
+    SELECT computed.*,
+           current.verdict_id AS current_id,
+           current.verdict_id IS NOT NULL AND ({current}) IS NOT DISTINCT FROM ({computed}) AS is_unchanged,
+           -- Only its explanation changed: the version goes on.
+           CASE WHEN current.verdict_id IS NOT NULL
+                 AND ({current_versioned}) IS NOT DISTINCT FROM ({computed_versioned})
+                THEN COALESCE(current.version_from, publication.published_at) END AS version_from
+    FROM computed
+    LEFT JOIN springest.verdict AS current ON current.delivery_key = computed.delivery_key
+    LEFT JOIN springest.publication ON publication.publication_id = current.publication_id
+), unchanged AS (
+    UPDATE springest.verdict
+    SET input_hash = compared.input_hash
+    FROM compared
+    WHERE compared.is_unchanged AND verdict.verdict_id = compared.current_id
 )
-INSERT INTO springest.reconciled_candidate
-    (delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
-     valid_until, completed_at, delivery_state, delivery_reason, delivery_reason_detail, verification_status,
-     springest_certificate_id, springest_status, match_method, match_evidence, sent_at, first_visible_at,
-     needs_review, review_reason, basis)
-SELECT told.* FROM told
+INSERT INTO springest.verdict (publication_id, version_from, {columns}, input_hash)
+SELECT CAST(:publication_id AS bigint), version_from, {columns}, input_hash
+FROM compared
+WHERE NOT is_unchanged
+ORDER BY delivery_key

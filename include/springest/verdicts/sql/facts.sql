@@ -1,4 +1,4 @@
--- What a verdict is made from; a part of `judge.sql` and of `find_unjudged.sql`.
+-- The inputs of a verdict; a part of `compute_verdicts.sql` and of `find_stale_verdicts.sql`.
 FROM springest.delivery AS delivery
 LEFT JOIN springest.certification AS certification
        ON certification.site = delivery.site

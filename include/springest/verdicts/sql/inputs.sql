@@ -1,6 +1,6 @@
--- Everything that a verdict depends on, as one number: `xmin` moves with every change of a row, whoever makes it.
--- The rules are in it, so that a new release judges all anew. Numbers of 64 bits go in as their bytes: as numbers they
--- would be folded to 32.
+-- All inputs of a verdict as one number: `xmin` changes with every update of a row, whichever program makes it. The
+-- rules are among them, so that a new release recomputes every verdict. 64-bit numbers are hashed as their bytes: as
+-- numbers they would be folded to 32 bits.
 hash_record_extended(
     ROW(int8send(CAST(:rules AS bigint)), delivery.xmin, delivery.valid_until < CAST(:today AS date),
         delivery.state = 'sending' AND delivery.lease_until < CAST(:now AS timestamptz), matched.xmin,

@@ -20,7 +20,7 @@ from demo.pdf import make_pdf
 from springest.documents.inspection.inspector import MEGABYTE, Inspection, Inspector, Limits, scratch_file
 from springest.errors import InspectionFailed
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 PDF = make_pdf("Zoë")
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 ODT = "application/vnd.oasis.opendocument.text"

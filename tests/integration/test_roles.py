@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import make_url
+import pytest
+from sqlalchemy import make_url, text
+
+from sandbox.faults import Fault, Kind
+from springest.errors import DecisionRefused
+from springest.review.approvals import approve_run
+from tests.integration.test_agenda import agenda, answer
+from tests.integration.test_dry_run import plan
 
 
 def under(world, role):
@@ -27,3 +34,30 @@ def test_writers_and_publishers_can_do_their_nights(world, roles, expected):
         publisher.publish(run_id)
     assert world.stored == expected(*trainings)
     assert {status for status, _ in world.statuses().values()} == {"verified"}
+
+
+def test_a_login_with_both_roles_can_plan_and_decide(world, roles):
+    """Dry run, the morning's questions, an approval and a decision."""
+    both = f"{roles.writer}_both"
+    with world.warehouse.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {both} IN ROLE {roles.writer}, {roles.publisher}"))
+    try:
+        login = under(world, both)
+        world.complete(world.training())
+        login.catalogue()
+        assert len(plan(login).to_send) == 1
+        login.stage()
+        world.sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_STORING))
+        login.deliver()
+        login.snapshot()
+        login.publish()
+        asked = agenda(login)
+        assert [item.waiting.training_id for item in asked.items] == ["T0001"]
+        assert [one.became for one in answer(login, asked, {"T0001": "cancel"})] == ["cancelled"]
+        with pytest.raises(DecisionRefused, match="nothing of run night waits"):
+            approve_run(
+                login.warehouse, site="default", run_id="night", certificates=1, by="anna", reason="looked"
+            )
+    finally:
+        with world.warehouse.begin() as connection:
+            connection.execute(text(f"DROP ROLE {both}"))

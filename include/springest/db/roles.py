@@ -109,6 +109,7 @@ PUBLISHER: Final[Mapping[str, str]] = {
     "verdict_history": _ADD,
     "current_verdict": _READ,
     "certificate_reconciliation_history": _READ,
+    "delivery_review": _READ,
     "failed_check": _READ,
 }
 READER: Final[Mapping[str, str]] = {

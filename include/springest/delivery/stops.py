@@ -33,8 +33,9 @@ def too_large(runs: Mapping[str, int], *, usual: int) -> str:
     return (
         f"{named}, more than the {usual} that a run may have (five times the median of the last ones, at "
         f"least {SMALLEST_LIMIT}). If that is right, trigger springest_deliver with expected_certificates of "
-        f"at least {sum(runs.values())}; that run stages as well, so leave room for what was completed "
-        "meanwhile. If not, `bin/springest review cancel --run RUN_ID --state ready`"
+        f"at least {sum(runs.values())} (it stages as well, so leave room for what was completed meanwhile), "
+        "or trigger springest_review and approve it there. If not, "
+        "`bin/springest review cancel --run RUN_ID --state ready`"
     )
 
 

@@ -287,7 +287,10 @@ def _source(installed: Installation) -> str:
 
 def _types(row: Mapping[str, Any]) -> str:
     """Name the type of each column; no value."""
-    return ", ".join(f"{name} {type(row[name]).__name__}" for name in COLUMNS if name in row)
+    kinds = {name: row[name] for name in COLUMNS if name in row}
+    return ", ".join(
+        f"{name} {'empty' if value is None else type(value).__name__}" for name, value in kinds.items()
+    )
 
 
 def _sample(installed: Installation) -> str:

@@ -53,7 +53,7 @@ def test_a_login_with_both_roles_can_plan_and_decide(world, roles):
         login.publish()
         asked = agenda(login)
         assert [item.waiting.training_id for item in asked.items] == ["T0001"]
-        assert [one.became for one in answer(login, asked, {"T0001": "cancel"})] == ["cancelled"]
+        assert [applied.became for applied in answer(login, asked, {"T0001": "cancel"})] == ["cancelled"]
         with pytest.raises(DecisionRefused, match="nothing of run night waits"):
             approve_run(
                 login.warehouse, site="default", run_id="night", certificates=1, by="anna", reason="looked"

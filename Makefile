@@ -53,10 +53,11 @@ bench-delivery: $(READY) ## measure delivery beside what people write instead
 bench-reconcile: $(READY_TO_BENCH) ## measure reconciliation beside pandas and a bare COPY
 	@$(PY) -m benchmarks.reconcile
 
-check: $(READY) ## lint, format, types
+check: $(READY) ## lint, format, types, words
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@$(PY) tests/unit/project/wording.py
 
 format: $(READY) ## put the code into its format
 	@$(VENV)/bin/ruff check --fix-only --quiet .

@@ -48,7 +48,7 @@ ORDER BY valid_from_ts
 class Demo:
     """The story, step by step.
 
-    :param console: where it is told.
+    :param console: output for it.
     """
 
     def __init__(self, world: World, console: Console, begun: float) -> None:
@@ -61,7 +61,7 @@ class Demo:
         self._console.print(f"[dim]{time.monotonic() - self._begun:5.0f} s[/dim]  {what}")
 
     def run(self) -> list[str]:
-        """Tell it; return what did not come out as it should."""
+        """Print the result; return the differences from the expected one."""
         world = self._world
         first, second = world.nights
         self._wait_for_dags()
@@ -182,7 +182,7 @@ class Demo:
         self.tell(f"   Springest has {len(self._world.sandbox.certificates())} certificates; reconciled")
 
     def _reconciled(self, *, since: datetime) -> bool:
-        """Whether what was delivered since has been reconciled: an asset tells of it at a delivery's end."""
+        """Whether the last deliveries are reconciled: an asset event announces each delivery."""
         return any(
             one["state"] == "success"
             and one["run_type"] == "asset_triggered"

@@ -24,7 +24,7 @@ COMMAND: Final = (
 def judge(packages: Sequence[Mapping[str, Any]]) -> tuple[list[str], int]:
     """Return what to say about pip-audit's ``dependencies``, and the exit code."""
     lines = [
-        f"{package['name']} {package['version']}: {fault['id']}, mended in "
+        f"{package['name']} {package['version']}: {fault['id']}, fixed in "
         f"{', '.join(fault['fix_versions']) or 'no version yet'}"
         for package in packages
         for fault in package.get("vulns", ())

@@ -8,7 +8,7 @@ import socket
 def free_port() -> int:
     """Return a port on loopback that nothing listens on now.
 
-    Somebody else may take it before it is used: whoever starts a server on it tries again with another.
+    Somebody else may take it before it is used: a server that finds it taken tries another.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))

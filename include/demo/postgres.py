@@ -132,13 +132,13 @@ class EmbeddedPostgres:
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, whoever is connected."""
+        """Drop a database, even with open connections."""
         with psycopg.connect(self.url(driver="postgresql"), autocommit=True) as connection:
             dropping = psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             connection.execute(dropping.format(psycopg.sql.Identifier(name)))
 
     def _is_whole(self) -> bool:
-        """Tell whether initdb came to its end here: it makes PG_VERSION first, and we the password last."""
+        """Return whether initdb came to its end here: it makes PG_VERSION first, and we the password last."""
         return self._password_file.exists() and (self.data_dir / "PG_VERSION").exists()
 
     def _make_cluster(self) -> None:
@@ -243,7 +243,7 @@ class EmbeddedPostgres:
             log.info("PostgreSQL's user can't reach %s: a copy of it lies in %s", package, self._shelter.path)
 
     def _reaches(self, path: Path) -> bool:
-        """Tell whether the server's user may go into every folder on the way, and read the last."""
+        """Return whether the server's user may go into every folder on the way, and read the last."""
         path.mkdir(parents=True, exist_ok=True)
         probe = subprocess.run(
             ["/bin/sh", "-c", 'cd "$0" && test -r .', str(path.resolve())],

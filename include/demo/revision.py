@@ -47,7 +47,7 @@ def write_revision(message: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the baseline anew, or the next revision when it is given a message."""
+    """Rewrite the baseline, or write the next revision if a message is given."""
     parser = argparse.ArgumentParser(prog="python -m demo.revision", description=__doc__)
     parser.add_argument("message", nargs="?", help="what the next revision does; without it: the baseline")
     message = parser.parse_args(arguments).message

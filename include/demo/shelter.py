@@ -1,6 +1,6 @@
 """A temporary folder that every user can reach, for a server whose user can't reach the project's.
 
-Whoever is killed can't tidy up. So each folder is locked by the process that made it, and the next one that
+A killed process can't tidy up. So each folder is locked by the process that made it, and the next one that
 makes a folder removes those whose lock is free.
 """
 

@@ -71,7 +71,7 @@ class World:
 def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
     """Start everything under a folder, which is emptied first, and stop all of it at the end.
 
-    :param tell: called with each step's name.
+    :param tell: called with the name of each step.
     :param rows: good rows of a night.
     """
     documents = folder / "certificates"

@@ -38,9 +38,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the sandbox until it is told to end."""
+    """Run the sandbox until it is stopped."""
     options = parse(arguments)
-    # Whoever waits for this file must not read where a sandbox listened before.
+    # A process that waits for this file must not read an earlier sandbox's address.
     if options.ready_file:
         options.ready_file.unlink(missing_ok=True)
     if options.keep_files:

@@ -56,7 +56,7 @@ def failing(fault: Fault, message: str = "Something went wrong") -> Response:
 def instead(fault: Fault | None, *, email: str, url: str) -> Response | None:
     """Return what a fault answers in place of looking at the request, if it does.
 
-    :param url: the request's own, with its key, for a fault that tells it.
+    :param url: the request's own, with its key, for a fault that includes it in the response.
     """
     if fault is None:
         return None

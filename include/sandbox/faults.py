@@ -29,7 +29,7 @@ class Kind(StrEnum):
     STATUS_AFTER_STORING = "status_after_storing"
     """The certificate is stored, ``status`` is answered."""
     ECHO = "echo"
-    """``status`` is answered, and its error text tells the learner's address and the URL with its key."""
+    """Respond with ``status``; the error text contains the learner's address and the URL with the key."""
     SLOW = "slow"
     """All goes well, the certificate is stored, but the answer comes ``seconds`` late."""
     SLOW_TO_READ = "slow_to_read"
@@ -86,7 +86,7 @@ class Fault:
     :param seconds: how much slower, or how much later.
     :param count: how many certificates appear, vanish or are made up.
     :param reset: close connections with a reset instead of an end.
-    :raises ValueError: it can't be told in time whether the fault befalls a request.
+    :raises ValueError: it is not known in time whether the fault applies to a request.
     """
 
     kind: Kind
@@ -111,7 +111,7 @@ class Fault:
 
     @property
     def needs_form(self) -> bool:
-        """Whether it takes the certificate's fields to tell if this befalls a request."""
+        """Whether the certificate's fields decide if this fault applies to a request."""
         return self.certification_id is not None or self.email_sha256 is not None
 
 

@@ -16,7 +16,7 @@ from sandbox.validation import validate
 
 
 async def post_certificate(exchange: Exchange) -> Response:
-    """Take a certificate, or tell everything that is wrong with it."""
+    """Store a certificate, or return all its errors."""
     request, state = exchange.request, exchange.state
     content_type = request.headers.get("content-type", "")
     try:

@@ -45,7 +45,7 @@ class Profile:
     :param redirects: answers 302 after it stored a certificate.
     :param validation_status: status that refuses a certificate.
     :param zone: how ``created-at`` is written.
-    :param owner_shown: lists tell the owner (``user/email``).
+    :param owner_shown: lists name the owner (``user/email``).
     :param underscores: element names have underscores instead of dashes.
     :param wrapper: lists are wrapped in ``<response>`` with ``<meta>``.
     :param cap_status: status that answers a request beyond the hourly cap.

@@ -35,12 +35,12 @@ class SandboxState:
     hour: SlidingHour = field(default_factory=SlidingHour)
 
     def key_name(self, key: str | None) -> str:
-        """Tell keys apart without telling them."""
+        """Return a name for a key, without the key."""
         names = {self.certifications_api_key: "certifications", self.api_key: "certificates"}
         return names.get(key or "", "none")
 
     def opens(self, key_name: str, needed: str) -> bool:
-        """Tell whether a key opens a method; a site may have one key for both."""
+        """Return whether a key opens a method; a site may have one key for both."""
         return key_name == needed or (key_name != "none" and self.api_key == self.certifications_api_key)
 
     def seconds_over_cap(self, key_name: str) -> float | None:

@@ -130,7 +130,7 @@ class Store:
         self._insert("certification", asdict(certification), verb="INSERT OR REPLACE")
 
     def verify(self, certification_id: int, *, verified: bool = True) -> bool:
-        """Let an employee verify a certification; tells whether there is such a one."""
+        """Verify a certification, as an employee would; return whether it exists."""
         changed = self._run(
             "UPDATE certification SET verified = ? WHERE id = ?", (int(verified), certification_id)
         )
@@ -195,7 +195,7 @@ class Store:
         self._run("DELETE FROM certification WHERE id = ?", (certification_id,))
 
     def remove_certificate(self, certificate_id: int) -> bool:
-        """Let a certificate disappear, as no customer could; tells whether there was such a one."""
+        """Remove a certificate, as no customer could; return whether it existed."""
         return self._run("DELETE FROM certificate WHERE id = ?", (certificate_id,)).rowcount > 0
 
     def visible(

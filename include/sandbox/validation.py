@@ -1,4 +1,4 @@
-"""What Springest checks before it takes a certificate; every error is told, as Rails does."""
+"""Springest's checks before it stores a certificate; all errors are reported, as Rails does."""
 
 from __future__ import annotations
 

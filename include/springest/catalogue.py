@@ -29,7 +29,7 @@ class CatalogueEntry:
     """What the catalogue says of one certification.
 
     :param listed: in the last complete list of certifications.
-    :param requires_valid_until: ``None`` when Springest did not tell.
+    :param requires_valid_until: ``None`` if Springest did not report it.
     :param may_send_unlisted: the site's settings allow sending although it is not listed.
     """
 

@@ -53,7 +53,7 @@ def mailbox(address: str) -> str:
     * Domain: its A-labels by IDNA 2008 after the non-transitional mapping of UTS 46, without the root's dot.
       A domain that IDNA refuses is compared as the local part is.
     * Local part: NFC (RFC 6532, 3.1), without quotes that it does not need (RFC 5321, 4.1.2), each letter in
-      lower case. RFC 5321, 2.4 leaves case to the receiving host; no host that learners use tells it apart.
+      lower case. RFC 5321, 2.4 leaves case to the receiving host; no host that learners use distinguishes it.
     """
     local, at, domain = unicodedata.normalize("NFC", address).strip().rpartition("@")
     return f"{_lower(_unquoted(local))}{at}{_ascii_domain(domain)}"

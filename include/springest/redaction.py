@@ -87,7 +87,7 @@ direction of a text (UAX 9)."""
 
 
 def holds_unseen(text: str) -> bool:
-    """Tell whether a text holds characters that a terminal obeys instead of showing them."""
+    """Return whether a text holds characters that a terminal obeys instead of showing them."""
     return _UNSEEN.search(text) is not None
 
 

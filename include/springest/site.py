@@ -105,7 +105,7 @@ class Site:
 
     @property
     def key_fingerprint(self) -> str:
-        """16 hex digits that tell keys apart without telling them."""
+        """16 hex digits that identify the key without revealing it."""
         return fingerprint(self.api_key)
 
     @property
@@ -160,7 +160,7 @@ class Site:
 
 
 def fingerprint(key: str) -> str:
-    """Return 16 hex digits that tell keys apart without telling them."""
+    """Return 16 hex digits that identify a key without revealing it."""
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 

@@ -108,7 +108,7 @@ _CHECKED: Final = {
 }
 _STOPPED: Final = {Event.SOURCE_GONE: State.WITHDRAWN, Event.LEARNER_FORGOTTEN: State.INVALID}
 _LATE: Final = {Event.ACCEPTED_WITH_ID: State.ACCEPTED}
-"""What a worker's own late 201 still settles, whatever was decided meanwhile."""
+"""Effect of a worker's own late 201, whatever was decided meanwhile."""
 _SETTLED_BY_A_PERSON: Final = {
     Event.CONFIRMED: State.VISIBLE,
     Event.CONFIRMED_UNSEEN: State.ACCEPTED,
@@ -176,9 +176,9 @@ TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
 }
 """``TRANSITIONS[from][event]`` is the state that follows; ``None`` is a row that was never seen before.
 
-A ``REVIEW`` that was never sent (a duplicate) whose source row changes is staged anew: see ``UNSENT_REVIEW``.
-Only where a person had said the id are ``ACCEPTED`` and ``VISIBLE`` reopened, and they and ``VANISHED``
-settled by a late 201.
+A ``REVIEW`` that was never sent (a duplicate) whose source row changes is staged again: see
+``UNSENT_REVIEW``. Only where a person had said the id are ``ACCEPTED`` and ``VISIBLE`` reopened, and they and
+``VANISHED`` changed by a late 201.
 """
 
 UNSENT_REVIEW: Final[dict[Event, State]] = {**_CHECKED, **_STOPPED}

@@ -10,11 +10,11 @@ class MatchMethod(StrEnum):
     """``match_method``: how a delivery was matched with what Springest shows."""
 
     SPRINGEST_ID = "springest_id"
-    """Springest's own id, told in its answer to the POST."""
+    """Springest's own id, in its response to the POST."""
     OWNER = "owner"
-    """The owner, as Springest tells it, with the certification and the dates."""
+    """The owner, as Springest names it, with the certification and the dates."""
     PERSON = "person"
-    """A person looked and said so; no proof by itself."""
+    """A person's confirmation; no proof on its own."""
     INFERRED = "inferred"
     """No proof: it is the only delivery that the certificate can come from, if nobody else uploads."""
     SET_COMPLETE = "set_complete"
@@ -24,7 +24,7 @@ class MatchMethod(StrEnum):
 PROOFS: Final = (MatchMethod.SPRINGEST_ID, MatchMethod.OWNER)
 """What moves a delivery to ``visible``."""
 WEAKER: Final = (MatchMethod.INFERRED, MatchMethod.SET_COMPLETE)
-"""What is only told."""
+"""Match methods without proof, which move no delivery."""
 
 
 class VerificationStatus(StrEnum):
@@ -35,7 +35,7 @@ class VerificationStatus(StrEnum):
     HELD = "held"
     """Waits for something outside: a listed certification, or a person."""
     INVALID = "invalid"
-    """The source row or its document must be mended first."""
+    """The source row or its document must be corrected first."""
     REJECTED = "rejected"
     """Springest refused it and said why."""
     AWAITING_VERIFICATION = "awaiting_verification"
@@ -47,9 +47,9 @@ class VerificationStatus(StrEnum):
     EXPIRED = "expired"
     """Springest shows it, and its ``valid_until`` has passed."""
     UNKNOWN = "unknown"
-    """It cannot be known whether Springest took it; it is not sent again by itself."""
+    """Springest may have stored it; it is not sent again automatically."""
     AMBIGUOUS = "ambiguous"
-    """Springest shows what fits and nothing tells whose it is, or says something nobody foresaw."""
+    """Springest shows a possible match that may belong to another delivery, or an unexpected status."""
     MISSING = "missing"
     """Springest took it, its certification is verified, and complete snapshots lack it."""
     VANISHED = "vanished"

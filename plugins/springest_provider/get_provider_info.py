@@ -58,7 +58,7 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "verified_statuses": ("Statuses that mean verified", "verified by default", {"type": _TEXT}),
     "cutover_date": (
         "Cutover date",
-        "Trainings completed before this day (UTC) are never sent by themselves: they are adopted where "
+        "Trainings completed before this day (UTC) are never sent automatically: they are adopted where "
         "Springest proves to have their certificate, and held otherwise",
         {"type": _TEXT, "format": "date"},
     ),
@@ -68,8 +68,8 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"type": _TEXT},
     ),
     "owner_reads_per_run": (
-        "Questions about owners in a run",
-        "GETs by a learner's address to tell certificates apart; 50 by default, 0 for none",
+        "Owner look-ups per run",
+        "GETs by a learner's e-mail address to find the owner of a certificate; 50 by default, 0 for none",
         {"type": ["integer", "null"], "minimum": 0},
     ),
     "throttled_takes_nothing": (

@@ -73,7 +73,7 @@ def _require_same(path: ObjectStoragePath, uri: str) -> None:
 
 
 def bucket_exists(uri: str) -> bool:
-    """Tell whether the bucket of an address is there."""
+    """Return whether the bucket of an address is there."""
     return _bucket_exists(ObjectStoragePath(uri))
 
 

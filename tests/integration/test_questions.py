@@ -274,7 +274,7 @@ def test_a_verification_may_be_requested_for_unknowns_alone(world: World) -> Non
     assert "No certificate of certification 102" in listed.body
     assert (row.certification_id, row.sent, row.not_sent, row.doubtful) == (105, 0, 0, 2)
     assert (row.oldest_sent_at, row.days) == (None, None)
-    assert "Until then we cannot tell whether you have received 2 of our certificates" in row.body
+    assert "Until then we do not know whether you have received 2 of our certificates" in row.body
     assert "waiting for it" not in row.body
     with world.warehouse.begin() as connection:
         connection.execute(

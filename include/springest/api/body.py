@@ -102,7 +102,7 @@ class CertificateBody(Payload):
 
         :raises ClientConnectionResetError: the connection is gone, and what waited with it.
         """
-        # No event tells that the socket's own buffer under TLS is empty.
+        # No event reports that the socket's own buffer under TLS is empty.
         while _waiting(_open_transports(writer)):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         self.bytes_sent = self._written

@@ -1,4 +1,4 @@
-"""Talks to Springest: lists come page by page, a certificate is posted once, and failures are told apart.
+"""The HTTP client for Springest: reads lists page by page, posts a certificate once, and classifies failures.
 
 Nothing is retried here, nothing is redirected, no proxy or netrc is taken from the environment. The key is a
 query parameter, so no error of the HTTP library ever leaves this module: its text holds the whole address.
@@ -142,8 +142,8 @@ class SpringestClient:
     ) -> PostAnswer:
         """Post one certificate, once.
 
-        :param departure: told of the body's first and last bytes; what it raises keeps them here, and is
-            raised.
+        :param departure: called before the first and the last bytes of the body; an exception withholds them
+            and is raised.
         :raises ConnectFailed, RequestNotSent: the server cannot have taken it.
         :raises ResponseTimeout, ResponseLost, InvalidResponse: it may have.
         :raises StatusError: it said no; see the classes.
@@ -251,7 +251,7 @@ class SpringestClient:
 class Pages(Generic[T]):
     """The pages of one list: iterate once, asynchronously; each page holds only rows not given before.
 
-    ``evidence`` tells afterwards how well the list was read.
+    ``evidence`` shows afterwards whether the list was read in full.
     """
 
     def __init__(
@@ -282,7 +282,7 @@ class Pages(Generic[T]):
             for place, number in enumerate(page.ids, start=wanted.offset + 1):
                 if number < 0:
                     log.warning(
-                        "%s: row %d has no usable id and is left out; until Springest mends it, the list "
+                        "%s: row %d has no usable id and is left out; until Springest fixes it, the list "
                         "does not count as complete, and nothing is called missing",
                         self._path,
                         place,

@@ -42,7 +42,7 @@ class IdSet:
         return self._ascends_to(number) or self._slots[self._place(number)] == number
 
     def add(self, number: int) -> bool:
-        """Add an id; tell whether it is new."""
+        """Add an id; return whether it is new."""
         if not 0 <= number <= _LARGEST:
             before = len(self._odd)
             self._odd.add(number)

@@ -15,7 +15,7 @@ class Document(Protocol):
 
     @property
     def filename(self) -> str:
-        """Name that Springest is told."""
+        """File name that is sent to Springest."""
 
     @property
     def content_type(self) -> str:
@@ -34,13 +34,13 @@ class Document(Protocol):
 
 
 class Departure(Protocol):
-    """Is told as a body leaves, and may keep it here by raising."""
+    """Observes the sending of a body, and may stop it by raising."""
 
     def begin(self) -> None:
-        """Be told right before the first byte of the request leaves."""
+        """Called right before the first byte of the request is sent."""
 
     def complete(self) -> None:
-        """Be told right before the body's last bytes leave; from then on the server may have taken it."""
+        """Called right before the body's last bytes are sent; afterwards the server may have stored it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class PostAnswer:
 class Certificate(NamedTuple):
     """A certificate that Springest shows. A tuple, since lists of a million are read.
 
-    :param created_at: when Springest stored it; naive where the server told no zone.
-    :param user_email: the owner, on sites that tell.
+    :param created_at: when Springest stored it; naive if the server reported no zone.
+    :param user_email: the owner, on sites that name one.
     """
 
     id: int
@@ -88,7 +88,7 @@ class Certificate(NamedTuple):
     certification_name: str | None = None
 
     def __repr__(self) -> str:
-        """Tell everything but whose it is."""
+        """Show every field except the owner."""
         told = self._asdict()
         del told["user_email"]
         return f"Certificate({', '.join(f'{name}={value!r}' for name, value in told.items())})"
@@ -103,7 +103,7 @@ class Certificate(NamedTuple):
 class Certification:
     """A listed certification.
 
-    :param requires_valid_until: ``None`` when the server does not tell.
+    :param requires_valid_until: ``None`` if the server does not report it.
     """
 
     id: int
@@ -116,8 +116,8 @@ class Certification:
 class Page(Generic[T]):
     """One page of a list.
 
-    :param total: rows of the whole list, as the server tells (``meta/results``).
-    :param offset: rows before this page, as the server tells.
+    :param total: rows of the whole list, as reported by the server (``meta/results``).
+    :param offset: rows before this page, as reported by the server.
     :param ids: ids of all rows in their order; a row without a usable id, which ``items`` lacks, has a
         negative number that stays the same while its content does.
     """

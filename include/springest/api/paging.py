@@ -32,8 +32,8 @@ class PageRequest:
 class Evidence:
     """How well a list was read.
 
-    :param first_total: total told by the first page of the last scan.
-    :param last_total: total told by its last page.
+    :param first_total: total reported by the first page of the last scan.
+    :param last_total: total reported by its last page.
     :param distinct_ids: different ids seen in it.
     :param rewinds: times the list had shifted and was read again.
     :param ended_empty: the list was read until the server gave no more rows.
@@ -49,7 +49,7 @@ class Evidence:
 
     @property
     def reached_end(self) -> bool:
-        """Whether the whole list was read, as far as a server that tells no total lets one know."""
+        """Whether the whole list was read, as far as this is known if the server reports no total."""
         untold = self.first_total is None and self.last_total is None
         ended = untold and self.ended_empty and self.rewinds == 0 and self.unreadable == 0
         return self.complete or ended
@@ -115,7 +115,7 @@ class Pager:
         """Take the page that answers ``next``.
 
         :param ids: ids of its rows, in its order; negative for a row without a usable id.
-        :param total: total that it tells, if it does.
+        :param total: total that the page reports, if any.
         :returns: the ids that this scan had not seen before; none when the page is to be read again.
         """
         self._requests += 1
@@ -130,7 +130,7 @@ class Pager:
         return new
 
     def _shifted(self, ids: Sequence[int]) -> bool:
-        """Tell whether the page does not join on to what is known."""
+        """Return whether the page does not join on to what is known."""
         if self._overlap == 0:
             return False
         if self._expected is not None:

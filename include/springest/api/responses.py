@@ -83,7 +83,7 @@ class _Rule:
     retry_after: bool = False
 
     def fits(self, status: int, body: Body, *, waits: bool) -> bool:
-        """Tell whether the line is about a response; ``waits``: it has a ``Retry-After``."""
+        """Return whether the line is about a response; ``waits``: it has a ``Retry-After``."""
         return status in self.statuses and body in self.body and (waits or not self.retry_after)
 
 

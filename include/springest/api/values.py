@@ -1,4 +1,4 @@
-"""Read what the text of a field says; a number, an id, a date or a moment that is none counts as not told."""
+"""Parse the text of XML fields. A value that cannot be parsed counts as missing."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def number_of(text: Any) -> int | None:
 
 
 def count_of(text: Any) -> int | None:
-    """Read how many rows there are; what no integer column could hold counts as not told."""
+    """Parse a number of rows; one that fits no integer column counts as missing."""
     number = number_of(text)
     return number if number is not None and number <= MAX_COUNT else None
 
 
 def id_if_told(text: Any) -> int | None:
-    """Read an id that may be missing; one that no table could hold counts as not told."""
+    """Parse an optional id; one that fits no table counts as missing."""
     number = number_of(text)
     return number if number and number < 2**63 else None
 
@@ -56,7 +56,7 @@ def id_of(text: Any) -> int:
 
 
 def told(value: Any, reader: Callable[[str], T]) -> T | None:
-    """Read an optional field; what can't be read counts as not told, never as something else."""
+    """Parse an optional field; a value that can't be parsed counts as missing."""
     if not isinstance(value, str):
         return None
     try:
@@ -66,7 +66,7 @@ def told(value: Any, reader: Callable[[str], T]) -> T | None:
 
 
 def words(value: Any) -> str | None:
-    """Read an optional text; an empty one tells nothing."""
+    """Parse optional text; empty text counts as missing."""
     return value[:MAX_ROW_TEXT] or None if isinstance(value, str) else None
 
 

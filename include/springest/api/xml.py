@@ -214,7 +214,7 @@ def find_messages(root: Element) -> tuple[str, ...]:
 
 
 def names_error(root: Element) -> bool:
-    """Tell whether there is an ``<error>``, with or without a text, or an ``<errors>`` that is not empty."""
+    """Return whether there is an ``<error>``, with or without text, or a non-empty ``<errors>``."""
     return any(_is_error(node) for node in root.iter() if isinstance(node.tag, str))
 
 

@@ -2,7 +2,8 @@
 
 Several certificates under way at once ask the same of the warehouse, each for itself: a turn, a claim, an
 outcome recorded. In a lane they share statements and commits, as PostgreSQL's own commits share a flush.
-Nobody waits for company: whoever finds the lane idle goes at once, and nobody is answered before the commit.
+There is no batching delay: a call on an idle batcher runs at once, and no caller is answered before the
+commit.
 """
 
 from __future__ import annotations
@@ -132,11 +133,11 @@ class Lane(Generic[Asked, Answer]):
             raise
         else:
             for one, answer in zip(batch, answers, strict=True):
-                if not one.answer.done():  # whoever was cancelled does not listen any more
+                if not one.answer.done():  # a cancelled caller no longer waits
                     one.answer.set_result(answer)
 
     async def _fail(self, batch: Sequence[_Waiting[Asked, Answer]], error: Exception) -> None:
-        """Tell everybody; but what the warehouse refused may be one's fault alone: try each by itself."""
+        """Fail all callers; run each separately if the warehouse refused the statement."""
         if isinstance(error, psycopg.Error) and self._is_open and len(batch) > 1:
             try:
                 for one in batch:

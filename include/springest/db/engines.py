@@ -234,7 +234,7 @@ def _oracle_source(url: URL, arguments: dict[str, Any]) -> Engine:
 
 
 def _mssql_source(url: URL, arguments: dict[str, Any]) -> Engine:
-    """SQL Server's sessions have no time zone; ODBC gives Unicode, and FreeTDS what it is told."""
+    """SQL Server's sessions have no time zone; ODBC returns Unicode, and FreeTDS the configured encoding."""
     if url.get_driver_name() == "pymssql":
         charset = str(arguments.get("charset", "UTF-8"))
         if charset.upper().replace("-", "") != "UTF8":

@@ -1,4 +1,4 @@
-"""Bring the warehouse schema up to date, and tell whether it is.
+"""Bring the warehouse schema up to date, and check whether it is.
 
 Migrating is a deployment step (``make migrate``). The nightly job only checks, so that two workers never
 race to alter tables and a reader never meets a half-made one.

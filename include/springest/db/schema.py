@@ -522,8 +522,8 @@ remote_certificate = Table(
     Column(
         "learner_ref",
         _HASH,
-        comment="HMAC of the owner's address, where the site tells the owner; the word forgotten, where the "
-        "owner was forgotten; the word other, where the learner it was sent for was forgotten and is not the "
+        comment="HMAC of the owner's e-mail address, if the site names the owner; the word forgotten, if the "
+        "owner was erased; the word other, if the learner it was sent for was erased and is not the "
         "owner",
     ),
     # No foreign keys to the snapshots: each of a million rows would look up the same one.

@@ -1,7 +1,7 @@
 """One attempt: claim a certificate, POST it, record what became of it, and what that means for the run.
 
-Dying anywhere leaves a state from which nothing is sent again by itself: before the claim nothing has left,
-after it the lease runs out into ``unknown``.
+Dying anywhere leaves a state from which nothing is sent again automatically: before the claim nothing was
+sent, after it the lease runs out into ``unknown``.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class Attempts:
         self._bodies[worker] = leaving
         try:
             answer = await self._parts.client.post_certificate(_upload(training, document), departure=leaving)
-        except BaseException as error:  # whatever it is, the ledger is told what it means
+        except BaseException as error:  # any error becomes an outcome in the ledger
             rule = rule_of(
                 error,
                 body_handed_over=leaving.is_handed_over,
@@ -236,7 +236,7 @@ class Attempts:
             log.error(  # noqa: TRY400 - the error itself is raised
                 "The outcome of attempt %d could not be recorded: %s, HTTP status %s, certificate %s. Its "
                 "delivery becomes unknown when the lease is over; where a certificate is named here, "
-                "`bin/springest review confirm` with its id settles it",
+                "`bin/springest review confirm` with its id resolves it",
                 claim.attempt_id,
                 outcome.event,
                 outcome.http_status,

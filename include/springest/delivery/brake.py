@@ -22,7 +22,7 @@ def largest_night(nights: Sequence[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """Staged runs, each weighed by itself.
+    """The result of the volume check, which looks at each staged run separately.
 
     :param accepted: runs to be sent.
     :param too_large: certificates of each run that waits for a person.

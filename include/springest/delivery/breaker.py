@@ -88,6 +88,6 @@ class Breaker:
             await self._probe()
         except SpringestError as failure:
             return failure
-        except Exception as failure:  # noqa: BLE001 - its text is not redacted, so only its name is told
+        except Exception as failure:  # noqa: BLE001 - its text is not redacted, so only its name is logged
             return SpringestError(f"the probe failed: {type(failure).__name__}")
         return None

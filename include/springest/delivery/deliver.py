@@ -85,14 +85,14 @@ class Deliverer:
 
     def stop_at_once(self) -> None:
         """Stop because the process is about to be killed."""
-        why = "the worker was told to stop; what is left stays in the queue, and the next try goes on with it"
+        why = "the worker was stopped; the rest stays in the queue, and the next try continues"
         self.halt.throw(why, error=WorkerStopped(why), at_once=True)
 
     async def run(self) -> DeliverReport:
         """Work through the queue.
 
         :returns: what was done and what is left.
-        :raises DeliveryStopped: something stands in the way of all that is left; see its classes.
+        :raises DeliveryStopped: nothing more can be sent; see the subclasses.
         :raises ConfigurationError: the site's connection leads to another account than what was staged.
         """
         # A timer of its own: nothing that may hang or fail stands between it and the end.
@@ -180,7 +180,7 @@ class Deliverer:
             self.halt.throw(message, error=TooManyUnknown(message))
 
     async def _brake(self) -> None:
-        """Let a person look at a run that staged much more than others; each is weighed by itself.
+        """Hold back a run that staged far more than usual; each run is checked separately.
 
         :raises RunTooLarge: this run is too large, or a person expects less than what waits.
         """
@@ -284,7 +284,7 @@ class Deliverer:
             await line.put(None)
 
     async def _current(self, batch: Sequence[Queued]) -> list[Item]:
-        """Return what the source still says as it was staged; stage the rest anew."""
+        """Return the items whose source row is unchanged; stage the others again."""
         now = asyncio.get_running_loop().time()
         return [(queued, training, now) for queued, training in await self._source.current(batch)]
 
@@ -299,7 +299,7 @@ class Deliverer:
         try:
             waiting = (await self._parts.ledger.length()).ready
         except Exception as error:  # noqa: BLE001 - only the telling fails; the next time may work
-            log.warning("The warehouse does not tell what is left: %s", type(error).__name__)
+            log.warning("The warehouse does not report the length of the queue: %s", type(error).__name__)
             return
         log.info(
             "%s; %d left, %s; %d requests by this process, of the %d an hour that all may make together",

@@ -83,7 +83,7 @@ class HighWater:
             self._keeping = None
 
     async def keep(self) -> None:
-        """Make sure that a run beside this one has not kept less; a failure is told and stops nothing."""
+        """Raise the stored value if a concurrent run wrote a lower one; a failure is only logged."""
         try:
             await asyncio.to_thread(self._raise_to, self.highest)
         except Exception as error:  # noqa: BLE001 - whatever keeps it: the next time may work

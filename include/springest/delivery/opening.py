@@ -1,6 +1,6 @@
 """Open documents in threads, so that a file system that blocks never blocks the event loop.
 
-A thread that opens documents goes on with those that were asked for meanwhile, and tells of several at once:
+Each thread drains the queue of requested documents, and reports several results at once:
 to hand a single document to a thread and back costs as much as to hash it. While documents open quickly, one
 thread is enough. As soon as one has waited a moment, because of a large one, a slow file system or a bucket,
 another thread helps.

@@ -130,7 +130,7 @@ class SendingLedger:
     async def in_doubt(self, *, under_way: bool = False) -> int:
         """Return how many deliveries of the site were sent lately and are in doubt, whichever run sent them.
 
-        What a person or a snapshot has settled since is in doubt no more.
+        Outcomes that a person or a snapshot has resolved since no longer count.
 
         :param under_way: count what any worker has under way as well.
         """
@@ -231,8 +231,8 @@ class SendingLedger:
         """Record what became of an attempt.
 
         When the lease was lost meanwhile, the delivery is ``unknown`` already; only the worker's own
-        201 with an id still settles it. When it has been sent again by then, on a person's word, a person is
-        told that Springest may have it twice.
+        201 with an id still counts. If it has been sent again by then, by a person's release, a person is
+        warned that Springest may have it twice.
 
         :returns: the delivery's state now; ``None`` when the outcome came too late to change it.
         """

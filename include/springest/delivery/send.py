@@ -140,7 +140,7 @@ class Sender:
             self._halt.throw(error.detail, error=DocumentsUnreachable(error.detail))
 
     async def _is_well(self, store: str) -> bool:
-        """Tell whether a document of the store that could be read earlier in this run still can be."""
+        """Return whether a document of the store that could be read earlier in this run still can be."""
         witness = self._stores.witness(store)
         if witness is None:
             return False
@@ -260,7 +260,7 @@ class Sender:
         return self._breaker.is_closed and not self._halt
 
     async def _is_fresh(self, queued: Queued, looked_up: float) -> bool:
-        """Tell whether the source still says what it did, after a long wait for the turn."""
+        """Return whether the source still says what it did, after a long wait for the turn."""
         if asyncio.get_running_loop().time() - looked_up <= FRESH_SECONDS:
             return True
         return bool(await self._source.current([queued]))

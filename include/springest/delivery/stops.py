@@ -18,8 +18,8 @@ def too_many_unknown(number: int) -> str:
     """Return what to say of it, and the remedy."""
     return (
         f"{number} outcomes of the last hours are unknown, as many as a night may have: look at Springest "
-        "and settle them (`bin/springest review list --state unknown`), then clear the task; or trigger "
-        "springest_deliver: a run that a person triggers counts anew"
+        "and confirm or release them (`bin/springest review list --state unknown`), then clear the task; or "
+        "trigger springest_deliver: a run that a person triggers starts counting at zero"
     )
 
 

@@ -118,7 +118,7 @@ class Root:
         return cls(address)
 
     def holds(self, address: Address) -> bool:
-        """Tell whether ``address``, taken literally, lies under this root."""
+        """Return whether ``address``, taken literally, lies under this root."""
         mine = self.address
         if (address.scheme, address.host) != (mine.scheme, mine.host):
             return False

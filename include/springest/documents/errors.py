@@ -1,4 +1,4 @@
-"""What can be wrong with a document, or with its store; the errors of stores' libraries are told apart here.
+"""Defects of a document and failures of its store; classifies the errors of the stores' libraries.
 
 ``DocumentError``
     the document can't be sent as it is: there is none, or its content is not fit
@@ -51,7 +51,7 @@ UNREACHABLE: Final = "document_unreachable"
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Tell a document that can't be sent apart from one that can't be read now.
+    """Distinguish a document that can't be sent from one that can't be read now.
 
     :raises DocumentError: see there.
     :raises DocumentUnreachable: see there.
@@ -149,7 +149,7 @@ IN_A_ROW: Final = 3
 
 
 class StoreHealth:
-    """Tells the trouble of a few documents from that of their store: a bucket, or a root's folder."""
+    """Distinguishes failures of single documents from those of their store, a bucket or a root's folder."""
 
     def __init__(self) -> None:
         self._failing: dict[str, tuple[DocumentUnreachable, set[str]]] = {}
@@ -167,7 +167,7 @@ class StoreHealth:
     def went_badly(self, store: str, key: str, error: DocumentUnreachable) -> None:
         """Note that a document could not be read.
 
-        :param key: tells documents apart: one that fails again is still one.
+        :param key: identifies the document: repeated failures of one count once.
         """
         last, keys = self._failing.get(store, (error, set()))
         self._failing[store] = error, {*keys, key} if last.kind == error.kind else {key}

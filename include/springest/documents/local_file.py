@@ -44,7 +44,7 @@ def open_in(folder: PurePosixPath, path: PurePosixPath) -> tuple[BinaryIO, int]:
 
 
 def _open_where_it_says(path: str) -> int | None:
-    """Open a file that lies where its path says; ``None`` when that can't be told in this short way.
+    """Open a file without symlinks in its path; ``None`` if this fast check cannot establish that.
 
     Linux says where a file really lies once it is named. When that is its path, there is no link in it, and
     so none that leads anywhere else. This takes few looks at the file system, however deep the file lies;
@@ -54,7 +54,7 @@ def _open_where_it_says(path: str) -> int | None:
         return None
     try:
         name = os.open(path, _NAMING)
-    except (OSError, ValueError):  # the long way tells what is wrong
+    except (OSError, ValueError):  # the slow path finds the cause
         return None
     try:
         named = f"/proc/self/fd/{name}"

@@ -66,9 +66,10 @@ class RemoteOpener(Protocol):
 class OpenDocument:
     """A checked document, ready to be sent until it is closed; made by ``DocumentStore.open``.
 
-    :param filename: name that Springest is told; taken from the address's last part.
+    :param filename: file name that is sent to Springest; the last part of the URI.
     :param content: all of it when it is small, else ``None``.
-    :param repaired: what readers repair in it by themselves; empty when that is nothing, or was said before.
+    :param repaired: defects that readers repair automatically; empty if there are none, or they were logged
+        before.
     :param _handle: the open document when it is not small.
     """
 
@@ -240,7 +241,7 @@ class DocumentStore:
         if found.defect == "too_complex":
             raise DocumentError(
                 "document_too_complex",
-                f"the document can't be opened safely, since {found.detail}: render it anew",
+                f"the document can't be opened safely, since {found.detail}: render it again",
             )
         if found.type not in self.accepted_types:
             raise DocumentError(

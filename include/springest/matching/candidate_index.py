@@ -20,7 +20,7 @@ class Certificate(Protocol):
 
     @property
     def owner(self) -> str | None:
-        """Who owns it, where told."""
+        """Reference of the owner, if known."""
 
     @property
     def seen_by(self) -> float:
@@ -28,7 +28,7 @@ class Certificate(Protocol):
 
 
 class _Board:
-    """Certificates of one owner, or of those who are not told: by their time, and those without one apart."""
+    """Certificates of one owner, or of unknown owners: by time, and those without a time separately."""
 
     def __init__(self, certificates: Sequence[Certificate]) -> None:
         timed = sorted((one.created, one.id) for one in certificates if one.created is not None)

@@ -37,7 +37,7 @@ class Told(NamedTuple):
 
 
 def told_of(finding: Finding, *, exclusive: bool) -> Told:
-    """Return what is told of a delivery.
+    """Return the row for a delivery's match.
 
     :param exclusive: nobody else uploads to the site.
     """

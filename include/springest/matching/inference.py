@@ -33,7 +33,7 @@ class Post(NamedTuple):
 
     :param sent: seconds since the epoch; ``None`` when that is forgotten.
     :param learner: reference of the learner, or ``FORGOTTEN_OWNER``; ``None`` fits every owner.
-    :param is_open: whether something may be told of its delivery; others only stand in the way.
+    :param is_open: whether its delivery gets a finding; other POSTs only compete for certificates.
     :param is_acknowledged: the server said that it took it.
     """
 
@@ -47,8 +47,8 @@ class Post(NamedTuple):
 class Shown(NamedTuple):
     """A certificate that no delivery has by its id.
 
-    :param created: seconds since the epoch by the other clock; ``None`` when not told.
-    :param owner: reference of the owner, where told.
+    :param created: seconds since the epoch by the other clock; ``None`` if unknown.
+    :param owner: reference of the owner, if known.
     :param seen_by: when it was there at the latest, by our clock.
     :param is_gone: complete snapshots lack it by now.
     :param is_verified: its status means *verified*.
@@ -63,7 +63,7 @@ class Shown(NamedTuple):
 
 
 class Kind(StrEnum):
-    """What can be told of a delivery."""
+    """A finding about a delivery."""
 
     INFERRED = "inferred"
     """The certificate can come from no other POST."""
@@ -77,7 +77,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What can be told of one delivery.
+    """A finding about one delivery.
 
     :param certificate: the one that was inferred.
     :param candidates: ids of those that fit, the first ten.
@@ -109,7 +109,7 @@ class _Run:
 def pair(
     posts: Sequence[Post], shown: Sequence[Shown], *, clock: Clock, exclusive: bool
 ) -> Iterator[Finding]:
-    """Tell what can be told of the open deliveries of one block.
+    """Return the findings about the open deliveries of one block.
 
     :param exclusive: nobody else uploads to the site; without it nothing is inferred.
     """
@@ -131,7 +131,7 @@ def pair(
 
 
 def _group(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock, exclusive: bool) -> Iterator[Finding]:
-    """Tell it of POSTs each of which can have made any of these certificates, but for the time."""
+    """Return the findings about POSTs that differ from the certificates in nothing but the time."""
     if any(one.created is None for one in shown) or any(post.sent is None for post in posts):
         yield from _ties(posts, shown, clock)
         return
@@ -170,7 +170,7 @@ def _components(runs: list[_Run]) -> Iterator[list[_Run]]:
 
 
 def _judge(runs: list[_Run], timed: Sequence[Shown], exclusive: bool) -> Iterator[Finding]:
-    """Tell what can be told of one component."""
+    """Return the findings about one component."""
     first, end = runs[0].start, max(run.end for run in runs)
     fits = _each_has_a_post(runs, first, end) and not _was_there_before(runs, timed[first:end])
     pairs = _only_pairs(runs, first, end) if exclusive and fits else {}
@@ -191,7 +191,7 @@ def _judge(runs: list[_Run], timed: Sequence[Shown], exclusive: bool) -> Iterato
 def _unpaired(
     runs: Sequence[_Run], left: Sequence[int], timed: Sequence[Shown], *, fits: bool, exclusive: bool
 ) -> Iterator[Finding]:
-    """Tell what can be told of those for which nothing follows.
+    """Return the findings about POSTs for which nothing can be inferred.
 
     :param left: places of the certificates that are left.
     :param fits: each of the certificates can have a POST of its own.
@@ -210,7 +210,7 @@ def _unpaired(
 
 
 def _each_has_a_post(runs: Sequence[_Run], first: int, end: int) -> bool:
-    """Tell whether every certificate can have a POST of its own: earliest deadline first."""
+    """Return whether every certificate can have a POST of its own: earliest deadline first."""
     waiting: list[int] = []
     number = 0
     for rank in range(first, end):
@@ -226,7 +226,7 @@ def _each_has_a_post(runs: Sequence[_Run], first: int, end: int) -> bool:
 
 
 def _was_there_before(runs: Sequence[_Run], shown: Sequence[Shown]) -> bool:
-    """Tell whether a certificate was shown before all of these POSTs: then somebody else uploaded it."""
+    """Return whether a certificate was shown before all of these POSTs: then somebody else uploaded it."""
     earliest = min(run.post.sent or 0.0 for run in runs)
     return any(one.seen_by < earliest for one in shown)
 
@@ -269,7 +269,7 @@ def _only_pairs(runs: Sequence[_Run], first: int, end: int) -> dict[int, int]:
 
 
 def _ties(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock) -> Iterator[Finding]:
-    """Name what fits where times or owners are told of some only: nothing is inferred from that."""
+    """Name the candidates if times or owners are known only in part: nothing is inferred then."""
     shelf = Shelf([one for one in shown if not one.is_gone])
     found = []
     for post in posts:

@@ -1,8 +1,8 @@
 """Match deliveries with what Springest shows: proof first, then what follows without proof.
 
-*Proof* moves a delivery: the id that Springest's answer told, or the owner where the site tells it. Absence
+*Proof* moves a delivery: the id in Springest's response, or the owner if the site names it. Absence
 moves one too, where it means something. What is only *inferred*, or ambiguous, moves nothing: it is kept in
-``springest.delivery_match``, worked out anew each time from what is known, and written only where it differs.
+``springest.delivery_match``, computed again each time from the current data, and written only if it differs.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ SNAPSHOTS_APART_HOURS: Final = 24
 """How far apart two complete snapshots must be for what both lack to be gone."""
 UNKNOWN_FOR_LONG_DAYS: Final = 14
 MANY_MOVED: Final = 1_000
-"""Deliveries that become visible at once from which on the planner's statistics are gathered anew."""
+"""Deliveries that become visible at once from which on the planner's statistics are collected again."""
 HELD_ROWS: Final = 5_000
 """Rows held in memory on their way from and to the database."""
 
@@ -71,7 +71,7 @@ class MatchReport:
 
     :param proven: deliveries that became visible, by id or by owner.
     :param absent: deliveries of which it was found out that Springest lacks them.
-    :param told: deliveries without proof of which something is told, by kind.
+    :param told: deliveries with a match without proof, by kind.
     :param changed: rows of ``delivery_match`` that were written or taken back.
     """
 
@@ -101,7 +101,7 @@ def match(connection: Connection, site: Site) -> MatchReport:
 
 
 def _watched_since(connection: Connection, site: str) -> datetime | None:
-    """Return since when what was not shown is gone; ``None`` when nothing can tell yet."""
+    """Return the time since which an absence counts; ``None`` if there are not enough snapshots yet."""
     since: datetime | None = connection.execute(
         _WATCHED_SINCE, {"site": site, "apart_hours": SNAPSHOTS_APART_HOURS}
     ).scalar_one()
@@ -112,7 +112,7 @@ def _lay_out(connection: Connection, site: str, since: datetime | None) -> None:
     """Put everything that is open beside everything that nobody has."""
     connection.exec_driver_sql(_TABLES)
     connection.execute(_FILL_SIDES, {"site": site, "since": since})
-    # The planner knows nothing of a new temporary table by itself.
+    # The planner has no statistics of a new temporary table.
     connection.exec_driver_sql("ANALYZE pg_temp.matching_node, pg_temp.matching_row")
 
 
@@ -145,7 +145,7 @@ def _hold_released(connection: Connection, site: str) -> None:
 
 
 def _tell(connection: Connection, site: Site) -> Counter[str]:
-    """Gather what can be told without proof; return how much of each kind."""
+    """Write the matches without proof; return their number by kind."""
     twice = connection.execute(
         _SHOWN_TWICE,
         {
@@ -177,7 +177,7 @@ def _tell(connection: Connection, site: Site) -> Counter[str]:
 
 
 def _findings(connection: Connection, site: Site) -> Iterator[tuple[Finding, str]]:
-    """Give what can be told, with the digest of what is told so far."""
+    """Yield the findings, with the digest of the stored ones."""
     clock = Clock(HourOfSamples(*row) for row in connection.execute(_CLOCK_SAMPLES, {"site": site.name}))
     connection.execute(_FILL_BLOCKS)
     connection.exec_driver_sql("ANALYZE pg_temp.matching_block")

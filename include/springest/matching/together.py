@@ -9,7 +9,7 @@ from springest.matching.inference import CANDIDATES_NAMED, Finding, Kind
 
 
 def together(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Put what is told of several POSTs of one delivery together; findings are those of one block.
+    """Merge the findings about several POSTs of one delivery; all are of one block.
 
     A certificate of any of its POSTs is the delivery's. Two of them are a tie: it was stored twice.
     """
@@ -21,7 +21,7 @@ def together(findings: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def _one(told: Sequence[Finding]) -> Finding:
-    # In the order of the POSTs, so that the same is told whatever order the database gave them in.
+    # In the order of the POSTs, so that the result does not depend on the database's order.
     several = sorted(told, key=lambda finding: (finding.post.sent or 0, finding.candidates))
     inferred = [finding for finding in several if finding.kind is Kind.INFERRED]
     if len(inferred) == 1:

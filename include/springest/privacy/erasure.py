@@ -64,7 +64,7 @@ class Forgotten:
         return bool(self.tombstones)
 
     def covers(self, learner_ref: str | None) -> bool:
-        """Tell whether the learner was forgotten since the secret was last rotated."""
+        """Return whether the learner was forgotten since the secret was last rotated."""
         return (
             bool(self.tombstones)
             and learner_ref is not None
@@ -72,7 +72,7 @@ class Forgotten:
         )
 
     def covers_address(self, address: str | None) -> bool:
-        """Tell whether the learner with this address was forgotten, under whichever secret."""
+        """Return whether the learner with this address was forgotten, under whichever secret."""
         return (
             bool(self.tombstones)
             and address is not None
@@ -164,7 +164,7 @@ def remember(
     :param tombstones: as in ``forget``; a reference alone does not lead to a tombstone of a former secret.
 
     What was erased stays erased. New trainings of theirs are sent again, also one that stands for a
-    certificate that was delivered before under another ``training_id``: nobody can tell any more.
+    certificate that was delivered before under another ``training_id``: the link is lost.
     """
     with engine.begin() as connection:
         keep_to_secret(connection, pseudonyms)

@@ -31,7 +31,7 @@ TRY_TO_ROTATE: Final = text(f"SELECT pg_try_advisory_xact_lock({_LOCK_KEY})")
 def keep_to_secret(connection: Connection, pseudonyms: Pseudonyms) -> None:
     """Note the secret the first time, and refuse another one later.
 
-    Neither the table nor the error tells anything of a secret that can be guessed quickly: see
+    Neither the table nor the error reveals a value from which the secret can be guessed quickly: see
     ``Pseudonyms.verifier``.
 
     :raises ConfigurationError: the warehouse was filled under another secret or address rule.

@@ -176,7 +176,7 @@ def _candidates(decisions: Decisions, waiting: Waiting) -> Sequence[int]:
 def _suggestion(
     waiting: Waiting, candidates: Sequence[int], confirmable: Sequence[int], *, has_evidence: bool
 ) -> str:
-    """Suggest what the evidence alone supports; where only Springest can tell, suggest to wait."""
+    """Suggest what the evidence alone supports; if only Springest can resolve it, suggest waiting."""
     reasons = {waiting.reason, waiting.review_reason}
     if DUPLICATE in reasons:
         return DecisionKind.CANCEL.value

@@ -1,6 +1,6 @@
 """By how much Springest's clock and ours differ, as ids have shown it. No input or output.
 
-``created_at`` is told by a server whose clock, or whose idea of a time zone, need not be ours. Where ids
+``created_at`` comes from a server whose clock or time zone may differ from ours. Where ids
 prove which certificate came from which POST, the difference is known; between two such POSTs it is known
 for the others as well. Everywhere else a wide window is used, which is right for every zone that could be
 mistaken.
@@ -55,7 +55,7 @@ class HourOfSamples:
 
 
 class Clock:
-    """Tells when the certificate of a POST was created.
+    """Estimates when the certificate of a POST was created.
 
     :param hours: what is known, in any order.
     """

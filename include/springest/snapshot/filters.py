@@ -94,7 +94,7 @@ class Filters:
         return Answer.HONOURED if row is not None and found is Answer.PLAUSIBLE else found
 
     async def is_honoured(self, wanted: Filter) -> bool:
-        """Tell whether a filter narrows the list; an empty answer to an impossible question is enough."""
+        """Return whether a filter narrows the list; an empty answer to an impossible question is enough."""
         answer = await self.ask(wanted)
         if answer is Answer.PLAUSIBLE:
             await self.remember(wanted, honoured=True, evidence="a question without an answer had none")

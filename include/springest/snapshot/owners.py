@@ -1,6 +1,6 @@
-"""Ask whose a certificate is, where the site tells it only by a filter: GET certificates of one address.
+"""Look up owners, if the site reveals them only by a filter: GET certificates of one e-mail address.
 
-What comes back is that learner's, which settles ties by proof. An address is looked up in the source when
+The result belongs to that learner, which resolves ties by proof. An address is read from the source when
 it is asked about, and never stored. The answers are a snapshot of their own, a partial one: it confirms and
 never denies. A site that ignores the filter, or takes a part of an address for the whole, is found out
 before anything is believed.
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 ASKED_AGAIN_HOURS: Final = 20
 MOST_CERTIFICATES: Final = 500
-"""Of one learner; a site that tells more gives something else than was asked for."""
+"""Limit per learner; a site that returns more does not apply the filter."""
 
 _QUESTIONS: Final = text(load_sql("snapshot/questions"))
 _CONTRADICTIONS: Final = text(load_sql("snapshot/contradictions"))
@@ -56,7 +56,7 @@ class OwnersReport:
     """What was asked.
 
     :param asked: learners that were asked about.
-    :param certificates: certificates whose owner was told.
+    :param certificates: certificates whose owner is now known.
     :param requests: GETs it took.
     """
 
@@ -89,9 +89,9 @@ class OwnerInquiry:
     addresses: Addresses
 
     async def run(self, run_id: str) -> OwnersReport:
-        """Ask, and store what was told.
+        """Look up owners, and store the results.
 
-        A site that stops answering ends the asking; what it told until then is kept.
+        If the site stops responding, the look-ups end; earlier results are kept.
         """
         budget = self.site.owner_reads_per_run
         if budget < 1 or Filter.EMAIL not in self.site.list_filters:

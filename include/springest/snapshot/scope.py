@@ -3,7 +3,7 @@
 A long list takes many GETs. Where the site keeps to filters, most nights need only what was created since
 the last snapshot, and what certifications show that may have been verified since. Such a snapshot is a
 partial one: it confirms and never denies. So the whole list comes round every week, and as long as something
-waits for what only complete snapshots can tell.
+waits for evidence that only complete snapshots have.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ def why_whole(facts: Facts) -> str | None:
     if (facts.total or 0) <= SHORT_LIST:
         return "the list is short"
     if facts.awaits_missing:
-        return "something that should be shown is not, and only complete snapshots can tell"
+        return "a certificate that should be shown is not, which only complete snapshots prove"
     if facts.awaits_vanished:
-        return "something that was shown is not, and only complete snapshots can tell"
+        return "a certificate that was shown is not, which only complete snapshots prove"
     if len(facts.may_be_verified) > MOST_CERTIFICATIONS:
         return "many certifications may have been verified"
     return None

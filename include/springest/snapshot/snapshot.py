@@ -251,7 +251,7 @@ async def _copy(driver: DriverConnection[Any], rows: Iterable[tuple[Any, ...]]) 
 
 
 def values_of(certificate: Certificate, forgotten: Forgotten) -> tuple[Any, ...]:
-    """Return a row as it is gathered; its last two values are the owner and how that was told."""
+    """Return a row for the temporary table; its last two values are the owner and the owner's source."""
     number, certification, valid_from, valid_until, status, created_at, email, _ = certificate
     return (
         number,

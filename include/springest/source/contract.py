@@ -140,7 +140,7 @@ _IN_EVERY_WINDOW: Final = (_MUST_BE_THERE["updated_at"], f"updated_at {values.OU
 
 
 def lies_in_every_window(detail: str | None) -> bool:
-    """Tell whether a row without a readable ``updated_at`` is one that the queries give in every window.
+    """Return whether a row without a readable ``updated_at`` is one that the queries give in every window.
 
     They do so where it is null or out of range. One without a time zone, say, is in the windows around the
     moment that the source takes it for, which nobody else knows.

@@ -168,7 +168,7 @@ class SourceReader:
                 yield [_lower(row) for row in batch]
 
     def _by_training(self, connection: Connection, bounds: Bounds) -> Generator[list[Row], None, None]:
-        """Give the rows training by training, and those that can't be read with what stands in the way."""
+        """Yield the rows training by training, and unreadable ones with the cause."""
         streams = connection.dialect.name == _KEEPS_CURSORS
         with self._own_errors():
             listed = connection.execute(

@@ -1,8 +1,8 @@
-"""What may be said of an error of the source's database: never a value of a row.
+"""Safe descriptions of errors of the source's database, without any value of a row.
 
-Databases and drivers quote the value that they stumble over (``invalid input syntax for type bigint: "…"``).
-So the class of the error and its code (SQLSTATE, or the database's own) are told, and of its text what
-stands before the first thing in quotes that is no name of the user's query.
+Databases and drivers quote the value that caused an error (``invalid input syntax for type bigint: "…"``).
+So the class of the error and its code (SQLSTATE, or the database's own) are kept, and of its text the part
+that stands before the first thing in quotes that is no name of the user's query.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def own_errors(query: str, *, of_rows: bool = False) -> Iterator[None]:
 
 
 def _is_away(error: Exception) -> bool:
-    """Tell a database that has no answer now from one that refuses a row: no row may be set aside for it."""
+    """Return whether the database is unavailable rather than refusing a row, so that none is set aside."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     code, said = _code_and_text(getattr(error, "orig", None) or error)
@@ -65,7 +65,7 @@ def _is_away(error: Exception) -> bool:
 
 
 def _kind_of(error: Exception) -> type[SourceError]:
-    """Tell a query that can't run from a database that is away, which may come back.
+    """Distinguish a query that can't run from a database that is unavailable and may return.
 
     A wrong password is of the latter: a new one reaches the server, a pooler and Airflow one after the other.
     """

@@ -152,7 +152,7 @@ def _whole(value: Any) -> int:
 
 
 def _is_finite(value: Decimal | float) -> bool:
-    """Tell whether a number may be looked at further; a signalling NaN can't even be asked by ``math``."""
+    """Return whether a number may be looked at further; a signalling NaN can't even be asked by ``math``."""
     return value.is_finite() and value.adjusted() < 20 if isinstance(value, Decimal) else math.isfinite(value)
 
 

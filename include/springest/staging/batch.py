@@ -67,7 +67,7 @@ class BatchWriter:
     """Writes batches of one site.
 
     :param engine: engine of the warehouse.
-    :param pseudonyms: tells learners who were forgotten.
+    :param pseudonyms: recognises erased learners.
     :param documents: where the certificates lie.
     """
 
@@ -197,7 +197,7 @@ class BatchWriter:
         found: Finding,
         cutover: date | None,
     ) -> bool:
-        """Tell whether the row is checked: a rejected one also when another document lies in its place."""
+        """Return whether the row is checked: a rejected one also when another document lies in its place."""
         mended = (
             known is not None
             and known.state is State.REJECTED
@@ -220,7 +220,7 @@ class BatchWriter:
 
 
 def _is_rejected(known: Known | None) -> bool:
-    """Tell whether Springest refused it, which another document in its place may mend."""
+    """Return whether Springest refused it, which another document in its place may fix."""
     return known is not None and known.state is State.REJECTED and known.document_sha256 is not None
 
 

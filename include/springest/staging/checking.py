@@ -1,4 +1,4 @@
-"""Check the documents of a batch, and tell a few that can't be read from a store that can't be.
+"""Check the documents of a batch, and distinguish single unreadable documents from a failed store.
 
 A document that can't be read now is its own row's trouble: the row is set aside with the reason and checked
 again every night. Where several different ones failed in the same way, one after the other, and no document
@@ -143,7 +143,7 @@ class DocumentChecker:
                 )
 
     def _is_well(self, store: str, health: StoreHealth) -> bool:
-        """Tell whether a document of the store that could be read earlier still can be."""
+        """Return whether a document of the store that could be read earlier still can be."""
         witness = self._health.witness(store)
         if witness is None:
             return False
@@ -158,7 +158,7 @@ class DocumentChecker:
 
 
 def _waits(training: CompletedTraining, known: Known | None) -> bool:
-    """Tell whether the row was set aside before and is only looked at again: it stops no run."""
+    """Return whether the row was set aside before and is only looked at again: it stops no run."""
     return known is not None and known.state in RECHECKED and known.row_version == training.row_version
 
 
@@ -174,7 +174,7 @@ def _say_what_readers_repair(trainings: Sequence[CompletedTraining], findings: M
             repaired.setdefault(found.repaired, []).append(training.training_id)
     for why, names in repaired.items():
         log.warning(
-            "Documents that readers repair by themselves, since %s, are accepted: %d (trainings %s%s)",
+            "Accepted documents that readers repair automatically, since %s: %d (trainings %s%s)",
             why,
             len(names),
             ", ".join(names[:_NAMED]),

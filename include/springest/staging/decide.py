@@ -96,7 +96,7 @@ CONFLICT: Final = Verdict(
 
 
 def is_before(cutover: date | None, training: CompletedTraining) -> bool:
-    """Tell whether somebody else may have uploaded the training's certificate before this project began."""
+    """Return whether somebody else may have uploaded the training's certificate before this project began."""
     if cutover is None or training.completed_at is None or identity(training) is None:
         return False
     return training.completed_at.astimezone(UTC).date() < cutover
@@ -109,9 +109,9 @@ def needs_check(
     *,
     cutover: date | None = None,
 ) -> bool:
-    """Tell whether the row must go through the local checks (which open its document).
+    """Return whether the row must go through the local checks (which open its document).
 
-    :param cutover: day before which trainings are not sent by themselves.
+    :param cutover: trainings completed before this date are not sent automatically.
     """
     if known is None or not may_be_restaged(known):
         return known is None
@@ -125,7 +125,7 @@ def needs_check(
 
 
 def may_be_restaged(known: Known | None) -> bool:
-    """Tell whether staging may still decide about the delivery, because nothing of it can be at Springest."""
+    """Return whether staging may still change the delivery: Springest cannot have its certificate."""
     if known is None:
         return True
     if known.state is State.REVIEW:
@@ -140,7 +140,7 @@ def check(
     *,
     cutover: date | None = None,
 ) -> Verdict:
-    """Check one row; every defect is told, the first one gives the reason.
+    """Check one row; the detail lists every defect, and the first one gives the reason.
 
     :param document: what is wrong with the document, if anything.
     :param cutover: day before which trainings are held, whatever else is wrong with them.
@@ -149,8 +149,8 @@ def check(
         return Verdict(
             Event.CHECKED_HELD,
             BEFORE_CUTOVER,
-            f"it was completed before the site's cutover date {cutover}: it is adopted once Springest tells "
-            "that the learner has this certificate, and not sent by itself",
+            f"it was completed before the site's cutover date {cutover}: it is adopted once Springest shows "
+            "that the learner has this certificate, and is never sent automatically",
         )
     defects = [*training.defects, *([document] if document else [])]
     end_told = training.valid_until or any(defect.reason == "valid_until_unreadable" for defect in defects)
@@ -174,7 +174,7 @@ def check(
 def may_be_forgotten(
     training: CompletedTraining, known: Known | None, *, restored_at: datetime | None
 ) -> bool:
-    """Tell whether a certificate may have been sent by a ledger that was lost.
+    """Return whether a certificate may have been sent by a ledger that was lost.
 
     What waits in the queue does so because a person released it, or because it came later.
 
@@ -252,7 +252,7 @@ MORE_THAN_CHANGED: Final = "taken_"
 
 
 def says_more(review_reason: str | None) -> bool:
-    """Tell whether a person is asked to look for a reason that must stay."""
+    """Return whether a person is asked to look for a reason that must stay."""
     return review_reason is not None and review_reason.startswith(MORE_THAN_CHANGED)
 
 
@@ -267,7 +267,7 @@ _SENT_FIELDS: Final = {
 
 
 def changed_fields(known: Known, training: CompletedTraining) -> tuple[str, ...]:
-    """Name the fields of what was sent that the source now tells differently."""
+    """Return the sent fields whose value in the source has changed."""
     return tuple(
         name
         for name, attribute in _SENT_FIELDS.items()
@@ -309,7 +309,7 @@ def find_duplicate(
 ) -> Holder | None:
     """Return another *training* that stands for the same certificate (an issue of the same one may).
 
-    What a person has weighed is not weighed again: neither the delivery that was released beside another one,
+    A person's decision is not checked again: neither the delivery that was released beside another one,
     nor that other one while it waits to be sent, as long as they are for the certificate that was decided on.
 
     :param known: the training's own delivery.

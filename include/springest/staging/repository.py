@@ -203,7 +203,7 @@ def write(connection: Connection, staged: Iterable[Staged], *, run_id: str) -> N
     changed = {"updated_at": func.clock_timestamp()}
     here = delivery.c.delivery_key == bindparam("key")
     if restages:
-        # Another certificate than the one that a person released beside its like is weighed again.
+        # If the certificate differs from the one that a person released, it is checked again.
         same = and_(
             *(
                 delivery.c[name].is_not_distinct_from(bindparam(f"new_{name}", type_=delivery.c[name].type))
@@ -221,7 +221,7 @@ def write(connection: Connection, staged: Iterable[Staged], *, run_id: str) -> N
 
 
 def withdraw(connection: Connection, keys: Sequence[str]) -> int:
-    """Take back what was never sent and is gone from the source; tell a person about what was sent.
+    """Withdraw unsent deliveries that are gone from the source; mark sent ones for review.
 
     :param keys: deliveries that are locked by this transaction.
     :returns: how many were taken back.

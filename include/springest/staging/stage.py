@@ -199,7 +199,7 @@ class Stager:
     def restage(
         self, keys: Iterable[str], found: Mapping[str, list[CompletedTraining]], *, run_id: str
     ) -> None:
-        """Stage single deliveries anew from what ``look_up`` found; withdraw those it did not find."""
+        """Stage deliveries again from the rows that ``look_up`` found; withdraw the others."""
         with self._engine.begin() as connection:
             catalogue = load_catalogue(connection, self._site)
         self._writer.write(_again(keys, found), catalogue, run_id=run_id)

@@ -96,7 +96,7 @@ def plan_window(
     """Return the window of a run.
 
     A run that staged before keeps its window, so that running it again counts the same rows; what changed
-    since then belongs to the next night. Whether what it stages is a night's work is asked anew.
+    since then belongs to the next night. The volume check applies to it again.
 
     :param asked: the interval of a backfill, or a person's window; ``None`` for a nightly run.
     :param look_back: how far before the watermark to read again, for rows that were committed late.

@@ -1,1 +1,1 @@
-"""What people are told without looking: the night's summary, failures, missed deadlines."""
+"""Notifications: the night's summary, failures, missed deadlines."""

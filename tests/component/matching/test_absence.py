@@ -197,7 +197,7 @@ def test_a_certificate_shown_with_other_data_is_not_missing(
         {"learner_ref": None, "certification_id": None, "valid_from": None},
         {"valid_until": date(2030, 1, 1)},
     ],
-    ids=["alike", "nothing is told", "an end of its own"],
+    ids=["alike", "nothing is known", "another end"],
 )
 @pytest.mark.usefixtures("two_scans")
 def test_an_unknown_is_not_absent_while_a_candidate_is_shown(

@@ -14,7 +14,7 @@ SELECT waiting.site, waiting.certification_id, waiting.certification_name, waiti
        || CASE WHEN waiting.not_sent > 0
                THEN format('%s more will be sent once it is. ', waiting.not_sent) ELSE '' END
        || CASE WHEN waiting.doubtful > 0
-               THEN format('Until then we cannot tell whether you have received %s of our certificates. ', waiting.doubtful)
+               THEN format('Until then we do not know whether you have received %s of our certificates. ', waiting.doubtful)
                ELSE '' END
        || CASE WHEN waiting.is_known THEN 'Could you verify it, or tell us what is missing?'
                ELSE 'It was never in your list: could you verify it, or tell us if the id is wrong?' END

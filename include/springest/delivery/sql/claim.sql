@@ -4,7 +4,7 @@
 -- workers and runs together leave no more in doubt than one may, and all tries of a run together, also two at once, send
 -- no more than it may.
 WITH asked AS (
-    -- Whoever asks first for one delivery is the only one to get it.
+    -- Only the first request for a delivery gets it.
     SELECT DISTINCT ON (delivery_key) *
     FROM jsonb_to_recordset(CAST(:asked AS jsonb))
          AS asked (place integer, delivery_key text, version integer, lease_seconds double precision,

@@ -1,5 +1,5 @@
 -- The attempt always keeps what became of it. The delivery follows while its lease is this worker's; once the
--- lease was lost it is unknown, and only the worker's own 201 with an id still settles it: also when a person has
+-- lease was lost it is unknown, and only the worker's own 201 with an id still counts: even if a person has
 -- decided meanwhile, as long as nobody sends it again. Above all, what was released is not sent a second time;
 -- for that, any answer that says it was taken is enough.
 -- Several outcomes at once; deliveries are locked first and in the order of their keys, as everywhere.

@@ -1,6 +1,6 @@
 -- Runs of which something waits that no delivering run has accepted as a night's work yet, and the one that asks; but
 -- for those that are being staged right now: they are not whole, and their own delivering run will ask. The locks last
--- until the transaction ends, so that nobody stages these runs before they are counted. Whoever else asks waits.
+-- until the transaction ends, so that nobody stages these runs before they are counted. Other callers wait.
 WITH alone AS MATERIALIZED (
     SELECT pg_advisory_xact_lock({lock})
 ), waiting AS MATERIALIZED (

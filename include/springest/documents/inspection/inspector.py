@@ -52,7 +52,7 @@ class Inspection:
     :param type: media type that the content shows; empty when it shows none that is known.
     :param defect: ``damaged``, ``without_pages``, ``needs_password``, ``too_complex``, or ``None``.
     :param detail: what is wrong.
-    :param repaired: what readers repair by themselves.
+    :param repaired: defects that readers repair automatically.
     """
 
     type: str

@@ -11,7 +11,7 @@ exhaust whatever reads it. Each request is a line of JSON (``size`` in bytes, ``
 ``detail``
     what is wrong, in words of this module: never a library's own, which may quote the document;
 ``repaired``
-    what readers repair by themselves, or an empty text.
+    the defects that readers repair automatically, or an empty text.
 
 The signals' default action ends this process when its time is over, also in the middle of a library's C code
 and also when the parent is gone; the end of the socket ends it between two documents.
@@ -74,7 +74,7 @@ def read(document: mmap.mmap) -> Finding:
 
 
 def read_pdf(document: mmap.mmap) -> Finding:
-    """Open a PDF strictly; where that fails, tell what is cut off from what readers repair."""
+    """Open a PDF strictly; if that fails, distinguish truncated files from those that readers repair."""
     kind = "application/pdf"
     ends = list(_END.finditer(document))
     end = ends[-1].end() if ends else 0
@@ -105,7 +105,7 @@ def _opened(document: mmap.mmap | bytes, *, attempt_recovery: bool) -> pikepdf.P
 def _examined(pdf: pikepdf.Pdf, repaired: str, *, harmless: re.Pattern[str] | None = None) -> Finding:
     """Read all pages of an open PDF.
 
-    :param harmless: what may be the matter at most with one whose table of objects had to be made anew.
+    :param harmless: the only defects that are accepted in a document whose table of objects was rebuilt.
     """
     kind = "application/pdf"
     if not len(pdf.pages):

@@ -1,4 +1,4 @@
--- Block after block: its POSTs, each with a digest of what is told of its delivery so far, and its certificates.
+-- Block after block: its POSTs, each with a digest of its delivery's stored match, and its certificates.
 SELECT block.block_no, false AS is_shown, node.delivery_key AS name, node.learner_ref,
        extract(epoch FROM node.sent_at)::float8 AS moment, NULL::float8 AS seen_by,
        node.is_open OR node.is_earlier AS one, node.is_acknowledged AS other,

@@ -3,8 +3,8 @@
 --
 -- Every POST that may have made a certificate whose id is not known: the last one of a delivery that is open, and
 -- earlier ones whose outcome was lost, of whatever became of the delivery since. These can own what is shown too. A
--- person's word, which is no proof, takes no POST out. What a learner who was forgotten was sent can be theirs alone, and
--- whoever else was forgotten is told apart from them no more.
+-- person's confirmation is no proof and excludes no POST. A certificate sent for an erased learner can only be theirs, and
+-- other erased learners can no longer be told apart from them.
 WITH nodes AS (
     INSERT INTO pg_temp.matching_node
         (delivery_key, version, state, is_open, is_earlier, is_acknowledged, sent_at, certification_id, valid_from, valid_to,
@@ -46,14 +46,14 @@ WITH nodes AS (
            OR delivery.match_method = 'person'
            OR delivery.state IN ('ready', 'held', 'invalid', 'rejected', 'withdrawn', 'cancelled')
            OR attempt.started_at < delivery.sent_at
-           -- An earlier POST's late answer told the id: what the later one made is not known.
+           -- An earlier POST's late response had the id: the certificate of the later one is not known.
            OR (delivery.springest_certificate_id IS NOT NULL AND delivery.state <> 'sending'
                AND attempt.started_at > delivery.sent_at)
            OR (delivery.state = 'sending' AND attempt.outcome IS NOT NULL))
 )
 -- Every certificate that was shown and that no delivery has by its id; one whose owner contradicts who has it may be
 -- its owner's. `seen_by`: when it was there at the latest.
--- One that two complete snapshots lack is gone: nothing is told of it, and what came from where it came stays known.
+-- A certificate absent from two complete snapshots is gone: it gets no finding, and its origin stays known.
 INSERT INTO pg_temp.matching_row
 SELECT remote.springest_certificate_id, remote.certification_id, remote.valid_from, remote.valid_until,
        COALESCE(remote.valid_until, 'infinity'), remote.learner_ref, remote.created_at,

@@ -1,6 +1,6 @@
 -- What a person released is not sent any more once Springest shows a certificate that could be it: it was stored
 -- late, or the snapshot that the release rests on had missed it. The conditions are those of a release
--- (release_candidates.sql): what the site does not tell contradicts nothing. All is read here, as it is at one moment:
+-- (release_candidates.sql): fields that the site does not report contradict nothing. All is read here, as it is at one moment:
 -- between two, the certificate that could be it may be another one, and neither would be found.
 WITH shown AS MATERIALIZED (
     -- What no delivery has by its id, but for one that waits here itself.

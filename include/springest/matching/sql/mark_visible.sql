@@ -1,4 +1,4 @@
--- Proof by id: Springest shows the certificate whose id its answer told, and what it shows agrees. What vanished
+-- Proof by id: Springest shows the certificate whose id was in the response, and the fields agree. A delivery that vanished
 -- is back only when the newest complete snapshot, or a later one, shows it.
 UPDATE springest.delivery AS delivery
 SET state = 'visible',

@@ -1,8 +1,8 @@
 -- Proof by owner: Springest names the learner, and certification and dates agree. The certificate must be the only one
--- that the POST can have made, and the delivery's POSTs the only ones that can have made it; otherwise nobody can tell
--- which is whose. Which of its POSTs it was does not matter: the certificate is the delivery's all the same. What was there before the
--- POST, by the time that Springest tells or because a snapshot had shown it, is another one. What is to be
--- adopted (`held`) was never sent and may be of any age.
+-- that the POST can have made, and the delivery's POSTs the only ones that can have made it; otherwise it is unknown
+-- which is whose. Which of its POSTs it was does not matter: the certificate belongs to the delivery either way. A
+-- certificate that was there before the POST, by its time at Springest or because a snapshot had shown it, is a different one. A
+-- delivery to be adopted (`held`) was never sent, and its certificate may be of any age.
 WITH edge AS (
     SELECT node.node_id, node.delivery_key, node.version, node.state, node.is_open, node.sent_at,
            node.certification_id, node.valid_from, node.valid_to,
@@ -13,7 +13,7 @@ WITH edge AS (
      AND shown.certification_id = node.certification_id
      AND shown.valid_from = node.valid_from
      AND shown.valid_to = node.valid_to
-    -- Two learners who were forgotten can't be told apart.
+    -- Two erased learners can't be told apart.
     WHERE node.learner_ref <> 'forgotten'
       AND (node.sent_at IS NULL
            OR (shown.seen_by >= node.sent_at
@@ -26,7 +26,7 @@ WITH edge AS (
                = max(delivery_key) OVER (PARTITION BY springest_certificate_id) AS is_of_one_delivery
     FROM edge
 ), unaskable AS (
-    -- What fits, whose owner was never told, and that is not shown any more, so that nobody can be asked: it may be the
+    -- A matching certificate that has disappeared, and whose owner was never known: it may be the
     -- one, and the learner's other one somebody else's doing.
     SELECT certification_id, valid_from, valid_to,
            max(COALESCE(created_at, 'infinity')) AS created_at, max(seen_by) AS seen_by
@@ -64,7 +64,7 @@ WITH edge AS (
     USING settled
     WHERE node.delivery_key = settled.delivery_key AND node.is_open
 ), answered AS (
-    -- Its earlier POSTs may have made another one: nothing is told of that, and they stand in the way of others.
+    -- Its earlier POSTs may have created another certificate: they get no finding, but compete with others.
     UPDATE pg_temp.matching_node AS node
     SET is_earlier = false
     FROM settled

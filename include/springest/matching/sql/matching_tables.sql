@@ -7,7 +7,7 @@ CREATE TEMPORARY TABLE matching_node (
     delivery_key text NOT NULL,
     version integer NOT NULL,
     state text NOT NULL,
-    -- Whether something may be told of it; the others only stand in the way.
+    -- Whether it gets a finding; the others only compete for certificates.
     is_open boolean NOT NULL,
     -- An earlier POST of a delivery that is open, with what was sent last: its certificate is that delivery's as well.
     is_earlier boolean NOT NULL DEFAULT false,
@@ -49,7 +49,7 @@ CREATE TEMPORARY TABLE matching_released (
     learner_ref text,
     first_at timestamptz
 ) ON COMMIT DROP;
--- What is told as before is only named.
+-- For an unchanged finding, only the key.
 CREATE TEMPORARY TABLE matching_kept (delivery_key text NOT NULL) ON COMMIT DROP;
 CREATE TEMPORARY TABLE matching_found (
     delivery_key text NOT NULL,

@@ -1,5 +1,5 @@
 -- What the owner proved, and another certificate of the same learner, certification and dates that could be the one
--- that was sent as well: the learner has it, and nobody can tell which of them this delivery is.
+-- that was sent as well: the learner has it, and it is unknown which of them this delivery is.
 WITH another AS (
     SELECT delivery.delivery_key, delivery.springest_certificate_id AS own, shown.springest_certificate_id AS other,
            row_number() OVER (PARTITION BY delivery.delivery_key ORDER BY shown.springest_certificate_id) AS place
@@ -28,12 +28,12 @@ WITH another AS (
 INSERT INTO pg_temp.matching_found
 SELECT delivery_key, 'ambiguous', NULL, NULL, named, number,
        format('Springest shows %s certificates of this learner with this certification and these dates (%s): '
-              'the learner has it, and which one was sent from here can not be told',
+              'the learner has both, and it is unknown which one was sent from here',
               number, array_to_string(named, ', ')),
        'shown_twice'
 FROM gathered
 UNION ALL
--- Whose learner was forgotten since: the other certificate can't be told from somebody else's any more, and it stands.
+-- If the learner was erased since, the other certificate can no longer be distinguished from somebody else's, and stays.
 SELECT told.delivery_key, told.verification_status, told.match_method, told.springest_certificate_id, told.candidates,
        told.candidate_count, told.evidence, told.review_reason
 FROM springest.delivery_match AS told

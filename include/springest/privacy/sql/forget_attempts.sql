@@ -1,4 +1,4 @@
--- What was said about the learner's attempts, and what tells their document from others.
+-- Clear messages about the learner's attempts, and the hash that identifies their document.
 UPDATE springest.delivery_attempt
 SET message = NULL,
     document_sha256 = repeat('0', 64)

@@ -11,7 +11,7 @@ WITH relaxed AS MATERIALIZED (
     -- Read once, and only when the row is this transaction's.
     SELECT locked.*, clock_timestamp() AS now FROM locked
 ), bounded AS MATERIALIZED (
-    -- Neither is ever set further ahead. What is came from a clock that was set back since, and ends by itself.
+    -- Neither is ever set further ahead. A later value means that the clock was set back since; it is reduced.
     SELECT now,
            LEAST(theoretical_arrival, now + make_interval(secs => :tolerance + :interval)) AS theoretical_arrival,
            CASE WHEN frozen_until > now + make_interval(secs => :longest_freeze)

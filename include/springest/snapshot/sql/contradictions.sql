@@ -1,4 +1,4 @@
--- Certificates that were told to be a learner's and are known by their id to be another's, or were told of two.
+-- Certificates that a filter assigned to one learner although their id proves another, or that it assigned to two.
 SELECT count(*)
 FROM (SELECT told.springest_certificate_id
       FROM pg_temp.gathered AS told

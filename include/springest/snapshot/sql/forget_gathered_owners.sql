@@ -1,4 +1,4 @@
--- Whoever Springest names as the owner of a certificate that was sent for a learner who was forgotten: it may be them, under
+-- The owner that Springest names for a certificate that was sent for an erased learner: it may be them, under
 -- another address or after they have come back, so no reference of it is kept. What was known of the owner when the learner
 -- was forgotten stays known; see `forget_owners.sql`.
 UPDATE pg_temp.gathered AS gathered

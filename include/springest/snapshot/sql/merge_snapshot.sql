@@ -23,7 +23,7 @@ WITH latest AS MATERIALIZED (
         first_snapshot_id = CASE WHEN remote.first_seen_at > latest.seen_at
                                  THEN latest.snapshot_id ELSE remote.first_snapshot_id END,
         first_seen_at = LEAST(remote.first_seen_at, latest.seen_at),
-        -- A list that does not tell owners takes nothing back of what a filtered one has told.
+        -- A list without owners does not overwrite owners from a filtered list.
         learner_ref = CASE WHEN latest.learner_ref IS NOT NULL AND remote.last_seen_at < latest.seen_at
                            THEN latest.learner_ref ELSE COALESCE(remote.learner_ref, latest.learner_ref) END,
         owner_told_by = CASE WHEN latest.learner_ref IS NOT NULL

@@ -1,5 +1,5 @@
 -- Whose certificates to ask about: ties first, then what may not have been taken, who was asked longest ago first.
--- Nothing that is not listed would be shown, and a list that tells owners by itself has told all there is.
+-- Nothing that is not listed would be shown, and a list that names owners needs no look-ups.
 SELECT delivery.delivery_key, delivery.training_id, delivery.learner_ref
 FROM springest.delivery AS delivery
 JOIN springest.certification AS certification

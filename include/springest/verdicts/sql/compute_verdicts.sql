@@ -17,7 +17,7 @@ WITH facts AS (
            remote.first_snapshot_id,
            -- An owner who was forgotten is still known not to be another learner; see `forget_owners.sql`.
            remote.learner_ref = COALESCE(delivery.learner_ref, 'forgotten') AS owner_agrees,
-           -- Of two who were forgotten it can't be told, unless it was known when the person decided.
+           -- Unknown for two erased learners, unless it was known when the person decided.
            remote.learner_ref = COALESCE(delivery.learner_ref, 'forgotten')
                AND (delivery.learner_ref IS NOT NULL
                     OR COALESCE(CAST(confirmed.evidence ->> 'owner_agrees' AS boolean), false)) AS names_learner,
@@ -59,7 +59,7 @@ WITH facts AS (
                WHEN disagreement <> '' OR NOT says_verified THEN 'ambiguous'
                -- A worker has just recorded its id: the next matching proves it.
                WHEN state = 'accepted' AND match_method IS NULL THEN 'awaiting_verification'
-               -- A person's word is no proof, unless the site names the learner as the owner.
+               -- A person's confirmation is no proof, unless the site names the learner as the owner.
                WHEN match_method = 'person' AND names_learner IS NOT TRUE THEN 'inferred'
                -- Verified: Springest shows it under the id that its response named, or names the learner as the owner;
                -- what it shows agrees with what was sent, and its status means verified.

@@ -3,8 +3,8 @@ FROM springest.delivery AS delivery
 LEFT JOIN springest.certification AS certification
        ON certification.site = delivery.site
       AND certification.certification_id = delivery.certification_id
--- Workers and people don't wait for the site's lock: what became of it since it was matched counts, and what was told
--- without proof is told no more.
+-- Workers and people don't wait for the site's lock: a change since the matching counts, and a match
+-- without proof is then dropped.
 LEFT JOIN springest.delivery_match AS matched
        ON matched.delivery_key = delivery.delivery_key
       AND ((delivery.springest_certificate_id IS NULL AND delivery.state IN ('unknown', 'accepted_no_id', 'review'))

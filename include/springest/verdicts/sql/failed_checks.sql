@@ -1,4 +1,4 @@
--- What stands in the way of publishing.
+-- Failed checks that block publishing.
 SELECT check_name, delivery_key, training_id, found, remedy
 FROM springest.failed_check
 WHERE site = :site AND check_name <> 'conservation'

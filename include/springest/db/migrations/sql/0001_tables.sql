@@ -250,7 +250,7 @@ COMMENT ON COLUMN springest.remote_certificate.valid_from IS 'First day of valid
 COMMENT ON COLUMN springest.remote_certificate.valid_until IS 'Last day of validity';
 COMMENT ON COLUMN springest.remote_certificate.springest_status IS 'Status, in Springest''s own word';
 COMMENT ON COLUMN springest.remote_certificate.created_at IS 'When Springest stored it; null: the time had no zone';
-COMMENT ON COLUMN springest.remote_certificate.learner_ref IS 'HMAC of the owner''s address, where the site tells the owner; the word forgotten, where the owner was forgotten; the word other, where the learner it was sent for was forgotten and is not the owner';
+COMMENT ON COLUMN springest.remote_certificate.learner_ref IS 'HMAC of the owner''s e-mail address, if the site names the owner; the word forgotten, if the owner was erased; the word other, if the learner it was sent for was erased and is not the owner';
 COMMENT ON COLUMN springest.remote_certificate.first_snapshot_id IS 'First snapshot that showed it';
 COMMENT ON COLUMN springest.remote_certificate.first_seen_at IS 'Start of the first snapshot that showed it';
 COMMENT ON COLUMN springest.remote_certificate.last_seen_at IS 'Start of the last snapshot that showed it';

@@ -17,7 +17,7 @@ SKIPPED = {"name": "alembic", "skip_reason": "Dependency not found and could not
     ("packages", "code", "text"),
     [
         ([GOOD], 0, "1 packages, no known vulnerability"),
-        ([GOOD, BAD], 1, "aiohttp 3.9.0: PYSEC-1, mended in 3.9.4"),
+        ([GOOD, BAD], 1, "aiohttp 3.9.0: PYSEC-1, fixed in 3.9.4"),
         ([GOOD, SKIPPED], 2, "NOT audited.* 1 of 2 packages, such as alembic"),
         ([BAD, SKIPPED], 1, "(?s)aiohttp.*NOT audited"),
         ([], 2, "NOT audited"),

@@ -48,7 +48,7 @@ PHRASES: Final = {
 }
 NAMES: Final = {
     "told": 46,
-    "one": 232,
+    "one": 250,
     "other": 13,
     "said": 14,
     "what": 9,

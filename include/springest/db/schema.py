@@ -623,10 +623,10 @@ publication = Table(
         comment="Newest snapshot when they were computed",
     ),
     Column(
-        "changed", Integer, nullable=False, server_default="0", comment="Verdicts that are new or changed"
+        "changed", Integer, nullable=False, server_default="0", comment="Number of new and changed verdicts"
     ),
-    Column("source_rows", BigInteger, comment="Source rows that all staged runs counted"),
-    Column("verdict_rows", BigInteger, comment="How many of those have a verdict"),
+    Column("source_rows", BigInteger, comment="Source rows of all staged runs, by the source's own counts"),
+    Column("verdict_rows", BigInteger, comment="Number of those with a verdict"),
     Column("incomplete_run", Text, comment="First run in which the two differ; null: none"),
     Index("publication_pending_idx", "site", unique=True, postgresql_where=text("published_at IS NULL")),
     Index(None, "site", "published_at"),

@@ -596,9 +596,9 @@ COMMENT ON COLUMN springest.publication.run_id IS 'Airflow run that computed its
 COMMENT ON COLUMN springest.publication.computed_at IS 'When they were computed';
 COMMENT ON COLUMN springest.publication.published_at IS 'When they became current; null: pending, while they wait for their checks';
 COMMENT ON COLUMN springest.publication.snapshot_id IS 'Newest snapshot when they were computed';
-COMMENT ON COLUMN springest.publication.changed IS 'Verdicts that are new or changed';
-COMMENT ON COLUMN springest.publication.source_rows IS 'Source rows that all staged runs counted';
-COMMENT ON COLUMN springest.publication.verdict_rows IS 'How many of those have a verdict';
+COMMENT ON COLUMN springest.publication.changed IS 'Number of new and changed verdicts';
+COMMENT ON COLUMN springest.publication.source_rows IS 'Source rows of all staged runs, by the source''s own counts';
+COMMENT ON COLUMN springest.publication.verdict_rows IS 'Number of those with a verdict';
 COMMENT ON COLUMN springest.publication.incomplete_run IS 'First run in which the two differ; null: none';
 
 CREATE TABLE springest.run_training (

@@ -224,7 +224,7 @@ def test_a_night_writes_only_changes(warehouse: Engine, deliver: Deliver, show: 
         "T2",
     }
     [(published,)] = rows(warehouse, "SELECT max(published_at) FROM springest.publication")
-    assert [one.version_from == published for one in after] == [True, False, False, True]
+    assert [version.version_from == published for version in after] == [True, False, False, True]
     assert rows(warehouse, "SELECT training_id, version_to FROM springest.verdict_history") == [
         ("T1", published)
     ]

@@ -181,12 +181,12 @@ def see_again(warehouse: Engine, certificate_id: int, seen_at: datetime) -> None
 
 
 def list_certification(
-    warehouse: Engine, *, since: datetime, last: datetime, certification_id: int = 102
+    warehouse: Engine, *, since: datetime, last: datetime, certification_id: int = 102, **values: Any
 ) -> None:
     """Put a certification into the catalogue."""
     row = {"site": "default", "certification_id": certification_id, "is_listed": True}
     seen = {"first_seen_at": since, "last_seen_at": last, "listed_since": since}
-    add_rows(warehouse, certification, row | seen)
+    add_rows(warehouse, certification, row | seen | values)
 
 
 def approve_run(warehouse: Engine, run_id: str = "night", *, site: str = "default") -> None:

@@ -15,8 +15,6 @@ from springest.db.schema import delivery
 from springest.delivery.claims import Queued
 from springest.delivery.repository import SendingLedger
 from tests import factories
-from tests.factories import DAY as DAY
-from tests.factories import MOMENT as MOMENT
 
 Deliver = Callable[..., str]
 Show = Callable[..., None]

@@ -20,11 +20,10 @@ from springest.db.schema import (
     verdict_history,
 )
 from springest.errors import PendingVerdictsLost
-from springest.site import Site
 from springest.verdicts.publish import publish, publish_pending, reconcile
 from tests.component.conftest import Deliver, Show
+from tests.factories import SITE
 
-SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
 TODAY = datetime.now(UTC).date()
 
 

@@ -7,18 +7,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, text
 
-from springest.db.schema import COMPUTED_COLUMNS, run_training, staging_run
+from springest.db.schema import COMPUTED_COLUMNS
 from springest.errors import ConservationBroken, PendingVerdictsLost, QualityCheckFailed
 from springest.matching import matching
 from springest.site import Site
 from springest.verdicts import publish as publishing
 from springest.verdicts.pending import TABLE_CHECKS
 from springest.verdicts.publish import publish, publish_pending, reconcile
-from tests.component.conftest import MOMENT, Deliver, Scan, Show
-
-SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
+from tests.component.conftest import Deliver, Scan, Show
+from tests.factories import MOMENT, SITE, add_decision, add_staging_run
 
 
 def rows(warehouse: Engine, statement: str) -> list[Any]:
@@ -189,16 +188,10 @@ def test_a_confirmation_with_an_agreeing_owner_is_verified(
     warehouse: Engine, deliver: Deliver, show: Show
 ) -> None:
     """A person's confirmation is published as `verified` if Springest names that learner as the owner."""
-    deliver("accepted", match_method="person")
-    with warehouse.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO springest.delivery_decision (delivery_key, decided_by, decision, reason,"
-                " springest_certificate_id, version, from_state, to_state, evidence)"
-                " SELECT delivery_key, 'anna', 'confirm', 'seen', 7, 1, 'unknown', 'accepted', '{}'"
-                " FROM springest.delivery"
-            )
-        )
+    key = deliver("accepted", match_method="person")
+    add_decision(
+        warehouse, key, "confirm", springest_certificate_id=7, from_state="unknown", to_state="accepted"
+    )
     show(learner_ref="a" * 64)
     publish(warehouse, site=SITE, run_id="night")
     assert statuses(warehouse) == [("verified",)]
@@ -287,9 +280,7 @@ def test_a_version_without_a_successor_is_a_gap(warehouse: Engine, deliver: Deli
 def test_source_rows_without_a_verdict_fail_conservation(warehouse: Engine, deliver: Deliver) -> None:
     """The check task names the run; publishing counts once more."""
     deliver("held")
-    with warehouse.begin() as connection:
-        values = {"site": "default", "run_id": "lost", "mode": "watermark", "source_count": 2}
-        connection.execute(insert(staging_run).values(**values, window_start=MOMENT, window_end=MOMENT))
+    add_staging_run(warehouse, run_id="lost", source_count=2)
     reconcile(warehouse, site=SITE, run_id="night")
     [(check, found)] = rows(warehouse, "SELECT check_name, found FROM springest.failed_check")
     assert check == "conservation"
@@ -312,12 +303,7 @@ def test_verdicts_computed_while_publishing_are_rematched(
         warehouse,
         "UPDATE springest.delivery SET state = 'accepted', springest_certificate_id = 99",
     )
-    key = deliver("ready", "T2")
-    seen = {"site": "default", "run_id": "other"}
-    with warehouse.begin() as connection:
-        window = {"mode": "watermark", "window_start": MOMENT, "window_end": MOMENT, "source_count": 1}
-        connection.execute(insert(staging_run).values(**seen, **window))
-        connection.execute(insert(run_training).values(**seen, row_no=1, delivery_key=key))
+    add_staging_run(warehouse, [deliver("ready", "T2")], run_id="other")
     publish_pending(warehouse, site=only_us, run_id="night")
     assert statuses(warehouse) == [("awaiting_verification",), ("not_sent",)]
 

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, text
 
-from springest.db.schema import run_training, staging_run
 from springest.errors import ConservationBroken
-from springest.site import Site
 from springest.states import State
 from springest.verdicts import pending
-from springest.verdicts.publish import PublishReport, publish
-from tests.component.conftest import DAY, MOMENT, Deliver, Show
-
-SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
-
-
-def publish_all(warehouse: Engine, **settings: Any) -> PublishReport:
-    """Publish a site whose list of certifications is known to hold verified ones only."""
-    site = replace(SITE, **{"catalogue_lists_verified_only": True, **settings})
-    return publish(warehouse, site=site, run_id="night")
-
-
-def verdict(warehouse: Engine, training_id: str = "T1") -> Any:
-    with warehouse.connect() as connection:
-        return connection.execute(
-            text("SELECT * FROM springest.certificate_reconciliation WHERE training_id = :name"),
-            {"name": training_id},
-        ).one()
-
+from tests.component.conftest import Deliver, Show
+from tests.component.published import publish_all, verdict
+from tests.factories import DAY, MOMENT, add_staging_run
 
 WITHOUT_A_REMOTE = {
     State.READY: "not_sent",
@@ -184,19 +165,8 @@ def test_a_row_without_a_verdict_stops_the_publication(warehouse: Engine, delive
     """The last good state stays readable."""
     key = deliver("held")
     publish_all(warehouse)
+    add_staging_run(warehouse, [key], source_count=2)
     with warehouse.begin() as connection:
-        connection.execute(
-            insert(staging_run).values(
-                site="default",
-                run_id="night",
-                mode="watermark",
-                window_start=MOMENT,
-                window_end=MOMENT,
-                source_count=2,
-            )
-        )
-        seen = {"site": "default", "run_id": "night", "row_no": 1, "delivery_key": key}
-        connection.execute(insert(run_training).values(seen))
         connection.execute(text("UPDATE springest.delivery SET state = 'invalid'"))
     with pytest.raises(ConservationBroken, match=r"run night counted 2 .* and 1 have a verdict"):
         publish_all(warehouse)

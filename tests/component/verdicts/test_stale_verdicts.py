@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, text
 
-from springest.site import Site
 from springest.verdicts import pending
 from springest.verdicts.publish import publish
-from tests.component.conftest import DAY, MOMENT, Deliver, Show
+from tests.component.conftest import Deliver, Show
+from tests.factories import DAY, MOMENT, SITE, list_certification
 from tests.verdicts import require_no_stale_verdict
 
-SITE = Site.from_connection(name="default", host="https://springest.example.com", password="k" * 20, extra={})
 LAST_DAY = date(2999, 12, 31)
 """So far off that nothing expires by itself."""
 
@@ -53,11 +52,8 @@ def judged(warehouse: Engine) -> Iterator[list[int]]:
 def grounds(warehouse: Engine, deliver: Deliver, show: Show) -> None:
     """One delivery for each way in which a verdict comes about, and their verdicts published."""
     dates = {"valid_from": DAY, "valid_until": LAST_DAY}
-    run(
-        warehouse,
-        "INSERT INTO springest.certification (site, certification_id, name, is_listed, first_seen_at,"
-        " last_seen_at, listed_since) VALUES ('default', 102, 'Project Control', true, now(), now(), now())",
-    )
+    now = datetime.now(UTC)
+    list_certification(warehouse, since=now, last=now, name="Project Control")
     deliver("accepted", "by id", **dates)
     show(7, **dates)
     deliver("accepted", "not shown", springest_certificate_id=8, valid_until=date(2026, 11, 3))

@@ -10,6 +10,7 @@ VENV := $(STATE)/venv
 PY := $(VENV)/bin/python
 READY := $(STATE)/ready
 READY_TO_BENCH := $(STATE)/ready-to-bench
+READY_FOR_DBT := $(STATE)/ready-for-dbt
 UV_VERSION := 0.13.9
 PYTEST_WORKERS ?= 2
 ROUNDS ?= 3
@@ -25,7 +26,7 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all chaos bench bench-delivery bench-reconcile check format audit sandbox migrate baseline revision dictionary lock clean
+.PHONY: help demo ui test test-all test-dbt chaos bench bench-delivery bench-reconcile check format audit sandbox migrate baseline revision dictionary lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -39,8 +40,11 @@ ui: $(READY) ## the demo, staying up with Airflow's UI until Ctrl-C
 test: $(READY) ## the tests, in under ten minutes
 	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not long" --hypothesis-profile repeatable
 
-test-all: $(READY) ## all tests, the long proofs too
+test-all: $(READY) $(READY_FOR_DBT) ## all tests, the long proofs too
 	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+test-dbt: $(READY) $(READY_FOR_DBT) ## the dbt package for analysts, by dbt itself
+	@$(PY) -m pytest tests/integration/test_dbt.py
 
 chaos: $(READY) ## a real Airflow killed, suspended and cut off, for ROUNDS=3 (or 50) rounds
 	@$(PY) -m tests.chaos --rounds $(ROUNDS) --first $(FIRST) $(if $(SEED),--seed $(SEED))
@@ -85,6 +89,7 @@ lock: $(READY) ## pin the whole tree again from requirements.in and requirements
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -o requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-bench.in -o requirements-bench.txt
+	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dbt.in -o requirements-dbt.txt
 
 clean: ## remove everything these commands made
 	@rm -rf $(STATE)
@@ -104,4 +109,9 @@ $(READY): requirements-dev.txt pyproject.toml
 
 $(READY_TO_BENCH): $(READY) requirements-bench.txt
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements-bench.txt
+	@touch $@
+
+$(READY_FOR_DBT): $(READY) requirements-dbt.txt
+	@$(VENV)/bin/uv venv --quiet --clear --python $(PY) $(STATE)/dbt
+	@$(VENV)/bin/uv pip sync --quiet --python $(STATE)/dbt/bin/python --require-hashes requirements-dbt.txt
 	@touch $@

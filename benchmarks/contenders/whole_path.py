@@ -8,10 +8,10 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine
 
 from benchmarks.contenders.job import Job, measured, read_job
-from springest.delivery.context import Parts
-from springest.delivery.deliver import Deliverer, DeliverSettings
-from springest.delivery.high_water import HighWater
-from springest.delivery.repository import SendingLedger
+from springest.delivery.attempt_watermark import AttemptWatermark
+from springest.delivery.context import DeliveryContext
+from springest.delivery.repository import DeliveryRepository
+from springest.delivery.run import DeliveryRun, DeliverySettings
 from springest.documents.opener import DocumentStore
 from springest.identity import Pseudonyms
 from springest.session import open_session
@@ -63,18 +63,18 @@ async def deliver(job: Job, stager: Stager) -> None:
     """Work through the queue as the operator does."""
     site = site_of(job)
     async with open_session(job.warehouse_url, site, at_once=job.at_once) as link:
-        worker = Parts(
+        worker = DeliveryContext(
             site=site,
             run_id=RUN,
-            ledger=SendingLedger(link.engine, site=site.name, run_id=RUN, worker="benchmark"),
+            ledger=DeliveryRepository(link.engine, site=site.name, run_id=RUN, worker="benchmark"),
             limiter=link.limiter,
             client=link.client,
             stager=stager,
             documents=DocumentStore.under([job.documents]),
-            high_water=HighWater(MemoryKeeper()),
+            watermark=AttemptWatermark(MemoryKeeper()),
         )
-        report = await Deliverer(
-            worker, settings=DeliverSettings(concurrency=job.at_once, expected=job.count)
+        report = await DeliveryRun(
+            worker, settings=DeliverySettings(concurrency=job.at_once, expected=job.count)
         ).run()
     if (report.accepted, report.left) != (job.count, 0):
         raise RuntimeError(f"not all were delivered: {report}")

@@ -44,7 +44,7 @@ async def open_session(
         "requests_per_hour": site.requests_per_hour,
     }
     limiter = RateLimiter(engine, **row)
-    gate = ReadGate(limiter, RateLimiter.of_reads(engine, **row))
+    gate = ReadGate(limiter, RateLimiter.for_reads(engine, **row))
     try:
         async with SpringestClient(site, max_connections=at_once, gate=gate) as client:
             yield SiteSession(engine, limiter, client)

@@ -1,4 +1,4 @@
-"""How long ago something was, counting the time that the machine slept."""
+"""How long ago something was, including the time that the machine was suspended."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Where the system has it: an event loop's clock stands still while the machine is suspended."""
+"""``CLOCK_MONOTONIC``, the clock of an event loop, stops while the machine is suspended."""
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """A moment of this process, by two clocks.
+class Instant:
+    """An instant, by two clocks of this process.
 
-    :param running: seconds on the event loop's clock.
-    :param always: seconds on a clock that a suspended machine does not stop.
+    :param monotonic: seconds on the event loop's clock, which tests can control.
+    :param boottime: seconds on a clock that keeps running while the machine is suspended.
     """
 
-    running: float
-    always: float
+    monotonic: float
+    boottime: float
 
     @classmethod
     def now(cls) -> Self:
-        """Return this moment."""
+        """Return the current instant."""
         return cls(asyncio.get_running_loop().time(), time.clock_gettime(_CLOCK))
 
     @property
     def age(self) -> float:
-        """Seconds since then."""
-        now = Moment.now()
-        return max(now.running - self.running, now.always - self.always)
+        """Seconds since this instant."""
+        now = Instant.now()
+        return max(now.monotonic - self.monotonic, now.boottime - self.boottime)

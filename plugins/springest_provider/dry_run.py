@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from springest.delivery.deliver import DeliverSettings
 from springest.delivery.plan import Plan, Planner, Selection
 from springest.delivery.plan_words import in_words
+from springest.delivery.run import DeliverySettings
 from springest.privacy.secret import secret_in_use
 from springest.redaction import Redactor, show_unseen
 from springest.site import Site
@@ -23,14 +23,14 @@ def make_plan(
     sql: str,
     source_conn_id: str,
     warehouse_conn_id: str,
-    settings: DeliverSettings,
-    doubts_since: datetime | None = None,
+    settings: DeliverySettings,
+    unknown_since: datetime | None = None,
 ) -> Plan:
     """
     Return what a run would send and set aside; nothing is sent, and nothing stays changed.
 
     :param sql: the query of completed trainings.
-    :param doubts_since: as of ``counted_since``.
+    :param unknown_since: as of ``counted_since``.
     :raises ConfigurationError: a connection or a Variable is not what it should be.
     """
     pseudonyms = factories.pseudonyms()
@@ -47,7 +47,7 @@ def make_plan(
             documents=factories.documents(site),
             keeper=factories.AttemptKeeper,
         )
-        return planner.plan(run_id, which, settings=settings, doubts_since=doubts_since)
+        return planner.plan(run_id, which, settings=settings, unknown_since=unknown_since)
 
 
 def log_lines(plan: Plan, site: Site, *, until: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from springest.delivery.deliver import DeliverSettings
+from springest.delivery.run import DeliverySettings
 from springest.errors import ConfigurationError
 from springest.source.reader import Window
 
@@ -130,7 +130,7 @@ def deliver_settings(
     expected_certificates: str | int | None,
     limit: str | int | None,
     **others: Any,
-) -> DeliverSettings:
+) -> DeliverySettings:
     """
     Return how a run delivers, as its parameters say.
 
@@ -138,20 +138,22 @@ def deliver_settings(
     :raises ConfigurationError: a parameter is not what it should be.
     """
     began = context["dag_run"].start_date
-    return DeliverSettings(
+    return DeliverySettings(
         expected=whole_number("expected_certificates", expected_certificates) or 0,
         limit=whole_number("limit", limit, least=1),
-        seconds=seconds_to_deadline(deliver_until, since=began),
-        night_seconds=seconds_to_deadline(deliver_until, since=began, now=began),
+        seconds_to_deliver_until=seconds_to_deliver_until(deliver_until, since=began),
+        night_seconds=seconds_to_deliver_until(deliver_until, since=began, now=began),
         **others,
     )
 
 
-def seconds_to_deadline(time_of_day: str, *, since: datetime | None, now: datetime | None = None) -> float:
+def seconds_to_deliver_until(
+    deliver_until: str, *, since: datetime | None, now: datetime | None = None
+) -> float:
     """
     Return the seconds until a run's deadline.
 
-    :param time_of_day: ``HH:MM`` in UTC; the deadline is its first occurrence after the run started.
+    :param deliver_until: ``HH:MM`` in UTC; the deadline is its first occurrence after the run started.
     :param since: start of the run, so that retries of its task have the same deadline; now by default.
     :returns: 0 if the deadline has passed.
     :raises ConfigurationError: it is not a time of day.
@@ -159,9 +161,11 @@ def seconds_to_deadline(time_of_day: str, *, since: datetime | None, now: dateti
     now = now or datetime.now(UTC)
     began = min(since.astimezone(UTC), now) if since is not None else now
     try:
-        clock_time = datetime.strptime(time_of_day.strip(), "%H:%M")  # noqa: DTZ007 - a time of day has no zone
+        clock_time = datetime.strptime(deliver_until.strip(), "%H:%M")  # noqa: DTZ007 - a time of day has no zone
     except ValueError:
-        raise ConfigurationError(f"deliver_until must be a time such as 06:00, is {time_of_day!r}") from None
+        raise ConfigurationError(
+            f"deliver_until must be a time such as 06:00, is {deliver_until!r}"
+        ) from None
     due = began.replace(hour=clock_time.hour, minute=clock_time.minute, second=0, microsecond=0)
     return max(0.0, ((due if due > began else due + timedelta(days=1)) - now).total_seconds())
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from springest.db.schema import delivery
 from springest.delivery.claims import Queued
-from springest.delivery.repository import SendingLedger
+from springest.delivery.repository import DeliveryRepository
 from tests import factories
 
 Deliver = Callable[..., str]
@@ -22,7 +22,7 @@ Post = Callable[..., None]
 Scan = Callable[..., int]
 MANY = 1_000_000
 AddDelivery = Callable[..., str]
-MakeWorker = Callable[..., SendingLedger]
+MakeWorker = Callable[..., DeliveryRepository]
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def worker(async_warehouse: AsyncEngine) -> MakeWorker:
 
     def make(
         name: str = "one", *, run_id: str = "night", site: str = "default", **values: Any
-    ) -> SendingLedger:
-        return SendingLedger(async_warehouse, site=site, run_id=run_id, worker=name, **values)
+    ) -> DeliveryRepository:
+        return DeliveryRepository(async_warehouse, site=site, run_id=run_id, worker=name, **values)
 
     return make
 
@@ -91,14 +91,14 @@ def take() -> Callable[..., Any]:
     """Claim a delivery as a worker does."""
 
     async def claim(
-        ledger: SendingLedger, queued: Queued, *, lease: float = 60, most: int = MANY, known: int = 0
+        ledger: DeliveryRepository, queued: Queued, *, lease: float = 60, most: int = MANY, known: int = 0
     ) -> Any:
         return await ledger.claim(
             queued,
             lease_seconds=lease,
             document_sha256="a" * 64,
             document_size=4,
-            most_in_doubt=most,
+            max_unknown=most,
             known_attempt=known,
         )
 

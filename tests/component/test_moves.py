@@ -30,7 +30,7 @@ from springest.db.schema import (
     remote_certificate,
 )
 from springest.delivery.claims import Claim, Outcome, Queued
-from springest.delivery.repository import SendingLedger
+from springest.delivery.repository import DeliveryRepository
 from springest.documents.opener import DocumentStore
 from springest.errors import IllegalTransition
 from springest.matching.matching import match
@@ -232,11 +232,11 @@ def take_rows_back(ledger: Ledger) -> None:
 # --- sending
 
 
-def work(ledger: Ledger, does: Callable[[SendingLedger], Awaitable[Any]]) -> None:
+def work(ledger: Ledger, does: Callable[[DeliveryRepository], Awaitable[Any]]) -> None:
     async def run() -> None:
         engine = create_async_engine(ledger.engine.url)
         try:
-            await does(SendingLedger(engine, site="default", run_id="night", worker="worker"))
+            await does(DeliveryRepository(engine, site="default", run_id="night", worker="worker"))
         finally:
             await engine.dispose()
 
@@ -246,7 +246,7 @@ def work(ledger: Ledger, does: Callable[[SendingLedger], Awaitable[Any]]) -> Non
 def claim_everything(ledger: Ledger) -> None:
     ledger.fill()
 
-    async def claim(sending: SendingLedger) -> None:
+    async def claim(sending: DeliveryRepository) -> None:
         for entry in ledger.rows:
             queued = Queued(entry.key, entry.training.training_id, entry.training.row_version, 1, NOW, True)
             await sending.claim(
@@ -254,7 +254,7 @@ def claim_everything(ledger: Ledger) -> None:
                 lease_seconds=60,
                 document_sha256="a" * 64,
                 document_size=4,
-                most_in_doubt=1_000_000,
+                max_unknown=1_000_000,
                 known_attempt=0,
             )
 
@@ -272,7 +272,7 @@ def record(event: Event) -> Callable[[Ledger], None]:
             )
             attempts: dict[str, int] = dict(found.all())
 
-        async def answer(sending: SendingLedger) -> None:
+        async def answer(sending: DeliveryRepository) -> None:
             for key, attempt_id in attempts.items():
                 certificate_id = 10_000 + attempt_id if event is Event.ACCEPTED_WITH_ID else None
                 outcome = Outcome(event, springest_certificate_id=certificate_id)
@@ -285,7 +285,7 @@ def record(event: Event) -> Callable[[Ledger], None]:
 
 def sweep(ledger: Ledger) -> None:
     ledger.fill()
-    work(ledger, SendingLedger.sweep)
+    work(ledger, DeliveryRepository.sweep_expired_leases)
 
 
 def restore(ledger: Ledger) -> None:

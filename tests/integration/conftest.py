@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from demo import source_database
@@ -24,11 +24,11 @@ from sandbox.store import Certification
 from springest.api.client import SpringestClient
 from springest.catalogue import store_catalogue
 from springest.db.roles import RoleNames, grant_roles
-from springest.delivery.context import Parts
-from springest.delivery.deliver import Deliverer, DeliverSettings
-from springest.delivery.high_water import HighWater
-from springest.delivery.repository import SendingLedger
-from springest.delivery.tally import DeliverReport
+from springest.delivery.attempt_watermark import AttemptWatermark
+from springest.delivery.context import DeliveryContext
+from springest.delivery.repository import DeliveryRepository
+from springest.delivery.run import DeliveryRun, DeliverySettings
+from springest.delivery.stats import DeliveryReport
 from springest.documents.opener import DocumentStore
 from springest.identity import Pseudonyms
 from springest.rate_limit.limiter import RateLimiter
@@ -133,52 +133,70 @@ class World:
     def stage(self, run_id: str = "night", asked: Window | None = None, **first: Any) -> StageReport:
         return self.stager.stage(run_id, asked=asked, **first)
 
+    def context(
+        self,
+        engine: AsyncEngine,
+        client: SpringestClient,
+        run_id: str,
+        *,
+        watermark: AttemptWatermark | None = None,
+        **ledger: Any,
+    ) -> DeliveryContext:
+        """The collaborators of a delivery run, as the operator makes them."""
+        site = self.site
+        return DeliveryContext(
+            site=site,
+            run_id=run_id,
+            ledger=DeliveryRepository(
+                engine,
+                site=site.name,
+                run_id=run_id,
+                worker=f"{run_id}-{secrets.token_hex(6)}",
+                **ledger,
+            ),
+            limiter=RateLimiter(
+                engine,
+                host=site.host,
+                key_fingerprint=site.key_fingerprint,
+                requests_per_hour=site.requests_per_hour,
+            ),
+            client=client,
+            stager=self.stager,
+            documents=self.documents,
+            watermark=watermark or AttemptWatermark(self.kept),
+        )
+
     def deliver(
         self,
         run_id: str = "night",
         *,
-        high_water: HighWater | None = None,
-        meanwhile: Callable[[Deliverer], Awaitable[None]] | None = None,
-        doubts_since: datetime | None = None,
+        watermark: AttemptWatermark | None = None,
+        meanwhile: Callable[[DeliveryRun], Awaitable[None]] | None = None,
+        unknown_since: datetime | None = None,
         certification_ids: Sequence[int] | None = None,
         **settings: Any,
-    ) -> DeliverReport:
+    ) -> DeliveryReport:
         """Deliver, as the operator does.
 
         :param meanwhile: what happens beside it, in the same process.
         """
 
-        async def run() -> DeliverReport:
+        async def run() -> DeliveryReport:
             engine = create_async_engine(self.warehouse_url, pool_size=12)
-            site = self.site
             try:
-                async with SpringestClient(site) as client:
-                    context = Parts(
-                        site=site,
-                        run_id=run_id,
-                        ledger=SendingLedger(
-                            engine,
-                            site=site.name,
-                            run_id=run_id,
-                            worker=f"{run_id}-{secrets.token_hex(6)}",
-                            doubts_since=doubts_since,
-                            certification_ids=certification_ids,
-                        ),
-                        limiter=RateLimiter(
-                            engine,
-                            host=site.host,
-                            key_fingerprint=site.key_fingerprint,
-                            requests_per_hour=site.requests_per_hour,
-                        ),
-                        client=client,
-                        stager=self.stager,
-                        documents=self.documents,
-                        high_water=high_water or HighWater(self.kept),
+                async with SpringestClient(self.site) as client:
+                    context = self.context(
+                        engine,
+                        client,
+                        run_id,
+                        watermark=watermark,
+                        unknown_since=unknown_since,
+                        certification_ids=certification_ids,
                     )
-                    all_settings = DeliverSettings(**{"probe_delays": (0.01, 0.01), **settings})
-                    deliverer = Deliverer(context, settings=all_settings)
-                    beside = asyncio.ensure_future(meanwhile(deliverer)) if meanwhile else None
-                    report = await deliverer.run()
+                    values = DeliverySettings(**{"probe_delays": (0.01, 0.01), **settings})
+                    delivery = DeliveryRun(context, settings=values)
+                    beside = asyncio.ensure_future(meanwhile(delivery)) if meanwhile else None
+                    report = await delivery.run()
                     if beside is not None:
                         await beside
                     return report

@@ -34,7 +34,7 @@ from springest.api import client as api
 from springest.api.body import CertificateBody
 from springest.api.client import SpringestClient
 from springest.db.schema import metadata
-from springest.delivery.high_water import HighWater
+from springest.delivery.attempt_watermark import AttemptWatermark
 from springest.source import reader
 from springest.source.reader import Window
 
@@ -109,7 +109,7 @@ def _in_child(world, last, crossed, work):
     boundaries.around_coroutine(aiohttp.TCPConnector, "connect")
     boundaries.around_coroutine(SpringestClient, "post_certificate", "read_page")
     boundaries.around_coroutine(CertificateBody, "_send")
-    boundaries.around_coroutine(HighWater, "note")
+    boundaries.around_coroutine(AttemptWatermark, "advance")
     boundaries.around_coroutine(api, "_read")
     with suppress(Exception):
         work()

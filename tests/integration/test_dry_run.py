@@ -17,8 +17,8 @@ from sandbox.faults import Fault, Kind
 from sandbox.store import Certification
 from springest.db.locks import Lock, lock_key
 from springest.db.rollback import rolled_back
-from springest.delivery.deliver import DeliverSettings
 from springest.delivery.plan import Plan, Planner, Selection
+from springest.delivery.run import DeliverySettings
 from springest.errors import ConfigurationError, DryRunGaveWay, RunTooLarge, SiteNotBegun
 from springest.identity import Pseudonyms
 from springest.source.reader import SourceReader, Window
@@ -42,7 +42,7 @@ def plan(
         documents=world.documents,
         keeper=lambda _site: world.kept,
     )
-    return planner.plan(run_id, which, settings=DeliverSettings(**settings))
+    return planner.plan(run_id, which, settings=DeliverySettings(**settings))
 
 
 def everything(world: World) -> dict[str, Sequence[Any]]:
@@ -161,7 +161,7 @@ def test_single_trainings_are_planned_in_any_window(world: World) -> None:
 
 def test_a_gate_stops_a_dry_run_with_the_same_message(world: World, monkeypatch) -> None:
     """A night that is too large, a ledger that is behind, a site that has not begun, another secret."""
-    monkeypatch.setattr("springest.delivery.brake.SMALLEST_LIMIT", 3)
+    monkeypatch.setattr("springest.delivery.volume.SMALLEST_LIMIT", 3)
     world.complete(*(world.training() for _ in range(5)))
     world.catalogue()
     planned = plan(world, "night")
@@ -197,7 +197,7 @@ def test_the_time_it_takes_is_that_of_the_rate_limit(make_world) -> None:
     world = make_world(requests_per_hour=36)
     world.complete(*(world.training() for _ in range(4)))
     world.catalogue()
-    planned = plan(world, seconds=250.0)
+    planned = plan(world, seconds_to_deliver_until=250.0)
     assert planned.seconds == pytest.approx(3 * 3600 / 34.2, abs=1)
     assert (len(planned.to_send), planned.in_time) == (4, 3)
     row = {"host": world.site.host, "key_fingerprint": world.site.key_fingerprint}
@@ -209,7 +209,7 @@ def test_the_time_it_takes_is_that_of_the_rate_limit(make_world) -> None:
             ),
             row,
         )
-    frozen = plan(world, seconds=250.0)
+    frozen = plan(world, seconds_to_deliver_until=250.0)
     assert frozen.seconds == pytest.approx(planned.seconds + 200, abs=30)
     assert frozen.in_time == 1
 

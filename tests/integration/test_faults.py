@@ -23,9 +23,9 @@ from demo.pdf import make_pdf
 from demo.people import Learner
 from sandbox.faults import Fault, FaultBody, Kind
 from springest.db.batching import Lane
+from springest.delivery.attempt_watermark import AttemptWatermark
 from springest.delivery.claims import Claim
-from springest.delivery.deliver import SECONDS_TO_ANSWER
-from springest.delivery.high_water import HighWater
+from springest.delivery.run import SECONDS_TO_RESPOND
 from springest.documents.opener import DocumentStore
 from springest.errors import AccessRefused, RunTooLarge, SpringestUnreachable, TooManyUnknown, WorkerStopped
 from springest.review.status import look
@@ -229,7 +229,7 @@ def test_a_run_of_a_person_goes_on_and_a_backfill_does_not(world):
     if lost == 10:
         with pytest.raises(TooManyUnknown, match="bin/springest review"):
             world.deliver("backfill")
-    assert world.deliver("manual", doubts_since=datetime.now(UTC)).accepted == 40 - lost
+    assert world.deliver("manual", unknown_since=datetime.now(UTC)).accepted == 40 - lost
 
 
 def test_a_short_trouble_is_waited_out(world, expected):
@@ -247,11 +247,11 @@ def test_workers_waiting_for_a_grant_respect_an_open_breaker(world):
     world.extra["requests_per_hour"] = 7_200
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500, skip=20, times=None))
 
-    async def stop_a_few_turns_later(deliverer):
-        while deliverer.tally.outcomes[State.UNKNOWN] < 3:  # noqa: ASYNC110 - the tally tells nobody
+    async def stop_a_few_turns_later(run):
+        while run.stats.outcomes[State.UNKNOWN] < 3:  # noqa: ASYNC110 - the tally tells nobody
             await asyncio.sleep(0.01)
         await asyncio.sleep(3)
-        deliverer.halt.throw("seen enough")
+        run.stop.trigger("seen enough")
 
     report = world.deliver(probe_delays=(600.0,), meanwhile=stop_a_few_turns_later)
     assert report.accepted == 20
@@ -268,12 +268,12 @@ def test_a_worker_stopped_while_claiming_leaves_no_unknown(world, monkeypatch):
         answers = await execute(lane, asked)
         if isinstance(answers[0], Claim):
             claiming.set()
-            await asyncio.sleep(SECONDS_TO_ANSWER + 0.5)
+            await asyncio.sleep(SECONDS_TO_RESPOND + 0.5)
         return answers
 
-    async def stop(deliverer):
+    async def stop(run):
         await claiming.wait()
-        deliverer.stop_at_once()
+        run.stop_now()
 
     monkeypatch.setattr(Lane, "_execute", claims_slowly)
     with pytest.raises(WorkerStopped):
@@ -290,19 +290,19 @@ def test_the_deadline_is_kept_when_the_telling_hangs_or_fails(world, monkeypatch
     """What is asked of the warehouse and of Airflow on the way stands not between a run and its end."""
     _staged(world, 30)
     world.extra["requests_per_hour"] = 3600
-    monkeypatch.setattr("springest.delivery.deliver.PROGRESS_SECONDS", 0.1)
-    keep, hangs = HighWater.keep, [True]
+    monkeypatch.setattr("springest.delivery.run.PROGRESS_SECONDS", 0.1)
+    keep, hangs = AttemptWatermark.flush, [True]
 
-    async def keep_slowly(high_water):
+    async def keep_slowly(watermark):
         if hangs:
             hangs.clear()
             await asyncio.sleep(60)
-        await keep(high_water)
+        await keep(watermark)
 
-    monkeypatch.setattr(HighWater, "keep", keep_slowly)
+    monkeypatch.setattr(AttemptWatermark, "flush", keep_slowly)
     began = time.monotonic()
-    report = world.deliver(seconds=2.0)
-    assert report.stopped_by == "the run's time is over"
+    report = world.deliver(seconds_to_deliver_until=2.0)
+    assert report.stopped_by == "deliver_until has passed"
     assert time.monotonic() - began < 30
 
 
@@ -311,10 +311,10 @@ def test_a_retry_after_the_deadline_sends_nothing(world, caplog):
     _staged(world, 10)
     world.extra["requests_per_hour"] = 360
     with caplog.at_level("WARNING"):
-        report = world.deliver(seconds=0.0, night_seconds=60.0)
-    assert (world.posts, report.left, report.stopped_by) == (0, 10, "the run's time is over")
+        report = world.deliver(seconds_to_deliver_until=0.0, night_seconds=60.0)
+    assert (world.posts, report.left, report.stopped_by) == (0, 10, "deliver_until has passed")
     assert (
-        "10 stay in the queue: 0.0 hours of sending at the site's pace, 2 nights as long as this one"
+        "10 stay in the queue: 0.0 hours of sending at the rate limit, 2 nights as long as this one"
         in caplog.text
     )
 
@@ -324,10 +324,10 @@ def test_a_run_whose_worker_is_drained_does_not_end_well(world):
     _staged(world, 40)
     world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.05, times=None))
 
-    async def stop(deliverer):
-        while not deliverer.tally.attempts:  # noqa: ASYNC110 - the tally tells nobody
+    async def stop(run):
+        while not run.stats.attempts:  # noqa: ASYNC110 - the tally tells nobody
             await asyncio.sleep(0.01)
-        deliverer.stop_at_once()
+        run.stop_now()
 
     with pytest.raises(WorkerStopped, match="next try"):
         world.deliver(meanwhile=stop)
@@ -373,8 +373,8 @@ def test_a_run_ends_before_its_deadline_with_a_remainder(world):
     """What does not fit stays in the queue for the next night, and the report counts it."""
     _staged(world, 30)
     world.extra["requests_per_hour"] = 3600
-    report = world.deliver(seconds=3.0)
-    assert report.stopped_by == "the run's time is over"
+    report = world.deliver(seconds_to_deliver_until=3.0)
+    assert report.stopped_by == "deliver_until has passed"
     assert report.left == 30 - report.accepted
     assert 0 < report.accepted < 30
     assert report.hours_left == pytest.approx(report.left / (3600 * 0.95), abs=0.006)
@@ -450,7 +450,7 @@ def test_two_runs_beside_each_other_send_each_certificate_once(world, expected):
 
 def test_an_outcome_that_can_not_be_recorded_is_named_in_the_log(world, monkeypatch, caplog):
     """Nothing is sent again, and a person can still say which certificate it is."""
-    monkeypatch.setattr("springest.delivery.attempts.RECORDING_SECONDS", 0.0)
+    monkeypatch.setattr("springest.delivery.attempt.RECORDING_SECONDS", 0.0)
     _staged(world)
     with world.warehouse.begin() as connection:
         connection.execute(
@@ -562,9 +562,9 @@ def test_a_run_without_room_for_unknowns_reports_it(world, monkeypatch, caplog):
             "UPDATE springest.delivery SET state = 'sending', lease_owner = 'another',"
             " lease_until = now() + interval '1 hour' WHERE training_id <> 'T0001'"
         )
-    monkeypatch.setattr("springest.delivery.send.SECONDS_BETWEEN_WARNINGS", 0.0)
+    monkeypatch.setattr("springest.delivery.pipeline.SECONDS_BETWEEN_WARNINGS", 0.0)
     with caplog.at_level("WARNING"):
-        assert world.deliver(seconds=2.0).left == 1
+        assert world.deliver(seconds_to_deliver_until=2.0).left == 1
     assert "for other runs of site default: all of them together may have 10 under way" in caplog.text
     assert world.posts == 0
 
@@ -616,7 +616,7 @@ def test_a_run_that_another_process_still_stages_waits_for_it(world, monkeypatch
     """A task that Airflow believes dead: the next try stages beside it, and sends once both are through."""
     world.complete(*(world.training() for _ in range(3)))
     world.catalogue()
-    monkeypatch.setattr("springest.delivery.deliver.PROGRESS_SECONDS", 0.1)
+    monkeypatch.setattr("springest.delivery.run.PROGRESS_SECONDS", 0.1)
     close, hanging, go_on = stage.close_window, threading.Event(), threading.Event()
 
     def close_slowly(*args, **kwargs):
@@ -625,9 +625,9 @@ def test_a_run_that_another_process_still_stages_waits_for_it(world, monkeypatch
             assert go_on.wait(30)
         close(*args, **kwargs)
 
-    async def let_it_end(deliverer):
+    async def let_it_end(run):
         await asyncio.sleep(1)
-        assert (world.posts, deliverer.tally.attempts) == (0, 0)
+        assert (world.posts, run.stats.attempts) == (0, 0)
         go_on.set()
 
     monkeypatch.setattr(stage, "close_window", close_slowly)
@@ -668,7 +668,7 @@ def test_a_night_much_larger_than_others_waits_for_a_person(world):
         world.deliver("large again", expected=599)
     assert world.posts == 0
     world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.1, times=None))
-    report = world.deliver("third", expected=600, seconds=2.0, concurrency=1)
+    report = world.deliver("third", expected=600, seconds_to_deliver_until=2.0, concurrency=1)
     assert 0 < report.left < 600
     world.sandbox.state.faults.clear()
     assert world.deliver("the next night").left == 0

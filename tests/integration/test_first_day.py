@@ -12,7 +12,7 @@ from sqlalchemy import text
 from demo import source_database
 from demo.pdf import make_pdf
 from sandbox.faults import Fault, Kind
-from springest.delivery.repository import SendingLedger
+from springest.delivery.repository import DeliveryRepository
 from springest.errors import SiteNotBegun
 from springest.source.reader import Window
 from springest.staging.window import begin_site
@@ -80,7 +80,7 @@ def test_the_limit_holds_for_all_tries_of_a_run(fresh):
     for _ in range(3):
         report = fresh.deliver("pilot", limit=2)
     assert (fresh.posts, report.left, report.stopped_by) == (
-        2, 3, "the run may send 2 and has; what is left stays in the queue"
+        2, 3, "the run has sent 2, its limit; the rest stays in the queue"
     )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_the_limit_holds_for_two_tries_at_once(fresh, monkeypatch):
     async def nothing_yet(_):
         return 0
 
-    monkeypatch.setattr(SendingLedger, "sent_by_run", nothing_yet)
+    monkeypatch.setattr(DeliveryRepository, "sent_by_run", nothing_yet)
     fresh.stage("pilot", is_pilot=True)
     reports = []
 
@@ -101,7 +101,7 @@ def test_the_limit_holds_for_two_tries_at_once(fresh, monkeypatch):
     reports.append(fresh.deliver("pilot", limit=2))
     assert fresh.posts == 2
     assert {report.stopped_by for report in reports} == {
-        "the run may send 2 and has; what is left stays in the queue"
+        "the run has sent 2, its limit; the rest stays in the queue"
     }
 
 

@@ -483,7 +483,7 @@ def test_a_cutover_set_after_staging_holds_the_queue(world):
 
 def test_a_row_that_changes_while_waiting_for_a_grant_is_reread(world, monkeypatch):
     """A freeze may last for hours; the source is asked again once it is over."""
-    monkeypatch.setattr("springest.delivery.send.FRESH_SECONDS", -1.0)
+    monkeypatch.setattr("springest.delivery.pipeline.FRESH_SECONDS", -1.0)
     training, withdrawn = world.training(), world.training()
     world.complete(training, withdrawn)
     world.catalogue()

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from sandbox.faults import Fault, Kind
 from springest.db.migrate import check
-from springest.delivery.high_water import HighWater
+from springest.delivery.attempt_watermark import AttemptWatermark
 from springest.errors import ConfigurationError, DecisionRefused, LedgerBehind
 from springest.review import recovery as restoration
 from tests.factories import MemoryKeeper, add_delivery
@@ -171,7 +171,7 @@ def test_a_ledger_behind_on_one_site_stops_every_site(world, postgres):
     backup.restore()
     own = MemoryKeeper()
     with pytest.raises(LedgerBehind):
-        world.deliver("a run of another site", high_water=HighWater(own, others=[world.kept]))
+        world.deliver("a run of another site", watermark=AttemptWatermark(own, others=[world.kept]))
     assert (world.posts, own.read()) == (1, None)
 
 
@@ -195,8 +195,8 @@ def test_a_standby_that_takes_over_stops_the_run(world):
     world.stage()
     world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.05, times=None))
 
-    async def fail_over(deliverer):
-        while deliverer.tally.attempts < 8:  # noqa: ASYNC110 - the tally tells nobody
+    async def fail_over(run):
+        while run.stats.attempts < 8:  # noqa: ASYNC110 - the tally tells nobody
             await asyncio.sleep(0.01)
         with world.warehouse.begin() as connection:
             connection.execute(text(_FORGET))
@@ -234,7 +234,7 @@ def test_a_standby_after_a_dead_worker_is_noticed_by_the_next(world, tmp_path):
     world.warehouse.dispose(close=False)
     world.source.dispose(close=False)
     worker = multiprocessing.get_context("fork").Process(
-        target=lambda: world.deliver("dies", high_water=HighWater(keeper), concurrency=1)
+        target=lambda: world.deliver("dies", watermark=AttemptWatermark(keeper), concurrency=1)
     )
     worker.start()
     wait_until(lambda: world.posts >= 8)
@@ -244,7 +244,7 @@ def test_a_standby_after_a_dead_worker_is_noticed_by_the_next(world, tmp_path):
         connection.execute(text(_FORGET))
     posts = world.posts
     with pytest.raises(LedgerBehind):
-        world.deliver("next", high_water=HighWater(keeper))
+        world.deliver("next", watermark=AttemptWatermark(keeper))
     assert world.posts == posts
 
 
@@ -267,7 +267,7 @@ def test_a_concurrent_run_does_not_look_like_a_lost_attempt(world):
                 self.number = 2
             return self.number
 
-    world.deliver("second", high_water=HighWater(KeptMeanwhile()))
+    world.deliver("second", watermark=AttemptWatermark(KeptMeanwhile()))
 
 
 def test_a_staging_at_the_same_time_leaves_nothing_in_the_queue(world):
@@ -301,7 +301,7 @@ def test_nothing_is_sent_while_a_copy_hides_the_highest_attempt(world, expected,
     world.catalogue()
     world.stage()
     with pytest.raises(ConfigurationError, match="the Variable springest_highest_attempt was set to"):
-        world.deliver("hidden", high_water=HighWater(HiddenKeeper(copy)))
+        world.deliver("hidden", watermark=AttemptWatermark(HiddenKeeper(copy)))
     assert world.posts == 0
     assert {state for state, _ in world.states().values()} == {"ready"}
     world.deliver("mended")

@@ -44,7 +44,7 @@ from springest.api.paging import Evidence
 from springest.catalogue import store_catalogue
 from springest.db.schema import metadata
 from springest.delivery.claims import Claim, Outcome, Queued
-from springest.delivery.repository import SendingLedger
+from springest.delivery.repository import DeliveryRepository
 from springest.documents.opener import DocumentStore
 from springest.errors import DecisionRefused
 from springest.review.decisions import Choice, Decisions
@@ -178,7 +178,7 @@ def _email(number: int) -> str:
 class Under:
     """A certificate that some worker has under way."""
 
-    ledger: SendingLedger
+    ledger: DeliveryRepository
     claim: Claim
     outcome: Outcome
 
@@ -242,13 +242,13 @@ class Deliveries(RuleBasedStateMachine):
         self.runner.close()
         self.source.dispose()
 
-    def _ledger(self, worker: str) -> SendingLedger:
-        return SendingLedger(self.async_engine, site="default", run_id=f"run-{self.runs}", worker=worker)
+    def _ledger(self, worker: str) -> DeliveryRepository:
+        return DeliveryRepository(self.async_engine, site="default", run_id=f"run-{self.runs}", worker=worker)
 
     def _queue(self, worker: str, limit: int) -> list[Queued]:
         """Begin a delivering run, which takes whatever waits, and return the head of its queue."""
         ledger = self._ledger(worker)
-        self.runner.run(ledger.release(dict.keys))
+        self.runner.run(ledger.approve(dict.keys))
         return self.runner.run(ledger.queue(after=None, limit=limit))
 
     @initialize(
@@ -363,7 +363,7 @@ class Deliveries(RuleBasedStateMachine):
                 lease_seconds=360,
                 document_sha256="0" * 64,
                 document_size=1,
-                most_in_doubt=MANY,
+                max_unknown=MANY,
                 known_attempt=0,
             )
         )
@@ -407,7 +407,7 @@ class Deliveries(RuleBasedStateMachine):
                     " WHERE state = 'sending'"
                 )
             )
-        self.runner.run(self._ledger("sweeping").sweep())
+        self.runner.run(self._ledger("sweeping").sweep_expired_leases())
 
     @rule(seconds=_PASSING)
     def time_passes(self, seconds):

@@ -11,7 +11,7 @@ from psycopg import waiting
 from sqlalchemy import create_engine
 
 from demo.postgres import EmbeddedPostgres
-from springest.delivery import deliver
+from springest.delivery import run
 from tests.simulation.clock import VirtualClock, one_after_the_other
 from tests.simulation.night import World
 
@@ -23,8 +23,8 @@ def world(
     # The driver gives way to others after some real time: a seed's night would depend on the machine.
     monkeypatch.setattr(waiting, "MAX_BUSY_TIME", float("inf"))
     one_after_the_other(monkeypatch, waiting, "wait_async", "wait_conn_async")
-    # How often a run says how it goes is of no interest here, and costs a statement each.
-    monkeypatch.setattr(deliver, "PROGRESS_SECONDS", 1_800.0)
+    # Progress is not needed here, and each log line costs a statement.
+    monkeypatch.setattr(run, "PROGRESS_SECONDS", 1_800.0)
     logging.getLogger("springest").setLevel(logging.CRITICAL)
     clock = VirtualClock(postgres.data_dir / f"{warehouse_url.rpartition('/')[2]}.clock")
     engine = create_engine(warehouse_url)

@@ -27,11 +27,11 @@ from springest.api.client import SpringestClient
 from springest.api.models import Certification
 from springest.catalogue import store_catalogue
 from springest.db.schema import metadata
-from springest.delivery.context import Parts
-from springest.delivery.deliver import Deliverer, DeliverSettings
-from springest.delivery.high_water import HighWater
-from springest.delivery.repository import SendingLedger
-from springest.delivery.tally import DeliverReport
+from springest.delivery.attempt_watermark import AttemptWatermark
+from springest.delivery.context import DeliveryContext
+from springest.delivery.repository import DeliveryRepository
+from springest.delivery.run import DeliveryRun, DeliverySettings
+from springest.delivery.stats import DeliveryReport
 from springest.documents.opener import DocumentStore
 from springest.errors import DeliveryStopped, TooManyUnknown
 from springest.rate_limit.limiter import Pace, RateLimiter, ReadGate
@@ -143,7 +143,7 @@ class Night:
     server: Server
     began: float = ONE_AM
     ended: float = 0.0
-    reports: list[tuple[Worker, DeliverReport]] = field(default_factory=list)
+    reports: list[tuple[Worker, DeliveryReport]] = field(default_factory=list)
     errors: list[tuple[Worker, Exception]] = field(default_factory=list)
     unknown: int = 0
     states: Counter[str] = field(default_factory=Counter)
@@ -268,7 +268,7 @@ class World:
         )
 
     def limiter(self, site: Site, *, reads: bool = False) -> RateLimiter:
-        make = RateLimiter.of_reads if reads else RateLimiter
+        make = RateLimiter.for_reads if reads else RateLimiter
         return make(
             self.engine,
             host=site.host,
@@ -340,11 +340,11 @@ async def _work(
 ) -> Exception | None:
     process = Process(chance, night.scenario.pauses)
     limiter = world.limiter(site)
-    context = Parts(
+    context = DeliveryContext(
         site=site,
         run_id=worker.run_id,
         ledger=process.through(
-            SendingLedger(
+            DeliveryRepository(
                 world.engine,
                 site=site.name,
                 run_id=worker.run_id,
@@ -355,16 +355,16 @@ async def _work(
         client=cast("SpringestClient", world.client(night.server, site, limiter)),
         stager=world.stager(site),
         documents=world.documents,
-        high_water=HighWater(keeper),
+        watermark=AttemptWatermark(keeper),
     )
-    settings = DeliverSettings(
+    settings = DeliverySettings(
         concurrency=worker.concurrency,
         batch=10,
         max_unknown=MAX_UNKNOWN,
         expected=night.scenario.rows,
-        seconds=worker.seconds,
+        seconds_to_deliver_until=worker.seconds,
     )
-    delivering = asyncio.create_task(Deliverer(context, settings=settings).run())
+    delivering = asyncio.create_task(DeliveryRun(context, settings=settings).run())
     if worker.dies is not None:
         asyncio.get_running_loop().call_later(worker.dies, _die, process, delivering)
     try:
@@ -380,7 +380,7 @@ async def _work(
     return None
 
 
-def _die(process: Process, delivering: asyncio.Task[DeliverReport]) -> None:
+def _die(process: Process, delivering: asyncio.Task[DeliveryReport]) -> None:
     """From now on nothing it does reaches anybody; what it still tries is given up a little later."""
     process.is_dead = True
     asyncio.get_running_loop().call_later(0.001, delivering.cancel)

@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection as DriverConnection
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, namedtuple_row
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,7 +29,8 @@ from springest.errors import WarehouseLocked
 log = logging.getLogger(__name__)
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
-Rows = list[TupleRow]
+Rows = list[Any]
+"""Named tuples: columns are read by name."""
 
 DATABASE_ERRORS: Final = (SQLAlchemyError, psycopg.Error, WarehouseLocked)
 """What a warehouse that does not answer, or refuses, is noticed by."""
@@ -158,7 +159,8 @@ class Lane(Generic[Asked, Answer]):
             if self._driver is None:
                 raise psycopg.OperationalError("the warehouse connection is closed")
         try:
-            cursor = await self._driver.execute(self._statement, self._parameters(asked))
+            cursor = self._driver.cursor(row_factory=namedtuple_row)
+            await cursor.execute(self._statement, self._parameters(asked))
         except psycopg.errors.LockNotAvailable:
             raise WarehouseLocked(await self._lock_holders()) from None
         return self._answers(asked, await cursor.fetchall())

@@ -1,4 +1,4 @@
-"""Keep one bad hour small: pause after a few doubtful outcomes, and stop for good after too many."""
+"""The circuit breaker: three failures in a row pause sending until a cheap GET succeeds."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from springest.errors import SpringestError
 
 log = logging.getLogger(__name__)
 
-IN_A_ROW: Final = 3
+FAILURES_TO_OPEN: Final = 3
 PROBE_DELAYS: Final = (5.0, 15.0, 45.0, 120.0, 300.0)
-"""Seconds before each probe of a server in trouble; when the last fails, the run gives up."""
+"""Seconds before each probe. If the last one fails, the run gives up."""
 
 
 class Breaker:
-    """Lets workers through while the server is well.
+    """Closed while the server is healthy; certificates are claimed only then.
 
-    :param probe: one cheap GET; raises when the server is not well.
-    :param give_up: called with the last probe's error when it never got well.
+    :param probe: one cheap GET; raises if the server is not healthy.
+    :param give_up: called with the error of the last probe if none succeeded.
     """
 
     def __init__(
@@ -37,31 +37,31 @@ class Breaker:
         self._sleep = sleep
         self._closed = asyncio.Event()
         self._closed.set()
-        self._doubts = 0
+        self._failures = 0
         self._probing: asyncio.Task[None] | None = None
 
     @property
     def is_closed(self) -> bool:
-        """Whether certificates may be sent now."""
+        """Whether certificates may be claimed now."""
         return self._closed.is_set()
 
-    async def wait(self) -> None:
-        """Return once certificates may be sent."""
+    async def wait_until_closed(self) -> None:
+        """Return once certificates may be claimed."""
         await self._closed.wait()
 
-    def went_well(self) -> None:
-        """Note an outcome that shows the server to be well."""
-        self._doubts = 0
+    def record_success(self) -> None:
+        """Count an outcome that shows a healthy server."""
+        self._failures = 0
 
-    def went_badly(self) -> None:
-        """Note an outcome that shows the server in trouble; the third in a row pauses everybody."""
-        self._doubts += 1
-        if self._doubts >= IN_A_ROW and self._closed.is_set():
+    def record_failure(self) -> None:
+        """Count an outcome that shows a server in trouble; the third in a row opens the breaker."""
+        self._failures += 1
+        if self._failures >= FAILURES_TO_OPEN and self._closed.is_set():
             self._closed.clear()
             self._probing = asyncio.create_task(self._recover())
 
-    async def close(self) -> None:
-        """End a probing that is under way."""
+    async def stop(self) -> None:
+        """End the probing, if there is any."""
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
@@ -69,25 +69,26 @@ class Breaker:
     async def _recover(self) -> None:
         error = SpringestError("there was no probe")
         for delay in self._delays:
-            log.warning("%d doubtful outcomes in a row: nothing is sent, probing in %.0f s", IN_A_ROW, delay)
+            log.warning(
+                "%d failures in a row: nothing is sent, next probe in %.0f s", FAILURES_TO_OPEN, delay
+            )
             await self._sleep(delay)
             failure = await self._probe_once()
-            if failure is not None:
-                error = failure
-                log.warning("The probe failed: %s", failure)
-            else:
-                log.info("The probe went well: sending goes on")
-                self._doubts = 0
+            if failure is None:
+                log.info("The probe succeeded: sending continues")
+                self._failures = 0
                 self._closed.set()
                 return
+            error = failure
+            log.warning("The probe failed: %s", failure)
         self._give_up(error)
 
     async def _probe_once(self) -> SpringestError | None:
-        """Return what is wrong; whatever it is, nobody may be left waiting for ever."""
+        """Return the failure, whatever it is: no caller may wait forever."""
         try:
             await self._probe()
         except SpringestError as failure:
             return failure
-        except Exception as failure:  # noqa: BLE001 - its text is not redacted, so only its name is logged
+        except Exception as failure:  # noqa: BLE001 - its text is not redacted, so only the name is used
             return SpringestError(f"the probe failed: {type(failure).__name__}")
         return None

@@ -1,4 +1,4 @@
-"""What passes between the ledger and who sends: what waits, the right to send it, and what became of it."""
+"""The values that a worker and the ledger exchange: a queued delivery, its claim, and the outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from springest.states import Event, State, next_state
 class Queued:
     """A delivery that waits to be sent.
 
-    :param document_checked: type and sha256 of its document as it was looked into.
+    :param document_checked: type and sha256 of the document when staging inspected it.
     """
 
     delivery_key: str
@@ -27,7 +27,7 @@ class Queued:
 
     @property
     def order(self) -> tuple[bool, datetime, str]:
-        """What the queue is sorted by: this run's deliveries first, then the oldest."""
+        """Sort key of the queue: deliveries of this run first, then the oldest."""
         return (not self.of_this_run, self.created_at, self.delivery_key)
 
 
@@ -42,26 +42,26 @@ class Claim:
 
 
 class NotClaimed(Enum):
-    """Why a worker did not get a delivery: nothing of it may be sent."""
+    """Why a delivery was not claimed, so that it must not be sent; the values are those of ``claim.sql``."""
 
     TAKEN = "taken"
     """Another worker was faster, or the delivery changed."""
-    NO_ROOM = "no room"
-    """As many as may become unknown are under way or in doubt already, in whatever process."""
-    LIMIT_REACHED = "limit reached"
-    """All tries of the run together have sent, or have under way, as many as it may send."""
-    FORGOTTEN = "forgotten"
-    """The ledger has forgotten attempts that the worker knows of."""
+    NO_CAPACITY = "no_capacity"
+    """As many as may become unknown are in flight or unknown already, over all processes."""
+    RUN_LIMIT_REACHED = "run_limit_reached"
+    """All tries of the run together have sent, or have in flight, as many as it may send."""
+    LEDGER_BEHIND = "ledger_behind"
+    """The ledger has lost attempts that the worker knows of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an attempt.
+    """The result of an attempt.
 
-    :param event: what it means for the delivery.
-    :param reason: a fixed word, such as ``answer_timeout``; ``None`` when all is well.
+    :param event: the event for the delivery.
+    :param reason: a fixed word, such as ``answer_timeout``; ``None`` if Springest returned an id.
     :param detail: what happened and what to do, redacted.
-    :param failure: name of the error, if any.
+    :param failure: class name of the error, if any.
     """
 
     event: Event
@@ -74,18 +74,18 @@ class Outcome:
 
     @property
     def state(self) -> State:
-        """The state it leads to."""
+        """The state that the delivery gets."""
         return next_state(State.SENDING, self.event)
 
 
-GIVEN_BACK: Final = Outcome(
-    Event.NOT_TAKEN, reason="worker_stopped", detail="the task was stopped before the first byte"
+CLAIM_RETURNED: Final = Outcome(
+    Event.NOT_TAKEN, reason="worker_stopped", detail="the task was stopped before the first byte was sent"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class QueueLength:
-    """How many deliveries wait, and how many of them this run staged."""
+    """Number of deliveries that wait, and of those that this run staged."""
 
     ready: int
     of_this_run: int

@@ -1,12 +1,12 @@
-"""What a delivering run works with."""
+"""The collaborators of a delivery run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from springest.api.client import SpringestClient
-from springest.delivery.high_water import HighWater
-from springest.delivery.repository import SendingLedger
+from springest.delivery.attempt_watermark import AttemptWatermark
+from springest.delivery.repository import DeliveryRepository
 from springest.documents.opener import DocumentStore
 from springest.rate_limit.limiter import RateLimiter
 from springest.site import Site
@@ -14,17 +14,17 @@ from springest.staging.stage import Stager
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What a run works with.
+class DeliveryContext:
+    """Everything outside the process that a run works with.
 
-    :param run_id: the Airflow run.
+    :param run_id: id of the Airflow DAG run.
     """
 
     site: Site
     run_id: str
-    ledger: SendingLedger
+    ledger: DeliveryRepository
     limiter: RateLimiter
     client: SpringestClient
     stager: Stager
     documents: DocumentStore
-    high_water: HighWater
+    watermark: AttemptWatermark

@@ -1,9 +1,9 @@
-"""Compare rows with the source just before they are sent, and stage those again that changed.
+"""The freshness gate: is the source row still the one that was staged?
 
-A row that differs each time it is read (``now() AS updated_at``) would be staged again for ever and never be
-sent. So a changed row is read a second time. If it has changed again, it is set aside; if several rows have,
-the query is at fault. Rows that the source refuses to return are set aside at the end of the run; if they are
-many, the source is at fault, and the run stops.
+A row that changed is staged again. A query that returns another value each time (``now() AS updated_at``)
+would then be staged forever and never sent. So a changed row is read twice: one that changed again is set
+aside, and if several did, the query is wrong and the run fails. Rows that the source refuses to return are
+set aside at the end of the run; if they are many, the source is at fault, and the run fails.
 """
 
 from __future__ import annotations
@@ -14,89 +14,92 @@ from dataclasses import fields
 from typing import Final
 
 from springest.delivery.claims import Queued
-from springest.delivery.context import Parts
-from springest.delivery.tally import Tally
-from springest.errors import ConfigurationError
+from springest.delivery.context import DeliveryContext
+from springest.delivery.stats import DeliveryStats
+from springest.errors import ConfigurationError, SourceError
 from springest.source.contract import CompletedTraining, Defect
-from springest.source.reader import MOST_UNREADABLE, SourceError
+from springest.source.reader import MOST_UNREADABLE
 from springest.staging.decide import is_before
 from springest.staging.stage import SEVERAL
 
 FRESH_SECONDS: Final = 60.0
-"""A row that was looked up longer ago is looked up again once its turn comes: a freeze may last hours."""
+"""A row that was read longer ago is read again before its claim: a frozen rate limit can last hours."""
 SECOND_LOOK_SECONDS: Final = 1.1
-"""Many databases' clocks go in whole seconds."""
+"""Many databases round their clocks to whole seconds."""
 CHANGES_AT_EACH_LOOK: Final = "changes_at_each_look"
+
+Rows = dict[str, list[CompletedTraining]]
+"""Source rows by delivery key."""
 
 
 class SourceCheck:
     """Compares queued deliveries with the source just before they are sent, for one run.
 
-    :param parts: what the run works with.
-    :param tally: counts what is staged again or set aside.
+    :param stats: counts what is staged again or set aside.
     """
 
-    def __init__(self, parts: Parts, tally: Tally) -> None:
-        self._stager = parts.stager
-        self._cutover = parts.site.cutover_date
-        self._run_id = parts.run_id
-        self._tally = tally
+    def __init__(self, context: DeliveryContext, stats: DeliveryStats) -> None:
+        self._stager = context.stager
+        self._cutover = context.site.cutover_date
+        self._run_id = context.run_id
+        self._stats = stats
         self._refused: dict[str, CompletedTraining] = {}
 
-    async def current(self, batch: Sequence[Queued]) -> list[tuple[Queued, CompletedTraining]]:
-        """Return the deliveries whose row is as it was staged; stage the rest again.
+    async def read(self, batch: Sequence[Queued]) -> list[tuple[Queued, CompletedTraining]]:
+        """Return the deliveries whose source row is unchanged; stage the others again.
 
         Rows that the source refuses to return wait for ``set_aside_refused``.
 
-        :raises ConfigurationError: several rows differ each time they are read.
+        :raises ConfigurationError: several rows change at each read.
         :raises SourceError: the source refuses to return more than a few rows; none of them is set aside.
         """
-        found = await asyncio.to_thread(self._stager.look_up, [queued.training_id for queued in batch])
+        rows = await self._look_up(batch)
         current: list[tuple[Queued, CompletedTraining]] = []
         moved: list[Queued] = []
         for queued in batch:
-            rows = found.get(queued.delivery_key, [])
-            if len(rows) == 1 and rows[0].row_version == queued.row_version and not self._is_before(rows[0]):
-                current.append((queued, rows[0]))
+            found = rows.get(queued.delivery_key, [])
+            if len(found) == 1 and self._is_unchanged(queued, found[0]):
+                current.append((queued, found[0]))
                 self._refused.pop(queued.delivery_key, None)
-            elif len(rows) == 1 and rows[0].is_refused:
-                self._refused[queued.delivery_key] = rows[0]
+            elif len(found) == 1 and found[0].is_refused:
+                self._refused[queued.delivery_key] = found[0]
             else:
                 moved.append(queued)
-        _stop_at_too_many(self._refused)
-        self._tally.restaged += len(moved)
-        changed = [one for one in moved if _version(found, one) not in {None, one.row_version}]
-        unstable = await self._set_aside_unstable(changed, found) if changed else set()
-        if again := [one.delivery_key for one in moved if one.delivery_key not in unstable]:
-            await asyncio.to_thread(self._stager.restage, again, found, run_id=self._run_id)
+        _fail_if_many(self._refused)
+        self._stats.restaged += len(moved)
+        changed = [queued for queued in moved if _version(rows, queued) not in {None, queued.row_version}]
+        unstable = await self._set_aside_unstable(changed, rows) if changed else set()
+        if again := [queued.delivery_key for queued in moved if queued.delivery_key not in unstable]:
+            await asyncio.to_thread(self._stager.restage, again, rows, run_id=self._run_id)
         return current
 
     async def set_aside_refused(self) -> None:
-        """Set aside the rows that the source refused to return, at the end of a run that did not stop."""
+        """Set aside the rows that the source refused to return; at the end of a run that did not stop."""
         if self._refused:
-            found = {key: [training] for key, training in self._refused.items()}
-            await asyncio.to_thread(self._stager.restage, list(found), found, run_id=self._run_id)
-            self._tally.set_aside += len(found)
+            rows = {key: [training] for key, training in self._refused.items()}
+            await asyncio.to_thread(self._stager.restage, list(rows), rows, run_id=self._run_id)
+            self._stats.set_aside += len(rows)
             self._refused.clear()
 
-    def _is_before(self, training: CompletedTraining) -> bool:
-        return is_before(self._cutover, training)
+    def _is_unchanged(self, queued: Queued, row: CompletedTraining) -> bool:
+        return row.row_version == queued.row_version and not is_before(self._cutover, row)
 
-    async def _set_aside_unstable(
-        self, changed: Sequence[Queued], found: dict[str, list[CompletedTraining]]
-    ) -> set[str]:
-        """Look again at rows that changed; set those aside that changed once more, and return their keys."""
+    async def _look_up(self, batch: Sequence[Queued]) -> Rows:
+        return await asyncio.to_thread(self._stager.look_up, [queued.training_id for queued in batch])
+
+    async def _set_aside_unstable(self, changed: Sequence[Queued], rows: Rows) -> set[str]:
+        """Read changed rows again; set aside those that changed once more, and return their keys."""
         await asyncio.sleep(SECOND_LOOK_SECONDS)
-        again = await asyncio.to_thread(self._stager.look_up, [queued.training_id for queued in changed])
+        again = await self._look_up(changed)
         unstable = {
-            one.delivery_key: (found[one.delivery_key][0], again[one.delivery_key][0])
-            for one in changed
-            if _version(again, one) not in {None, one.row_version, _version(found, one)}
+            queued.delivery_key: (rows[queued.delivery_key][0], again[queued.delivery_key][0])
+            for queued in changed
+            if _version(again, queued) not in {None, queued.row_version, _version(rows, queued)}
         }
         columns = sorted({name for pair in unstable.values() for name in _differing(*pair)})
         remedy = (
-            f"{', '.join(columns) or 'a value'} differs at each look: let the query give stored values only, "
-            "such as a column that says when the row was changed in place of now()"
+            f"{', '.join(columns) or 'a value'} differs each time it is read: let the query return stored "
+            "values only, such as a column with the time of the last change instead of now()"
         )
         if len(unstable) >= SEVERAL:
             names = ", ".join(first.training_id for first, _ in list(unstable.values())[:SEVERAL])
@@ -107,27 +110,27 @@ class SourceCheck:
         return set(unstable)
 
 
-def _stop_at_too_many(refused: Mapping[str, CompletedTraining]) -> None:
-    """Blame the source, not its rows, if it refuses as many as staging would not set aside either.
+def _fail_if_many(refused: Mapping[str, CompletedTraining]) -> None:
+    """Blame the source instead of its rows if it refuses more of them than staging would set aside.
 
     :raises SourceError: it does.
     """
     if len(refused) <= MOST_UNREADABLE:
         return
     names = ", ".join(training.training_id for training in list(refused.values())[:SEVERAL])
-    details = {defect.detail for one in refused.values() for defect in one.defects if defect.is_refused}
+    details = {defect.detail for row in refused.values() for defect in row.defects if defect.is_refused}
     raise SourceError(
         f"more than {MOST_UNREADABLE} queued trainings can't be read again from the source, among them "
         f"{names}: {'; '.join(sorted(details)[:SEVERAL])}. They stay in the queue"
     )
 
 
-def _version(found: dict[str, list[CompletedTraining]], queued: Queued) -> str | None:
-    """Return the version of the only row that was found, if there is one."""
-    rows = found.get(queued.delivery_key, [])
-    return rows[0].row_version if len(rows) == 1 else None
+def _version(rows: Rows, queued: Queued) -> str | None:
+    """Return the version of the delivery's row; ``None`` unless there is exactly one."""
+    found = rows.get(queued.delivery_key, [])
+    return found[0].row_version if len(found) == 1 else None
 
 
-def _differing(one: CompletedTraining, two: CompletedTraining) -> list[str]:
-    names = (field.name for field in fields(one) if field.name not in {"row_version", "defects"})
-    return [name for name in names if getattr(one, name) != getattr(two, name) and "_ref" not in name]
+def _differing(first: CompletedTraining, second: CompletedTraining) -> list[str]:
+    names = (field.name for field in fields(first) if field.name not in {"row_version", "defects"})
+    return [name for name in names if getattr(first, name) != getattr(second, name) and "_ref" not in name]

@@ -1,7 +1,7 @@
-"""Which answer or failure leads where: the one table that decides what an attempt means.
+"""The table from responses and failures to outcomes, and to their consequences for the run.
 
-A wrong line here either doubles a certificate or loses one, so each has a test of its own. Whatever the
-table does not name leaves doubt, and doubt is ``OUTCOME_LOST``.
+A wrong line here duplicates a certificate or loses one, so each line has a test. Whatever the table does not
+name is ``OUTCOME_LOST``: the delivery becomes ``unknown``.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ from springest.states import Event
 
 
 class Consequence(Enum):
-    """What an outcome means for the rest of the run."""
+    """Consequence of an outcome for the rest of the run."""
 
-    GO_ON = "go on"
+    CONTINUE = "continue"
     STOP = "stop"
-    """Every other certificate would fare the same."""
+    """Every other certificate would fail in the same way."""
     STOP_AFTER_THREE = "stop after three"
-    """It may be this one's own fault; three different ones are not."""
+    """It may be this certificate's own fault; three different ones are not."""
     PAUSE = "pause"
-    """The server or the way to it is in trouble."""
+    """The server or the network is in trouble: the circuit breaker counts it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one kind of failure means.
+    """Outcome and consequence of one kind of failure.
 
-    :param reason: a fixed word, kept with the delivery.
+    :param reason: a fixed word, stored with the delivery.
     """
 
     event: Event
     reason: str
-    consequence: Consequence = Consequence.GO_ON
+    consequence: Consequence = Consequence.CONTINUE
 
 
 RULES: Final[dict[type[BaseException], Rule]] = {
@@ -77,30 +77,30 @@ RULES: Final[dict[type[BaseException], Rule]] = {
     InvalidResponse: Rule(Event.OUTCOME_LOST, "unreadable_answer", Consequence.PAUSE),
     asyncio.CancelledError: Rule(Event.OUTCOME_LOST, "worker_stopped"),
 }
-"""By class of error, most specific first along its bases; what leaves doubt, once the whole body has left."""
+"""By class of error; the most specific class counts. ``OUTCOME_LOST`` holds once the whole body was sent."""
 
 UNFORESEEN: Final = Rule(Event.OUTCOME_LOST, "unforeseen", Consequence.PAUSE)
 
 
-def rule_of(error: BaseException, *, body_handed_over: bool, throttled_takes_nothing: bool = False) -> Rule:
-    """Return what a failed attempt means.
+def rule_of(error: BaseException, *, body_sent: bool, throttled_takes_nothing: bool = False) -> Rule:
+    """Return the rule for a failed attempt.
 
-    What comes before the body's last bytes have left, an early 500 as well, leaves no doubt: no server can
-    take a body that it never had in full.
+    Any failure before the last bytes of the body were sent (an early 500 as well) is ``NOT_TAKEN``: no server
+    can store a body that it never received in full.
 
-    :param body_handed_over: whether the last byte of the body left this process.
+    :param body_sent: whether the last byte of the body was sent.
     :param throttled_takes_nothing: the site is known not to store a request that its rate limit refuses.
     """
     found = next((RULES[kind] for kind in type(error).__mro__ if kind in RULES), UNFORESEEN)
-    if found.event is Event.NOT_TAKEN and body_handed_over and not isinstance(error, ApiError):
+    if found.event is Event.NOT_TAKEN and body_sent and not isinstance(error, ApiError):
         return UNFORESEEN
     takes_nothing = isinstance(error, Throttled) and error.is_rate_limit and throttled_takes_nothing
-    if found.event is Event.OUTCOME_LOST and (takes_nothing or not body_handed_over):
+    if found.event is Event.OUTCOME_LOST and (takes_nothing or not body_sent):
         return replace(found, event=Event.NOT_TAKEN)
     return found
 
 
-def failed(error: BaseException, rule: Rule) -> Outcome:
+def outcome_of_error(error: BaseException, rule: Rule) -> Outcome:
     """Return the outcome of a failed attempt."""
     known = isinstance(error, ApiError | DeadlinePassed | DocumentError | DocumentUnreachable)
     return Outcome(
@@ -113,19 +113,19 @@ def failed(error: BaseException, rule: Rule) -> Outcome:
     )
 
 
-def answered(answer: PostAnswer) -> Outcome:
+def outcome_of_response(response: PostAnswer) -> Outcome:
     """Return the outcome of an attempt whose response says that the certificate is stored."""
-    if answer.certificate_id is not None:
+    if response.certificate_id is not None:
         return Outcome(
             Event.ACCEPTED_WITH_ID,
-            http_status=answer.status,
-            bytes_handed_over=answer.bytes_sent,
-            springest_certificate_id=answer.certificate_id,
+            http_status=response.status,
+            bytes_handed_over=response.bytes_sent,
+            springest_certificate_id=response.certificate_id,
         )
     return Outcome(
         Event.ACCEPTED_WITHOUT_ID,
         reason="no_id_in_answer",
-        detail="Springest stored it and named no id: it stays open until it is seen with proof",
-        http_status=answer.status,
-        bytes_handed_over=answer.bytes_sent,
+        detail="Springest stored it and returned no id: it stays open until a snapshot proves it",
+        http_status=response.status,
+        bytes_handed_over=response.bytes_sent,
     )

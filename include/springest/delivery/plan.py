@@ -19,20 +19,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from springest.api.client import SpringestClient
 from springest.db.rollback import RollbackEngine, rolled_back
 from springest.db.statements import load_sql
-from springest.delivery.breaker import Breaker
-from springest.delivery.claims import Queued
-from springest.delivery.context import Parts
-from springest.delivery.deliver import Deliverer, DeliverSettings, Item
-from springest.delivery.high_water import HighWater, Keeper
-from springest.delivery.repository import SendingLedger
-from springest.delivery.send import Sender
+from springest.delivery.attempt import SendGuard
+from springest.delivery.attempt_watermark import AttemptWatermark, WatermarkStore
+from springest.delivery.claims import Claim, Queued
+from springest.delivery.context import DeliveryContext
+from springest.delivery.pipeline import CertificatePipeline, GateClosed, OutgoingCertificate
+from springest.delivery.repository import DeliveryRepository
+from springest.delivery.run import DeliveryRun, DeliverySettings
 from springest.documents.opener import DocumentStore, OpenDocument
 from springest.errors import DeliveryStopped
 from springest.identity import Pseudonyms
 from springest.privacy.secret import keep_to_secret
 from springest.rate_limit.limiter import Pace, RateLimiter
 from springest.site import Site
-from springest.source.contract import CompletedTraining
 from springest.source.reader import SourceReader, Window
 from springest.staging.stage import LOOK_BACK, Stager
 from springest.states import POSSIBLY_TAKEN, State
@@ -130,7 +129,7 @@ class Planner:
         source: SourceReader,
         pseudonyms: Pseudonyms,
         documents: DocumentStore,
-        keeper: Callable[[str], Keeper],
+        keeper: Callable[[str], WatermarkStore],
     ) -> None:
         self._engine = engine
         self._site = site
@@ -144,8 +143,8 @@ class Planner:
         run_id: str,
         which: Selection | None = None,
         *,
-        settings: DeliverSettings | None = None,
-        doubts_since: datetime | None = None,
+        settings: DeliverySettings | None = None,
+        unknown_since: datetime | None = None,
     ) -> Plan:
         """Return what a run would do now; nothing is sent, and nothing stays changed.
 
@@ -154,7 +153,7 @@ class Planner:
         :raises DryRunGaveWay: a run that stages or sends needed the locks.
         :raises SpringestError: what would make staging fail as well.
         """
-        which, settings = which or Selection(), settings or DeliverSettings()
+        which, settings = which or Selection(), settings or DeliverySettings()
         with rolled_back(self._engine) as engine:
             stager = Stager(
                 engine,
@@ -165,7 +164,7 @@ class Planner:
             )
             window, rows, not_found = self._stage(engine, stager, run_id, which)
             chosen, stopped_by = asyncio.run(
-                self._choose(engine, stager, run_id, which, settings, doubts_since)
+                self._choose(engine, stager, run_id, which, settings, unknown_since)
             )
             staged, queued, ahead = self._look(engine, run_id)
         pace = Pace.under(self._site.requests_per_hour)
@@ -180,7 +179,7 @@ class Planner:
             not_found=not_found,
             stopped_by=stopped_by,
             seconds=pace.seconds_for(len(chosen), **ahead),
-            in_time=min(len(chosen), pace.requests_within(settings.seconds, **ahead)),
+            in_time=min(len(chosen), pace.requests_within(settings.seconds_to_deliver_until, **ahead)),
         )
 
     def _stage(
@@ -221,21 +220,21 @@ class Planner:
         stager: Stager,
         run_id: str,
         which: Selection,
-        settings: DeliverSettings,
-        doubts_since: datetime | None,
+        settings: DeliverySettings,
+        unknown_since: datetime | None,
     ) -> tuple[list[PlannedRow], str | None]:
         """Return what would be sent, in order, and why no more would."""
         site, warehouse = self._site, cast("AsyncEngine", engine.for_tasks())
-        ledger = SendingLedger(
+        ledger = DeliveryRepository(
             warehouse,
             site=site.name,
             run_id=run_id,
             worker="dry run",
-            doubts_since=doubts_since,
+            unknown_since=unknown_since,
             certification_ids=which.certification_ids,
         )
         others = [self._keeper(name) for name in await ledger.other_sites()]
-        parts = Parts(
+        context = DeliveryContext(
             site=site,
             run_id=run_id,
             ledger=ledger,
@@ -248,14 +247,14 @@ class Planner:
             client=SpringestClient(site),  # never entered: it has no session to send with
             stager=stager,
             documents=self._documents,
-            high_water=HighWater(self._keeper(site.name), others=others),
+            watermark=AttemptWatermark(self._keeper(site.name), others=others),
         )
-        deliverer = _DryDeliverer(parts, settings=settings, only=which.training_ids)
+        dry_run = _DryRun(context, settings=settings, only=which.training_ids)
         try:
-            await deliverer.choose()
+            await dry_run.choose()
         except DeliveryStopped as stopped:
-            return deliverer.chosen, str(stopped)
-        return deliverer.chosen, deliverer.halt.why
+            return dry_run.chosen, str(stopped)
+        return dry_run.chosen, dry_run.stop.reason
 
     def _look(self, engine: RollbackEngine, run_id: str) -> tuple[list[PlannedRow], int, dict[str, float]]:
         """Return the rows that were staged, the length of the queue, and how far the rate limit is used."""
@@ -269,68 +268,54 @@ class Planner:
         return rows, queued, {"ahead": max(0.0, float(ahead)), "frozen": max(0.0, float(frozen))}
 
 
-class _DryDeliverer(Deliverer):
-    """Goes through the queue as a real run does, and ends where a certificate would be claimed.
+class _DryRun(DeliveryRun):
+    """Takes the queue through the gates as a real run does, up to the claim.
 
     :param only: trainings to look at; ``None`` for all.
     """
 
-    def __init__(self, parts: Parts, *, settings: DeliverSettings, only: Sequence[str] | None) -> None:
-        super().__init__(parts, settings=settings)
+    def __init__(
+        self, context: DeliveryContext, *, settings: DeliverySettings, only: Sequence[str] | None
+    ) -> None:
+        super().__init__(context, settings=settings)
         self._only = None if only is None else frozenset(only)
         self.chosen: list[PlannedRow] = []
 
     async def choose(self) -> None:
         """Fill ``chosen``.
 
-        :raises DeliveryStopped: a gate lets nothing through, or something is in the way of all that is left.
+        :raises DeliveryStopped: the run may not send, or it would stop with an error.
         """
-        may_become_unknown = await self._pass_gates()
-        breaker = Breaker(probe=_never, give_up=self._give_up, delays=self._settings.probe_delays)
-        sender = _DrySender(
-            self._parts,
-            halt=self.halt,
-            breaker=breaker,
-            tally=self.tally,
-            at_once=self._settings.concurrency,
-            may_become_unknown=may_become_unknown,
-            max_unknown=self._settings.max_unknown,
-            source=self._source,
-        )
+        pipeline = self._new_pipeline(_DryPipeline, await self._check())
         try:
-            await self._work_through(sender)
-            await self._set_aside_failed(sender)
+            await self._send_queue(pipeline)
         finally:
-            sender.give_up_opening()
-            await breaker.close()
-        self.chosen = [one for _, one in sorted(sender.chosen.values(), key=lambda pair: pair[0])]
+            pipeline.documents.close()
+        self.chosen = [row for _, row in sorted(pipeline.chosen.values(), key=lambda pair: pair[0])]
 
-    async def _current(self, batch: Sequence[Queued]) -> list[Item]:
+    async def _read_source(self, batch: Sequence[Queued]) -> list[OutgoingCertificate]:
         if self._only is not None:
-            batch = [one for one in batch if one.training_id in self._only]
-        return await super()._current(batch) if batch else []
+            batch = [queued for queued in batch if queued.training_id in self._only]
+        return await super()._read_source(batch) if batch else []
 
 
-class _DrySender(Sender):
-    """Notes what it would claim."""
+class _DryPipeline(CertificatePipeline):
+    """Records which certificates it would claim."""
 
-    def __init__(self, parts: Parts, **settings: Any) -> None:
-        super().__init__(parts, **settings)
+    def __init__(self, context: DeliveryContext, **settings: Any) -> None:
+        super().__init__(context, **settings)
         self.chosen: dict[str, tuple[tuple[bool, datetime, str], PlannedRow]] = {}
 
-    async def send(self, queued: Queued, training: CompletedTraining, looked_up: float) -> bool:
+    async def send(self, certificate: OutgoingCertificate) -> None:
         """Choose one certificate; a later pass finds it in the queue again."""
-        if queued.delivery_key in self.chosen:
-            return False
-        return await super().send(queued, training, looked_up)
+        if certificate.queued.delivery_key not in self.chosen:
+            await super().send(certificate)
 
-    async def _claim_and_post(
-        self, queued: Queued, training: CompletedTraining, _document: OpenDocument, _looked_up: float
-    ) -> State:
+    async def _claim(
+        self, certificate: OutgoingCertificate, _document: OpenDocument
+    ) -> tuple[Claim, SendGuard, int]:
+        queued, training = certificate.queued, certificate.training
         row = PlannedRow(training.training_id, training.issue_no, training.certification_id, State.READY)
         self.chosen[queued.delivery_key] = queued.order, row
-        return State.ACCEPTED
-
-
-async def _never() -> None:
-    raise AssertionError("a dry run asks Springest nothing")
+        certificate.state = State.ACCEPTED
+        raise GateClosed

@@ -1,7 +1,7 @@
-"""Begin carefully with each certification: its first certificates must be answered well before the rest goes.
+"""Slow start: the first certificates of each certification must succeed before the rest is sent.
 
-A certification that Springest refuses, for whatever reason, then costs five refusals instead of thousands.
-What is refused for its own sake leaves the queue, so that the next run begins with others.
+A certification that Springest refuses then costs five refusals instead of thousands. Refused certificates
+leave the queue, so the next run starts with others.
 """
 
 from __future__ import annotations
@@ -16,68 +16,69 @@ from springest.states import State
 log = logging.getLogger(__name__)
 
 FIRST: Final = 5
-ANSWERED_WELL: Final = frozenset({State.ACCEPTED, State.ACCEPTED_NO_ID})
-ANSWERED_BADLY: Final = frozenset({State.REJECTED, State.UNKNOWN})
+SUCCESSES: Final = frozenset({State.ACCEPTED, State.ACCEPTED_NO_ID})
+FAILURES: Final = frozenset({State.REJECTED, State.UNKNOWN})
 
 
 class SlowStart:
-    """Lets certificates of a certification through, five at first.
+    """Lets five certificates of a certification through, and the rest once those succeeded.
 
-    :param first: how many must be answered well before the rest goes; when as many were answered badly before
-        that, nothing more does.
+    :param first: certificates that must succeed first. If as many fail before that, the certification is
+        closed for the rest of the run.
     """
 
     def __init__(self, *, first: int = FIRST) -> None:
         self._first = first
-        self._well: Counter[int] = Counter()
-        self._badly: Counter[int] = Counter()
-        self._in_doubt: Counter[int] = Counter()
-        self._under_way: Counter[int] = Counter()
+        self._succeeded: Counter[int] = Counter()
+        self._failed: Counter[int] = Counter()
+        self._unknown: Counter[int] = Counter()
+        self._in_flight: Counter[int] = Counter()
         self._changed = asyncio.Condition()
 
-    def enter_at_once(self, certification_id: int) -> bool:
-        """Enter when that needs no waiting, as once a certification has begun well; else do nothing."""
-        if self._is_closed(certification_id) or not self._may_go(certification_id):
+    def try_enter(self, certification_id: int) -> bool:
+        """Enter if that needs no waiting, as it does once a certification has started; else do nothing."""
+        if self._is_closed(certification_id) or not self._has_place(certification_id):
             return False
-        self._under_way[certification_id] += 1
+        self._in_flight[certification_id] += 1
         return True
 
     async def enter(self, certification_id: int) -> bool:
-        """Wait until a certificate of this certification may go; ``leave`` must follow.
+        """Wait until a certificate of this certification may be sent; ``leave`` must follow.
 
-        :returns: whether it may go at all: not once too many of the first were answered badly.
+        :returns: ``False`` if the certification is closed.
         """
         async with self._changed:
             await self._changed.wait_for(
-                lambda: self._is_closed(certification_id) or self._may_go(certification_id)
+                lambda: self._is_closed(certification_id) or self._has_place(certification_id)
             )
-            return self.enter_at_once(certification_id)
+            return self.try_enter(certification_id)
 
-    async def leave(self, certification_id: int, became: State | None) -> None:
-        """Note what became of a certificate that was let through; ``None`` is that it was not sent."""
+    async def leave(self, certification_id: int, state: State | None) -> None:
+        """Record the state of a certificate that had entered; ``None`` if it was not sent."""
         async with self._changed:
-            self._under_way[certification_id] -= 1
-            self._well[certification_id] += became in ANSWERED_WELL
-            self._badly[certification_id] += became in ANSWERED_BADLY
-            self._in_doubt[certification_id] += became is State.UNKNOWN
-            if became in ANSWERED_BADLY and self._is_closed(certification_id):
+            self._in_flight[certification_id] -= 1
+            self._succeeded[certification_id] += state in SUCCESSES
+            self._failed[certification_id] += state in FAILURES
+            self._unknown[certification_id] += state is State.UNKNOWN
+            if state in FAILURES and self._is_closed(certification_id):
                 log.warning(
-                    "%d certificates of certification %d were answered badly before %d were answered well: "
-                    "the others stay in the queue",
-                    self._badly[certification_id],
+                    "%d certificates of certification %d failed before %d succeeded: the others stay in the "
+                    "queue",
+                    self._failed[certification_id],
                     certification_id,
                     self._first,
                 )
             self._changed.notify_all()
 
     @property
-    def closed_in_doubt(self) -> list[int]:
-        """Certifications that are closed, and of which something became unknown."""
-        return sorted(number for number in self._badly if self._is_closed(number) and self._in_doubt[number])
+    def closed_with_unknown(self) -> list[int]:
+        """Certifications that are closed and have unknown outcomes."""
+        return sorted(number for number in self._failed if self._is_closed(number) and self._unknown[number])
 
-    def _may_go(self, certification_id: int) -> bool:
-        well, badly = self._well[certification_id], self._badly[certification_id]
-        return well >= self._first or max(well, badly) + self._under_way[certification_id] < self._first
+    def _has_place(self, certification_id: int) -> bool:
+        succeeded, failed = self._succeeded[certification_id], self._failed[certification_id]
+        in_flight = self._in_flight[certification_id]
+        return succeeded >= self._first or max(succeeded, failed) + in_flight < self._first
 
     def _is_closed(self, certification_id: int) -> bool:
-        return self._badly[certification_id] >= self._first > self._well[certification_id]
+        return self._failed[certification_id] >= self._first > self._succeeded[certification_id]

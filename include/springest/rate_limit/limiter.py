@@ -1,9 +1,9 @@
-"""The shared rate limit: one row in the warehouse that every process with the same key draws from.
+"""The rate limiter: one row in the warehouse that every process with the same key draws from.
 
-It is the generic cell rate algorithm (GCRA, ITU-T I.371) on the database's clock. Turns are given in one
-statement and one commit, only when they are due, and never given back. The commit does not wait for the disk:
-a power cut may forget the turns of the last second, which the share left to others covers many times. The
-server's wish to be left alone freezes the same row for everybody.
+It is the generic cell rate algorithm (GCRA, ITU-T I.371) on the database's clock. Grants are given by one
+statement in one commit, only when they are due, and never returned to the row. The commit does not wait for
+the disk: a power cut may lose the grants of the last second, which the unused share of the limit covers many
+times. A ``Retry-After`` of the server freezes the same row for all processes.
 """
 
 from __future__ import annotations
@@ -21,41 +21,32 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from springest.db.batching import Lane, Rows, for_driver
 from springest.db.statements import load_sql
 from springest.site import DEFAULT_TIMEOUTS
-from springest.suspend_clock import Moment
+from springest.suspend_clock import Instant
 
-SECONDS_AN_HOUR: Final = 3_600
+SECONDS_PER_HOUR: Final = 3_600
 SHARE_USED: Final = 0.95
-"""Of the site's cap; the rest is left to other clients of the same key."""
+"""Share of the site's limit; the rest is left to other clients of the same key."""
 SHARE_OF_READS: Final = 0.2
-LARGEST_BURST: Final = 20
+MAX_BURST: Final = 20
 GRANT_VALID_SECONDS: Final = 5.0
-"""A grant that is not used by then is void, so that a paused process cannot spend an hour's worth at once."""
-LEAVES_WITHIN_SECONDS: Final = GRANT_VALID_SECONDS + DEFAULT_TIMEOUTS.connect
-"""From a grant to its request's first byte, at most: used at the last moment, then waiting to connect."""
-SHORTEST_WAIT: Final = 0.005
-LONGEST_WAIT: Final = 30.0
-"""Seconds between two looks at the row, so that a lifted freeze is noticed."""
+"""A grant expires after this, so that a suspended process cannot collect grants and use them all at once."""
+SEND_WINDOW_SECONDS: Final = GRANT_VALID_SECONDS + DEFAULT_TIMEOUTS.connect
+"""Longest time from a grant to the first byte of its request, which may have to connect first."""
+MIN_WAIT: Final = 0.005
+MAX_WAIT: Final = 30.0
+"""Seconds after which a waiting caller asks again, so that it notices the end of a freeze."""
 FIRST_FREEZE: Final = 60
-LONGEST_FREEZE: Final = SECONDS_AN_HOUR
-"""When the server does not say for how long."""
-LONGEST_TOLD_FREEZE: Final = 24 * SECONDS_AN_HOUR
+MAX_FREEZE: Final = SECONDS_PER_HOUR
+"""Bounds of a freeze without ``Retry-After``, in seconds."""
+MAX_RETRY_AFTER: Final = 24 * SECONDS_PER_HOUR
 
-_ENSURE: Final = text(
+_CREATE_ROW: Final = text(
     "INSERT INTO springest.rate_limit (host, key_fingerprint) VALUES (:host, :key_fingerprint)"
     " ON CONFLICT DO NOTHING"
 )
-_GRANT: Final = for_driver(load_sql("rate_limit/grant_turns"))
-_FREEZE: Final = text("""
-UPDATE springest.rate_limit
-SET freeze_seconds = CASE WHEN CAST(:told AS double precision) IS NULL
-                          THEN LEAST(GREATEST(freeze_seconds * 2, :first), :longest) ELSE freeze_seconds END,
-    frozen_until = GREATEST(frozen_until, clock_timestamp() + make_interval(secs =>
-        COALESCE(CAST(:told AS double precision), LEAST(GREATEST(freeze_seconds * 2, :first), :longest))))
-WHERE host = :host AND key_fingerprint = :key_fingerprint
-  AND (CAST(:told AS double precision) IS NOT NULL
-       OR frozen_until IS NULL OR frozen_until <= clock_timestamp())
-""")
-_THAW: Final = text(
+_GRANT: Final = for_driver(load_sql("rate_limit/grant"))
+_FREEZE: Final = text(load_sql("rate_limit/freeze"))
+_RESET: Final = text(
     "UPDATE springest.rate_limit SET freeze_seconds = 0"
     " WHERE host = :host AND key_fingerprint = :key_fingerprint AND freeze_seconds > 0"
 )
@@ -63,10 +54,10 @@ _THAW: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a cap of requests an hour means for single requests.
+    """The pace of single requests under a limit of requests per hour.
 
     :param interval: seconds between two requests at a steady pace.
-    :param burst: requests that may go at once after a pause.
+    :param burst: requests that may be made at once after a pause.
     """
 
     interval: float
@@ -74,44 +65,44 @@ class Pace:
 
     @property
     def tolerance(self) -> float:
-        """Seconds by which a request may come before its turn."""
+        """Seconds by which a request may come before its regular time."""
         return self.interval * (self.burst - 1)
 
     def seconds_for(self, requests: int, *, ahead: float = 0.0, frozen: float = 0.0) -> float:
         """Return how long this many requests take when no other process makes any.
 
-        :param ahead: seconds by which earlier requests have used up what comes next.
-        :param frozen: seconds for which the server wants to be left alone.
+        :param ahead: seconds of the steady pace that earlier requests have used in advance.
+        :param frozen: seconds until the end of a freeze.
         """
         last = max(ahead, frozen) + (requests - 1) * self.interval - self.tolerance
         return max(frozen, last, 0.0) if requests else 0.0
 
     def requests_within(self, seconds: float, *, ahead: float = 0.0, frozen: float = 0.0) -> int:
-        """Return how many requests ``seconds_for`` lets go in that time."""
+        """Return how many requests can be made in that time; the inverse of ``seconds_for``."""
         if seconds < frozen:
             return 0
         return max(0, floor((seconds - max(ahead, frozen) + self.tolerance) / self.interval + 1e-9) + 1)
 
     @classmethod
     def under(cls, requests_per_hour: int) -> Pace:
-        """Return the pace that keeps every sliding hour under the cap.
+        """Return the pace that keeps every sliding hour under the limit.
 
-        An hour's requests at the steady pace, the burst, and what may leave late stay together below
-        ``requests_per_hour``. For 4,000 it is 3,800 an hour and a burst of 20.
+        One hour at the steady pace, the burst, and requests that start late stay together below
+        ``requests_per_hour``. For 4,000 the result is 3,800 an hour and a burst of 20.
         """
         steady = requests_per_hour * SHARE_USED
-        late = steady * LEAVES_WITHIN_SECONDS / SECONDS_AN_HOUR
-        burst = max(1, min(LARGEST_BURST, int(requests_per_hour - steady - late)))
-        return cls(interval=SECONDS_AN_HOUR / steady, burst=burst)
+        late = steady * SEND_WINDOW_SECONDS / SECONDS_PER_HOUR
+        burst = max(1, min(MAX_BURST, int(requests_per_hour - steady - late)))
+        return cls(interval=SECONDS_PER_HOUR / steady, burst=burst)
 
 
 class RateLimiter:
-    """Hands out turns from the shared row.
+    """Gives grants from the shared row.
 
     :param engine: engine of the warehouse.
-    :param host: Springest host, as the row's name.
-    :param key_fingerprint: which key's allowance it is.
-    :param requests_per_hour: the site's cap for that key.
+    :param host: host of the site; with the fingerprint, the key of the row.
+    :param key_fingerprint: fingerprint of the API key.
+    :param requests_per_hour: the site's limit for this key.
     """
 
     def __init__(
@@ -130,102 +121,96 @@ class RateLimiter:
             **self._row,
             "interval": self.pace.interval,
             "tolerance": self.pace.tolerance,
-            "longest_freeze": LONGEST_TOLD_FREEZE,
+            "max_freeze": MAX_RETRY_AFTER,
         }
         self._sleep = sleep
-        self._ensured = False
-        self._maybe_frozen = False
-        self._grants: Lane[Moment, Grant | float] = Lane(
-            engine, _GRANT, parameters=self._wanted, answers=self._granted
+        self._row_exists = False
+        self._may_have_backoff = False
+        self._grants: Lane[Instant, Grant | float] = Lane(
+            engine, _GRANT, parameters=self._parameters, answers=self._answers
         )
         self.granted = 0
 
     @classmethod
-    def of_reads(
+    def for_reads(
         cls, engine: AsyncEngine, *, host: str, key_fingerprint: str, requests_per_hour: int
     ) -> RateLimiter:
-        """Return the bound on the reads of a key, in a row of its own."""
+        """Return the limiter of a key's GETs, which has a row of its own."""
         share = max(1, int(requests_per_hour * SHARE_OF_READS))
         return cls(engine, host=f"{host} (reads)", key_fingerprint=key_fingerprint, requests_per_hour=share)
 
-    async def acquire(self, *, until: float | None = None) -> Grant | None:
-        """Wait for a turn.
-
-        :param until: moment of the event loop's clock after which no turn is wanted any more.
-        :returns: the grant, to be used within ``GRANT_VALID_SECONDS``; ``None`` when ``until`` came first.
-        """
-        now = asyncio.get_running_loop().time
+    async def acquire(self) -> Grant:
+        """Wait for a grant, to be used within ``GRANT_VALID_SECONDS``."""
         while not isinstance(answer := await self.ask(), Grant):
-            if until is not None and now() + answer >= until:
-                return None
-            await self.pause(answer)
+            await self._sleep(answer)
         return answer
 
-    async def pause(self, seconds: float) -> None:
-        """Wait until it is time to ask again."""
-        await self._sleep(seconds)
-
     async def ask(self) -> Grant | float:
-        """Ask for a turn once, without waiting for it.
+        """Ask once for a grant, without waiting for it.
 
         :returns: the grant, or the seconds after which to ask again.
         """
-        if not self._ensured:
-            await self._ensure()
-        answer = await self._grants.ask(Moment.now())
+        if not self._row_exists:
+            await self._create_row()
+        answer = await self._grants.ask(Instant.now())
         if isinstance(answer, Grant):
             self.granted += 1
             return answer
-        return max(SHORTEST_WAIT, min(answer, LONGEST_WAIT))
+        return max(MIN_WAIT, min(answer, MAX_WAIT))
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
-        """Keep the connection for grants meanwhile."""
+    async def hold_connection(self) -> AsyncIterator[None]:
+        """Keep one connection for grants during the context."""
         async with self._grants.kept():
             yield
 
-    def _wanted(self, asked: Sequence[Moment]) -> dict[str, Any]:
-        return {**self._values, "wanted": len(asked)}
-
-    def _granted(self, asked: Sequence[Moment], rows: Rows) -> list[Grant | float]:
-        """Give out what was granted in the order of asking; the others wait, one interval behind another."""
-        ((turns, seconds_to_next),) = rows
-        return [
-            Grant(moment) if place < turns else seconds_to_next + (place - turns) * self.pace.interval
-            for place, moment in enumerate(asked)
-        ]
-
-    async def _ensure(self) -> None:
-        """Make the row, unless somebody did."""
-        async with self._engine.connect() as connection:
-            await connection.execute(_ENSURE, self._row)
-        self._ensured = True
-
     async def freeze(self, retry_after: float | None) -> None:
-        """Let nobody send for ``retry_after`` seconds; without one, for 60 s, then twice as long."""
-        told = None if retry_after is None else min(max(retry_after, 0.0), LONGEST_TOLD_FREEZE)
-        self._maybe_frozen = True
+        """Give no grants for a time.
+
+        :param retry_after: seconds; ``None`` for 60 s, and twice as long each further time.
+        """
+        seconds = None if retry_after is None else min(max(retry_after, 0.0), MAX_RETRY_AFTER)
+        self._may_have_backoff = True
+        await self._create_row()
         async with self._engine.connect() as connection:
-            await connection.execute(_ENSURE, self._row)
             await connection.execute(
-                _FREEZE, {**self._row, "told": told, "first": FIRST_FREEZE, "longest": LONGEST_FREEZE}
+                _FREEZE,
+                {**self._row, "retry_after": seconds, "first_freeze": FIRST_FREEZE, "max_freeze": MAX_FREEZE},
             )
 
-    async def answered_well(self) -> None:
-        """Note that the server answers again: the next freeze starts short."""
-        if self._maybe_frozen:
-            self._maybe_frozen = False
+    async def reset_backoff(self) -> None:
+        """Let the next freeze start at 60 s again: the server responded normally."""
+        if self._may_have_backoff:
+            self._may_have_backoff = False
             async with self._engine.connect() as connection:
-                await connection.execute(_THAW, self._row)
+                await connection.execute(_RESET, self._row)
+
+    def _parameters(self, asked: Sequence[Instant]) -> dict[str, Any]:
+        return {**self._values, "wanted": len(asked)}
+
+    def _answers(self, asked: Sequence[Instant], rows: Rows) -> list[Grant | float]:
+        """Give the grants in the order of the calls; the other calls wait, each one interval longer."""
+        [row] = rows
+        return [
+            Grant(instant)
+            if place < row.granted
+            else row.seconds_to_next + (place - row.granted) * self.pace.interval
+            for place, instant in enumerate(asked)
+        ]
+
+    async def _create_row(self) -> None:
+        async with self._engine.connect() as connection:
+            await connection.execute(_CREATE_ROW, self._row)
+        self._row_exists = True
 
 
 class ReadGate:
-    """Lets GETs through: each takes a turn of the key's, and together they take a fifth of them at most.
+    """Lets GETs through: each needs a grant of the key, and all together use at most a fifth of them.
 
-    So a long list can't keep certificates waiting.
+    So reading a long list cannot hold up certificates.
 
-    :param limiter: the key's rate limit, shared with POSTs.
-    :param reads: the bound on reads; see ``of_reads``.
+    :param limiter: the limiter of the key, shared with POSTs.
+    :param reads: the limiter of its GETs; see ``RateLimiter.for_reads``.
     """
 
     def __init__(self, limiter: RateLimiter, reads: RateLimiter) -> None:
@@ -233,26 +218,26 @@ class ReadGate:
         self._reads = reads
 
     async def __call__(self, _method: str) -> None:
-        """Wait for a turn."""
+        """Wait for a grant."""
         await self._reads.acquire()
         await self._limiter.acquire()
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One turn.
+    """Permission for one request.
 
-    :param asked: when it was asked for.
+    :param asked_at: when it was asked for; it is not older than the grant itself.
     """
 
-    asked: Moment
+    asked_at: Instant
 
     @property
-    def is_void(self) -> bool:
-        """Whether it is too late to use it."""
-        return self.asked.age >= GRANT_VALID_SECONDS
+    def has_expired(self) -> bool:
+        """Whether no request may be started with it any more."""
+        return self.asked_at.age >= GRANT_VALID_SECONDS
 
     @property
-    def is_over(self) -> bool:
-        """Whether not even the first byte of a request that it was used for may leave any more."""
-        return self.asked.age >= LEAVES_WITHIN_SECONDS
+    def is_past_send_window(self) -> bool:
+        """Whether the first byte of its request may not be sent any more."""
+        return self.asked_at.age >= SEND_WINDOW_SECONDS

@@ -10,13 +10,13 @@ from sqlalchemy import Engine, text
 
 from springest.db.statements import load_sql
 from springest.delivery import repository as sending
-from springest.delivery.brake import largest_night
+from springest.delivery.volume import max_run_size
 from springest.errors import DecisionRefused
 from springest.redaction import Redactor
 from springest.review.audit_text import clean
 
 _TOO_LARGE: Final = text(load_sql("review/runs_too_large"))
-_NIGHTS: Final = text(load_sql("delivery/last_nights"))
+_RECENT_RUN_SIZES: Final = text(load_sql("delivery/recent_run_sizes"))
 _APPROVE: Final = text(
     "INSERT INTO springest.released_run (site, run_id, approved_by, approval_reason)"
     " VALUES (:site, :run_id, :by, :reason)"
@@ -45,8 +45,8 @@ class LargeRun:
 def large_runs(engine: Engine, *, site: str) -> list[LargeRun]:
     """Return the runs that wait for a person to approve them, oldest first."""
     with engine.connect() as connection:
-        nights = connection.execute(_NIGHTS, {"site": site, "run_id": "", "last": sending.NIGHTS})
-        usual = largest_night(nights.scalars().all())
+        values = {"site": site, "run_id": "", "last": sending.RECENT_RUNS}
+        usual = max_run_size(connection.execute(_RECENT_RUN_SIZES, values).scalars().all())
         rows = connection.execute(_TOO_LARGE, {"site": site, "usual": usual}).mappings()
         return [LargeRun(**row, usual=usual) for row in rows]
 
@@ -72,10 +72,10 @@ def approve_run(
     by = clean(by, "the login of who decides", redactor)
     reason = clean(reason, "the reason", redactor)
     with engine.begin() as connection:
-        runs = connection.execute(sending.UNRELEASED_RUNS, {"site": site, "run_id": run_id}).scalars().all()
+        runs = connection.execute(sending.UNAPPROVED_RUNS, {"site": site, "run_id": run_id}).scalars().all()
         if run_id not in runs:
             raise DecisionRefused(f"run {run_id} is being staged right now: look again once that is over")
-        [row] = connection.execute(sending.UNRELEASED, {"site": site, "run_ids": [run_id]}).all()
+        [row] = connection.execute(sending.COUNT_UNAPPROVED, {"site": site, "run_ids": [run_id]}).all()
         waiting = int(row[1])
         if not waiting:
             raise DecisionRefused(f"nothing of run {run_id} waits to be approved any more")

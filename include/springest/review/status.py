@@ -10,16 +10,16 @@ from typing import Final
 from sqlalchemy import Engine, text
 
 from springest.db.statements import load_sql
-from springest.delivery import repository as sending
-from springest.delivery.brake import largest_night
-from springest.rate_limit.limiter import SECONDS_AN_HOUR, Pace
+from springest.delivery.repository import RECENT_RUNS
+from springest.delivery.volume import max_run_size
+from springest.rate_limit.limiter import SECONDS_PER_HOUR, Pace
 from springest.site import Site
 
 _STATUS: Final = text(load_sql("review/status"))
 _STATES: Final = text(load_sql("review/status_states"))
 _RUNS: Final = text(load_sql("review/status_runs"))
 _UNRELEASED: Final = text(load_sql("review/status_unreleased"))
-_NIGHTS: Final = text(load_sql("delivery/last_nights"))
+_RECENT_RUN_SIZES: Final = text(load_sql("delivery/recent_run_sizes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +88,19 @@ def look(engine: Engine, site: Site) -> Status:
         states = connection.execute(_STATES, {"site": site.name}).all()
         runs = connection.execute(_RUNS, {"site": site.name}).mappings().all()
         waiting = connection.execute(_UNRELEASED, {"site": site.name}).all()
-        nights = connection.execute(_NIGHTS, {"site": site.name, "run_id": "", "last": sending.NIGHTS})
-        usual = largest_night(nights.scalars().all())
+        nights = connection.execute(_RECENT_RUN_SIZES, {"site": site.name, "run_id": "", "last": RECENT_RUNS})
+        usual = max_run_size(nights.scalars().all())
     frozen = told.pop("frozen_until")
     return Status(
         site=site.name,
         host=site.host,
-        hours_left=told["ready"] * pace.interval / SECONDS_AN_HOUR,
+        hours_left=told["ready"] * pace.interval / SECONDS_PER_HOUR,
         states={str(state): int(number) for state, number, _ in states},
         for_a_person=sum(int(number) for _, _, number in states),
         usual=usual,
         too_large={run: number for run, number in waiting if number > usual},
         frozen_until=frozen if frozen and frozen > told["now"] else None,
-        requests_per_hour=SECONDS_AN_HOUR / pace.interval,
+        requests_per_hour=SECONDS_PER_HOUR / pace.interval,
         granted=told.pop("granted") or 0,
         runs=tuple(Run(**run) for run in runs),
         **told,

@@ -6,14 +6,14 @@ import argparse
 import uuid
 from dataclasses import asdict
 
-from springest.delivery.deliver import DeliverSettings
 from springest.delivery.plan import Plan, Selection
 from springest.delivery.plan_words import in_words
+from springest.delivery.run import DeliverySettings
 from springest.source.reader import Window
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.session import open_site, read_query
 from springest_provider.dry_run import make_plan
-from springest_provider.run_context import seconds_to_deadline
+from springest_provider.run_context import seconds_to_deliver_until
 
 
 def plan(options: argparse.Namespace, output: Output) -> int:
@@ -30,10 +30,10 @@ def plan(options: argparse.Namespace, output: Output) -> int:
             sql=read_query(options.sql),
             source_conn_id=options.source,
             warehouse_conn_id=options.warehouse,
-            settings=DeliverSettings(
+            settings=DeliverySettings(
                 expected=options.expected or 0,
                 limit=options.limit,
-                seconds=seconds_to_deadline(options.until, since=None),
+                seconds_to_deliver_until=seconds_to_deliver_until(options.until, since=None),
             ),
         )
     output.document(asdict(planned))

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
-from springest.delivery.stops import too_large
+from springest.delivery.volume import describe_too_large
 from springest.rate_limit.limiter import SHARE_USED
 from springest.review import recovery as restoration
 from springest.review.status import Status, look
@@ -56,7 +56,10 @@ def _facts(status: Status) -> Iterator[tuple[str, Any]]:
     yield "queue", _queue(status)
     yield "states", ", ".join(f"{number} {state}" for state, number in status.states.items()) or "none yet"
     yield "for a person", _for_a_person(status.for_a_person)
-    yield "too large", too_large(status.too_large, usual=status.usual) if status.too_large else None
+    yield (
+        "too large",
+        describe_too_large(status.too_large, max_size=status.usual) if status.too_large else None,
+    )
     yield "rate limit", _rate(status)
     yield "staged up to", status.watermark or _NOT_BEGUN
     yield "snapshot", _snapshot(status)

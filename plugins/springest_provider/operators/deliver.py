@@ -14,13 +14,13 @@ from typing import Any, Final
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from springest.delivery.context import Parts
-from springest.delivery.deliver import Deliverer, DeliverSettings
-from springest.delivery.high_water import HighWater
+from springest.delivery.attempt_watermark import AttemptWatermark
+from springest.delivery.context import DeliveryContext
+from springest.delivery.pipeline import LEASE_MARGIN_SECONDS
 from springest.delivery.plan import Selection
-from springest.delivery.repository import SendingLedger
-from springest.delivery.send import LEASE_MARGIN_SECONDS
-from springest.delivery.tally import DeliverReport
+from springest.delivery.repository import DeliveryRepository
+from springest.delivery.run import DeliveryRun, DeliverySettings
+from springest.delivery.stats import DeliveryReport
 from springest.documents.opener import DocumentStore
 from springest.errors import SiteNotBegun
 from springest.site import Site
@@ -177,7 +177,7 @@ class SpringestStageOperator(RunOperator):
                 expected_certificates=self.expected_certificates,
                 limit=self.limit,
             ),
-            doubts_since=unknown_since(context),
+            unknown_since=unknown_since(context),
         )
         for line in log_lines(plan, site, until=f"{self.deliver_until} UTC"):
             self.log.info("%s", line)
@@ -220,7 +220,7 @@ class SpringestDeliverOperator(RunOperator):
     :param lease_margin: time by which a lease outlasts the longest POST; 60 seconds by default. A shorter
         margin frees a dead worker's certificates earlier, but leaves a slow warehouse less time to record an
         outcome.
-    :returns: counts of outcomes, and the number ``left``; see ``DeliverReport``.
+    :returns: counts of outcomes, and the number ``left``; see ``DeliveryReport``.
     """
 
     lineage = Lineage(
@@ -292,7 +292,7 @@ class SpringestDeliverOperator(RunOperator):
                     documents,
                     settings,
                     run_id=str(context["run_id"]),
-                    doubts_since=unknown_since(context),
+                    unknown_since=unknown_since(context),
                 )
             )
         return asdict(report)
@@ -308,23 +308,23 @@ class SpringestDeliverOperator(RunOperator):
         site: Site,
         stager: Stager,
         documents: DocumentStore,
-        settings: DeliverSettings,
+        settings: DeliverySettings,
         *,
         run_id: str,
-        doubts_since: datetime | None,
-    ) -> DeliverReport:
+        unknown_since: datetime | None,
+    ) -> DeliveryReport:
         loop = asyncio.get_running_loop()
         async with self.hook.connect(self.warehouse_conn_id, at_once=self.concurrency) as session:
-            ledger = SendingLedger(
+            ledger = DeliveryRepository(
                 session.engine,
                 site=site.name,
                 run_id=run_id,
                 worker=_worker(),
-                doubts_since=doubts_since,
+                unknown_since=unknown_since,
                 certification_ids=whole_numbers("certification_ids", self.certification_ids),
             )
             others = [factories.AttemptKeeper(name) for name in await ledger.other_sites()]
-            worker = Parts(
+            delivery_context = DeliveryContext(
                 site=site,
                 run_id=run_id,
                 ledger=ledger,
@@ -332,14 +332,14 @@ class SpringestDeliverOperator(RunOperator):
                 client=session.client,
                 stager=stager,
                 documents=documents,
-                high_water=HighWater(factories.AttemptKeeper(site.name), others=others),
+                watermark=AttemptWatermark(factories.AttemptKeeper(site.name), others=others),
             )
-            deliverer = Deliverer(worker, settings=settings)
-            self._stop = lambda: loop.call_soon_threadsafe(deliverer.stop_at_once)
+            run = DeliveryRun(delivery_context, settings=settings)
+            self._stop = lambda: loop.call_soon_threadsafe(run.stop_now)
             if self._is_to_stop:  # on_kill was called before the run existed
-                deliverer.stop_at_once()
+                run.stop_now()
             try:
-                return await deliverer.run()
+                return await run.run()
             finally:
                 self._stop = None
 

@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from springest.db.engines import async_warehouse_engine
 from springest.delivery.claims import Claim, NotClaimed, Outcome, Queued
-from springest.delivery.repository import SendingLedger
+from springest.delivery.repository import DeliveryRepository
 from springest.errors import IllegalTransition, WarehouseLocked
 from springest.states import Event, State
 
 AddDelivery = Callable[..., str]
-MakeWorker = Callable[..., SendingLedger]
+MakeWorker = Callable[..., DeliveryRepository]
 Take = Callable[..., Awaitable[Claim | NotClaimed]]
 
 ACCEPTED = Outcome(Event.ACCEPTED_WITH_ID, http_status=201, bytes_handed_over=9, springest_certificate_id=7)
@@ -41,7 +41,7 @@ def attempts_of(warehouse: Engine, key: str) -> list[Any]:
         return list(connection.execute(text(statement), {"key": key}))
 
 
-async def first(ledger: SendingLedger) -> Queued:
+async def first(ledger: DeliveryRepository) -> Queued:
     return (await ledger.queue(after=None, limit=1))[0]
 
 
@@ -148,7 +148,7 @@ async def test_an_outcome_waiting_for_a_lock_blocks_no_other(
         add_delivery(name)
     address = make_url(warehouse_url).update_query_dict({"options": "-c lock_timeout=300"})
     engine = async_warehouse_engine(address)
-    ledger = SendingLedger(engine, site="default", run_id="night", worker="one")
+    ledger = DeliveryRepository(engine, site="default", run_id="night", worker="one")
     claims = [await take(ledger, queued) for queued in await ledger.queue(after=None, limit=2)]
     outcomes = [
         Outcome(Event.ACCEPTED_WITH_ID, http_status=201, springest_certificate_id=number) for number in (7, 8)
@@ -198,7 +198,8 @@ async def test_a_sweep_makes_only_expired_leases_unknown(
     for queued in await worker().queue(after=None, limit=2):
         await take(worker(), queued, lease=-1 if queued.delivery_key == lost else 60)
     await take(worker(site="other"), await first(worker(site="other")), lease=-1)
-    assert (await worker("another").sweep(), await worker("another").sweep()) == (1, 0)
+    swept = [await worker("another").sweep_expired_leases() for _ in range(2)]
+    assert swept == [1, 0]
     states = {key: delivery_of(warehouse, key).state for key in (lost, alive, waiting, elsewhere)}
     assert states == {lost: "unknown", alive: "sending", waiting: "ready", elsewhere: "sending"}
     (attempt,) = attempts_of(warehouse, lost)
@@ -215,7 +216,7 @@ async def test_a_worker_that_lost_its_lease_changes_nothing_any_more(
     """Above all, its late "not taken" must not put the delivery back into the queue. The attempt keeps it."""
     key = add_delivery("T1")
     claim = await take(worker(), await first(worker()), lease=-1)
-    await worker().sweep()
+    await worker().sweep_expired_leases()
     before = delivery_of(warehouse, key)
     assert isinstance(claim, Claim)
     assert await worker().record(claim, outcome) is None
@@ -230,7 +231,7 @@ async def test_a_late_201_still_resolves_its_own_delivery(
     """A 201 that is recorded after the lease expired makes the delivery `accepted`."""
     key = add_delivery("T1")
     claim = await take(worker(), await first(worker()), lease=-1)
-    await worker().sweep()
+    await worker().sweep_expired_leases()
     with warehouse.begin() as connection:
         connection.execute(text("UPDATE springest.delivery SET state = :state"), {"state": state})
     assert isinstance(claim, Claim)
@@ -245,7 +246,7 @@ async def test_a_late_201_without_an_id_undoes_a_release(
     """Springest has it after all, which the person who released it could not know; it is not sent again."""
     key = add_delivery("T1")
     late = await take(worker("late"), await first(worker()), lease=-1)
-    await worker().sweep()
+    await worker().sweep_expired_leases()
     with warehouse.begin() as connection:
         connection.execute(text("UPDATE springest.delivery SET state = 'ready', version = version + 1"))
     assert late is not None
@@ -263,7 +264,7 @@ async def test_a_late_201_does_not_touch_a_delivery_sent_again(
     """
     key = add_delivery("T1")
     late = await take(worker("late"), await first(worker()), lease=-1)
-    await worker().sweep()
+    await worker().sweep_expired_leases()
     with warehouse.begin() as connection:
         connection.execute(text("UPDATE springest.delivery SET state = 'ready'"))
     assert isinstance(await take(worker("other"), await first(worker())), Claim)
@@ -333,7 +334,7 @@ async def test_the_queue_length_counts_this_run_and_all(
     add_delivery("T2", staged_run_id="before")
     add_delivery("T3", state="held")
     add_delivery("T4", site="other")
-    length = await worker().length()
+    length = await worker().queue_length()
     assert (length.ready, length.of_this_run) == (2, 1)
 
 
@@ -347,11 +348,11 @@ async def test_a_run_that_is_not_approved_is_in_no_queue(
         connection.execute(text("DELETE FROM springest.released_run"))
     ledger = worker(run_id="night")
     assert await ledger.queue(after=None, limit=9) == []
-    assert await ledger.release(lambda _: ()) == {"night": 1, "before": 2}
+    assert await ledger.approve(lambda _: ()) == {"night": 1, "before": 2}
     assert await ledger.queue(after=None, limit=9) == []
-    assert await ledger.release(lambda _: ["before"]) == {"night": 1, "before": 2}
+    assert await ledger.approve(lambda _: ["before"]) == {"night": 1, "before": 2}
     assert [item.of_this_run for item in await ledger.queue(after=None, limit=9)] == [False, False]
-    assert await ledger.release(dict.keys) == {"night": 1}
+    assert await ledger.approve(dict.keys) == {"night": 1}
     assert len(await ledger.queue(after=None, limit=9)) == 3
 
 
@@ -367,18 +368,18 @@ async def test_unknowns_count_for_every_run_until_resolved_or_old(
         claim = await take(worker(), queued, lease=-1)
         if outcome is not None:
             await worker().record(claim, outcome)
-    assert await worker("other", run_id="other").in_doubt() == 2
-    assert await worker("other", run_id="other").in_doubt(under_way=True) == 3
-    await worker().sweep()
-    assert await worker("next try").in_doubt() == 3
-    assert await worker(site="other").in_doubt() == 0
+    assert await worker("other", run_id="other").count_unknown() == 2
+    assert await worker("other", run_id="other").count_unknown(in_flight=True) == 3
+    await worker().sweep_expired_leases()
+    assert await worker("next try").count_unknown() == 3
+    assert await worker(site="other").count_unknown() == 0
     with warehouse.begin() as connection:
         connection.execute(text("UPDATE springest.delivery SET state = 'visible' WHERE training_id = 'T1'"))
         connection.execute(
             text("UPDATE springest.delivery SET sent_at = sent_at - interval '12 h' WHERE training_id = 'T3'")
         )
-    assert await worker().in_doubt() == 1
-    assert await worker(doubts_since=datetime.now(UTC)).in_doubt() == 0
+    assert await worker().count_unknown() == 1
+    assert await worker(unknown_since=datetime.now(UTC)).count_unknown() == 0
 
 
 async def test_claims_are_limited_by_the_unknowns_of_all_processes(
@@ -391,12 +392,12 @@ async def test_claims_are_limited_by_the_unknowns_of_all_processes(
     first_lost = await take(worker("one"), items[0], most=3)
     await worker("one").record(first_lost, LOST)
     under_way = [await take(worker(name), item, most=3) for name, item in zip("ab", items[1:3], strict=True)]
-    assert await take(worker("c", run_id="other"), items[3], most=3) is NotClaimed.NO_ROOM
-    assert await take(worker("c", run_id="other"), items[1], most=3) is NotClaimed.NO_ROOM
+    assert await take(worker("c", run_id="other"), items[3], most=3) is NotClaimed.NO_CAPACITY
+    assert await take(worker("c", run_id="other"), items[1], most=3) is NotClaimed.NO_CAPACITY
     await worker("a").record(under_way[0], ACCEPTED)
     assert await take(worker("c", run_id="other"), items[1], most=3) is NotClaimed.TAKEN
     assert isinstance(await take(worker("c", run_id="other"), items[3], most=3), Claim)
-    assert await take(worker("d"), items[4], most=3) is NotClaimed.NO_ROOM
+    assert await take(worker("d"), items[4], most=3) is NotClaimed.NO_CAPACITY
 
 
 async def test_a_ledger_that_lost_attempts_gives_no_claims(
@@ -409,7 +410,7 @@ async def test_a_ledger_that_lost_attempts_gives_no_claims(
     claim = await take(worker(), first)
     with warehouse.begin() as connection:
         connection.execute(text("DELETE FROM springest.delivery_attempt"))
-    assert await take(worker(), two, known=claim.attempt_id) is NotClaimed.FORGOTTEN
+    assert await take(worker(), two, known=claim.attempt_id) is NotClaimed.LEDGER_BEHIND
     assert await worker().highest_attempt() == 0, "so that the next run notices it as well"
     assert isinstance(await take(worker(), two, known=0), Claim)
 
@@ -424,7 +425,7 @@ async def test_claims_that_come_at_the_same_moment_count_each_other(
     items = await worker().queue(after=None, limit=40)
     engines = [create_async_engine(warehouse_url) for _ in range(1 if together else 8)]
     ledgers = [
-        SendingLedger(engine, site="default", run_id="night", worker=f"w{number}")
+        DeliveryRepository(engine, site="default", run_id="night", worker=f"w{number}")
         for number, engine in enumerate(engines)
     ]
     try:
@@ -434,7 +435,7 @@ async def test_claims_that_come_at_the_same_moment_count_each_other(
         for engine in engines:
             await engine.dispose()
     assert sum(isinstance(claim, Claim) for claim in claims) == 10
-    assert claims.count(NotClaimed.NO_ROOM) == 30
+    assert claims.count(NotClaimed.NO_CAPACITY) == 30
 
 
 async def test_a_cancelled_claim_leaves_the_connection_usable(

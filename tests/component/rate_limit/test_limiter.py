@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Callable
 
 import pytest
@@ -16,19 +15,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from springest.rate_limit.limiter import (
     FIRST_FREEZE,
     GRANT_VALID_SECONDS,
-    LARGEST_BURST,
-    LEAVES_WITHIN_SECONDS,
-    LONGEST_FREEZE,
-    LONGEST_TOLD_FREEZE,
-    LONGEST_WAIT,
-    SECONDS_AN_HOUR,
-    SHORTEST_WAIT,
+    MAX_BURST,
+    MAX_FREEZE,
+    MAX_RETRY_AFTER,
+    MAX_WAIT,
+    MIN_WAIT,
+    SECONDS_PER_HOUR,
+    SEND_WINDOW_SECONDS,
     Grant,
     Pace,
     RateLimiter,
     ReadGate,
 )
-from springest.suspend_clock import Moment
+from springest.suspend_clock import Instant
 
 MakeLimiter = Callable[..., RateLimiter]
 SLOWLY = 10
@@ -45,7 +44,7 @@ SLOWLY = 10
 def test_no_sliding_hour_exceeds_the_cap(cap: int) -> None:
     """What leaves in an hour was granted in it or a little before: the burst, and one for each interval."""
     pace = Pace.under(cap)
-    grants = pace.burst + math.floor((SECONDS_AN_HOUR + LEAVES_WITHIN_SECONDS) / pace.interval)
+    grants = pace.burst + math.floor((SECONDS_PER_HOUR + SEND_WINDOW_SECONDS) / pace.interval)
     assert grants <= cap
 
 
@@ -59,20 +58,20 @@ def test_no_sliding_hour_of_a_simulated_crowd_exceeds_the_cap(cap: int, waits: l
         while due <= now + pace.tolerance:
             due = max(due, now) + pace.interval
             grants.append(now)
-    window = SECONDS_AN_HOUR + LEAVES_WITHIN_SECONDS
+    window = SECONDS_PER_HOUR + SEND_WINDOW_SECONDS
     assert all(sum(start <= grant < start + window for grant in grants) <= cap for start in grants)
 
 
 @given(cap=st.integers(400, 100_000))
 def test_a_long_queue_uses_nearly_all_of_the_limit(cap: int) -> None:
     """The steady pace uses 95 % of the hourly limit."""
-    assert SECONDS_AN_HOUR / Pace.under(cap).interval >= 0.95 * cap * 0.999
+    assert SECONDS_PER_HOUR / Pace.under(cap).interval >= 0.95 * cap * 0.999
 
 
 def test_the_default_limit_has_the_documented_pace() -> None:
     """The default limit gives the interval and burst that the documentation names."""
     pace = Pace.under(4_000)
-    assert (round(SECONDS_AN_HOUR / pace.interval), pace.burst) == (3_800, LARGEST_BURST)
+    assert (round(SECONDS_PER_HOUR / pace.interval), pace.burst) == (3_800, MAX_BURST)
 
 
 @pytest.fixture
@@ -97,9 +96,10 @@ def limiter(async_warehouse: AsyncEngine, slept: list[float]) -> MakeLimiter:
     return make
 
 
-def soon() -> float:
-    """A moment that comes before any wait of a slow limiter ends."""
-    return time.monotonic() + 1
+async def ask(limiter: RateLimiter) -> Grant | None:
+    """Ask once; return the grant if one is due."""
+    answer = await limiter.ask()
+    return answer if isinstance(answer, Grant) else None
 
 
 def row(warehouse: Engine) -> tuple[int, float | None, int]:
@@ -123,27 +123,25 @@ async def thaw(engine: AsyncEngine) -> None:
 async def test_a_burst_is_granted_at_once_and_no_more(warehouse: Engine, limiter: MakeLimiter) -> None:
     """The burst is granted at once, and the next grant waits."""
     own = limiter(4_000)
-    grants = [await own.acquire(until=soon()) for _ in range(LARGEST_BURST)]
-    assert all(grant is not None and not grant.is_void for grant in grants)
-    assert await own.acquire(until=time.monotonic()) is None
-    assert (own.granted, row(warehouse)[0]) == (LARGEST_BURST, LARGEST_BURST)
+    grants = [await ask(own) for _ in range(MAX_BURST)]
+    assert all(grant is not None and not grant.has_expired for grant in grants)
+    assert await ask(own) is None
+    assert (own.granted, row(warehouse)[0]) == (MAX_BURST, MAX_BURST)
 
 
 async def test_limiters_of_one_key_share_one_row(warehouse: Engine, limiter: MakeLimiter) -> None:
     """Two processes get together what one would get."""
     first, two = limiter(4_000), limiter(4_000)
-    grants = await asyncio.gather(
-        *(each.acquire(until=time.monotonic()) for each in (first, two) for _ in range(LARGEST_BURST))
-    )
+    grants = await asyncio.gather(*(ask(each) for each in (first, two) for _ in range(MAX_BURST)))
     assert sum(grant is not None for grant in grants) == first.granted + two.granted == row(warehouse)[0]
-    assert LARGEST_BURST <= row(warehouse)[0] <= LARGEST_BURST + 2
+    assert MAX_BURST <= row(warehouse)[0] <= MAX_BURST + 2
 
 
 async def test_each_key_and_host_has_its_own_limit(limiter: MakeLimiter) -> None:
     """Another key or another host has its own row."""
     for own in (limiter(), limiter(key="b"), limiter(host="other.example.com")):
-        assert await own.acquire(until=soon()) is not None
-        assert await own.acquire(until=soon()) is None
+        assert await ask(own) is not None
+        assert await ask(own) is None
 
 
 async def test_a_turn_is_waited_for_as_long_as_it_takes(async_warehouse: AsyncEngine) -> None:
@@ -168,10 +166,10 @@ async def test_a_turn_is_waited_for_as_long_as_it_takes(async_warehouse: AsyncEn
         requests_per_hour=600,
         sleep=sleep,
     )
-    for _ in range(LARGEST_BURST + 1):
+    for _ in range(MAX_BURST + 1):
         await own.acquire()
     assert slept
-    assert sum(slept) <= own.pace.interval + SHORTEST_WAIT
+    assert sum(slept) <= own.pace.interval + MIN_WAIT
 
 
 async def test_a_long_wait_is_looked_at_again_now_and_then(async_warehouse: AsyncEngine) -> None:
@@ -191,15 +189,7 @@ async def test_a_long_wait_is_looked_at_again_now_and_then(async_warehouse: Asyn
     )
     await own.freeze(3_000)
     assert await own.acquire() is not None
-    assert waits == [LONGEST_WAIT]
-
-
-async def test_nobody_waits_beyond_the_deadline_given(limiter: MakeLimiter, slept: list[float]) -> None:
-    """A caller that gave a deadline gets no grant after it."""
-    own = limiter()
-    await own.acquire()
-    assert await own.acquire(until=soon()) is None
-    assert slept == []
+    assert waits == [MAX_WAIT]
 
 
 async def test_a_freeze_stops_every_user_of_the_row(limiter: MakeLimiter) -> None:
@@ -207,15 +197,15 @@ async def test_a_freeze_stops_every_user_of_the_row(limiter: MakeLimiter) -> Non
     first, two = limiter(4_000), limiter(4_000)
     await first.acquire()
     await first.freeze(30)
-    assert await first.acquire(until=soon()) is None
-    assert await two.acquire(until=soon()) is None
+    assert await ask(first) is None
+    assert await ask(two) is None
 
 
 async def test_a_freeze_can_precede_the_first_grant(warehouse: Engine, limiter: MakeLimiter) -> None:
     """A freeze is kept even if nothing was granted yet."""
     own = limiter()
     await own.freeze(30)
-    assert await own.acquire(until=soon()) is None
+    assert await ask(own) is None
     assert row(warehouse)[0] == 0
 
 
@@ -225,8 +215,8 @@ async def test_a_freeze_can_precede_the_first_grant(warehouse: Engine, limiter: 
         (7.5, 7.5),
         (0, 0),
         (-5, 0),
-        (6 * LONGEST_FREEZE, 6 * LONGEST_FREEZE),
-        (10 * LONGEST_TOLD_FREEZE, LONGEST_TOLD_FREEZE),
+        (6 * MAX_FREEZE, 6 * MAX_FREEZE),
+        (10 * MAX_RETRY_AFTER, MAX_RETRY_AFTER),
         (None, FIRST_FREEZE),
     ],
 )
@@ -263,7 +253,7 @@ async def test_freezes_without_a_time_double_up_to_an_hour(
         lengths.append(row(warehouse)[2])
         await thaw(async_warehouse)
     assert lengths == [60, 120, 240, 480, 960, 1920, 3600, 3600]
-    await own.answered_well()
+    await own.reset_backoff()
     await own.freeze(None)
     assert row(warehouse)[2] == FIRST_FREEZE
 
@@ -282,7 +272,7 @@ async def test_a_good_response_without_a_freeze_runs_no_statement(
     warehouse: Engine, limiter: MakeLimiter
 ) -> None:
     """Unless something was frozen, a good response writes nothing."""
-    await limiter().answered_well()
+    await limiter().reset_backoff()
     with warehouse.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM springest.rate_limit")).scalar_one() == 0
 
@@ -291,22 +281,22 @@ async def test_a_grant_expires_after_five_seconds(limiter: MakeLimiter) -> None:
     """A grant expires five seconds after it was made."""
     grant = await limiter().acquire()
     assert grant is not None
-    assert not grant.is_void
-    assert Grant(_ago(GRANT_VALID_SECONDS)).is_void
-    assert not Grant(_ago(GRANT_VALID_SECONDS)).is_over
-    assert Grant(_ago(LEAVES_WITHIN_SECONDS)).is_over
+    assert not grant.has_expired
+    assert Grant(_ago(GRANT_VALID_SECONDS)).has_expired
+    assert not Grant(_ago(GRANT_VALID_SECONDS)).is_past_send_window
+    assert Grant(_ago(SEND_WINDOW_SECONDS)).is_past_send_window
 
 
 async def test_the_time_that_a_machine_slept_counts() -> None:
     """An event loop's clock stands still while the machine is suspended."""
-    now = Moment.now()
-    assert Grant(Moment(now.running, now.always - GRANT_VALID_SECONDS)).is_void
-    assert Grant(Moment(now.running, now.always - LEAVES_WITHIN_SECONDS)).is_over
+    now = Instant.now()
+    assert Grant(Instant(now.monotonic, now.boottime - GRANT_VALID_SECONDS)).has_expired
+    assert Grant(Instant(now.monotonic, now.boottime - SEND_WINDOW_SECONDS)).is_past_send_window
 
 
-def _ago(seconds: float) -> Moment:
-    now = Moment.now()
-    return Moment(now.running - seconds, now.always)
+def _ago(seconds: float) -> Instant:
+    now = Instant.now()
+    return Instant(now.monotonic - seconds, now.boottime)
 
 
 async def test_reads_take_a_fifth_of_the_cap_and_turns_of_the_same_row(
@@ -315,11 +305,11 @@ async def test_reads_take_a_fifth_of_the_cap_and_turns_of_the_same_row(
     """After the reads' own burst is gone, a POST still gets its turn at once."""
     row = {"host": "api.example.com", "key_fingerprint": "f" * 16, "requests_per_hour": 100}
     limiter = RateLimiter(async_warehouse, **row)
-    reads = RateLimiter.of_reads(async_warehouse, **row)
+    reads = RateLimiter.for_reads(async_warehouse, **row)
     assert reads.pace == Pace.under(20)
     await ReadGate(limiter, reads)("GET")
-    assert await reads.acquire(until=time.monotonic()) is None
-    assert await limiter.acquire(until=time.monotonic()) is not None
+    assert await ask(reads) is None
+    assert await ask(limiter) is not None
     with warehouse.connect() as connection:
         granted = connection.execute(
             text("SELECT host, granted FROM springest.rate_limit ORDER BY host")
@@ -345,4 +335,4 @@ async def test_times_too_far_ahead_are_reduced(warehouse: Engine, limiter: MakeL
         left = connection.execute(
             text("SELECT extract(epoch FROM frozen_until - clock_timestamp()) FROM springest.rate_limit")
         ).scalar_one()
-    assert LONGEST_TOLD_FREEZE - SECONDS_AN_HOUR < left <= LONGEST_TOLD_FREEZE
+    assert MAX_RETRY_AFTER - SECONDS_PER_HOUR < left <= MAX_RETRY_AFTER

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from springest.delivery.claims import Claim, NotClaimed, Outcome
-from springest.delivery.repository import SendingLedger
+from springest.delivery.repository import DeliveryRepository
 from springest.errors import DecisionRefused
 from springest.redaction import Redactor
 from springest.review.decisions import Choice, Decided, Decisions
@@ -23,7 +23,7 @@ from springest.states import DecisionKind, Event, State
 from tests.component.review.ground import NOT_LISTED, Ground
 from tests.factories import DAY, ago, source_row
 
-MakeWorker = Callable[..., SendingLedger]
+MakeWorker = Callable[..., DeliveryRepository]
 Take = Callable[..., Awaitable[Claim | None]]
 LATE = Outcome(Event.ACCEPTED_WITH_ID, http_status=201, springest_certificate_id=77)
 
@@ -546,7 +546,7 @@ async def test_a_late_201_counts_whatever_was_decided(
     ready = worker("late")
     late = await take(ready, (await ready.queue(after=None, limit=1))[0], lease=-1)
     assert late is not None
-    await worker("sweeper").sweep()
+    await worker("sweeper").sweep_expired_leases()
     number = ground.snapshot()
     if decision == "confirm":
         ground.shown(41, number)
@@ -570,7 +570,7 @@ async def test_a_late_201_while_sending_again_is_flagged_as_twice(
     """
     key = ground.delivery("ready")
     late = await take(worker("late"), (await worker().queue(after=None, limit=1))[0], lease=-1)
-    await worker("sweeper").sweep()
+    await worker("sweeper").sweep_expired_leases()
     ground.decide(key, "release", without_evidence=True)
     again = await take(worker("other"), (await worker().queue(after=None, limit=1))[0])
     second = Outcome(Event.ACCEPTED_WITH_ID, http_status=201, springest_certificate_id=78)

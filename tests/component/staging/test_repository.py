@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from springest.delivery.claims import Claim, Outcome
-from springest.delivery.repository import SendingLedger
+from springest.delivery.repository import DeliveryRepository
 from springest.source.contract import CompletedTraining
 from springest.staging import repository as ledger
 from springest.staging.decide import Action, Decision, identity
@@ -22,7 +22,7 @@ from springest.states import Event, State
 from tests.factories import add_attempt, source_row
 
 AddDelivery = Callable[..., str]
-MakeWorker = Callable[..., SendingLedger]
+MakeWorker = Callable[..., DeliveryRepository]
 Take = Callable[..., Awaitable[Claim | None]]
 READY = Decision(Action.INSERT, State.READY)
 

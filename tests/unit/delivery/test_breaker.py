@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from springest.delivery.breaker import IN_A_ROW, PROBE_DELAYS, Breaker
+from springest.delivery.breaker import FAILURES_TO_OPEN, PROBE_DELAYS, Breaker
 from springest.errors import SpringestError
 
 
@@ -34,7 +34,7 @@ class World:
     @property
     def is_open(self) -> bool:
         """Whether a worker would have to wait."""
-        waiting = self.breaker.wait()
+        waiting = self.breaker.wait_until_closed()
         try:
             waiting.send(None)
         except StopIteration:
@@ -57,30 +57,30 @@ NOT_WELL = SpringestError("not well")
 async def test_the_third_unknown_outcome_in_a_row_pauses_all() -> None:
     """Two unknown outcomes in a row pause no worker, the third pauses every worker."""
     world = World(probes=[None])
-    for _ in range(IN_A_ROW - 1):
-        world.breaker.went_badly()
+    for _ in range(FAILURES_TO_OPEN - 1):
+        world.breaker.record_failure()
     assert not world.is_open
-    world.breaker.went_badly()
+    world.breaker.record_failure()
     assert world.is_open
-    await world.breaker.close()
+    await world.breaker.stop()
 
 
 async def test_a_good_outcome_in_between_starts_the_count_again() -> None:
     """A good outcome between two failures resets the count."""
     world = World(probes=[])
     for _ in range(5):
-        world.breaker.went_badly()
-        world.breaker.went_badly()
-        world.breaker.went_well()
+        world.breaker.record_failure()
+        world.breaker.record_failure()
+        world.breaker.record_success()
     assert not world.is_open
 
 
 async def test_a_successful_probe_resumes_every_worker() -> None:
     """After a successful probe every paused worker continues."""
     world = World(probes=[None])
-    for _ in range(IN_A_ROW):
-        world.breaker.went_badly()
-    waiting = [asyncio.create_task(world.breaker.wait()) for _ in range(3)]
+    for _ in range(FAILURES_TO_OPEN):
+        world.breaker.record_failure()
+    waiting = [asyncio.create_task(world.breaker.wait_until_closed()) for _ in range(3)]
     await world.ended()
     assert all(task.done() for task in waiting)
     assert (world.slept, world.gave_up) == ([PROBE_DELAYS[0]], [])
@@ -89,10 +89,10 @@ async def test_a_successful_probe_resumes_every_worker() -> None:
 async def test_after_a_recovery_it_takes_three_failures_again() -> None:
     """The breaker starts to count from zero after it recovered."""
     world = World(probes=[None, None])
-    for _ in range(IN_A_ROW):
-        world.breaker.went_badly()
+    for _ in range(FAILURES_TO_OPEN):
+        world.breaker.record_failure()
     await world.ended()
-    world.breaker.went_badly()
+    world.breaker.record_failure()
     assert not world.is_open
 
 
@@ -100,8 +100,8 @@ async def test_probes_back_off_and_the_last_error_is_raised() -> None:
     """The delay between probes grows; when the breaker gives up it raises the last probe's error."""
     last = SpringestError("the last one")
     world = World(probes=[*[NOT_WELL] * (len(PROBE_DELAYS) - 1), last])
-    for _ in range(IN_A_ROW):
-        world.breaker.went_badly()
+    for _ in range(FAILURES_TO_OPEN):
+        world.breaker.record_failure()
     await world.ended()
     assert world.slept == list(PROBE_DELAYS) == sorted(PROBE_DELAYS)
     assert world.gave_up == [last]
@@ -111,8 +111,8 @@ async def test_probes_back_off_and_the_last_error_is_raised() -> None:
 async def test_a_good_probe_after_a_failed_one_resumes() -> None:
     """One failed probe does not end the run."""
     world = World(probes=[NOT_WELL, NOT_WELL, None])
-    for _ in range(IN_A_ROW):
-        world.breaker.went_badly()
+    for _ in range(FAILURES_TO_OPEN):
+        world.breaker.record_failure()
     await world.ended()
     assert not world.is_open
     assert world.slept == list(PROBE_DELAYS[:3])
@@ -122,8 +122,8 @@ async def test_a_good_probe_after_a_failed_one_resumes() -> None:
 async def test_an_unforeseen_probe_error_leaves_nobody_waiting(error: Exception) -> None:
     """If a probe raises an unforeseen error, the paused workers get it instead of waiting for ever."""
     world = World(probes=[error] * len(PROBE_DELAYS))
-    for _ in range(IN_A_ROW):
-        world.breaker.went_badly()
+    for _ in range(FAILURES_TO_OPEN):
+        world.breaker.record_failure()
     await world.ended()
     assert [str(error) for error in world.gave_up] == [f"the probe failed: {type(error).__name__}"]
 
@@ -132,9 +132,9 @@ async def test_outcomes_during_a_probe_start_no_second_probe() -> None:
     """Failures of requests that were already under way start no second series of probes."""
     world = World(probes=[None])
     for _ in range(10):
-        world.breaker.went_badly()
+        world.breaker.record_failure()
     await world.sleeping.wait()
-    world.breaker.went_badly()
+    world.breaker.record_failure()
     await world.ended()
     assert len(world.slept) == 1
     assert not world.is_open
@@ -143,14 +143,14 @@ async def test_outcomes_during_a_probe_start_no_second_probe() -> None:
 async def test_closing_ends_a_running_probe() -> None:
     """Closing the breaker cancels its running probe."""
     world = World(probes=[None])
-    for _ in range(IN_A_ROW):
-        world.breaker.went_badly()
+    for _ in range(FAILURES_TO_OPEN):
+        world.breaker.record_failure()
     await world.sleeping.wait()
-    await world.breaker.close()
+    await world.breaker.stop()
     assert world.gave_up == []
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_closing_an_untripped_breaker_does_nothing() -> None:
     """A breaker that never tripped can be closed."""
-    await World(probes=[]).breaker.close()
+    await World(probes=[]).breaker.stop()

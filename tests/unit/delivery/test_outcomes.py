@@ -10,7 +10,14 @@ import pytest
 
 from springest import errors
 from springest.api.models import PostAnswer
-from springest.delivery.outcomes import RULES, Consequence, Rule, answered, failed, rule_of
+from springest.delivery.outcomes import (
+    RULES,
+    Consequence,
+    Rule,
+    outcome_of_error,
+    outcome_of_response,
+    rule_of,
+)
 from springest.documents.opener import DocumentError, DocumentUnreachable
 from springest.errors import (
     ApiError,
@@ -33,7 +40,7 @@ from springest.errors import (
 )
 from springest.states import Event, State
 
-GO_ON, STOP, PAUSE = Consequence.GO_ON, Consequence.STOP, Consequence.PAUSE
+GO_ON, STOP, PAUSE = Consequence.CONTINUE, Consequence.STOP, Consequence.PAUSE
 AFTER_THREE = Consequence.STOP_AFTER_THREE
 MEANING: list[tuple[type[BaseException], bool, Event, State, str, Consequence]] = [
     (DeadlinePassed, False, Event.NOT_TAKEN, State.READY, "turn_expired", GO_ON),
@@ -67,22 +74,22 @@ def make(kind: type[BaseException]) -> BaseException:
 
 
 @pytest.mark.parametrize(
-    ("kind", "body_handed_over", "event", "state", "reason", "consequence"),
+    ("kind", "body_sent", "event", "state", "reason", "consequence"),
     MEANING,
     ids=[line[0].__name__ for line in MEANING],
 )
 def test_each_failure_has_its_outcome(
     kind: type[BaseException],
-    body_handed_over: bool,
+    body_sent: bool,
     event: Event,
     state: State,
     reason: str,
     consequence: Consequence,
 ) -> None:
     """Each error of a request has the outcome and the consequence in the table above."""
-    rule = rule_of(make(kind), body_handed_over=body_handed_over)
+    rule = rule_of(make(kind), body_sent=body_sent)
     assert rule == Rule(event, reason, consequence)
-    assert failed(make(kind), rule).state is state
+    assert outcome_of_error(make(kind), rule).state is state
 
 
 def test_every_rule_is_in_the_table_above() -> None:
@@ -106,7 +113,7 @@ def test_a_derived_error_has_the_outcome_of_its_base() -> None:
     class TlsFailed(ConnectFailed):
         pass
 
-    assert rule_of(make(TlsFailed), body_handed_over=False).event is Event.NOT_TAKEN
+    assert rule_of(make(TlsFailed), body_sent=False).event is Event.NOT_TAKEN
 
 
 @pytest.mark.parametrize(
@@ -114,9 +121,9 @@ def test_a_derived_error_has_the_outcome_of_its_base() -> None:
 )
 def test_an_unforeseen_error_after_the_body_is_unknown(error: BaseException) -> None:
     """An unforeseen error makes the outcome unknown once the body has been sent."""
-    rule = rule_of(error, body_handed_over=True)
+    rule = rule_of(error, body_sent=True)
     assert (rule.event, rule.reason) == (Event.OUTCOME_LOST, "unforeseen")
-    rule = rule_of(error, body_handed_over=False)
+    rule = rule_of(error, body_sent=False)
     assert (rule.event, rule.reason) == (Event.NOT_TAKEN, "unforeseen")
 
 
@@ -125,19 +132,19 @@ def test_no_failure_before_the_last_bytes_is_unknown(line: Any) -> None:
     """The server never had the body in full; the consequence for the run is the same."""
     kind, _, event, _, reason, consequence = line
     known = Event.NOT_TAKEN if event is Event.OUTCOME_LOST else event
-    assert rule_of(make(kind), body_handed_over=False) == Rule(known, reason, consequence)
+    assert rule_of(make(kind), body_sent=False) == Rule(known, reason, consequence)
 
 
 @pytest.mark.parametrize("kind", [ApiError, TransportError, StatusError])
 def test_an_unclassified_failure_is_unknown(kind: type[ApiError]) -> None:
     """A failure that no rule names makes the outcome unknown."""
-    assert rule_of(make(kind), body_handed_over=True).event is Event.OUTCOME_LOST
+    assert rule_of(make(kind), body_sent=True).event is Event.OUTCOME_LOST
 
 
 @pytest.mark.parametrize("kind", [DocumentError, DocumentUnreachable, DeadlinePassed])
 def test_a_document_error_after_the_body_is_unknown(kind: type[BaseException]) -> None:
     """A failure of the document after the body has been sent proves nothing about the server."""
-    assert rule_of(make(kind), body_handed_over=True).event is Event.OUTCOME_LOST
+    assert rule_of(make(kind), body_sent=True).event is Event.OUTCOME_LOST
 
 
 @pytest.mark.parametrize("is_rate_limit", [True, False])
@@ -148,7 +155,7 @@ def test_throttled_means_not_stored_only_by_the_sites_setting(
     """A firewall's 403 and a proxy's 503 page say nothing about storing, whatever the setting."""
     about = {"method": "POST", "path": "/certificates", "detail": "what happened"}
     error = Throttled(is_rate_limit=is_rate_limit, **about)
-    rule = rule_of(error, body_handed_over=True, throttled_takes_nothing=throttled_takes_nothing)
+    rule = rule_of(error, body_sent=True, throttled_takes_nothing=throttled_takes_nothing)
     known = is_rate_limit and throttled_takes_nothing
     assert rule.event is (Event.NOT_TAKEN if known else Event.OUTCOME_LOST)
 
@@ -157,14 +164,14 @@ def test_the_throttling_setting_changes_no_other_outcome() -> None:
     """`throttled_takes_nothing` changes the outcome of throttled requests only."""
     for kind, handed_over, event, *_ in MEANING:
         if kind is not Throttled:
-            rule = rule_of(make(kind), body_handed_over=handed_over, throttled_takes_nothing=True)
+            rule = rule_of(make(kind), body_sent=handed_over, throttled_takes_nothing=True)
             assert rule.event is event
 
 
 def test_an_outcome_keeps_the_facts_of_the_failure() -> None:
     """Status, bytes sent and reason of the failed request are in the outcome."""
     error = make(ServerError)
-    outcome = failed(error, rule_of(error, body_handed_over=True))
+    outcome = outcome_of_error(error, rule_of(error, body_sent=True))
     assert (outcome.failure, outcome.http_status, outcome.bytes_handed_over) == ("ServerError", 418, 9)
     assert outcome.detail == "POST /certificates: what happened"
 
@@ -172,7 +179,7 @@ def test_an_outcome_keeps_the_facts_of_the_failure() -> None:
 def test_a_failure_from_elsewhere_is_kept_by_its_name_only() -> None:
     """Nobody has redacted its text."""
     error = ValueError("zoe@example.com")
-    outcome = failed(error, rule_of(error, body_handed_over=True))
+    outcome = outcome_of_error(error, rule_of(error, body_sent=True))
     assert (outcome.detail, outcome.failure) == ("ValueError", "ValueError")
 
 
@@ -189,7 +196,7 @@ def test_a_stored_certificate_has_its_id_or_none(
     status: int, certificate_id: int | None, event: Event, state: State
 ) -> None:
     """A stored certificate is accepted with its id, or without one if the response names none."""
-    outcome = answered(PostAnswer(status=status, certificate_id=certificate_id, bytes_sent=9))
+    outcome = outcome_of_response(PostAnswer(status=status, certificate_id=certificate_id, bytes_sent=9))
     assert (outcome.event, outcome.state, outcome.http_status) == (event, state, status)
     assert outcome.springest_certificate_id == (7 if state is State.ACCEPTED else None)
     assert (outcome.reason is None) == (state is State.ACCEPTED)

@@ -12,7 +12,7 @@ from springest.source.reader import Window
 from springest_provider.run_context import (
     begin_moment,
     requested_window,
-    seconds_to_deadline,
+    seconds_to_deliver_until,
     unknown_since,
     whole_number,
     whole_numbers,
@@ -66,7 +66,7 @@ def test_a_backfill_without_an_interval_is_refused():
 def test_the_deadline_is_the_next_time_the_clock_shows_it(time_of_day, hours):
     """A run that begins at one may deliver until six, a manual one at seven until the next morning."""
     now = datetime(2026, 11, 2, 1, tzinfo=UTC)
-    assert seconds_to_deadline(time_of_day, since=now, now=now) == pytest.approx(hours * 3600)
+    assert seconds_to_deliver_until(time_of_day, since=now, now=now) == pytest.approx(hours * 3600)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_a_later_try_has_the_deadline_of_its_run(hour, minute, hours):
     """One that begins after it does nothing, rather than go on until the next day's."""
     began = datetime(2026, 11, 2, 1, tzinfo=UTC)
     now = began.replace(hour=hour, minute=minute)
-    assert seconds_to_deadline("06:00", since=began, now=now) == pytest.approx(hours * 3600)
+    assert seconds_to_deliver_until("06:00", since=began, now=now) == pytest.approx(hours * 3600)
 
 
 def test_a_run_that_began_in_the_future_begins_now():
     """Clocks differ between machines."""
     now = datetime(2026, 11, 2, 5, 59, 59, tzinfo=UTC)
-    assert seconds_to_deadline("06:00", since=now + timedelta(seconds=3), now=now) == pytest.approx(1)
+    assert seconds_to_deliver_until("06:00", since=now + timedelta(seconds=3), now=now) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("run_type", "since"), [("manual", START), ("scheduled", None), ("backfill", None)])
@@ -96,7 +96,7 @@ def test_a_manual_run_counts_unknowns_from_its_start(run_type, since):
 def test_a_deadline_that_is_no_time_is_refused():
     """It names the field and an example."""
     with pytest.raises(ConfigurationError, match="deliver_until"):
-        seconds_to_deadline("six", since=None)
+        seconds_to_deliver_until("six", since=None)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
--- A worker that let its lease run out may or may not have handed its body over: nobody can know, nobody sends.
+-- If the lease of a worker has expired, its request may or may not have been sent: the outcome is unknown, and the
+-- delivery is not sent again automatically.
 WITH expired AS MATERIALIZED (
     SELECT delivery_key
     FROM springest.delivery
@@ -9,7 +10,7 @@ WITH expired AS MATERIALIZED (
     UPDATE springest.delivery AS delivery
     SET state = 'unknown',
         reason = 'lease_lost',
-        reason_detail = 'the worker that was sending it did not say what became of it: '
+        reason_detail = 'the worker that was sending it did not record an outcome: '
                         || 'it is not sent again until Springest shows it or a person decides',
         sent_at = (SELECT max(attempt.started_at)
                    FROM springest.delivery_attempt AS attempt
@@ -23,7 +24,7 @@ WITH expired AS MATERIALIZED (
       AND delivery.state = 'sending'
       AND delivery.lease_until < clock_timestamp()
     RETURNING delivery.delivery_key
-), told AS (
+), attempt AS (
     UPDATE springest.delivery_attempt AS attempt
     SET outcome = 'outcome_lost', failure = 'LeaseLost', finished_at = clock_timestamp()
     FROM lost

@@ -1,5 +1,5 @@
--- What waits of each of these runs and was not yet accepted as a night's work.
-SELECT run_id, count(delivery.delivery_key)
+-- Waiting deliveries of each of these runs, if the run is not approved yet.
+SELECT run_id, count(delivery.delivery_key) AS deliveries
 FROM unnest(CAST(:run_ids AS text[])) AS run (run_id)
 LEFT JOIN springest.delivery AS delivery
        ON delivery.site = :site

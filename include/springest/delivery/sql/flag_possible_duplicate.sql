@@ -1,5 +1,5 @@
--- A late 201 of a delivery that a person released and that is being sent again, or was: Springest may have it twice.
--- No new version: the worker that is sending it must still be able to say how that went.
+-- A late 201 for a delivery that a person released and that is being sent again, or was: Springest may have it twice.
+-- The version stays, so that the worker that is sending it can still record its outcome.
 UPDATE springest.delivery
 SET needs_review = true,
     review_reason = format('taken_twice(attempt %s: certificate %s)', CAST(:attempt_id AS bigint),

@@ -1,4 +1,4 @@
--- Certificates that each of the last delivering runs started to send.
+-- Certificates that each of the last delivering runs sent, without this run.
 SELECT count(DISTINCT attempt.delivery_key)
 FROM springest.delivery_attempt AS attempt
 JOIN springest.delivery USING (delivery_key)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from springest.delivery.high_water import HighWater
+from springest.delivery.attempt_watermark import AttemptWatermark
 from springest.errors import ConfigurationError, LedgerBehind
 
 
@@ -32,17 +32,17 @@ class Keeper:
         self.written.append(attempt_id)
 
 
-async def _begun(keeper: Keeper, *, at: int = 0, others: tuple[Keeper, ...] = ()) -> HighWater:
+async def _begun(keeper: Keeper, *, at: int = 0, others: tuple[Keeper, ...] = ()) -> AttemptWatermark:
     async def highest() -> int:
         return at
 
-    mark = HighWater(keeper, others=others)
-    await mark.check(highest)
+    mark = AttemptWatermark(keeper, others=others)
+    await mark.verify(highest)
     return mark
 
 
-async def _note(mark: HighWater, attempt_id: int) -> None:
-    await mark.note(attempt_id, asked_after=mark.highest)
+async def _note(mark: AttemptWatermark, attempt_id: int) -> None:
+    await mark.advance(attempt_id, known=mark.highest)
 
 
 async def test_every_attempt_is_stored_before_its_first_byte() -> None:
@@ -59,7 +59,7 @@ async def test_waiting_attempts_are_stored_together() -> None:
     keeper = Keeper()
     mark = await _begun(keeper)
     keeper.may_write.clear()
-    noting = [asyncio.create_task(mark.note(number, asked_after=0)) for number in range(1, 9)]
+    noting = [asyncio.create_task(mark.advance(number, known=0)) for number in range(1, 9)]
     await asyncio.sleep(0.05)
     assert not any(task.done() for task in noting)
     keeper.may_write.set()
@@ -85,7 +85,7 @@ async def test_a_number_seen_before_is_refused() -> None:
     mark = await _begun(keeper, at=3)
     await _note(mark, 9)
     with pytest.raises(LedgerBehind):
-        await mark.note(9, asked_after=mark.highest)
+        await mark.advance(9, known=mark.highest)
     assert keeper.written == [9]
 
 
@@ -104,10 +104,10 @@ async def test_a_lower_mark_of_a_concurrent_run_is_raised() -> None:
     mark = await _begun(keeper)
     await _note(mark, 5)
     keeper.number = 4
-    await mark.keep()
+    await mark.flush()
     assert keeper.number == 5
     keeper.number = 9
-    await mark.keep()
+    await mark.flush()
     assert keeper.number == 9
 
 
@@ -116,8 +116,8 @@ async def test_a_failed_write_at_the_end_is_only_logged(caplog: pytest.LogCaptur
     keeper = Keeper()
     mark = await _begun(keeper, at=3)
     keeper.is_broken = True
-    await mark.keep()
-    assert "not kept outside the warehouse: ConnectionError" in caplog.text
+    await mark.flush()
+    assert "not stored outside the warehouse: ConnectionError" in caplog.text
 
 
 class HiddenKeeper(Keeper):

@@ -1,4 +1,4 @@
-"""What a delivering run has done so far, and how it says so."""
+"""Counts of a delivery run, and its report."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from springest.states import State
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counts of one run.
+class DeliveryStats:
+    """Counts of a run so far.
 
-    :param outcomes: attempts by the state their delivery is in afterwards; ``ready`` was not taken.
+    :param outcomes: attempts by the state that the delivery has afterwards; ``ready`` was not stored.
     :param set_aside: deliveries whose document could not be sent.
     :param restaged: deliveries whose source row had changed or was gone.
-    :param swept: deliveries that a dead worker left behind.
+    :param swept: deliveries whose lease had expired.
     :param taken_by_others: deliveries that another worker claimed first.
     """
 
@@ -24,30 +24,29 @@ class Tally:
     restaged: int = 0
     swept: int = 0
     taken_by_others: int = 0
-    requests: int = 0
 
     @property
     def attempts(self) -> int:
-        """POSTs that were started."""
+        """POSTs with a recorded outcome."""
         return self.outcomes.total()
 
     def describe(self) -> str:
-        """Return the counts as one line for a log."""
+        """Return one line for the log."""
         accepted = self.outcomes[State.ACCEPTED] + self.outcomes[State.ACCEPTED_NO_ID]
         return (
-            f"{self.attempts} started, {accepted} accepted, {self.outcomes[State.REJECTED]} refused, "
-            f"{self.outcomes[State.UNKNOWN]} unknown, {self.outcomes[State.READY]} not taken, "
+            f"{accepted} accepted, {self.outcomes[State.REJECTED]} rejected, "
+            f"{self.outcomes[State.UNKNOWN]} unknown, {self.outcomes[State.READY]} not stored, "
             f"{self.set_aside} set aside, {self.restaged} changed in the source"
         )
 
 
 @dataclass(frozen=True, slots=True)
-class DeliverReport:
-    """How a run ended.
+class DeliveryReport:
+    """Result of a run.
 
     :param left: deliveries that are still in the queue.
-    :param hours_left: how long the queue takes at the site's pace.
-    :param stopped_by: why it ended before the queue did, if it did.
+    :param hours_left: hours that they take at the rate limit.
+    :param stopped_by: why the run ended before its queue was empty; ``None`` if it was emptied.
     """
 
     accepted: int
@@ -64,18 +63,20 @@ class DeliverReport:
     stopped_by: str | None
 
     @classmethod
-    def of(cls, tally: Tally, *, left: int, seconds_each: float, stopped_by: str | None) -> DeliverReport:
+    def of(
+        cls, stats: DeliveryStats, *, requests: int, left: int, seconds_each: float, stopped_by: str | None
+    ) -> DeliveryReport:
         """Return the report of a run that has ended."""
         return cls(
-            accepted=tally.outcomes[State.ACCEPTED],
-            accepted_no_id=tally.outcomes[State.ACCEPTED_NO_ID],
-            rejected=tally.outcomes[State.REJECTED],
-            unknown=tally.outcomes[State.UNKNOWN],
-            not_taken=tally.outcomes[State.READY],
-            set_aside=tally.set_aside,
-            restaged=tally.restaged,
-            swept=tally.swept,
-            requests=tally.requests,
+            accepted=stats.outcomes[State.ACCEPTED],
+            accepted_no_id=stats.outcomes[State.ACCEPTED_NO_ID],
+            rejected=stats.outcomes[State.REJECTED],
+            unknown=stats.outcomes[State.UNKNOWN],
+            not_taken=stats.outcomes[State.READY],
+            set_aside=stats.set_aside,
+            restaged=stats.restaged,
+            swept=stats.swept,
+            requests=requests,
             left=left,
             hours_left=round(left * seconds_each / 3600, 2),
             stopped_by=stopped_by,

@@ -1,7 +1,7 @@
--- Runs of which something waits that no delivering run has accepted as a night's work yet, and the one that asks; but
--- for those that are being staged right now: they are not whole, and their own delivering run will ask. The locks last
--- until the transaction ends, so that nobody stages these runs before they are counted. Other callers wait.
-WITH alone AS MATERIALIZED (
+-- Runs with waiting deliveries that are not approved yet, and this run. Runs that are being staged right now are left
+-- out: they are incomplete, and their own deliver task will approve them. The locks last until the transaction ends, so
+-- that no run is staged between this statement and its count; concurrent approvals wait.
+WITH approval_lock AS MATERIALIZED (
     SELECT pg_advisory_xact_lock({lock})
 ), waiting AS MATERIALIZED (
     SELECT DISTINCT staged_run_id AS run_id
@@ -14,5 +14,5 @@ WITH alone AS MATERIALIZED (
     SELECT CAST(:run_id AS text)
 )
 SELECT run_id
-FROM alone, waiting
+FROM approval_lock, waiting
 WHERE pg_try_advisory_xact_lock({run_lock})

@@ -19,15 +19,15 @@ from demo.nights import Training
 from demo.pdf import make_pdf
 from demo.people import Learner
 from springest.db.schema import (
+    approved_run,
     certification,
     delivery,
     delivery_attempt,
     delivery_decision,
-    released_run,
     remote_certificate,
-    run_training,
     snapshot,
     stage_watermark,
+    staged_row,
     staging_run,
 )
 from springest.identity import Pseudonyms, delivery_key
@@ -192,7 +192,7 @@ def list_certification(
 def approve_run(warehouse: Engine, run_id: str = "night", *, site: str = "default") -> None:
     """Let a site have begun and a run be approved, so that its deliveries are in the queue."""
     with warehouse.begin() as connection:
-        approved = upsert(released_run).values(site=site, run_id=run_id)
+        approved = upsert(approved_run).values(site=site, run_id=run_id)
         connection.execute(approved.on_conflict_do_nothing())
         begun = upsert(stage_watermark).values(site=site, watermark=func.now(), run_id=run_id)
         connection.execute(begun.on_conflict_do_nothing())
@@ -209,7 +209,7 @@ def add_staging_run(
         {"site": "default", "run_id": run_id, "row_no": number, "delivery_key": key}
         for number, key in enumerate(keys, start=1)
     ]
-    add_rows(warehouse, run_training, *seen)
+    add_rows(warehouse, staged_row, *seen)
 
 
 def add_rows(warehouse: Engine, table: Any, *rows: dict[str, Any]) -> None:

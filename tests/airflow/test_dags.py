@@ -111,6 +111,6 @@ def test_a_dry_run_by_airflow_sends_and_changes_nothing(make_airflow):
     assert "training T3, certification 102: invalid, document_missing: " in output
     assert "a dry run sends nothing" in output
     assert sum(request.method == "POST" for request in world.sandbox.store.requests()) == 0
-    for table in ("delivery", "run_training", "released_run", "site_identity"):
+    for table in ("delivery", "staged_row", "approved_run", "site_identity"):
         assert world.rows(f"SELECT * FROM springest.{table}") == []  # noqa: S608 - fixed names
     _assert_no_canary(world)

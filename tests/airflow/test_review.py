@@ -153,7 +153,7 @@ def _a_large_run_goes_on_once_a_person_agrees(world: World) -> None:
     posts = _posts(world)
     waiting = _rows(world, "SELECT count(*) FROM springest.delivery WHERE state = 'ready'")[0][0]
     assert waiting > 5
-    assert _rows(world, "DELETE FROM springest.released_run WHERE run_id = 'staged-only' RETURNING 1")
+    assert _rows(world, "DELETE FROM springest.approved_run WHERE run_id = 'staged-only' RETURNING 1")
     _rows(world, MANY)
     world.airflow.trigger("springest_review", run_id="large")
     form = _asked(world, "large")
@@ -167,6 +167,6 @@ def _a_large_run_goes_on_once_a_person_agrees(world: World) -> None:
     world.airflow.wait_for_run("springest_deliver", run_id, seconds=SECONDS, tick=world.supervisor.check)
     assert _posts(world) == posts + waiting  # the others are not in the source any more
     [approved] = _rows(
-        world, "SELECT approved_by, approval_reason FROM springest.released_run WHERE run_id = 'staged-only'"
+        world, "SELECT approved_by, approval_reason FROM springest.approved_run WHERE run_id = 'staged-only'"
     )
     assert tuple(approved) == ("Anonymous", "the yearly import")

@@ -23,10 +23,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from demo.postgres import EmbeddedPostgres
 from springest.catalogue import Catalogue, CatalogueEntry
 from springest.db.schema import (
+    approved_run,
     delivery,
     delivery_decision,
     ledger_restoration,
-    released_run,
     remote_certificate,
 )
 from springest.delivery.claims import Claim, Outcome, Queued
@@ -121,7 +121,7 @@ class Ledger:
         self.rows = every_row(self.document)
 
     def fill(self, *, sent_at: datetime = SENT) -> None:
-        self.add(released_run, {"site": "default", "run_id": "night"})
+        self.add(approved_run, {"site": "default", "run_id": "night"})
         self.add(delivery, *(self._delivery(row, sent_at) for row in self.rows))
         for row in self.rows:
             if row.ever_sent:

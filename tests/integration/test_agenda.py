@@ -185,7 +185,7 @@ def test_a_large_run_is_sent_once_its_number_is_approved(world: World, monkeypat
     assert "nothing of run night waits" in str(again.refusal)
     assert world.deliver("next").accepted == 5
     assert world.rows(
-        "SELECT approved_by, approval_reason FROM springest.released_run WHERE run_id = 'night'"
+        "SELECT approved_by, approval_reason FROM springest.approved_run WHERE run_id = 'night'"
     ) == [("anna", "the yearly import")]
 
 

@@ -239,7 +239,7 @@ LEFT_OUT = {
 TABLES = (
     "delivery",
     "delivery_attempt",
-    "run_training",
+    "staged_row",
     "staging_run",
     "stage_watermark",
     "certification",

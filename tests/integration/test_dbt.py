@@ -98,12 +98,10 @@ def test_an_analyst_can_use_the_package(world, analyst):
 
     with world.warehouse.begin() as connection:
         connection.execute(
-            text("UPDATE springest.publication SET reconciled_at = reconciled_at - interval '3 days'")
+            text("UPDATE springest.publication SET published_at = published_at - interval '3 days'")
         )
         connection.execute(
-            text(
-                "UPDATE springest.reconciled_delivery SET match_method = NULL WHERE match_method IS NOT NULL"
-            )
+            text("UPDATE springest.verdict SET match_method = NULL WHERE match_method IS NOT NULL")
         )
     code, output = analyst.dbt("source", "freshness")
     assert code == 1, output

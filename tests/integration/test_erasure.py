@@ -222,7 +222,7 @@ def test_erasing_again_or_erasing_nobody_changes_nothing(world):
     again = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     assert set(again.cleared.values()) == {0}
     assert world.rows("SELECT xmin::text, ctid::text FROM springest.delivery") == before
-    assert world.rows("SELECT count(*) FROM springest.forgotten_learner") == [(1,)]
+    assert world.rows("SELECT count(*) FROM springest.erasure_tombstone") == [(1,)]
 
 
 def test_a_returning_learner_gets_certificates_again(world):

@@ -137,7 +137,7 @@ def test_the_same_row_twice_is_one_delivery_and_counts_twice(world, expected):
     world.complete(training, training)
     world.night()
     assert world.stored == expected(training)
-    assert world.rows("SELECT count(*), count(DISTINCT delivery_key) FROM springest.run_training") == [(2, 1)]
+    assert world.rows("SELECT count(*), count(DISTINCT delivery_key) FROM springest.staged_row") == [(2, 1)]
 
 
 def test_two_rows_of_one_training_that_differ_are_sent_neither(world):
@@ -406,7 +406,7 @@ def test_more_rows_than_a_batch_are_staged_and_counted(world):
     report = world.stage()
     assert report.rows == 2_302
     assert dict(report.states) == {"invalid": 2, "ready": 2_300}
-    assert world.rows("SELECT count(*), count(DISTINCT delivery_key) FROM springest.run_training") == [
+    assert world.rows("SELECT count(*), count(DISTINCT delivery_key) FROM springest.staged_row") == [
         (2_302, 2_300)
     ]
 

@@ -9,7 +9,7 @@ from demo.source_database import learner
 from sandbox.faults import Fault, Kind
 from sandbox.profiles import AnswerBody, EmailFilter, Profile
 from sandbox.store import NewCertificate
-from springest.db.schema import list_filter
+from springest.db.schema import filter_support
 from springest.snapshot.owners import OwnersReport
 from tests.factories import add_delivery
 
@@ -64,7 +64,7 @@ def test_an_owner_filter_resolves_a_tie_by_proof(class_of_three):
     )
     assert all(is_same for is_same, _ in own)
     assert all("when asked for the certificates of this learner's address" in evidence for _, evidence in own)
-    assert world.rows("SELECT filter, is_honoured FROM springest.list_filter") == [("email", True)]
+    assert world.rows("SELECT filter, is_honoured FROM springest.filter_support") == [("email", True)]
 
 
 def test_known_owners_stay_and_nobody_is_queried_twice(class_of_three):
@@ -89,7 +89,7 @@ def test_a_filter_that_ignores_the_email_is_not_believed(class_of_three, email_f
     assert (report.asked, report.certificates) == (0, 0)
     world.publish()
     assert verdicts(world) == [("ambiguous", "set_complete", 3)]
-    assert world.rows("SELECT is_honoured FROM springest.list_filter") == [(False,)]
+    assert world.rows("SELECT is_honoured FROM springest.filter_support") == [(False,)]
     requests = len(asked_for(world))
     assert world.owners("next") == OwnersReport()
     assert len(asked_for(world)) == requests
@@ -101,12 +101,12 @@ def test_a_filter_that_contradicts_an_id_is_not_believed(class_of_three):
     world.owners()
     [(number,)] = world.rows("SELECT min(springest_certificate_id) FROM springest.remote_certificate")
     with world.warehouse.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM springest.owner_question")
+        connection.exec_driver_sql("DELETE FROM springest.owner_lookup")
         connection.exec_driver_sql("UPDATE springest.remote_certificate SET learner_ref = NULL")
     add_delivery(world.warehouse, "accepted", "other", springest_certificate_id=number, learner_ref="another")
     assert world.owners("next").certificates == 0
     assert world.rows("SELECT count(learner_ref) FROM springest.remote_certificate") == [(0,)]
-    assert world.rows("SELECT is_honoured, evidence FROM springest.list_filter") == [
+    assert world.rows("SELECT is_honoured, evidence FROM springest.filter_support") == [
         (False, "it gave a certificate of one learner for another")
     ]
 
@@ -143,7 +143,7 @@ def test_an_error_of_the_server_keeps_the_owners_known_so_far(class_of_three):
     world = class_of_three()
     world.owners()
     with world.warehouse.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM springest.owner_question")
+        connection.exec_driver_sql("DELETE FROM springest.owner_lookup")
         connection.exec_driver_sql("UPDATE springest.remote_certificate SET learner_ref = NULL")
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500, skip=2, method="GET"))
     assert world.owners("next").asked == 1
@@ -176,9 +176,9 @@ def test_a_filter_that_stopped_working_is_noticed_first(make_world):
     world.publish()
     with world.warehouse.begin() as connection:
         kept = {"site": "default", "filter": "email", "is_honoured": True, "evidence": "kept"}
-        connection.execute(insert(list_filter).values(kept))
+        connection.execute(insert(filter_support).values(kept))
     world.sandbox.state.profile = Profile(answer_body=NO_ID, email_filter=EmailFilter.IGNORED)
     world.owners()
     world.publish()
     assert verdicts(world) == [("ambiguous", None, 1)]
-    assert world.rows("SELECT filter, is_honoured FROM springest.list_filter") == [("email", False)]
+    assert world.rows("SELECT filter, is_honoured FROM springest.filter_support") == [("email", False)]

@@ -479,7 +479,7 @@ def test_sums_add_up_and_a_lost_row_is_seen(nights: World) -> None:
     [row] = ask(nights, "11_sums_per_day.sql")
     assert (row.staged_rows, row.rows_with_a_status, row.certificates, row.lost) == (17, 17, 9, 0)
     with nights.warehouse.begin() as connection:
-        connection.execute(text("DELETE FROM springest.run_training WHERE run_id = 'second' AND row_no = 1"))
+        connection.execute(text("DELETE FROM springest.staged_row WHERE run_id = 'second' AND row_no = 1"))
     assert ask(nights, "11_sums_per_day.sql")[0].lost == 1
 
 

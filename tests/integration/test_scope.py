@@ -157,6 +157,6 @@ def test_without_filters_the_whole_list_is_read(long_list, how):
         world.sandbox.state.profile = PROFILES["no_filters"]
     report = world.planned("second")
     assert (report.scope, report.complete) == ("full", True)
-    assert world.rows("SELECT filter, is_honoured FROM springest.list_filter") == (
+    assert world.rows("SELECT filter, is_honoured FROM springest.filter_support") == (
         [("created_from", False)] if how == "ignored by the site" else []
     )

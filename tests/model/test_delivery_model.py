@@ -579,7 +579,7 @@ class Deliveries(RuleBasedStateMachine):
     @invariant()
     def every_row_of_every_run_has_its_delivery(self):
         lost = self._rows(
-            "SELECT 1 FROM springest.staging_run AS staged LEFT JOIN springest.run_training AS seen"
+            "SELECT 1 FROM springest.staging_run AS staged LEFT JOIN springest.staged_row AS seen"
             " USING (site, run_id) GROUP BY staged.site, staged.run_id, staged.source_count"
             " HAVING staged.source_count <> count(seen.row_no)"
         )

@@ -352,12 +352,12 @@ staging_run = Table(
     comment="One row per run that staged its window completely",
 )
 
-released_run = Table(
-    "released_run",
+approved_run = Table(
+    "approved_run",
     metadata,
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
     Column("run_id", Text, primary_key=True, comment="Airflow run that staged the deliveries"),
-    Column("released_at", _INSTANT, nullable=False, server_default=_NOW, comment="When the run was approved"),
+    Column("approved_at", _INSTANT, nullable=False, server_default=_NOW, comment="When the run was approved"),
     Column("approved_by", Text, comment="Login of the person who approved a run larger than usual, if any"),
     Column("approval_reason", Text, comment="Why, in the person's words"),
     comment="One row per run that was approved for sending; only deliveries of approved runs are sent",
@@ -375,8 +375,8 @@ stage_watermark = Table(
     comment="One row per site: the time up to which nightly staging has read the source",
 )
 
-run_training = Table(
-    "run_training",
+staged_row = Table(
+    "staged_row",
     metadata,
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
     Column("run_id", Text, primary_key=True, comment="Airflow run that saw the row"),
@@ -574,8 +574,8 @@ delivery_match = Table(
     comment="One row per delivery with a match without proof; written only when it changes",
 )
 
-owner_question = Table(
-    "owner_question",
+owner_lookup = Table(
+    "owner_lookup",
     metadata,
     Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
     Column(
@@ -592,8 +592,8 @@ owner_question = Table(
     "first",
 )
 
-list_filter = Table(
-    "list_filter",
+filter_support = Table(
+    "filter_support",
     metadata,
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
     Column("filter", Text, primary_key=True, comment="email, created_from or certification_id"),
@@ -745,8 +745,8 @@ current_verdict = Table(
 )
 """The view of the verdicts that are published, for statements that are put together in Python."""
 
-forgotten_learner = Table(
-    "forgotten_learner",
+erasure_tombstone = Table(
+    "erasure_tombstone",
     metadata,
     Column(
         "tombstone",
@@ -755,7 +755,7 @@ forgotten_learner = Table(
         comment="HMAC of the erased learner_ref; no other table has it",
     ),
     Column(
-        "forgotten_at",
+        "erased_at",
         _INSTANT,
         nullable=False,
         server_default=_NOW,

@@ -45,7 +45,7 @@ _KNOWN: Final = text(
 _READY: Final = text("SELECT count(*) FROM springest.delivery WHERE site = :site AND indexed_state = 'ready'")
 _SENDABLE: Final = POSSIBLY_TAKEN | {State.READY}
 _NOTE_ROWS: Final = text(
-    "INSERT INTO springest.run_training (site, run_id, row_no, delivery_key)"
+    "INSERT INTO springest.staged_row (site, run_id, row_no, delivery_key)"
     " SELECT :site, :run_id, row_number() OVER (ORDER BY delivery_key), delivery_key"
     " FROM springest.delivery WHERE delivery_key = ANY(CAST(:keys AS text[]))"
 )

@@ -39,7 +39,7 @@ UNAPPROVED_RUNS: Final = text(
 )
 COUNT_UNAPPROVED: Final = text(load_sql("delivery/count_unapproved"))
 _APPROVE: Final = text(
-    "INSERT INTO springest.released_run (site, run_id)"
+    "INSERT INTO springest.approved_run (site, run_id)"
     " SELECT :site, unnest(CAST(:run_ids AS text[])) ON CONFLICT DO NOTHING"
 )
 _RECENT_RUN_SIZES: Final = text(load_sql("delivery/recent_run_sizes"))

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 from springest.db.locks import Lock, lock_key
 from springest.db.schema import (
     delivery,
-    forgotten_learner,
+    erasure_tombstone,
     metadata,
     publication,
     remote_certificate,
@@ -47,7 +47,7 @@ _FORGET_DELIVERIES: Final = text(
 _FORGET_ATTEMPTS: Final = text(load_sql("privacy/forget_attempts"))
 _FORGET_DECISIONS: Final = text(load_sql("privacy/forget_decisions"))
 _FORGET_OWNERS: Final = text(load_sql("privacy/forget_owners"))
-TOMBSTONES: Final = select(forgotten_learner.c.tombstone)
+TOMBSTONES: Final = select(erasure_tombstone.c.tombstone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def forget(
         cleared |= _clear_references(connection, learner_ref)
         report = ErasureReport(cleared, sum(row.stopped for row in rows), already)
         if report.found or in_advance:
-            buried = insert(forgotten_learner).values(tombstone=tombstone)
+            buried = insert(erasure_tombstone).values(tombstone=tombstone)
             connection.execute(buried.on_conflict_do_nothing())
         return report
 
@@ -170,7 +170,7 @@ def remember(
         keep_to_secret(connection, pseudonyms)
         connection.execute(ERASURE_ALONE)
         theirs = {pseudonyms.tombstone(learner_ref), *tombstones}
-        lifted = delete(forgotten_learner).where(forgotten_learner.c.tombstone.in_(theirs))
+        lifted = delete(erasure_tombstone).where(erasure_tombstone.c.tombstone.in_(theirs))
         return bool(connection.execute(lifted).rowcount)
 
 

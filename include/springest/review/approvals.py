@@ -18,7 +18,7 @@ from springest.review.audit_text import clean
 _TOO_LARGE: Final = text(load_sql("review/runs_too_large"))
 _RECENT_RUN_SIZES: Final = text(load_sql("delivery/recent_run_sizes"))
 _APPROVE: Final = text(
-    "INSERT INTO springest.released_run (site, run_id, approved_by, approval_reason)"
+    "INSERT INTO springest.approved_run (site, run_id, approved_by, approval_reason)"
     " VALUES (:site, :run_id, :by, :reason)"
 )
 

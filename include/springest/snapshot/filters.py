@@ -30,11 +30,11 @@ NO_CERTIFICATION: Final = 2_147_483_647
 IN_THE_FUTURE: Final = timedelta(days=3)
 
 _KNOWN: Final = text(
-    "SELECT is_honoured FROM springest.list_filter WHERE site = :site AND filter = :filter"
+    "SELECT is_honoured FROM springest.filter_support WHERE site = :site AND filter = :filter"
     " AND checked_at > clock_timestamp() - make_interval(days => :days)"
 )
 _REMEMBER: Final = text(
-    "INSERT INTO springest.list_filter (site, filter, is_honoured, evidence)"
+    "INSERT INTO springest.filter_support (site, filter, is_honoured, evidence)"
     " VALUES (:site, :filter, :is_honoured, :evidence)"
     " ON CONFLICT (site, filter) DO UPDATE SET is_honoured = excluded.is_honoured,"
     " evidence = excluded.evidence, checked_at = excluded.checked_at"

@@ -36,7 +36,7 @@ MOST_CERTIFICATES: Final = 500
 _QUESTIONS: Final = text(load_sql("snapshot/questions"))
 _CONTRADICTIONS: Final = text(load_sql("snapshot/contradictions"))
 _ASKED: Final = text(
-    "INSERT INTO springest.owner_question (delivery_key, certificates) VALUES (:delivery_key, :certificates)"
+    "INSERT INTO springest.owner_lookup (delivery_key, certificates) VALUES (:delivery_key, :certificates)"
     " ON CONFLICT (delivery_key) DO UPDATE"
     " SET asked_at = excluded.asked_at, certificates = excluded.certificates"
 )

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from springest.catalogue import Catalogue, CatalogueEntry
 from springest.db.rollback import Transactions
-from springest.db.schema import run_training
+from springest.db.schema import staged_row
 from springest.documents.opener import CheckedDocument, DocumentStore
 from springest.identity import Pseudonyms
 from springest.privacy.erased import without_forgotten
@@ -245,12 +245,12 @@ def _unless_duplicate(
 
 
 def _note_rows(connection: Connection, site: str, run_id: str, rows: Mapping[int, str]) -> None:
-    noted = insert(run_training)
+    noted = insert(staged_row)
     connection.execute(
         noted.on_conflict_do_update(
             index_elements=["site", "run_id", "row_no"],
             set_={"delivery_key": noted.excluded.delivery_key},
-            where=run_training.c.delivery_key != noted.excluded.delivery_key,
+            where=staged_row.c.delivery_key != noted.excluded.delivery_key,
         ),
         [
             {"site": site, "run_id": run_id, "row_no": number, "delivery_key": key}

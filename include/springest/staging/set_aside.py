@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import ARRAY, Connection, Text, any_, bindparam, select
 
-from springest.db.schema import delivery, run_training
+from springest.db.schema import delivery, staged_row
 from springest.source.contract import lies_in_every_window
 from springest.states import State
 
@@ -71,10 +71,10 @@ def staged_before(
     Expressions keep the planner from the primary key: without statistics, as in a first night, it would read
     all of the run's rows for each batch, in place of the few of each delivery.
     """
-    statement = select(run_training.c.delivery_key).where(
-        run_training.c.delivery_key == any_(bindparam("keys", type_=ARRAY(Text))),
-        run_training.c.site + "" == site,
-        run_training.c.run_id + "" == run_id,
-        run_training.c.row_no + 0 < row,
+    statement = select(staged_row.c.delivery_key).where(
+        staged_row.c.delivery_key == any_(bindparam("keys", type_=ARRAY(Text))),
+        staged_row.c.site + "" == site,
+        staged_row.c.run_id + "" == run_id,
+        staged_row.c.row_no + 0 < row,
     )
     return set(connection.execute(statement, {"keys": sorted(set(keys))}).scalars())

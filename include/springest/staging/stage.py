@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select
 
 from springest.catalogue import Catalogue, load_catalogue
 from springest.db.rollback import Transactions
-from springest.db.schema import delivery, run_training
+from springest.db.schema import delivery, staged_row
 from springest.documents.opener import DocumentError, DocumentStore
 from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms
@@ -337,8 +337,8 @@ def _first(same: Iterable[CompletedTraining]) -> CompletedTraining:
 def _states(connection: Connection, site: str, run_id: str) -> dict[str, int]:
     counted = connection.execute(
         select(delivery.c.state, func.count())
-        .join_from(run_training, delivery, run_training.c.delivery_key == delivery.c.delivery_key)
-        .where(run_training.c.site == site, run_training.c.run_id == run_id)
+        .join_from(staged_row, delivery, staged_row.c.delivery_key == delivery.c.delivery_key)
+        .where(staged_row.c.site == site, staged_row.c.run_id == run_id)
         .group_by(delivery.c.state)
         .order_by(delivery.c.state)
     )

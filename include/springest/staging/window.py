@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from springest.db.schema import released_run, run_training, stage_watermark, staging_run
+from springest.db.schema import approved_run, stage_watermark, staged_row, staging_run
 from springest.errors import ConfigurationError, SiteNotBegun
 from springest.source.reader import Window
 from springest.staging.repository import lock_staging, now
@@ -107,7 +107,7 @@ def plan_window(
         to come.
     """
     connection.execute(
-        delete(released_run).where(released_run.c.site == site, released_run.c.run_id == run_id)
+        delete(approved_run).where(approved_run.c.site == site, approved_run.c.run_id == run_id)
     )
     before = connection.execute(
         select(staging_run.c.mode, staging_run.c.window_start, staging_run.c.window_end).where(
@@ -160,8 +160,8 @@ def close_window(
 ) -> None:
     """Write down that a run's window is staged, and move the watermark, which only goes forward."""
     connection.execute(
-        delete(run_training).where(
-            run_training.c.site == site, run_training.c.run_id == run_id, run_training.c.row_no > source_count
+        delete(staged_row).where(
+            staged_row.c.site == site, staged_row.c.run_id == run_id, staged_row.c.row_no > source_count
         )
     )
     values = {

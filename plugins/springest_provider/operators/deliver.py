@@ -75,7 +75,7 @@ class SpringestStageOperator(RunOperator):
         dry run, the counts of its plan.
     """
 
-    lineage = Lineage(reads=("source", "certification"), writes=("delivery", "run_training"))
+    lineage = Lineage(reads=("source", "certification"), writes=("delivery", "staged_row"))
     template_fields: Sequence[str] = (
         "sql",
         "source_conn_id",

@@ -30,7 +30,7 @@ from sqlalchemy import (
     union,
 )
 
-from springest.db.schema import current_verdict, delivery, run_training
+from springest.db.schema import current_verdict, delivery, staged_row
 from springest.states import State
 from springest.verification import VerificationStatus
 from springest_provider.ui.filters import BadFilterError, Filters, LedgerNeededError, Page, Row, Sort
@@ -40,7 +40,7 @@ MOST_OF_A_LEARNER: Final = 200
 FOR_A_PERSON: Final = (State.REVIEW, State.UNKNOWN, State.VANISHED)
 _VERDICT: Final = current_verdict.alias("verdict")
 _LEDGER: Final = delivery.alias("delivery")
-_SEEN: Final = run_training.alias("seen")
+_SEEN: Final = staged_row.alias("seen")
 
 
 _SORTED_BY: Final = {Sort.COMPLETED: "completed_at", Sort.SENT: "sent_at", Sort.TRAINING: "training_id"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from springest.db.schema import delivery, released_run, remote_certificate
+from springest.db.schema import approved_run, delivery, remote_certificate
 from springest.delivery import repository as sending
 from springest.matching.matching import match
 from springest.states import RECHECKED, State
@@ -74,10 +74,10 @@ def test_a_short_queue_in_a_long_ledger_is_read_by_its_indexes(warehouse: Engine
         *(ledger_row(MANY + number, State.READY, staged_run_id=f"r{number % 2}") for number in range(50)),
     )
     add_rows(
-        warehouse, released_run, *({"site": "default", "run_id": f"r{number}"} for number in range(MANY))
+        warehouse, approved_run, *({"site": "default", "run_id": f"r{number}"} for number in range(MANY))
     )
     with warehouse.begin() as connection:
-        connection.execute(text("ANALYZE springest.delivery, springest.released_run"))
+        connection.execute(text("ANALYZE springest.delivery, springest.approved_run"))
         asked = {
             "site": "default",
             "after_later": False,
@@ -91,5 +91,5 @@ def test_a_short_queue_in_a_long_ledger_is_read_by_its_indexes(warehouse: Engine
     assert "delivery_queue_idx" in queue
     assert "delivery_queue_of_run_idx" in queue
     assert "Seq Scan" not in queue
-    assert "released_run_pkey" in queue
+    assert "approved_run_pkey" in queue
     assert "delivery_indexed_state_idx" in swept

@@ -150,8 +150,8 @@ NOBODY_BUT_THE_OWNER = [
     "UPDATE springest.verdict_history SET version_to = now()",
     "DELETE FROM springest.verdict_history",
     "UPDATE springest.learner_secret SET verifier = 'other'",
-    "INSERT INTO springest.forgotten_learner (tombstone) VALUES ('t')",
-    "DELETE FROM springest.forgotten_learner",
+    "INSERT INTO springest.erasure_tombstone (tombstone) VALUES ('t')",
+    "DELETE FROM springest.erasure_tombstone",
     "UPDATE springest.schema_version SET version_num = 'other'",
     "CREATE TABLE springest.mine ()",
     "TRUNCATE springest.delivery CASCADE",
@@ -168,7 +168,7 @@ NO_PUBLISHER = [
     " (delivery_key, site, training_id, issue_no, state, row_version, staged_run_id)"
     " VALUES ('j', 'default', 'T9', 1, 'ready', 'v', 'r')",
     "INSERT INTO springest.delivery_decision SELECT * FROM springest.delivery_decision",
-    "INSERT INTO springest.released_run (site, run_id) VALUES ('default', 'r')",
+    "INSERT INTO springest.approved_run (site, run_id) VALUES ('default', 'r')",
     "UPDATE springest.delivery_attempt SET outcome = 'not_taken'",
     "SELECT springest.open_doubts('default', NULL, true)",
 ]

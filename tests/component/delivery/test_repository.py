@@ -345,7 +345,7 @@ async def test_a_run_that_is_not_approved_is_in_no_queue(
     for name, run in (("T1", "night"), ("T2", "before"), ("T3", "before")):
         add_delivery(name, staged_run_id=run)
     with warehouse.begin() as connection:
-        connection.execute(text("DELETE FROM springest.released_run"))
+        connection.execute(text("DELETE FROM springest.approved_run"))
     ledger = worker(run_id="night")
     assert await ledger.queue(after=None, limit=9) == []
     assert await ledger.approve(lambda _: ()) == {"night": 1, "before": 2}

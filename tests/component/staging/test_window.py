@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from springest.db.schema import run_training
+from springest.db.schema import staged_row
 from springest.errors import ConfigurationError, SiteNotBegun
 from springest.identity import Pseudonyms
 from springest.privacy.secret import keep_to_secret
@@ -175,11 +175,11 @@ def test_a_repeated_run_drops_rows_it_no_longer_has(warehouse: Engine) -> None:
         for run in ("run", "other")
         for number in (1, 2, 3)
     ]
-    add_rows(warehouse, run_training, *seen)
+    add_rows(warehouse, staged_row, *seen)
     close(warehouse, "run", plan(warehouse, "run", BACKFILL), rows=1)
     with warehouse.connect() as connection:
         counted = connection.execute(
-            text("SELECT run_id, count(*) FROM springest.run_training GROUP BY run_id ORDER BY run_id")
+            text("SELECT run_id, count(*) FROM springest.staged_row GROUP BY run_id ORDER BY run_id")
         ).all()
     assert [tuple(row) for row in counted] == [("other", 3), ("run", 1)]
 

@@ -5,6 +5,6 @@ LEFT JOIN springest.delivery AS delivery
        ON delivery.site = :site
       AND delivery.indexed_state = 'ready'
       AND delivery.staged_run_id = run.run_id
-      AND NOT EXISTS (SELECT FROM springest.released_run AS released
+      AND NOT EXISTS (SELECT FROM springest.approved_run AS released
                       WHERE released.site = delivery.site AND released.run_id = delivery.staged_run_id)
 GROUP BY run_id

@@ -1,7 +1,7 @@
 -- What a dry run staged, before it is rolled back: the rows of its window, what it checked again and changed, and what
 -- it withdrew.
 WITH seen AS (
-    SELECT DISTINCT delivery_key FROM springest.run_training WHERE site = :site AND run_id = :run_id
+    SELECT DISTINCT delivery_key FROM springest.staged_row WHERE site = :site AND run_id = :run_id
 )
 SELECT delivery.training_id,
        delivery.issue_no,

@@ -14,10 +14,10 @@
       AND (created_at, delivery_key)
           > (COALESCE(CAST(:after_created_at AS timestamptz), '-infinity'), CAST(:after_key AS text))
       AND (CAST(:certification_ids AS bigint[]) IS NULL OR certification_id = ANY(CAST(:certification_ids AS bigint[])))
-      AND (SELECT true FROM springest.released_run AS released
+      AND (SELECT true FROM springest.approved_run AS released
            WHERE released.site = :site AND released.run_id = delivery.staged_run_id)
       AND ((SELECT true FROM springest.stage_watermark WHERE site = :site)
-           OR (SELECT true FROM springest.run_training AS seen
+           OR (SELECT true FROM springest.staged_row AS seen
                WHERE seen.delivery_key = delivery.delivery_key
                  AND seen.site = :site
                  AND seen.run_id = :run_id
@@ -36,10 +36,10 @@ UNION ALL
           > (CASE WHEN CAST(:after_later AS boolean) THEN CAST(:after_created_at AS timestamptz) ELSE '-infinity' END,
              CASE WHEN CAST(:after_later AS boolean) THEN CAST(:after_key AS text) ELSE '' END)
       AND (CAST(:certification_ids AS bigint[]) IS NULL OR certification_id = ANY(CAST(:certification_ids AS bigint[])))
-      AND (SELECT true FROM springest.released_run AS released
+      AND (SELECT true FROM springest.approved_run AS released
            WHERE released.site = :site AND released.run_id = delivery.staged_run_id)
       AND ((SELECT true FROM springest.stage_watermark WHERE site = :site)
-           OR (SELECT true FROM springest.run_training AS seen
+           OR (SELECT true FROM springest.staged_row AS seen
                WHERE seen.delivery_key = delivery.delivery_key
                  AND seen.site = :site
                  AND seen.run_id = :run_id

@@ -8,7 +8,7 @@ WITH approval_lock AS MATERIALIZED (
     FROM springest.delivery
     WHERE site = :site
       AND indexed_state = 'ready'
-      AND NOT EXISTS (SELECT FROM springest.released_run AS released
+      AND NOT EXISTS (SELECT FROM springest.approved_run AS released
                       WHERE released.site = delivery.site AND released.run_id = delivery.staged_run_id)
     UNION
     SELECT CAST(:run_id AS text)

@@ -1,6 +1,6 @@
 -- Deliveries that a run saw or sent and that need somebody, with how many they are in all.
 WITH touched AS (
-    SELECT delivery_key FROM springest.run_training WHERE site = :site AND run_id = :run_id
+    SELECT delivery_key FROM springest.staged_row WHERE site = :site AND run_id = :run_id
     UNION
     SELECT delivery_key FROM springest.delivery_attempt WHERE run_id = :run_id
 )

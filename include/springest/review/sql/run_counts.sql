@@ -6,9 +6,9 @@ WITH seen AS (
                  AND (delivery.sent_at IS NOT NULL OR delivery.state IN ('ready', 'sending'))) AS staged,
            count(DISTINCT delivery.delivery_key) FILTER (
                WHERE delivery.sent_at IS NULL AND delivery.state IN ('invalid', 'held', 'review')) AS set_aside
-    FROM springest.run_training
+    FROM springest.staged_row
     JOIN springest.delivery USING (delivery_key)
-    WHERE run_training.site = :site AND run_training.run_id = :run_id
+    WHERE staged_row.site = :site AND staged_row.run_id = :run_id
 ), sent AS (
     SELECT count(*) FILTER (WHERE attempt.outcome IS DISTINCT FROM 'not_taken') AS sent,
            count(*) FILTER (WHERE attempt.outcome IN ('accepted_with_id', 'accepted_without_id')) AS accepted,

@@ -10,7 +10,7 @@ LEFT JOIN springest.staging_run AS staged
        ON staged.site = delivery.site AND staged.run_id = delivery.staged_run_id
 WHERE delivery.site = :site
   AND delivery.indexed_state = 'ready'
-  AND NOT EXISTS (SELECT FROM springest.released_run AS released
+  AND NOT EXISTS (SELECT FROM springest.approved_run AS released
                   WHERE released.site = delivery.site AND released.run_id = delivery.staged_run_id)
 GROUP BY delivery.staged_run_id
 HAVING count(*) > :usual

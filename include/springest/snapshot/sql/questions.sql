@@ -7,7 +7,7 @@ JOIN springest.certification AS certification
  AND certification.certification_id = delivery.certification_id
  AND certification.is_listed
 LEFT JOIN springest.delivery_match AS matched ON matched.delivery_key = delivery.delivery_key
-LEFT JOIN springest.owner_question AS question ON question.delivery_key = delivery.delivery_key
+LEFT JOIN springest.owner_lookup AS question ON question.delivery_key = delivery.delivery_key
 WHERE delivery.site = :site
   AND delivery.springest_certificate_id IS NULL
   AND delivery.learner_ref IS NOT NULL

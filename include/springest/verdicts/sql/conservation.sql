@@ -8,7 +8,7 @@ WITH pending AS MATERIALIZED (
     SELECT staged.run_id, staged.source_count,
            count(COALESCE(current.delivery_key, pending.delivery_key)) AS verdicts
     FROM springest.staging_run AS staged
-    LEFT JOIN springest.run_training AS seen ON seen.site = staged.site AND seen.run_id = staged.run_id
+    LEFT JOIN springest.staged_row AS seen ON seen.site = staged.site AND seen.run_id = staged.run_id
     LEFT JOIN springest.current_verdict AS current ON current.delivery_key = seen.delivery_key
     LEFT JOIN pending ON pending.delivery_key = seen.delivery_key AND current.delivery_key IS NULL
     WHERE staged.site = :site

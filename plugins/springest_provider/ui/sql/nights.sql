@@ -20,7 +20,7 @@ WITH days AS (
     FROM days
     JOIN springest.staging_run AS staged
       ON staged.site = :site AND (staged.committed_at AT TIME ZONE 'UTC')::date = days.day
-    JOIN springest.run_training AS seen ON seen.site = staged.site AND seen.run_id = staged.run_id
+    JOIN springest.staged_row AS seen ON seen.site = staged.site AND seen.run_id = staged.run_id
     LEFT JOIN springest.current_verdict AS verdict ON verdict.delivery_key = seen.delivery_key
     WHERE days.is_counted
     GROUP BY 1, 2

@@ -72,7 +72,7 @@ def test_an_unknown_email_is_reported_and_erases_nobody(
     assert ledger(filled) == (REF, "ready")
     assert "no learner has this address" in capsys.readouterr().out
     with filled.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM springest.forgotten_learner")).scalar_one() == 0
+        assert connection.execute(text("SELECT count(*) FROM springest.erasure_tombstone")).scalar_one() == 0
 
 
 def test_a_learner_may_be_erased_before_anything_is_staged(
@@ -83,7 +83,7 @@ def test_a_learner_may_be_erased_before_anything_is_staged(
     assert main(["erase", "--address-from-stdin", "--in-advance"]) == 0
     assert "nothing is ever sent" in capsys.readouterr().out
     with filled.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM springest.forgotten_learner")).scalar_one() == 1
+        assert connection.execute(text("SELECT count(*) FROM springest.erasure_tombstone")).scalar_one() == 1
 
 
 def test_erasing_again_is_fine(filled: Engine, capsys: pytest.CaptureFixture[str]) -> None:

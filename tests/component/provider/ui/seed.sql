@@ -79,7 +79,7 @@ SELECT 'default', 'night-' || night, 'watermark', min(completed_at), max(complet
        date_trunc('day', now()) - make_interval(days => ((:rows - 1) / :per_night - night)::int) + interval '1 hour'
 FROM fate GROUP BY night;
 
-INSERT INTO springest.run_training (site, run_id, row_no, delivery_key)
+INSERT INTO springest.staged_row (site, run_id, row_no, delivery_key)
 SELECT 'default', 'night-' || night, number % :per_night, delivery_key FROM fate;
 
 INSERT INTO springest.stage_watermark (site, watermark, run_id) VALUES ('default', now() - interval '2 hours', 'night');

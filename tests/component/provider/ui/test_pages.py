@@ -62,7 +62,7 @@ def test_nights_add_up_to_what_the_source_counted(page, warehouse):
         assert all(night.lost == 0 for night in nights)
         waiting = next(group for group in charts.GROUPS if group.key == "waiting")
         assert nights[0].of(waiting) == 50
-        connection.execute(text("DELETE FROM springest.run_training WHERE run_id = 'night-5' AND row_no < 3"))
+        connection.execute(text("DELETE FROM springest.staged_row WHERE run_id = 'night-5' AND row_no < 3"))
         assert overview._nights(connection, SimpleNamespace(site="default"))[-1].lost == 3
     assert '<td class="num bad">3</td>' in page("viewer").get("/springest/").text
 

@@ -26,7 +26,7 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all test-dbt chaos bench bench-delivery bench-reconcile check format audit sandbox migrate baseline revision dictionary lock clean
+.PHONY: help demo ui test test-all test-dbt test-ui screenshots chaos bench bench-delivery bench-reconcile check format audit sandbox migrate baseline revision dictionary lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,12 @@ test-all: $(READY) $(READY_FOR_DBT) ## all tests, the long proofs too
 
 test-dbt: $(READY) $(READY_FOR_DBT) ## the dbt package for analysts, by dbt itself
 	@$(PY) -m pytest tests/integration/test_dbt.py
+
+test-ui: $(READY) ## the page "Springest" in a browser, where Debian's chromium is installed
+	@$(PY) -m pytest -n 0 -rs tests/ui
+
+screenshots: $(READY) ## pictures of the page into docs/screenshots/
+	@$(PY) -m demo.screenshots
 
 chaos: $(READY) ## a real Airflow killed, suspended and cut off, for ROUNDS=3 (or 50) rounds
 	@$(PY) -m tests.chaos --rounds $(ROUNDS) --first $(FIRST) $(if $(SEED),--seed $(SEED))

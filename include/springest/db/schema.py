@@ -537,6 +537,7 @@ remote_certificate = Table(
         comment="Source of the owner: list (in the row), filter (a GET filtered by e-mail address)",
     ),
     CheckConstraint(_one_of("owner_told_by", ("list", "filter")), name="owner_told_by"),
+    Index(None, "site", "certification_id"),
     comment="One row per certificate that Springest has shown, with the values last seen",
     postgresql_with={"fillfactor": 50},
 )

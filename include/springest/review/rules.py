@@ -19,6 +19,8 @@ from springest.staging.decide import Known, changed_fields
 from springest.states import POSSIBLY_TAKEN, DecisionKind, Event, State, next_state
 from springest.verification import MatchMethod
 
+WAIVER_HINT: Final = ". To release it anyway, add --without-evidence, which is recorded"
+"""How a refusal for missing evidence ends; the page has a box to tick instead."""
 DUPLICATE: Final = "duplicate"
 AFTER_SENDING: Final = ("changed_after_sending", "withdrawn_after_sending")
 """Review reasons that survive a confirmation: source and Springest still disagree."""
@@ -152,10 +154,7 @@ def judge_release(
         )
     missing = _missing_evidence(facts, rules)
     if missing and not without_evidence:
-        raise DecisionRefused(
-            f"{name}: {'; '.join(missing.values())}. To release it anyway, add --without-evidence, which is "
-            "recorded"
-        )
+        raise DecisionRefused(f"{name}: {'; '.join(missing.values())}{WAIVER_HINT}")
     evidence = {
         "row": row,
         "snapshot_id": facts.snapshot_id,

@@ -107,7 +107,7 @@ def summary_of(night: Night) -> Message:
     if people:
         items = [*map(_waiting, night.waiting)]
         if people > len(items):
-            items.append(Item(f"{people - len(items):,} more", deliveries_url()))
+            items.append(Item(f"{people - len(items):,} more", deliveries_url(needs="person")))
         sections.append(Section("Needs a person, oldest first", items))
     late = [*map(Item, night.overdue), *map(_unverified, night.unverified)]
     if late:

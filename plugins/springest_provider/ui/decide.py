@@ -14,6 +14,7 @@ from sqlalchemy import select
 from springest.db.schema import delivery
 from springest.errors import SpringestError
 from springest.review.decisions import Choice, Decided
+from springest.review.rules import WAIVER_HINT
 from springest.review.story import Story
 from springest.source.contract import CompletedTraining
 from springest.states import DecisionKind
@@ -184,7 +185,8 @@ def _option(
     refusal = decisions.refusal(choice, rows=found)
     if refusal and kind is DecisionKind.RELEASE:
         refusal_at_all = decisions.refusal(replace(choice, without_evidence=True), rows=found)
-        return Option(kind, refusal_at_all, missing=refusal if refusal_at_all is None else None)
+        missing = refusal.removesuffix(WAIVER_HINT) if refusal_at_all is None else None
+        return Option(kind, refusal_at_all, missing=missing)
     return Option(kind, refusal)
 
 

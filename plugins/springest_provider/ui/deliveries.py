@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -17,7 +17,7 @@ from springest.redaction import show_unseen
 from springest.states import State
 from springest.verification import VerificationStatus
 from springest_provider import factories
-from springest_provider.ui.filters import BadFilterError, Filters, Row, Sort
+from springest_provider.ui.filters import BadFilterError, Filters, Sort
 from springest_provider.ui.listing import MOST_OF_A_LEARNER, list_all, list_page
 from springest_provider.ui.pages import render
 from springest_provider.ui.security import FormOperator, Reader
@@ -45,9 +45,8 @@ EXPORTED: Final = (
 LARGEST_NUMBER: Final = 2**63 - 1
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Signs with which a cell begins that a spreadsheet would compute."""
-_PARAMETERS: Final = (
-    "training", "certification", "certificate", "state", "verdict", "reason", "run", "day", "needs",
-    "sort", "order",
+_SEARCHED: Final = (
+    "training", "certification", "certificate", "state", "verdict", "reason", "run", "day"
 )  # fmt: skip
 
 Value = TypeVar("Value")
@@ -69,6 +68,7 @@ def deliveries(request: Request, visitor: Reader) -> HTMLResponse:
         filters=filters,
         page=page,
         query=_query(request),
+        is_filtered=any(_given(request, name) for name in _SEARCHED),
         next_query=_query(request, after=page.after) if page.after else None,
         sort_query=lambda name: _sort_query(request, filters, name),
         states=list(State),
@@ -105,6 +105,7 @@ def search(
         filters=Filters(name),
         page=replace(page, after=None),
         query="",
+        is_filtered=True,
         next_query=None,
         sort_query=lambda _: None,
         states=list(State),
@@ -129,21 +130,16 @@ def export(request: Request, visitor: Reader) -> StreamingResponse:
 
 
 def _lines(filters: Filters, *, with_ledger: bool) -> Iterator[str]:
-    yield "\ufeff" + _line(EXPORTED)  # Excel reads UTF-8 only after this mark
-    with warehouse.reading() as connection:
-        for row in list_all(connection, filters, with_ledger=with_ledger, most=MOST_EXPORTED):
-            yield _line(_cells(row))
+    """Yield the file in pieces: a piece a line would cost more than its rows."""
+    yield "\ufeff" + _text([EXPORTED])  # Excel reads UTF-8 only after this mark
+    for rows in list_all(warehouse.reading, filters, with_ledger=with_ledger, most=MOST_EXPORTED):
+        yield _text([_cell(getattr(row, name)) for name in EXPORTED] for row in rows)
 
 
-def _line(cells: Any) -> str:
+def _text(lines: Iterable[Iterable[Any]]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer).writerow(cells)
+    csv.writer(buffer).writerows(lines)
     return buffer.getvalue()
-
-
-def _cells(row: Row) -> list[Any]:
-    values = asdict(row)
-    return [_cell(values[name]) for name in EXPORTED]
 
 
 def _cell(value: Any) -> Any:
@@ -209,7 +205,9 @@ def _number(value: str) -> int:
 
 def _query(request: Request, **changes: str | None) -> str:
     """Return a request's filters as a query, with changes; it begins with ``?`` unless there are none."""
-    values = {name: _given(request, name) for name in ("site", *_PARAMETERS)} | changes
+    values = {
+        name: _given(request, name) for name in ("site", *_SEARCHED, "needs", "sort", "order")
+    } | changes
     given = {name: value for name, value in values.items() if value is not None}
     return f"?{urlencode(given)}" if given else ""
 

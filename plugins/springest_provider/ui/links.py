@@ -27,7 +27,7 @@ def deliveries_url(**filters: str | int | None) -> str:
     Return the address of the list of deliveries.
 
     :param filters: what to filter by, such as ``run``, ``state``, ``verdict``, ``reason``, ``certification``
-        or ``training``; ``None`` filters nothing.
+        ``training`` or ``needs="person"``; ``None`` filters nothing.
     """
     query = urlencode({name: value for name, value in filters.items() if value is not None})
     return _url("/deliveries") + (f"?{query}" if query else "")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
@@ -68,15 +69,24 @@ def list_page(connection: Connection, filters: Filters, *, with_ledger: bool, ro
 
 
 def list_all(
-    connection: Connection, filters: Filters, *, with_ledger: bool, most: int, rows: int = 5_000
-) -> Iterator[Row]:
-    """Yield all rows of a list, at most ``most``, reading them by pages."""
+    reading: Callable[[], AbstractContextManager[Connection]],
+    filters: Filters,
+    *,
+    with_ledger: bool,
+    most: int,
+    rows: int = 5_000,
+) -> Iterator[Sequence[Row]]:
+    """
+    Yield all rows of a list by pages, at most ``most``.
+
+    :param reading: opens a transaction. Each page has its own: who reads slowly holds none open.
+    """
     left, after = most, filters.after
     while left > 0:
-        page = list_page(
-            connection, replace(filters, after=after), with_ledger=with_ledger, rows=min(rows, left)
-        )
-        yield from page.rows
+        with reading() as connection:
+            wanted = replace(filters, after=after)
+            page = list_page(connection, wanted, with_ledger=with_ledger, rows=min(rows, left))
+        yield page.rows
         left, after = left - len(page.rows), page.after
         if after is None:
             return

@@ -3,7 +3,17 @@
 -- first POST did not come from it, but counts anyway if it is known to be the learner's.
 SELECT remote.springest_certificate_id
 FROM springest.delivery AS delivery
-JOIN springest.remote_certificate AS remote ON remote.site = delivery.site
+CROSS JOIN LATERAL (
+    -- Certificates of its certification, and those that have none: both found by the index.
+    SELECT * FROM springest.remote_certificate AS same
+    WHERE same.site = delivery.site AND same.certification_id = delivery.certification_id
+    UNION ALL
+    SELECT * FROM springest.remote_certificate AS untold
+    WHERE untold.site = delivery.site AND untold.certification_id IS NULL
+    UNION ALL
+    SELECT * FROM springest.remote_certificate AS every
+    WHERE every.site = delivery.site AND delivery.certification_id IS NULL AND every.certification_id IS NOT NULL
+) AS remote
 CROSS JOIN LATERAL (
     SELECT LEAST(min(attempt.started_at), delivery.sent_at) AS first_at
     FROM springest.delivery_attempt AS attempt
@@ -11,7 +21,6 @@ CROSS JOIN LATERAL (
 ) AS sent
 WHERE delivery.delivery_key = :delivery_key
   AND remote.last_seen_at >= COALESCE(CAST(:since AS timestamptz), '-infinity')
-  AND COALESCE(remote.certification_id = delivery.certification_id, true)
   AND COALESCE(remote.valid_from = delivery.valid_from, true)
   AND COALESCE(remote.valid_until = delivery.valid_until, true)
   AND COALESCE(remote.learner_ref = delivery.learner_ref, true)

@@ -6,19 +6,18 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import create_engine, make_url
 
+from demo.history import fill
 from demo.postgres import EmbeddedPostgres
 from demo.world import postgres_connection
 from springest.identity import delivery_key
 from tests.factories import SECRET
 
 USERS = "vera:viewer,olga:op,uma:user,nora:none"
-SEED = Path(__file__).with_name("seed.sql")
 
 
 @pytest.fixture(scope="session")
@@ -47,15 +46,6 @@ def airflow_database(postgres: EmbeddedPostgres) -> Iterator[None]:
         settings.dispose_orm()
     settings.configure_vars()
     settings.configure_orm()
-
-
-def fill(engine: Engine, *, rows: int, per_night: int) -> None:
-    """Fill an empty warehouse; see seed.sql for what is in it then."""
-    statements = SEED.read_text().replace(":rows", str(rows)).replace(":per_night", str(per_night))
-    with engine.begin() as connection:
-        connection.exec_driver_sql(statements, execution_options={"no_parameters": True})
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("VACUUM ANALYZE")
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +112,7 @@ def page(
 
 
 def key(number: int) -> str:
-    """Return the key of a delivery by its number in the seed."""
+    """Return the key of a delivery by its number in the history."""
     return delivery_key(site="default", training_id=f"T{number}", issue_no=1)
 
 

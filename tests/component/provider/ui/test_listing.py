@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,9 +28,14 @@ def connection(warehouse):
 
 
 def found(connection, *, with_ledger, rows=7_000, **filters) -> list[Row]:
-    return list(
-        list_all(connection, Filters("default", **filters), with_ledger=with_ledger, most=10_000, rows=rows)
+    pages = list_all(
+        lambda: nullcontext(connection),
+        Filters("default", **filters),
+        with_ledger=with_ledger,
+        most=10_000,
+        rows=rows,
     )
+    return [row for page in pages for row in page]
 
 
 def numbers(rows) -> set[int]:

@@ -242,6 +242,7 @@ CREATE TABLE springest.remote_certificate (
     CONSTRAINT remote_certificate_owner_told_by_check CHECK (owner_told_by IN ('list', 'filter'))
 )
  WITH (fillfactor = 50);
+CREATE INDEX remote_certificate_site_certification_id_idx ON springest.remote_certificate (site, certification_id);
 COMMENT ON TABLE springest.remote_certificate IS 'One row per certificate that Springest has shown, with the values last seen';
 COMMENT ON COLUMN springest.remote_certificate.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.remote_certificate.springest_certificate_id IS 'Springest''s id';

@@ -117,7 +117,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of a request so far.
+    """The facts known about a request so far.
 
     :param whole: whether its form, or its query when it has no form, has been read.
     """

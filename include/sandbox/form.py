@@ -26,7 +26,7 @@ _DATA_URI = re.compile(rb"data:[^,]*;base64,", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Form:
-    """What a form held.
+    """The content of a form.
 
     :param values: fields by name.
     :param order: names of all parts, in their order.

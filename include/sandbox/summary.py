@@ -12,7 +12,7 @@ from sandbox.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was received.
+    """Counts of the received requests.
 
     :param certificates: certificates that are stored.
     :param duplicates: how many of them are too many: same learner, certification, first day and file.

@@ -95,7 +95,7 @@ def load_catalogue(connection: Connection, site: Site) -> Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueReport:
-    """What a reading of the catalogue found.
+    """The result of reading the catalogue.
 
     :param unlisted: certifications that were listed before and are no longer.
     """

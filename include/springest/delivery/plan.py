@@ -87,7 +87,7 @@ class PlannedRow:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would do.
+    """The plan of a run.
 
     :param window: what it would read of the source; ``None`` for a list of trainings.
     :param rows: source rows that it would read.

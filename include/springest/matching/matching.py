@@ -67,7 +67,7 @@ HELD_ROWS: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class MatchReport:
-    """What a matching found.
+    """The result of a matching.
 
     :param proven: deliveries that became visible, by id or by owner.
     :param absent: deliveries of which it was found out that Springest lacks them.

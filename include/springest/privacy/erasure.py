@@ -86,7 +86,7 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True)
 class ErasureReport:
-    """What was erased.
+    """The result of an erasure.
 
     :param cleared: rows from which the learner was cleared, by table.
     :param stopped: certificates among them that will not be sent any more.

@@ -83,7 +83,7 @@ class Agenda:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of one answer.
+    """The result of one answer.
 
     :param subject: delivery key or run.
     :param label: how a person names it.

@@ -53,7 +53,7 @@ class _NotExact(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OwnersReport:
-    """What was asked.
+    """The result of the look-ups.
 
     :param asked: learners that were asked about.
     :param certificates: certificates whose owner is now known.

@@ -30,7 +30,7 @@ CREATED_BEFORE: Final = timedelta(days=2)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a snapshot reads.
+    """The part of the list that a snapshot reads.
 
     :param why: for people.
     :param created_from: only what was created since; ``None``: everything.

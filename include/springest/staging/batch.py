@@ -44,7 +44,7 @@ from springest.states import RECHECKED, Event, State
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is decided and written down together.
+    """Rows that are decided about and written in one transaction.
 
     :param trainings: one row for each delivery, by its key.
     :param conflicts: deliveries of which the source has rows that differ; those of which another batch of the

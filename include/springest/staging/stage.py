@@ -51,7 +51,7 @@ CLOSE: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """What a run staged.
+    """The result of staging a run.
 
     :param rows: rows of the run's window, equal to the source's own count.
     :param states: how many of these rows became or belong to a delivery in each state.

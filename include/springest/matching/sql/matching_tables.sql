@@ -39,7 +39,7 @@ CREATE TEMPORARY TABLE matching_block (
     valid_from date NOT NULL,
     valid_to date NOT NULL
 ) ON COMMIT DROP;
--- What a person let be sent once more.
+-- Deliveries that a person released.
 CREATE TEMPORARY TABLE matching_released (
     delivery_key text NOT NULL,
     version integer NOT NULL,

@@ -108,8 +108,8 @@ def test_nothing_keeps_people_from_using_it(sign_in, site, lost, theme, width):
         for summary in page.locator("details:not([open]) > summary").all():
             summary.click()
         found = Axe().run(page).response["violations"]
-        serious = [one for one in found if one["impact"] in ("serious", "critical")]
-        assert serious == [], f"{path}: {[(one['id'], one['nodes'][0]['html']) for one in serious]}"
+        serious = [rule for rule in found if rule["impact"] in ("serious", "critical")]
+        assert serious == [], f"{path}: {[(rule['id'], rule['nodes'][0]['html']) for rule in serious]}"
         width_of = page.evaluate("document.documentElement.scrollWidth")
         assert width_of <= width, f"{path} is {width_of} pixels wide"
 

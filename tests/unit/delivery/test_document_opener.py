@@ -50,11 +50,11 @@ class Store:
 class _Handle(io.BytesIO):
     def __init__(self, closed: threading.Event) -> None:
         super().__init__(b"x")
-        self._told = closed
+        self._on_close = closed
 
     def close(self) -> None:
         super().close()
-        self._told.set()
+        self._on_close.set()
 
 
 @pytest.fixture
@@ -74,7 +74,9 @@ async def test_each_caller_gets_its_own_document_or_error(store: Store) -> None:
     opener = DocumentOpener(store.open, max_threads=3)
     names = ["a.pdf", "missing.pdf", "b.pdf", "missing too.pdf", "c.pdf"]
     found = await asyncio.gather(*(opener.open(name) for name in names), return_exceptions=True)
-    assert [one.detail if isinstance(one, DocumentError) else one.filename for one in found] == names
+    assert [
+        result.detail if isinstance(result, DocumentError) else result.filename for result in found
+    ] == names
     opener.close()
 
 
@@ -85,7 +87,7 @@ async def test_stuck_documents_delay_no_others_in_bounded_threads(store: Store) 
     await _begun(store, 2)
     async with asyncio.timeout(LONG):
         others = await asyncio.gather(*(opener.open(f"{number}.pdf") for number in range(20)))
-    assert [one.filename for one in others] == [f"{number}.pdf" for number in range(20)]
+    assert [document.filename for document in others] == [f"{number}.pdf" for number in range(20)]
     more = [asyncio.create_task(opener.open(f"stuck too {number}.pdf")) for number in range(5)]
     await _begun(store, 20 + 1)
     store.let_go.set()
@@ -106,7 +108,7 @@ async def test_closing_waits_for_no_thread_and_closes_late_documents(store: Stor
         await asyncio.gather(*asked, return_exceptions=True)
     store.let_go.set()
     assert await asyncio.to_thread(store.all_closed.wait, LONG)
-    assert [one.closed for one in store.opened] == [True]
+    assert [document.closed for document in store.opened] == [True]
 
 
 async def test_the_document_of_a_cancelled_caller_is_closed(store: Store) -> None:
@@ -119,7 +121,7 @@ async def test_the_document_of_a_cancelled_caller_is_closed(store: Store) -> Non
         await asked
     store.let_go.set()
     assert await asyncio.to_thread(store.all_closed.wait, LONG)
-    assert [one.closed for one in store.opened] == [True]
+    assert [document.closed for document in store.opened] == [True]
     opener.close()
 
 
@@ -142,7 +144,7 @@ async def test_a_cancelled_caller_never_leaves_a_document_open(store: Store) -> 
     await asyncio.to_thread(opener._threads.shutdown)
     assert 0 < taken < 200
     assert opened > 0
-    assert all(one.closed for one in store.opened)
+    assert all(document.closed for document in store.opened)
 
 
 def test_a_document_opened_after_the_loop_ended_is_closed(store: Store) -> None:

@@ -163,7 +163,7 @@ def test_a_form_holds_the_oldest_and_counts_the_others(world: World) -> None:
 
 def test_a_large_run_is_sent_once_its_number_is_approved(world: World, monkeypatch) -> None:
     """Not a larger number than was shown, not without a reason, and not by a run in between."""
-    monkeypatch.setattr("springest.delivery.volume.SMALLEST_LIMIT", 3)
+    monkeypatch.setattr("springest.delivery.volume.ALWAYS_ALLOWED", 3)
     world.complete(*(world.training() for _ in range(5)))
     world.catalogue()
     world.stage("night")

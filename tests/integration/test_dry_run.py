@@ -161,7 +161,7 @@ def test_single_trainings_are_planned_in_any_window(world: World) -> None:
 
 def test_a_gate_stops_a_dry_run_with_the_same_message(world: World, monkeypatch) -> None:
     """A night that is too large, a ledger that is behind, a site that has not begun, another secret."""
-    monkeypatch.setattr("springest.delivery.volume.SMALLEST_LIMIT", 3)
+    monkeypatch.setattr("springest.delivery.volume.ALWAYS_ALLOWED", 3)
     world.complete(*(world.training() for _ in range(5)))
     world.catalogue()
     planned = plan(world, "night")

@@ -10,33 +10,25 @@ is lost, the ledger can explain each, and tables that were being written end as 
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import random
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from sqlalchemy import text
-from sqlalchemy.engine.default import DefaultDialect
 
 from demo import source_database
 from demo.nights import Training
 from sandbox.faults import Fault, Kind
-from springest.api import client as api
-from springest.api.body import CertificateBody
-from springest.api.client import SpringestClient
 from springest.db.schema import metadata
-from springest.delivery.attempt_watermark import AttemptWatermark
 from springest.source import reader
 from springest.source.reader import Window
+from tests.integration.boundaries import cross
 
 SEED = int(os.environ.get("CRASH_SEED", str(random.SystemRandom().randrange(10**6))))
 SAMPLED = 14
@@ -58,73 +50,6 @@ SUCCESSORS = ("retry", "clear", "backfill")
 def _tell(line: str) -> None:
     with REPORT.open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
-
-
-class Boundaries:
-    """Counts boundaries, and kills the process at the chosen one."""
-
-    def __init__(self, last: int, crossed: Any) -> None:
-        self._last, self._crossed = last, crossed
-
-    def cross(self) -> None:
-        self._crossed.value += 1
-        if self._crossed.value == self._last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def around(self, owner: Any, *names: str) -> None:
-        """Make a boundary before and after a function."""
-        for name in names:
-            setattr(owner, name, self._crossing(getattr(owner, name)))
-
-    def around_coroutine(self, owner: Any, *names: str) -> None:
-        """Make a boundary before and after a coroutine function."""
-        for name in names:
-            setattr(owner, name, self._awaiting(getattr(owner, name)))
-
-    def _crossing(self, inner: Callable[..., Any]) -> Callable[..., Any]:
-        def crossing(*args: Any, **kwargs: Any) -> Any:
-            self.cross()
-            result = inner(*args, **kwargs)
-            self.cross()
-            return result
-
-        return crossing
-
-    def _awaiting(self, inner: Callable[..., Any]) -> Callable[..., Any]:
-        async def crossing(*args: Any, **kwargs: Any) -> Any:
-            self.cross()
-            result = await inner(*args, **kwargs)
-            self.cross()
-            return result
-
-        return crossing
-
-
-def _in_child(world, last, crossed, work):
-    """Do ``work`` in the child process, until the chosen boundary."""
-    world.warehouse.dispose(close=False)
-    world.source.dispose(close=False)
-    boundaries = Boundaries(last, crossed)
-    boundaries.around(DefaultDialect, "do_execute", "do_executemany", "do_commit")
-    boundaries.around_coroutine(aiohttp.TCPConnector, "connect")
-    boundaries.around_coroutine(SpringestClient, "post_certificate", "read_page")
-    boundaries.around_coroutine(CertificateBody, "_send")
-    boundaries.around_coroutine(AttemptWatermark, "advance")
-    boundaries.around_coroutine(api, "_read")
-    with suppress(Exception):
-        work()
-    os._exit(0)
-
-
-def _cross(world, last, work):
-    """Do ``work`` in a child process that dies at the chosen boundary; return how many it crossed."""
-    context = multiprocessing.get_context("fork")
-    crossed = context.RawValue("i", 0)
-    child = context.Process(target=_in_child, args=(world, last, crossed, work))
-    child.start()
-    child.join(60)
-    assert child.exitcode == (-signal.SIGKILL if crossed.value == last else 0)
-    return crossed.value
 
 
 def _leases_run_out(world):
@@ -155,7 +80,7 @@ def _send_one_and_die(world, fate, successor, last):
     fault = FATES[fate]
     if fault is not None:
         world.sandbox.state.faults.add(Fault(fault))
-    crossed = _cross(world, last, lambda: world.deliver("night", concurrency=1, max_unknown=FAR))
+    crossed = cross(world, last, lambda: world.deliver("night", concurrency=1, max_unknown=FAR))
     _leases_run_out(world)
     world.sandbox.state.faults.clear()
     _follow(world, successor, f"backfill of {training.training_id}")
@@ -333,11 +258,11 @@ def _die_in_each_phase(world, draw: Callable[[int], Iterable[int]]) -> Counter[s
     for phase in (world.catalogue, world.stage, world.snapshot, world.publish):
         name, work = phase.__name__, partial(phase, "second")
         _keep(world)
-        most = _cross(world, FAR, work)
+        most = cross(world, FAR, work)
         undisturbed = _tables(world)
         for last in draw(most):
             _restore(world)
-            assert _cross(world, last, work) == last
+            assert cross(world, last, work) == last
             deaths[name] += 1
             if phase == world.stage and last % 2:
                 world.stage("another night")

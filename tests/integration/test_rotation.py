@@ -18,8 +18,8 @@ from springest.privacy.erasure import forget, remember
 from springest.privacy.rotation import KEYED_COLUMNS, SecretInUse, rotate_secret
 from springest.privacy.secret import secret_in_use
 from tests.factories import SECRET
+from tests.integration.boundaries import cross
 from tests.integration.conftest import World
-from tests.integration.test_crash_points import _cross
 
 FORMER = Pseudonyms(SECRET)
 ROTATED = Pseudonyms("a new secret for tests, long enough too", (SECRET,))
@@ -241,7 +241,7 @@ def test_it_may_die_anywhere_and_is_whole_afterwards(full: World) -> None:
     """Killed at every statement there is: either nothing is re-keyed or all of it."""
     before, last, died = everything(full), 1, 0
     while True:
-        crossed = _cross(full, last, lambda: rotate_secret(full.warehouse, ROTATED))
+        crossed = cross(full, last, lambda: rotate_secret(full.warehouse, ROTATED))
         after = everything(full)
         if crossed < last:
             break

@@ -49,6 +49,7 @@ compares both.
     ├── WarehouseLocked           another session holds a lock                                        5
     ├── DryRunGaveWay             a real run needed what a dry run had locked; nothing was changed    5
     ├── SchemaOutOfDate           the warehouse needs ``make migrate``                                no
+    ├── SecretInUse               a run is using the learner secret; nothing was changed              -
     └── RolesNotAllowed           the connection's role may not create roles or grant                 -
 
 Messages never contain API keys, e-mail addresses or query strings: callers redact before raising.
@@ -386,6 +387,10 @@ class DryRunGaveWay(SpringestError):
 
 class SchemaOutOfDate(SpringestError):
     """The warehouse schema has another version than this code needs."""
+
+
+class SecretInUse(SpringestError):
+    """A run is using the learner secret right now; nothing was changed."""
 
 
 class RolesNotAllowed(SpringestError):

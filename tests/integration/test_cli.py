@@ -299,7 +299,7 @@ def test_a_decision_on_a_changed_delivery_is_refused(world, cli):
     """A delivery that changed since it was listed cannot be decided."""
     name = doubt(world)
     code, _, err = cli("review", "cancel", name, "--why", "x", "--version", "1")
-    assert (code, "has moved since you looked: it is unknown" in err) == (3, True)
+    assert (code, "has changed since you looked: it has been unknown" in err) == (3, True)
 
 
 @pytest.mark.parametrize("command", ["who", "show"])

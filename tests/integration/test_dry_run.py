@@ -114,7 +114,7 @@ def test_a_limit_and_certifications_choose_what_is_sent(world: World) -> None:
     which = Selection(certification_ids=[105])
     planned = plan(world, "night", which, limit=3)
     assert [row.certification_id for row in planned.to_send] == [105, 105, 105]
-    assert "may send 3" in str(planned.stopped_by)
+    assert "its limit of 3" in str(planned.stopped_by)
     world.stage("night")
     report = world.deliver("night", limit=3, certification_ids=[105])
     assert (report.accepted, report.left) == (3, 11)

@@ -549,7 +549,7 @@ def test_a_night_is_sent_beside_backfills_of_any_size(world, caplog):
     with caplog.at_level("WARNING"):
         assert world.deliver("night").left == 600
     assert world.posts == 601
-    assert "600 certificates of run backfill 3, more than the 500" in caplog.text
+    assert "600 certificates of run backfill 3: more than the 500" in caplog.text
     assert world.deliver("a person", expected=600).accepted == 600
     assert look(world.warehouse, world.site).too_large == {}
 
@@ -565,7 +565,7 @@ def test_a_run_without_room_for_unknowns_reports_it(world, monkeypatch, caplog):
     monkeypatch.setattr("springest.delivery.pipeline.SECONDS_BETWEEN_WARNINGS", 0.0)
     with caplog.at_level("WARNING"):
         assert world.deliver(seconds_to_deliver_until=2.0).left == 1
-    assert "for other runs of site default: all of them together may have 10 under way" in caplog.text
+    assert "10 of site default are unknown or in flight, as many as may be over all runs" in caplog.text
     assert world.posts == 0
 
 

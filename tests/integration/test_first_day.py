@@ -80,7 +80,7 @@ def test_the_limit_holds_for_all_tries_of_a_run(fresh):
     for _ in range(3):
         report = fresh.deliver("pilot", limit=2)
     assert (fresh.posts, report.left, report.stopped_by) == (
-        2, 3, "the run has sent 2, its limit; the rest stays in the queue"
+        2, 3, "the run has reached its limit of 2; the rest stays in the queue"
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def test_the_limit_holds_for_two_tries_at_once(fresh, monkeypatch):
     reports.append(fresh.deliver("pilot", limit=2))
     assert fresh.posts == 2
     assert {report.stopped_by for report in reports} == {
-        "the run has sent 2, its limit; the rest stays in the queue"
+        "the run has reached its limit of 2; the rest stays in the queue"
     }
 
 

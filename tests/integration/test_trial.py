@@ -67,7 +67,7 @@ def test_a_new_ledger_follows_a_trial_and_sends_everything_once(trial, real):
 @pytest.mark.parametrize(
     ("site", "kept", "message"),
     [
-        (_site("https://127.0.0.1:9"), 2, "the trial sent to localhost as well"),
+        (_site("https://127.0.0.1:9"), 2, "the trial also sent to localhost"),
         (_site(), 3, "another ledger has sent certificates as well"),
     ],
     ids=["the same host", "an attempt that the trial does not know"],

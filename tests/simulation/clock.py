@@ -11,6 +11,7 @@ import asyncio
 import os
 import selectors
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -155,3 +156,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Handle:
         """There is no other thread, so nobody needs to be woken."""
         return self.call_soon(callback, *args, context=context)
+
+
+class InlineExecutor:
+    """Stands in for threads: what is submitted is done at once, so that no moment depends on the machine."""
+
+    def __init__(self, *_args: Any, **_settings: Any) -> None:
+        pass
+
+    def submit(self, func: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Do it here and now."""
+        done: Future[Any] = Future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it
+            done.set_exception(error)
+        return done
+
+    def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
+        """Nothing is under way."""

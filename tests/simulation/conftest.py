@@ -11,8 +11,8 @@ from psycopg import waiting
 from sqlalchemy import create_engine
 
 from demo.postgres import EmbeddedPostgres
-from springest.delivery import run
-from tests.simulation.clock import VirtualClock, one_after_the_other
+from springest.delivery import document_opener, run
+from tests.simulation.clock import InlineExecutor, VirtualClock, one_after_the_other
 from tests.simulation.night import World
 
 
@@ -23,6 +23,7 @@ def world(
     # The driver gives way to others after some real time: a seed's night would depend on the machine.
     monkeypatch.setattr(waiting, "MAX_BUSY_TIME", float("inf"))
     one_after_the_other(monkeypatch, waiting, "wait_async", "wait_conn_async")
+    monkeypatch.setattr(document_opener, "ThreadPoolExecutor", InlineExecutor)
     # Progress is not needed here, and each log line costs a statement.
     monkeypatch.setattr(run, "PROGRESS_SECONDS", 1_800.0)
     logging.getLogger("springest").setLevel(logging.CRITICAL)

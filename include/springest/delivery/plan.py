@@ -96,7 +96,7 @@ class Plan:
     :param delivered: certificates of these rows that were sent before.
     :param queued: certificates that would wait in the queue before it sends the first one.
     :param not_found: trainings that were asked for and that neither the source nor the ledger has.
-    :param stopped_by: why it would send nothing, or not all; ``None`` when nothing is in the way.
+    :param stopped_by: why it would send nothing, or not all; ``None`` if it would send all.
     :param seconds: how long sending takes under the rate limit.
     :param in_time: how many of them it can send before ``deliver_until``.
     """

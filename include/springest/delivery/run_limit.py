@@ -61,4 +61,4 @@ class RunLimit:
 
 def run_limit_reached(limit: int | None) -> str:
     """Return why a run stops that has sent as many certificates as it may."""
-    return f"the run has sent {limit}, its limit; the rest stays in the queue"
+    return f"the run has reached its limit of {limit}; the rest stays in the queue"

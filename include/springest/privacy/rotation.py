@@ -17,7 +17,7 @@ from sqlalchemy import Column, Connection, Engine, Table, column, or_, select, t
 
 from springest.db.lock_holders import holders
 from springest.db.schema import learner_secret, metadata, publication
-from springest.errors import SpringestError
+from springest.errors import SecretInUse
 from springest.identity import Pseudonyms
 from springest.privacy.erasure import ERASURE_ALONE, PUBLISH_LOCK
 from springest.privacy.secret import TRY_TO_ROTATE, keep_to_secret, secrets_in_force
@@ -26,10 +26,6 @@ KEYED_COLUMNS: Final = frozenset({"learner_ref", "row_version", "document_ref", 
 """Columns that hold what the secret made, in whatever table."""
 BATCH_ROWS: Final = 50_000
 _REKEYED: Final = table("rekeyed", column("former"), column("current"), schema="pg_temp")
-
-
-class SecretInUse(SpringestError):
-    """A run works with the learner secret right now; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def doctor(options: argparse.Namespace, output: Output) -> int:
     output.document({"ok": not problems, "checks": [asdict(one) for one in results]})
     output.line(
         ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
-        + ("" if problems else ": nothing is in the way")
+        + ("" if problems else ": nothing prevents a delivery")
     )
     return Exit.FAILED if problems else Exit.DONE
 

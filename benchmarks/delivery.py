@@ -71,11 +71,11 @@ def measure(bench: Bench, contender: Contender, count: int, **values: str) -> tu
 
 def side_by_side(bench: Bench) -> tuple[str, dict[str, Result]]:
     """Measure all contenders in turns, so that what disturbs one disturbs the others."""
-    results: dict[str, list[tuple[Result, int]]] = {one.name: [] for one in CONTENDERS}
+    results: dict[str, list[tuple[Result, int]]] = {contender.name: [] for contender in CONTENDERS}
     for number in range(ROUNDS):
-        for one in CONTENDERS:
-            console.print(f"round {number + 1} of {ROUNDS}: {one.name}")
-            results[one.name].append(measure(bench, one, CERTIFICATES))
+        for contender in CONTENDERS:
+            console.print(f"round {number + 1} of {ROUNDS}: {contender.name}")
+            results[contender.name].append(measure(bench, contender, CERTIFICATES))
     middle = {name: _median([result for result, _ in told]) for name, told in results.items()}
     rows = [
         (
@@ -120,9 +120,9 @@ def _median(results: list[Result]) -> Result:
 
     return Result(
         count=results[0].count,
-        seconds=middle(lambda one: one.seconds),
-        cpu_seconds=middle(lambda one: one.cpu_seconds),
-        peak_mb=middle(lambda one: one.peak_mb),
+        seconds=middle(lambda row: row.seconds),
+        cpu_seconds=middle(lambda row: row.cpu_seconds),
+        peak_mb=middle(lambda row: row.peak_mb),
     )
 
 

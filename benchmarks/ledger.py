@@ -125,9 +125,9 @@ def write_list(folder: Path, count: int) -> tuple[Path, Path, int]:
     listed = 0
     with document.open("wb") as whole, lines.open("wb") as single:
         whole.write(_HEAD)
-        for one in _listed(count):
-            whole.write(one + b"\n")
-            single.write(one + b"\n")
+        for certification in _listed(count):
+            whole.write(certification + b"\n")
+            single.write(certification + b"\n")
             listed += 1
         whole.write(_TAIL)
     return document, lines, listed

@@ -29,10 +29,10 @@ def in_one_process(bench: Bench, count: int) -> Result:
     with Server.started() as server:
         env = _environment(bench, server)
         _run(("-m", "airflow", "db", "migrate"), env)
-        one, many = (_dags_test(bench.job(server, tasks), env) for tasks in (1, count + 1))
+        item, many = (_dags_test(bench.job(server, tasks), env) for tasks in (1, count + 1))
     if server.posts != count + 2:
         raise RuntimeError(f"the mapped operators made {server.posts} POSTs")
-    seconds, used = many.seconds - one.seconds, many.cpu_seconds - one.cpu_seconds
+    seconds, used = many.seconds - item.seconds, many.cpu_seconds - item.cpu_seconds
     return replace(many, count=count, seconds=seconds, cpu_seconds=used)
 
 
@@ -43,7 +43,7 @@ def by_an_executor(bench: Bench, count: int) -> Result:
         env = _for_job(_environment(bench, server), bench.job(server, count))
         api = start_airflow(supervisor, env)
         api.unpause(DAG)
-        pids = [one.process.pid for one in supervisor.running]
+        pids = [item.process.pid for item in supervisor.running]
         idle = _used(pids)
         time.sleep(IDLE_SECONDS)
         before, started = _used(pids), time.perf_counter()
@@ -52,7 +52,7 @@ def by_an_executor(bench: Bench, count: int) -> Result:
         api.wait_for_run(DAG, "measured", seconds=600)
         seconds = time.perf_counter() - started
         used = _used(pids) - before - idle_rate * seconds
-        memory = sum(one.memory_info().rss for one in _family(pids)) / 1024**2
+        memory = sum(item.memory_info().rss for item in _family(pids)) / 1024**2
     if server.posts != count:
         raise RuntimeError(f"the mapped operators made {server.posts} POSTs")
     return Result(count=count, seconds=seconds, cpu_seconds=used, peak_mb=memory)
@@ -60,14 +60,14 @@ def by_an_executor(bench: Bench, count: int) -> Result:
 
 def _family(pids: list[int]) -> list[psutil.Process]:
     parents = [psutil.Process(pid) for pid in pids]
-    return parents + [child for one in parents for child in one.children(recursive=True)]
+    return parents + [child for parent in parents for child in parent.children(recursive=True)]
 
 
 def _used(pids: list[int]) -> float:
     """Return the CPU seconds of these processes, of those below them, and of those that have ended."""
     seconds = 0.0
-    for one in _family(pids):
-        told = one.cpu_times()
+    for item in _family(pids):
+        told = item.cpu_times()
         seconds += told.user + told.system + told.children_user + told.children_system
     return seconds
 

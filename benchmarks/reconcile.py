@@ -56,7 +56,7 @@ def reconcile(url: str, lines: Path, listed: int) -> Night:
     with Server.started(listed=lines) as server:
         job = Job(server.url, listed, "", warehouse_url=url, page_size=PAGE)
         planned = replace(job, as_planned=True)
-        return Night(*(run("reconcile_whole", one) for one in (job, planned, job)))
+        return Night(*(run("reconcile_whole", item) for item in (job, planned, job)))
 
 
 def compare(bench: Bench, count: int) -> Comparison:
@@ -83,9 +83,9 @@ def main() -> None:
             if count != COMPARED:
                 console.print(f"{count:,} deliveries")
                 nights[count] = _night(bench, count)
-    nights[COMPARED] = _middle([one.night for one in rounds])
-    floor = median(one.floor.seconds for one in rounds)
-    pandas = median(one.pandas.seconds for one in rounds)
+    nights[COMPARED] = _middle([item.night for item in rounds])
+    floor = median(item.floor.seconds for item in rounds)
+    pandas = median(item.pandas.seconds for item in rounds)
     write(
         "reconcile",
         "\n\n".join((machine(), _side_by_side(rounds), _sizes(nights), _targets(nights, floor, pandas))),
@@ -100,29 +100,29 @@ def _night(bench: Bench, count: int) -> Night:
 
 
 def _middle(nights: list[Night]) -> Night:
-    ordered = sorted(nights, key=lambda one: one.first.seconds)
+    ordered = sorted(nights, key=lambda row: row.first.seconds)
     return ordered[len(ordered) // 2]
 
 
 def _side_by_side(rounds: list[Comparison]) -> str:
     def row(name: str, of: Any) -> tuple[str, ...]:
-        results: list[Result] = [of(one) for one in rounds]
+        results: list[Result] = [of(item) for item in rounds]
         return (
             name,
-            f"{median(one.seconds for one in results):.2f}",
-            f"{median(one.cpu_seconds for one in results):.2f}",
-            f"{median(one.peak_mb for one in results):.0f}",
+            f"{median(result.seconds for result in results):.2f}",
+            f"{median(result.cpu_seconds for result in results):.2f}",
+            f"{median(result.peak_mb for result in results):.0f}",
         )
 
     head = (f"{COMPARED:,} deliveries, median of {ROUNDS} rounds", "seconds", "CPU of the worker", "peak MB")
     return table(
         head,
         [
-            row("floor: bare `iterparse`, COPY, one upsert", lambda one: one.floor),
-            row("pandas: `read_xml`, `merge`, `to_sql`", lambda one: one.pandas),
-            row("**this project**, first time", lambda one: one.night.first),
-            row("**this project**, again, what is new of the list", lambda one: one.night.again),
-            row("**this project**, again, the whole list", lambda one: one.night.whole),
+            row("floor: bare `iterparse`, COPY, one upsert", lambda item: item.floor),
+            row("pandas: `read_xml`, `merge`, `to_sql`", lambda item: item.pandas),
+            row("**this project**, first time", lambda item: item.night.first),
+            row("**this project**, again, what is new of the list", lambda item: item.night.again),
+            row("**this project**, again, the whole list", lambda item: item.night.whole),
         ],
     )
 
@@ -131,14 +131,18 @@ def _sizes(nights: dict[int, Night]) -> str:
     rows = []
     for count in SIZES:
         night = nights[count]
-        for name, one in (("first", night.first), ("again", night.again), ("again, whole list", night.whole)):
+        for name, item in (
+            ("first", night.first),
+            ("again", night.again),
+            ("again, whole list", night.whole),
+        ):
             rows.append(
                 (
                     f"{count:,} deliveries, {name}",
-                    f"{one.seconds:.2f}",
-                    *(f"{one.steps[step]:.2f}" for step in STEPS),
-                    f"{1_000_000 * one.seconds / count:.0f}",
-                    f"{one.peak_mb:.0f}",
+                    f"{item.seconds:.2f}",
+                    *(f"{item.steps[step]:.2f}" for step in STEPS),
+                    f"{1_000_000 * item.seconds / count:.0f}",
+                    f"{item.peak_mb:.0f}",
                 )
             )
     return table(("size", "seconds", *STEPS, "µs a row", "peak MB"), rows)
@@ -150,7 +154,7 @@ def _targets(nights: dict[int, Night], floor: float, pandas: float) -> str:
     a_row = (nights[largest].first.seconds / largest) / (first / COMPARED)
     again = {count: night.again.seconds / night.first.seconds for count, night in nights.items()}
     whole = {count: night.whole.seconds / night.first.seconds for count, night in nights.items()}
-    peak = max(one.peak_mb for night in nights.values() for one in (night.first, night.again, night.whole))
+    peak = max(item.peak_mb for night in nights.values() for item in (night.first, night.again, night.whole))
     return table(
         ("target", "measured", ""),
         [

@@ -68,18 +68,18 @@ class Demo:
         self.tell("Airflow is up and has parsed the four DAGs; the scheduler begins with the catalogue")
         self._scheduled("springest_catalogue")
         self._first_night(first)
-        verified = [one for one in CERTIFICATIONS if one.verified_between]
-        for one in verified:
-            world.sandbox.verify(one.id)
-        names = " and ".join(one.name for one in verified)
+        verified = [certification for certification in CERTIFICATIONS if certification.verified_between]
+        for certification in verified:
+            world.sandbox.verify(certification.id)
+        names = " and ".join(certification.name for certification in verified)
         self.tell(f"[bold]In the morning[/bold] an employee of Springest verifies {names}")
         run_id = self._night(second, "night-2")
         sums = night_sums(world.source, world.warehouse, world.nights, run_id=run_id)
         posts = self._posts()
         again = self._again(run_id)
         failures = [
-            *(f"night {one.day}: the sum is not right" for one in sums if not one.adds_up),
-            *(f"night {one.day}: some are called not sent" for one in sums if one.statuses["not_sent"]),
+            *(f"night {night.day}: the sum is not right" for night in sums if not night.adds_up),
+            *(f"night {night.day}: some are called not sent" for night in sums if night.statuses["not_sent"]),
             *delivery_failures(world.nights, world.sandbox.certificates()),
             *reason_failures(world.warehouse, world.nights),
             *([f"running the nights again sent {again}"] if again else []),
@@ -164,14 +164,14 @@ class Demo:
         return self._posts() - before
 
     def _posts(self) -> int:
-        return sum(one.method == "POST" for one in self._world.sandbox.requests())
+        return sum(request.method == "POST" for request in self._world.sandbox.requests())
 
     def _delivered(self, run_id: str) -> None:
         """Wait for the reconciliation that follows a delivery by its asset; others come by their schedule."""
         [began] = [
-            str(one["start_date"])
-            for one in self._world.airflow.runs("springest_deliver")
-            if one["dag_run_id"] == run_id
+            str(run["start_date"])
+            for run in self._world.airflow.runs("springest_deliver")
+            if run["dag_run_id"] == run_id
         ]
         until = time.monotonic() + 90
         while self._busy() or not self._reconciled(since=datetime.fromisoformat(began)):
@@ -184,26 +184,26 @@ class Demo:
     def _reconciled(self, *, since: datetime) -> bool:
         """Whether the last deliveries are reconciled: an asset event announces each delivery."""
         return any(
-            one["state"] == "success"
-            and one["run_type"] == "asset_triggered"
-            and datetime.fromisoformat(one["run_after"]) > since
-            for one in self._world.airflow.runs("springest_reconcile")
+            run["state"] == "success"
+            and run["run_type"] == "asset_triggered"
+            and datetime.fromisoformat(run["run_after"]) > since
+            for run in self._world.airflow.runs("springest_reconcile")
         )
 
     def _busy(self) -> bool:
         runs = self._world.airflow.runs("springest_reconcile")
-        failed = [one["dag_run_id"] for one in runs if one["state"] == "failed"]
+        failed = [run["dag_run_id"] for run in runs if run["state"] == "failed"]
         if failed:
             raise RunFailed(f"the reconciliation {failed[0]} failed")
-        return any(one["state"] != "success" for one in runs)
+        return any(run["state"] != "success" for run in runs)
 
     def _show(self, sums: Sequence[NightSum], posts: int, again: int, *, proven: bool) -> None:
-        statuses = sorted({status for one in sums for status in one.statuses})
+        statuses = sorted({status for night in sums for status in night.statuses})
         nights = Table("night", "completed", *statuses, "sum", title="What became of each night's trainings")
-        for one in sums:
-            counts = (str(one.statuses[status]) for status in statuses)
-            mark = "[green]adds up[/green]" if one.adds_up else "[red]WRONG[/red]"
-            nights.add_row(str(one.day), str(one.completed), *counts, f"{one.statuses.total()} {mark}")
+        for night in sums:
+            counts = (str(night.statuses[status]) for status in statuses)
+            mark = "[green]adds up[/green]" if night.adds_up else "[red]WRONG[/red]"
+            nights.add_row(str(night.day), str(night.completed), *counts, f"{night.statuses.total()} {mark}")
         self._console.print()
         self._console.print(nights)
         self._print(_SAMPLE, "springest.certificate_reconciliation, one row of each kind")

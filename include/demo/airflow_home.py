@@ -76,7 +76,9 @@ def environment(
     return {
         **_inherited(),
         **{f"AIRFLOW__{name}": value for name, value in {**usual, **(settings or {})}.items()},
-        **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(one) for name, one in connections.items()},
+        **{
+            f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()
+        },
         **{f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()},
         "AIRFLOW_HOME": str(home),
         "NO_PROXY": "127.0.0.1,localhost",
@@ -151,7 +153,7 @@ def start_airflow(
     if migrate:
         supervisor.run("airflow-db-migrate", airflow("db", "migrate"), env=env)
     api = AirflowApi(env["AIRFLOW__API__BASE_URL"], patience=patience)
-    started = {one: start_component(supervisor, env, one) for one in COMPONENTS}
+    started = {name: start_component(supervisor, env, name) for name in COMPONENTS}
     for component, child in started.items():
         wait_for_component(supervisor, api, child, component)
     return api
@@ -181,8 +183,8 @@ class AirflowApi:
 
     def health(self, component: str) -> bool:
         """Whether a component is healthy."""
-        told = self._client.get("/api/v2/monitor/health").json()
-        return bool(told[component]["status"] == "healthy")
+        payload = self._client.get("/api/v2/monitor/health").json()
+        return bool(payload[component]["status"] == "healthy")
 
     def add_connection(self, conn_id: str, fields: Mapping[str, Any]) -> None:
         """Create a connection in Airflow's database, as its form does.
@@ -210,11 +212,11 @@ class AirflowApi:
 
     def dags(self) -> set[str]:
         """Ids of the DAGs that were parsed."""
-        return {one["dag_id"] for one in self._get("/api/v2/dags")["dags"]}
+        return {item["dag_id"] for item in self._get("/api/v2/dags")["dags"]}
 
     def import_errors(self) -> list[str]:
         """What could not be parsed."""
-        return [one["stack_trace"] for one in self._get("/api/v2/importErrors")["import_errors"]]
+        return [item["stack_trace"] for item in self._get("/api/v2/importErrors")["import_errors"]]
 
     def unpause(self, dag_id: str) -> None:
         """Let a DAG run."""
@@ -240,8 +242,8 @@ class AirflowApi:
         :param states: only those in one of these states.
         """
         wanted = {"state": list(states)} if states else {}
-        told = self._get(f"/api/v2/dags/{dag_id}/dagRuns", order_by="run_after", limit=100, **wanted)
-        return list(told["dag_runs"])
+        payload = self._get(f"/api/v2/dags/{dag_id}/dagRuns", order_by="run_after", limit=100, **wanted)
+        return list(payload["dag_runs"])
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return a run's task instances."""
@@ -266,8 +268,10 @@ class AirflowApi:
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
         """Return a task's log."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
-        told = self._client.get(path, params={"full_content": True}, headers={"Accept": "application/json"})
-        content = told.json().get("content", [])
+        payload = self._client.get(
+            path, params={"full_content": True}, headers={"Accept": "application/json"}
+        )
+        content = payload.json().get("content", [])
         return "\n".join(
             str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in content
         )
@@ -292,9 +296,9 @@ class AirflowApi:
         raise RunFailed(f"{dag_id} {run_id} is not done after {seconds:.0f} s")
 
     def _failed_log(self, dag_id: str, run_id: str) -> str:
-        for one in self.task_instances(dag_id, run_id):
-            if one["state"] in {"failed", "up_for_retry"}:
-                lines = self.log(dag_id, run_id, one["task_id"], one["try_number"]).splitlines()
+        for instance in self.task_instances(dag_id, run_id):
+            if instance["state"] in {"failed", "up_for_retry"}:
+                lines = self.log(dag_id, run_id, instance["task_id"], instance["try_number"]).splitlines()
                 return "\n".join(lines[-30:])
         return "no task failed"
 

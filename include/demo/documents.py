@@ -18,7 +18,7 @@ from demo.nights import CERTIFICATIONS, Expected, Training
 INSTITUTE: Final = "Meridian Training Institute"
 _TEXTURES: Final = {190: 20, 260: 20, 370: 30, 450: 15, 620: 10, 1050: 4, 2600: 1}
 """Side of the paper's texture in pixels, and how often: documents of 15 kB to 3 MB, most of them small."""
-_NAMES: Final = {one.id: one.name for one in CERTIFICATIONS}
+_NAMES: Final = {certification.id: certification.name for certification in CERTIFICATIONS}
 _BARE: Final = {"\u0142": "l", "\u0141": "L", "\u0111": "d", "\u0110": "D", "\u0131": "i", "\u2019": "'"}
 """Letters outside Latin-1 that no accent makes."""
 _INK: Final = (32, 44, 84)

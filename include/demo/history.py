@@ -36,7 +36,7 @@ def fill_for_screenshots(engine: Engine) -> tuple[str, str]:
         waiting = (
             "SELECT delivery_key FROM springest.delivery WHERE state = 'unknown' ORDER BY sent_at LIMIT 1"
         )
-        story, decide = (connection.exec_driver_sql(one).scalar_one() for one in (decided, waiting))
+        story, decide = (connection.exec_driver_sql(item).scalar_one() for item in (decided, waiting))
     return str(story), str(decide)
 
 

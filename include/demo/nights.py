@@ -39,7 +39,7 @@ CERTIFICATIONS: Final = (
 )
 NOT_LISTED: Final = 999
 """A number that no certification has: a typing error in the source."""
-PENDING: Final = tuple(one.id for one in CERTIFICATIONS if not one.verified)
+PENDING: Final = tuple(certification.id for certification in CERTIFICATIONS if not certification.verified)
 """Certifications made in the admin that wait for their verification; the demo sends for them all the same."""
 
 
@@ -113,9 +113,9 @@ def _night(
     yield replace(good[3], expected=Expected.SAME_ROW_AGAIN)
     again = good[5]
     yield replace(again, training_id=f"{again.training_id}-again", expected=Expected.DUPLICATE)
-    one = _good(chance, next(people), day=day, number=rows + 900, root=root)
-    yield replace(one, expected=Expected.CONFLICTING_ROWS)
-    yield replace(one, valid_from=one.valid_from - timedelta(days=30), expected=Expected.CONFLICTING_ROWS)
+    item = _good(chance, next(people), day=day, number=rows + 900, root=root)
+    yield replace(item, expected=Expected.CONFLICTING_ROWS)
+    yield replace(item, valid_from=item.valid_from - timedelta(days=30), expected=Expected.CONFLICTING_ROWS)
 
 
 def _good(chance: random.Random, learner: Learner, *, day: date, number: int, root: str) -> Training:
@@ -145,21 +145,21 @@ def _with_certification(training: Training, number: int) -> Training:
 
 
 _BAD: Final[tuple[tuple[Expected, Callable[[Training], Training]], ...]] = (
-    (Expected.VALID_UNTIL_REQUIRED, lambda one: replace(_with_certification(one, 101), valid_until=None)),
-    (Expected.CERTIFICATION_NOT_LISTED, lambda one: _with_certification(one, NOT_LISTED)),
-    (Expected.DOCUMENT_MISSING, lambda one: one),
-    (Expected.DOCUMENT_WRONG_TYPE, lambda one: one),
-    (Expected.DOCUMENT_EMPTY, lambda one: one),
-    (Expected.DOCUMENT_OUTSIDE_ROOTS, lambda one: replace(one, certificate_uri="/etc/hostname")),
+    (Expected.VALID_UNTIL_REQUIRED, lambda row: replace(_with_certification(row, 101), valid_until=None)),
+    (Expected.CERTIFICATION_NOT_LISTED, lambda row: _with_certification(row, NOT_LISTED)),
+    (Expected.DOCUMENT_MISSING, lambda row: row),
+    (Expected.DOCUMENT_WRONG_TYPE, lambda row: row),
+    (Expected.DOCUMENT_EMPTY, lambda row: row),
+    (Expected.DOCUMENT_OUTSIDE_ROOTS, lambda row: replace(row, certificate_uri="/etc/hostname")),
     (
         Expected.EMAIL_MALFORMED,
-        lambda one: replace(
-            one, learner=replace(one.learner, email=f"learner.{one.learner.number}@@example.com")
+        lambda row: replace(
+            row, learner=replace(row.learner, email=f"learner.{row.learner.number}@@example.com")
         ),
     ),
-    (Expected.EMAIL_MISSING, lambda one: replace(one, learner=replace(one.learner, email=None))),
+    (Expected.EMAIL_MISSING, lambda row: replace(row, learner=replace(row.learner, email=None))),
     (
         Expected.DATES_REVERSED,
-        lambda one: replace(_with_certification(one, 102), valid_until=one.valid_from - timedelta(days=365)),
+        lambda row: replace(_with_certification(row, 102), valid_until=row.valid_from - timedelta(days=365)),
     ),
 )

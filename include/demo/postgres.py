@@ -192,7 +192,12 @@ class EmbeddedPostgres:
         self._forget_dead_server()
         with self._log_file.open("ab") as output:
             self._process = subprocess.Popen(
-                [str(self._bin("postgres")), "-D", str(self.data_dir), *(f"-c{one}" for one in options)],
+                [
+                    str(self._bin("postgres")),
+                    "-D",
+                    str(self.data_dir),
+                    *(f"-c{option}" for option in options),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -238,7 +238,7 @@ def reachable_by_others(sockets: Sequence[tuple[str, int]]) -> list[str]:
 
 def _orphans() -> list[psutil.Process]:
     """Processes that lost their parent and were handed to this one."""
-    return [one for one in psutil.Process(os.getpid()).children() if _is_orphan(one)]
+    return [process for process in psutil.Process(os.getpid()).children() if _is_orphan(process)]
 
 
 def _is_orphan(process: psutil.Process) -> bool:
@@ -250,9 +250,9 @@ def _is_orphan(process: psutil.Process) -> bool:
 
 def _kill(processes: Sequence[psutil.Process]) -> None:
     """Kill all of them before waiting for any: who kills a child first may wait for its parent to notice."""
-    for one in processes:
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
+            process.kill()
     _wait_until_gone(processes)
 
 

@@ -62,16 +62,19 @@ def delivery_failures(nights: Sequence[Night], stored: Sequence[StoredCertificat
     """Compare the server's record with what should have been sent: each once, with the right bytes."""
     expected = Counter(
         (
-            one.learner.email or "",
-            one.certification_id,
-            one.valid_from.isoformat(),
-            hashlib.sha256(Path(one.certificate_uri).read_bytes()).hexdigest(),
+            training.learner.email or "",
+            training.certification_id,
+            training.valid_from.isoformat(),
+            hashlib.sha256(Path(training.certificate_uri).read_bytes()).hexdigest(),
         )
         for night in nights
-        for one in night.trainings
-        if one.expected is Expected.SENT
+        for training in night.trainings
+        if training.expected is Expected.SENT
     )
-    found = Counter((one.email, one.certification_id, one.valid_from, one.sha256) for one in stored)
+    found = Counter(
+        (certificate.email, certificate.certification_id, certificate.valid_from, certificate.sha256)
+        for certificate in stored
+    )
     missing, extra = expected - found, found - expected
     return [f"{missing.total()} certificates are missing"] * bool(missing) + [
         f"{extra.total()} certificates are too many, or have other bytes"
@@ -81,11 +84,12 @@ def delivery_failures(nights: Sequence[Night], stored: Sequence[StoredCertificat
 def reason_failures(warehouse: Engine, nights: Sequence[Night]) -> list[str]:
     """Compare the reasons in the reconciled table with why the rows are bad."""
     with warehouse.connect() as connection:
-        told = {training: str(reason) for training, reason in connection.execute(_REASONS)}
+        reasons = {training: str(reason) for training, reason in connection.execute(_REASONS)}
     good = {Expected.SENT, Expected.SAME_ROW_AGAIN}
     return [
-        f"{one.training_id} should be set aside for {one.expected}, and says {told.get(one.training_id)}"
+        f"{training.training_id} should be set aside for {training.expected}, "
+        f"and says {reasons.get(training.training_id)}"
         for night in nights
-        for one in night.trainings
-        if one.expected not in good and told.get(one.training_id) != one.expected
+        for training in night.trainings
+        if training.expected not in good and reasons.get(training.training_id) != training.expected
     ]

@@ -85,7 +85,7 @@ def add(engine: Engine, trainings: Iterable[Training], *, now: datetime) -> int:
     :returns: rows added.
     """
     rows = list(trainings)
-    people = {one.learner.number: one.learner for one in rows}
+    people = {row.learner.number: row.learner for row in rows}
     with engine.begin() as connection:
         known = set(connection.execute(select(learner.c.learner_id)).scalars())
         new = [
@@ -95,7 +95,7 @@ def add(engine: Engine, trainings: Iterable[Training], *, now: datetime) -> int:
         ]
         if new:
             connection.execute(insert(learner), new)
-        connection.execute(insert(completed_training), [_row(one, now) for one in rows])
+        connection.execute(insert(completed_training), [_row(row, now) for row in rows])
     return len(rows)
 
 

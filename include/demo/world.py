@@ -178,12 +178,12 @@ def start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str], *
     ready, seed = folder / "sandbox.url", folder / "certifications.json"
     listed = [
         {
-            "id": one.id,
-            "name": one.name,
-            "requires_valid_until": one.requires_valid_until,
-            "verified": one.verified,
+            "id": certification.id,
+            "name": certification.name,
+            "requires_valid_until": certification.requires_valid_until,
+            "verified": certification.verified,
         }
-        for one in CERTIFICATIONS
+        for certification in CERTIFICATIONS
     ]
     seed.write_text(json.dumps(listed), encoding="utf-8")
     arguments = [
@@ -244,12 +244,12 @@ def connections(
 
 def postgres_connection(url: str) -> dict[str, Any]:
     """Return an Airflow connection to a database by its URL."""
-    parts = urlsplit(url)
+    split = urlsplit(url)
     return {
         "conn_type": "postgres",
-        "host": parts.hostname,
-        "port": parts.port,
-        "login": parts.username,
-        "password": parts.password,
-        "schema": parts.path.removeprefix("/"),
+        "host": split.hostname,
+        "port": split.port,
+        "login": split.username,
+        "password": split.password,
+        "schema": split.path.removeprefix("/"),
     }

@@ -85,8 +85,8 @@ async def _answer(exchange: Exchange, key_name: str) -> Response:
         return refusal(["Invalid API key"], 401)
     wait = state.seconds_over_cap(key_name)
     if wait is not None:
-        told = {"Retry-After": str(int(wait) + 1)} if state.profile.cap_retry_after else {}
-        return refusal(["Rate limit exceeded"], state.profile.cap_status, told)
+        headers = {"Retry-After": str(int(wait) + 1)} if state.profile.cap_retry_after else {}
+        return refusal(["Rate limit exceeded"], state.profile.cap_status, headers)
     exchange.meet_at_head()
     dropped = await _faulty(exchange)
     return await _routed(exchange, method.route) if dropped is None else dropped

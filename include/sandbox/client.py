@@ -67,7 +67,7 @@ class SandboxClient:
 
     def replace_certifications(self, certifications: Iterable[Certification]) -> None:
         """Put these certifications in place of all there are."""
-        self._call("PUT", "/certifications", json=[asdict(one) for one in certifications])
+        self._call("PUT", "/certifications", json=[asdict(certification) for certification in certifications])
 
     def verify(self, certification_id: int, *, verified: bool = True) -> None:
         """Let an employee verify a certification, or take that back."""

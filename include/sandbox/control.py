@@ -91,11 +91,11 @@ class Control:
 
     def replace_certifications(self, values: Annotated[list[dict[str, Any]], Body()]) -> None:
         """Put these certifications in place of all there are."""
-        wanted = [_made(Certification, one) for one in values]
+        wanted = [_made(Certification, value) for value in values]
         for old in self._store.certifications():
             self._store.remove_certification(old.id)
-        for one in wanted:
-            self._store.add_certification(one)
+        for value in wanted:
+            self._store.add_certification(value)
 
     def verify(self, certification_id: int) -> None:
         """Let an employee verify a certification."""
@@ -143,15 +143,15 @@ class Control:
 
 def _made(kind: type[Made], values: dict[str, Any]) -> Made:
     """Make a dataclass of JSON, with its types checked and no name ignored."""
-    unknown = values.keys() - {one.name for one in fields(cast("Any", kind))}
+    unknown = values.keys() - {field.name for field in fields(cast("Any", kind))}
     if unknown:
         raise HTTPException(422, f"{kind.__name__} has no {', '.join(sorted(unknown))}")
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise HTTPException(422, told) from None
+        message = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise HTTPException(422, message) from None
 
 
 def _all(records: Sequence[Any]) -> list[dict[str, Any]]:
-    return [asdict(one) for one in records]
+    return [asdict(record) for record in records]

@@ -192,15 +192,15 @@ class Faults:
     def waiting(self) -> list[Fault]:
         """Return what is yet to happen."""
         with self._lock:
-            return [one.fault for one in self._waiting]
+            return [entry.fault for entry in self._waiting]
 
     def next(self, seen: Seen) -> Fault | None:
         """Return what befalls this request, if anything."""
         with self._lock:
-            concerned = [one for one in self._waiting if one.fault.needs_form == seen.whole]
-            due = [one for one in concerned if one.befalls(seen)]
+            concerned = [entry for entry in self._waiting if entry.fault.needs_form == seen.whole]
+            due = [armed for armed in concerned if armed.befalls(seen)]
             if not due:
                 return None
             fault = due[0].happen()
-            self._waiting = [one for one in self._waiting if not one.over]
+            self._waiting = [entry for entry in self._waiting if not entry.over]
             return fault

@@ -60,8 +60,8 @@ def _meddle(state: SandboxState, fault: Fault) -> None:
     store, newest_first = state.store, state.profile.newest_first
     if fault.kind is Kind.REMOVE:
         _, first = store.visible(newest_first=newest_first, size=fault.count, offset=0)
-        for one in first:
-            store.remove_certificate(one.id)
+        for row in first:
+            store.remove_certificate(row.id)
     if fault.kind not in {Kind.SHIFT, Kind.SHIFT_FRONT}:
         return
     verified = store.certifications(verified_only=True)

@@ -293,4 +293,4 @@ def _certification(row: sqlite3.Row) -> Certification:
 
 
 def _certificate(row: sqlite3.Row) -> StoredCertificate:
-    return StoredCertificate(**{one.name: row[one.name] for one in fields(StoredCertificate)})
+    return StoredCertificate(**{item.name: row[item.name] for item in fields(StoredCertificate)})

@@ -37,15 +37,15 @@ class Summary:
 def summarise(store: Store) -> Summary:
     """Summarise what a store received."""
     requests = store.requests()
-    methods = Counter(one.method for one in requests)
+    methods = Counter(request.method for request in requests)
     moments: dict[str, list[float]] = {}
-    for one in sorted(requests, key=lambda one: one.at):
-        moments.setdefault(one.key_name, []).append(one.at)
+    for request in sorted(requests, key=lambda row: row.at):
+        moments.setdefault(request.key_name, []).append(request.at)
     return Summary(
         certificates=len(store.certificates()),
         duplicates=store.duplicates(),
         posts=methods["POST"],
         gets=methods["GET"],
-        answers=dict(Counter(str(one.answered or "none") for one in requests)),
+        answers=dict(Counter(str(request.answered or "none") for request in requests)),
         peak_hour={key_name: peak(ordered) for key_name, ordered in moments.items()},
     )

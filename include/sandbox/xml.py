@@ -18,12 +18,12 @@ Value = int | bool | str | date | datetime | None
 
 def certificates(page: Sequence[StoredCertificate], *, total: int, offset: int, profile: Profile) -> bytes:
     """Write a page of certificates."""
-    return _list("certificates", (_certificate(one, profile) for one in page), total, offset, profile)
+    return _list("certificates", (_certificate(row, profile) for row in page), total, offset, profile)
 
 
 def certifications(page: Sequence[Certification], *, total: int, offset: int, profile: Profile) -> bytes:
     """Write a page of certifications."""
-    rows = (_certification(one, profile) for one in page)
+    rows = (_certification(row, profile) for row in page)
     return _list("certifications", rows, total, offset, profile)
 
 
@@ -58,29 +58,33 @@ def _list(name: str, rows: Iterable[etree._Element], total: int, offset: int, pr
     return _text(root)
 
 
-def _certificate(one: StoredCertificate, profile: Profile) -> etree._Element:
+def _certificate(stored_certificate: StoredCertificate, profile: Profile) -> etree._Element:
     row = etree.Element("certificate")
-    _add(row, "id", one.id, profile)
-    _add(row, "certification-id", one.certification_id, profile)
-    _add(row, "valid-from", date.fromisoformat(one.valid_from), profile)
+    _add(row, "id", stored_certificate.id, profile)
+    _add(row, "certification-id", stored_certificate.certification_id, profile)
+    _add(row, "valid-from", date.fromisoformat(stored_certificate.valid_from), profile)
     _add(
-        row, "valid-until", date.fromisoformat(one.valid_until) if one.valid_until else None, profile, "date"
+        row,
+        "valid-until",
+        date.fromisoformat(stored_certificate.valid_until) if stored_certificate.valid_until else None,
+        profile,
+        "date",
     )
-    _add(row, "status", one.status, profile)
-    _add(row, "created-at", datetime.fromisoformat(one.created_at), profile)
+    _add(row, "status", stored_certificate.status, profile)
+    _add(row, "created-at", datetime.fromisoformat(stored_certificate.created_at), profile)
     if profile.owner_shown:
         user = etree.SubElement(row, "user")
-        _add(user, "email", one.email, profile)
+        _add(user, "email", stored_certificate.email, profile)
         _add(user, "external-id", None, profile)
     return row
 
 
-def _certification(one: Certification, profile: Profile) -> etree._Element:
+def _certification(certification: Certification, profile: Profile) -> etree._Element:
     row = etree.Element("certification")
-    _add(row, "id", one.id, profile)
-    _add(row, "name", one.name, profile)
-    _add(row, "description", one.description or None, profile)
-    _add(row, "requires-valid-until", one.requires_valid_until, profile)
+    _add(row, "id", certification.id, profile)
+    _add(row, "name", certification.name, profile)
+    _add(row, "description", certification.description or None, profile)
+    _add(row, "requires-valid-until", certification.requires_valid_until, profile)
     return row
 
 

@@ -119,15 +119,15 @@ def store_catalogue(
         ).scalars()
     )
     now = connection.execute(select(func.clock_timestamp())).scalar_one()
-    by_id = {one.id: one for one in listed}
+    by_id = {item.id: item for item in listed}
     upsert = insert(certification)
-    told = {name: upsert.excluded[name] for name in ("name", "description", "requires_valid_until")}
+    updated = {name: upsert.excluded[name] for name in ("name", "description", "requires_valid_until")}
     if by_id:
         connection.execute(
             upsert.on_conflict_do_update(
                 index_elements=["site", "certification_id"],
                 set_={
-                    **told,
+                    **updated,
                     "is_listed": True,
                     "last_seen_at": upsert.excluded.last_seen_at,
                     "listed_since": func.coalesce(certification.c.listed_since, upsert.excluded.listed_since),
@@ -136,16 +136,16 @@ def store_catalogue(
             [
                 {
                     "site": site,
-                    "certification_id": one.id,
-                    "name": one.name,
-                    "description": one.description,
-                    "requires_valid_until": one.requires_valid_until,
+                    "certification_id": item.id,
+                    "name": item.name,
+                    "description": item.description,
+                    "requires_valid_until": item.requires_valid_until,
                     "is_listed": True,
                     "first_seen_at": now,
                     "last_seen_at": now,
                     "listed_since": now,
                 }
-                for one in by_id.values()
+                for item in by_id.values()
             ],
         )
     gone = sorted(before - by_id.keys()) if complete else []

@@ -102,8 +102,8 @@ class ApiError(SpringestError):
         self.status = status
         self.messages = messages
         self.bytes_handed_over = bytes_handed_over
-        said = f": {'; '.join(messages)}" if messages else ""
-        super().__init__(f"{method} {path}: {detail}{said}")
+        suffix = f": {'; '.join(messages)}" if messages else ""
+        super().__init__(f"{method} {path}: {detail}{suffix}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), dict(vars(self)))

@@ -211,7 +211,7 @@ def _are_neighbours(first: str, second: str) -> bool:
     return abs(ord(pair[0]) - ord(pair[1])) <= 1 or pair in _KEYBOARD or pair[::-1] in _KEYBOARD
 
 
-def _joined(parts: Iterable[str]) -> bytes:
+def _joined(pieces: Iterable[str]) -> bytes:
     """Join so that no two lists of parts give the same bytes: each part with its length before it."""
-    encoded = (part.encode("utf-8", "surrogatepass") for part in parts)
+    encoded = (part.encode("utf-8", "surrogatepass") for part in pieces)
     return b"".join(b"%d:%s" % (len(part), part) for part in encoded)

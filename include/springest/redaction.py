@@ -114,19 +114,19 @@ def _any_form(secret: str) -> str:
     return "".join(_backslashes(len(run)) if run[0] == "\\" else _character(run) for run in runs)
 
 
-def _character(one: str) -> str:
-    if one.isascii() and one.isalnum():  # nothing escapes these, and a short pattern compiles fast
-        return one
-    encoded = one.encode("utf-8", "surrogatepass")
-    units = one.encode("utf-16-be", "surrogatepass").hex()
+def _character(item: str) -> str:
+    if item.isascii() and item.isalnum():  # nothing escapes these, and a short pattern compiles fast
+        return item
+    encoded = item.encode("utf-8", "surrogatepass")
+    units = item.encode("utf-16-be", "surrogatepass").hex()
     forms = (
-        *_ESCAPED.get(one, ()),
+        *_ESCAPED.get(item, ()),
         "".join(f"{_PERCENT}{byte:02x}" for byte in encoded),
-        f"{_NUMBER}{ord(one)};",
-        f"{_HEX_NUMBER}{ord(one):x};",
+        f"{_NUMBER}{ord(item)};",
+        f"{_HEX_NUMBER}{ord(item):x};",
         "".join(f"{_BACKSLASH}u{units[at : at + 4]}" for at in range(0, len(units), 4)),
-        *((f"{_BACKSLASH}x{ord(one):02x}",) if ord(one) < 256 else ()),
-        re.escape(one),  # last: a per cent sign begins its own encoded form
+        *((f"{_BACKSLASH}x{ord(item):02x}",) if ord(item) < 256 else ()),
+        re.escape(item),  # last: a per cent sign begins its own encoded form
     )
     return f"(?:{'|'.join(forms)})"
 

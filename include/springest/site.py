@@ -96,12 +96,12 @@ class Site:
     @property
     def identity_host(self) -> str:
         """Host and port that the site is known by; a server on this machine is one, whatever its port."""
-        parts = urlsplit(self.base_url)
-        name = (parts.hostname or "").rstrip(".")
+        split = urlsplit(self.base_url)
+        name = (split.hostname or "").rstrip(".")
         if _is_loopback(name):
             return "localhost"
-        port = parts.port
-        return name if port in (None, _USUAL_PORTS.get(parts.scheme)) else f"{name}:{port}"
+        port = split.port
+        return name if port in (None, _USUAL_PORTS.get(split.scheme)) else f"{name}:{port}"
 
     @property
     def key_fingerprint(self) -> str:
@@ -183,19 +183,19 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
         return COUNTRIES[host.strip().lower()]
     url = host.strip() if "://" in host else f"{schema or 'https'}://{host.strip()}"
     try:
-        parts = urlsplit(url)
-        told_port = parts.port or port
+        split = urlsplit(url)
+        told_port = split.port or port
     except ValueError:
         raise ConfigurationError("the connection's host is not a URL: write it as https://host") from None
-    unclean = parts.username or parts.password or parts.query or parts.fragment or _UNFIT.search(url)
-    if unclean or not parts.hostname:
+    unclean = split.username or split.password or split.query or split.fragment or _UNFIT.search(url)
+    if unclean or not split.hostname:
         raise ConfigurationError("the connection's host must be a plain URL, without user, query or fragment")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+    if split.scheme != "https" and not (split.scheme == "http" and _is_loopback(split.hostname)):
         raise ConfigurationError("the connection's host must be https://; http:// is for loopback only")
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    name = f"[{split.hostname}]" if ":" in split.hostname else split.hostname
     # The usual port is left out, since the rate limit is shared by the host's name.
-    port_text = f":{told_port}" if told_port and told_port != _USUAL_PORTS[parts.scheme] else ""
-    return f"{parts.scheme}://{name}{port_text}{parts.path.rstrip('/')}"
+    port_text = f":{told_port}" if told_port and told_port != _USUAL_PORTS[split.scheme] else ""
+    return f"{split.scheme}://{name}{port_text}{split.path.rstrip('/')}"
 
 
 def _is_loopback(host: str) -> bool:
@@ -259,19 +259,19 @@ def _date(value: Any, setting: str) -> date:
 
 
 def _unlisted(value: Any, setting: str) -> bool | frozenset[int]:
-    told = maybe_json(value)
-    if isinstance(told, list):
-        return frozenset(_positive_int(number, setting) for number in told)
-    if not isinstance(told, bool):
+    parsed = maybe_json(value)
+    if isinstance(parsed, list):
+        return frozenset(_positive_int(number, setting) for number in parsed)
+    if not isinstance(parsed, bool):
         raise wrong(setting, "true, false or a list of certification ids such as [101, 102]")
-    return told
+    return parsed
 
 
 def _filters(value: Any, setting: str) -> tuple[str, ...]:
-    told = maybe_json(value)
-    if told is False or told == []:
+    parsed = maybe_json(value)
+    if parsed is False or parsed == []:
         return ()
-    if told is True:
+    if parsed is True:
         return LIST_FILTERS
     words = read_words(value, setting)
     if not set(words) <= set(LIST_FILTERS):
@@ -286,19 +286,19 @@ def _whole_number(value: Any, setting: str) -> int:
 
 
 def _timeouts(value: Any, setting: str) -> Timeouts:
-    told = maybe_json(value)
-    if _is_duration(told):
+    parsed = maybe_json(value)
+    if _is_duration(parsed):
         usual = DEFAULT_TIMEOUTS
-        return Timeouts(connect=min(usual.connect, told), read=min(usual.read, told), total=float(told))
-    names = {one.name for one in fields(Timeouts)}
-    if not isinstance(told, dict) or not told.keys() <= names:
+        return Timeouts(connect=min(usual.connect, parsed), read=min(usual.read, parsed), total=float(parsed))
+    names = {item.name for item in fields(Timeouts)}
+    if not isinstance(parsed, dict) or not parsed.keys() <= names:
         raise wrong(setting, 'seconds, or {"connect": 10, "read": 60, "total": 300}')
-    if not all(map(_is_duration, told.values())):
+    if not all(map(_is_duration, parsed.values())):
         raise wrong(setting, "made of positive numbers of seconds")
-    if told.get("connect", 0) > DEFAULT_TIMEOUTS.connect:
+    if parsed.get("connect", 0) > DEFAULT_TIMEOUTS.connect:
         # The rate limit counts on it that a request leaves soon after its turn.
         raise wrong(setting, f"made of at most {DEFAULT_TIMEOUTS.connect:g} seconds for connect")
-    return Timeouts(**{name: float(one) for name, one in told.items()})
+    return Timeouts(**{name: float(item) for name, item in parsed.items()})
 
 
 def _is_duration(value: Any) -> bool:

@@ -245,7 +245,7 @@ def _secrets(value: str) -> list[str]:
         found = json.loads(value)
     except ValueError:
         found = None
-    if not isinstance(found, list) or not found or not all(isinstance(one, str) and one for one in found):
+    if not isinstance(found, list) or not found or not all(isinstance(row, str) and row for row in found):
         raise ConfigurationError(
             f"the Variable {SECRET_VARIABLE} must be one secret, or a JSON list of secrets with the oldest "
             'first, such as ["the former secret", "the new secret"]'

@@ -57,8 +57,8 @@ def lineage_of(
         return [Dataset(namespace=_namespace(warehouse_conn_id), name=f"{database}.springest.{name}")]
 
     return OperatorLineage(
-        inputs=[one for name in lineage.reads for one in dataset(name)],
-        outputs=[one for name in lineage.writes for one in dataset(name)],
+        inputs=[item for name in lineage.reads for item in dataset(name)],
+        outputs=[item for name in lineage.writes for item in dataset(name)],
         job_facets={"sql": SQLJobFacet(query=sql)} if sql else {},
     )
 
@@ -76,5 +76,5 @@ def _tables(sql: str, conn_id: str) -> list[str]:
 
     connection = read_connection(conn_id)
     parsed = parse([sql], dialect=connection.conn_type)
-    tables = {one.qualified_name for one in parsed.in_tables} if parsed else set()
+    tables = {table.qualified_name for table in parsed.in_tables} if parsed else set()
     return sorted(f"{connection.schema}.{name}" if connection.schema else name for name in tables)

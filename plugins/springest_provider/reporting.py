@@ -108,11 +108,11 @@ def _counts(result: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
 
 def _attention(found: Sequence[NeedsSomebody], in_all: int, *, run_id: str) -> Iterator[str]:
     redact = Redactor().redact
-    for one in found:
-        issue = f" issue {one.issue_no}" if one.issue_no != 1 else ""
-        because = ": ".join(filter(None, (one.reason, one.detail)))
-        text = f"{one.training_id}{issue} is {one.state} ({because}). Remedy: {one.remedy}."
+    for row in found:
+        issue = f" issue {row.issue_no}" if row.issue_no != 1 else ""
+        because = ": ".join(filter(None, (row.reason, row.detail)))
+        text = f"{row.training_id}{issue} is {row.state} ({because}). Remedy: {row.remedy}."
         # Redacted apart from its address: a key of hexadecimal digits looks like nothing else.
-        yield f"{show_unseen(redact(text))} {delivery_url(one.delivery_key)}"
+        yield f"{show_unseen(redact(text))} {delivery_url(row.delivery_key)}"
     if in_all > len(found):
         yield f"{in_all - len(found):,} more need somebody: {deliveries_url(run=run_id)}"

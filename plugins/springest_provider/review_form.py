@@ -149,8 +149,8 @@ class _Writer:
         self._redactor = redactor
 
     def label(self, item: Item) -> str:
-        one = item.waiting
-        return self._plain(f"{one.training_id}{f' issue {one.issue_no}' if one.issue_no != 1 else ''}")
+        entry = item.waiting
+        return self._plain(f"{entry.training_id}{f' issue {entry.issue_no}' if entry.issue_no != 1 else ''}")
 
     def delivery_field(self, item: Item) -> Param:
         return Param(
@@ -190,12 +190,12 @@ class _Writer:
         yield "### Certificates that need a decision"
         yield ""
         for name, item in items.items():
-            one = item.waiting
-            reason = one.review_reason or one.reason or "-"
-            named = self._plain(one.certification_name or f"certification {one.certification_id}")
+            entry = item.waiting
+            reason = entry.review_reason or entry.reason or "-"
+            named = self._plain(entry.certification_name or f"certification {entry.certification_id}")
             yield (
-                f"- **{name}**: training [{self.label(item)}]({delivery_url(one.delivery_key)}), {named}, "
-                f"valid from {one.valid_from or '-'}: **{one.state}** ({self._plain(reason)}), since "
+                f"- **{name}**: training [{self.label(item)}]({delivery_url(entry.delivery_key)}), {named}, "
+                f"valid from {entry.valid_from or '-'}: **{entry.state}** ({self._plain(reason)}), since "
                 f"{item.since:%Y-%m-%d %H:%M} UTC"
             )
             yield f"    - Evidence: {self._plain(item.evidence or 'none')}"
@@ -203,7 +203,7 @@ class _Writer:
                 yield f"    - Before a release: {self._plain(item.missing)}"
             yield f"    - What to do: {self._plain(item.advice)}"
             yield f"    - Suggestion: **{item.suggestion}**"
-            yield from self._refused(refused.get(one.delivery_key))
+            yield from self._refused(refused.get(entry.delivery_key))
         yield ""
 
     def end(self, agenda: Agenda) -> Iterator[str]:
@@ -225,7 +225,7 @@ class _Writer:
     def _plain(self, text: str) -> str:
         """Return a text as Markdown shows it: as it stands, on one line."""
         shown = show_unseen(self._redactor.redact(" ".join(text.split())))[:_LONGEST]
-        return "".join(f"\\{one}" if one in _MARKUP else one for one in shown)
+        return "".join(f"\\{character}" if character in _MARKUP else character for character in shown)
 
     def _code(self, text: str) -> str:
         return show_unseen(self._redactor.redact(text)).replace("`", "'")

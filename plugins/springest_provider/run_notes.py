@@ -50,7 +50,7 @@ def write_note(dag_run: DagRun) -> None:
     before = dag_run.note or ""
     kept = [line for line in before.splitlines() if not line.startswith(OURS)]
     # The last task knows the run best: all of them count the run as a whole.
-    ours = [str(XComModel.deserialize_value(one)) for one in left[-1:]]
+    ours = [str(XComModel.deserialize_value(note)) for note in left[-1:]]
     note = "\n".join([*kept, *ours])
     if note != before and len(note) <= LONGEST:
         dag_run.note = note or None

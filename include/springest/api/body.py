@@ -130,14 +130,14 @@ def _open_transports(writer: AbstractStreamWriter) -> list[asyncio.WriteTranspor
     :raises ClientConnectionResetError: the connection is gone.
     """
     transports = _transports(writer)
-    if not transports or any(one.is_closing() for one in transports):
+    if not transports or any(transport.is_closing() for transport in transports):
         raise ClientConnectionResetError("the connection is gone")
     return transports
 
 
 def _waiting(transports: list[asyncio.WriteTransport]) -> int:
     """Return how many bytes wait in this process."""
-    return sum(one.get_write_buffer_size() for one in transports)
+    return sum(transport.get_write_buffer_size() for transport in transports)
 
 
 def _abort(writer: AbstractStreamWriter) -> None:

@@ -89,9 +89,9 @@ class Certificate(NamedTuple):
 
     def __repr__(self) -> str:
         """Show every field except the owner."""
-        told = self._asdict()
-        del told["user_email"]
-        return f"Certificate({', '.join(f'{name}={value!r}' for name, value in told.items())})"
+        values = self._asdict()
+        del values["user_email"]
+        return f"Certificate({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
     @property
     def created_at_has_zone(self) -> bool:

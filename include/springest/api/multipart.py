@@ -51,17 +51,17 @@ def encode(
     if not _BOUNDARY.fullmatch(boundary):
         raise ValueError("not a boundary by RFC 2046")
     delimiter = b"--" + boundary.encode()
-    parts: list[bytes] = []
+    chunks: list[bytes] = []
     for name, value in _fields(upload, booking_field):
-        parts += [delimiter, _disposition(name), b"", _one_line(value)]
-    parts += [
+        chunks += [delimiter, _disposition(name), b"", _one_line(value)]
+    chunks += [
         delimiter,
         _disposition("file", filename=upload.document.filename),
         b"Content-Type: " + _one_line(upload.document.content_type),
         b"",
         b"",
     ]
-    head = _LINE.join(parts)
+    head = _LINE.join(chunks)
     tail = _LINE + delimiter + b"--" + _LINE
     return EncodedBody(
         head=head,
@@ -83,10 +83,10 @@ def _fields(upload: CertificateUpload, booking_field: str) -> list[tuple[str, st
 
 
 def _disposition(name: str, *, filename: str | None = None) -> bytes:
-    told = f'Content-Disposition: form-data; name="{_quoted(name)}"'
+    header = f'Content-Disposition: form-data; name="{_quoted(name)}"'
     if filename is not None:
-        told += f'; filename="{_quoted(_file_name(filename))}"'
-    return told.encode("utf-8", "replace")
+        header += f'; filename="{_quoted(_file_name(filename))}"'
+    return header.encode("utf-8", "replace")
 
 
 def _file_name(name: str) -> str:

@@ -87,11 +87,11 @@ class Lane(Generic[Asked, Answer]):
 
     def put(self, asked: Asked) -> asyncio.Future[Answer]:
         """Ask for one, and return what will be the answer; cancelled before it is served, it never is."""
-        one: _Waiting[Asked, Answer] = _Waiting(asked)
-        self._waiting.append(one)
+        item: _Waiting[Asked, Answer] = _Waiting(asked)
+        self._waiting.append(item)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        return one.answer
+        return item.answer
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -108,15 +108,17 @@ class Lane(Generic[Asked, Answer]):
         """Serve until nobody waits."""
         try:
             while self._waiting:
-                asking = [one for one in self._waiting if not one.answer.done()]  # not cancelled meanwhile
+                asking = [
+                    entry for entry in self._waiting if not entry.answer.done()
+                ]  # not cancelled meanwhile
                 batch, self._waiting = asking[:MOST_TOGETHER], asking[MOST_TOGETHER:]
                 if batch:
                     await self._serve(batch)
                 if not self._waiting and not self._is_kept:
                     await self._give_back()
         except BaseException:  # this task itself was cancelled: nobody may be left waiting for ever
-            for one in self._waiting:
-                one.answer.cancel()
+            for entry in self._waiting:
+                entry.answer.cancel()
             self._waiting = []
             raise
         finally:
@@ -124,32 +126,32 @@ class Lane(Generic[Asked, Answer]):
 
     async def _serve(self, batch: Sequence[_Waiting[Asked, Answer]]) -> None:
         try:
-            answers = await self._execute([one.asked for one in batch])
+            answers = await self._execute([call.asked for call in batch])
         except Exception as error:  # noqa: BLE001 - whatever it is, it is theirs who asked
             await self._fail(batch, error)
         except BaseException:
-            for one in batch:
-                one.answer.cancel()
+            for call in batch:
+                call.answer.cancel()
             await self._give_back(broken=True)
             raise
         else:
-            for one, answer in zip(batch, answers, strict=True):
-                if not one.answer.done():  # a cancelled caller no longer waits
-                    one.answer.set_result(answer)
+            for call, answer in zip(batch, answers, strict=True):
+                if not call.answer.done():  # a cancelled caller no longer waits
+                    call.answer.set_result(answer)
 
     async def _fail(self, batch: Sequence[_Waiting[Asked, Answer]], error: Exception) -> None:
         """Fail all callers; run each separately if the warehouse refused the statement."""
         if isinstance(error, psycopg.Error) and self._is_open and len(batch) > 1:
             try:
-                for one in batch:
-                    await self._serve([one])
+                for call in batch:
+                    await self._serve([call])
             finally:
-                for one in batch:
-                    one.answer.cancel()  # those that were not served because the lane was cancelled
+                for call in batch:
+                    call.answer.cancel()  # those that were not served because the lane was cancelled
             return
-        for one in batch:
-            if not one.answer.done():
-                one.answer.set_exception(error)
+        for call in batch:
+            if not call.answer.done():
+                call.answer.set_exception(error)
         await self._give_back(broken=True)
 
     async def _execute(self, asked: Sequence[Asked]) -> Sequence[Answer]:

@@ -69,9 +69,9 @@ def describe(connection: Connection) -> list[Described]:
 
 def render(columns: Sequence[Described], questions: Sequence[Question]) -> str:
     """Return the dictionary."""
-    relations = [(name, list(some)) for name, some in groupby(columns, key=lambda one: one.relation)]
-    analysts = [one for one in relations if one[0] in READER]
-    ledger = [one for one in relations if one[0] not in READER]
+    relations = [(name, list(some)) for name, some in groupby(columns, key=lambda row: row.relation)]
+    analysts = [relation for relation in relations if relation[0] in READER]
+    ledger = [relation for relation in relations if relation[0] not in READER]
     return "\n".join(
         [
             HEAD,
@@ -106,7 +106,8 @@ def _question(question: Question) -> Iterator[str]:
 def _relation(name: str, columns: Sequence[Described]) -> Iterator[str]:
     yield from (f"### {name}", "", f"*{columns[0].kind}.* {columns[0].said_of_relation}.", "")
     yield from ("| column | type | empty? | |", "|---|---|---|---|")
-    for one in columns:
-        nullable = "may be" if one.nullable and one.kind == "Table" else ""
-        yield f"| `{one.column}` | {one.type} | {nullable} | {one.said.replace('|', chr(92) + '|')} |"
+    for column in columns:
+        nullable = "may be" if column.nullable and column.kind == "Table" else ""
+        comment = column.said.replace("|", r"\|")
+        yield f"| `{column.column}` | {column.type} | {nullable} | {comment} |"
     yield ""

@@ -31,7 +31,7 @@ def holders(connection: Connection) -> list[str]:
 def describe(row: Sequence[Any]) -> str:
     """Return one row of ``lock_holders.sql`` as a text."""
     lock, pid, application, role, state, since = row
-    told = ", ".join(
+    details = ", ".join(
         part for part in (application or "no application_name", role and f"role {role}", state) if part
     )
-    return f"{lock} by pid {pid} ({told}{f', since {since}' if since else ''})"
+    return f"{lock} by pid {pid} ({details}{f', since {since}' if since else ''})"

@@ -173,8 +173,8 @@ class Planner:
             window=window,
             rows=rows,
             to_send=tuple(chosen),
-            set_aside=tuple(one for one in staged if one.state not in _SENDABLE),
-            delivered=sum(one.state in POSSIBLY_TAKEN for one in staged),
+            set_aside=tuple(row for row in staged if row.state not in _SENDABLE),
+            delivered=sum(row.state in POSSIBLY_TAKEN for row in staged),
             queued=queued,
             not_found=not_found,
             stopped_by=stopped_by,
@@ -211,7 +211,7 @@ class Planner:
         stager.restage(keys, found, run_id=run_id)
         with engine.begin() as connection:
             connection.execute(_NOTE_ROWS, {"site": site, "run_id": run_id, "keys": keys})
-        present = {*known.values(), *(one.training_id for same in found.values() for one in same)}
+        present = {*known.values(), *(item.training_id for rows in found.values() for item in rows)}
         return sum(map(len, found.values())), tuple(name for name in names if name not in present)
 
     async def _choose(

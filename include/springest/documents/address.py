@@ -119,10 +119,10 @@ class Root:
 
     def holds(self, address: Address) -> bool:
         """Return whether ``address``, taken literally, lies under this root."""
-        mine = self.address
-        if (address.scheme, address.host) != (mine.scheme, mine.host):
+        own = self.address
+        if (address.scheme, address.host) != (own.scheme, own.host):
             return False
-        return address.path != mine.path and address.path.is_relative_to(mine.path)
+        return address.path != own.path and address.path.is_relative_to(own.path)
 
     def __str__(self) -> str:
         """As an operator writes it."""

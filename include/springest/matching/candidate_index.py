@@ -31,10 +31,18 @@ class _Board:
     """Certificates of one owner, or of unknown owners: by time, and those without a time separately."""
 
     def __init__(self, certificates: Sequence[Certificate]) -> None:
-        timed = sorted((one.created, one.id) for one in certificates if one.created is not None)
+        timed = sorted(
+            (certificate.created, certificate.id)
+            for certificate in certificates
+            if certificate.created is not None
+        )
         self._moments = [moment for moment, _ in timed]
         self._timed = [number for _, number in timed]
-        timeless = sorted((-one.seen_by, one.id) for one in certificates if one.created is None)
+        timeless = sorted(
+            (-certificate.seen_by, certificate.id)
+            for certificate in certificates
+            if certificate.created is None
+        )
         self._seen = [seen for seen, _ in timeless]
         self._timeless = [number for _, number in timeless]
 
@@ -55,9 +63,9 @@ class Shelf:
     def __init__(self, certificates: Iterable[Certificate]) -> None:
         by_owner: dict[str | None, list[Certificate]] = {}
         everybody = []
-        for one in certificates:
-            by_owner.setdefault(one.owner, []).append(one)
-            everybody.append(one)
+        for certificate in certificates:
+            by_owner.setdefault(certificate.owner, []).append(certificate)
+            everybody.append(certificate)
         self._boards = {owner: _Board(own) for owner, own in by_owner.items()}
         self._everybody = _Board(everybody)
 

@@ -26,14 +26,14 @@ class Told(NamedTuple):
     @property
     def digest(self) -> str:
         """What ``blocks.sql`` makes of such a row: equal when nothing has changed."""
-        parts = (
+        pieces = (
             self.verification_status,
             self.match_method or "-",
             str(self.springest_certificate_id or 0),
             self.review_reason or "-",
             self.evidence,
         )
-        return hashlib.md5("|".join(parts).encode(), usedforsecurity=False).hexdigest()
+        return hashlib.md5("|".join(pieces).encode(), usedforsecurity=False).hexdigest()
 
 
 def told_of(finding: Finding, *, exclusive: bool) -> Told:

@@ -114,14 +114,18 @@ def pair(
     :param exclusive: nobody else uploads to the site; without it nothing is inferred.
     """
     owners = {post.learner for post in posts}
-    told = [one for one in shown if one.owner is not None and (one.owner in owners or None in owners)]
-    untold = [one for one in shown if one.owner is None]
-    if told and (untold or None in owners):
-        yield from _ties(posts, [*told, *untold], clock)
-    elif told:
-        for owner in sorted({one.owner for one in told if one.owner is not None}):
+    owned = [
+        certificate
+        for certificate in shown
+        if certificate.owner is not None and (certificate.owner in owners or None in owners)
+    ]
+    untold = [certificate for certificate in shown if certificate.owner is None]
+    if owned and (untold or None in owners):
+        yield from _ties(posts, [*owned, *untold], clock)
+    elif owned:
+        for owner in sorted({item.owner for item in owned if item.owner is not None}):
             of_owner = [post for post in posts if post.learner == owner]
-            theirs = [one for one in told if one.owner == owner]
+            theirs = [item for item in owned if item.owner == owner]
             if owner == FORGOTTEN_OWNER:  # who may be several: nothing follows
                 yield from _ties(of_owner, theirs, clock)
             else:
@@ -132,11 +136,11 @@ def pair(
 
 def _group(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock, exclusive: bool) -> Iterator[Finding]:
     """Return the findings about POSTs that differ from the certificates in nothing but the time."""
-    if any(one.created is None for one in shown) or any(post.sent is None for post in posts):
+    if any(certificate.created is None for certificate in shown) or any(post.sent is None for post in posts):
         yield from _ties(posts, shown, clock)
         return
-    timed = sorted(shown, key=lambda one: (one.created, one.id))
-    moments = [one.created or 0.0 for one in timed]
+    timed = sorted(shown, key=lambda row: (row.created, row.id))
+    moments = [certificate.created or 0.0 for certificate in timed]
     runs = []
     for post in posts:
         earliest, latest = _times(post, clock)
@@ -228,7 +232,7 @@ def _each_has_a_post(runs: Sequence[_Run], first: int, end: int) -> bool:
 def _was_there_before(runs: Sequence[_Run], shown: Sequence[Shown]) -> bool:
     """Return whether a certificate was shown before all of these POSTs: then somebody else uploaded it."""
     earliest = min(run.post.sent or 0.0 for run in runs)
-    return any(one.seen_by < earliest for one in shown)
+    return any(certificate.seen_by < earliest for certificate in shown)
 
 
 def _only_pairs(runs: Sequence[_Run], first: int, end: int) -> dict[int, int]:
@@ -270,13 +274,15 @@ def _only_pairs(runs: Sequence[_Run], first: int, end: int) -> dict[int, int]:
 
 def _ties(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock) -> Iterator[Finding]:
     """Name the candidates if times or owners are known only in part: nothing is inferred then."""
-    shelf = Shelf([one for one in shown if not one.is_gone])
+    shelf = Shelf([certificate for certificate in shown if not certificate.is_gone])
     found = []
     for post in posts:
         sent = -math.inf if post.sent is None else post.sent
         count, named = shelf.fitting(post.learner, sent, *_times(post, clock), CANDIDATES_NAMED)
         found.append((post, count, named))
-    alike = all(count == len(shown) for _, count, _ in found) and not any(one.owner for one in shown)
+    alike = all(count == len(shown) for _, count, _ in found) and not any(
+        certificate.owner for certificate in shown
+    )
     complete = alike and len(posts) == len(shown) and all(post.is_acknowledged for post in posts)
     for post, count, named in found:
         if post.is_open and count:

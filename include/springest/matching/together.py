@@ -20,9 +20,9 @@ def together(findings: Iterable[Finding]) -> Iterator[Finding]:
         yield several[0] if len(several) == 1 else _one(several)
 
 
-def _one(told: Sequence[Finding]) -> Finding:
+def _one(findings: Sequence[Finding]) -> Finding:
     # In the order of the POSTs, so that the result does not depend on the database's order.
-    several = sorted(told, key=lambda finding: (finding.post.sent or 0, finding.candidates))
+    several = sorted(findings, key=lambda finding: (finding.post.sent or 0, finding.candidates))
     inferred = [finding for finding in several if finding.kind is Kind.INFERRED]
     if len(inferred) == 1:
         return inferred[0]

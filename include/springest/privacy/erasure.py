@@ -132,8 +132,8 @@ def forget(
         keep_to_secret(connection, pseudonyms)
         connection.execute(ERASURE_ALONE)
         # Also where only a verdict still names them, since the source has said another learner meanwhile.
-        theirs = select(delivery.c.site).where(delivery.c.learner_ref == learner_ref)
-        for site in sorted(connection.execute(theirs.union(select(publication.c.site))).scalars()):
+        of_learner = select(delivery.c.site).where(delivery.c.learner_ref == learner_ref)
+        for site in sorted(connection.execute(of_learner.union(select(publication.c.site))).scalars()):
             connection.execute(PUBLISH_LOCK, {"site": site})
         tombstone = pseudonyms.tombstone(learner_ref)
         already = not {tombstone, *tombstones}.isdisjoint(connection.execute(TOMBSTONES).scalars())
@@ -169,8 +169,8 @@ def remember(
     with engine.begin() as connection:
         keep_to_secret(connection, pseudonyms)
         connection.execute(ERASURE_ALONE)
-        theirs = {pseudonyms.tombstone(learner_ref), *tombstones}
-        lifted = delete(erasure_tombstone).where(erasure_tombstone.c.tombstone.in_(theirs))
+        of_learner = {pseudonyms.tombstone(learner_ref), *tombstones}
+        lifted = delete(erasure_tombstone).where(erasure_tombstone.c.tombstone.in_(of_learner))
         return bool(connection.execute(lifted).rowcount)
 
 

@@ -64,7 +64,7 @@ def rotate_secret(engine: Engine, pseudonyms: Pseudonyms) -> RotationReport:
             return RotationReport({})
         _lock_tables(connection)
         _load_rekeyed(connection, pseudonyms, made_with=made_with)
-        rows = {one.name: _rekey(connection, one, columns) for one, columns in _keyed_tables()}
+        rows = {item.name: _rekey(connection, item, columns) for item, columns in _keyed_tables()}
         salt = secrets.token_bytes(16)
         connection.execute(update(learner_secret).values(salt=salt.hex(), verifier=pseudonyms.verifier(salt)))
         keep_to_secret(connection, pseudonyms)  # the address rule is compared as well
@@ -72,9 +72,9 @@ def rotate_secret(engine: Engine, pseudonyms: Pseudonyms) -> RotationReport:
 
 
 def _keyed_tables() -> Iterator[tuple[Table, list[Column[Any]]]]:
-    for one in metadata.sorted_tables:
-        if columns := [column for column in one.columns if column.name in KEYED_COLUMNS]:
-            yield one, columns
+    for item in metadata.sorted_tables:
+        if columns := [column for column in item.columns if column.name in KEYED_COLUMNS]:
+            yield item, columns
 
 
 def _lock_tables(connection: Connection) -> None:
@@ -83,7 +83,7 @@ def _lock_tables(connection: Connection) -> None:
         select(publication.c.site).distinct().order_by(publication.c.site)
     ).scalars():
         connection.execute(PUBLISH_LOCK, {"site": site})
-    names = ", ".join(one.fullname for one, _ in _keyed_tables())
+    names = ", ".join(item.fullname for item, _ in _keyed_tables())
     connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
 
 
@@ -99,9 +99,9 @@ def _load_rekeyed(connection: Connection, pseudonyms: Pseudonyms, *, made_with: 
     assert driver is not None  # noqa: S101 - the transaction is open
     values = union(
         *(
-            select(one.label("value")).where(one.is_not(None))
+            select(item.label("value")).where(item.is_not(None))
             for _, columns in _keyed_tables()
-            for one in columns
+            for item in columns
         )
     )
     streaming = {"stream_results": True, "max_row_buffer": BATCH_ROWS}
@@ -114,10 +114,10 @@ def _load_rekeyed(connection: Connection, pseudonyms: Pseudonyms, *, made_with: 
     connection.exec_driver_sql("ANALYZE pg_temp.rekeyed")
 
 
-def _rekey(connection: Connection, one: Table, columns: list[Column[Any]]) -> int:
+def _rekey(connection: Connection, item: Table, columns: list[Column[Any]]) -> int:
     current = {
         column.name: select(_REKEYED.c.current).where(_REKEYED.c.former == column).scalar_subquery()
         for column in columns
     }
     with_value = or_(*(column.is_not(None) for column in columns))
-    return connection.execute(update(one).where(with_value).values(current)).rowcount
+    return connection.execute(update(item).where(with_value).values(current)).rowcount

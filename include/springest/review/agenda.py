@@ -103,7 +103,7 @@ def needing_decisions(engine: Engine, *, site: str) -> list[Waiting]:
     Deliveries that only the source or Springest can change are not among them: nobody could answer.
     """
     decidable = {State.UNKNOWN, State.REVIEW, State.VANISHED, State.ACCEPTED_NO_ID}
-    return [one for one in find(engine, site=site, which=Filter()) if one.state in decidable]
+    return [item for item in find(engine, site=site, which=Filter()) if item.state in decidable]
 
 
 def make_agenda(
@@ -122,12 +122,12 @@ def make_agenda(
     """
     shown = waiting[:most]
     with engine.connect() as connection:
-        values = {"site": site, "keys": [one.delivery_key for one in shown]}
+        values = {"site": site, "keys": [certificate.delivery_key for certificate in shown]}
         advice = {row.delivery_key: row for row in connection.execute(_ADVICE, values)}
     items = []
-    for one in shown:
-        known = advice.get(one.delivery_key)
-        item = _item(decisions, one, rows.get(one.delivery_key, ()))
+    for certificate in shown:
+        known = advice.get(certificate.delivery_key)
+        item = _item(decisions, certificate, rows.get(certificate.delivery_key, ()))
         if known is not None:
             item = replace(
                 item, advice=known.what_to_do, since=known.waits_since or item.since,
@@ -142,7 +142,9 @@ def _item(decisions: Decisions, waiting: Waiting, rows: Sequence[CompletedTraini
         return decisions.refusal(_choice(waiting.delivery_key, waiting.version, answer), rows=rows)
 
     candidates = _candidates(decisions, waiting)
-    confirmable = [one for one in candidates if refusal(Answer(DecisionKind.CONFIRM, one)) is None]
+    confirmable = [
+        candidate for candidate in candidates if refusal(Answer(DecisionKind.CONFIRM, candidate)) is None
+    ]
     missing = refusal(Answer(DecisionKind.RELEASE))
     may_release = refusal(Answer(DecisionKind.RELEASE, without_evidence=True)) is None
     answers = [f"confirm {number}" for number in confirmable]

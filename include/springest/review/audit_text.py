@@ -10,14 +10,14 @@ from springest.redaction import Redactor, holds_unseen
 LONGEST: Final = 1_000
 
 
-def clean(told: str, what: str, redactor: Redactor | None = None) -> str:
+def clean(text: str, what: str, redactor: Redactor | None = None) -> str:
     """Return the text on one line.
 
     :param what: name of the text, for the refusal.
     :param redactor: knows the keys that must not be stored.
     :raises DecisionRefused: the text is empty, too long, or must not be stored.
     """
-    cleaned = " ".join(told.split())
+    cleaned = " ".join(text.split())
     if not cleaned:
         raise DecisionRefused(f"{what} is empty, but it is recorded with the decision: give it")
     if holds_unseen(cleaned):

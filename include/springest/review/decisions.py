@@ -255,7 +255,7 @@ def _why(choice: Choice, state: State) -> tuple[str | None, str | None]:
     """Return reason and detail without the person's name or words, since analysts read these columns."""
     if state is State.VISIBLE:
         return None, None
-    word, said = {
+    word, explanation = {
         DecisionKind.RELEASE: ("released", "released to be sent"),
         DecisionKind.CONFIRM: (
             "confirmed_by_person",
@@ -264,4 +264,4 @@ def _why(choice: Choice, state: State) -> tuple[str | None, str | None]:
         DecisionKind.CANCEL: ("cancelled_by_person", "cancelled"),
         DecisionKind.REOPEN: ("reopened", "reopened"),
     }[choice.decision]
-    return word, f"{said} by a person: see `bin/springest review show` for name and reason"
+    return word, f"{explanation} by a person: see `bin/springest review show` for name and reason"

@@ -107,7 +107,7 @@ def look_at_night(engine: Engine, site: Site, *, most: int = 10) -> Night:
         status,
         LastDay(**day),
         tuple(find(engine, site=site.name, which=Filter(), limit=most)),
-        tuple(Unverified(**one) for one in unverified),
+        tuple(Unverified(**row) for row in unverified),
     )
 
 

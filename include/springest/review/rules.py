@@ -255,12 +255,12 @@ def judge_confirmation(
 def _agrees(name: str, known: Known, certificate_id: int, shown: Shown) -> None:
     differs = [
         field
-        for field, ours, theirs in (
+        for field, ours, shown_value in (
             ("certification_id", known.certification_id, shown.certification_id),
             ("valid_from", known.valid_from, shown.valid_from),
             ("learner", known.learner_ref or FORGOTTEN_OWNER, shown.learner_ref),
         )
-        if theirs is not None and theirs != ours
+        if shown_value is not None and shown_value != ours
     ]
     if shown.valid_until != known.valid_until:
         differs.append("valid_until")

@@ -84,24 +84,24 @@ def look(engine: Engine, site: Site) -> Status:
     pace = Pace.under(site.requests_per_hour)
     row = {"host": site.host, "key_fingerprint": site.key_fingerprint}
     with engine.connect() as connection:
-        told = dict(connection.execute(_STATUS, {"site": site.name, **row}).mappings().one())
+        values = dict(connection.execute(_STATUS, {"site": site.name, **row}).mappings().one())
         states = connection.execute(_STATES, {"site": site.name}).all()
         runs = connection.execute(_RUNS, {"site": site.name}).mappings().all()
         waiting = connection.execute(_UNRELEASED, {"site": site.name}).all()
         nights = connection.execute(_RECENT_RUN_SIZES, {"site": site.name, "run_id": "", "last": RECENT_RUNS})
         usual = max_run_size(nights.scalars().all())
-    frozen = told.pop("frozen_until")
+    frozen = values.pop("frozen_until")
     return Status(
         site=site.name,
         host=site.host,
-        hours_left=told["ready"] * pace.interval / SECONDS_PER_HOUR,
+        hours_left=values["ready"] * pace.interval / SECONDS_PER_HOUR,
         states={str(state): int(number) for state, number, _ in states},
         for_a_person=sum(int(number) for _, _, number in states),
         usual=usual,
         too_large={run: number for run, number in waiting if number > usual},
-        frozen_until=frozen if frozen and frozen > told["now"] else None,
+        frozen_until=frozen if frozen and frozen > values["now"] else None,
         requests_per_hour=SECONDS_PER_HOUR / pace.interval,
-        granted=told.pop("granted") or 0,
+        granted=values.pop("granted") or 0,
         runs=tuple(Run(**run) for run in runs),
-        **told,
+        **values,
     )

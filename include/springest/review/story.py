@@ -102,15 +102,15 @@ def tell(engine: Engine, *, site: str, training_id: str) -> list[Story]:
     return [
         Story(
             **{**row, "state": State(row["state"])},
-            attempts=tuple(Attempt(**_without_key(one)) for one in attempts if _same(one, row)),
-            decisions=tuple(Made(**_without_key(one)) for one in decisions if _same(one, row)),
+            attempts=tuple(Attempt(**_without_key(attempt)) for attempt in attempts if _same(attempt, row)),
+            decisions=tuple(Made(**_without_key(decision)) for decision in decisions if _same(decision, row)),
         )
         for row in found
     ]
 
 
-def _same(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
-    return bool(one["delivery_key"] == other["delivery_key"])
+def _same(mapping: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
+    return bool(mapping["delivery_key"] == other["delivery_key"])
 
 
 def _without_key(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -73,8 +73,12 @@ def follow_trial(
             )
         )
         retired = [
-            {"site": f"{one.site}{TRIAL}", "host": one.host, "key_fingerprint": one.key_fingerprint}
-            for one in accounts
+            {
+                "site": f"{account.site}{TRIAL}",
+                "host": account.host,
+                "key_fingerprint": account.key_fingerprint,
+            }
+            for account in accounts
         ]
         connection.execute(insert(site_identity), retired)
     return highest
@@ -109,15 +113,15 @@ def require_trial(
         )
     if not accounts:
         raise DecisionRefused("the trial's warehouse has no account: it never staged anything")
-    mine = _accounts(connection)
-    hosts = {site.identity_host, *(one.host for one in mine)}
-    keys = {site.key_fingerprint, *(one.key_fingerprint for one in mine)}
-    for one in accounts:
-        if one.host in hosts or one.key_fingerprint in keys:
+    own = _accounts(connection)
+    hosts = {site.identity_host, *(item.host for item in own)}
+    keys = {site.key_fingerprint, *(item.key_fingerprint for item in own)}
+    for account in accounts:
+        if account.host in hosts or account.key_fingerprint in keys:
             raise DecisionRefused(
-                f"the trial also sent to {one.host}, or with the same key: everything that it sent would be "
-                "sent again. Set the other Springest's host and key in the connection, or continue with the "
-                "trial's warehouse"
+                f"the trial also sent to {account.host}, or with the same key: everything that it sent "
+                "would be sent again. Set the other Springest's host and key in the connection, or continue "
+                "with the trial's warehouse"
             )
 
 

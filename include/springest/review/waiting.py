@@ -38,7 +38,7 @@ class Filter:
     def is_empty(self) -> bool:
         """Whether it restricts nothing."""
         wanted = (self.states, self.reason, self.run_id, self.certification_id, self.training_ids)
-        return all(one is None for one in wanted)
+        return all(value is None for value in wanted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Clock:
     """
 
     def __init__(self, hours: Iterable[HourOfSamples] = ()) -> None:
-        self._hours: Mapping[int, HourOfSamples] = {one.hour: one for one in hours}
+        self._hours: Mapping[int, HourOfSamples] = {hour.hour: hour for hour in hours}
         self._around: dict[int, HourOfSamples | None] = {}
 
     def window(self, sent: float) -> Window:
@@ -87,15 +87,15 @@ class Clock:
             return None
         if hour not in self._around:
             near = range(hour - HOURS_AROUND, hour + HOURS_AROUND + 1)
-            known = [self._hours[one] for one in near if one in self._hours]
+            known = [self._hours[hour] for hour in near if hour in self._hours]
             self._around[hour] = (
                 HourOfSamples(
                     hour,
-                    sum(one.samples for one in known),
-                    min(one.first for one in known),
-                    max(one.last for one in known),
-                    min(one.least for one in known),
-                    max(one.most for one in known),
+                    sum(hour.samples for hour in known),
+                    min(hour.first for hour in known),
+                    max(hour.last for hour in known),
+                    min(hour.least for hour in known),
+                    max(hour.most for hour in known),
                 )
                 if known
                 else None

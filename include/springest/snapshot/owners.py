@@ -142,7 +142,7 @@ class OwnerInquiry:
             return known
         certificates = await self._certificates_of(address, told)
         if certificates and known is Answer.PLAUSIBLE:
-            await self._try_parts_of(address, {one.id for one in certificates}, told)
+            await self._try_parts_of(address, {certificate.id for certificate in certificates}, told)
             await filters.remember(
                 Filter.EMAIL,
                 honoured=True,
@@ -151,9 +151,9 @@ class OwnerInquiry:
             known = Answer.HONOURED
         told.asked[key] = len(certificates)
         reference = told.forgotten.owner(address)
-        for one in certificates:
-            values = snapshot.values_of(one, told.forgotten)
-            told.rows.append(values if one.user_email else (*values[:-2], reference, "filter"))
+        for certificate in certificates:
+            values = snapshot.values_of(certificate, told.forgotten)
+            told.rows.append(values if certificate.user_email else (*values[:-2], reference, "filter"))
         return known
 
     async def _certificates_of(self, address: str, told: _Told) -> list[Certificate]:

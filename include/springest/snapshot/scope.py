@@ -57,7 +57,7 @@ class Scope:
     @property
     def detail(self) -> str:
         """What is kept with the snapshot."""
-        read = "; ".join(f"{name} {value}" for one in self.reads for name, value in one.items())
+        read = "; ".join(f"{name} {value}" for span in self.reads for name, value in span.items())
         return f"{read} ({self.why})" if read else self.why
 
 

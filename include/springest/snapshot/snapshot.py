@@ -199,7 +199,7 @@ async def _nobody_forgotten(
         forgotten = await load_forgotten(connection, pseudonyms)
         if forgotten:
             owners = (await connection.execute(_OWNERS)).scalars()
-            await connection.execute(_FORGET, {"refs": [one for one in owners if forgotten.covers(one)]})
+            await connection.execute(_FORGET, {"refs": [ref for ref in owners if forgotten.covers(ref)]})
         # Also once they are let come back: what was cleared stays cleared.
         await connection.execute(_FORGET_OWNERS, {"site": site})
         yield

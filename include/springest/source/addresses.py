@@ -33,9 +33,9 @@ def addresses_from(
             return {}
         trainings = (read_row(row, site=site, pseudonyms=pseudonyms) for row in rows)
         return {
-            one.delivery_key: one.email
-            for one in trainings
-            if one.email and references.get(one.delivery_key) == one.learner_ref
+            training.delivery_key: training.email
+            for training in trainings
+            if training.email and references.get(training.delivery_key) == training.learner_ref
         }
 
     return look_up

@@ -60,8 +60,8 @@ def _is_away(error: Exception) -> bool:
     """Return whether the database is unavailable rather than refusing a row, so that none is set aside."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    code, said = _code_and_text(getattr(error, "orig", None) or error)
-    return _PASSES.fullmatch(code) is not None or said.startswith(_PASS)
+    code, message = _code_and_text(getattr(error, "orig", None) or error)
+    return _PASSES.fullmatch(code) is not None or message.startswith(_PASS)
 
 
 def _kind_of(error: Exception) -> type[SourceError]:
@@ -71,19 +71,19 @@ def _kind_of(error: Exception) -> type[SourceError]:
     """
     if not isinstance(error, DBAPIError):
         return SourceError
-    code, said = _code_and_text(error.orig or error)
-    is_wrong = _NEVER_RUNS.fullmatch(code) or said.startswith(_NEVER_RUN)
+    code, message = _code_and_text(error.orig or error)
+    is_wrong = _NEVER_RUNS.fullmatch(code) or message.startswith(_NEVER_RUN)
     return SourceQueryError if is_wrong else SourceError
 
 
 def described(error: Exception, query: str) -> str:
     """Return the error's class, code and what its text says without values."""
     original = getattr(error, "orig", None) or error
-    code, said = _code_and_text(original)
+    code, message = _code_and_text(original)
     name = type(original).__name__ + (f" ({code})" if code else "")
     if not isinstance(error, (DataError, *_OF_THE_QUERY)):  # among them what a trigger or a function raises
         return name
-    shown = _without_values(said, query if isinstance(error, _OF_THE_QUERY) else "")
+    shown = _without_values(message, query if isinstance(error, _OF_THE_QUERY) else "")
     shown = Redactor(_texts(error.params)).redact(shown)
     return f"{name}: {shown}" if shown else name
 
@@ -92,20 +92,20 @@ def _code_and_text(error: BaseException) -> tuple[str, str]:
     """Return the code and the first line of the text; drivers for MySQL and ODBC give both as arguments."""
     names = ("sqlstate", "pgcode", "sqlite_errorname")
     code: Any = next((found for name in names if (found := getattr(error, name, None))), "")
-    said: Any = str(error)
+    message: Any = str(error)
     if len(error.args) > 1 and _CODE.fullmatch(str(error.args[0])):
-        code, said = code or error.args[0], error.args[1]
-    said = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-    lines = said.strip().splitlines()
+        code, message = code or error.args[0], error.args[1]
+    message = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
+    lines = message.strip().splitlines()
     return str(code), lines[0] if lines else ""
 
 
-def _without_values(said: str, query: str) -> str:
-    for quote in _QUOTE.finditer(said):
+def _without_values(message: str, query: str) -> str:
+    for quote in _QUOTE.finditer(message):
         name = quote["name"]
         if not name or not quote["end"] or not re.search(rf"\b{re.escape(name)}\b", query, re.IGNORECASE):
-            return said[: quote.start()].rstrip(" :(")
-    return said
+            return message[: quote.start()].rstrip(" :(")
+    return message
 
 
 def _texts(parameters: Any) -> Iterator[str]:

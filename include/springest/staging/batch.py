@@ -94,7 +94,7 @@ class BatchWriter:
                 found = ledger.load_elsewhere(connection, self._site, batch.trainings.values())
                 batch = replace(batch, elsewhere=found)
             known = ledger.load_known(connection, keys, lock=True)
-            certificates = {one for one in map(identity, batch.trainings.values()) if one is not None}
+            certificates = {held for held in map(identity, batch.trainings.values()) if held is not None}
             # Once the deliveries are locked, no restored ledger is set right before this batch ends.
             restored_at = ledger.restored_at(connection)
             holders = ledger.load_holders(connection, self._site, sorted(certificates))
@@ -102,8 +102,8 @@ class BatchWriter:
                 batch, conflicts={*batch.conflicts, *self._differing(connection, batch, known, run_id)}
             )
             staged = [
-                self._decide(one, known.get(key), catalogue, holders, batch, findings, restored_at)
-                for key, one in batch.trainings.items()
+                self._decide(training, known.get(key), catalogue, holders, batch, findings, restored_at)
+                for key, training in batch.trainings.items()
             ]
             ledger.write(connection, staged, run_id=run_id)
             ledger.withdraw(connection, batch.gone)
@@ -129,7 +129,7 @@ class BatchWriter:
         forgotten = load_forgotten(connection, self._pseudonyms)
         if not forgotten:
             return batch
-        rows = {key: without_forgotten(one, forgotten) for key, one in batch.trainings.items()}
+        rows = {key: without_forgotten(training, forgotten) for key, training in batch.trainings.items()}
         return replace(batch, trainings=rows)
 
     def _check_documents(
@@ -234,11 +234,11 @@ def _unless_duplicate(
     certificate = identity(training)
     if certificate is None:
         return verdict
-    same = holders.setdefault(certificate, [])
-    other = find_duplicate(training, same, known=known)
-    if other is not None:
-        return duplicate_of(other.training_id)
-    same.append(
+    rivals = holders.setdefault(certificate, [])
+    rival = find_duplicate(training, rivals, known=known)
+    if rival is not None:
+        return duplicate_of(rival.training_id)
+    rivals.append(
         Holder(training.delivery_key, training.training_id, known is not None and known.duplicate_released)
     )
     return verdict

@@ -73,7 +73,7 @@ class DocumentChecker:
         waiting: dict[str, str] = {}
         pool = ThreadPoolExecutor(CHECKS_AT_ONCE, thread_name_prefix="documents")
         try:
-            each = pool.map(lambda one: self._check(one, known.get(one.delivery_key)), trainings)
+            each = pool.map(lambda row: self._check(row, known.get(row.delivery_key)), trainings)
             for training, found in zip(trainings, each, strict=True):
                 key = training.delivery_key
                 if isinstance(found, DocumentUnreachable):

@@ -161,13 +161,13 @@ def load_elsewhere(
     others = connection.execute(
         select(site_identity.c.site).where(site_identity.c.site != site).order_by(site_identity.c.site)
     ).scalars()
-    mine = {
-        delivery_key(site=other, training_id=one.training_id, issue_no=one.issue_no): one
+    own = {
+        delivery_key(site=other, training_id=training.training_id, issue_no=training.issue_no): training
         for other in others.all()
-        for one in trainings
-        if one.learner_ref is not None
+        for training in trainings
+        if training.learner_ref is not None
     }
-    if not mine:
+    if not own:
         return {}
     connection.execute(_LOCK_SHARED_TRAININGS)
     holding = [state.value for state in HOLDS_CERTIFICATE]
@@ -179,41 +179,41 @@ def load_elsewhere(
                 and_(delivery.c.state == State.REVIEW.value, _EVER_SENT),
             ),
         ),
-        {"keys": sorted(mine)},
+        {"keys": sorted(own)},
     )
     return {
-        mine[key].delivery_key: other
+        own[key].delivery_key: other
         for key, other, learner_ref in found
-        if learner_ref == mine[key].learner_ref
+        if learner_ref == own[key].learner_ref
     }
 
 
 def write(connection: Connection, staged: Iterable[Staged], *, run_id: str) -> None:
     """Write decisions down; at most one a delivery."""
     inserts, restages, flags = [], [], []
-    for one in staged:
-        if one.decision.action is Action.INSERT:
-            inserts.append(_content(one) | _identity(one) | {"staged_run_id": run_id})
-        elif one.decision.action is Action.RESTAGE:
-            restages.append(_content(one) | {"staged_run_id": run_id, "key": one.training.delivery_key})
-        elif one.decision.action is Action.FLAG:
-            flags.append({"key": one.training.delivery_key, "review_reason": one.decision.review_reason})
+    for row in staged:
+        if row.decision.action is Action.INSERT:
+            inserts.append(_content(row) | _identity(row) | {"staged_run_id": run_id})
+        elif row.decision.action is Action.RESTAGE:
+            restages.append(_content(row) | {"staged_run_id": run_id, "key": row.training.delivery_key})
+        elif row.decision.action is Action.FLAG:
+            flags.append({"key": row.training.delivery_key, "review_reason": row.decision.review_reason})
     if inserts:
         connection.execute(insert(delivery), inserts)
     changed = {"updated_at": func.clock_timestamp()}
     here = delivery.c.delivery_key == bindparam("key")
     if restages:
         # If the certificate differs from the one that a person released, it is checked again.
-        same = and_(
+        is_same_certificate = and_(
             *(
                 delivery.c[name].is_not_distinct_from(bindparam(f"new_{name}", type_=delivery.c[name].type))
                 for name in _IDENTITY
             )
         )
-        released = {"duplicate_released": and_(delivery.c.duplicate_released, same)}
+        released = {"duplicate_released": and_(delivery.c.duplicate_released, is_same_certificate)}
         restaging = update(delivery).where(here)
         restaging = restaging.values({**changed, **released, "version": delivery.c.version + 1})
-        renamed = [one | {f"new_{name}": one[name] for name in _IDENTITY} for one in restages]
+        renamed = [row | {f"new_{name}": row[name] for name in _IDENTITY} for row in restages]
         connection.execute(restaging, renamed)
     if flags:
         # Not a new version: a worker that is sending it right now must still be able to say how it went.
@@ -277,8 +277,8 @@ def now(connection: Connection) -> datetime:
     return clock
 
 
-def _identity(one: Staged) -> dict[str, Any]:
-    training = one.training
+def _identity(staged: Staged) -> dict[str, Any]:
+    training = staged.training
     return {
         "delivery_key": training.delivery_key,
         "site": training.site,
@@ -287,8 +287,8 @@ def _identity(one: Staged) -> dict[str, Any]:
     }
 
 
-def _content(one: Staged) -> dict[str, Any]:
-    training, decision = one.training, one.decision
+def _content(staged: Staged) -> dict[str, Any]:
+    training, decision = staged.training, staged.decision
     assert decision.state is not None  # noqa: S101 - an insert and a restage always carry one
     return {
         "state": decision.state.value,
@@ -305,6 +305,6 @@ def _content(one: Staged) -> dict[str, Any]:
         "source_updated_at": training.updated_at,
         "row_version": training.row_version,
         "document_ref": training.document_ref,
-        "catalogue_ref": one.catalogue_ref,
-        "document_checked": one.document_checked,
+        "catalogue_ref": staged.catalogue_ref,
+        "document_checked": staged.document_checked,
     }

@@ -39,16 +39,16 @@ def keep_to_site(connection: Connection, site: Site) -> None:
     known = {row.site: row for row in connection.execute(select(site_identity))}
     _refuse_host_of_trial(site, known)
     _refuse_second_name(site, known)
-    mine = known.get(site.name)
+    recorded = known.get(site.name)
     values = {"host": site.identity_host, "key_fingerprint": site.key_fingerprint}
-    if mine is None:
+    if recorded is None:
         _warn_of_shared_host(site, known)
         connection.execute(insert(site_identity).values(site=site.name, **values))
         return
-    if mine.host != site.identity_host:
-        _refuse_second_host(connection, site, mine.host)
-        log.warning("Site %s was at %s and is at %s now", site.name, mine.host, site.identity_host)
-    elif mine.key_fingerprint != site.key_fingerprint:
+    if recorded.host != site.identity_host:
+        _refuse_second_host(connection, site, recorded.host)
+        log.warning("Site %s was at %s and is at %s now", site.name, recorded.host, site.identity_host)
+    elif recorded.key_fingerprint != site.key_fingerprint:
         log.info("Site %s has a new key (fingerprint %s)", site.name, site.key_fingerprint)
     connection.execute(
         update(site_identity)
@@ -72,8 +72,8 @@ def require_same_host(engine: Engine, site: Site) -> None:
 
 def _refuse_second_name(site: Site, known: dict[str, Row[tuple[object, ...]]]) -> None:
     for name, other in known.items():
-        same = (other.host, other.key_fingerprint) == (site.identity_host, site.key_fingerprint)
-        if same and name != site.name:
+        is_same_account = (other.host, other.key_fingerprint) == (site.identity_host, site.key_fingerprint)
+        if is_same_account and name != site.name:
             raise ConfigurationError(
                 f"the site {site.name!r} has the host {other.host} and the API key of the site {name!r}: it "
                 "is the same Springest account, and under another name all would be sent again. "

@@ -171,8 +171,11 @@ class Stager:
         staged = 0
         with self._source.open_window(window, by_training=by_training) as (count, batches):
             for batch in batches:
-                trainings = [_marked(one, lost) for one in self._read(batch)]
-                rows = {number: one.delivery_key for number, one in enumerate(trainings, start=staged + 1)}
+                trainings = [_marked(training, lost) for training in self._read(batch)]
+                rows = {
+                    number: training.delivery_key
+                    for number, training in enumerate(trainings, start=staged + 1)
+                }
                 batched = replace(_grouped(trainings), rows=rows)
                 self._writer.write(batched, catalogue, run_id=run_id)
                 staged += len(trainings)
@@ -216,7 +219,7 @@ class Stager:
         read = [read_row(row, site=self._site.name, pseudonyms=self._pseudonyms) for row in rows]
         with self._engine.connect() as connection:
             forgotten = load_forgotten(connection, self._pseudonyms)
-        return [without_forgotten(one, forgotten) for one in read]
+        return [without_forgotten(training, forgotten) for training in read]
 
     def _recheck(self, catalogue: Catalogue, *, run_id: str, rows: int) -> int:
         """Look again at what was set aside earlier and is not in this window: the world may have changed."""
@@ -226,17 +229,19 @@ class Stager:
                 page = to_recheck(
                     connection, self._site.name, states=RECHECKED, after=after, limit=BATCH_ROWS
                 )
-                keys = [one.delivery_key for one in page]
+                keys = [row.delivery_key for row in page]
                 staged = staged_before(connection, self._site.name, run_id, keys, row=rows + 1)
             if not page:
                 return rechecked
             after = keys[-1]
-            left = [one for one in page if one.delivery_key not in staged]
-            nameless = [one for one in left if one.training_id.startswith(WITHOUT_TRAINING_ID)]
-            unnamed = {one.delivery_key for one in nameless}
-            named = {one.delivery_key: one for one in left if one.delivery_key not in unnamed}
-            found = self.look_up(one.training_id for one in named.values())
-            lost = {key for key, one in named.items() if one.reason == NOT_FOUND and key not in found}
+            left = [row for row in page if row.delivery_key not in staged]
+            nameless = [note for note in left if note.training_id.startswith(WITHOUT_TRAINING_ID)]
+            unnamed = {row.delivery_key for row in nameless}
+            named = {note.delivery_key: note for note in left if note.delivery_key not in unnamed}
+            found = self.look_up(training.training_id for training in named.values())
+            lost = {
+                key for key, training in named.items() if training.reason == NOT_FOUND and key not in found
+            }
             self._writer.write(_again(named.keys() - lost, found), catalogue, run_id=run_id)
             self._recheck_nameless(nameless, catalogue, run_id=run_id)
             rechecked += len(named)
@@ -249,14 +254,14 @@ class Stager:
         just before or after may lie in no window that was ever asked for. A row whose ``updated_at`` can't be
         read, and is in some window only, is found in none: it stays set aside.
         """
-        findable = [one for one in nameless if one.is_found_by_moment]
-        waiting = {one.delivery_key for one in findable}
-        moments = {one.updated_at for one in findable}
+        findable = [row for row in nameless if row.is_found_by_moment]
+        waiting = {row.delivery_key for row in findable}
+        moments = {row.updated_at for row in findable}
         for window in _windows_around(moments):
             for trainings in self._around(window):
-                waiting -= {one.delivery_key for one in trainings}
-                same = [one for one in trainings if one.updated_at in moments]
-                self._writer.write(_grouped(same), catalogue, run_id=run_id)
+                waiting -= {training.delivery_key for training in trainings}
+                rows = [training for training in trainings if training.updated_at in moments]
+                self._writer.write(_grouped(rows), catalogue, run_id=run_id)
         self._writer.write(Batch({}, gone=sorted(waiting)), catalogue, run_id=run_id)
 
     def _around(self, window: Window) -> Iterator[list[CompletedTraining]]:
@@ -301,8 +306,8 @@ def _grouped(trainings: Iterable[CompletedTraining]) -> Batch:
     for training in trainings:
         by_key.setdefault(training.delivery_key, []).append(training)
     return Batch(
-        {key: _first(same) for key, same in by_key.items()},
-        conflicts={key for key, same in by_key.items() if len({one.row_version for one in same}) > 1},
+        {key: _first(rows) for key, rows in by_key.items()},
+        conflicts={key for key, rows in by_key.items() if len({item.row_version for item in rows}) > 1},
     )
 
 
@@ -329,9 +334,9 @@ def _windows_around(moments: Iterable[datetime | None]) -> Iterator[Window]:
         yield Window(start - AROUND, end + AROUND)
 
 
-def _first(same: Iterable[CompletedTraining]) -> CompletedTraining:
+def _first(rows: Iterable[CompletedTraining]) -> CompletedTraining:
     """Return one of several rows of a delivery, the same one in whatever order they come."""
-    return min(same, key=lambda training: training.row_version)
+    return min(rows, key=lambda training: training.row_version)
 
 
 def _states(connection: Connection, site: str, run_id: str) -> dict[str, int]:

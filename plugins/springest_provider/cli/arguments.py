@@ -45,9 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_lazy("springest_provider.cli.doctor", "doctor"))
     status = _command(commands, "status", "queue, unknown outcomes, rate limit, last runs, freshness", shared)
     status.set_defaults(run=_lazy("springest_provider.cli.status", "show"))
-    who = _command(commands, "who", "history of one training's certificates", shared)
-    who.add_argument("training_id", metavar="TRAINING_ID")
-    who.set_defaults(run=_lazy("springest_provider.cli.who", "show"))
+    show_history = _command(commands, "who", "history of one training's certificates", shared)
+    show_history.add_argument("training_id", metavar="TRAINING_ID")
+    show_history.set_defaults(run=_lazy("springest_provider.cli.who", "show"))
     _add_plan(commands, shared)
     begin = _command(commands, "begin", "begin a site: send its trainings from a given moment on", shared)
     begin.add_argument(
@@ -147,9 +147,9 @@ def _add_review(
     _add_source(show)
     show.set_defaults(run=_lazy("springest_provider.cli.review", "show"))
     for kind, text in _DECISIONS.items():
-        one = _command(commands, kind.value, text, shared)
-        _add_decision(one, kind)
-        one.set_defaults(run=_lazy("springest_provider.cli.decide", "decide"), decision=kind)
+        parser = _command(commands, kind.value, text, shared)
+        _add_decision(parser, kind)
+        parser.set_defaults(run=_lazy("springest_provider.cli.decide", "decide"), decision=kind)
     restored = _command(commands, "restored", "repair a ledger that was restored from a backup", shared)
     _add_signature(restored)
     restored.add_argument(

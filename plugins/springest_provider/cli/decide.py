@@ -78,8 +78,8 @@ def _requests(session: Session, options: argparse.Namespace) -> tuple[list[Decis
         requests = [DecisionRequest(options.training_id, options.issue, options.why or "", certificate_id)]
     else:
         return [
-            DecisionRequest(one.training_id, one.issue_no, options.why or "", found=one)
-            for one in find(session.engine, site=site, which=filter_from(options))
+            DecisionRequest(item.training_id, item.issue_no, options.why or "", found=item)
+            for item in find(session.engine, site=site, which=filter_from(options))
         ], True
     names = sorted({request.training_id for request in requests})
     found = find(session.engine, site=site, which=Filter(training_ids=names))

@@ -34,17 +34,17 @@ class DecisionRequest:
 
     def among(self, found: Sequence[Waiting], *, version: int | None = None) -> DecisionRequest:
         """Return the request with its delivery, or with a refusal if there is none."""
-        mine = [
-            one
-            for one in found
-            if one.training_id == self.training_id and self.issue_no in (None, one.issue_no)
+        matching = [
+            row
+            for row in found
+            if row.training_id == self.training_id and self.issue_no in (None, row.issue_no)
         ]
-        if not mine:
+        if not matching:
             return replace(self, refusal=f"there is no delivery of training {self.training_id}")
-        if len(mine) > 1:
-            issues = ", ".join(str(one.issue_no) for one in mine)
+        if len(matching) > 1:
+            issues = ", ".join(str(item.issue_no) for item in matching)
             return replace(self, refusal=f"training {self.training_id} has the issues {issues}: choose one")
-        return replace(self, found=mine[0] if version is None else replace(mine[0], version=version))
+        return replace(self, found=matching[0] if version is None else replace(matching[0], version=version))
 
 
 def read_requests(path: Path, *, why: str | None, confirm: bool) -> list[DecisionRequest]:

@@ -27,9 +27,9 @@ def doctor(options: argparse.Namespace, output: Output) -> int:
         for checked in run_checks(checks):
             results.append(checked)
             output.line(f"{checked.status.upper():<8} {checked.name}: {checked.detail}")
-    counts = Counter(one.status for one in results)
+    counts = Counter(result.status for result in results)
     problems = counts[Status.PROBLEM]
-    output.document({"ok": not problems, "checks": [asdict(one) for one in results]})
+    output.document({"ok": not problems, "checks": [asdict(result) for result in results]})
     output.line(
         ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
         + ("" if problems else ": nothing prevents a delivery")

@@ -14,8 +14,8 @@ def in_one_line(error: BaseException) -> str:
     if isinstance(error, SpringestError):
         return str(error)
     if isinstance(error, DBAPIError):
-        said = str(error.orig).strip().splitlines() or [type(error).__name__]
-        return f"the database refused: {Redactor().redact(said[0])}"
+        lines = str(error.orig).strip().splitlines() or [type(error).__name__]
+        return f"the database refused: {Redactor().redact(lines[0])}"
     if isinstance(error, SQLAlchemyError):
         return f"the database failed: {type(error).__name__}"
     if isinstance(error, AirflowException | AirflowRuntimeError):
@@ -26,5 +26,5 @@ def in_one_line(error: BaseException) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    said = str(error).strip().splitlines()
-    return Redactor().redact(said[0]) if said else type(error).__name__
+    lines = str(error).strip().splitlines()
+    return Redactor().redact(lines[0]) if lines else type(error).__name__

@@ -83,9 +83,9 @@ class Output:
         if is_dataclass(value) and not isinstance(value, type):
             value = asdict(cast("Any", value))
         if isinstance(value, Mapping):
-            return {str(name): self._plain(one) for name, one in value.items()}
+            return {str(name): self._plain(item) for name, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self._plain(one) for one in value]
+            return [self._plain(item) for item in value]
         if isinstance(value, datetime):
             return value.astimezone(UTC).isoformat()
         if isinstance(value, date):

@@ -50,9 +50,9 @@ def write_list(found: Sequence[Waiting], output: Output) -> None:
     output.table(
         ("training", "issue", "state", "reason", "review", "certification", "valid from", "sent", "id"),
         (
-            (one.training_id, one.issue_no, one.state, one.reason, one.review_reason, one.certification_id,
-             one.valid_from, one.sent_at, one.springest_certificate_id)
-            for one in found
+            (row.training_id, row.issue_no, row.state, row.reason, row.review_reason, row.certification_id,
+             row.valid_from, row.sent_at, row.springest_certificate_id)
+            for row in found
         ),
     )  # fmt: skip
 

@@ -44,9 +44,9 @@ def show(options: argparse.Namespace, output: Output) -> int:
         output.table(
             ("last runs", "staged", "attempts", "accepted", "refused", "not stored", "unknown", "in flight"),
             (
-                (one.run_id, one.staged_rows, one.attempts, one.accepted, one.refused, one.not_taken,
-                 one.unknown, one.under_way)
-                for one in status.runs
+                (run.run_id, run.staged_rows, run.attempts, run.accepted, run.refused, run.not_taken,
+                 run.unknown, run.under_way)
+                for run in status.runs
             ),
         )  # fmt: skip
     return Exit.DONE

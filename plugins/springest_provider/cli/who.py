@@ -63,20 +63,20 @@ def _facts(story: Story) -> Iterator[tuple[str, Any]]:
     yield "version", story.version
 
 
-def _attempt(one: Attempt) -> str:
-    parts = [
-        one.outcome or "no outcome yet",
-        f"HTTP {one.http_status}" if one.http_status else None,
-        one.failure,
-        f"certificate {one.springest_certificate_id}" if one.springest_certificate_id else None,
-        one.message,
-        f"by run {one.run_id}",
+def _attempt(attempt: Attempt) -> str:
+    fields = [
+        attempt.outcome or "no outcome yet",
+        f"HTTP {attempt.http_status}" if attempt.http_status else None,
+        attempt.failure,
+        f"certificate {attempt.springest_certificate_id}" if attempt.springest_certificate_id else None,
+        attempt.message,
+        f"by run {attempt.run_id}",
     ]
-    return ", ".join(part for part in parts if part)
+    return ", ".join(part for part in fields if part)
 
 
-def _decision(one: Made) -> str:
-    certificate = f" {one.springest_certificate_id}" if one.springest_certificate_id else ""
-    override = ", without evidence" if one.without_evidence else ""
-    moved = f"{one.from_state} to {one.to_state}"
-    return f"{one.decision}{certificate} by {one.decided_by}{override}, {moved}: {one.reason}"
+def _decision(made: Made) -> str:
+    certificate = f" {made.springest_certificate_id}" if made.springest_certificate_id else ""
+    override = ", without evidence" if made.without_evidence else ""
+    moved = f"{made.from_state} to {made.to_state}"
+    return f"{made.decision}{certificate} by {made.decided_by}{override}, {moved}: {made.reason}"

@@ -187,16 +187,16 @@ def _springest_clock(installed: Installation) -> str:
             return response.headers.get("Date")
 
     try:
-        told = asyncio.run(ask())
+        seen = asyncio.run(ask())
     except (aiohttp.ClientError, OSError) as error:
         raise Problem(f"{site.host} does not respond ({type(error).__name__}): check the host") from None
-    if told is None:
+    if seen is None:
         return "its responses have no Date, so there is nothing to compare with"
-    return _compare(parsedate_to_datetime(told), "Springest")
+    return _compare(parsedate_to_datetime(seen), "Springest")
 
 
-def _compare(theirs: datetime, whose: str) -> str:
-    apart = abs(datetime.now(UTC) - theirs.astimezone(UTC))
+def _compare(moment: datetime, whose: str) -> str:
+    apart = abs(datetime.now(UTC) - moment.astimezone(UTC))
     detail = f"this machine and {whose} are {apart.total_seconds():.0f} s apart"
     if apart > CLOCK_LIMIT:
         raise Problem(f"{detail}: set the clocks by NTP")
@@ -228,9 +228,9 @@ def _roles(installed: Installation) -> str:
         can_write = connection.execute(_WRITABLE).scalar_one()
         absent = list(connection.execute(_ROLES, {"names": wanted}).scalars())
     if lacking or not can_write:
-        what = f"may not read {', '.join(lacking)}" if lacking else "may not record attempts"
+        problem = f"may not read {', '.join(lacking)}" if lacking else "may not record attempts"
         raise Problem(
-            f"the connection's role {what}: grant it {names.writer} and {names.publisher}, which "
+            f"the connection's role {problem}: grant it {names.writer} and {names.publisher}, which "
             "`bin/springest migrate --roles` makes"
         )
     if absent:

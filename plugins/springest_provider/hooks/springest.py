@@ -165,15 +165,15 @@ async def _next(pages: Any) -> Any:
 async def _try_keys(site: Site) -> list[str]:
     failures = []
     async with SpringestClient(site) as client:
-        for what, has_key, pages in (
+        for purpose, has_key, pages in (
             ("certificates", True, client.certificates(size=1)),
             ("certifications", bool(site.certifications_api_key), client.certifications(size=1)),
         ):
             if not has_key:
-                failures.append(f"the extra certifications_api_key is missing: {what} need a separate key")
+                failures.append(f"the extra certifications_api_key is missing: {purpose} need a separate key")
                 continue
             try:
                 await anext(aiter(pages), None)
             except ApiError as error:
-                failures.append(f"the key for {what} fails: {error}")
+                failures.append(f"the key for {purpose} fails: {error}")
     return failures

@@ -89,7 +89,7 @@ def _channels() -> list[Mapping[str, Any]]:
     except ValueError:
         channels = None
     if not isinstance(channels, list) or not all(
-        isinstance(one, dict) and isinstance(one.get("by"), str) for one in channels
+        isinstance(channel, dict) and isinstance(channel.get("by"), str) for channel in channels
     ):
         raise ConfigurationError(
             f"the Variable {VARIABLE} must be a JSON list of objects with the key by, such as {_EXAMPLE}"

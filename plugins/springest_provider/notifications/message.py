@@ -66,9 +66,9 @@ class Message:
         yield heading.format(escaped(self.title))
         for section in self.sections:
             yield heading.format(escaped(_clean(section.heading)))
-            for one in section.items:
-                link = f" {linked(one.url)}" if one.url else ""
-                yield item.format(f"{escaped(_clean(one.text))}{link}")
+            for entry in section.items:
+                link = f" {linked(entry.url)}" if entry.url else ""
+                yield item.format(f"{escaped(_clean(entry.text))}{link}")
 
 
 def _clean(text: str) -> str:

@@ -170,20 +170,20 @@ def _queue(night: Night) -> str:
     )
 
 
-def _waiting(one: Waiting) -> Item:
-    issue = f" issue {one.issue_no}" if one.issue_no != 1 else ""
-    because = one.review_reason or one.reason or "no reason"
-    since = one.sent_at or one.updated_at
+def _waiting(waiting: Waiting) -> Item:
+    issue = f" issue {waiting.issue_no}" if waiting.issue_no != 1 else ""
+    because = waiting.review_reason or waiting.reason or "no reason"
+    since = waiting.sent_at or waiting.updated_at
     return Item(
-        f"{one.training_id}{issue} is {one.state} ({because}) since {since:%Y-%m-%d}",
-        delivery_url(one.delivery_key),
+        f"{waiting.training_id}{issue} is {waiting.state} ({because}) since {since:%Y-%m-%d}",
+        delivery_url(waiting.delivery_key),
     )
 
 
-def _unverified(one: Unverified) -> Item:
-    name = f" ({one.name})" if one.name else ""
+def _unverified(unverified: Unverified) -> Item:
+    name = f" ({unverified.name})" if unverified.name else ""
     return Item(
-        f"Certification {one.certification_id}{name}: {one.certificates:,} certificates wait for its "
-        f"verification, the oldest since {one.oldest_sent_at:%Y-%m-%d}: ask Springest to verify it",
-        deliveries_url(certification=one.certification_id, verdict="awaiting_verification"),
+        f"Certification {unverified.certification_id}{name}: {unverified.certificates:,} certificates wait "
+        f"for its verification, the oldest since {unverified.oldest_sent_at:%Y-%m-%d}: ask Springest to verify it",
+        deliveries_url(certification=unverified.certification_id, verdict="awaiting_verification"),
     )

@@ -51,5 +51,5 @@ class SpringestCatalogueOperator(SpringestOperator):
         key = site.certifications_api_key or None
         async with self.hook.connect(self.warehouse_conn_id, key=key) as session:
             pages = session.client.certifications()
-            listed = [one async for page in pages for one in page.items]
+            listed = [item async for page in pages for item in page.items]
             return listed, pages.evidence.reached_end

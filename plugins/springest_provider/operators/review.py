@@ -104,7 +104,7 @@ class SpringestReviewOperator(HITLOperator):
         site = SpringestHook(self.springest_conn_id).get_site()
         with factories.warehouse(self.warehouse_conn_id) as engine:
             waiting = needing_decisions(engine, site=site.name)
-            rows = self._rows_or_none(engine, site, [one.training_id for one in waiting[:MOST]])
+            rows = self._rows_or_none(engine, site, [delivery.training_id for delivery in waiting[:MOST]])
             agenda = make_agenda(engine, _decisions(engine, site), waiting, site=site.name, rows=rows)
         if not agenda:
             message = "Nothing needs a decision"
@@ -135,13 +135,13 @@ class SpringestReviewOperator(HITLOperator):
             return {"decided": 0, "approved": 0, "refused": 0}
         by = login_of(user)
         applied = self._apply(Asked.of(asked or {}), response["params_input"], by=by)
-        for one in applied:
-            if one.refusal:
-                self.log.warning("%s: %s refused: %s", one.label, one.answer, one.refusal)
+        for answer in applied:
+            if answer.refusal:
+                self.log.warning("%s: %s refused: %s", answer.label, answer.answer, answer.refusal)
             else:
-                self.log.info("%s: %s by %s, is %s now", one.label, one.answer, by, one.became)
-        refused = {one.subject: one.refusal for one in applied if one.refusal}
-        approved = sorted(one.subject for one in applied if one.became == "approved")
+                self.log.info("%s: %s by %s, is %s now", answer.label, answer.answer, by, answer.became)
+        refused = {answer.subject: answer.refusal for answer in applied if answer.refusal}
+        approved = sorted(answer.subject for answer in applied if answer.became == "approved")
         if refused:
             context["ti"].xcom_push(key=REFUSED_KEY, value={REFUSED_KEY: refused})
         if approved:

@@ -145,7 +145,7 @@ def _staged(rows: Sequence[RowMapping], story: Story) -> Iterator[Step]:
     if not rows:
         run = ("run", story.staged_run_id)
         yield Step(story.created_at, "staged", "Its source row was staged", facts=(run,))
-    for index, row in enumerate(sorted(rows, key=lambda one: one["committed_at"])):
+    for index, row in enumerate(sorted(rows, key=lambda item: item["committed_at"])):
         title = "Its source row was staged" if index == 0 else "Its source row was read again"
         yield Step(row["committed_at"], "staged", title, facts=(("run", row["run_id"]),))
 

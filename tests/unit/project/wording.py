@@ -47,16 +47,16 @@ PHRASES: Final = {
     "tell": Phrase(r"\b(?:told|tells?)\b(?! us\b| apart\b)", "return, report, name"),
 }
 NAMES: Final = {
-    "told": 46,
-    "one": 250,
-    "other": 13,
-    "said": 14,
-    "what": 9,
-    "who": 1,
-    "parts": 18,
-    "same": 8,
-    "mine": 6,
-    "theirs": 6,
+    "told": 21,
+    "one": 0,
+    "other": 12,
+    "said": 1,
+    "what": 6,
+    "who": 0,
+    "parts": 2,
+    "same": 0,
+    "mine": 0,
+    "theirs": 1,
 }
 """Identifiers that say nothing about what they hold, with the number that is left."""
 

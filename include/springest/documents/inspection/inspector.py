@@ -142,27 +142,27 @@ class Inspector:
     def _start(self) -> socket.socket:
         if self._socket is not None:
             return self._socket
-        ours, theirs = socket.socketpair()
-        with theirs:
+        parent_end, child_end = socket.socketpair()
+        with child_end:
             path = json.dumps([entry for entry in sys.path if entry])
             # The reader is a file of this project, and its only argument the search path.
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-I", "-B", str(_READER), path],
-                stdin=theirs.fileno(),
+                stdin=child_end.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
                 cwd="/",
                 start_new_session=True,
             )
-        ours.settimeout(self._limits.seconds + _GRACE_SECONDS)
-        self._socket = ours
-        if ours.recv(64) != _READY:
+        parent_end.settimeout(self._limits.seconds + _GRACE_SECONDS)
+        self._socket = parent_end
+        if parent_end.recv(64) != _READY:
             self.close()
             raise InspectionFailed(
                 "the process that opens documents does not start: are all packages installed?"
             )
-        return ours
+        return parent_end
 
     def _forget(self) -> None:
         """Leave the process to the parent, in a child that was forked off."""

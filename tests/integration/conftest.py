@@ -34,7 +34,7 @@ from springest.identity import Pseudonyms
 from springest.rate_limit.limiter import RateLimiter
 from springest.site import Site
 from springest.snapshot.filters import Filters
-from springest.snapshot.owners import OwnerInquiry, OwnersReport
+from springest.snapshot.owners import OwnerLookup, OwnersReport
 from springest.snapshot.scope import plan
 from springest.snapshot.snapshot import SnapshotReport, take_snapshot
 from springest.source.addresses import addresses_from
@@ -251,7 +251,7 @@ class World:
             try:
                 async with SpringestClient(self.site) as client:
                     look_up = addresses_from(reader, site=self.name, pseudonyms=pseudonyms)
-                    return await OwnerInquiry(engine, client, self.site, pseudonyms, look_up).run(run_id)
+                    return await OwnerLookup(engine, client, self.site, pseudonyms, look_up).run(run_id)
             finally:
                 await engine.dispose()
 

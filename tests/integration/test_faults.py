@@ -22,7 +22,7 @@ from sqlalchemy import text
 from demo.pdf import make_pdf
 from demo.people import Learner
 from sandbox.faults import Fault, FaultBody, Kind
-from springest.db.batching import Lane
+from springest.db.batching import StatementBatcher
 from springest.delivery.attempt_watermark import AttemptWatermark
 from springest.delivery.claims import Claim
 from springest.delivery.run import SECONDS_TO_RESPOND
@@ -262,7 +262,7 @@ def test_workers_waiting_for_a_grant_respect_an_open_breaker(world):
 def test_a_worker_stopped_while_claiming_leaves_no_unknown(world, monkeypatch):
     """The claim is committed and nobody waits for it any more: no byte was sent, and the ledger knows."""
     _staged(world, 3)
-    execute, claiming = Lane._execute, asyncio.Event()
+    execute, claiming = StatementBatcher._execute, asyncio.Event()
 
     async def claims_slowly(lane, asked):
         answers = await execute(lane, asked)
@@ -275,7 +275,7 @@ def test_a_worker_stopped_while_claiming_leaves_no_unknown(world, monkeypatch):
         await claiming.wait()
         run.stop_now()
 
-    monkeypatch.setattr(Lane, "_execute", claims_slowly)
+    monkeypatch.setattr(StatementBatcher, "_execute", claims_slowly)
     with pytest.raises(WorkerStopped):
         world.deliver(meanwhile=stop)
     assert world.posts == 0

@@ -55,7 +55,7 @@ def id_of(text: Any) -> int:
     return number
 
 
-def told(value: Any, reader: Callable[[str], T]) -> T | None:
+def optional(value: Any, reader: Callable[[str], T]) -> T | None:
     """Parse an optional field; a value that can't be parsed counts as missing."""
     if not isinstance(value, str):
         return None

@@ -27,7 +27,7 @@ from springest.api.values import (
     id_if_told,
     id_of,
     moment_of,
-    told,
+    optional,
     words,
 )
 
@@ -282,10 +282,10 @@ def _certificate(fields: dict[str, Any]) -> Certificate:
     return Certificate(
         id_of(field("id")),
         id_if_told(field("certification_id") or certification.get("id")),
-        told(field("valid_from"), day_of),
-        told(field("valid_until"), day_of),
+        optional(field("valid_from"), day_of),
+        optional(field("valid_until"), day_of),
         free_text(field("status")),
-        told(field("created_at"), moment_of),
+        optional(field("created_at"), moment_of),
         words(user.get("email")) if isinstance(user, dict) else None,
         free_text(certification.get("name")),
     )

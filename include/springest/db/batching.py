@@ -48,7 +48,7 @@ class _Waiting(Generic[Asked, Answer]):
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class Lane(Generic[Asked, Answer]):
+class StatementBatcher(Generic[Asked, Answer]):
     """Runs one statement over many askers at once, each batch in a commit of its own.
 
     A statement that fails for several is run again for each of them alone, so that nobody fails for another's

@@ -17,7 +17,7 @@ from typing import Any, Final
 from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from springest.db.batching import Lane, Rows, for_driver
+from springest.db.batching import Rows, StatementBatcher, for_driver
 from springest.db.locks import Lock, lock_key
 from springest.db.statements import load_sql, quoted
 from springest.delivery.claims import CLAIM_RETURNED, Claim, NotClaimed, Outcome, Queued, QueueLength
@@ -98,7 +98,7 @@ class DeliveryRepository:
         self._worker = worker
         self._unknown_since = unknown_since
         self._certification_ids = None if certification_ids is None else sorted(certification_ids)
-        self._claims: Lane[_ClaimRequest, Claim | NotClaimed] = Lane(
+        self._claims: StatementBatcher[_ClaimRequest, Claim | NotClaimed] = StatementBatcher(
             engine, _CLAIM, parameters=self._claim_parameters, answers=self._claims_of
         )
         self._outcomes = self._outcome_lane()
@@ -244,8 +244,10 @@ class DeliveryRepository:
         async with self._claims.kept(), self._outcomes.kept():
             yield
 
-    def _outcome_lane(self) -> Lane[tuple[Claim, Outcome], State | None]:
-        return Lane(self._engine, _RECORD, parameters=_outcome_parameters, answers=_recorded_states)
+    def _outcome_lane(self) -> StatementBatcher[tuple[Claim, Outcome], State | None]:
+        return StatementBatcher(
+            self._engine, _RECORD, parameters=_outcome_parameters, answers=_recorded_states
+        )
 
     def _claim_parameters(self, requests: Sequence[_ClaimRequest]) -> dict[str, Any]:
         values = [

@@ -54,7 +54,7 @@ class _Board:
         return end - start + stop, named[:most]
 
 
-class Shelf:
+class CandidateIndex:
     """Finds the certificates that a POST can have made.
 
     :param certificates: of one block.

@@ -11,7 +11,7 @@ from springest.matching.inference import Finding, Kind
 from springest.verification import MatchMethod, VerificationStatus
 
 
-class Told(NamedTuple):
+class MatchRow(NamedTuple):
     """A row of ``delivery_match``; its fields are that table's columns. The evidence names candidates too."""
 
     delivery_key: str
@@ -36,7 +36,7 @@ class Told(NamedTuple):
         return hashlib.md5("|".join(pieces).encode(), usedforsecurity=False).hexdigest()
 
 
-def told_of(finding: Finding, *, exclusive: bool) -> Told:
+def to_match_row(finding: Finding, *, exclusive: bool) -> MatchRow:
     """Return the row for a delivery's match.
 
     :param exclusive: nobody else uploads to the site.
@@ -46,7 +46,7 @@ def told_of(finding: Finding, *, exclusive: bool) -> Told:
     inferred = finding.kind is Kind.INFERRED or (finding.kind is Kind.SET_COMPLETE and sole)
     strange = certificate is not None and not certificate.is_verified
     status = VerificationStatus.INFERRED if inferred and not strange else VerificationStatus.AMBIGUOUS
-    return Told(
+    return MatchRow(
         finding.post.delivery_key,
         status.value,
         _METHODS.get(finding.kind),

@@ -20,7 +20,7 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 from springest.identity import FORGOTTEN_OWNER
-from springest.matching.candidate_index import Shelf
+from springest.matching.candidate_index import CandidateIndex
 from springest.snapshot.clock_skew import Clock
 
 CANDIDATES_NAMED: Final = 10
@@ -274,7 +274,7 @@ def _only_pairs(runs: Sequence[_Run], first: int, end: int) -> dict[int, int]:
 
 def _ties(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock) -> Iterator[Finding]:
     """Name the candidates if times or owners are known only in part: nothing is inferred then."""
-    shelf = Shelf([certificate for certificate in shown if not certificate.is_gone])
+    shelf = CandidateIndex([certificate for certificate in shown if not certificate.is_gone])
     found = []
     for post in posts:
         sent = -math.inf if post.sent is None else post.sent

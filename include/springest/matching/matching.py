@@ -19,7 +19,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 
 from springest.db.statements import load_sql
-from springest.matching.evidence import told_of
+from springest.matching.evidence import to_match_row
 from springest.matching.inference import CANDIDATES_NAMED, Finding, Kind, Post, Shown, pair
 from springest.matching.together import together
 from springest.site import Site
@@ -71,13 +71,13 @@ class MatchReport:
 
     :param proven: deliveries that became visible, by id or by owner.
     :param absent: deliveries of which it was found out that Springest lacks them.
-    :param told: deliveries with a match without proof, by kind.
+    :param unproven: deliveries with a match without proof, by kind.
     :param changed: rows of ``delivery_match`` that were written or taken back.
     """
 
     proven: int
     absent: int
-    told: dict[str, int]
+    unproven: dict[str, int]
     changed: int
 
 
@@ -94,10 +94,10 @@ def match(connection: Connection, site: Site) -> MatchReport:
     _lay_out(connection, site.name, since)
     by_owner = connection.execute(_MATCH_OWNERS, {**named, "clock_hours": WIDE_HOURS}).scalar_one()
     absent = _settle_absent(connection, site, watched=since is not None)
-    told = _tell(connection, site)
+    unproven = _write_inferences(connection, site)
     written, taken_back = connection.execute(_MERGE, named).one()
     connection.execute(_TAKE_BACK_ABSENCE, named)
-    return MatchReport(by_id + by_owner, absent, dict(told), written + taken_back)
+    return MatchReport(by_id + by_owner, absent, dict(unproven), written + taken_back)
 
 
 def _watched_since(connection: Connection, site: str) -> datetime | None:
@@ -144,7 +144,7 @@ def _hold_released(connection: Connection, site: str) -> None:
         connection.execute(_HOLD_RELEASED, {"site": site, "clock_hours": WIDE_HOURS})
 
 
-def _tell(connection: Connection, site: Site) -> Counter[str]:
+def _write_inferences(connection: Connection, site: Site) -> Counter[str]:
     """Write the matches without proof; return their number by kind."""
     twice = connection.execute(
         _SHOWN_TWICE,
@@ -159,11 +159,11 @@ def _tell(connection: Connection, site: Site) -> Counter[str]:
     held, kept = _Held(connection, _COPY), _Held(connection, _COPY_KEPT)
     for finding, digest in _findings(connection, site):
         counted[finding.kind.value] += 1
-        told = told_of(finding, exclusive=site.exclusive_uploader)
-        if told.digest == digest:
-            kept.put((told.delivery_key,))
+        row = to_match_row(finding, exclusive=site.exclusive_uploader)
+        if row.digest == digest:
+            kept.put((row.delivery_key,))
         else:
-            held.put(told)
+            held.put(row)
     held.flush()
     kept.flush()
     connection.exec_driver_sql("ANALYZE pg_temp.matching_found, pg_temp.matching_kept")

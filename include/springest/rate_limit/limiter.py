@@ -18,7 +18,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from springest.db.batching import Lane, Rows, for_driver
+from springest.db.batching import Rows, StatementBatcher, for_driver
 from springest.db.statements import load_sql
 from springest.site import DEFAULT_TIMEOUTS
 from springest.suspend_clock import Instant
@@ -126,7 +126,7 @@ class RateLimiter:
         self._sleep = sleep
         self._row_exists = False
         self._may_have_backoff = False
-        self._grants: Lane[Instant, Grant | float] = Lane(
+        self._grants: StatementBatcher[Instant, Grant | float] = StatementBatcher(
             engine, _GRANT, parameters=self._parameters, answers=self._answers
         )
         self.granted = 0

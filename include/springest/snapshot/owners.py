@@ -66,7 +66,7 @@ class OwnersReport:
 
 
 @dataclass(slots=True)
-class _Told:
+class _Lookups:
     """What came back so far."""
 
     forgotten: Forgotten
@@ -76,7 +76,7 @@ class _Told:
 
 
 @dataclass(slots=True)
-class OwnerInquiry:
+class OwnerLookup:
     """Asks about one site's open deliveries, within a budget of GETs.
 
     :param addresses: looks addresses up at the source, when they are needed.
@@ -110,7 +110,7 @@ class OwnerInquiry:
         self, connection: AsyncConnection, questions: list[Question], budget: int, run_id: str
     ) -> OwnersReport:
         filters = Filters(self.engine, self.client, self.site)
-        told = _Told(await snapshot.load_forgotten(connection, self.pseudonyms))
+        lookups = _Lookups(await snapshot.load_forgotten(connection, self.pseudonyms))
         try:
             # One that is ignored by now would prove what is not so.
             known = await filters.ask(Filter.EMAIL, still=True)
@@ -118,45 +118,45 @@ class OwnerInquiry:
                 return OwnersReport(requests=filters.requests)
             begun = await snapshot.begin(connection, self.site.name, run_id)
             found = self.addresses(questions)
-            told.requests = filters.requests
+            lookups.requests = filters.requests
             for key, _, _ in questions:
-                if told.requests >= budget:
+                if lookups.requests >= budget:
                     break
-                known = await self._ask_one(key, found.get(key), known, filters, told)
+                known = await self._ask_one(key, found.get(key), known, filters, lookups)
         except _NotExact:
             why = "it gives certificates of other learners"
             await filters.remember(Filter.EMAIL, honoured=False, evidence=why)
-            return OwnersReport(requests=told.requests)
+            return OwnersReport(requests=lookups.requests)
         except ApiError as error:
             log.warning("Owners are not asked about any more in this run: %s", error)
-            if not told.asked:
-                return OwnersReport(requests=max(told.requests, filters.requests))
-        return await self._store(connection, begun, filters, told, trusted=known is Answer.HONOURED)
+            if not lookups.asked:
+                return OwnersReport(requests=max(lookups.requests, filters.requests))
+        return await self._store(connection, begun, filters, lookups, trusted=known is Answer.HONOURED)
 
     async def _ask_one(
-        self, key: str, address: str | None, known: Answer, filters: Filters, told: _Told
+        self, key: str, address: str | None, known: Answer, filters: Filters, lookups: _Lookups
     ) -> Answer:
         """Ask about one learner; the first answer that holds something shows whether the filter is exact."""
         if address is None:
-            told.asked[key] = None
+            lookups.asked[key] = None
             return known
-        certificates = await self._certificates_of(address, told)
+        certificates = await self._certificates_of(address, lookups)
         if certificates and known is Answer.PLAUSIBLE:
-            await self._try_parts_of(address, {certificate.id for certificate in certificates}, told)
+            await self._try_parts_of(address, {certificate.id for certificate in certificates}, lookups)
             await filters.remember(
                 Filter.EMAIL,
                 honoured=True,
                 evidence="an address that was made up has none, and parts of one have not its certificates",
             )
             known = Answer.HONOURED
-        told.asked[key] = len(certificates)
-        reference = told.forgotten.owner(address)
+        lookups.asked[key] = len(certificates)
+        reference = lookups.forgotten.owner(address)
         for certificate in certificates:
-            values = snapshot.values_of(certificate, told.forgotten)
-            told.rows.append(values if certificate.user_email else (*values[:-2], reference, "filter"))
+            values = snapshot.values_of(certificate, lookups.forgotten)
+            lookups.rows.append(values if certificate.user_email else (*values[:-2], reference, "filter"))
         return known
 
-    async def _certificates_of(self, address: str, told: _Told) -> list[Certificate]:
+    async def _certificates_of(self, address: str, lookups: _Lookups) -> list[Certificate]:
         pages = self.client.certificates(email=address)
         certificates: list[Certificate] = []
         async with aclosing(aiter(pages)) as reading:
@@ -164,13 +164,13 @@ class OwnerInquiry:
                 certificates.extend(page.items)
                 if len(certificates) > MOST_CERTIFICATES:
                     raise _NotExact
-        told.requests += pages.evidence.requests
+        lookups.requests += pages.evidence.requests
         return certificates
 
-    async def _try_parts_of(self, address: str, ids: set[int], told: _Told) -> None:
+    async def _try_parts_of(self, address: str, ids: set[int], lookups: _Lookups) -> None:
         """Make sure that the filter takes the whole address: `na@example.com` is not `ana@example.com`."""
         for part in (address[1:], address[:-1]):
-            told.requests += 1
+            lookups.requests += 1
             try:
                 rows = await first_rows(self.client.certificates(email=part))
             except ApiError as error:
@@ -185,19 +185,19 @@ class OwnerInquiry:
         connection: AsyncConnection,
         begun: snapshot.Begun,
         filters: Filters,
-        told: _Told,
+        lookups: _Lookups,
         *,
         trusted: bool,
     ) -> OwnersReport:
-        rows = told.rows if trusted else []
+        rows = lookups.rows if trusted else []
         await snapshot.gather_rows(connection, rows)
         wrong = await connection.execute(_CONTRADICTIONS, {"site": self.site.name})
         if wrong.scalar_one():
             why = "it gave a certificate of one learner for another"
             await filters.remember(Filter.EMAIL, honoured=False, evidence=why)
-            return OwnersReport(asked=0, requests=told.requests)
-        detail = f"{len(told.asked)} learners were asked about"
-        evidence = snapshot.Reading(distinct_ids=len({row[0] for row in rows}), requests=told.requests)
+            return OwnersReport(asked=0, requests=lookups.requests)
+        detail = f"{len(lookups.asked)} learners were asked about"
+        evidence = snapshot.Reading(distinct_ids=len({row[0] for row in rows}), requests=lookups.requests)
         await snapshot.merge(
             connection,
             self.site.name,
@@ -207,6 +207,6 @@ class OwnerInquiry:
             detail=detail,
             pseudonyms=self.pseudonyms,
         )
-        for key, certificates in told.asked.items():
+        for key, certificates in lookups.asked.items():
             await connection.execute(_ASKED, {"delivery_key": key, "certificates": certificates})
-        return OwnersReport(len(told.asked), len(rows), told.requests)
+        return OwnersReport(len(lookups.asked), len(rows), lookups.requests)

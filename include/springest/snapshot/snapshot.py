@@ -169,10 +169,10 @@ async def merge(
     :param pseudonyms: recognises learners who were forgotten: they are taken out before.
     """
     values = {"site": site, "snapshot_id": begun.snapshot_id, "started_at": begun.started_at}
-    told = {**asdict(reading), "scope": scope, "scope_detail": detail}
+    finished = {**asdict(reading), "scope": scope, "scope_detail": detail}
     async with _nobody_forgotten(connection, site, pseudonyms), _alone(connection, site):
         await connection.execute(_WEIGH_GATHERED)
-        rows = int((await connection.execute(_MERGE, {**values, **told})).scalar_one())
+        rows = int((await connection.execute(_MERGE, {**values, **finished})).scalar_one())
         if scope == "full":
             await connection.execute(_WEIGH_STORED)
         return rows

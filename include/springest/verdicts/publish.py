@@ -55,13 +55,13 @@ class ReconcileReport:
     :param became_visible: deliveries that a snapshot proved to be there.
     :param became_absent: deliveries that Springest was found to lack.
     :param changed: verdicts that are new or changed and wait to be published.
-    :param told: matches without proof, by kind; see ``inference.Kind``.
+    :param unproven: matches without proof, by kind; see ``inference.Kind``.
     """
 
     became_visible: int
     became_absent: int
     changed: int
-    told: Mapping[str, int] = field(default_factory=dict)
+    unproven: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class PublishReport:
     written: int
     versions: int
     statuses: Mapping[str, int]
-    told: Mapping[str, int] = field(default_factory=dict)
+    unproven: Mapping[str, int] = field(default_factory=dict)
 
 
 def publish(engine: Engine, *, site: Site, run_id: str) -> PublishReport:
@@ -106,7 +106,7 @@ def publish(engine: Engine, *, site: Site, run_id: str) -> PublishReport:
         published.written,
         published.versions,
         published.statuses,
-        reconciled.told,
+        reconciled.unproven,
     )
 
 
@@ -115,7 +115,7 @@ def reconcile(engine: Engine, *, site: Site, run_id: str) -> ReconcileReport:
     with engine.begin() as connection:
         lock_publishing(connection, site.name)
         matched, changed = _match_and_compute(connection, site, run_id)
-    return ReconcileReport(matched.proven, matched.absent, changed, matched.told)
+    return ReconcileReport(matched.proven, matched.absent, changed, matched.unproven)
 
 
 def _match_and_compute(connection: Connection, site: Site, run_id: str) -> tuple[MatchReport, int]:

@@ -184,6 +184,7 @@ def _unverified(unverified: Unverified) -> Item:
     name = f" ({unverified.name})" if unverified.name else ""
     return Item(
         f"Certification {unverified.certification_id}{name}: {unverified.certificates:,} certificates wait "
-        f"for its verification, the oldest since {unverified.oldest_sent_at:%Y-%m-%d}: ask Springest to verify it",
+        f"for its verification, the oldest since {unverified.oldest_sent_at:%Y-%m-%d}: ask Springest "
+        "to verify it",
         deliveries_url(certification=unverified.certification_id, verdict="awaiting_verification"),
     )

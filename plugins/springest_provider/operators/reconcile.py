@@ -21,7 +21,7 @@ from springest.privacy.retention import KEPT_DAYS, clear_old_details
 from springest.privacy.secret import secret_in_use
 from springest.site import Site
 from springest.snapshot.filters import Filters
-from springest.snapshot.owners import OwnerInquiry, OwnersReport
+from springest.snapshot.owners import OwnerLookup, OwnersReport
 from springest.snapshot.scope import Scope, plan
 from springest.snapshot.snapshot import SnapshotReport, take_snapshot
 from springest.source.addresses import addresses_from
@@ -116,7 +116,7 @@ class SpringestOwnersOperator(SourceOperator):
         self, site: Site, reader: SourceReader, pseudonyms: Pseudonyms, run_id: str
     ) -> OwnersReport:
         async with self.hook.connect(self.warehouse_conn_id) as session:
-            inquiry = OwnerInquiry(
+            inquiry = OwnerLookup(
                 session.engine,
                 session.client,
                 site,
@@ -135,7 +135,7 @@ class SpringestReconcileOperator(SpringestOperator):
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
     :returns: counts: ``became_visible``, ``became_absent``, verdicts that ``changed``, and matches without
-        proof (``told``).
+        proof (``unproven``).
     """
 
     lineage = Lineage(reads=("delivery", "remote_certificate"), writes=("verdict",))
@@ -146,7 +146,7 @@ class SpringestReconcileOperator(SpringestOperator):
         site = self.hook.get_site()
         with factories.warehouse(self.warehouse_conn_id) as engine:
             report = reconcile(engine, site=site, run_id=str(context["run_id"]))
-        return {**asdict(report), "told": dict(report.told)}
+        return {**asdict(report), "unproven": dict(report.unproven)}
 
 
 _FAILED = (

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from springest.db.batching import DATABASE_ERRORS, MOST_TOGETHER, Lane, Rows, for_driver
+from springest.db.batching import DATABASE_ERRORS, MOST_TOGETHER, Rows, StatementBatcher, for_driver
 
 SLOW = (
     "SELECT pg_sleep(0.02), number * 2, pg_backend_pid() FROM unnest(CAST(:numbers AS integer[])) AS number"
@@ -26,7 +26,9 @@ class Statements(list[int]):
         super().__init__()
         self.began = asyncio.Event()
 
-    def lane(self, engine: AsyncEngine, statement: str = SLOW, *, column: int = 1) -> Lane[int, int]:
+    def lane(
+        self, engine: AsyncEngine, statement: str = SLOW, *, column: int = 1
+    ) -> StatementBatcher[int, int]:
         def parameters(asked: Sequence[int]) -> dict[str, Any]:
             self.append(len(asked))
             self.began.set()
@@ -35,7 +37,7 @@ class Statements(list[int]):
         def answers(_asked: Sequence[int], rows: Rows) -> list[int]:
             return [row[column] for row in rows]
 
-        return Lane(engine, for_driver(statement), parameters=parameters, answers=answers)
+        return StatementBatcher(engine, for_driver(statement), parameters=parameters, answers=answers)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from springest.matching.evidence import told_of
+from springest.matching.evidence import to_match_row
 from springest.matching.inference import Finding, Kind, Post, Shown, pair
 from springest.snapshot.clock_skew import Clock, HourOfSamples, Window
 
@@ -169,7 +169,7 @@ def test_without_the_setting_nothing_is_inferred():
     """Without `exclusive_uploader` nothing is inferred."""
     [finding] = paired([Post("d", 0.0, "a", True, True)], [Shown(7, 1.0)], exclusive=False)
     assert finding.kind is Kind.SET_COMPLETE
-    verdict = told_of(finding, exclusive=False)
+    verdict = to_match_row(finding, exclusive=False)
     assert (verdict.verification_status, verdict.springest_certificate_id) == ("ambiguous", None)
     assert "unless somebody else uploaded one" in verdict.evidence
 
@@ -178,7 +178,7 @@ def test_an_unknown_outcome_makes_no_set_complete():
     """A POST with an unknown outcome does not count towards a complete set."""
     [finding] = paired([Post("d", 0.0, "a")], [Shown(7, 1.0)], exclusive=False)
     assert (finding.kind, finding.candidates) == (Kind.TIE, (7,))
-    assert told_of(finding, exclusive=False).review_reason == "tie"
+    assert to_match_row(finding, exclusive=False).review_reason == "tie"
 
 
 def test_nothing_is_inferred_without_a_created_at():
@@ -254,7 +254,7 @@ def test_ten_candidates_are_named_and_all_are_counted():
     posts = [Post(f"d{number}", float(number)) for number in range(40)]
     finding = paired(posts, [Shown(number, 1.0) for number in range(1, 31)])[0]
     assert (finding.candidates, finding.candidate_count) == (tuple(range(1, 11)), 30)
-    assert "10 and 20 more" in told_of(finding, exclusive=True).evidence
+    assert "10 and 20 more" in to_match_row(finding, exclusive=True).evidence
 
 
 @pytest.mark.parametrize("exclusive", [True, False])

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import secrets
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -242,10 +243,18 @@ def test_a_standby_after_a_dead_worker_is_noticed_by_the_next(world, tmp_path):
     worker.join()
     with world.warehouse.begin() as connection:
         connection.execute(text(_FORGET))
+    wait_until(lambda: _is_quiet(world))  # the server may still be reading the dead worker's last request
     posts = world.posts
     with pytest.raises(LedgerBehind):
         world.deliver("next", watermark=AttemptWatermark(keeper))
     assert world.posts == posts
+    assert world.rows("SELECT count(*) FROM springest.delivery_attempt WHERE run_id = 'next'") == [(0,)]
+
+
+def _is_quiet(world):
+    posts = world.posts
+    time.sleep(0.5)
+    return world.posts == posts
 
 
 def test_a_concurrent_run_does_not_look_like_a_lost_attempt(world):

@@ -24,7 +24,7 @@ TIMES_PANDAS = 2.0
 TIMES_A_ROW = 1.3
 SHARE_OF_THE_FIRST = 1 / 3
 MEMORY_MB = 300.0
-STEPS = ("snapshot", "match and judge", "check and publish")
+STEPS = ("snapshot", "match and compute", "check and publish")
 
 console = Console(stderr=True)
 
@@ -33,7 +33,7 @@ console = Console(stderr=True)
 class Night:
     """A first reconciliation of a ledger, and others with nothing new.
 
-    :param again: as the nightly job does it, with what is new of the list.
+    :param again: as each night, with the new certificates only.
     :param whole: with the whole list, as once a week.
     """
 
@@ -121,7 +121,7 @@ def _side_by_side(rounds: list[Comparison]) -> str:
             row("floor: bare `iterparse`, COPY, one upsert", lambda item: item.floor),
             row("pandas: `read_xml`, `merge`, `to_sql`", lambda item: item.pandas),
             row("**this project**, first time", lambda item: item.night.first),
-            row("**this project**, again, what is new of the list", lambda item: item.night.again),
+            row("**this project**, again, new certificates only", lambda item: item.night.again),
             row("**this project**, again, the whole list", lambda item: item.night.whole),
         ],
     )
@@ -145,7 +145,7 @@ def _sizes(nights: dict[int, Night]) -> str:
                     f"{item.peak_mb:.0f}",
                 )
             )
-    return table(("size", "seconds", *STEPS, "µs a row", "peak MB"), rows)
+    return table(("size", "seconds", *STEPS, "µs per row", "peak MB"), rows)
 
 
 def _targets(nights: dict[int, Night], floor: float, pandas: float) -> str:
@@ -173,7 +173,7 @@ def _targets(nights: dict[int, Night], floor: float, pandas: float) -> str:
                 a_row <= TIMES_A_ROW,
                 f"{a_row:.2f} times",
             ),
-            target(f"worker under {MEMORY_MB:.0f} MB throughout", peak < MEMORY_MB, f"{peak:.0f} MB"),
+            target(f"worker below {MEMORY_MB:.0f} MB throughout", peak < MEMORY_MB, f"{peak:.0f} MB"),
             target(
                 "again with nothing new: at most a third of the first time",
                 all(share <= SHARE_OF_THE_FIRST for share in again.values()),

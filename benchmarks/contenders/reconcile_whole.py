@@ -19,7 +19,7 @@ def main() -> None:
     with measured(job.count) as steps:
         with steps.timed("snapshot"):
             asyncio.run(snapshot(job))
-        with steps.timed("match and judge"):
+        with steps.timed("match and compute"):
             reconcile(engine, site=site, run_id=RUN)
         with steps.timed("check and publish"):
             publish_pending(engine, site=site, run_id=RUN)

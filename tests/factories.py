@@ -147,13 +147,22 @@ def add_snapshot(
     row = {"site": "default", "run_id": "night", "started_at": started_at, "finished_at": started_at}
     with warehouse.begin() as connection:
         taken = insert(snapshot).values(**{**row, "complete": complete, **values})
-        return int(connection.execute(taken.returning(snapshot.c.snapshot_id)).scalar_one())
+        snapshot_id = int(connection.execute(taken.returning(snapshot.c.snapshot_id)).scalar_one())
+        connection.execute(_MARK_LACKED)
+    return snapshot_id
+
+
+_MARK_LACKED = text(
+    "UPDATE springest.remote_certificate AS remote SET lacked_at = ("
+    "SELECT min(started_at) FROM springest.snapshot"
+    " WHERE snapshot.site = remote.site AND complete AND started_at > remote.recorded_at)"
+)
 
 
 def add_certificate(
     warehouse: Engine, certificate_id: int = 7, *, snapshot_id: int | None = None, **values: Any
 ) -> None:
-    """Let a snapshot have shown a certificate: that one, or a partial snapshot at ``last_seen_at``."""
+    """Let a snapshot have shown a certificate last at ``recorded_at``: that one, or a partial one."""
     row = {
         "site": "default",
         "springest_certificate_id": certificate_id,
@@ -161,23 +170,25 @@ def add_certificate(
         "valid_from": DAY,
         "springest_status": "verified",
         "first_seen_at": MOMENT,
-        "last_seen_at": MOMENT,
+        "recorded_at": MOMENT,
         **values,
     }
     if snapshot_id is None:
-        snapshot_id = add_snapshot(warehouse, row["last_seen_at"], complete=False)
-    seen_in = {"first_snapshot_id": snapshot_id, "last_snapshot_id": snapshot_id}
-    add_rows(warehouse, remote_certificate, seen_in | row)
+        snapshot_id = add_snapshot(warehouse, row["recorded_at"], complete=False)
+    add_rows(warehouse, remote_certificate, {"first_snapshot_id": snapshot_id} | row)
+    with warehouse.begin() as connection:
+        connection.execute(_MARK_LACKED)
 
 
 def see_again(warehouse: Engine, certificate_id: int, seen_at: datetime) -> None:
     """Let a later snapshot have shown a certificate again."""
     statement = (
-        "UPDATE springest.remote_certificate SET last_seen_at = :seen_at"
+        "UPDATE springest.remote_certificate SET recorded_at = :seen_at"
         " WHERE springest_certificate_id = :certificate_id"
     )
     with warehouse.begin() as connection:
         connection.execute(text(statement), {"seen_at": seen_at, "certificate_id": certificate_id})
+        connection.execute(_MARK_LACKED)
 
 
 def list_certification(

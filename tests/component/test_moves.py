@@ -156,8 +156,7 @@ class Ledger:
 
     def show(self, number: int, *certificates: dict[str, Any], seen_at: datetime) -> None:
         """Let a snapshot have shown certificates; ``number`` is the snapshot's."""
-        seen = {"first_snapshot_id": number, "last_snapshot_id": number}
-        seen |= {"first_seen_at": seen_at, "last_seen_at": seen_at}
+        seen = {"first_snapshot_id": number, "first_seen_at": seen_at, "recorded_at": seen_at}
         alike = {"site": "default", "certification_id": 102, "valid_from": DAY, "valid_until": None}
         alike |= {"learner_ref": None, "owner_told_by": None, "springest_status": "verified"}
         self.add(remote_certificate, *({**alike, **seen, **certificate} for certificate in certificates))

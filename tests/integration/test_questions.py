@@ -327,7 +327,7 @@ def _days_later(world: World, days: int) -> None:
     """Let what was seen and published be that much older."""
     aged = {
         "snapshot": ("started_at", "finished_at"),
-        "remote_certificate": ("first_seen_at", "last_seen_at"),
+        "remote_certificate": ("first_seen_at", "recorded_at", "lacked_at"),
         "delivery": ("sent_at",),
         "delivery_attempt": ("started_at", "finished_at"),
         "publication": ("published_at",),

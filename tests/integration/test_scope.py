@@ -98,7 +98,7 @@ def test_a_narrowed_snapshot_denies_nothing_outside_it(long_list):
         )
         connection.exec_driver_sql(
             "UPDATE springest.remote_certificate SET first_seen_at = first_seen_at - interval '2 days',"
-            " last_seen_at = last_seen_at - interval '2 days'"
+            " recorded_at = recorded_at - interval '2 days'"
         )
     world.planned("third")
     assert world.publish("third").became_absent == 0

@@ -244,12 +244,13 @@ def test_no_claim_is_false_in_ten_thousand_worlds(warehouse: Engine, seed: int) 
 
 
 TABLES = (
-    "remote_certificate",
+    "seen_certificate",
     "delivery_match",
     "current_verdict",
     "delivery",
 )
 CHANGING = (
+    "recorded_at",
     "matched_at",
     "updated_at",
     "created_at",
@@ -268,7 +269,7 @@ def tables(warehouse: Engine) -> dict[str, list[dict[str, Any]]]:
                     {
                         name: value
                         for name, value in row.items()
-                        if table == "remote_certificate" or name not in CHANGING
+                        if name not in CHANGING or (table, name) == ("seen_certificate", "created_at")
                     }
                     for row in connection.execute(text(f"SELECT * FROM springest.{table}")).mappings()  # noqa: S608
                 ),

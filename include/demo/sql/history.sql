@@ -69,9 +69,9 @@ FROM springest.delivery WHERE sent_at IS NOT NULL;
 
 INSERT INTO springest.remote_certificate
     (site, springest_certificate_id, certification_id, valid_from, springest_status, created_at, first_snapshot_id,
-     first_seen_at, last_seen_at, last_snapshot_id)
+     first_seen_at, recorded_at)
 SELECT site, springest_certificate_id, certification_id, valid_from, 'verified', sent_at, 1,
-       LEAST(sent_at + interval '10 hours', now() - interval '20 minutes'), now() - interval '20 minutes', 1
+       LEAST(sent_at + interval '10 hours', now() - interval '20 minutes'), now() - interval '20 minutes'
 FROM springest.delivery WHERE state = 'visible';
 
 INSERT INTO springest.staging_run (site, run_id, mode, window_start, window_end, source_count, committed_at)

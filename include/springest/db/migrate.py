@@ -29,6 +29,7 @@ _VERSIONS: Final = _MIGRATIONS / "versions"
 FUNCTIONS: Final = ("guard_queue", "open_doubts", "sent_by_run")
 VIEWS: Final = (
     "current_verdict",
+    "seen_certificate",
     "certificate_reconciliation",
     "certificate_reconciliation_history",
     "delivery_review",

@@ -74,6 +74,7 @@ WRITER: Final[Mapping[str, str]] = {
     "rate_limit": _CHANGE,
     "erasure_tombstone": _READ,
     "remote_certificate": _READ,
+    "seen_certificate": _READ,
     "snapshot": _READ,
 }
 PUBLISHER: Final[Mapping[str, str]] = {

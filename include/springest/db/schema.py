@@ -529,8 +529,19 @@ remote_certificate = Table(
     # No foreign keys to the snapshots: each of a million rows would look up the same one.
     Column("first_snapshot_id", BigInteger, nullable=False, comment="First snapshot that showed it"),
     Column("first_seen_at", _INSTANT, nullable=False, comment="Start of the first snapshot that showed it"),
-    Column("last_seen_at", _INSTANT, nullable=False, comment="Start of the last snapshot that showed it"),
-    Column("last_snapshot_id", BigInteger, nullable=False, comment="Last snapshot that showed it"),
+    # A complete snapshot that shows it unchanged writes nothing: the views derive when it was last seen.
+    Column(
+        "recorded_at",
+        _INSTANT,
+        nullable=False,
+        comment="Start of the last snapshot that wrote this row and showed the certificate; later complete "
+        "ones showed it unchanged, unless lacked_at is set",
+    ),
+    Column(
+        "lacked_at",
+        _INSTANT,
+        comment="Start of the first complete snapshot that lacked it since it was last shown; null: none",
+    ),
     Column(
         "owner_told_by",
         Text,

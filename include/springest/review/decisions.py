@@ -203,7 +203,6 @@ class Decisions:
 def _candidates(connection: Connection, facts: Facts) -> list[int]:
     values = {
         "delivery_key": facts.known.delivery_key,
-        "since": facts.snapshot_started_at,
         "possibly_taken": facts.possibly_taken,
         "clock_hours": WIDE_HOURS,
     }

@@ -40,8 +40,8 @@ _REMEMBER: Final = text(
     " evidence = excluded.evidence, checked_at = excluded.checked_at"
 )
 _IS_ANYTHING_SHOWN: Final = text(
-    "SELECT EXISTS (SELECT FROM springest.remote_certificate WHERE site = :site AND last_snapshot_id >="
-    " (SELECT max(snapshot_id) FROM springest.snapshot WHERE site = :site AND complete))"
+    "SELECT EXISTS (SELECT FROM springest.snapshot WHERE site = :site AND complete)"
+    " AND EXISTS (SELECT FROM springest.remote_certificate WHERE site = :site AND lacked_at IS NULL)"
 )
 
 

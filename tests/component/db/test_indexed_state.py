@@ -46,7 +46,7 @@ def test_making_certificates_visible_updates_no_index(warehouse: Engine) -> None
 
     This holds in a new ledger, whose pages have only the free space of the fill factor.
     """
-    seen = {"first_snapshot_id": 1, "last_snapshot_id": 1, "first_seen_at": MOMENT, "last_seen_at": MOMENT}
+    seen = {"first_snapshot_id": 1, "first_seen_at": MOMENT, "recorded_at": MOMENT}
     add_rows(warehouse, delivery, *(ledger_row(number, State.ACCEPTED) for number in range(MANY)))
     add_rows(
         warehouse,

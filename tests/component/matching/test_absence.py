@@ -127,7 +127,7 @@ def test_being_listed_alone_is_no_evidence(warehouse: Engine, deliver: Deliver, 
         ({}, False),
         ({"answered": 1, "certification_id": 103}, False),
         ({"answered": 1, "first_seen_at": SECOND}, False),
-        ({"answered": 1, "last_seen_at": FIRST}, False),
+        ({"answered": 1, "recorded_at": FIRST}, False),
     ],
     ids=[
         "posted later",
@@ -152,7 +152,7 @@ def test_absence_counts_beside_a_later_one_that_is_shown(
     """A certification is verified as a whole. The hours are those between the two POSTs."""
     deliver("unknown")
     hours = shown.pop("answered", None)
-    show(9, **{"valid_from": date(2026, 10, 1), "first_seen_at": FIRST, "last_seen_at": SECOND, **shown})
+    show(9, **{"valid_from": date(2026, 10, 1), "first_seen_at": FIRST, "recorded_at": SECOND, **shown})
     if hours is not None:
         key = deliver("visible", "T2", springest_certificate_id=9, valid_from=date(2026, 10, 1))
         post(key, "accepted_with_id", springest_certificate_id=9, started_at=SENT + timedelta(hours=hours))
@@ -174,7 +174,7 @@ def test_another_sites_snapshots_prove_nothing(warehouse: Engine, deliver: Deliv
 def test_a_shown_certificate_is_not_missing(warehouse: Engine, deliver: Deliver, show: Show) -> None:
     """A certificate that Springest shows is not missing."""
     deliver("accepted")
-    show(last_seen_at=SECOND)
+    show(recorded_at=SECOND)
     assert publish_all(warehouse).became_absent == 0
     assert verdict(warehouse).verification_status == "verified"
 
@@ -185,7 +185,7 @@ def test_a_certificate_shown_with_other_data_is_not_missing(
 ) -> None:
     """A certificate that is shown under its id with other data is not missing."""
     deliver("accepted")
-    show(last_seen_at=SECOND, certification_id=103)
+    show(recorded_at=SECOND, certification_id=103)
     assert publish_all(warehouse).became_absent == 0
     assert verdict(warehouse).verification_status == "ambiguous"
 
@@ -205,7 +205,7 @@ def test_an_unknown_is_not_absent_while_a_candidate_is_shown(
 ) -> None:
     """While a possible certificate is shown, an unknown delivery is not absent."""
     deliver("unknown")
-    show(9, last_seen_at=FIRST, **shown)
+    show(9, recorded_at=FIRST, **shown)
     assert publish_all(warehouse).became_absent == 0
 
 
@@ -215,7 +215,7 @@ def test_an_unknown_is_not_absent_while_a_candidate_is_shown(
         {"learner_ref": "b" * 64},
         {"certification_id": 103},
         {"valid_from": date(2026, 11, 3)},
-        {"last_seen_at": FIRST - timedelta(minutes=1)},
+        {"recorded_at": FIRST - timedelta(minutes=1)},
     ],
     ids=["another learner", "another certification", "other dates", "gone before"],
 )
@@ -225,7 +225,7 @@ def test_an_impossible_candidate_does_not_prevent_absence(
 ) -> None:
     """A shown certificate that cannot be this one does not prevent absence."""
     deliver("unknown")
-    show(9, **{"last_seen_at": SECOND, **shown})
+    show(9, **{"recorded_at": SECOND, **shown})
     assert publish_all(warehouse).became_absent == 1
 
 
@@ -236,7 +236,7 @@ def test_the_certificate_of_another_delivery_is_no_candidate(
     """A certificate that another delivery has by its id cannot be this one."""
     deliver("unknown", "T1")
     deliver("visible", "T2", springest_certificate_id=9)
-    show(9, last_seen_at=SECOND)
+    show(9, recorded_at=SECOND)
     assert publish_all(warehouse).became_absent == 1
 
 
@@ -247,7 +247,7 @@ def test_a_missing_certificate_that_appears_is_visible(
     """A missing delivery whose id is shown again becomes `visible`."""
     deliver("accepted")
     publish_all(warehouse)
-    show(last_seen_at=SECOND + timedelta(days=1))
+    show(recorded_at=SECOND + timedelta(days=1))
     assert publish_all(warehouse).became_visible == 1
     row = verdict(warehouse)
     assert (row.verification_status, row.delivery_reason, row.needs_review) == ("verified", None, False)
@@ -259,7 +259,7 @@ def test_absence_in_two_snapshots_is_vanished_until_seen(
 ) -> None:
     """A visible certificate missing in two complete snapshots is `vanished` until it is seen again."""
     deliver("accepted")
-    show(last_seen_at=FIRST - timedelta(hours=2))
+    show(recorded_at=FIRST - timedelta(hours=2))
     assert publish_all(warehouse).became_absent == 1
     row = verdict(warehouse)
     assert (row.verification_status, row.review_reason, row.needs_review) == ("vanished", "vanished", True)
@@ -280,7 +280,7 @@ def test_a_missing_one_shown_with_other_data_is_not_missing(
     assert verdict(warehouse).verification_status == "missing"
     third = SECOND + timedelta(days=1)
     scan(third)
-    show(last_seen_at=third, first_seen_at=third, valid_from=date(2026, 11, 3))
+    show(recorded_at=third, first_seen_at=third, valid_from=date(2026, 11, 3))
     assert publish_all(warehouse).became_visible == 0
     row = verdict(warehouse)
     assert (row.delivery_state, row.verification_status) == ("accepted", "ambiguous")
@@ -294,7 +294,7 @@ def test_a_vanished_one_shown_with_other_data_is_visible(
 ) -> None:
     """A vanished certificate that is shown again with other data is no longer `vanished`."""
     deliver("visible", valid_from=date(2026, 11, 1))
-    show(last_seen_at=FIRST - timedelta(hours=2))
+    show(recorded_at=FIRST - timedelta(hours=2))
     publish_all(warehouse)
     assert verdict(warehouse).verification_status == "vanished"
     see_again(7, FIRST)
@@ -316,7 +316,7 @@ def test_one_snapshot_without_it_is_not_enough_to_vanish(
     deliver("visible")
     scan(FIRST)
     scan(SECOND)
-    show(last_seen_at=FIRST)
+    show(recorded_at=FIRST)
     assert publish_all(warehouse).became_absent == 0
 
 

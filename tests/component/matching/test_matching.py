@@ -181,7 +181,7 @@ def test_a_later_post_than_the_one_with_the_id_can_match(
     post(key, started_at=again)
     deliver("unknown", "T2", sent_at=again, learner_ref="b" * 64)
     show(7, created_at=MOMENT)
-    show(8, created_at=again, last_seen_at=again + timedelta(hours=1))
+    show(8, created_at=again, recorded_at=again + timedelta(hours=1))
     publish_only_us(warehouse)
     row = verdict(warehouse, "T2")
     assert (row.verification_status, row.springest_certificate_id) == ("ambiguous", None)
@@ -201,7 +201,7 @@ def test_an_owner_outweighs_a_contradicting_id(
     last = MOMENT + timedelta(days=4)
     deliver("visible", "T1", match_method=method)
     deliver("unknown", "T2", learner_ref="b" * 64)
-    show(7, learner_ref="b" * 64, created_at=MOMENT, last_seen_at=last)
+    show(7, learner_ref="b" * 64, created_at=MOMENT, recorded_at=last)
     list_certification(since=MOMENT - timedelta(days=9), last=last)
     scan(MOMENT + timedelta(days=2))
     scan(last)
@@ -272,7 +272,7 @@ def test_an_absent_delivery_becomes_a_tie_once_one_fits(
     scan(MOMENT + timedelta(days=2))
     publish_all(warehouse)
     assert "looks safe" in verdict(warehouse).delivery_reason_detail
-    show(9, last_seen_at=MOMENT + timedelta(days=3), created_at=MOMENT)
+    show(9, recorded_at=MOMENT + timedelta(days=3), created_at=MOMENT)
     publish_all(warehouse)
     row = verdict(warehouse)
     assert (row.delivery_reason, row.verification_status) == ("tie", "ambiguous")
@@ -308,7 +308,7 @@ def test_ids_calibrate_the_clock_and_separate_two_posts(
     deliver("unknown", "T1", sent_at=MOMENT)
     deliver("unknown", "T2", sent_at=MOMENT + timedelta(hours=3), learner_ref="b" * 64)
     later = MOMENT + timedelta(days=1)
-    show(8, created_at=MOMENT + timedelta(hours=5, seconds=2), last_seen_at=later, first_seen_at=later)
+    show(8, created_at=MOMENT + timedelta(hours=5, seconds=2), recorded_at=later, first_seen_at=later)
     publish_only_us(warehouse)
     assert verdict(warehouse, "T1").verification_status == "unknown"
     assert verdict(warehouse, "T2").springest_certificate_id == 8
@@ -345,7 +345,7 @@ def test_a_certificate_of_an_earlier_post_is_the_deliverys(
     for at in (MOMENT, again):
         post(key, started_at=at, certification_id=102, valid_from=DAY)
     for number, at in list(enumerate((MOMENT, again), start=7))[:shown]:
-        show(number, created_at=at, first_seen_at=again, last_seen_at=again)
+        show(number, created_at=at, first_seen_at=again, recorded_at=again)
     publish_only_us(warehouse)
     row = verdict(warehouse)
     if shown == 1:

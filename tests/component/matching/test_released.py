@@ -255,7 +255,7 @@ def test_a_concurrent_snapshot_hides_no_certificate(
 
     def store() -> None:
         scan(LATER)
-        show(8, first_seen_at=LATER, last_seen_at=LATER)
+        show(8, first_seen_at=LATER, recorded_at=LATER)
 
     meanwhile(store)
     publish_all(warehouse)

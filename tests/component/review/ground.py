@@ -57,7 +57,7 @@ class Ground:
                 text("SELECT started_at FROM springest.snapshot WHERE snapshot_id = :number"),
                 {"number": number},
             ).scalar_one()
-        seen_at = {"first_seen_at": seen, "last_seen_at": seen}
+        seen_at = {"first_seen_at": seen, "recorded_at": seen}
         factories.add_certificate(self.warehouse, certificate_id, snapshot_id=number, **{**seen_at, **values})
 
     def restored(self) -> None:

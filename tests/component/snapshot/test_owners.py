@@ -73,7 +73,7 @@ def test_different_or_unknown_data_is_no_proof(
     [
         ({}, 0),
         ({"created_at": MOMENT + timedelta(hours=1)}, 0),
-        ({"last_seen_at": MOMENT + timedelta(days=1)}, 1),  # it was there to be asked about
+        ({"recorded_at": MOMENT + timedelta(days=1)}, 1),  # it was there to be asked about
         ({"valid_from": date(2026, 11, 3)}, 1),
         ({"created_at": MOMENT - timedelta(days=3)}, 1),  # it was there before
         ({"learner_ref": "b" * 64}, 1),
@@ -86,7 +86,7 @@ def test_a_vanished_candidate_of_unknown_owner_prevents_proof(
     deliver("unknown")
     show(8, **candidate)
     scan(MOMENT + timedelta(days=1))
-    show(7, learner_ref=LEARNER, owner_told_by="filter", last_seen_at=MOMENT + timedelta(days=1, hours=1))
+    show(7, learner_ref=LEARNER, owner_told_by="filter", recorded_at=MOMENT + timedelta(days=1, hours=1))
     assert publish_all(warehouse).became_visible == proven
 
 
@@ -168,8 +168,8 @@ def test_any_post_of_a_delivery_can_explain_its_certificate(
     seen = MOMENT + timedelta(hours=4)
     deliver_twice(state, "T1")
     deliver("unknown", "T2", learner_ref="b" * 64, sent_at=MOMENT)
-    show(7, learner_ref=LEARNER, created_at=MOMENT + timedelta(hours=hours), last_seen_at=seen)
-    show(8, learner_ref="c" * 64, created_at=MOMENT, last_seen_at=seen)
+    show(7, learner_ref=LEARNER, created_at=MOMENT + timedelta(hours=hours), recorded_at=seen)
+    show(8, learner_ref="c" * 64, created_at=MOMENT, recorded_at=seen)
     assert publish_all(warehouse).became_visible == 1
     row = verdict(warehouse)
     assert (row.verification_status, row.match_method, row.springest_certificate_id) == (
@@ -187,7 +187,7 @@ def test_two_certificates_of_one_delivery_prove_neither(
     seen = MOMENT + timedelta(hours=4)
     deliver_twice("unknown", "T1")
     for number, hours in ((7, 0), (8, 3)):
-        show(number, learner_ref=LEARNER, created_at=MOMENT + timedelta(hours=hours), last_seen_at=seen)
+        show(number, learner_ref=LEARNER, created_at=MOMENT + timedelta(hours=hours), recorded_at=seen)
     assert publish_all(warehouse).became_visible == 0
     assert verdict(warehouse).verification_status == "ambiguous"
 
@@ -198,5 +198,5 @@ def test_a_certificate_of_two_possible_deliveries_is_no_proof(
     """A certificate that two deliveries may have created proves neither, however often they were sent."""
     deliver_twice("unknown", "T1")
     deliver_twice("unknown", "T2")
-    show(learner_ref=LEARNER, created_at=MOMENT, last_seen_at=MOMENT + timedelta(hours=4))
+    show(learner_ref=LEARNER, created_at=MOMENT, recorded_at=MOMENT + timedelta(hours=4))
     assert publish_all(warehouse).became_visible == 0

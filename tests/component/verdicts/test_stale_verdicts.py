@@ -74,8 +74,8 @@ CONFIRMED = (
 _SHOWN = "UPDATE springest.remote_certificate SET {} WHERE springest_certificate_id = 7"
 _LISTED = (
     "INSERT INTO springest.remote_certificate (site, springest_certificate_id, certification_id, valid_from,"
-    " first_snapshot_id, first_seen_at, last_snapshot_id, last_seen_at)"
-    " SELECT 'default', {}, 102, '2026-11-02', min(snapshot_id), now(), min(snapshot_id), now()"
+    " first_snapshot_id, first_seen_at, recorded_at)"
+    " SELECT 'default', {}, 102, '2026-11-02', min(snapshot_id), now(), now()"
     " FROM springest.snapshot"
 )
 CHANGES = {
@@ -148,7 +148,7 @@ def test_a_change_of_verified_statuses_is_noticed(warehouse: Engine) -> None:
 @pytest.mark.usefixtures("grounds")
 def test_a_night_without_changes_judges_nothing(warehouse: Engine) -> None:
     """This also holds if every certificate was seen again."""
-    run(warehouse, "UPDATE springest.remote_certificate SET last_seen_at = now(), last_snapshot_id = 4711")
+    run(warehouse, "UPDATE springest.remote_certificate SET recorded_at = now()")
     run(warehouse, "UPDATE springest.certification SET last_seen_at = now()")
     with judged(warehouse) as numbers:
         publish(warehouse, site=SITE, run_id="second")

@@ -12,7 +12,7 @@ SELECT verdict.delivery_key, verdict.site, verdict.training_id, verdict.issue_no
        remote.last_seen_at, verdict.needs_review, verdict.review_reason, latest.reconciled_at
 FROM springest.current_verdict AS verdict
 JOIN (SELECT site, max(published_at) AS reconciled_at FROM springest.publication GROUP BY site) AS latest USING (site)
-LEFT JOIN springest.remote_certificate AS remote
+LEFT JOIN springest.seen_certificate AS remote
        ON remote.site = verdict.site
       AND remote.springest_certificate_id = verdict.springest_certificate_id;
 

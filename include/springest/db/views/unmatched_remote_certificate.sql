@@ -6,7 +6,7 @@ SELECT remote.site, remote.springest_certificate_id, remote.certification_id,
        CAST(CASE WHEN remote.learner_ref NOT IN ('forgotten', 'other') THEN remote.learner_ref END AS varchar(64))
            AS learner_ref,
        remote.owner_told_by, remote.first_seen_at, remote.last_seen_at
-FROM springest.remote_certificate AS remote
+FROM springest.seen_certificate AS remote
 LEFT JOIN springest.certification AS certification
        ON certification.site = remote.site AND certification.certification_id = remote.certification_id
 LEFT JOIN (
@@ -18,7 +18,7 @@ LEFT JOIN (
     WHERE earlier.complete
     GROUP BY earlier.site
 ) AS watched ON watched.site = remote.site
-WHERE COALESCE(remote.last_seen_at >= watched.since, true)
+WHERE COALESCE(remote.lacked_at > watched.since, true)
   AND NOT EXISTS (SELECT FROM springest.delivery
                   WHERE delivery.site = remote.site
                     AND delivery.springest_certificate_id = remote.springest_certificate_id)

@@ -40,9 +40,7 @@ FROM (
       AND NOT EXISTS (SELECT FROM springest.remote_certificate AS shown
                       WHERE shown.site = verdict.site
                         AND shown.certification_id = verdict.certification_id
-                        AND shown.last_seen_at >= COALESCE((SELECT max(snapshot.started_at) FROM springest.snapshot
-                                                            WHERE snapshot.site = verdict.site AND snapshot.complete),
-                                                           '-infinity'))
+                        AND shown.lacked_at IS NULL)
       AND (verdict.verification_status = 'awaiting_verification'
            OR (verdict.verification_status = 'held' AND verdict.delivery_reason = 'certification_not_listed')
            -- A verification cannot reveal certificates that were absent while the certification was verified.

@@ -58,9 +58,9 @@ INSERT INTO pg_temp.matching_row
 SELECT remote.springest_certificate_id, remote.certification_id, remote.valid_from, remote.valid_until,
        COALESCE(remote.valid_until, 'infinity'), remote.learner_ref, remote.created_at,
        COALESCE(first.finished_at, 'infinity'),
-       COALESCE(remote.last_seen_at < CAST(:since AS timestamptz), false),
+       COALESCE(remote.lacked_at <= CAST(:since AS timestamptz), false),
        remote.springest_status,
-       COALESCE(remote.last_seen_at < (SELECT max(started_at) FROM springest.snapshot WHERE site = :site AND complete), false)
+       remote.lacked_at IS NOT NULL
 FROM springest.remote_certificate AS remote
 JOIN springest.snapshot AS first ON first.snapshot_id = remote.first_snapshot_id
 WHERE remote.site = :site

@@ -8,8 +8,7 @@ WITH shown AS MATERIALIZED (
            remote.learner_ref, remote.created_at
     FROM springest.remote_certificate AS remote
     WHERE remote.site = :site
-      AND remote.last_seen_at >= COALESCE((SELECT max(started_at) FROM springest.snapshot
-                                           WHERE site = :site AND complete), '-infinity')
+      AND remote.lacked_at IS NULL
       AND NOT EXISTS (SELECT FROM springest.delivery AS other
                       WHERE other.site = :site
                         AND other.springest_certificate_id = remote.springest_certificate_id

@@ -17,9 +17,7 @@ WHERE delivery.site = :site
   AND remote.valid_until IS NOT DISTINCT FROM delivery.valid_until
   -- An owner who was forgotten is still known not to be another learner; see `forget_owners.sql`.
   AND COALESCE(remote.learner_ref = COALESCE(delivery.learner_ref, 'forgotten'), true)
-  AND (delivery.state <> 'vanished'
-       OR remote.last_seen_at >= (SELECT max(started_at) FROM springest.snapshot
-                                  WHERE site = :site AND complete))
+  AND (delivery.state <> 'vanished' OR remote.lacked_at IS NULL)
   AND NOT EXISTS (SELECT FROM springest.delivery AS other
                   WHERE other.site = delivery.site
                     AND other.springest_certificate_id = delivery.springest_certificate_id

@@ -38,7 +38,7 @@ WITH newest AS (
     FROM ({shown_posts}    WHERE remote.site = :site
           AND remote.certification_id IN (SELECT certification_id FROM sent)) AS shown
     CROSS JOIN watched
-    WHERE shown.first_seen_at <= watched.since AND shown.last_seen_at >= watched.newest_at
+    WHERE shown.first_seen_at <= watched.since AND shown.lacked_at IS NULL
       AND shown.posted_at IS NOT NULL
     ORDER BY shown.certification_id, shown.posted_at DESC
 ), waiting AS (
@@ -70,7 +70,7 @@ WITH newest AS (
           SELECT FROM springest.remote_certificate AS remote
           WHERE remote.site = waiting.site
             AND remote.springest_certificate_id = waiting.springest_certificate_id
-            AND remote.last_seen_at >= waiting.since)
+            AND COALESCE(remote.lacked_at > waiting.since, true))
     UNION ALL
     -- or, without one, nothing is shown that could be it, whatever Springest leaves untold.
     SELECT waiting.*
@@ -116,14 +116,14 @@ WITH newest AS (
     UNION ALL
     SELECT delivery.delivery_key, delivery.version, 'vanished', 'vanished',
            format('certificate %s was shown until %s UTC; ', delivery.springest_certificate_id,
-                  to_char(remote.last_seen_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
+                  to_char(remote.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
            || watched.evidence || ': ask Springest what became of it'
     FROM springest.delivery AS delivery
     CROSS JOIN watched
     JOIN springest.remote_certificate AS remote
       ON remote.site = delivery.site
      AND remote.springest_certificate_id = delivery.springest_certificate_id
-     AND remote.last_seen_at < watched.since
+     AND remote.lacked_at <= watched.since
     WHERE delivery.site = :site AND delivery.state = 'visible'
 )
 UPDATE springest.delivery AS delivery

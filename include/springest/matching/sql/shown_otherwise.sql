@@ -11,4 +11,4 @@ WHERE delivery.site = :site
   AND (delivery.indexed_state = 'vanished' OR (delivery.indexed_state = 'review' AND delivery.reason = 'missing'))
   AND remote.site = delivery.site
   AND remote.springest_certificate_id = delivery.springest_certificate_id
-  AND remote.last_seen_at >= (SELECT max(started_at) FROM springest.snapshot WHERE site = :site AND complete)
+  AND remote.lacked_at IS NULL

@@ -19,6 +19,6 @@ SELECT remote.springest_certificate_id IS NOT NULL AS is_known,
           AND other.delivery_key <> delivery.delivery_key
         LIMIT 1) AS answered_for
 FROM springest.delivery AS delivery
-LEFT JOIN springest.remote_certificate AS remote
+LEFT JOIN springest.seen_certificate AS remote
        ON remote.site = delivery.site AND remote.springest_certificate_id = :springest_certificate_id
 WHERE delivery.delivery_key = :delivery_key

@@ -41,7 +41,7 @@ LEFT JOIN LATERAL (
     SELECT posts.springest_certificate_id, posts.posted_at
     FROM ({shown_posts}    WHERE remote.site = delivery.site
           AND remote.certification_id = delivery.certification_id
-          AND remote.last_seen_at >= complete.started_at) AS posts
+          AND remote.lacked_at IS NULL) AS posts
     ORDER BY posts.posted_at DESC NULLS LAST
     LIMIT 1
 ) AS shown ON true

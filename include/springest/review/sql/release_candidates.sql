@@ -20,7 +20,7 @@ CROSS JOIN LATERAL (
     WHERE attempt.delivery_key = delivery.delivery_key
 ) AS sent
 WHERE delivery.delivery_key = :delivery_key
-  AND remote.last_seen_at >= COALESCE(CAST(:since AS timestamptz), '-infinity')
+  AND remote.lacked_at IS NULL
   AND COALESCE(remote.valid_from = delivery.valid_from, true)
   AND COALESCE(remote.valid_until = delivery.valid_until, true)
   AND COALESCE(remote.learner_ref = delivery.learner_ref, true)

@@ -24,7 +24,7 @@ WITH last AS MATERIALIZED (
     SELECT shown.certification_id, max(shown.posted_at) AS posted_at
     FROM ({shown_posts}    WHERE remote.site = :site
           AND remote.certification_id IN (SELECT certification_id FROM waiting)
-          AND remote.last_seen_at >= (SELECT complete_at FROM last)) AS shown
+          AND remote.lacked_at IS NULL) AS shown
     GROUP BY shown.certification_id
 ), awaited AS MATERIALIZED (
     SELECT waiting.certification_id, waiting.sent_at,
@@ -36,7 +36,7 @@ WITH last AS MATERIALIZED (
     -- Few on most nights; begun from the deliveries, a million would be looked up.
     SELECT remote.springest_certificate_id
     FROM springest.remote_certificate AS remote
-    WHERE remote.site = :site AND remote.last_seen_at < (SELECT complete_at FROM last)
+    WHERE remote.site = :site AND remote.lacked_at IS NOT NULL
 )
 SELECT last.complete_at,
        last.any_at,

@@ -6,7 +6,7 @@
            remote.certification_id,
            remote.springest_certificate_id,
            remote.first_seen_at,
-           remote.last_seen_at,
+           remote.lacked_at,
            GREATEST(answered.started_at, remote.created_at - make_interval(hours => :later_by_hours)) AS posted_at
     FROM springest.remote_certificate AS remote
     LEFT JOIN springest.delivery AS holder

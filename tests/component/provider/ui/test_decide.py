@@ -138,9 +138,9 @@ def test_a_confirmation_needs_an_id_that_can_be_the_certificates(desk):
         connection.execute(
             text(
                 "INSERT INTO springest.remote_certificate (site, springest_certificate_id, certification_id,"
-                " valid_from, springest_status, created_at, first_snapshot_id, first_seen_at, last_seen_at,"
-                " last_snapshot_id) SELECT site, 77, certification_id, valid_from, 'verified', sent_at, 1,"
-                " sent_at, now(), 1 FROM springest.delivery WHERE delivery_key = :key"
+                " valid_from, springest_status, created_at, first_snapshot_id, first_seen_at, recorded_at)"
+                " SELECT site, 77, certification_id, valid_from, 'verified', sent_at, 1,"
+                " sent_at, now() FROM springest.delivery WHERE delivery_key = :key"
             ),
             {"key": key(UNKNOWN)},
         )

@@ -235,8 +235,8 @@ CREATE TABLE springest.remote_certificate (
     learner_ref VARCHAR(64),
     first_snapshot_id BIGINT NOT NULL,
     first_seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    last_seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    last_snapshot_id BIGINT NOT NULL,
+    recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    lacked_at TIMESTAMP WITH TIME ZONE,
     owner_told_by TEXT,
     CONSTRAINT remote_certificate_pkey PRIMARY KEY (site, springest_certificate_id),
     CONSTRAINT remote_certificate_owner_told_by_check CHECK (owner_told_by IN ('list', 'filter'))
@@ -254,8 +254,8 @@ COMMENT ON COLUMN springest.remote_certificate.created_at IS 'When Springest sto
 COMMENT ON COLUMN springest.remote_certificate.learner_ref IS 'HMAC of the owner''s e-mail address, if the site names the owner; the word forgotten, if the owner was erased; the word other, if the learner it was sent for was erased and is not the owner';
 COMMENT ON COLUMN springest.remote_certificate.first_snapshot_id IS 'First snapshot that showed it';
 COMMENT ON COLUMN springest.remote_certificate.first_seen_at IS 'Start of the first snapshot that showed it';
-COMMENT ON COLUMN springest.remote_certificate.last_seen_at IS 'Start of the last snapshot that showed it';
-COMMENT ON COLUMN springest.remote_certificate.last_snapshot_id IS 'Last snapshot that showed it';
+COMMENT ON COLUMN springest.remote_certificate.recorded_at IS 'Start of the last snapshot that wrote this row and showed the certificate; later complete ones showed it unchanged, unless lacked_at is set';
+COMMENT ON COLUMN springest.remote_certificate.lacked_at IS 'Start of the first complete snapshot that lacked it since it was last shown; null: none';
 COMMENT ON COLUMN springest.remote_certificate.owner_told_by IS 'Source of the owner: list (in the row), filter (a GET filtered by e-mail address)';
 
 CREATE TABLE springest.site_identity (

@@ -214,8 +214,12 @@ delivery = Table(
         "delivery_indexed_state_idx",
         "site",
         "indexed_state",
+        "completed_at",
+        "delivery_key",
         postgresql_where=text("indexed_state IS NOT NULL"),
     ),
+    # It is empty before a certificate becomes visible and after, so this index allows HOT as well.
+    Index("delivery_reason_idx", "site", "reason", postgresql_where=text("reason IS NOT NULL")),
     Index(None, "learner_ref", postgresql_using="hash"),
     Index(
         "delivery_forgotten_idx",
@@ -692,6 +696,13 @@ verdict = Table(
         comment="Hash of all inputs of the verdict and of this row; if it still matches, neither has changed",
     ),
     Index(None, "site", "verification_status"),
+    # What expires by time alone.
+    Index(
+        "verdict_valid_until_idx",
+        "site",
+        "valid_until",
+        postgresql_where=text("verification_status = 'verified' AND valid_until IS NOT NULL"),
+    ),
     # What people search, filter and sort by.
     Index(None, "site", "training_id"),
     Index(None, "site", "completed_at"),

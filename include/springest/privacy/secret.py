@@ -41,7 +41,17 @@ def keep_to_secret(connection: Connection, pseudonyms: Pseudonyms) -> None:
         salt = secrets.token_bytes(16)
         row = {"salt": salt.hex(), "verifier": pseudonyms.verifier(salt), "address_rule": ADDRESS_RULE}
         connection.execute(insert(learner_secret).values(row).on_conflict_do_nothing())
-        known = connection.execute(select(learner_secret)).one()
+    check_secret(connection, pseudonyms)
+
+
+def check_secret(connection: Connection, pseudonyms: Pseudonyms) -> None:
+    """Refuse a secret that does not recognise the learners of the warehouse, without writing anything.
+
+    :raises ConfigurationError: the warehouse was filled under another secret or address rule.
+    """
+    known = connection.execute(select(learner_secret)).one_or_none()
+    if known is None:
+        return
     made_with = secrets_in_force(known.verifier, known.salt, pseudonyms)
     if made_with == 0:
         raise ConfigurationError(

@@ -15,9 +15,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from springest.db.statements import load_sql
-from springest.errors import DecisionRefused
+from springest.errors import DecisionRefused, WarehouseLocked
 from springest.redaction import Redactor
 from springest.review.audit_text import clean
 from springest.review.rules import (
@@ -104,16 +105,17 @@ class Decisions:
     def decide_each(
         self, choices: Iterable[Choice], *, found: Mapping[str, Sequence[CompletedTraining]] | None = None
     ) -> Iterator[Decided]:
-        """Decide about several, each in its own transaction; a refusal does not stop the others.
+        """Decide about several, each in its own transaction; a refusal or failure does not stop the others.
 
         :param found: current source rows by delivery; a release needs them.
         """
         rows = found or {}
         for choice in choices:
             try:
-                yield self.decide(choice, rows=rows.get(choice.delivery_key, ()))
-            except DecisionRefused as refused:
-                yield Decided(choice.delivery_key, choice.decision, refusal=str(refused))
+                decided = self.decide(choice, rows=rows.get(choice.delivery_key, ()))
+            except (DecisionRefused, WarehouseLocked, SQLAlchemyError) as error:
+                decided = Decided(choice.delivery_key, choice.decision, refusal=_refusal(error))
+            yield decided
 
     def refusal(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> str | None:
         """Return the reason why a decision would be refused now, or ``None``, without changing anything.
@@ -198,6 +200,16 @@ class Decisions:
         if choice.decision is DecisionKind.CANCEL:
             return judge_cancellation(facts)
         return judge_reopening(facts)
+
+
+def _refusal(error: Exception) -> str:
+    if isinstance(error, DecisionRefused):
+        return str(error)
+    if isinstance(error, WarehouseLocked):
+        held = f" ({'; '.join(error.holders)})" if error.holders else ""
+        return f"another session has locked it{held}: nothing was changed, try again in a minute"
+    # The connection may have broken during the commit.
+    return f"the warehouse failed ({type(error).__name__}): look again to see whether it was decided"
 
 
 def _candidates(connection: Connection, facts: Facts) -> list[int]:

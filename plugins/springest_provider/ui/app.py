@@ -6,23 +6,25 @@ import mimetypes
 from typing import Final
 
 from fastapi import FastAPI, HTTPException, Request, status
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from springest.errors import SpringestError
+from springest.errors import ConfigurationError, SourceError, SpringestError
 from springest_provider.cli.errors import in_one_line
 from springest_provider.ui import decide, deliveries, overview, story
 from springest_provider.ui.filters import BadFilterError, LedgerNeededError
 from springest_provider.ui.pages import STATIC, render
 from springest_provider.ui.security import DAG_ID, Reader, SecurityHeaders, login_url
 
-_TITLES: Final = {
-    400: "This does not work",
-    403: "Not allowed",
-    404: "Not found",
-    503: "The warehouse can't be read",
-}
+_TITLES: Final = {400: "This does not work", 403: "Not allowed", 404: "Not found"}
+_UNAVAILABLE: Final = (
+    (SourceError, "The source can't be read"),
+    (ConfigurationError, "A setting is missing or wrong"),
+    (Exception, "The warehouse can't be read"),
+)
+"""Titles of failures; the first class that fits counts."""
 
 
 def create_app() -> FastAPI:
@@ -35,6 +37,7 @@ def create_app() -> FastAPI:
         app.include_router(module.router)
     app.add_exception_handler(StarletteHTTPException, _http_error)
     app.add_exception_handler(BadFilterError, _bad_filter)
+    app.add_exception_handler(RequestValidationError, _incomplete)
     app.add_exception_handler(LedgerNeededError, _ledger_needed)
     app.add_exception_handler(SpringestError, _unavailable)
     app.add_exception_handler(SQLAlchemyError, _unavailable)
@@ -65,8 +68,14 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _bad_filter(request: Request, error: Exception) -> Response:
-    text = str(error)
-    return _page(request, status.HTTP_400_BAD_REQUEST, text[:1].upper() + text[1:])
+    return _page(request, status.HTTP_400_BAD_REQUEST, str(error))
+
+
+def _incomplete(request: Request, error: Exception) -> Response:
+    fields = error.errors() if isinstance(error, RequestValidationError) else []
+    names = ", ".join(sorted({str(field["loc"][-1]) for field in fields}))
+    text = f"the form is incomplete ({names}): open the page again; nothing was changed"
+    return _page(request, status.HTTP_400_BAD_REQUEST, text)
 
 
 def _ledger_needed(request: Request, _error: Exception) -> Response:
@@ -75,10 +84,11 @@ def _ledger_needed(request: Request, _error: Exception) -> Response:
 
 
 def _unavailable(request: Request, error: Exception) -> Response:
-    text = in_one_line(error)
-    return _page(request, status.HTTP_503_SERVICE_UNAVAILABLE, text[:1].upper() + text[1:])
+    title = next(title for kind, title in _UNAVAILABLE if isinstance(error, kind))
+    return _page(request, status.HTTP_503_SERVICE_UNAVAILABLE, in_one_line(error), title)
 
 
-def _page(request: Request, code: int, text: str) -> Response:
-    title = _TITLES.get(code, "This did not work")
+def _page(request: Request, code: int, text: str, title: str | None = None) -> Response:
+    title = title or _TITLES.get(code, "This did not work")
+    text = text[:1].upper() + text[1:]
     return render(request, None, "error.html", status_code=code, title=title, text=text)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, HTTPException, Request, status
 from fastapi.responses import HTMLResponse
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from springest.db.schema import delivery
 from springest.errors import SpringestError
@@ -20,17 +23,22 @@ from springest.source.contract import CompletedTraining
 from springest.states import DecisionKind
 from springest_provider import factories
 from springest_provider.cli.arguments import QUERY
+from springest_provider.cli.errors import in_one_line
 from springest_provider.cli.session import Session
-from springest_provider.ui.filters import BadFilterError
+from springest_provider.ui.filters import DELIVERY_KEY, BadFilterError, parse_id
 from springest_provider.ui.listing import PAGE_ROWS
 from springest_provider.ui.pages import render
 from springest_provider.ui.security import FormOperator, Operator, Visitor
-from springest_provider.ui.sites import sites
-from springest_provider.ui.story import find_story
+from springest_provider.ui.sites import sites_of
+from springest_provider.ui.story import DeliveryKey, find_story
 from springest_provider.ui.warehouse import CONN_ID, warehouse
 
 SOURCE: Final = argparse.Namespace(source="training_source", sql=QUERY)
-LARGEST_ID: Final = 2**63 - 1
+SECONDS: Final = 60.0
+"""How long one form may take: what was not begun by then is refused. Each may wait 10 seconds for a lock."""
+
+_CHOSEN: Final = re.compile(rf"(?P<key>{DELIVERY_KEY.pattern}):(?P<version>[0-9]{{1,9}})")
+_TOO_LATE: Final = "the warehouse was too slow to come to it: nothing was changed, choose it again"
 
 router: Final = APIRouter()
 
@@ -68,7 +76,7 @@ class Outcome:
 
 
 @router.get("/deliveries/{delivery_key}/decide")
-def options(request: Request, visitor: Operator, delivery_key: str) -> HTMLResponse:
+def options(request: Request, visitor: Operator, delivery_key: DeliveryKey) -> HTMLResponse:
     """
     Show what may be decided about a delivery now, and what each decision needs.
 
@@ -81,7 +89,7 @@ def options(request: Request, visitor: Operator, delivery_key: str) -> HTMLRespo
     session = _session(site)
     rows, trouble = _source_rows(session, [story.training_id])
     with warehouse.reading() as connection:
-        known = sites(connection, None)
+        known = sites_of(connection, site)
     return render(
         request,
         visitor,
@@ -125,9 +133,9 @@ def decide(
         _certificate(certificate) if kind is DecisionKind.CONFIRM else None,
         without_evidence=bool(without_evidence) and kind is DecisionKind.RELEASE,
     )
+    with warehouse.reading() as connection:  # first: once something is decided, the answer must say so
+        known = sites_of(connection, named[0].site)
     outcomes = _decide(draft, named)
-    with warehouse.reading() as connection:
-        known = sites(connection, None)
     refused = sum(outcome.decided.refusal is not None for outcome in outcomes)
     return render(
         request,
@@ -142,19 +150,39 @@ def decide(
 
 
 def _decide(draft: Choice, named: Sequence[Chosen]) -> list[Outcome]:
+    """Decide about each; what one site, the source or one delivery lacks refuses these and no others."""
+    until = time.monotonic() + SECONDS
     outcomes = []
     for site in sorted({chosen.site for chosen in named}):
-        session = _session(site)
         of_site = [chosen for chosen in named if chosen.site == site]
-        rows: Mapping[str, Sequence[CompletedTraining]] = {}
-        if draft.decision is DecisionKind.RELEASE:
-            rows = session.rows(SOURCE, [chosen.training_id for chosen in of_site])
-        choices = [
-            replace(draft, delivery_key=chosen.delivery_key, version=chosen.version) for chosen in of_site
-        ]
-        decided = session.decisions().decide_each(choices, found=rows)
-        outcomes += [Outcome(chosen, made) for chosen, made in zip(of_site, decided, strict=True)]
+        try:
+            decide_one = _decider(site, draft, of_site)
+        except (SpringestError, SQLAlchemyError) as error:
+            outcomes += [_refused(chosen, draft, in_one_line(error)) for chosen in of_site]
+            continue
+        for chosen in of_site:
+            late = time.monotonic() > until
+            outcomes.append(_refused(chosen, draft, _TOO_LATE) if late else decide_one(chosen))
     return outcomes
+
+
+def _decider(site: str, draft: Choice, of_site: Sequence[Chosen]) -> Callable[[Chosen], Outcome]:
+    session = _session(site)
+    rows: Mapping[str, Sequence[CompletedTraining]] = {}
+    if draft.decision is DecisionKind.RELEASE:
+        rows = session.rows(SOURCE, [chosen.training_id for chosen in of_site])
+    decisions = session.decisions()
+
+    def decide_one(chosen: Chosen) -> Outcome:
+        choice = replace(draft, delivery_key=chosen.delivery_key, version=chosen.version)
+        [decided] = decisions.decide_each([choice], found=rows)
+        return Outcome(chosen, decided)
+
+    return decide_one
+
+
+def _refused(chosen: Chosen, draft: Choice, why: str) -> Outcome:
+    return Outcome(chosen, Decided(chosen.delivery_key, draft.decision, refusal=why))
 
 
 def _session(site: str) -> Session:
@@ -206,10 +234,10 @@ def _named(chosen: Sequence[str]) -> list[Chosen]:
         raise BadFilterError(f"choose at most {PAGE_ROWS} deliveries at once; nothing was changed")
     versions = {}
     for value in chosen:
-        key, _, version = value.partition(":")
-        if not (version.isascii() and version.isdecimal() and len(version) < 10):
+        named = _CHOSEN.fullmatch(value)
+        if named is None:
             raise BadFilterError("a delivery's version is missing: open the list again; nothing was changed")
-        versions[key] = int(version)
+        versions[named["key"]] = int(named["version"])
     table = delivery.c
     statement = select(table.delivery_key, table.training_id, table.site).where(
         table.delivery_key.in_(list(versions))
@@ -235,9 +263,10 @@ def _certificate(value: str) -> int | None:
     text = value.strip()
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= LARGEST_ID):
-        raise BadFilterError("a certificate's id is a number, such as 4711; nothing was changed")
-    return int(text)
+    try:
+        return parse_id(text)
+    except ValueError:
+        raise BadFilterError("a certificate's id is a number, such as 4711; nothing was changed") from None
 
 
 def _person(visitor: Visitor, by: str) -> str:

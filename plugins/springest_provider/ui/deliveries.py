@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -13,11 +14,12 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 
+from springest.privacy.secret import check_secret
 from springest.redaction import show_unseen
 from springest.states import State
 from springest.verification import VerificationStatus
 from springest_provider import factories
-from springest_provider.ui.filters import BadFilterError, Filters, Sort
+from springest_provider.ui.filters import BadFilterError, Filters, Sort, parse_id, require_storable
 from springest_provider.ui.listing import MOST_OF_A_LEARNER, list_all, list_page
 from springest_provider.ui.pages import render
 from springest_provider.ui.security import FormOperator, Reader
@@ -42,9 +44,8 @@ EXPORTED: Final = (
     "springest_certificate_id",
     "delivery_key",
 )
-LARGEST_NUMBER: Final = 2**63 - 1
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""Signs with which a cell begins that a spreadsheet would compute."""
+_FORMULA: Final = re.compile(r"""(^|[,;|])(?=[\s"']*[=+\-@\uff1d\uff0b\uff0d\uff20])""")
+"""Where a spreadsheet would begin to compute, whichever sign it takes for the separator of cells."""
 _SEARCHED: Final = (
     "training", "certification", "certificate", "state", "verdict", "reason", "run", "day"
 )  # fmt: skip
@@ -74,6 +75,7 @@ def deliveries(request: Request, visitor: Reader) -> HTMLResponse:
         states=list(State),
         verdicts=list(VerificationStatus),
         searched=None,
+        most_exported=MOST_EXPORTED,
     )
 
 
@@ -91,8 +93,10 @@ def search(
     """
     if not address.strip():
         raise BadFilterError("write the learner's e-mail address into the search field")
-    learner_ref = factories.pseudonyms().learner_ref(address.strip())
+    pseudonyms = factories.pseudonyms()
     with warehouse.reading() as connection:
+        check_secret(connection, pseudonyms)
+        learner_ref = pseudonyms.learner_ref(address.strip())
         known = sites(connection, site or None)
         name = known.current.site if known.current else "default"
         filters = Filters(name, learner_ref=learner_ref)
@@ -111,12 +115,17 @@ def search(
         states=list(State),
         verdicts=list(VerificationStatus),
         searched=len(page.rows),
+        has_more=page.after is not None,
     )
 
 
 @router.get("/deliveries.csv")
 def export(request: Request, visitor: Reader) -> StreamingResponse:
-    """Return the whole list as CSV, without its learners, from the cursor on if there is one."""
+    """
+    Return the whole list as CSV, without its learners, from the cursor on if there is one.
+
+    A list with more than ``MOST_EXPORTED`` rows ends with a line that says so and how to go on.
+    """
     with warehouse.reading() as connection:
         known = sites(connection, _given(request, "site"))
         filters = _filters(request, known.current.site if known.current else "default")
@@ -132,13 +141,19 @@ def export(request: Request, visitor: Reader) -> StreamingResponse:
 def _lines(filters: Filters, *, with_ledger: bool) -> Iterator[str]:
     """Yield the file in pieces: a piece a line would cost more than its rows."""
     yield "\ufeff" + _text([EXPORTED])  # Excel reads UTF-8 only after this mark
-    for rows in list_all(warehouse.reading, filters, with_ledger=with_ledger, most=MOST_EXPORTED):
-        yield _text([_cell(getattr(row, name)) for name in EXPORTED] for row in rows)
+    after = None
+    for page in list_all(warehouse.reading, filters, with_ledger=with_ledger, most=MOST_EXPORTED):
+        yield _text([_cell(getattr(row, name)) for name in EXPORTED] for row in page.rows)
+        after = page.after
+    if after is not None:
+        yield _text(
+            [[f"INCOMPLETE: the list has more than {MOST_EXPORTED} rows; the rest is at &after={after}"]]
+        )
 
 
 def _text(lines: Iterable[Iterable[Any]]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer).writerows(lines)
+    csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows(lines)
     return buffer.getvalue()
 
 
@@ -148,8 +163,7 @@ def _cell(value: Any) -> Any:
         return value.astimezone(UTC).isoformat(timespec="seconds")
     if not isinstance(value, str):
         return value
-    text = show_unseen(value)
-    return f"'{text}" if value.lstrip(" ").startswith(_FORMULA) else text
+    return _FORMULA.sub(r"\1'", show_unseen(value))
 
 
 def _file_name(name: str) -> str:
@@ -157,8 +171,12 @@ def _file_name(name: str) -> str:
 
 
 def _given(request: Request, name: str) -> str | None:
-    """Return a parameter of the query; ``None`` when it is blank or missing."""
-    return request.query_params.get(name, "").strip() or None
+    """
+    Return a parameter of the query; ``None`` when it is blank or missing.
+
+    :raises BadFilterError: it holds what no text in the warehouse can hold.
+    """
+    return require_storable(name, request.query_params.get(name, "").strip()) or None
 
 
 def _filters(request: Request, site: str) -> Filters:
@@ -172,13 +190,13 @@ def _filters(request: Request, site: str) -> Filters:
     return Filters(
         site,
         training=_given(request, "training"),
-        certification=_parsed(request, "certification", _number, "a number"),
-        certificate=_parsed(request, "certificate", _number, "a number"),
+        certification=_parsed(request, "certification", parse_id, "a number"),
+        certificate=_parsed(request, "certificate", parse_id, "a number"),
         state=_parsed(request, "state", State, f"one of {', '.join(State)}"),
         verdict=_parsed(request, "verdict", VerificationStatus, f"one of {', '.join(VerificationStatus)}"),
         reason=_given(request, "reason"),
         run=_given(request, "run"),
-        day=_parsed(request, "day", date.fromisoformat, "a day such as 2026-11-02"),
+        day=_parsed(request, "day", _day, "a day such as 2026-11-02"),
         person=person,
         sort=_parsed(request, "sort", Sort, f"one of {', '.join(Sort)}") or Sort.COMPLETED,
         ascending=order == "up" if order else person,  # what has waited longest is first
@@ -193,14 +211,15 @@ def _parsed(request: Request, name: str, parse: Callable[[str], Value], expected
     try:
         return parse(value)
     except ValueError:
-        raise BadFilterError(f"{name} must be {expected}, not {value!r}") from None
+        shown = value if len(value) <= 50 else f"{value[:50]}…"
+        raise BadFilterError(f"{name} must be {expected}, not {shown!r}") from None
 
 
-def _number(value: str) -> int:
-    number = int(value)
-    if not 0 < number <= LARGEST_NUMBER:
+def _day(value: str) -> date:
+    day = date.fromisoformat(value)
+    if day == date.max:  # the filter would end on the day after
         raise ValueError
-    return number
+    return day
 
 
 def _query(request: Request, **changes: str | None) -> str:

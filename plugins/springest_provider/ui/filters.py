@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Final
 
 from springest.states import State
 from springest.verification import VerificationStatus
+
+LARGEST_ID: Final = 2**63 - 1
+"""PostgreSQL's largest ``bigint``."""
+DELIVERY_KEY: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Sort(StrEnum):
@@ -23,6 +29,31 @@ class BadFilterError(ValueError):
     """A filter has a value that it can't have; the text says which and what is expected."""
 
 
+def parse_id(text: str) -> int:
+    """
+    Return an id of Springest.
+
+    :raises ValueError: the text is not a positive number that the warehouse can store.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST_ID))):
+        raise ValueError
+    number = int(text)
+    if not 0 < number <= LARGEST_ID:
+        raise ValueError
+    return number
+
+
+def require_storable(name: str, text: str) -> str:
+    """
+    Return a text that the warehouse can compare.
+
+    :raises BadFilterError: it holds a NUL byte or half of a surrogate pair, which PostgreSQL refuses.
+    """
+    if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise BadFilterError(f"{name} holds a character that no text in the warehouse can hold")
+    return text
+
+
 class LedgerNeededError(PermissionError):
     """The filter needs the ledger, which this user may not read."""
 
@@ -34,6 +65,7 @@ class Filters:
 
     :param training: the exact ``training_id``.
     :param certificate: Springest's id of the certificate.
+    :param state: the state that the list shows: for an operator the present one, else the published one.
     :param reason: the fixed word that says why a delivery is in its state, or what a person should look at.
     :param run: Airflow run that staged it. Rows come in the order of the source, whatever ``sort`` is.
     :param day: UTC day on which the training was completed.

@@ -2,14 +2,17 @@
 
 Two sources hold deliveries. *Verdicts* are what was published: what analysts read, and what is indexed for
 searching. The *ledger* is as it stands now and belongs to operators: it adds a delivery's present state to
-each verdict, and it is the source where a filter names few deliveries that may not be published yet.
+each verdict, and it is the source where its own indexes find the deliveries: by state, reason, training, run
+or learner, and by what needs a person. These may not be published yet.
+
+A filter is about the value that the list shows.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
@@ -34,10 +37,21 @@ from sqlalchemy import (
 from springest.db.schema import current_verdict, delivery, staged_row
 from springest.states import State
 from springest.verification import VerificationStatus
-from springest_provider.ui.filters import BadFilterError, Filters, LedgerNeededError, Page, Row, Sort
+from springest_provider.ui.filters import (
+    DELIVERY_KEY,
+    BadFilterError,
+    Filters,
+    LedgerNeededError,
+    Page,
+    Row,
+    Sort,
+    require_storable,
+)
 
 PAGE_ROWS: Final = 50
 MOST_OF_A_LEARNER: Final = 200
+_UNINDEXED: Final = (State.ACCEPTED, State.VISIBLE)
+"""States that no index of the ledger holds; see docs/adr/0014."""
 FOR_A_PERSON: Final = (State.REVIEW, State.UNKNOWN, State.VANISHED)
 _VERDICT: Final = current_verdict.alias("verdict")
 _LEDGER: Final = delivery.alias("delivery")
@@ -75,9 +89,9 @@ def list_all(
     with_ledger: bool,
     most: int,
     rows: int = 5_000,
-) -> Iterator[Sequence[Row]]:
+) -> Iterator[Page]:
     """
-    Yield all rows of a list by pages, at most ``most``.
+    Yield all rows of a list by pages, at most ``most``; if there are more, the last page has a cursor.
 
     :param reading: opens a transaction. Each page has its own: who reads slowly holds none open.
     """
@@ -86,7 +100,7 @@ def list_all(
         with reading() as connection:
             wanted = replace(filters, after=after)
             page = list_page(connection, wanted, with_ledger=with_ledger, rows=min(rows, left))
-        yield page.rows
+        yield page
         left, after = left - len(page.rows), page.after
         if after is None:
             return
@@ -98,16 +112,19 @@ class _Listing:
     def __init__(self, filters: Filters, *, with_ledger: bool) -> None:
         self._filters = filters
         self._with_ledger = with_ledger
-        # Few deliveries, which may not be published yet: these are looked up in the ledger.
         self._from_ledger = with_ledger and (
-            filters.needs_ledger or filters.person or filters.training is not None
+            filters.needs_ledger
+            or filters.person
+            or filters.training is not None
+            or filters.reason is not None
+            or filters.state not in (None, *_UNINDEXED)
         )
         self._base = _LEDGER if self._from_ledger else _VERDICT
 
     def statements(self) -> Iterator[Select[Any]]:
         """Yield the statements whose rows, one after the other, are the list after its cursor."""
         query = select(*self._columns()).select_from(self._source()).where(*self._conditions())
-        after = _decoded(self._filters.after)
+        after = self._after()
         if self._filters.run is not None:
             yield self._of_run(query, after)
             return
@@ -128,7 +145,23 @@ class _Listing:
         value = getattr(row, _SORTED_BY[self._filters.sort])
         return _encoded([value.isoformat() if isinstance(value, datetime) else value, row.delivery_key])
 
-    def _of_run(self, query: Select[Any], after: list[Any] | None) -> Select[Any]:
+    def _after(self) -> tuple[Any, str] | None:
+        """
+        Return the values of the cursor: what the list is sorted by, and the key.
+
+        :raises BadFilterError: it is not a cursor of this list.
+        """
+        filters = self._filters
+        if filters.after is None:
+            return None
+        parse = _row_no if filters.run is not None else _text if filters.sort is Sort.TRAINING else _moment
+        try:
+            value, key = json.loads(base64.urlsafe_b64decode(filters.after + "=" * (-len(filters.after) % 4)))
+            return parse(value), _key(key)
+        except (ValueError, TypeError, RecursionError):
+            raise BadFilterError("this link to a further page is broken: begin with the first page") from None
+
+    def _of_run(self, query: Select[Any], after: tuple[Any, str] | None) -> Select[Any]:
         if after is not None:
             query = query.where(_SEEN.c.row_no > literal(after[0], _SEEN.c.row_no.type))
         return query.order_by(_SEEN.c.row_no)
@@ -138,16 +171,15 @@ class _Listing:
         query: Select[Any],
         sorted_by: ColumnElement[Any],
         key: ColumnElement[Any],
-        after: list[Any] | None,
+        after: tuple[Any, str] | None,
     ) -> Select[Any]:
         """Return rows that have a value to sort by: as an index has them, forward or backward."""
         ascending = self._filters.ascending
         if self._base.c[_SORTED_BY[self._filters.sort]].nullable:
             query = query.where(sorted_by.is_not(None))
         if after is not None:
-            value = after[0] if self._filters.sort is Sort.TRAINING else _moment(after[0])
             here = tuple_(sorted_by, key)
-            there = tuple_(literal(value, sorted_by.type), literal(after[1], key.type))
+            there = tuple_(literal(after[0], sorted_by.type), literal(after[1], key.type))
             query = query.where(here > there if ascending else here < there)
         return query.order_by(*(c.asc() if ascending else c.desc() for c in (sorted_by, key)))
 
@@ -185,18 +217,24 @@ class _Listing:
             (base.c.training_id, filters.training),
             (base.c.certification_id, filters.certification),
             (base.c.springest_certificate_id, filters.certificate),
-            (_VERDICT.c.delivery_state, filters.state),
-            (_VERDICT.c.verification_status, filters.verdict),
+            (self._state_column(), filters.state),
         ):
             if value is not None:
                 yield column == value
+        if filters.verdict is not None:
+            yield _has_verdict(filters.verdict)
         yield from self._of_ledger()
         if filters.reason is not None:
-            yield _has_reason(filters.reason)
+            yield _has_reason_now(filters) if self._with_ledger else _has_reason(filters.reason)
         if filters.day is not None:
             start = datetime.combine(filters.day, time(), UTC)
             yield base.c.completed_at >= start
             yield base.c.completed_at < start + timedelta(days=1)
+
+    def _state_column(self) -> ColumnElement[Any]:
+        if not self._with_ledger:
+            return _VERDICT.c.delivery_state
+        return _LEDGER.c.state if self._filters.state in _UNINDEXED else _LEDGER.c.indexed_state
 
     def _of_ledger(self) -> Iterator[ColumnElement[bool]]:
         filters = self._filters
@@ -210,16 +248,25 @@ class _Listing:
 
 def _verdict() -> ColumnElement[Any]:
     """Return the published status as ``certificate_reconciliation`` gives it: time alone makes it expire."""
-    today = func.timezone("UTC", func.now()).cast(current_verdict.c.valid_until.type)
+    is_verified = _VERDICT.c.verification_status == VerificationStatus.VERIFIED
     return case(
-        (
-            and_(
-                _VERDICT.c.verification_status == VerificationStatus.VERIFIED, _VERDICT.c.valid_until < today
-            ),
-            literal(VerificationStatus.EXPIRED.value),
-        ),
+        (and_(is_verified, _VERDICT.c.valid_until < _today()), literal(VerificationStatus.EXPIRED.value)),
         else_=_VERDICT.c.verification_status,
     )
+
+
+def _has_verdict(verdict: VerificationStatus) -> ColumnElement[bool]:
+    """Return whether ``_verdict`` is the given one, in a form that indexes can answer."""
+    status, until = _VERDICT.c.verification_status, _VERDICT.c.valid_until
+    if verdict is VerificationStatus.EXPIRED:
+        return or_(status == verdict, and_(status == VerificationStatus.VERIFIED, until < _today()))
+    if verdict is VerificationStatus.VERIFIED:
+        return and_(status == verdict, or_(until.is_(None), until >= _today()))
+    return status == verdict
+
+
+def _today() -> ColumnElement[Any]:
+    return func.timezone("UTC", func.now()).cast(current_verdict.c.valid_until.type)
 
 
 def _review_reason() -> ColumnElement[Any]:
@@ -235,17 +282,34 @@ def _has_reason(reason: str) -> ColumnElement[bool]:
     )
 
 
+def _has_reason_now(filters: Filters) -> ColumnElement[bool]:
+    """Return whether a delivery has a reason now, or a person should look at it for that reason."""
+    candidate, verdict = delivery.alias("candidate"), current_verdict.alias("published")
+    site, reason = filters.site, filters.reason
+    by_reason = select(candidate.c.delivery_key).where(candidate.c.site == site, candidate.c.reason == reason)
+    by_flag = select(candidate.c.delivery_key).where(
+        candidate.c.site == site, candidate.c.needs_review, candidate.c.review_reason == reason
+    )
+    by_verdict = select(verdict.c.delivery_key).where(
+        verdict.c.site == site, verdict.c.needs_review, verdict.c.review_reason == reason
+    )
+    return and_(
+        _LEDGER.c.delivery_key.in_(union(by_reason, by_flag, by_verdict)),
+        or_(_LEDGER.c.reason == reason, _review_reason() == reason),
+    )
+
+
 def _needs_person(site: str) -> ColumnElement[bool]:
     """Return whether a delivery needs a person now, found by the three indexes that know."""
-    other, verdict = delivery.alias("other"), current_verdict.alias("published")
-    by_state = select(other.c.delivery_key).where(
-        other.c.site == site, other.c.indexed_state.in_([state.value for state in FOR_A_PERSON])
+    candidate, verdict = delivery.alias("candidate"), current_verdict.alias("published")
+    by_state = select(candidate.c.delivery_key).where(
+        candidate.c.site == site, candidate.c.indexed_state.in_([state.value for state in FOR_A_PERSON])
     )
-    by_flag = select(other.c.delivery_key).where(other.c.site == site, other.c.needs_review)
+    by_flag = select(candidate.c.delivery_key).where(candidate.c.site == site, candidate.c.needs_review)
     by_verdict = (
         select(verdict.c.delivery_key)
-        .join(other, other.c.delivery_key == verdict.c.delivery_key)
-        .where(verdict.c.site == site, verdict.c.needs_review, other.c.state == verdict.c.delivery_state)
+        .join(candidate, candidate.c.delivery_key == verdict.c.delivery_key)
+        .where(verdict.c.site == site, verdict.c.needs_review, candidate.c.state == verdict.c.delivery_state)
     )
     return _LEDGER.c.delivery_key.in_(union(by_state, by_flag, by_verdict))
 
@@ -254,21 +318,26 @@ def _encoded(values: list[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 
-def _decoded(cursor: str | None) -> list[Any] | None:
-    """Return the values of a cursor: what a list is sorted by, and the key."""
-    if cursor is None:
-        return None
-    try:
-        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError:
-        values = None
-    if not (isinstance(values, list) and len(values) == 2 and isinstance(values[1], str)):
-        raise BadFilterError("this link to a further page is broken: begin with the first page")
-    return values
+def _key(value: Any) -> str:
+    if not DELIVERY_KEY.fullmatch(value):
+        raise ValueError
+    return str(value)
 
 
-def _moment(value: Any) -> datetime:
-    try:
-        return datetime.fromisoformat(str(value))
-    except ValueError:
-        raise BadFilterError("this link to a further page is broken: begin with the first page") from None
+def _row_no(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**31:
+        raise ValueError
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return require_storable("the link to a further page", value)
+
+
+def _moment(value: Any) -> datetime | None:
+    moment = datetime.fromisoformat(value) if value is not None else None
+    if moment is not None and moment.tzinfo is None:
+        raise ValueError
+    return moment

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from springest.redaction import show_unseen
-from springest_provider.ui.security import Visitor, form_token
+from springest_provider.ui.security import Visitor, form_token, keep_browser_name, name_browser
 
 FOLDER: Final = Path(__file__).parent
 STATIC: Final = {path.name: path for path in (FOLDER / "static").iterdir()}
@@ -39,15 +39,20 @@ def render(
 
     :param visitor: ``None`` on pages for somebody who may not read.
     """
+    has_forms = visitor is not None and visitor.may_decide
+    browser = name_browser(request) if has_forms else ""
     values = {
         "up": _up(request),
         "visitor": visitor,
-        "token": form_token(visitor) if visitor is not None and visitor.may_decide else "",
+        "token": form_token(visitor, browser) if visitor is not None and has_forms else "",
         "version": _VERSION,
         "now": datetime.now(UTC),
         **context,
     }
-    return HTMLResponse(_ENVIRONMENT.get_template(template).render(values), status_code=status_code)
+    response = HTMLResponse(_ENVIRONMENT.get_template(template).render(values), status_code=status_code)
+    if has_forms:
+        keep_browser_name(request, response, browser)
+    return response
 
 
 def route_path(request: Request) -> str:

@@ -6,6 +6,8 @@ deciding what triggering it needs. State changes also need a token that only the
 
 from __future__ import annotations
 
+import re
+import secrets
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -13,7 +15,8 @@ from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.auth.tokens import get_signing_key
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from fastapi import Depends, Form, HTTPException, Request, status
+from airflow.sdk.configuration import conf
+from fastapi import Depends, Form, HTTPException, Request, Response, status
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,6 +34,8 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+_BROWSER_COOKIE: Final = "springest_browser"
+_BROWSER_NAME: Final = re.compile(r"[\w-]{43}", re.ASCII)
 
 _read = requires_access_dag(method="GET", param_dag_id=DAG_ID)
 _trigger = requires_access_dag(method="POST", access_entity=DagAccessEntity.RUN, param_dag_id=DAG_ID)
@@ -90,7 +95,7 @@ def form_operator(request: Request, visitor: Operator, token: Annotated[str, For
     :raises HTTPException: 403 when the form comes from elsewhere, or was opened too long ago.
     """
     site = request.headers.get("sec-fetch-site", "same-origin")
-    if site != "same-origin" or not _is_token(token, visitor):
+    if site != "same-origin" or not _is_token(token, visitor, _browser(request)):
         raise HTTPException(
             status.HTTP_403_FORBIDDEN,
             "This form is too old or does not come from this page. Nothing was changed: open the page again",
@@ -101,9 +106,36 @@ def form_operator(request: Request, visitor: Operator, token: Annotated[str, For
 FormOperator = Annotated[Visitor, Depends(form_operator)]
 
 
-def form_token(visitor: Visitor) -> str:
-    """Return the token that a form of this user carries."""
-    return _serializer().dumps(visitor.user_id)
+def form_token(visitor: Visitor, browser: str) -> str:
+    """
+    Return the token that a form of this user carries.
+
+    :param browser: of ``name_browser``; a token that leaks is of no use to another browser.
+    """
+    return _serializer().dumps([visitor.user_id, browser])
+
+
+def name_browser(request: Request) -> str:
+    """Return the random name that this browser keeps in a cookie until it is closed, or a new one."""
+    return _browser(request) or secrets.token_urlsafe(32)
+
+
+def keep_browser_name(request: Request, response: Response, browser: str) -> None:
+    """Have the browser keep its name, unless it has it already."""
+    if _browser(request) != browser:
+        response.set_cookie(
+            _BROWSER_COOKIE,
+            browser,
+            path=request.scope.get("root_path") or "/",
+            secure=request.base_url.scheme == "https" or bool(conf.get("api", "ssl_cert", fallback="")),
+            httponly=True,
+            samesite="lax",
+        )
+
+
+def _browser(request: Request) -> str | None:
+    name = request.cookies.get(_BROWSER_COOKIE, "")
+    return name if _BROWSER_NAME.fullmatch(name) else None
 
 
 def login_url(request: Request) -> str:
@@ -148,12 +180,12 @@ def _name(user_id: str, name: str) -> str:
     return local if "@" in user_id else f"{local} (user {user_id})"
 
 
-def _is_token(token: str, visitor: Visitor) -> bool:
+def _is_token(token: str, visitor: Visitor, browser: str | None) -> bool:
     try:
         found = _serializer().loads(token, max_age=TOKEN_SECONDS)
     except BadSignature:
         return False
-    return bool(found == visitor.user_id)
+    return browser is not None and bool(found == [visitor.user_id, browser])
 
 
 def _serializer() -> URLSafeTimedSerializer:

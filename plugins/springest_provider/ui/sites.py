@@ -39,7 +39,7 @@ class Sites:
     """
     All sites.
 
-    :param current: the one that is shown; ``None`` before anything was published.
+    :param current: the one that is shown; ``None`` before anything of it was published.
     """
 
     every: Sequence[Site]
@@ -56,9 +56,18 @@ def sites(connection: Connection, wanted: str | None) -> Sites:
     every = [Site(**row) for row in connection.execute(_FRESHNESS).mappings()]
     if not wanted:
         return Sites(every, every[0] if every else None)
-    current = next((site for site in every if site.site == wanted), None)
-    if current is None and every:
+    found = _among(every, wanted)
+    if found.current is None and every:
         raise BadFilterError(
-            f"no verdicts of a site {wanted!r} were published: there are {', '.join(s.site for s in every)}"
+            f"no verdicts of a site {wanted[:50]!r} were published, but of {', '.join(s.site for s in every)}"
         )
-    return Sites(every, current)
+    return found
+
+
+def sites_of(connection: Connection, site: str) -> Sites:
+    """Return the sites, with the one that a delivery belongs to, whose verdicts may not be published yet."""
+    return _among([Site(**row) for row in connection.execute(_FRESHNESS).mappings()], site)
+
+
+def _among(every: Sequence[Site], name: str) -> Sites:
+    return Sites(every, next((site for site in every if site.site == name), None))

@@ -6,17 +6,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection, RowMapping
 
 from springest.review.story import Attempt, Made, Story, tell
+from springest_provider.ui.filters import DELIVERY_KEY
 from springest_provider.ui.pages import render, words
 from springest_provider.ui.queries import read_query
 from springest_provider.ui.security import Reader
-from springest_provider.ui.sites import sites
+from springest_provider.ui.sites import sites_of
 from springest_provider.ui.warehouse import warehouse
 
 _VERDICT: Final = read_query("verdict")
@@ -39,6 +40,7 @@ _DECIDED: Final = {
     "reopen": "reopened it",
 }
 
+
 router: Final = APIRouter()
 
 
@@ -58,8 +60,22 @@ class Step:
     facts: tuple[tuple[str, Any], ...] = ()
 
 
+def _known_form(delivery_key: str) -> str:
+    """
+    Return the key in a URL.
+
+    :raises HTTPException: 404 when no delivery can have it.
+    """
+    if not DELIVERY_KEY.fullmatch(delivery_key):
+        raise HTTPException(404, "There is no such delivery")
+    return delivery_key
+
+
+DeliveryKey = Annotated[str, Depends(_known_form)]
+
+
 @router.get("/deliveries/{delivery_key}")
-def delivery(request: Request, visitor: Reader, delivery_key: str) -> HTMLResponse:
+def delivery(request: Request, visitor: Reader, delivery_key: DeliveryKey) -> HTMLResponse:
     """
     Show one delivery's story.
 
@@ -70,11 +86,14 @@ def delivery(request: Request, visitor: Reader, delivery_key: str) -> HTMLRespon
         verdict = connection.execute(_VERDICT, key).mappings().one_or_none()
         steps = list(_versions(connection, key))
         found = find_story(delivery_key) if visitor.may_decide else None
-        if verdict is None and found is None:
-            raise HTTPException(404, f"There is no published delivery {delivery_key[:12]}…")
         if found is not None:
+            site = found[0]
             steps += _of_ledger(connection, *found)
-        known = sites(connection, verdict["site"] if verdict else None)
+        elif verdict is not None:
+            site = verdict["site"]
+        else:
+            raise HTTPException(404, f"There is no published delivery {delivery_key[:12]}…")
+        known = sites_of(connection, site)
     return render(
         request,
         visitor,

@@ -7,11 +7,15 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from demo import source_database
 from demo.people import Learner
 from demo.world import postgres_connection
+from springest.review.decisions import Decisions
+from springest_provider import lookups
 from springest_provider.ui import decide as ui_decide
+from springest_provider.ui import warehouse as page_warehouse
 from tests.component.provider.ui.conftest import key, token_of
 from tests.factories import make_training
 
@@ -128,6 +132,69 @@ def test_one_refusal_among_many_stops_none_of_the_others(desk):
     ]  # fmt: skip
 
 
+def test_a_locked_delivery_stops_none_of_the_others(page, source, warehouse, monkeypatch):
+    """A delivery that another session has locked is refused alone, and the answer says what was decided."""
+    monkeypatch.setattr(page_warehouse, "TIMEOUTS", "-c statement_timeout=20s -c lock_timeout=200ms")
+    desk = Desk(page("op", name="olga"), warehouse)
+    with warehouse.connect() as session:
+        statement = text("SELECT 1 FROM springest.delivery WHERE delivery_key = :key FOR UPDATE")
+        session.execute(statement, {"key": key(HELD)})
+        response = desk.decide("cancel", DUPLICATE, HELD, UNKNOWN)
+    assert response.status_code == 200
+    assert "2 decided, 1 refused" in response.text
+    assert "another session has locked it: nothing was changed" in response.text
+    assert desk.states(DUPLICATE, HELD, UNKNOWN) == ["cancelled", "held", "cancelled"]
+
+
+def test_a_failure_of_the_warehouse_loses_no_decision(desk, monkeypatch):
+    """If the warehouse fails in the middle, the answer still says what was decided before and after."""
+    decide_one = Decisions.decide
+
+    def fail_at_second(self, choice, **values):
+        if choice.delivery_key == key(HELD):
+            raise OperationalError("COMMIT", {}, Exception("the connection is closed"))
+        return decide_one(self, choice, **values)
+
+    monkeypatch.setattr(Decisions, "decide", fail_at_second)
+    response = desk.decide("cancel", DUPLICATE, HELD, UNKNOWN)
+    assert "2 decided, 1 refused" in response.text
+    assert "look again to see whether it was decided" in response.text
+
+
+def test_decisions_that_take_too_long_are_refused(desk, monkeypatch):
+    """A slow warehouse does not keep a form waiting for minutes."""
+    monkeypatch.setattr(ui_decide, "SECONDS", -1.0)
+    response = desk.decide("cancel", DUPLICATE, UNKNOWN)
+    assert response.status_code == 409
+    assert response.text.count("nothing was changed, choose it again") == 2
+    assert desk.states(DUPLICATE, UNKNOWN) == ["review", "unknown"]
+
+
+def test_without_its_source_only_a_release_is_refused(desk, monkeypatch):
+    """What the source's connection lacks refuses releases, each with the reason, and nothing else."""
+    monkeypatch.setattr(lookups, "WAITS_SECONDS", ())
+    monkeypatch.delenv("AIRFLOW_CONN_TRAINING_SOURCE")
+    shown = desk.client.get(f"/springest/deliveries/{key(UNKNOWN)}/decide").text
+    assert "Not now: the connection training_source is not defined" in shown
+    response = desk.decide("release", UNKNOWN, DUPLICATE)
+    assert response.status_code == 409
+    assert response.text.count("Refused: the connection training_source is not defined in Airflow") == 2
+    assert desk.decide("cancel", UNKNOWN).status_code == 200
+
+
+def test_a_site_without_a_connection_is_refused_alone(desk, monkeypatch):
+    """Deliveries of a site whose connection is missing are refused; those of other sites are decided."""
+    monkeypatch.setattr(lookups, "WAITS_SECONDS", ())
+    with desk.warehouse.begin() as connection:
+        connection.execute(
+            text("UPDATE springest.delivery SET site = 'uk' WHERE delivery_key = :key"), {"key": key(HELD)}
+        )
+    response = desk.decide("cancel", HELD, DUPLICATE)
+    assert response.status_code == 200
+    assert "Refused: the connection springest_uk is not defined in Airflow" in response.text
+    assert desk.states(HELD, DUPLICATE) == ["held", "cancelled"]
+
+
 def test_a_confirmation_needs_an_id_that_can_be_the_certificates(desk):
     """A confirmation needs an id that can be this certificate."""
     assert desk.decide("confirm", UNKNOWN).status_code == 409
@@ -196,6 +263,9 @@ def test_a_release_rests_on_the_source_and_on_evidence(desk, source):
         {"chosen": [f"{'0' * 64}:1"]},
         {"chosen": [f"{key(DUPLICATE)}:1", f"{key(UNKNOWN)}:1"], "decision": "confirm"},
         {"decision": "confirm", "certificate": "0x10"},
+        {"decision": "confirm", "certificate": "1" * 5_000},
+        {"chosen": ["\0:1"]},
+        {"decision": []},
         {"chosen": [f"{key(number)}:1" for number in range(51)]},
     ],
 )

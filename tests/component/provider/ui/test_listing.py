@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
+import json
 import re
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import text
 
 from springest.identity import Pseudonyms
+from springest.privacy.secret import keep_to_secret
 from springest.states import State
 from springest.verification import VerificationStatus
+from springest_provider.ui import deliveries
 from springest_provider.ui.filters import Filters, LedgerNeededError, Row, Sort
-from springest_provider.ui.listing import list_all
-from tests.component.provider.ui.conftest import SECRET, token_of
+from springest_provider.ui.listing import MOST_OF_A_LEARNER, list_all
+from tests.component.provider.ui.conftest import SECRET, key, token_of
 
 ROWS = 3_000
 
@@ -35,7 +42,7 @@ def found(connection, *, with_ledger, rows=7_000, **filters) -> list[Row]:
         most=10_000,
         rows=rows,
     )
-    return [row for page in pages for row in page]
+    return [row for page in pages for row in page.rows]
 
 
 def numbers(rows) -> set[int]:
@@ -131,16 +138,109 @@ def test_a_verified_certificate_expires_without_a_publication(connection):
     assert [row.verdict for row in found(connection, with_ledger=False, training="T99")] == ["expired"]
 
 
+@pytest.mark.parametrize("with_ledger", [False, True])
+def test_a_verdict_is_filtered_as_it_is_shown(connection, with_ledger):
+    """A certificate that time has expired is found as expired, and no longer as verified."""
+    statement = text("UPDATE springest.verdict SET valid_until = :until WHERE training_id = :training")
+    for training, until in (("T99", "2020-01-01"), ("T100", "2020-01-01"), ("T101", "2999-01-01")):
+        connection.execute(statement, {"training": training, "until": until})
+    connection.execute(
+        text("UPDATE springest.verdict SET verification_status = 'expired' WHERE training_id = 'T102'")
+    )
+    every = found(connection, with_ledger=with_ledger)
+    for verdict in VerificationStatus:
+        rows = found(connection, with_ledger=with_ledger, verdict=verdict)
+        assert numbers(rows) == numbers(row for row in every if row.verdict == verdict)
+    assert numbers(found(connection, with_ledger=with_ledger, verdict=VerificationStatus.EXPIRED)) == {
+        99, 100, 102,
+    }  # fmt: skip
+
+
+def test_an_operators_filters_are_about_the_present(connection):
+    """State and reason filter the values that the list shows: the present ones for an operator."""
+    connection.execute(
+        text(
+            "UPDATE springest.delivery SET state = 'cancelled', reason = 'cancelled_by_person'"
+            " WHERE training_id IN ('T1', 'T3', 'T11')"
+        )
+    )
+    connection.execute(
+        text(
+            "UPDATE springest.delivery SET needs_review = true, review_reason = 'withdrawn_after_sending'"
+            " WHERE training_id = 'T99'"
+        )
+    )
+    every = found(connection, with_ledger=True)
+    for state in State:
+        rows = found(connection, with_ledger=True, state=state)
+        assert numbers(rows) == numbers(row for row in every if row.state == state)
+    reasons = {value for row in every for value in (row.reason, row.review_reason) if value}
+    assert {"cancelled_by_person", "withdrawn_after_sending", "email_missing", "duplicate"} < reasons
+    for reason in reasons:
+        rows = found(connection, with_ledger=True, reason=reason)
+        assert numbers(rows) == numbers(row for row in every if reason in (row.reason, row.review_reason))
+    assert numbers(found(connection, with_ledger=False, state=State.CANCELLED)) == set()
+    assert {1, 3} < numbers(found(connection, with_ledger=False, state=State.HELD)) | numbers(
+        found(connection, with_ledger=False, state=State.REVIEW)
+    )
+
+
+def cursor(values):
+    raw = values if isinstance(values, bytes) else json.dumps(values).encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+NOON = "2026-01-01T12:00:00+00:00"
+
+
+@pytest.mark.parametrize("path", ["deliveries", "deliveries.csv"])
 @pytest.mark.parametrize(
     "query",
     ["certification=x", "certification=-1", "certification=99999999999999999999", "state=gone", "verdict=x",
-     "day=2026-13-01", "sort=x", "after=x", "after=W10", "after=WzEsMl0", "site=other"],
+     "day=2026-13-01", "day=9999-12-31", "sort=x", "after=x", "after=W10", "after=WzEsMl0", "site=other",
+     "certificate=0", f"certificate={'1' * 5_000}", "certificate=\u0661", "training=%00", "run=a%00b",
+     "reason=%00", "site=%00",
+     f"after={cursor(b'[' * 40_000)}", f"after={cursor([5, key(1)])}", f"after={cursor([[NOON], key(1)])}",
+     f"after={cursor([NOON, chr(0xd800)])}", f"after={cursor([NOON, 'x'])}", f"after={cursor([NOON])}",
+     f"after={cursor(['2026-01-01', key(1)])}", f"after={cursor({'a': 1, 'b': 2})}",
+     *(f"sort=training&after={cursor([value, key(1)])}" for value in (None, 5, {}, chr(0xd800), chr(0))),
+     *(f"run=night-1&after={cursor([value, key(1)])}" for value in (None, "1", True, 2**80, -1))],
 )  # fmt: skip
-def test_a_bad_filter_is_named_and_nothing_else_happens(page, query):
+def test_a_bad_filter_is_named_and_nothing_else_happens(page, query, path):
     """A bad filter is named and nothing else happens."""
-    response = page("op").get(f"/springest/deliveries?{query}")
+    response = page("op").get(f"/springest/{path}?{query}")
     assert response.status_code == 400
     assert "This does not work" in response.text
+    assert len(response.text) < 10_000
+
+
+NAMES = ("site", "training", "certificate", "certification", "state", "verdict", "reason", "run", "day",
+         "needs", "sort", "order", "after")  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.datetimes().map(str) | st.just(NOON),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+CURSORS = st.tuples(JSON, JSON | st.just(key(1))).map(list).map(cursor)
+
+
+def test_no_query_is_an_error_of_the_server(page):
+    """Whatever a query holds, the answer is a list, or says what is wrong with it."""
+    client = page("op")
+
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck))
+    @given(
+        st.dictionaries(
+            st.sampled_from(NAMES),
+            st.text(max_size=30) | CURSORS | st.sampled_from([*State, *Sort, "default", "person", "night-1"]),
+            max_size=4,
+        )
+    )
+    def ask(query):
+        pairs = (f"{name}={quote(value.encode('utf-8', 'surrogatepass'))}" for name, value in query.items())
+        assert client.get(f"/springest/deliveries?{'&'.join(pairs)}").status_code in {200, 400}
+
+    ask()
 
 
 def test_pages_are_walked_by_their_links(page):
@@ -175,6 +275,31 @@ def test_an_export_has_every_row_and_no_formula(page, warehouse):
     assert held.count("\r\n") == 13
 
 
+@pytest.mark.parametrize("separator", [",", ";", "|"])
+def test_no_spreadsheet_finds_a_formula_in_an_export(separator):
+    """Whichever sign a spreadsheet takes for the separator, no cell of it begins with a formula."""
+    names = ["=1+1", " -2+3", "Course;=1+1", 'A, "=1+1"', "a|@SUM(1)", "x;'+1", "\t=1", "a\n=1", "Tr;-1;=2"]
+    text_of = deliveries._text([[deliveries._cell("T1"), deliveries._cell(name)] for name in names])
+    assert text_of.startswith('"T1","')
+    for row in csv.reader(io.StringIO(text_of), delimiter=separator):
+        for cell in row:
+            assert not cell.lstrip(' "').startswith(("=", "+", "-", "@")), row
+
+
+def test_an_export_says_where_it_stops(page, monkeypatch):
+    """A list that is too long for one file ends with a line that says how to go on."""
+    monkeypatch.setattr(deliveries, "MOST_EXPORTED", 1_200)
+    client, query, seen = page("viewer"), "sort=training", []
+    for _ in range(3):
+        rows = list(csv.reader(io.StringIO(client.get(f"/springest/deliveries.csv?{query}").text)))[1:]
+        seen += [row[0] for row in rows if len(row) > 1]
+        if len(rows[-1]) > 1:
+            break
+        following = re.fullmatch(r"INCOMPLETE: .* &after=(\S+)", rows[-1][0])
+        query = f"sort=training&after={following[1]}"
+    assert len(seen) == len(set(seen)) == ROWS
+
+
 def test_an_e_mail_address_is_searched_without_a_trace(page, warehouse, caplog):
     """An e-mail address is searched without being shown, logged or put into a URL."""
     ref = Pseudonyms(SECRET).learner_ref("zoe.canary@example.com")
@@ -199,6 +324,37 @@ def test_an_e_mail_address_is_searched_without_a_trace(page, warehouse, caplog):
     assert client.post("/springest/deliveries", data={"token": token, "address": " "}).status_code == 400
 
 
+def test_a_search_refuses_a_secret_that_finds_nobody(page, warehouse, monkeypatch):
+    """With another learner secret than the warehouse's, a search says so instead of finding nothing."""
+    with warehouse.begin() as connection:
+        keep_to_secret(connection, Pseudonyms(SECRET))
+    client = page("op")
+    body = {"token": token_of(client.get("/springest/deliveries")), "address": "zoe@example.com"}
+    assert client.post("/springest/deliveries", data=body).status_code == 200
+    wrong = "Zx81-another-good-secret-0123-qwPLm-77-vbn"
+    for value in (wrong, json.dumps([SECRET, wrong])):
+        monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", value)
+        response = client.post("/springest/deliveries", data=body)
+        assert response.status_code == 503
+        assert "A setting is missing or wrong" in response.text
+        assert "springest_learner_secret" in response.text
+
+
+def test_a_search_that_shows_not_all_says_so(page, warehouse):
+    """A learner with more deliveries than one page holds is named as such."""
+    ref = Pseudonyms(SECRET).learner_ref("zoe@example.com")
+    with warehouse.begin() as connection:
+        connection.execute(
+            text("UPDATE springest.delivery SET learner_ref = :ref WHERE certification_id IN (1, 2, 3)"),
+            {"ref": ref},
+        )
+    client = page("op")
+    body = {"token": token_of(client.get("/springest/deliveries")), "address": "zoe@example.com"}
+    shown = client.post("/springest/deliveries", data=body).text
+    assert len(re.findall(r">T\d+</a>", shown)) == MOST_OF_A_LEARNER
+    assert "there are more" in shown
+
+
 def test_only_an_operator_may_search_by_address(page):
     """Only an operator may search by address."""
     token = token_of(page("op").get("/springest/deliveries"))
@@ -216,5 +372,9 @@ def test_a_form_needs_the_token_of_its_user(page):
     for bad in ({"token": ""}, {"token": "x"}, {"token": body["token"][:-2]}):
         assert client.post("/springest/deliveries", data={**body, **bad}).status_code == 403
     assert page("op", name="other").post("/springest/deliveries", data=body).status_code == 403
+    assert page("op").post("/springest/deliveries", data=body).status_code == 403, "another browser"
+    second = token_of(client.get("/springest/deliveries"))
+    for token in (body["token"], second):
+        assert client.post("/springest/deliveries", data={**body, "token": token}).status_code == 200
     elsewhere = {"sec-fetch-site": "cross-site"}
     assert client.post("/springest/deliveries", data=body, headers=elsewhere).status_code == 403

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from types import SimpleNamespace
 from urllib.parse import urljoin
 
 import pytest
-from sqlalchemy import Column, text
+from sqlalchemy import Column, text, update
 
 from springest.db.roles import grant_roles
+from springest.db.schema import delivery, verdict
 from springest_provider import lookups
 from springest_provider.ui import charts, overview, story
 from springest_provider.ui import sites as site_list
@@ -132,9 +134,35 @@ def test_an_operator_reads_the_whole_story_in_order(page):
 
 
 @pytest.mark.parametrize("role", ["viewer", "op"])
-def test_there_is_no_delivery_of_an_unknown_key(page, role):
+@pytest.mark.parametrize("unknown", ["none", "%00", "0" * 64, "%ed%a0%80"])
+def test_there_is_no_delivery_of_an_unknown_key(page, role, unknown):
     """There is no delivery of an unknown key."""
-    assert page(role).get("/springest/deliveries/none").status_code == 404
+    assert page(role).get(f"/springest/deliveries/{unknown}").status_code == 404
+    if role == "op":
+        assert page(role).get(f"/springest/deliveries/{unknown}/decide").status_code == 404
+
+
+def test_a_delivery_shows_the_freshness_of_its_own_site(page, warehouse, monkeypatch):
+    """Story and decision say how fresh the verdicts of the delivery's site are, if there are any."""
+    monkeypatch.setenv("AIRFLOW_CONN_SPRINGEST_UK", os.environ["AIRFLOW_CONN_SPRINGEST_DEFAULT"])
+    with warehouse.begin() as connection:
+        for table in (delivery, verdict):
+            connection.execute(update(table).where(table.c.training_id == "T0").values(site="uk"))
+    paths = [f"/springest/deliveries/{key(0)}", f"/springest/deliveries/{key(0)}/decide"]
+    for path in paths:
+        shown = page("op").get(path)
+        assert shown.status_code == 200
+        assert "Published" not in re.sub(r"Published as", "", shown.text)
+    with warehouse.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO springest.publication (site, run_id, computed_at, published_at)"
+                " VALUES ('uk', 'night', now() - interval '3 days', now() - interval '3 days')"
+            )
+        )
+    for path in paths:
+        assert "Not fresh." in page("op").get(path).text
+    assert "Not fresh." not in page("op").get(f"/springest/deliveries/{key(1)}").text
 
 
 def test_text_is_escaped_and_has_no_invisible_characters(page, warehouse):
@@ -191,4 +219,5 @@ def test_a_warehouse_error_says_what_to_do(page, monkeypatch):
     monkeypatch.delenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE")
     response = client.get("/springest/")
     assert response.status_code == 503
+    assert "A setting is missing or wrong" in response.text
     assert "certificate_warehouse is not defined in Airflow" in response.text

@@ -127,7 +127,7 @@ def add_delivery(warehouse: Engine, state: str = "ready", training_id: str = "T1
     return str(row["delivery_key"])
 
 
-def add_attempt(warehouse: Engine, key: str, outcome: str | None = "outcome_lost", **values: Any) -> None:
+def add_attempt(warehouse: Engine, key: str, outcome: str | None = "outcome_unknown", **values: Any) -> None:
     """Record a POST of a delivery."""
     row = {"delivery_key": key, "run_id": "night", "worker": "worker", "document_sha256": "a" * 64}
     add_rows(warehouse, delivery_attempt, {**row, "outcome": outcome, **values})

@@ -24,13 +24,13 @@ ADDRESS_RULE: Final = 1
 it when any address would get another form, also because of a new version of ``idna`` or Unicode."""
 SHORTEST_SECRET: Final = 32
 FEWEST_CHARACTERS: Final = 10
-FORGOTTEN_VERSION: Final = "0" * 64
+ERASED_VERSION: Final = "0" * 64
 """``row_version`` of a row whose learner was forgotten; a real one is made of their address as well."""
 FORGOTTEN_OWNER: Final = "forgotten"
 """In place of an owner's reference: a learner who was forgotten."""
 OTHER_OWNER: Final = "other"
 """The same: somebody else than the learner it was sent for, who was forgotten; see ADR 9."""
-UNKEYED: Final = frozenset({FORGOTTEN_VERSION, FORGOTTEN_OWNER, OTHER_OWNER})
+UNKEYED: Final = frozenset({ERASED_VERSION, FORGOTTEN_OWNER, OTHER_OWNER})
 """Fixed words that stand where a reference or a version would: no secret made them."""
 _LONGEST_DOMAIN: Final = 253  # RFC 1035, 2.3.4; in ASCII, which is never shorter than in Unicode
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)

@@ -48,17 +48,17 @@ class Event(StrEnum):
     """Another training holds the same certification, learner and ``valid_from``."""
     SOURCE_GONE = "source_gone"
     """The source no longer has the row, and nothing was sent."""
-    LEARNER_FORGOTTEN = "learner_forgotten"
+    LEARNER_ERASED = "learner_erased"
     """The learner was forgotten, and nothing was sent."""
     CLAIMED = "claimed"
     """A worker took it, and its attempt is committed."""
-    NOT_TAKEN = "not_taken"
+    NOT_STORED = "not_stored"
     """The server cannot have taken it: it never had the whole body, or said so."""
     REFUSED = "refused"
     """The server understood it and said no."""
     ACCEPTED_WITH_ID = "accepted_with_id"
     ACCEPTED_WITHOUT_ID = "accepted_without_id"
-    OUTCOME_LOST = "outcome_lost"
+    OUTCOME_UNKNOWN = "outcome_unknown"
     """It cannot be known what the server did with it; also a lease that ran out."""
     SEEN = "seen"
     """A snapshot proves it is there."""
@@ -106,7 +106,7 @@ _CHECKED: Final = {
     Event.DUPLICATE_FOUND: State.REVIEW,
     Event.LEDGER_RESTORED: State.UNKNOWN,
 }
-_STOPPED: Final = {Event.SOURCE_GONE: State.WITHDRAWN, Event.LEARNER_FORGOTTEN: State.INVALID}
+_STOPPED: Final = {Event.SOURCE_GONE: State.WITHDRAWN, Event.LEARNER_ERASED: State.INVALID}
 _LATE: Final = {Event.ACCEPTED_WITH_ID: State.ACCEPTED}
 """Effect of a worker's own late 201, whatever was decided meanwhile."""
 _SETTLED_BY_A_PERSON: Final = {
@@ -130,11 +130,11 @@ TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
     State.REJECTED: dict(_UNSENT),
     State.WITHDRAWN: {**_CHECKED, **_LATE},
     State.SENDING: {
-        Event.NOT_TAKEN: State.READY,
+        Event.NOT_STORED: State.READY,
         Event.REFUSED: State.REJECTED,
         Event.ACCEPTED_WITH_ID: State.ACCEPTED,
         Event.ACCEPTED_WITHOUT_ID: State.ACCEPTED_NO_ID,
-        Event.OUTCOME_LOST: State.UNKNOWN,
+        Event.OUTCOME_UNKNOWN: State.UNKNOWN,
         Event.LEDGER_RESTORED: State.UNKNOWN,
     },
     State.UNKNOWN: {
@@ -187,7 +187,7 @@ UNSENT_REVIEW: Final[dict[Event, State]] = {**_CHECKED, **_STOPPED}
 RECHECKED: Final = frozenset({State.INVALID, State.HELD, State.REJECTED})
 """States that staging looks at again every night."""
 
-POSSIBLY_TAKEN: Final = frozenset(
+POSSIBLY_STORED: Final = frozenset(
     {State.SENDING, State.ACCEPTED, State.ACCEPTED_NO_ID, State.UNKNOWN, State.VISIBLE, State.VANISHED}
 )
 """States in which the server may have the certificate: nothing about the source may lead to a POST."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sandbox.store import Request, StoredCertificate
 
-NOT_TAKEN = frozenset({400, 401, 403, 404, 413, 415, 422})
+NOT_STORED = frozenset({400, 401, 403, 404, 413, 415, 422})
 """Answers after which Springest has nothing: it understood, and said no."""
 SETTLED = frozenset({"accepted", "accepted_no_id", "visible", "unknown", "review"})
 SENT_AND_KNOWN = frozenset({"accepted", "visible"})
@@ -69,12 +69,12 @@ class Evidence:
 def failures(evidence: Evidence) -> list[str]:
     """Return everything that does not hold; nothing when all is well."""
     checks = (
-        doubled,
-        strange,
-        taken_twice,
+        stored_twice,
+        unknown_certificate,
+        received_twice,
         unexplained,
         unaccounted,
-        unsettled,
+        unfinished,
         accepted_but_not_stored,
         stored_but_not_accepted,
         sent_twice,
@@ -82,7 +82,7 @@ def failures(evidence: Evidence) -> list[str]:
     return [f"{check.__name__}: {failure}" for check in checks for failure in check(evidence)]
 
 
-def doubled(evidence: Evidence) -> Iterator[str]:
+def stored_twice(evidence: Evidence) -> Iterator[str]:
     """No certificate is stored twice: same learner, certification, first day and document."""
     copies = Counter(_identity(certificate) for certificate in evidence.stored)
     for certificate in evidence.stored:
@@ -90,7 +90,7 @@ def doubled(evidence: Evidence) -> Iterator[str]:
             yield f"certificate {certificate.id} has {copies[_identity(certificate)] - 1} equals"
 
 
-def strange(evidence: Evidence) -> Iterator[str]:
+def unknown_certificate(evidence: Evidence) -> Iterator[str]:
     """Every stored certificate is a source row's: this person's, with these bytes."""
     expected = {(row.email, row.certification_id, row.valid_from, row.sha256) for row in evidence.rows}
     for certificate in evidence.stored:
@@ -98,9 +98,9 @@ def strange(evidence: Evidence) -> Iterator[str]:
             yield f"certificate {certificate.id} is no training's"
 
 
-def taken_twice(evidence: Evidence) -> Iterator[str]:
+def received_twice(evidence: Evidence) -> Iterator[str]:
     """No document came twice in full, unless Springest said that it did not take it."""
-    whole = Counter(post.sha256 for post in evidence.posts if post.sha256 and post.answered not in NOT_TAKEN)
+    whole = Counter(post.sha256 for post in evidence.posts if post.sha256 and post.answered not in NOT_STORED)
     yield from (f"document {sha256} came {times} times" for sha256, times in whole.items() if times > 1)
 
 
@@ -148,7 +148,7 @@ def unaccounted(evidence: Evidence) -> Iterator[str]:
     yield from (f"delivery of {delivery} has no training" for delivery in (deliveries - rows))
 
 
-def unsettled(evidence: Evidence) -> Iterator[str]:
+def unfinished(evidence: Evidence) -> Iterator[str]:
     """When the queue is empty, each is sent, in doubt, or was refused by the server."""
     refused = {attempt.delivery_key for attempt in evidence.attempts if attempt.outcome == "refused"}
     for delivery in evidence.deliveries:
@@ -188,7 +188,7 @@ def sent_twice(evidence: Evidence) -> Iterator[str]:
     possible = Counter(
         attempt.delivery_key
         for attempt in evidence.attempts
-        if attempt.outcome not in {"not_taken", "refused"}
+        if attempt.outcome not in {"not_stored", "refused"}
     )
     yield from (f"delivery {key} has {times} such attempts" for key, times in possible.items() if times > 1)
 

@@ -19,13 +19,13 @@ STORED = StoredCertificate(
 POST = Request(1, 11.0, "POST", "/certificates.xml", "certificates", 201, "aa")
 BROKEN_OFF = replace(POST, id=2, at=9.0, answered=None, sha256=None)
 GIVEN_BACK = replace(
-    ATTEMPT, attempt_id=0, started_at=8.0, outcome="not_taken", springest_certificate_id=None
+    ATTEMPT, attempt_id=0, started_at=8.0, outcome="not_stored", springest_certificate_id=None
 )
 WELL = Evidence(1, [ROW], [DELIVERY], [ATTEMPT], [STORED], [POST])
 IN_DOUBT = replace(
     WELL,
     deliveries=[replace(DELIVERY, state="unknown", springest_certificate_id=None)],
-    attempts=[replace(ATTEMPT, outcome="outcome_lost", springest_certificate_id=None)],
+    attempts=[replace(ATTEMPT, outcome="outcome_unknown", springest_certificate_id=None)],
 )
 
 
@@ -55,11 +55,14 @@ def test_an_uncertain_story_is_no_violation(evidence):
 @pytest.mark.parametrize(
     ("check", "evidence"),
     [
-        ("doubled", replace(WELL, stored=[STORED, replace(STORED, id=1002)])),
-        ("strange", replace(WELL, stored=[STORED, replace(STORED, id=1002, email="ann@example.com")])),
-        ("strange", replace(WELL, stored=[STORED, replace(STORED, id=1002, sha256="bb")])),
-        ("taken_twice", replace(WELL, posts=[POST, replace(POST, id=2, answered=None)])),
-        ("taken_twice", replace(IN_DOUBT, posts=[POST, replace(POST, id=2, answered=500)], stored=[])),
+        ("stored_twice", replace(WELL, stored=[STORED, replace(STORED, id=1002)])),
+        (
+            "unknown_certificate",
+            replace(WELL, stored=[STORED, replace(STORED, id=1002, email="ann@example.com")]),
+        ),
+        ("unknown_certificate", replace(WELL, stored=[STORED, replace(STORED, id=1002, sha256="bb")])),
+        ("received_twice", replace(WELL, posts=[POST, replace(POST, id=2, answered=None)])),
+        ("received_twice", replace(IN_DOUBT, posts=[POST, replace(POST, id=2, answered=500)], stored=[])),
         ("unexplained", replace(WELL, attempts=[])),
         ("unexplained", replace(WELL, attempts=[replace(ATTEMPT, started_at=11.5)])),
         ("unexplained", replace(WELL, posts=[BROKEN_OFF, POST])),
@@ -71,9 +74,9 @@ def test_an_uncertain_story_is_no_violation(evidence):
         ("unaccounted", replace(WELL, source_count=2)),
         ("unaccounted", replace(WELL, source_count=2, rows=[ROW, replace(ROW, training_id="T2")])),
         ("unaccounted", replace(WELL, deliveries=[DELIVERY, replace(DELIVERY, training_id="T2")])),
-        ("unsettled", replace(WELL, deliveries=[replace(DELIVERY, state="ready")], stored=[])),
-        ("unsettled", replace(WELL, deliveries=[replace(DELIVERY, state="sending")], stored=[])),
-        ("unsettled", replace(WELL, deliveries=[replace(DELIVERY, state="rejected")], stored=[])),
+        ("unfinished", replace(WELL, deliveries=[replace(DELIVERY, state="ready")], stored=[])),
+        ("unfinished", replace(WELL, deliveries=[replace(DELIVERY, state="sending")], stored=[])),
+        ("unfinished", replace(WELL, deliveries=[replace(DELIVERY, state="rejected")], stored=[])),
         ("accepted_but_not_stored", replace(WELL, stored=[])),
         ("accepted_but_not_stored", replace(WELL, stored=[replace(STORED, id=1002)])),
         ("accepted_but_not_stored", replace(WELL, stored=[replace(STORED, email="ann@example.com")])),

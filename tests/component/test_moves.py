@@ -142,7 +142,7 @@ class Ledger:
         )
 
     def attempt(self, row: Row, started_at: datetime) -> None:
-        outcome = None if row.state is State.SENDING else "outcome_lost"
+        outcome = None if row.state is State.SENDING else "outcome_unknown"
         add_attempt(self.engine, row.key, outcome, started_at=started_at)
 
     def add(self, table: Any, *rows: dict[str, Any]) -> None:
@@ -348,7 +348,7 @@ def show_what_could_be_any(ledger: Ledger) -> None:
     """After a person has released everything."""
     ledger.fill()
     decided = {"decided_by": "anna", "decision": "release", "reason": "it is not there", "version": 1}
-    decided |= {"from_state": "unknown", "to_state": "ready", "evidence": {"possibly_taken": True}}
+    decided |= {"from_state": "unknown", "to_state": "ready", "evidence": {"possibly_stored": True}}
     ledger.add(delivery_decision, *({**decided, "delivery_key": row.key} for row in ledger.rows))
     number = ledger.scan(NOW - timedelta(hours=1))
     ledger.show(number, {"springest_certificate_id": 20_000}, seen_at=NOW - timedelta(hours=1))
@@ -416,14 +416,14 @@ SCENES: dict[Scene, set[Event]] = {
     **{
         record(event): {event}
         for event in (
-            Event.NOT_TAKEN,
+            Event.NOT_STORED,
             Event.REFUSED,
             Event.ACCEPTED_WITH_ID,
             Event.ACCEPTED_WITHOUT_ID,
-            Event.OUTCOME_LOST,
+            Event.OUTCOME_UNKNOWN,
         )
     },
-    sweep: {Event.OUTCOME_LOST},
+    sweep: {Event.OUTCOME_UNKNOWN},
     restore: {Event.LEDGER_RESTORED},
     show_each: {Event.SEEN, Event.ADOPTED},
     show_each_otherwise: {Event.SHOWN_OTHERWISE},
@@ -435,7 +435,7 @@ SCENES: dict[Scene, set[Event]] = {
     confirm_what_is_not_shown: {Event.CONFIRMED_UNSEEN},
     cancel: {Event.DROPPED},
     reopen: {Event.REOPENED},
-    forget_everybody: {Event.LEARNER_FORGOTTEN},
+    forget_everybody: {Event.LEARNER_ERASED},
 }
 Performed = dict[Scene, set[Move]]
 

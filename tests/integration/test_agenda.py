@@ -147,7 +147,7 @@ def test_waiting_and_an_empty_answer_change_nothing(world: World) -> None:
     name = _lost(world, Kind.CLOSE_BEFORE_STORING)
     assert answer(world, agenda(world), {}) == []
     assert answer(world, agenda(world), {name: "wait"}) == []
-    assert world.states() == {name: ("unknown", "answer_lost")}
+    assert world.states() == {name: ("unknown", "response_lost")}
 
 
 def test_a_form_holds_the_oldest_and_counts_the_others(world: World) -> None:

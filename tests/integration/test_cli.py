@@ -120,7 +120,7 @@ def test_an_engineer_finds_releases_and_sees_the_result(world, cli):
     code, out, _ = cli("review", "list")
     assert code == 0
     assert name in out
-    assert "answer_lost" in out
+    assert "response_lost" in out
     code, out, _ = cli("review", "show", name)
     assert "no complete snapshot" in out
     code, _, err = cli("review", "release", name, "--why", "Springest's admin lacks it")
@@ -170,7 +170,7 @@ def test_a_wrong_decision_is_reopened(world, cli):
 def test_many_deliveries_are_only_listed_without_yes(world, cli):
     """A decision about many deliveries only lists them unless `--yes` is given."""
     names = [doubt(world, Kind.CLOSE_BEFORE_STORING) for _ in range(3)]
-    code, out, err = cli("review", "cancel", "--reason", "answer_lost", "--why", "a bad night")
+    code, out, err = cli("review", "cancel", "--reason", "response_lost", "--why", "a bad night")
     assert (code, "apply to these 3; nothing was done" in err) == (5, True)
     assert all(name in out for name in names)
     assert {state for state, _ in world.states().values()} == {"unknown"}

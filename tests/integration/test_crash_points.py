@@ -109,7 +109,7 @@ def _check_one(world, training: Training, posts: int, where: str) -> None:
     assert posts <= len(outcomes), f"a POST that no attempt explains {where}"
     assert (state == "accepted") == (outcomes[-1] == "accepted_with_id"), f"{state} after {outcomes} {where}"
     assert state == "unknown" or len(stored) == 1, f"called accepted, and isn't there {where}"
-    assert sum(outcome != "not_taken" for outcome in outcomes) == 1, f"{outcomes} {where}"
+    assert sum(outcome != "not_stored" for outcome in outcomes) == 1, f"{outcomes} {where}"
 
 
 def test_dying_somewhere_while_sending_is_safe(world):

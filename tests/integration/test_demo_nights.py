@@ -68,7 +68,7 @@ def test_every_question_has_its_answer_on_nights_of_the_demo(
     failed = Counter(result.delivery_reason for result in by_number["02"])
     rows = {(training.training_id, str(training.expected)) for night in some for training in night.trainings}
     bad = Counter(expected for _, expected in rows)
-    assert (failed.pop("answer_lost"), failed.pop("unreadable_answer")) == (1, 1)
+    assert (failed.pop("response_lost"), failed.pop("invalid_response")) == (1, 1)
     assert failed == {
         kind: number for kind, number in bad.items() if kind not in {Expected.SENT, Expected.SAME_ROW_AGAIN}
     }

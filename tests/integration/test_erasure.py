@@ -118,7 +118,7 @@ def test_the_servers_words_go_at_once_and_the_fixed_ones_stay(world):
     world.complete(erased)
     world.sandbox.state.faults.add(Fault(Kind.STATUS, status=500))
     world.night("first")
-    fixed = {"state": "unknown", "reason": "server_fault"}
+    fixed = {"state": "unknown", "reason": "server_error"}
     words = "no room for what the server said of somebody"
     with world.warehouse.begin() as connection:
         connection.exec_driver_sql(f"UPDATE springest.delivery SET reason_detail = '{words}'")  # noqa: S608
@@ -151,7 +151,7 @@ def test_an_erasure_survives_the_source_and_springest(make_world):
     assert ref_of(erased) not in everything(world)
     assert world.statuses() == {
         erased.training_id: ("verified", None),
-        aside.training_id: ("invalid", "learner_forgotten"),
+        aside.training_id: ("invalid", "learner_erased"),
     }
     assert world.posts == 1
     assert world.rows("SELECT count(*) FROM springest.delivery_review") == [(0,)]
@@ -166,7 +166,7 @@ def test_erased_certificates_are_not_sent_under_a_new_training(world):
     world.complete(replace(erased, training_id="renumbered"))
     world.night("second")
     assert world.posts == 1
-    assert world.statuses()["renumbered"] == ("invalid", "learner_forgotten")
+    assert world.statuses()["renumbered"] == ("invalid", "learner_erased")
     assert ref_of(erased) not in everything(world)
 
 

@@ -50,26 +50,26 @@ def _staged(world, count=1):
 @pytest.mark.parametrize(
     ("fault", "state", "reason", "stored"),
     [
-        (Fault(Kind.CLOSE_BEFORE_STORING), "unknown", "answer_lost", 0),
-        (Fault(Kind.CLOSE_AFTER_STORING), "unknown", "answer_lost", 1),
-        (Fault(Kind.STORE_LATE), "unknown", "answer_lost", 0),
-        (Fault(Kind.STATUS, status=500), "unknown", "server_fault", 0),
-        (Fault(Kind.STATUS_AFTER_STORING, status=502), "unknown", "server_fault", 1),
+        (Fault(Kind.CLOSE_BEFORE_STORING), "unknown", "response_lost", 0),
+        (Fault(Kind.CLOSE_AFTER_STORING), "unknown", "response_lost", 1),
+        (Fault(Kind.STORE_LATE), "unknown", "response_lost", 0),
+        (Fault(Kind.STATUS, status=500), "unknown", "server_error", 0),
+        (Fault(Kind.STATUS_AFTER_STORING, status=502), "unknown", "server_error", 1),
         (Fault(Kind.STATUS, status=429), "unknown", "throttled", 0),
         (Fault(Kind.STATUS, status=503, retry_after="0"), "unknown", "throttled", 0),
         (Fault(Kind.STATUS, status=302), "unknown", "redirected", 0),
         (Fault(Kind.STATUS, status=418), "unknown", "unexpected_status", 0),
         (Fault(Kind.STATUS, status=422), "rejected", "rejected", 0),
-        (Fault(Kind.SLOW, seconds=3.0), "unknown", "answer_timeout", 1),
-        (Fault(Kind.TRUNCATED), "unknown", "answer_lost", 1),
-        (Fault(Kind.CUT_SHORT), "unknown", "unreadable_answer", 1),
-        (Fault(Kind.HTML), "unknown", "unreadable_answer", 1),
-        (Fault(Kind.STATUS, status=200, body=FaultBody.HTML), "unknown", "unreadable_answer", 0),
-        (Fault(Kind.STATUS, status=200, body=FaultBody.XHTML), "unknown", "unreadable_answer", 0),
-        (Fault(Kind.STATUS, status=201, body=FaultBody.JSON), "unknown", "unreadable_answer", 0),
-        (Fault(Kind.STATUS, status=200, body=FaultBody.EMPTY), "unknown", "unreadable_answer", 0),
-        (Fault(Kind.STATUS_AFTER_STORING, status=200, body=FaultBody.XML), "unknown", "unreadable_answer", 1),
-        (Fault(Kind.STATUS, status=503, body=FaultBody.HTML), "unknown", "server_fault", 0),
+        (Fault(Kind.SLOW, seconds=3.0), "unknown", "response_timeout", 1),
+        (Fault(Kind.TRUNCATED), "unknown", "response_lost", 1),
+        (Fault(Kind.CUT_SHORT), "unknown", "invalid_response", 1),
+        (Fault(Kind.HTML), "unknown", "invalid_response", 1),
+        (Fault(Kind.STATUS, status=200, body=FaultBody.HTML), "unknown", "invalid_response", 0),
+        (Fault(Kind.STATUS, status=200, body=FaultBody.XHTML), "unknown", "invalid_response", 0),
+        (Fault(Kind.STATUS, status=201, body=FaultBody.JSON), "unknown", "invalid_response", 0),
+        (Fault(Kind.STATUS, status=200, body=FaultBody.EMPTY), "unknown", "invalid_response", 0),
+        (Fault(Kind.STATUS_AFTER_STORING, status=200, body=FaultBody.XML), "unknown", "invalid_response", 1),
+        (Fault(Kind.STATUS, status=503, body=FaultBody.HTML), "unknown", "server_error", 0),
         (Fault(Kind.STATUS, status=413, body=FaultBody.HTML), "rejected", "rejected", 0),
         (
             Fault(Kind.STATUS_AFTER_STORING, status=403, body=FaultBody.HTML),
@@ -126,7 +126,7 @@ def test_an_incomplete_request_is_repeated_in_the_same_run(world, expected):
     world.deliver()
     assert world.stored == expected(training)
     attempts = world.rows("SELECT outcome, failure FROM springest.delivery_attempt ORDER BY attempt_id")
-    assert attempts == [("not_taken", "RequestNotSent"), ("accepted_with_id", None)]
+    assert attempts == [("not_stored", "RequestNotSent"), ("accepted_with_id", None)]
 
 
 @pytest.mark.parametrize(("status", "became"), [(429, "accepted"), (503, "accepted"), (403, "unknown")])

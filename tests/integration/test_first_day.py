@@ -120,7 +120,7 @@ def test_a_certificate_surely_not_sent_frees_its_place(fresh):
     fresh.stage("pilot", is_pilot=True)
     fresh.sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_BODY))
     report = fresh.deliver("pilot", limit=2)
-    assert (report.not_taken, report.accepted, len(fresh.stored)) == (1, 2, 2)
+    assert (report.not_stored, report.accepted, len(fresh.stored)) == (1, 2, 2)
 
 
 def test_nights_start_at_the_beginning_and_finish_pilots(fresh, expected):

@@ -512,7 +512,7 @@ def test_one_row_that_changes_at_each_read_is_set_aside(unstable, expected):
     ((reason, detail),) = world.rows(
         "SELECT reason, reason_detail FROM springest.delivery WHERE state = 'invalid'"
     )
-    assert reason == "changes_at_each_look"
+    assert reason == "changes_at_each_read"
     assert "updated_at differs" in detail
 
 

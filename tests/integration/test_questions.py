@@ -94,7 +94,7 @@ def test_failures_have_their_reason_and_remedy(nights: World) -> None:
     assert {(failure.verification_status, failure.delivery_reason) for failure in failed.values()} == {
         ("held", "certification_not_listed"),
         ("invalid", "dates_reversed"),
-        ("unknown", "server_fault"),
+        ("unknown", "server_error"),
     }
     assert all(failure.delivery_reason_detail for failure in failed.values())
 
@@ -394,7 +394,7 @@ def test_an_erased_learner_neither_failed_nor_is_resent(nights: World) -> None:
     for reference in (learner_ref, held_ref):
         forget(nights.warehouse, PSEUDONYMS, learner_ref=reference)
     nights.night("third")
-    assert nights.statuses()[held] == ("invalid", "learner_forgotten")
+    assert nights.statuses()[held] == ("invalid", "learner_erased")
     assert held not in {row.training_id for row in ask(nights, "02_failed_last_night.sql")}
     [row] = ask(nights, "06_needs_a_person.sql")
     assert row.training_id == training

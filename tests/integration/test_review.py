@@ -54,7 +54,7 @@ def test_a_certificate_springest_lacks_is_released_and_sent(world, expected):
     world.complete(training)
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_BEFORE_STORING))
     world.night("first")
-    assert world.states()[training.training_id] == ("unknown", "answer_lost")
+    assert world.states()[training.training_id] == ("unknown", "response_lost")
     decide(world, training, "release")
     world.night("second")
     world.night("third")

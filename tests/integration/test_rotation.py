@@ -13,7 +13,7 @@ from demo.source_database import completed_training
 from sandbox.faults import Fault, Kind
 from springest.db.schema import metadata
 from springest.errors import ConfigurationError
-from springest.identity import FORGOTTEN_VERSION, Pseudonyms
+from springest.identity import ERASED_VERSION, Pseudonyms
 from springest.privacy.erasure import forget, remember
 from springest.privacy.rotation import KEYED_COLUMNS, SecretInUse, rotate_secret
 from springest.privacy.secret import secret_in_use
@@ -94,7 +94,7 @@ def test_a_night_after_a_rotation_sends_nothing(full: World) -> None:
     posts, before, values = full.posts, verdicts(full), keyed_values(full)
     history = full.rows("SELECT count(*) FROM springest.certificate_reconciliation_history")
     rotated(full)
-    assert keyed_values(full) & values <= {FORGOTTEN_VERSION, "forgotten", "other"}
+    assert keyed_values(full) & values <= {ERASED_VERSION, "forgotten", "other"}
     assert verdicts(full) == before
     report = full.night("fourth")
     assert (full.posts, report.written, report.versions) == (posts, 0, 0)

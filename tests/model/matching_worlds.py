@@ -193,7 +193,7 @@ class Maker:
         elif fate in {"lost", "lost and stored", "stored late"}:
             self._lost(sent, at, stored=fate != "lost", late=fate == "stored late")
             sent.state, sent.reason = self._chance.choice(
-                [("unknown", "answer_lost"), ("review", "unknown_for_long")]
+                [("unknown", "response_lost"), ("review", "unknown_for_long")]
             )
         elif fate == "again":
             self._again(sent, at)
@@ -222,7 +222,7 @@ class Maker:
         if stored:
             self._store(sent, at + (timedelta(minutes=self._chance.randrange(56)) if late else timedelta(0)))
         sent.sent_at = at
-        sent.attempts.append((at, "outcome_lost", None))
+        sent.attempts.append((at, "outcome_unknown", None))
 
     def _again(self, sent: Sent, at: datetime) -> None:
         """A person released it although the first POST had been taken, or had not."""

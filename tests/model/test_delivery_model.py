@@ -80,7 +80,7 @@ _WORKERS = st.sampled_from(["one", "two", "three"])
 _FATES = st.tuples(
     st.booleans(),
     st.sampled_from(["stores", "stores", "does not store", "stores late"]),
-    st.sampled_from([Event.ACCEPTED_WITH_ID, Event.OUTCOME_LOST, Event.ACCEPTED_WITHOUT_ID]),
+    st.sampled_from([Event.ACCEPTED_WITH_ID, Event.OUTCOME_UNKNOWN, Event.ACCEPTED_WITHOUT_ID]),
 )
 """Whether the body comes whole, what the server does with it, and what the worker hears."""
 _NIGHT = st.lists(st.tuples(_FATES, st.sampled_from([True, True, False])), min_size=3, max_size=5)
@@ -370,7 +370,7 @@ class Deliveries(RuleBasedStateMachine):
         if not isinstance(claim, Claim):
             return multiple()
         if not whole:
-            return Under(ledger, claim, Outcome(Event.NOT_TAKEN))
+            return Under(ledger, claim, Outcome(Event.NOT_STORED))
         self.server.whole[item.delivery_key] += 1
         [facts] = self._rows(
             "SELECT valid_from, valid_until FROM springest.delivery WHERE delivery_key = :key",
@@ -380,7 +380,7 @@ class Deliveries(RuleBasedStateMachine):
         if server == "stores late":
             self.server.late.append((item.delivery_key, content))
         if server != "stores":
-            return Under(ledger, claim, Outcome(Event.OUTCOME_LOST))
+            return Under(ledger, claim, Outcome(Event.OUTCOME_UNKNOWN))
         number = self.server.store(item.delivery_key, content, self.clock.moment)
         identity = number if heard is Event.ACCEPTED_WITH_ID else None
         return Under(ledger, claim, Outcome(heard, springest_certificate_id=identity))

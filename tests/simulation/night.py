@@ -415,7 +415,7 @@ def check(world: World, night: Night) -> None:
         assert server.unheeded == 0, f"{label}: a Retry-After was not heeded"
     _check_states(world, night, label)
     [(night.unknown,)] = world.rows(
-        "SELECT count(*) FROM springest.delivery_attempt WHERE outcome = 'outcome_lost'"
+        "SELECT count(*) FROM springest.delivery_attempt WHERE outcome = 'outcome_unknown'"
     )
     assert night.unknown <= MAX_UNKNOWN, f"{label}: {night.unknown} outcomes are unknown"
     _check_reports(night, label)
@@ -434,9 +434,9 @@ def _check_states(world: World, night: Night, label: str) -> None:
     stored = Counter(server.stored.values())
     assert max(stored.values(), default=0) <= 1, f"{label}: a certificate was stored twice"
     follows = {
-        "ready": {None, "not_taken"},
+        "ready": {None, "not_stored"},
         "accepted": {"accepted_with_id"},
-        "unknown": {"outcome_lost"},
+        "unknown": {"outcome_unknown"},
         "rejected": {"refused"},
     }
     for email, state, number, outcome in rows:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from springest.db.schema import delivery
 from springest.errors import IllegalTransition
 from springest.states import (
-    POSSIBLY_TAKEN,
+    POSSIBLY_STORED,
     RECHECKED,
     TRANSITIONS,
     UNSENT_REVIEW,
@@ -41,7 +41,7 @@ def test_only_a_claim_of_a_ready_delivery_leads_to_sending(
     assert (after is State.SENDING) == ((state, event) == (State.READY, Event.CLAIMED))
 
 
-@given(start=st.sampled_from(sorted(POSSIBLY_TAKEN)), events=st.lists(EVENTS, max_size=30))
+@given(start=st.sampled_from(sorted(POSSIBLY_STORED)), events=st.lists(EVENTS, max_size=30))
 def test_a_possibly_stored_delivery_is_never_sent_again(start: State, events: list[Event]) -> None:
     """Whatever happens in whatever order, it becomes ``ready`` again only by a person's release, or by proof
     that nothing was stored.
@@ -54,7 +54,7 @@ def test_a_possibly_stored_delivery_is_never_sent_again(start: State, events: li
         except IllegalTransition:
             continue
         if state is State.READY:
-            assert event is Event.RELEASED or (before, event) == (State.SENDING, Event.NOT_TAKEN)
+            assert event is Event.RELEASED or (before, event) == (State.SENDING, Event.NOT_STORED)
             return
         if state is State.REJECTED:
             assert (before, event) == (State.SENDING, Event.REFUSED)
@@ -76,7 +76,7 @@ def test_a_second_claim_needs_proof_or_a_release(events: list[Event]) -> None:
         if event is Event.CLAIMED:
             assert not in_doubt
             in_doubt = True
-        if event in {Event.NOT_TAKEN, Event.REFUSED, Event.RELEASED}:
+        if event in {Event.NOT_STORED, Event.REFUSED, Event.RELEASED}:
             in_doubt = False
 
 
@@ -84,11 +84,11 @@ def test_a_second_claim_needs_proof_or_a_release(events: list[Event]) -> None:
 def test_a_lost_outcome_always_leads_to_unknown(state: State) -> None:
     """A lost outcome leads to ``unknown`` and to no other state."""
     leads_to_unknown = {event for event, after in TRANSITIONS[state].items() if after is State.UNKNOWN}
-    lost = {Event.OUTCOME_LOST} if state is State.SENDING else set()
+    lost = {Event.OUTCOME_UNKNOWN} if state is State.SENDING else set()
     assert leads_to_unknown - {Event.LEDGER_RESTORED} == lost
 
 
-@pytest.mark.parametrize("state", sorted(POSSIBLY_TAKEN))
+@pytest.mark.parametrize("state", sorted(POSSIBLY_STORED))
 def test_no_source_event_moves_a_possibly_stored_delivery(state: State) -> None:
     """Events of the source leave every state in which Springest may have the certificate."""
     from_source = {
@@ -165,7 +165,7 @@ def test_only_a_late_acceptance_resolves_an_unknown() -> None:
     without = set(State) - set(sources_of(Event.ACCEPTED_WITH_ID))
     assert without == {State.ACCEPTED_NO_ID}
     assert sources_of(Event.ACCEPTED_WITHOUT_ID) == (State.READY, State.SENDING)
-    for event in (Event.NOT_TAKEN, Event.REFUSED, Event.OUTCOME_LOST):
+    for event in (Event.NOT_STORED, Event.REFUSED, Event.OUTCOME_UNKNOWN):
         assert sources_of(event) == (State.SENDING,)
 
 
@@ -184,7 +184,7 @@ def test_every_state_and_every_event_is_in_the_table() -> None:
 
 def test_states_checked_every_night_were_never_stored() -> None:
     """Deliveries that are checked every night cannot be at Springest."""
-    assert not RECHECKED & POSSIBLY_TAKEN
+    assert not RECHECKED & POSSIBLY_STORED
 
 
 def test_the_database_allows_exactly_these_states() -> None:

@@ -29,7 +29,7 @@ INSERT INTO springest.delivery
      created_at)
 SELECT delivery_key, 'default', training_id, 1, state,
        CASE state WHEN 'held' THEN 'certification_not_listed' WHEN 'invalid' THEN 'email_missing' WHEN 'rejected' THEN 'rejected'
-                  WHEN 'review' THEN 'duplicate' WHEN 'unknown' THEN 'answer_timeout' END,
+                  WHEN 'review' THEN 'duplicate' WHEN 'unknown' THEN 'response_timeout' END,
        CASE WHEN state IN ('held', 'invalid', 'rejected') THEN 'Mend the row' END,
        encode(sha256(convert_to('learner' || number / 3, 'UTF8')), 'hex'), certification_id, completed_at::date, completed_at,
        encode(sha256(convert_to('row' || number, 'UTF8')), 'hex'),
@@ -61,8 +61,8 @@ INSERT INTO springest.delivery_attempt
     (delivery_key, run_id, worker, started_at, finished_at, outcome, failure, http_status, bytes_handed_over, document_sha256,
      springest_certificate_id, message)
 SELECT delivery_key, staged_run_id, 'worker', sent_at, sent_at + interval '1 second',
-       CASE state WHEN 'unknown' THEN 'outcome_lost' WHEN 'rejected' THEN 'refused' ELSE 'accepted_with_id' END,
-       CASE state WHEN 'unknown' THEN 'answer_timeout' WHEN 'rejected' THEN 'rejected' END,
+       CASE state WHEN 'unknown' THEN 'outcome_unknown' WHEN 'rejected' THEN 'refused' ELSE 'accepted_with_id' END,
+       CASE state WHEN 'unknown' THEN 'response_timeout' WHEN 'rejected' THEN 'rejected' END,
        CASE state WHEN 'unknown' THEN NULL WHEN 'rejected' THEN 422 ELSE 201 END, 150000, repeat('a', 64),
        springest_certificate_id, 'canary of the ledger'
 FROM springest.delivery WHERE sent_at IS NOT NULL;

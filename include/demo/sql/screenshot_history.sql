@@ -41,19 +41,19 @@ SET attempt_id = 900001, message = NULL, started_at = storied.sent_at + interval
 FROM storied WHERE storied.delivery_key = attempt.delivery_key;
 INSERT INTO springest.delivery_attempt
     (attempt_id, delivery_key, run_id, worker, started_at, finished_at, outcome, failure, bytes_handed_over, document_sha256)
-SELECT 900000, delivery_key, 'scheduled__night', 'worker', sent_at, sent_at + interval '60 seconds', 'outcome_lost', 'answer_timeout',
+SELECT 900000, delivery_key, 'scheduled__night', 'worker', sent_at, sent_at + interval '60 seconds', 'outcome_unknown', 'response_timeout',
        148213, repeat('a', 64)
 FROM storied;
 INSERT INTO springest.delivery_decision
     (delivery_key, decided_at, decided_by, decision, reason, version, from_state, to_state, evidence)
 SELECT delivery_key, sent_at + interval '8 hours', 'olga', 'release', 'The admin does not show it', 2, 'unknown', 'ready',
-       '{"missing": [], "possibly_taken": true, "row": "unchanged", "snapshot_id": 1}'
+       '{"missing": [], "possibly_stored": true, "row": "unchanged", "snapshot_id": 1}'
 FROM storied;
 INSERT INTO springest.verdict_history
     (delivery_key, version_from, version_to, site, training_id, issue_no, delivery_state, delivery_reason, verification_status,
      needs_review, review_reason)
 SELECT delivery_key, storied.sent_at + interval '2 hours', storied.sent_at + interval '20 hours', site, training_id, issue_no,
-       'unknown', 'answer_timeout', 'unknown', true, 'outcome_unknown'
+       'unknown', 'response_timeout', 'unknown', true, 'outcome_unknown'
 FROM storied JOIN springest.verdict USING (delivery_key);
 UPDATE springest.verdict AS verdict
 SET version_from = storied.sent_at + interval '20 hours', sent_at = storied.sent_at + interval '9 hours',

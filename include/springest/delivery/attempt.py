@@ -49,8 +49,8 @@ RECORDING_SECONDS: Final = 45.0
 """How long recording an outcome is retried while the warehouse does not respond."""
 FAILURES_TO_STOP: Final = 3
 WATERMARK_NOT_STORED: Final = Outcome(
-    Event.NOT_TAKEN,
-    reason="attempt_not_kept",
+    Event.NOT_STORED,
+    reason="attempt_not_stored",
     detail="the attempt number could not be stored outside the warehouse: nothing was sent",
 )
 

@@ -59,7 +59,7 @@ class Outcome:
     """The result of an attempt.
 
     :param event: the event for the delivery.
-    :param reason: a fixed word, such as ``answer_timeout``; ``None`` if Springest returned an id.
+    :param reason: a fixed word, such as ``response_timeout``; ``None`` if Springest returned an id.
     :param detail: what happened and what to do, redacted.
     :param failure: class name of the error, if any.
     """
@@ -79,7 +79,7 @@ class Outcome:
 
 
 CLAIM_RETURNED: Final = Outcome(
-    Event.NOT_TAKEN, reason="worker_stopped", detail="the task was stopped before the first byte was sent"
+    Event.NOT_STORED, reason="worker_stopped", detail="the task was stopped before the first byte was sent"
 )
 
 

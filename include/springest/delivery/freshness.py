@@ -26,7 +26,7 @@ FRESH_SECONDS: Final = 60.0
 """A row that was read longer ago is read again before its claim: a frozen rate limit can last hours."""
 SECOND_LOOK_SECONDS: Final = 1.1
 """Many databases round their clocks to whole seconds."""
-CHANGES_AT_EACH_LOOK: Final = "changes_at_each_look"
+CHANGES_AT_EACH_LOOK: Final = "changes_at_each_read"
 
 Rows = dict[str, list[CompletedTraining]]
 """Source rows by delivery key."""

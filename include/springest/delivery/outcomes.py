@@ -1,7 +1,7 @@
 """The table from responses and failures to outcomes, and to their consequences for the run.
 
 A wrong line here duplicates a certificate or loses one, so each line has a test. Whatever the table does not
-name is ``OUTCOME_LOST``: the delivery becomes ``unknown``.
+name is ``OUTCOME_UNKNOWN``: the delivery becomes ``unknown``.
 """
 
 from __future__ import annotations
@@ -59,44 +59,44 @@ class Rule:
 
 
 RULES: Final[dict[type[BaseException], Rule]] = {
-    DeadlinePassed: Rule(Event.NOT_TAKEN, "turn_expired"),
-    ConnectFailed: Rule(Event.NOT_TAKEN, "not_connected", Consequence.PAUSE),
-    RequestNotSent: Rule(Event.NOT_TAKEN, "body_not_handed_over", Consequence.PAUSE),
-    DocumentError: Rule(Event.NOT_TAKEN, "document_changed"),
-    DocumentUnreachable: Rule(Event.NOT_TAKEN, "document_unreachable", Consequence.STOP_AFTER_THREE),
+    DeadlinePassed: Rule(Event.NOT_STORED, "grant_expired"),
+    ConnectFailed: Rule(Event.NOT_STORED, "connect_failed", Consequence.PAUSE),
+    RequestNotSent: Rule(Event.NOT_STORED, "request_not_sent", Consequence.PAUSE),
+    DocumentError: Rule(Event.NOT_STORED, "document_changed"),
+    DocumentUnreachable: Rule(Event.NOT_STORED, "document_unreachable", Consequence.STOP_AFTER_THREE),
     Rejected: Rule(Event.REFUSED, "rejected"),
-    Unauthorized: Rule(Event.NOT_TAKEN, "unauthorised", Consequence.STOP),
-    Forbidden: Rule(Event.NOT_TAKEN, "forbidden", Consequence.STOP_AFTER_THREE),
-    NotFound: Rule(Event.NOT_TAKEN, "not_found", Consequence.STOP_AFTER_THREE),
-    Throttled: Rule(Event.OUTCOME_LOST, "throttled", Consequence.PAUSE),
-    Redirected: Rule(Event.OUTCOME_LOST, "redirected", Consequence.PAUSE),
-    ServerError: Rule(Event.OUTCOME_LOST, "server_fault", Consequence.PAUSE),
-    UnexpectedStatus: Rule(Event.OUTCOME_LOST, "unexpected_status", Consequence.PAUSE),
-    ResponseTimeout: Rule(Event.OUTCOME_LOST, "answer_timeout", Consequence.PAUSE),
-    ResponseLost: Rule(Event.OUTCOME_LOST, "answer_lost", Consequence.PAUSE),
-    InvalidResponse: Rule(Event.OUTCOME_LOST, "unreadable_answer", Consequence.PAUSE),
-    asyncio.CancelledError: Rule(Event.OUTCOME_LOST, "worker_stopped"),
+    Unauthorized: Rule(Event.NOT_STORED, "unauthorized", Consequence.STOP),
+    Forbidden: Rule(Event.NOT_STORED, "forbidden", Consequence.STOP_AFTER_THREE),
+    NotFound: Rule(Event.NOT_STORED, "not_found", Consequence.STOP_AFTER_THREE),
+    Throttled: Rule(Event.OUTCOME_UNKNOWN, "throttled", Consequence.PAUSE),
+    Redirected: Rule(Event.OUTCOME_UNKNOWN, "redirected", Consequence.PAUSE),
+    ServerError: Rule(Event.OUTCOME_UNKNOWN, "server_error", Consequence.PAUSE),
+    UnexpectedStatus: Rule(Event.OUTCOME_UNKNOWN, "unexpected_status", Consequence.PAUSE),
+    ResponseTimeout: Rule(Event.OUTCOME_UNKNOWN, "response_timeout", Consequence.PAUSE),
+    ResponseLost: Rule(Event.OUTCOME_UNKNOWN, "response_lost", Consequence.PAUSE),
+    InvalidResponse: Rule(Event.OUTCOME_UNKNOWN, "invalid_response", Consequence.PAUSE),
+    asyncio.CancelledError: Rule(Event.OUTCOME_UNKNOWN, "worker_stopped"),
 }
-"""By class of error; the most specific class counts. ``OUTCOME_LOST`` holds once the whole body was sent."""
+"""By class of error; the most specific class counts. ``OUTCOME_UNKNOWN`` holds once the whole body was sent."""
 
-UNFORESEEN: Final = Rule(Event.OUTCOME_LOST, "unforeseen", Consequence.PAUSE)
+UNEXPECTED: Final = Rule(Event.OUTCOME_UNKNOWN, "unexpected_error", Consequence.PAUSE)
 
 
 def rule_of(error: BaseException, *, body_sent: bool, throttled_takes_nothing: bool = False) -> Rule:
     """Return the rule for a failed attempt.
 
-    Any failure before the last bytes of the body were sent (an early 500 as well) is ``NOT_TAKEN``: no server
+    Any failure before the last bytes of the body were sent (an early 500 as well) is ``NOT_STORED``: no server
     can store a body that it never received in full.
 
     :param body_sent: whether the last byte of the body was sent.
     :param throttled_takes_nothing: the site is known not to store a request that its rate limit refuses.
     """
-    found = next((RULES[kind] for kind in type(error).__mro__ if kind in RULES), UNFORESEEN)
-    if found.event is Event.NOT_TAKEN and body_sent and not isinstance(error, ApiError):
-        return UNFORESEEN
+    found = next((RULES[kind] for kind in type(error).__mro__ if kind in RULES), UNEXPECTED)
+    if found.event is Event.NOT_STORED and body_sent and not isinstance(error, ApiError):
+        return UNEXPECTED
     takes_nothing = isinstance(error, Throttled) and error.is_rate_limit and throttled_takes_nothing
-    if found.event is Event.OUTCOME_LOST and (takes_nothing or not body_sent):
-        return replace(found, event=Event.NOT_TAKEN)
+    if found.event is Event.OUTCOME_UNKNOWN and (takes_nothing or not body_sent):
+        return replace(found, event=Event.NOT_STORED)
     return found
 
 
@@ -124,7 +124,7 @@ def outcome_of_response(response: PostAnswer) -> Outcome:
         )
     return Outcome(
         Event.ACCEPTED_WITHOUT_ID,
-        reason="no_id_in_answer",
+        reason="no_id_in_response",
         detail="Springest stored it and returned no id: it stays open until a snapshot proves it",
         http_status=response.status,
         bytes_handed_over=response.bytes_sent,

@@ -34,7 +34,7 @@ from springest.rate_limit.limiter import Pace, RateLimiter
 from springest.site import Site
 from springest.source.reader import SourceReader, Window
 from springest.staging.stage import LOOK_BACK, Stager
-from springest.states import POSSIBLY_TAKEN, State
+from springest.states import POSSIBLY_STORED, State
 
 _ROWS: Final = text(load_sql("delivery/planned_rows"))
 _AHEAD: Final = text(load_sql("delivery/rate_limit_ahead"))
@@ -43,7 +43,7 @@ _KNOWN: Final = text(
     " WHERE site = :site AND training_id = ANY(CAST(:training_ids AS text[]))"
 )
 _READY: Final = text("SELECT count(*) FROM springest.delivery WHERE site = :site AND indexed_state = 'ready'")
-_SENDABLE: Final = POSSIBLY_TAKEN | {State.READY}
+_SENDABLE: Final = POSSIBLY_STORED | {State.READY}
 _NOTE_ROWS: Final = text(
     "INSERT INTO springest.staged_row (site, run_id, row_no, delivery_key)"
     " SELECT :site, :run_id, row_number() OVER (ORDER BY delivery_key), delivery_key"
@@ -174,7 +174,7 @@ class Planner:
             rows=rows,
             to_send=tuple(chosen),
             set_aside=tuple(row for row in staged if row.state not in _SENDABLE),
-            delivered=sum(row.state in POSSIBLY_TAKEN for row in staged),
+            delivered=sum(row.state in POSSIBLY_STORED for row in staged),
             queued=queued,
             not_found=not_found,
             stopped_by=stopped_by,

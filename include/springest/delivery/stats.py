@@ -53,7 +53,7 @@ class DeliveryReport:
     accepted_no_id: int
     rejected: int
     unknown: int
-    not_taken: int
+    not_stored: int
     set_aside: int
     restaged: int
     swept: int
@@ -72,7 +72,7 @@ class DeliveryReport:
             accepted_no_id=stats.outcomes[State.ACCEPTED_NO_ID],
             rejected=stats.outcomes[State.REJECTED],
             unknown=stats.outcomes[State.UNKNOWN],
-            not_taken=stats.outcomes[State.READY],
+            not_stored=stats.outcomes[State.READY],
             set_aside=stats.set_aside,
             restaged=stats.restaged,
             swept=stats.swept,

@@ -24,11 +24,11 @@ from springest.db.schema import (
     remote_certificate,
 )
 from springest.db.statements import load_sql, quoted
-from springest.identity import FORGOTTEN_OWNER, FORGOTTEN_VERSION, Pseudonyms
+from springest.identity import ERASED_VERSION, FORGOTTEN_OWNER, Pseudonyms
 from springest.privacy.secret import keep_to_secret
 from springest.states import Event, sources_of
 
-REASON: Final = "learner_forgotten"
+REASON: Final = "learner_erased"
 DETAIL: Final = (
     "the learner was forgotten: let the source forget them too; if they have come back, say so with "
     "`bin/springest erase --lift`"
@@ -42,7 +42,7 @@ ERASURE_ALONE: Final = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
 """Until the transaction ends, nobody is forgotten, and no rows and no owners are written."""
 PUBLISH_LOCK: Final = text(f"SELECT pg_advisory_xact_lock({lock_key(Lock.PUBLISH, ':site')})")
 _FORGET_DELIVERIES: Final = text(
-    load_sql("privacy/forget_deliveries", unsent=quoted(sources_of(Event.LEARNER_FORGOTTEN)))
+    load_sql("privacy/forget_deliveries", unsent=quoted(sources_of(Event.LEARNER_ERASED)))
 )
 _FORGET_ATTEMPTS: Final = text(load_sql("privacy/forget_attempts"))
 _FORGET_DECISIONS: Final = text(load_sql("privacy/forget_decisions"))
@@ -103,7 +103,7 @@ class ErasureReport:
         return self.already or any(self.cleared.values())
 
 
-def load_forgotten(connection: Connection, pseudonyms: Pseudonyms) -> Forgotten:
+def load_erased(connection: Connection, pseudonyms: Pseudonyms) -> Forgotten:
     """Return who was forgotten so far."""
     return Forgotten(pseudonyms, frozenset(connection.execute(TOMBSTONES).scalars()))
 
@@ -137,7 +137,7 @@ def forget(
             connection.execute(PUBLISH_LOCK, {"site": site})
         tombstone = pseudonyms.tombstone(learner_ref)
         already = not {tombstone, *tombstones}.isdisjoint(connection.execute(TOMBSTONES).scalars())
-        words = {"reason": REASON, "detail": DETAIL, "row_version": FORGOTTEN_VERSION}
+        words = {"reason": REASON, "detail": DETAIL, "row_version": ERASED_VERSION}
         rows = connection.execute(_FORGET_DELIVERIES, {"learner_ref": learner_ref, **words}).all()
         keys = [row.delivery_key for row in rows]
         cleared = {

@@ -215,7 +215,7 @@ def _refusal(error: Exception) -> str:
 def _candidates(connection: Connection, facts: Facts) -> list[int]:
     values = {
         "delivery_key": facts.known.delivery_key,
-        "possibly_taken": facts.possibly_taken,
+        "possibly_stored": facts.possibly_stored,
         "clock_hours": WIDE_HOURS,
     }
     return [int(row[0]) for row in connection.execute(_CANDIDATES, values)]

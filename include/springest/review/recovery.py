@@ -2,7 +2,7 @@
 
 Such a ledger has lost attempts. Deliveries in its queue may have been sent already, and so may trainings that
 it does not contain. So the queue becomes ``unknown``, staging treats trainings completed before the repair as
-``unknown`` (``may_be_forgotten``), and new attempts are numbered above the highest ever made. None of these
+``unknown`` (``maybe_sent_before_restore``), and new attempts are numbered above the highest ever made. None of these
 is sent until a person releases it on evidence. A warehouse is restored as a whole, so all its sites are
 repaired together.
 """

@@ -16,7 +16,7 @@ from springest.errors import DecisionRefused, IllegalTransition
 from springest.identity import FORGOTTEN_OWNER
 from springest.source.contract import CompletedTraining
 from springest.staging.decide import Known, changed_fields
-from springest.states import POSSIBLY_TAKEN, DecisionKind, Event, State, next_state
+from springest.states import POSSIBLY_STORED, DecisionKind, Event, State, next_state
 from springest.verification import MatchMethod
 
 WAIVER_HINT: Final = ". To release it anyway, add --without-evidence, which is recorded"
@@ -69,9 +69,9 @@ class Facts:
     shown_posted_at: datetime | None = None
 
     @property
-    def possibly_taken(self) -> bool:
+    def possibly_stored(self) -> bool:
         """Whether Springest may have stored it."""
-        return self.possibly_taken_at is not None or self.known.state in POSSIBLY_TAKEN
+        return self.possibly_taken_at is not None or self.known.state in POSSIBLY_STORED
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def judge_release(
         "row": row,
         "snapshot_id": facts.snapshot_id,
         "listed_since": _text(facts.listed_since),
-        "possibly_taken": facts.possibly_taken,
+        "possibly_stored": facts.possibly_stored,
     }
     return Judgement(Event.RELEASED, {**_before(facts), **evidence, "missing": sorted(missing)})
 
@@ -198,7 +198,7 @@ def _missing_evidence(facts: Facts, rules: ReleaseRules) -> dict[str, str]:
             f"the newest complete snapshot ({facts.snapshot_id}) began at {_text(started)}, too soon after "
             f"the attempt of {_text(sent)}: from {_text(sent + rules.settled)} on, {reconcile}"
         )
-    if facts.possibly_taken and not _absence_counts(facts, rules):
+    if facts.possibly_stored and not _absence_counts(facts, rules):
         missing["verified_certification"] = (
             f"Springest shows no certificate of certification {facts.known.certification_id} that was posted "
             "later, so the certification may not be verified yet, and its certificates are not shown before "

@@ -33,7 +33,7 @@ class Run:
     attempts: int
     accepted: int
     refused: int
-    not_taken: int
+    not_stored: int
     unknown: int
     under_way: int
 

@@ -110,7 +110,7 @@ class OwnerLookup:
         self, connection: AsyncConnection, questions: list[Question], budget: int, run_id: str
     ) -> OwnersReport:
         filters = Filters(self.engine, self.client, self.site)
-        lookups = _Lookups(await snapshot.load_forgotten(connection, self.pseudonyms))
+        lookups = _Lookups(await snapshot.load_erased(connection, self.pseudonyms))
         try:
             # One that is ignored by now would prove what is not so.
             known = await filters.ask(Filter.EMAIL, still=True)

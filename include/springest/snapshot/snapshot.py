@@ -125,7 +125,7 @@ async def take_snapshot(
     kind = "full" if scope.is_full else "narrowed"
     async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         begun = await begin(connection, site, run_id)
-        forgotten = await load_forgotten(connection, pseudonyms)
+        forgotten = await load_erased(connection, pseudonyms)
         reading = await _gather(await _driver(connection), client, forgotten, scope)
         reading = replace(reading, requests=reading.requests + spent)
         rows = await merge(
@@ -142,7 +142,7 @@ async def begin(connection: AsyncConnection, site: str, run_id: str) -> Begun:
     return Begun(*(await connection.execute(_BEGIN, {"site": site, "run_id": run_id})).one())
 
 
-async def load_forgotten(connection: AsyncConnection, pseudonyms: Pseudonyms) -> Forgotten:
+async def load_erased(connection: AsyncConnection, pseudonyms: Pseudonyms) -> Forgotten:
     """Return who was forgotten so far."""
     return Forgotten(pseudonyms, frozenset((await connection.execute(TOMBSTONES)).scalars()))
 
@@ -196,7 +196,7 @@ async def _nobody_forgotten(
     await connection.execute(HOLD_ERASURE)
     try:
         await connection.run_sync(keep_to_secret, pseudonyms)
-        forgotten = await load_forgotten(connection, pseudonyms)
+        forgotten = await load_erased(connection, pseudonyms)
         if forgotten:
             owners = (await connection.execute(_OWNERS)).scalars()
             await connection.execute(_FORGET, {"refs": [ref for ref in owners if forgotten.covers(ref)]})

@@ -14,8 +14,8 @@ from springest.db.rollback import Transactions
 from springest.db.schema import staged_row
 from springest.documents.opener import CheckedDocument, DocumentStore
 from springest.identity import Pseudonyms
-from springest.privacy.erased import without_forgotten
-from springest.privacy.erasure import WAIT_FOR_ERASURE, load_forgotten
+from springest.privacy.erased import without_erased
+from springest.privacy.erasure import WAIT_FOR_ERASURE, load_erased
 from springest.privacy.secret import keep_to_secret
 from springest.source.contract import CompletedTraining, Defect
 from springest.staging import repository as ledger
@@ -33,8 +33,8 @@ from springest.staging.decide import (
     find_duplicate,
     identity,
     is_before,
-    may_be_forgotten,
     may_be_restaged,
+    maybe_sent_before_restore,
     needs_check,
     staged_elsewhere,
 )
@@ -88,7 +88,7 @@ class BatchWriter:
         with self._engine.begin() as connection:
             connection.execute(WAIT_FOR_ERASURE)
             keep_to_secret(connection, self._pseudonyms)
-            batch = self._without_forgotten(batch, connection)
+            batch = self._without_erased(batch, connection)
             ledger.lock_staging(connection, self._site)
             if not catalogue.site.shared_trainings:
                 found = ledger.load_elsewhere(connection, self._site, batch.trainings.values())
@@ -124,12 +124,12 @@ class BatchWriter:
             or known[key].row_version != batch.trainings[key].row_version
         }
 
-    def _without_forgotten(self, batch: Batch, connection: Connection) -> Batch:
+    def _without_erased(self, batch: Batch, connection: Connection) -> Batch:
         """Let go of who was forgotten since the rows were read."""
-        forgotten = load_forgotten(connection, self._pseudonyms)
+        forgotten = load_erased(connection, self._pseudonyms)
         if not forgotten:
             return batch
-        rows = {key: without_forgotten(training, forgotten) for key, training in batch.trainings.items()}
+        rows = {key: without_erased(training, forgotten) for key, training in batch.trainings.items()}
         return replace(batch, trainings=rows)
 
     def _check_documents(
@@ -176,7 +176,7 @@ class BatchWriter:
         if (
             verdict is not None
             and verdict.event is Event.CHECKED_READY
-            and may_be_forgotten(training, known, restored_at=restored_at)
+            and maybe_sent_before_restore(training, known, restored_at=restored_at)
         ):
             verdict = RESTORED
         if verdict is not None and verdict.event is Event.CHECKED_READY:

@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import Final
 
 from springest.catalogue import CatalogueEntry
-from springest.identity import FORGOTTEN_VERSION
+from springest.identity import ERASED_VERSION
 from springest.source.contract import CompletedTraining, Defect
-from springest.states import POSSIBLY_TAKEN, Event, State, next_state
+from springest.states import POSSIBLY_STORED, Event, State, next_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def may_be_restaged(known: Known | None) -> bool:
         return True
     if known.state is State.REVIEW:
         return not known.ever_sent
-    return known.state not in POSSIBLY_TAKEN | {State.CANCELLED}
+    return known.state not in POSSIBLY_STORED | {State.CANCELLED}
 
 
 def check(
@@ -171,7 +171,7 @@ def check(
     return Verdict(Event.CHECKED_READY)
 
 
-def may_be_forgotten(
+def maybe_sent_before_restore(
     training: CompletedTraining, known: Known | None, *, restored_at: datetime | None
 ) -> bool:
     """Return whether a certificate may have been sent by a ledger that was lost.
@@ -235,9 +235,9 @@ def decide(
 
 
 def _after_sending(known: Known, training: CompletedTraining) -> Decision:
-    if known.state not in POSSIBLY_TAKEN | {State.REVIEW}:
+    if known.state not in POSSIBLY_STORED | {State.REVIEW}:
         return NOTHING
-    if known.row_version in {training.row_version, FORGOTTEN_VERSION}:
+    if known.row_version in {training.row_version, ERASED_VERSION}:
         return NOTHING
     fields = changed_fields(known, training)
     reason = f"changed_after_sending({', '.join(fields)})"
@@ -246,14 +246,14 @@ def _after_sending(known: Known, training: CompletedTraining) -> Decision:
     return Decision(Action.FLAG, review_reason=reason)
 
 
-MORE_THAN_CHANGED: Final = "taken_"
-"""What reasons to look begin with that no change in the source takes the place of: ``taken_twice(…)`` and
-``taken_although_cancelled`` say what Springest has."""
+OUTRANKS_CHANGE: Final = "stored_"
+"""What reasons to look begin with that no change in the source takes the place of: ``stored_twice(…)`` and
+``stored_although_cancelled`` say what Springest has."""
 
 
 def says_more(review_reason: str | None) -> bool:
     """Return whether a person is asked to look for a reason that must stay."""
-    return review_reason is not None and review_reason.startswith(MORE_THAN_CHANGED)
+    return review_reason is not None and review_reason.startswith(OUTRANKS_CHANGE)
 
 
 _SENT_FIELDS: Final = {
@@ -328,5 +328,5 @@ def find_duplicate(
     )
 
 
-HOLDS_CERTIFICATE: Final = frozenset({State.READY}) | POSSIBLY_TAKEN
+HOLDS_CERTIFICATE: Final = frozenset({State.READY}) | POSSIBLY_STORED
 """States in which a delivery stands for its certificate; so does a ``REVIEW`` that was sent."""

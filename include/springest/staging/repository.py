@@ -43,14 +43,14 @@ from springest.identity import delivery_key
 from springest.source.contract import CompletedTraining
 from springest.staging.decide import (
     HOLDS_CERTIFICATE,
-    MORE_THAN_CHANGED,
+    OUTRANKS_CHANGE,
     Action,
     CertificateIdentity,
     Decision,
     Holder,
     Known,
 )
-from springest.states import POSSIBLY_TAKEN, Event, State, sources_of
+from springest.states import POSSIBLY_STORED, Event, State, sources_of
 
 _NOTICE_THE_DEAD: Final = {
     "tcp_keepalives_idle": "30",
@@ -66,7 +66,7 @@ _LOCK_SHARED_TRAININGS: Final = text(f"SELECT pg_advisory_xact_lock({lock_key(Lo
 _KEYS: Final = bindparam("keys", type_=ARRAY(Text))
 _IDENTITY: Final = ("certification_id", "learner_ref", "valid_from")
 _HOLDERS: Final = text(load_sql("staging/holders"))
-_NOT_TAKEN: Final = (Event.NOT_TAKEN.value, Event.REFUSED.value)
+_NOT_TAKEN: Final = (Event.NOT_STORED.value, Event.REFUSED.value)
 _EVER_SENT: Final = (
     select(delivery_attempt.c.attempt_id)
     .where(
@@ -251,11 +251,11 @@ def withdraw(connection: Connection, keys: Sequence[str]) -> int:
         .where(
             delivery.c.delivery_key == any_(_KEYS),
             or_(
-                delivery.c.state.in_([state.value for state in POSSIBLY_TAKEN]),
+                delivery.c.state.in_([state.value for state in POSSIBLY_STORED]),
                 and_(delivery.c.state == State.REVIEW.value, _EVER_SENT),
             ),
             delivery.c.review_reason.is_distinct_from(GONE_AFTER_SENDING),
-            func.coalesce(delivery.c.review_reason, "").not_like(f"{MORE_THAN_CHANGED}%"),
+            func.coalesce(delivery.c.review_reason, "").not_like(f"{OUTRANKS_CHANGE}%"),
         )
         .values(needs_review=True, review_reason=GONE_AFTER_SENDING, updated_at=func.clock_timestamp()),
         {"keys": list(keys)},

@@ -21,8 +21,8 @@ from springest.db.schema import delivery, staged_row
 from springest.documents.opener import DocumentError, DocumentStore
 from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms
-from springest.privacy.erased import without_forgotten
-from springest.privacy.erasure import load_forgotten
+from springest.privacy.erased import without_erased
+from springest.privacy.erasure import load_erased
 from springest.privacy.secret import keep_to_secret
 from springest.site import Site
 from springest.source.contract import CompletedTraining, Defect, read_row
@@ -218,8 +218,8 @@ class Stager:
     def _read(self, rows: Iterable[Mapping[str, Any]]) -> list[CompletedTraining]:
         read = [read_row(row, site=self._site.name, pseudonyms=self._pseudonyms) for row in rows]
         with self._engine.connect() as connection:
-            forgotten = load_forgotten(connection, self._pseudonyms)
-        return [without_forgotten(training, forgotten) for training in read]
+            forgotten = load_erased(connection, self._pseudonyms)
+        return [without_erased(training, forgotten) for training in read]
 
     def _recheck(self, catalogue: Catalogue, *, run_id: str, rows: int) -> int:
         """Look again at what was set aside earlier and is not in this window: the world may have changed."""

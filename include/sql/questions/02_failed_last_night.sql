@@ -16,5 +16,5 @@ JOIN (
     GROUP BY version.delivery_key, version.verification_status
 ) AS wrong ON wrong.delivery_key = verdict.delivery_key AND wrong.verification_status = verdict.verification_status
 WHERE verdict.verification_status IN ('invalid', 'held', 'rejected', 'unknown', 'ambiguous', 'missing', 'vanished')
-  AND verdict.delivery_reason IS DISTINCT FROM 'learner_forgotten'
+  AND verdict.delivery_reason IS DISTINCT FROM 'learner_erased'
 ORDER BY verdict.verification_status, verdict.delivery_reason, verdict.training_id

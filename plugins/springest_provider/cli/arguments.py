@@ -211,7 +211,7 @@ def _add_filter(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--state", action="append", type=State, choices=list(State), metavar="STATE", help="may be repeated"
     )
-    group.add_argument("--reason", metavar="WORD", help="a reason, such as absent or answer_timeout")
+    group.add_argument("--reason", metavar="WORD", help="a reason, such as absent or response_timeout")
     group.add_argument("--run", metavar="RUN_ID", dest="of_run", help="Airflow run that staged or sent it")
     group.add_argument("--certification", type=_positive, metavar="ID")
 

@@ -44,7 +44,7 @@ def show(options: argparse.Namespace, output: Output) -> int:
         output.table(
             ("last runs", "staged", "attempts", "accepted", "refused", "not stored", "unknown", "in flight"),
             (
-                (run.run_id, run.staged_rows, run.attempts, run.accepted, run.refused, run.not_taken,
+                (run.run_id, run.staged_rows, run.attempts, run.accepted, run.refused, run.not_stored,
                  run.unknown, run.under_way)
                 for run in status.runs
             ),

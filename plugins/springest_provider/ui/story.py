@@ -29,8 +29,8 @@ _OUTCOMES: Final = {
     "accepted_with_id": "Springest accepted it",
     "accepted_without_id": "Springest accepted it and named no id",
     "refused": "Springest refused it",
-    "not_taken": "Springest cannot have taken it",
-    "outcome_lost": "the outcome is unknown",
+    "not_stored": "Springest cannot have taken it",
+    "outcome_unknown": "the outcome is unknown",
     None: "no outcome yet",
 }
 _DECIDED: Final = {
@@ -170,7 +170,7 @@ def _staged(rows: Sequence[RowMapping], story: Story) -> Iterator[Step]:
 
 
 def _attempt(attempt: Attempt) -> Step:
-    tones = {"accepted_with_id": "verified", "accepted_without_id": "accepted", "outcome_lost": "unknown"}
+    tones = {"accepted_with_id": "verified", "accepted_without_id": "accepted", "outcome_unknown": "unknown"}
     return Step(
         attempt.started_at,
         "attempt",

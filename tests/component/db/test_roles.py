@@ -169,7 +169,7 @@ NO_PUBLISHER = [
     " VALUES ('j', 'default', 'T9', 1, 'ready', 'v', 'r')",
     "INSERT INTO springest.delivery_decision SELECT * FROM springest.delivery_decision",
     "INSERT INTO springest.approved_run (site, run_id) VALUES ('default', 'r')",
-    "UPDATE springest.delivery_attempt SET outcome = 'not_taken'",
+    "UPDATE springest.delivery_attempt SET outcome = 'not_stored'",
     "SELECT springest.open_doubts('default', NULL, true)",
 ]
 NO_WRITER = [
@@ -210,7 +210,10 @@ def test_each_role_can_do_its_work(ledger: Engine, names: RoleNames) -> None:
     grant_roles(ledger, names)
     for role, statement in (
         (names.writer, "UPDATE springest.delivery SET state = 'ready'"),
-        (names.writer, "UPDATE springest.delivery_attempt SET outcome = 'outcome_lost', finished_at = now()"),
+        (
+            names.writer,
+            "UPDATE springest.delivery_attempt SET outcome = 'outcome_unknown', finished_at = now()",
+        ),
         (names.writer, "SELECT springest.open_doubts('default', NULL, true)"),
         (names.writer, "SELECT springest.sent_by_run('default', 'r')"),
         (names.publisher, "UPDATE springest.delivery SET state = 'review', reason = 'missing'"),

@@ -22,8 +22,10 @@ MakeWorker = Callable[..., DeliveryRepository]
 Take = Callable[..., Awaitable[Claim | NotClaimed]]
 
 ACCEPTED = Outcome(Event.ACCEPTED_WITH_ID, http_status=201, bytes_handed_over=9, springest_certificate_id=7)
-LOST = Outcome(Event.OUTCOME_LOST, reason="answer_timeout", detail="no answer", failure="ResponseTimeout")
-NOT_TAKEN = Outcome(Event.NOT_TAKEN, reason="not_connected", failure="ConnectFailed")
+LOST = Outcome(
+    Event.OUTCOME_UNKNOWN, reason="response_timeout", detail="no answer", failure="ResponseTimeout"
+)
+NOT_STORED = Outcome(Event.NOT_STORED, reason="connect_failed", failure="ConnectFailed")
 REFUSED = Outcome(Event.REFUSED, reason="rejected", detail="email is invalid", http_status=422)
 
 
@@ -107,10 +109,10 @@ async def test_a_delivery_staged_again_since_queueing_is_not_claimed(
     ("outcome", "state", "sent"),
     [
         (ACCEPTED, State.ACCEPTED, True),
-        (Outcome(Event.ACCEPTED_WITHOUT_ID, reason="no_id_in_answer"), State.ACCEPTED_NO_ID, True),
+        (Outcome(Event.ACCEPTED_WITHOUT_ID, reason="no_id_in_response"), State.ACCEPTED_NO_ID, True),
         (LOST, State.UNKNOWN, True),
         (REFUSED, State.REJECTED, True),
-        (NOT_TAKEN, State.READY, False),
+        (NOT_STORED, State.READY, False),
     ],
 )
 async def test_an_outcome_is_recorded_with_its_attempt(
@@ -177,7 +179,7 @@ async def test_a_delivery_not_stored_can_be_claimed_again(
     key = add_delivery("T1")
     claim = await take(worker(), await first(worker()))
     assert isinstance(claim, Claim)
-    await worker().record(claim, NOT_TAKEN)
+    await worker().record(claim, NOT_STORED)
     assert isinstance(await take(worker(), await first(worker())), Claim)
     assert len(attempts_of(warehouse, key)) == 2
 
@@ -203,13 +205,13 @@ async def test_a_sweep_makes_only_expired_leases_unknown(
     states = {key: delivery_of(warehouse, key).state for key in (lost, alive, waiting, elsewhere)}
     assert states == {lost: "unknown", alive: "sending", waiting: "ready", elsewhere: "sending"}
     (attempt,) = attempts_of(warehouse, lost)
-    assert (attempt.outcome, attempt.failure) == ("outcome_lost", "LeaseLost")
+    assert (attempt.outcome, attempt.failure) == ("outcome_unknown", "LeaseLost")
     found = delivery_of(warehouse, lost)
     assert (found.reason, found.sent_at) == ("lease_lost", attempt.started_at)
     assert "not sent again" in found.reason_detail
 
 
-@pytest.mark.parametrize("outcome", [LOST, NOT_TAKEN, REFUSED, Outcome(Event.ACCEPTED_WITHOUT_ID)])
+@pytest.mark.parametrize("outcome", [LOST, NOT_STORED, REFUSED, Outcome(Event.ACCEPTED_WITHOUT_ID)])
 async def test_a_worker_that_lost_its_lease_changes_nothing_any_more(
     warehouse: Engine, add_delivery: AddDelivery, worker: MakeWorker, take: Take, outcome: Outcome
 ) -> None:
@@ -250,7 +252,7 @@ async def test_a_late_201_without_an_id_undoes_a_release(
     with warehouse.begin() as connection:
         connection.execute(text("UPDATE springest.delivery SET state = 'ready', version = version + 1"))
     assert late is not None
-    taken = Outcome(Event.ACCEPTED_WITHOUT_ID, reason="no_id_in_answer", http_status=202)
+    taken = Outcome(Event.ACCEPTED_WITHOUT_ID, reason="no_id_in_response", http_status=202)
     assert await worker("late").record(late, taken) is State.ACCEPTED_NO_ID
     assert delivery_of(warehouse, key).state == "accepted_no_id"
     assert await worker().queue(after=None, limit=1) == []
@@ -281,9 +283,9 @@ async def test_an_outcome_of_an_earlier_attempt_is_ignored(
     key = add_delivery("T1")
     early = await take(worker(), await first(worker()))
     assert early is not None
-    await worker().record(early, NOT_TAKEN)
+    await worker().record(early, NOT_STORED)
     await take(worker(), await first(worker()))
-    assert await worker().record(early, NOT_TAKEN) is None
+    assert await worker().record(early, NOT_STORED) is None
     assert delivery_of(warehouse, key).state == "sending"
 
 

@@ -40,7 +40,7 @@ def test_a_review_without_a_reason_does_not_stop_the_matching(
 ) -> None:
     """A row that was changed by hand, beside one whose certificate is shown."""
     deliver("review", "T0", reason=None, certification_id=103)
-    deliver("unknown", "T1", reason="answer_lost")
+    deliver("unknown", "T1", reason="response_lost")
     show(created_at=MOMENT + timedelta(seconds=2))
     publish_only_us(warehouse)
     assert verdict(warehouse, "T1").verification_status == "inferred"
@@ -51,7 +51,7 @@ def test_the_only_possible_post_is_inferred(
     warehouse: Engine, deliver: Deliver, show: Show, state: str
 ) -> None:
     """The only POST that can have created a certificate is inferred; its delivery keeps its state."""
-    deliver(state, reason="answer_lost")
+    deliver(state, reason="response_lost")
     show(created_at=MOMENT + timedelta(seconds=2))
     assert publish_only_us(warehouse).became_visible == 0
     row = verdict(warehouse)

@@ -27,10 +27,10 @@ def release(warehouse: Engine, deliver: Deliver) -> Release:
     """Put a delivery that was sent once, and released since, into the queue."""
 
     def add(
-        training_id: str = "T1", *, possibly_taken: bool = True, decision: str = "release", **values: Any
+        training_id: str = "T1", *, possibly_stored: bool = True, decision: str = "release", **values: Any
     ) -> None:
         key = deliver("ready", training_id, **{"sent_at": MOMENT, **values})
-        add_decision(warehouse, key, decision, evidence={"possibly_taken": possibly_taken})
+        add_decision(warehouse, key, decision, evidence={"possibly_stored": possibly_stored})
 
     return add
 
@@ -159,7 +159,7 @@ def test_another_deliverys_certificate_stops_no_release(
 
 
 @pytest.mark.parametrize(
-    "values", [{"possibly_taken": False}, {"decision": "reopen"}], ids=["never taken", "other"]
+    "values", [{"possibly_stored": False}, {"decision": "reopen"}], ids=["never taken", "other"]
 )
 def test_only_released_possible_posts_are_compared(
     warehouse: Engine, release: Release, show: Show, values: dict[str, Any]

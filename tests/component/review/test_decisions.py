@@ -38,7 +38,7 @@ LISTED = ReleaseRules(listed_is_verified=True)
 
 def doubtful(ground: Ground, name: str = "T1", **values: Any) -> str:
     """What an engineer finds at nine: sent at night, and nobody knows what became of it."""
-    return ground.delivery("unknown", name, sent=ago(hours=7), reason="answer_timeout", **values)
+    return ground.delivery("unknown", name, sent=ago(hours=7), reason="response_timeout", **values)
 
 
 # --- release
@@ -62,7 +62,7 @@ def test_an_unknown_that_a_fresh_snapshot_lacks_is_released(ground: Ground) -> N
     )
     assert (kept.from_state, kept.to_state, kept.without_evidence) == ("unknown", "ready", False)
     assert (kept.evidence["snapshot_id"], kept.evidence["row"]) == (number, "unchanged")
-    assert kept.evidence["reason"] == "answer_timeout"
+    assert kept.evidence["reason"] == "response_timeout"
 
 
 @pytest.mark.parametrize(
@@ -555,7 +555,7 @@ async def test_a_late_201_counts_whatever_was_decided(
     assert await ready.record(late, LATE) is State.ACCEPTED
     found = ground.of(key)
     assert (found.state, found.springest_certificate_id, found.match_method) == ("accepted", 77, None)
-    assert found.review_reason == ("taken_although_cancelled" if decision == "cancel" else None)
+    assert found.review_reason == ("stored_although_cancelled" if decision == "cancel" else None)
     for item in queued:  # read before the answer came: its claim comes too late
         assert await take(worker("other"), item) is NotClaimed.TAKEN
     assert await worker("other").queue(after=None, limit=1) == []
@@ -583,7 +583,7 @@ async def test_a_late_201_while_sending_again_is_flagged_as_twice(
         assert await worker("other").record(again, second) is State.ACCEPTED
     found = ground.of(key)
     assert (found.state, found.springest_certificate_id, found.needs_review) == ("accepted", 78, True)
-    assert found.review_reason == f"taken_twice(attempt {late.attempt_id}: certificate 77)"
+    assert found.review_reason == f"stored_twice(attempt {late.attempt_id}: certificate 77)"
 
 
 async def test_an_outcome_recorded_twice_is_not_flagged_as_twice(

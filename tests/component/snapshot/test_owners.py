@@ -147,7 +147,7 @@ def deliver_twice(deliver: Deliver, post: Post) -> Callable[[str, str], None]:
 
     def add(state: str, training_id: str) -> None:
         again = MOMENT + timedelta(hours=3)
-        key = deliver(state, training_id, sent_at=again, reason="answer_lost")
+        key = deliver(state, training_id, sent_at=again, reason="response_lost")
         for moment in (MOMENT, again):
             post(key, started_at=moment, certification_id=102, valid_from=DAY)
 

@@ -150,13 +150,13 @@ async def test_flagging_while_sending_does_not_lose_the_outcome(
     [
         ([], False),
         ([None], True),
-        ([Event.NOT_TAKEN], False),
+        ([Event.NOT_STORED], False),
         ([Event.REFUSED], False),
-        ([Event.NOT_TAKEN, Event.REFUSED], False),
-        ([Event.OUTCOME_LOST], True),
+        ([Event.NOT_STORED, Event.REFUSED], False),
+        ([Event.OUTCOME_UNKNOWN], True),
         ([Event.ACCEPTED_WITH_ID], True),
         ([Event.ACCEPTED_WITHOUT_ID], True),
-        ([Event.OUTCOME_LOST, Event.NOT_TAKEN], True),
+        ([Event.OUTCOME_UNKNOWN, Event.NOT_STORED], True),
     ],
 )
 def test_a_delivery_counts_as_sent_unless_all_attempts_failed(
@@ -227,7 +227,7 @@ def test_which_states_hold_a_certificate(
     facts = {name: getattr(completed, name) for name in ("certification_id", "learner_ref", "valid_from")}
     key = add_delivery("T1", state=state.value, springest_certificate_id=7, **facts)
     if sent:
-        attempt(warehouse, key, Event.OUTCOME_LOST)
+        attempt(warehouse, key, Event.OUTCOME_UNKNOWN)
     certificate = identity(completed)
     assert certificate is not None
     with warehouse.connect() as connection:
@@ -265,7 +265,7 @@ def test_a_possibly_sent_delivery_is_flagged_not_withdrawn(
 ) -> None:
     """A delivery that may have been sent is never withdrawn; it is flagged for a person."""
     key = add_delivery("T1", state=state, springest_certificate_id=7)
-    attempt(warehouse, key, Event.OUTCOME_LOST)
+    attempt(warehouse, key, Event.OUTCOME_UNKNOWN)
     with warehouse.begin() as connection:
         assert ledger.withdraw(connection, [key]) == 0
     row = row_of(warehouse, key)

@@ -202,8 +202,8 @@ LOOKED_AT = (
     "changed_after_sending(valid_from)",
     "withdrawn_after_sending",
     "shown_twice",
-    "taken_twice(attempt 1: certificate 7)",
-    "taken_although_cancelled",
+    "stored_twice(attempt 1: certificate 7)",
+    "stored_although_cancelled",
     "status_not_foreseen",
 )
 """Reasons after which it is put right elsewhere."""

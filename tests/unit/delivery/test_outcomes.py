@@ -43,23 +43,23 @@ from springest.states import Event, State
 GO_ON, STOP, PAUSE = Consequence.CONTINUE, Consequence.STOP, Consequence.PAUSE
 AFTER_THREE = Consequence.STOP_AFTER_THREE
 MEANING: list[tuple[type[BaseException], bool, Event, State, str, Consequence]] = [
-    (DeadlinePassed, False, Event.NOT_TAKEN, State.READY, "turn_expired", GO_ON),
-    (ConnectFailed, False, Event.NOT_TAKEN, State.READY, "not_connected", PAUSE),
-    (RequestNotSent, False, Event.NOT_TAKEN, State.READY, "body_not_handed_over", PAUSE),
-    (DocumentError, False, Event.NOT_TAKEN, State.READY, "document_changed", GO_ON),
-    (DocumentUnreachable, False, Event.NOT_TAKEN, State.READY, "document_unreachable", AFTER_THREE),
+    (DeadlinePassed, False, Event.NOT_STORED, State.READY, "grant_expired", GO_ON),
+    (ConnectFailed, False, Event.NOT_STORED, State.READY, "connect_failed", PAUSE),
+    (RequestNotSent, False, Event.NOT_STORED, State.READY, "request_not_sent", PAUSE),
+    (DocumentError, False, Event.NOT_STORED, State.READY, "document_changed", GO_ON),
+    (DocumentUnreachable, False, Event.NOT_STORED, State.READY, "document_unreachable", AFTER_THREE),
     (Rejected, True, Event.REFUSED, State.REJECTED, "rejected", GO_ON),
-    (Unauthorized, True, Event.NOT_TAKEN, State.READY, "unauthorised", STOP),
-    (Forbidden, True, Event.NOT_TAKEN, State.READY, "forbidden", AFTER_THREE),
-    (NotFound, True, Event.NOT_TAKEN, State.READY, "not_found", AFTER_THREE),
-    (Throttled, True, Event.OUTCOME_LOST, State.UNKNOWN, "throttled", PAUSE),
-    (Redirected, True, Event.OUTCOME_LOST, State.UNKNOWN, "redirected", PAUSE),
-    (ServerError, True, Event.OUTCOME_LOST, State.UNKNOWN, "server_fault", PAUSE),
-    (UnexpectedStatus, True, Event.OUTCOME_LOST, State.UNKNOWN, "unexpected_status", PAUSE),
-    (ResponseTimeout, True, Event.OUTCOME_LOST, State.UNKNOWN, "answer_timeout", PAUSE),
-    (ResponseLost, True, Event.OUTCOME_LOST, State.UNKNOWN, "answer_lost", PAUSE),
-    (InvalidResponse, True, Event.OUTCOME_LOST, State.UNKNOWN, "unreadable_answer", PAUSE),
-    (asyncio.CancelledError, True, Event.OUTCOME_LOST, State.UNKNOWN, "worker_stopped", GO_ON),
+    (Unauthorized, True, Event.NOT_STORED, State.READY, "unauthorized", STOP),
+    (Forbidden, True, Event.NOT_STORED, State.READY, "forbidden", AFTER_THREE),
+    (NotFound, True, Event.NOT_STORED, State.READY, "not_found", AFTER_THREE),
+    (Throttled, True, Event.OUTCOME_UNKNOWN, State.UNKNOWN, "throttled", PAUSE),
+    (Redirected, True, Event.OUTCOME_UNKNOWN, State.UNKNOWN, "redirected", PAUSE),
+    (ServerError, True, Event.OUTCOME_UNKNOWN, State.UNKNOWN, "server_error", PAUSE),
+    (UnexpectedStatus, True, Event.OUTCOME_UNKNOWN, State.UNKNOWN, "unexpected_status", PAUSE),
+    (ResponseTimeout, True, Event.OUTCOME_UNKNOWN, State.UNKNOWN, "response_timeout", PAUSE),
+    (ResponseLost, True, Event.OUTCOME_UNKNOWN, State.UNKNOWN, "response_lost", PAUSE),
+    (InvalidResponse, True, Event.OUTCOME_UNKNOWN, State.UNKNOWN, "invalid_response", PAUSE),
+    (asyncio.CancelledError, True, Event.OUTCOME_UNKNOWN, State.UNKNOWN, "worker_stopped", GO_ON),
 ]
 
 
@@ -113,7 +113,7 @@ def test_a_derived_error_has_the_outcome_of_its_base() -> None:
     class TlsFailed(ConnectFailed):
         pass
 
-    assert rule_of(make(TlsFailed), body_sent=False).event is Event.NOT_TAKEN
+    assert rule_of(make(TlsFailed), body_sent=False).event is Event.NOT_STORED
 
 
 @pytest.mark.parametrize(
@@ -122,29 +122,29 @@ def test_a_derived_error_has_the_outcome_of_its_base() -> None:
 def test_an_unforeseen_error_after_the_body_is_unknown(error: BaseException) -> None:
     """An unforeseen error makes the outcome unknown once the body has been sent."""
     rule = rule_of(error, body_sent=True)
-    assert (rule.event, rule.reason) == (Event.OUTCOME_LOST, "unforeseen")
+    assert (rule.event, rule.reason) == (Event.OUTCOME_UNKNOWN, "unexpected_error")
     rule = rule_of(error, body_sent=False)
-    assert (rule.event, rule.reason) == (Event.NOT_TAKEN, "unforeseen")
+    assert (rule.event, rule.reason) == (Event.NOT_STORED, "unexpected_error")
 
 
 @pytest.mark.parametrize("line", MEANING, ids=[line[0].__name__ for line in MEANING])
 def test_no_failure_before_the_last_bytes_is_unknown(line: Any) -> None:
     """The server never had the body in full; the consequence for the run is the same."""
     kind, _, event, _, reason, consequence = line
-    known = Event.NOT_TAKEN if event is Event.OUTCOME_LOST else event
+    known = Event.NOT_STORED if event is Event.OUTCOME_UNKNOWN else event
     assert rule_of(make(kind), body_sent=False) == Rule(known, reason, consequence)
 
 
 @pytest.mark.parametrize("kind", [ApiError, TransportError, StatusError])
 def test_an_unclassified_failure_is_unknown(kind: type[ApiError]) -> None:
     """A failure that no rule names makes the outcome unknown."""
-    assert rule_of(make(kind), body_sent=True).event is Event.OUTCOME_LOST
+    assert rule_of(make(kind), body_sent=True).event is Event.OUTCOME_UNKNOWN
 
 
 @pytest.mark.parametrize("kind", [DocumentError, DocumentUnreachable, DeadlinePassed])
 def test_a_document_error_after_the_body_is_unknown(kind: type[BaseException]) -> None:
     """A failure of the document after the body has been sent proves nothing about the server."""
-    assert rule_of(make(kind), body_sent=True).event is Event.OUTCOME_LOST
+    assert rule_of(make(kind), body_sent=True).event is Event.OUTCOME_UNKNOWN
 
 
 @pytest.mark.parametrize("is_rate_limit", [True, False])
@@ -157,7 +157,7 @@ def test_throttled_means_not_stored_only_by_the_sites_setting(
     error = Throttled(is_rate_limit=is_rate_limit, **about)
     rule = rule_of(error, body_sent=True, throttled_takes_nothing=throttled_takes_nothing)
     known = is_rate_limit and throttled_takes_nothing
-    assert rule.event is (Event.NOT_TAKEN if known else Event.OUTCOME_LOST)
+    assert rule.event is (Event.NOT_STORED if known else Event.OUTCOME_UNKNOWN)
 
 
 def test_the_throttling_setting_changes_no_other_outcome() -> None:

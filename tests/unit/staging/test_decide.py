@@ -30,7 +30,7 @@ from springest.staging.decide import (
     may_be_restaged,
     needs_check,
 )
-from springest.states import POSSIBLY_TAKEN, Event, State
+from springest.states import POSSIBLY_STORED, Event, State
 from tests.factories import source_row
 
 LISTED = CatalogueEntry(listed=True)
@@ -65,7 +65,7 @@ def known(state: State, *, of: CompletedTraining | None = None, **changes: Any) 
         "valid_until": training.valid_until,
         "document_ref": training.document_ref,
         "catalogue_ref": LISTED.ref,
-        "ever_sent": state in POSSIBLY_TAKEN,
+        "ever_sent": state in POSSIBLY_STORED,
         **changes,
     }
     return Known(**values)
@@ -182,7 +182,7 @@ def test_a_duplicate_is_checked_only_after_its_row_changed() -> None:
 
 
 @given(
-    state=st.sampled_from(sorted(POSSIBLY_TAKEN | {State.CANCELLED})),
+    state=st.sampled_from(sorted(POSSIBLY_STORED | {State.CANCELLED})),
     changes=st.fixed_dictionaries(
         {},
         optional={
@@ -204,7 +204,7 @@ def test_a_possibly_stored_delivery_is_never_staged_again(
     assert decide(before, training, None).action in {Action.NOTHING, Action.FLAG}
 
 
-@pytest.mark.parametrize("state", sorted(POSSIBLY_TAKEN))
+@pytest.mark.parametrize("state", sorted(POSSIBLY_STORED))
 def test_a_row_changed_after_sending_names_its_fields(state: State) -> None:
     """The flag for a row that changed after it was sent names the changed fields."""
     changed = row(email="jo@example.com", valid_until=None, certificate_uri="/other.pdf")
@@ -215,7 +215,7 @@ def test_a_row_changed_after_sending_names_its_fields(state: State) -> None:
     assert decide(known(state, review_reason=decision.review_reason), changed, None) == NOTHING
 
 
-@pytest.mark.parametrize("reason", ["taken_twice(attempt 3: certificate 7)", "taken_although_cancelled"])
+@pytest.mark.parametrize("reason", ["stored_twice(attempt 3: certificate 7)", "stored_although_cancelled"])
 def test_a_source_change_does_not_hide_a_double_certificate(reason: str) -> None:
     """The flag that Springest may have two is not overwritten by a change of the source."""
     assert decide(known(State.ACCEPTED, review_reason=reason), row(email="jo@example.com"), None) == NOTHING
@@ -296,7 +296,7 @@ def test_a_duplicate_names_the_training_it_repeats() -> None:
 
 def test_a_possibly_stored_delivery_holds_its_certificate() -> None:
     """``ready`` and every state in which Springest may have the certificate make an equal one a duplicate."""
-    assert POSSIBLY_TAKEN | {State.READY} == HOLDS_CERTIFICATE
+    assert POSSIBLY_STORED | {State.READY} == HOLDS_CERTIFICATE
 
 
 def test_every_catalogue_change_changes_its_reference() -> None:

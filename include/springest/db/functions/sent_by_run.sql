@@ -5,7 +5,7 @@ BEGIN
     RETURN (SELECT count(DISTINCT attempt.delivery_key)
             FROM springest.delivery_attempt AS attempt
             JOIN springest.delivery USING (delivery_key)
-            WHERE delivery.site = of_site AND attempt.run_id = of_run AND attempt.outcome IS DISTINCT FROM 'not_taken');
+            WHERE delivery.site = of_site AND attempt.run_id = of_run AND attempt.outcome IS DISTINCT FROM 'not_stored');
 END
 $$;
 

@@ -17,7 +17,7 @@ SELECT verdict.site, verdict.delivery_key, verdict.training_id, verdict.issue_no
            WHEN verdict.review_reason LIKE 'disagrees%'
                THEN 'Springest shows other values in these fields than were sent: ask Springest which certificate it '
                     'is; if a person had confirmed a wrong id, bin/springest review reopen'
-           WHEN verdict.review_reason LIKE 'taken_twice%'
+           WHEN verdict.review_reason LIKE 'stored_twice%'
                THEN 'It was released, and then the response to its earlier POST arrived: Springest may have it twice, '
                     'once under the id in the reason. Look for both in Springest''s admin, and ask Springest to remove '
                     'one'
@@ -51,7 +51,7 @@ SELECT verdict.site, verdict.delivery_key, verdict.training_id, verdict.issue_no
                         'review release'),
                    ('withdrawn_after_sending', 'The source removed the row after the certificate was sent: if that is '
                         'right, ask Springest to remove the certificate'),
-                   ('taken_although_cancelled', 'It was cancelled, but Springest has stored it: ask Springest to remove '
+                   ('stored_although_cancelled', 'It was cancelled, but Springest has stored it: ask Springest to remove '
                         'the certificate if it must not stay'),
                    ('reopened', 'A person undid an earlier decision: look for the certificate in Springest''s admin, '
                         'then bin/springest review confirm with its id, release or cancel'),

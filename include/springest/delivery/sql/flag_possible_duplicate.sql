@@ -2,7 +2,7 @@
 -- The version stays, so that the worker that is sending it can still record its outcome.
 UPDATE springest.delivery
 SET needs_review = true,
-    review_reason = format('taken_twice(attempt %s: certificate %s)', CAST(:attempt_id AS bigint),
+    review_reason = format('stored_twice(attempt %s: certificate %s)', CAST(:attempt_id AS bigint),
                            CAST(:springest_certificate_id AS bigint)),
     updated_at = clock_timestamp()
 WHERE delivery_key = :delivery_key

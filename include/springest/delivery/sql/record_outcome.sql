@@ -35,11 +35,11 @@ WITH outcome AS (
         reason_detail = outcome.detail,
         springest_certificate_id = COALESCE(outcome.springest_certificate_id, delivery.springest_certificate_id),
         match_method = NULL,
-        sent_at = CASE WHEN outcome.event = 'not_taken' THEN delivery.sent_at ELSE attempt.started_at END,
+        sent_at = CASE WHEN outcome.event = 'not_stored' THEN delivery.sent_at ELSE attempt.started_at END,
         lease_owner = NULL,
         lease_until = NULL,
         needs_review = delivery.needs_review OR delivery.state IN ('cancelled', 'withdrawn'),
-        review_reason = CASE delivery.state WHEN 'cancelled' THEN 'taken_although_cancelled'
+        review_reason = CASE delivery.state WHEN 'cancelled' THEN 'stored_although_cancelled'
                                             WHEN 'withdrawn' THEN 'withdrawn_after_sending'
                                             ELSE delivery.review_reason END,
         version = delivery.version + 1,

@@ -26,7 +26,7 @@ WITH expired AS MATERIALIZED (
     RETURNING delivery.delivery_key
 ), attempt AS (
     UPDATE springest.delivery_attempt AS attempt
-    SET outcome = 'outcome_lost', failure = 'LeaseLost', finished_at = clock_timestamp()
+    SET outcome = 'outcome_unknown', failure = 'LeaseLost', finished_at = clock_timestamp()
     FROM lost
     WHERE attempt.delivery_key = lost.delivery_key AND attempt.outcome IS NULL
 )

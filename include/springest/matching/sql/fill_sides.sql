@@ -39,7 +39,7 @@ WITH nodes AS (
     FROM springest.delivery_attempt AS attempt
     JOIN springest.delivery AS delivery USING (delivery_key)
     WHERE delivery.site = :site
-      AND (attempt.outcome IS NULL OR attempt.outcome IN ('outcome_lost', 'accepted_without_id')
+      AND (attempt.outcome IS NULL OR attempt.outcome IN ('outcome_unknown', 'accepted_without_id')
            OR (attempt.outcome = 'accepted_with_id'
                AND attempt.springest_certificate_id IS DISTINCT FROM delivery.springest_certificate_id))
       AND (attempt.outcome = 'accepted_with_id'

@@ -11,4 +11,4 @@ WHERE delivery.site = :site
   AND EXISTS (SELECT FROM springest.delivery_decision AS decided
               WHERE decided.delivery_key = delivery.delivery_key
                 AND decided.decision = 'release'
-                AND CAST(decided.evidence ->> 'possibly_taken' AS boolean))
+                AND CAST(decided.evidence ->> 'possibly_stored' AS boolean))

@@ -8,7 +8,7 @@ WITH theirs AS (
            OR (delivery.state = 'review' AND NOT EXISTS (
                    SELECT FROM springest.delivery_attempt AS attempt
                    WHERE attempt.delivery_key = delivery.delivery_key
-                     AND (attempt.outcome IS NULL OR attempt.outcome NOT IN ('not_taken', 'refused')))) AS stopped
+                     AND (attempt.outcome IS NULL OR attempt.outcome NOT IN ('not_stored', 'refused')))) AS stopped
     FROM springest.delivery AS delivery
     WHERE delivery.learner_ref = :learner_ref
     ORDER BY delivery.delivery_key

@@ -27,7 +27,7 @@ CROSS JOIN LATERAL (
     SELECT max(one.started_at) AS last_at
     FROM springest.delivery_attempt AS one
     WHERE one.delivery_key = delivery.delivery_key
-      AND (one.outcome IS NULL OR one.outcome NOT IN ('not_taken', 'refused'))
+      AND (one.outcome IS NULL OR one.outcome NOT IN ('not_stored', 'refused'))
 ) AS attempt
 CROSS JOIN LATERAL (SELECT max(restored_at) AS last_at FROM springest.ledger_restoration WHERE NOT follows_trial) AS restoration
 LEFT JOIN LATERAL (

@@ -13,7 +13,7 @@ WITH doubted AS (
     RETURNING delivery_key
 ), told AS (
     UPDATE springest.delivery_attempt AS attempt
-    SET outcome = 'outcome_lost', failure = 'LedgerRestored', finished_at = clock_timestamp()
+    SET outcome = 'outcome_unknown', failure = 'LedgerRestored', finished_at = clock_timestamp()
     FROM doubted
     WHERE attempt.delivery_key = doubted.delivery_key AND attempt.outcome IS NULL
 )

@@ -13,10 +13,10 @@ CROSS JOIN LATERAL (
     WHERE site = :site AND created_at > since.at
 ) AS entered
 CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE attempt.outcome IS DISTINCT FROM 'not_taken') AS sent,
+    SELECT count(*) FILTER (WHERE attempt.outcome IS DISTINCT FROM 'not_stored') AS sent,
            count(*) FILTER (WHERE attempt.outcome IN ('accepted_with_id', 'accepted_without_id')) AS accepted,
            count(*) FILTER (WHERE attempt.outcome = 'refused') AS refused,
-           count(*) FILTER (WHERE attempt.outcome = 'outcome_lost') AS unknown
+           count(*) FILTER (WHERE attempt.outcome = 'outcome_unknown') AS unknown
     FROM springest.delivery_attempt AS attempt
     JOIN springest.delivery USING (delivery_key)
     WHERE delivery.site = :site AND attempt.started_at > since.at

@@ -14,8 +14,8 @@ WITH recent AS (
 )
 SELECT (SELECT count(*) FROM of_this_try WHERE outcome IN ('accepted_with_id', 'accepted_without_id')) AS accepted,
        (SELECT count(*) FROM of_this_try WHERE outcome = 'refused') AS refused,
-       (SELECT count(*) FROM of_this_try WHERE outcome = 'outcome_lost') AS unknown,
-       (SELECT count(*) FROM of_this_try WHERE outcome = 'not_taken') AS not_stored,
+       (SELECT count(*) FROM of_this_try WHERE outcome = 'outcome_unknown') AS unknown,
+       (SELECT count(*) FROM of_this_try WHERE outcome = 'not_stored') AS not_stored,
        (SELECT count(*) FROM springest.delivery WHERE site = :site AND indexed_state = 'ready') AS queue_length,
        (SELECT COALESCE(extract(epoch FROM clock_timestamp() - min(sent_at)), 0)::double precision
         FROM springest.delivery WHERE site = :site AND indexed_state = 'unknown') AS oldest_unknown_seconds,

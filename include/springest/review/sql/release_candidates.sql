@@ -25,7 +25,7 @@ WHERE delivery.delivery_key = :delivery_key
   AND COALESCE(remote.valid_until = delivery.valid_until, true)
   AND COALESCE(remote.learner_ref = delivery.learner_ref, true)
   AND (remote.learner_ref IS NOT NULL
-       OR (CAST(:possibly_taken AS boolean)
+       OR (CAST(:possibly_stored AS boolean)
            AND (remote.created_at IS NULL
                 OR sent.first_at IS NULL
                 OR remote.created_at >= sent.first_at - make_interval(hours => :clock_hours))))

@@ -27,5 +27,5 @@ WHERE delivery.site = :site
        OR (delivery.state IN ('review', 'cancelled')
            AND (SELECT true FROM springest.delivery_attempt AS attempt
                 WHERE attempt.delivery_key = delivery.delivery_key
-                  AND (attempt.outcome IS NULL OR attempt.outcome NOT IN ('not_taken', 'refused'))
+                  AND (attempt.outcome IS NULL OR attempt.outcome NOT IN ('not_stored', 'refused'))
                 LIMIT 1)))

@@ -25,12 +25,12 @@ it when any address would get another form, also because of a new version of ``i
 SHORTEST_SECRET: Final = 32
 FEWEST_CHARACTERS: Final = 10
 ERASED_VERSION: Final = "0" * 64
-"""``row_version`` of a row whose learner was forgotten; a real one is made of their address as well."""
-FORGOTTEN_OWNER: Final = "forgotten"
-"""In place of an owner's reference: a learner who was forgotten."""
+"""``row_version`` of a row whose learner was erased; a real one is made of their address as well."""
+ERASED_OWNER: Final = "forgotten"
+"""In place of an owner's reference: a learner who was erased."""
 OTHER_OWNER: Final = "other"
-"""The same: somebody else than the learner it was sent for, who was forgotten; see ADR 9."""
-UNKEYED: Final = frozenset({ERASED_VERSION, FORGOTTEN_OWNER, OTHER_OWNER})
+"""The same: somebody else than the learner it was sent for, who was erased; see ADR 9."""
+UNKEYED: Final = frozenset({ERASED_VERSION, ERASED_OWNER, OTHER_OWNER})
 """Fixed words that stand where a reference or a version would: no secret made them."""
 _LONGEST_DOMAIN: Final = 253  # RFC 1035, 2.3.4; in ASCII, which is never shorter than in Unicode
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
@@ -134,7 +134,7 @@ class Pseudonyms:
         return self.rekeyed(_learner_ref(self.secrets[0], mailbox(address)), made_with=1)
 
     def tombstone(self, learner_ref: str) -> str:
-        """Return what is left of a learner who is forgotten; without the secret it leads to no reference."""
+        """Return what is left of a learner who is erased; without the secret it leads to no reference."""
         return _hmac(self.secret, ("forgotten", learner_ref))
 
     def tombstones(self, address: str) -> frozenset[str]:

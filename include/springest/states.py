@@ -49,7 +49,7 @@ class Event(StrEnum):
     SOURCE_GONE = "source_gone"
     """The source no longer has the row, and nothing was sent."""
     LEARNER_ERASED = "learner_erased"
-    """The learner was forgotten, and nothing was sent."""
+    """The learner was erased, and nothing was sent."""
     CLAIMED = "claimed"
     """A worker took it, and its attempt is committed."""
     NOT_STORED = "not_stored"

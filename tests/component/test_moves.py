@@ -34,7 +34,7 @@ from springest.delivery.repository import DeliveryRepository
 from springest.documents.opener import DocumentStore
 from springest.errors import IllegalTransition
 from springest.matching.matching import match
-from springest.privacy.erasure import forget
+from springest.privacy.erasure import erase_learner
 from springest.review import recovery as restoration
 from springest.review.decisions import Choice, Decisions
 from springest.site import Site
@@ -401,7 +401,7 @@ def forget_everybody(ledger: Ledger) -> None:
     ledger.fill()
     for entry in ledger.rows:
         assert entry.training.learner_ref is not None
-        forget(ledger.engine, PSEUDONYMS, learner_ref=entry.training.learner_ref)
+        erase_learner(ledger.engine, PSEUDONYMS, learner_ref=entry.training.learner_ref)
 
 
 Scene = Callable[[Ledger], None]
@@ -507,8 +507,8 @@ def test_every_statement_that_sets_a_state_is_in_a_scene() -> None:
     }
     assert found == {
         "claim",
-        "forget_deliveries",
-        "forget_queue",
+        "erase_deliveries",
+        "make_queue_unknown",
         "hold_released",
         "mark_visible",
         "match_owners",

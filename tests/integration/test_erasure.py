@@ -1,4 +1,4 @@
-"""A learner is forgotten, and stays so: nothing brings them back, nothing of theirs is sent again."""
+"""A learner is erased, and stays so: nothing brings them back, nothing of theirs is sent again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sandbox.faults import Fault, Kind
 from springest.db.schema import delivery
 from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms
-from springest.privacy.erasure import forget, remember
+from springest.privacy.erasure import erase_learner, lift_erasure
 from springest.verdicts.publish import publish_pending, reconcile
 from tests.factories import PSEUDONYMS
 from tests.integration.conftest import World
@@ -45,7 +45,7 @@ def test_erasing_clears_every_table_and_keeps_the_counts(make_world):
     assert everything(world).count(ref_of(erased)) >= 5
     counts = "SELECT count(*) FROM springest.certificate_reconciliation"
     before = world.rows(counts), world.statuses()
-    report = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    report = erase_learner(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     assert report.cleared["delivery"] == 2
     assert report.cleared["remote_certificate"] == 1
     assert report.cleared["verdict"] == 2
@@ -71,7 +71,7 @@ def test_erasing_clears_ended_versions(world):
     world.night("second")
     query = "SELECT count(*) FROM springest.certificate_reconciliation_history WHERE learner_ref = :ref"
     assert world.rows(query, ref=ref_of(erased)) == [(2,)]
-    report = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    report = erase_learner(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     assert (report.cleared["verdict"], report.cleared["verdict_history"]) == (1, 1)
     assert ref_of(erased) not in everything(world)
     assert world.rows(query, ref=ref_of(kept)) == [(2,)]
@@ -98,7 +98,7 @@ def test_a_learner_in_a_pending_verdict_waits_for_publishing(world, warehouse_be
 
     event.listen(warehouse_beside, "commit", hold)
     with ThreadPoolExecutor(2) as threads:
-        forgetting = threads.submit(forget, warehouse_beside, PSEUDONYMS, learner_ref=ref_of(erased))
+        forgetting = threads.submit(erase_learner, warehouse_beside, PSEUDONYMS, learner_ref=ref_of(erased))
         assert about_to_commit.wait(20)
         publishing = threads.submit(publish_pending, world.warehouse, site=world.site, run_id="second")
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -124,7 +124,7 @@ def test_the_servers_words_go_at_once_and_the_fixed_ones_stay(world):
         connection.exec_driver_sql(f"UPDATE springest.delivery SET reason_detail = '{words}'")  # noqa: S608
     world.publish("again")
     assert everything(world).count(words) == 2
-    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    erase_learner(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     assert words not in everything(world)
     ledger = world.rows("SELECT state, reason, reason_detail FROM springest.delivery")
     read = world.rows(
@@ -141,7 +141,7 @@ def test_an_erasure_survives_the_source_and_springest(make_world):
     aside = replace(aside, learner=erased.learner)
     world.complete(erased, aside)
     world.night("first")
-    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    erase_learner(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     world.night("second")
     with world.source.begin() as connection:
         connection.execute(
@@ -162,7 +162,7 @@ def test_erased_certificates_are_not_sent_under_a_new_training(world):
     erased = world.training()
     world.complete(erased)
     world.night("first")
-    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    erase_learner(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     world.complete(replace(erased, training_id="renumbered"))
     world.night("second")
     assert world.posts == 1
@@ -176,13 +176,13 @@ def test_an_erased_delivery_in_the_queue_is_not_sent(world):
     world.complete(erased, kept)
     world.catalogue()
     world.stage()
-    assert forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased)).stopped == 1
+    assert erase_learner(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased)).stopped == 1
     world.deliver()
     assert [address for address, _ in world.stored] == [kept.learner.email]
 
 
 def test_a_row_read_before_and_written_after_is_noticed(world, monkeypatch):
-    """Between reading a batch and writing it down, somebody is forgotten."""
+    """Between reading a batch and writing it down, somebody is erased."""
     erased = world.training()
     world.complete(erased)
     world.catalogue()
@@ -190,7 +190,7 @@ def test_a_row_read_before_and_written_after_is_noticed(world, monkeypatch):
     real = stager._writer.write
 
     def write(*arguments: Any, **keywords: Any) -> None:
-        forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased), in_advance=True)
+        erase_learner(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased), in_advance=True)
         real(*arguments, **keywords)
 
     monkeypatch.setattr(stager._writer, "write", write)
@@ -208,7 +208,7 @@ def test_an_outcome_during_an_erasure_is_still_recorded(world):
         connection.exec_driver_sql(
             "UPDATE springest.delivery SET state = 'sending', lease_owner = 'w', version = 7"
         )
-    assert forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased)).stopped == 0
+    assert erase_learner(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased)).stopped == 0
     assert world.rows("SELECT state, version, learner_ref FROM springest.delivery") == [("sending", 7, None)]
 
 
@@ -217,9 +217,9 @@ def test_erasing_again_or_erasing_nobody_changes_nothing(world):
     erased = world.training()
     world.complete(erased)
     world.night("first")
-    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    erase_learner(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     before = world.rows("SELECT xmin::text, ctid::text FROM springest.delivery")
-    again = forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    again = erase_learner(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     assert set(again.cleared.values()) == {0}
     assert world.rows("SELECT xmin::text, ctid::text FROM springest.delivery") == before
     assert world.rows("SELECT count(*) FROM springest.erasure_tombstone") == [(1,)]
@@ -231,10 +231,10 @@ def test_a_returning_learner_gets_certificates_again(world):
     aside = replace(aside, learner=erased.learner)
     world.complete(erased, aside)
     world.night("first")
-    forget(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    erase_learner(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     world.night("second")
-    assert remember(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
-    assert not remember(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    assert lift_erasure(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    assert not lift_erasure(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     with world.source.begin() as connection:
         connection.execute(update(completed_training).values(certification_id=102))
     new = replace(world.training(), learner=erased.learner, valid_from=date(2027, 1, 1))
@@ -249,7 +249,7 @@ def test_erasing_with_another_secret_is_refused(world):
     world.complete(world.training())
     world.night("first")
     with pytest.raises(ConfigurationError, match="springest_learner_secret"):
-        forget(world.warehouse, Pseudonyms("another secret, also long enough"), learner_ref="a" * 64)
+        erase_learner(world.warehouse, Pseudonyms("another secret, also long enough"), learner_ref="a" * 64)
 
 
 def test_details_of_old_attempts_are_purged_unless_unknown(world):

@@ -1,4 +1,4 @@
-"""What is known of a certificate is known as well after a learner was forgotten, and no more than that."""
+"""What is known of a certificate is known as well after a learner was erased, and no more than that."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.faults import Fault, Kind
 from sandbox.store import NewCertificate
-from springest.privacy.erasure import forget, remember
+from springest.privacy.erasure import erase_learner, lift_erasure
 from springest.review.decisions import Choice, Decisions
 from springest.review.rules import ReleaseRules
 from springest.states import DecisionKind
@@ -30,9 +30,9 @@ def world(make_world: Any) -> World:
     return make_world(profile="owner_shown")  # type: ignore[no-any-return]
 
 
-def forgotten(world: World, *references: str) -> None:
+def erased(world: World, *references: str) -> None:
     for reference in references:
-        forget(world.warehouse, PSEUDONYMS, learner_ref=reference)
+        erase_learner(world.warehouse, PSEUDONYMS, learner_ref=reference)
 
 
 def shown_under(world: World, address: str) -> None:
@@ -55,7 +55,7 @@ def send(world: World) -> None:
 @pytest.mark.parametrize("whose", ["the owner's", "the learner's", "the owner's, then the learner's"])
 @pytest.mark.parametrize("proven", [True, False], ids=["proven before", "never proven"])
 def test_an_owner_that_disagreed_still_does(world, whose, proven):
-    """Springest shows the learner's id under another name: that either is forgotten makes it no proof."""
+    """Springest shows the learner's id under another name: that either is erased makes it no proof."""
     owner, learner = world.training(), world.training()
     world.complete(learner)
     if proven:
@@ -69,7 +69,7 @@ def test_an_owner_that_disagreed_still_does(world, whose, proven):
     refs = {"the owner's": [ref_of(owner)], "the learner's": [ref_of(learner)]}.get(
         whose, [ref_of(owner), ref_of(learner)]
     )
-    forgotten(world, *refs)
+    erased(world, *refs)
     for night in ("after", "later"):
         world.night(night)
         assert (world.rows(VERDICTS), world.rows(VERSIONS)) == before
@@ -85,7 +85,7 @@ def test_an_erased_owner_who_agreed_still_agrees(world):
     world.night("before")
     before = world.rows(VERDICTS), world.rows(VERSIONS)
     assert sorted(row.match_method for row in before[0]) == ["owner", "springest_id"]
-    forgotten(world, ref_of(erased), ref_of(lost))
+    erased(world, ref_of(erased), ref_of(lost))
     world.night("after")
     assert (world.rows(VERDICTS), world.rows(VERSIONS)) == before
 
@@ -97,9 +97,9 @@ def test_a_returning_learner_contradicts_no_certificate(world, somebody_else_too
     world.complete(erased, kept)
     world.night("before")
     before = world.rows(VERDICTS), world.rows(VERSIONS)
-    forgotten(world, ref_of(erased), *([ref_of(kept)] * somebody_else_too))
+    erased(world, ref_of(erased), *([ref_of(kept)] * somebody_else_too))
     world.night("after")
-    assert remember(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
+    assert lift_erasure(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     for night in ("back", "later"):
         world.snapshot(night)
         world.owners(night)
@@ -118,7 +118,7 @@ def test_another_address_of_the_learner_goes_too_and_stays_away(world):
     world.publish("first")
     private = PSEUDONYMS.learner_ref(PRIVATE)
     assert private in everything(world)
-    forgotten(world, ref_of(erased))
+    erased(world, ref_of(erased))
     assert private not in everything(world)
     world.night("second")
     assert private not in everything(world)
@@ -135,7 +135,7 @@ def test_two_certificates_of_one_learner_are_still_two(world):
     world.night("second")
     before = world.rows(VERDICTS)
     assert before[0][1:4] == ("ambiguous", None, "shown_twice")
-    forgotten(world, ref_of(erased))
+    erased(world, ref_of(erased))
     world.night("third")
     world.night("fourth")
     assert world.rows(VERDICTS) == before
@@ -151,7 +151,7 @@ def test_an_erased_owners_certificate_is_no_candidate(world):
     world.night("second")
     before = world.rows(VERDICTS)
     assert before[0][1:4] == ("unknown", None, "outcome_unknown")
-    forgotten(world, PSEUDONYMS.learner_ref("other@example.com"))
+    erased(world, PSEUDONYMS.learner_ref("other@example.com"))
     world.night("third")
     assert world.rows(VERDICTS) == before
 
@@ -165,7 +165,7 @@ def test_two_erased_learners_are_not_confused(make_world):
     send(world)
     upload(world, "other@example.com")
     world.night("second")
-    forgotten(world, PSEUDONYMS.learner_ref("other@example.com"), ref_of(ours))
+    erased(world, PSEUDONYMS.learner_ref("other@example.com"), ref_of(ours))
     world.night("third")
     [verdict] = world.rows(VERDICTS)
     assert verdict[1:] == ("ambiguous", None, "tie", None)
@@ -195,7 +195,7 @@ def test_an_erased_confirmation_stays_proof_without_its_text(world):
     published = str(world.rows("SELECT * FROM springest.certificate_reconciliation"))
     assert "anna.jansen" not in published
     assert words not in published
-    forgotten(world, ref_of(erased))
+    erased(world, ref_of(erased))
     world.night("third")
     assert world.rows(VERDICTS) == before
     assert words not in everything(world)

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, make_url, text
 from sandbox.faults import Fault, Kind
 from sandbox.store import NewCertificate
 from springest.db.roles import RoleNames
-from springest.privacy.erasure import forget
+from springest.privacy.erasure import erase_learner
 from springest.review.decisions import Choice, Decisions
 from springest.states import DecisionKind
 from tests.factories import PSEUDONYMS
@@ -392,7 +392,7 @@ def test_an_erased_learner_neither_failed_nor_is_resent(nights: World) -> None:
         "SELECT training_id, learner_ref FROM springest.delivery WHERE state = 'held'"
     )
     for reference in (learner_ref, held_ref):
-        forget(nights.warehouse, PSEUDONYMS, learner_ref=reference)
+        erase_learner(nights.warehouse, PSEUDONYMS, learner_ref=reference)
     nights.night("third")
     assert nights.statuses()[held] == ("invalid", "learner_erased")
     assert held not in {row.training_id for row in ask(nights, "02_failed_last_night.sql")}
@@ -421,7 +421,7 @@ def test_advice_for_erased_learners_is_what_a_person_may_do(nights: World, state
             ),
             {"state": state, "key": key},
         )
-    forget(nights.warehouse, PSEUDONYMS, learner_ref=learner_ref)
+    erase_learner(nights.warehouse, PSEUDONYMS, learner_ref=learner_ref)
     nights.publish("third")
     [(version,)] = nights.rows("SELECT version FROM springest.delivery WHERE delivery_key = :key", key=key)
     decisions = Decisions(nights.warehouse, site="default")

@@ -14,7 +14,7 @@ from sandbox.faults import Fault, Kind
 from springest.db.schema import metadata
 from springest.errors import ConfigurationError
 from springest.identity import ERASED_VERSION, Pseudonyms
-from springest.privacy.erasure import forget, remember
+from springest.privacy.erasure import erase_learner, lift_erasure
 from springest.privacy.rotation import KEYED_COLUMNS, SecretInUse, rotate_secret
 from springest.privacy.secret import secret_in_use
 from tests.factories import SECRET
@@ -67,20 +67,20 @@ def full(make_world):
     """A warehouse with something in every table that holds what the secret made."""
     world = make_world(profile="owner_shown")
     sent, later, lost = world.training(), world.training(certification_id=105), world.training()
-    gone, forgotten, aside = world.training(), world.training(), world.training(certification_id=999)
+    gone, erased, aside = world.training(), world.training(), world.training(certification_id=999)
     without_number = replace(world.training(), training_id="")
-    world.complete(sent, later, gone, forgotten, aside, without_number)
+    world.complete(sent, later, gone, erased, aside, without_number)
     world.night("first")
     world.sandbox.store.verify(105)
     world.complete(lost)
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
     world.night("second")
-    forget(world.warehouse, FORMER, learner_ref=FORMER.learner_ref(forgotten.learner.email))
-    with world.source.begin() as connection:  # the source has forgotten one, and lost another
-        names = [gone.training_id, forgotten.training_id]
+    erase_learner(world.warehouse, FORMER, learner_ref=FORMER.learner_ref(erased.learner.email))
+    with world.source.begin() as connection:  # the source has erased one, and lost another
+        names = [gone.training_id, erased.training_id]
         connection.execute(delete(completed_training).where(completed_training.c.training_id.in_(names)))
     world.night("third")
-    world.trainings = {"sent": sent, "gone": gone, "forgotten": forgotten}
+    world.trainings = {"sent": sent, "gone": gone, "forgotten": erased}
     return world
 
 
@@ -155,8 +155,8 @@ def test_an_erased_learner_stays_erased(full: World, pseudonyms: Pseudonyms) -> 
         (1,)
     ]
     reference, tombstones = pseudonyms.learner_ref(address), pseudonyms.tombstones(address)
-    assert forget(full.warehouse, pseudonyms, learner_ref=reference, tombstones=tombstones).already
-    assert remember(full.warehouse, pseudonyms, learner_ref=reference, tombstones=tombstones)
+    assert erase_learner(full.warehouse, pseudonyms, learner_ref=reference, tombstones=tombstones).already
+    assert lift_erasure(full.warehouse, pseudonyms, learner_ref=reference, tombstones=tombstones)
     full.complete(
         replace(full.training(valid_from=date(2028, 1, 1)), learner=full.trainings["forgotten"].learner)
     )
@@ -168,7 +168,7 @@ def test_a_learner_can_be_erased_after_a_rotation(full: World) -> None:
     """A learner can be erased under the new secret."""
     rotated(full)
     reference = ROTATED.learner_ref(full.trainings["sent"].learner.email)
-    assert forget(full.warehouse, ROTATED, learner_ref=reference).found
+    assert erase_learner(full.warehouse, ROTATED, learner_ref=reference).found
     full.night("fourth")
     assert reference not in str(everything(full))
 

@@ -117,7 +117,7 @@ class World:
     remote: list[Remote] = field(default_factory=list)
     listed: set[int] = field(default_factory=set)
     verified_from: dict[int, int] = field(default_factory=dict)
-    forgotten: set[str] = field(default_factory=set)
+    erased: set[str] = field(default_factory=set)
 
 
 class Maker:
@@ -341,7 +341,7 @@ def ask_for_owners(
     connection: Connection, world: World, night: int, chance: random.Random, *, at: datetime
 ) -> list[Remote]:
     """Ask for the certificates of some learners by their addresses; returns what came."""
-    known = sorted({delivery.learner for delivery in world.sent} - world.forgotten)
+    known = sorted({delivery.learner for delivery in world.sent} - world.erased)
     asked = set(chance.sample(known, min(len(known), 25)))
     found = [
         certificate
@@ -397,11 +397,11 @@ def gather(
 def merge(
     connection: Connection, world: World, number: int, at: datetime, *, complete: bool, scope: str = "full"
 ) -> None:
-    """Finish a snapshot with what was gathered, without those who were forgotten."""
+    """Finish a snapshot with what was gathered, without those who were erased."""
     site = world.kind.name
-    if world.forgotten:
-        connection.execute(snapshots._FORGET, {"refs": sorted(world.forgotten)})
-    connection.execute(snapshots._FORGET_OWNERS, {"site": site})
+    if world.erased:
+        connection.execute(snapshots._FORGET, {"refs": sorted(world.erased)})
+    connection.execute(snapshots._ERASE_OWNERS, {"site": site})
     totals = dict.fromkeys(("first_total", "last_total", "distinct_ids", "rewinds", "requests"), 0)
     connection.execute(
         snapshots._MERGE,

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, text
 
 from springest.identity import Pseudonyms
 from springest.matching import matching
-from springest.privacy.erasure import forget
+from springest.privacy.erasure import erase_learner
 from springest.verdicts.publish import publish
 from tests.verdicts import require_no_stale_verdict
 
@@ -85,7 +85,7 @@ class Oracle:
         self._read_on.update({certificate.id: night for certificate in seen})
         if names_owners:
             self._linkable.update(
-                certificate.id for certificate in seen if certificate.learner not in self._world.forgotten
+                certificate.id for certificate in seen if certificate.learner not in self._world.erased
             )
 
     def judge(self, rows: Sequence[Any], night: int) -> None:
@@ -165,10 +165,10 @@ def published(warehouse: Engine, site: str) -> Sequence[Any]:
 
 
 def forget_some(warehouse: Engine, world: World, chance: random.Random) -> None:
-    """A few learners ask to be forgotten."""
+    """A few learners ask to be erased."""
     for learner in chance.sample(sorted({delivery.learner for delivery in world.sent}), 6):
-        forget(warehouse, PSEUDONYMS, learner_ref=learner)
-        world.forgotten.add(learner)
+        erase_learner(warehouse, PSEUDONYMS, learner_ref=learner)
+        world.erased.add(learner)
 
 
 def live(warehouse: Engine, world: World, chance: random.Random) -> Oracle:

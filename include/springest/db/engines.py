@@ -71,7 +71,7 @@ def _connect_args(url: URL) -> dict[str, Any]:
 def _set_up_warehouse(engine: Engine, timeouts: Mapping[str, str]) -> None:
     settings = {**WAREHOUSE, **timeouts}
     chosen = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
-    # A commit that does not wait for the disk may be forgotten, and with it that a certificate was sent.
+    # A commit that does not wait for the disk may be lost, and with it the record of a sent certificate.
     current = "COALESCE(NULLIF(current_setting('synchronous_commit'), 'off'), 'on')"
     durable = f"set_config('synchronous_commit', {current}, false)"
     statement = f"SELECT {chosen}, {durable}, current_setting('server_encoding')"

@@ -1,7 +1,7 @@
-"""Every advisory lock of the warehouse, in one order.
+"""All advisory locks of the warehouse, in one order.
 
-A session that needs several takes them in the order of ``Lock``, so that no two sessions wait for each other.
-``lock_holders.py`` names who holds a lock that somebody waits for.
+A session that needs several locks takes them in the order of ``Lock``, which excludes deadlocks.
+``lock_holders.py`` names the holders of a lock that a session waits for.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ class Lock(StrEnum):
     MIGRATE = "migrate"
     """One migration at a time."""
     SECRET = "secret"  # noqa: S105 - the name of a lock
-    """Shared by everything that writes learner references; a rotation of the secret holds it alone."""
+    """Held shared by every process that writes learner references, exclusively by a rotation of the secret."""
     SNAPSHOT = "snapshot"
     """One snapshot of a site at a time."""
     STAGE_RUN = "stage_run"
-    """Shared by the stagings of one run: while it is held, the run is not approved for delivery."""
-    ERASURE = "forget"
-    """Shared by whatever writes learner references; an erasure holds it alone."""
+    """Held shared by the staging tasks of a run; while it is held, the run is not approved for delivery."""
+    ERASURE = "erasure"
+    """Held shared by every transaction that writes learner references, exclusively by an erasure."""
     SITE_IDENTITY = "site_identity"
-    """One check at a time of which account a site's name stands for."""
+    """One check at a time of the account that belongs to a site's name."""
     CATALOGUE = "catalogue"
     """One list of a site's certifications at a time."""
-    APPROVE = "release"
+    APPROVE = "approve"
     """One approval of a site's staged runs at a time; it only tries ``STAGE_RUN`` and never waits for it."""
     STAGE = "stage"
     """One batch of a site's rows, or one person's decision, at a time."""

@@ -77,7 +77,7 @@ RULES: Final[dict[type[BaseException], Rule]] = {
     InvalidResponse: Rule(Event.OUTCOME_UNKNOWN, "invalid_response", Consequence.PAUSE),
     asyncio.CancelledError: Rule(Event.OUTCOME_UNKNOWN, "worker_stopped"),
 }
-"""By class of error; the most specific class counts. ``OUTCOME_UNKNOWN`` holds once the whole body was sent."""
+"""By class of error; the most specific class counts. ``OUTCOME_UNKNOWN`` applies once the body was sent."""
 
 UNEXPECTED: Final = Rule(Event.OUTCOME_UNKNOWN, "unexpected_error", Consequence.PAUSE)
 
@@ -85,8 +85,8 @@ UNEXPECTED: Final = Rule(Event.OUTCOME_UNKNOWN, "unexpected_error", Consequence.
 def rule_of(error: BaseException, *, body_sent: bool, throttled_takes_nothing: bool = False) -> Rule:
     """Return the rule for a failed attempt.
 
-    Any failure before the last bytes of the body were sent (an early 500 as well) is ``NOT_STORED``: no server
-    can store a body that it never received in full.
+    Any failure before the last bytes of the body were sent (an early 500 as well) is ``NOT_STORED``: no
+    server can store a body that it never received in full.
 
     :param body_sent: whether the last byte of the body was sent.
     :param throttled_takes_nothing: the site is known not to store a request that its rate limit refuses.

@@ -19,7 +19,7 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from springest.identity import FORGOTTEN_OWNER
+from springest.identity import ERASED_OWNER
 from springest.matching.candidate_index import CandidateIndex
 from springest.snapshot.clock_skew import Clock
 
@@ -31,8 +31,8 @@ STEPS_A_ROW: Final = 64
 class Post(NamedTuple):
     """A POST that may have made a certificate whose id is not known.
 
-    :param sent: seconds since the epoch; ``None`` when that is forgotten.
-    :param learner: reference of the learner, or ``FORGOTTEN_OWNER``; ``None`` fits every owner.
+    :param sent: seconds since the epoch; ``None`` if that is not known any more.
+    :param learner: reference of the learner, or ``ERASED_OWNER``; ``None`` fits every owner.
     :param is_open: whether its delivery gets a finding; other POSTs only compete for certificates.
     :param is_acknowledged: the server said that it took it.
     """
@@ -126,7 +126,7 @@ def pair(
         for owner in sorted({item.owner for item in owned if item.owner is not None}):
             of_owner = [post for post in posts if post.learner == owner]
             theirs = [item for item in owned if item.owner == owner]
-            if owner == FORGOTTEN_OWNER:  # who may be several: nothing follows
+            if owner == ERASED_OWNER:  # who may be several: nothing follows
                 yield from _ties(of_owner, theirs, clock)
             else:
                 yield from _group(of_owner, theirs, clock, exclusive)

@@ -1,17 +1,17 @@
-"""Keeps learners who were forgotten from coming back with a row of the source."""
+"""Keeps source rows from restoring an erased learner."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from springest.identity import ERASED_VERSION
-from springest.privacy.erasure import DETAIL, REASON, Forgotten
+from springest.privacy.erasure import DETAIL, REASON, ErasedLearners
 from springest.source.contract import CompletedTraining, Defect
 
 
-def without_erased(training: CompletedTraining, forgotten: Forgotten) -> CompletedTraining:
-    """Return the training, or what may be known of it when its learner was forgotten: nothing to send."""
-    if not forgotten.covers_address(training.email):
+def without_erased(training: CompletedTraining, erased: ErasedLearners) -> CompletedTraining:
+    """Return the training; without personal data, and invalid, if its learner was erased."""
+    if not erased.covers_address(training.email):
         return training
     return replace(
         training,

@@ -1,9 +1,9 @@
-"""Forget a learner: clear every reference to them, and keep anything from bringing it back.
+"""Erase a learner: clear every reference to them, and keep the source and Springest from restoring it.
 
-Counts stay: a delivery keeps its key, which has no personal part, and what became of it, so that a
-certificate that was delivered is never sent again. What is left of the learner is a *tombstone*, an HMAC of
-the erased reference. It answers one question only, whether an incoming row is about somebody who was
-forgotten; see docs/adr/0009-erasure-leaves-a-tombstone.md.
+A delivery keeps its state and its key, which has no personal part, so that counts stay correct and a
+delivered certificate is never sent again. A *tombstone* remains, an HMAC of the erased reference. It only
+serves to recognise incoming rows of the erased learner; see
+docs/adr/0009-erasure-leaves-a-tombstone.md.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from springest.db.schema import (
     remote_certificate,
 )
 from springest.db.statements import load_sql, quoted
-from springest.identity import ERASED_VERSION, FORGOTTEN_OWNER, Pseudonyms
+from springest.identity import ERASED_OWNER, ERASED_VERSION, Pseudonyms
 from springest.privacy.secret import keep_to_secret
 from springest.states import Event, sources_of
 
 REASON: Final = "learner_erased"
 DETAIL: Final = (
-    "the learner was forgotten: let the source forget them too; if they have come back, say so with "
+    "the learner was erased: remove the row from the source; if the learner has enrolled again, run "
     "`bin/springest erase --lift`"
 )
 _LOCK_KEY: Final = lock_key(Lock.ERASURE)
 WAIT_FOR_ERASURE: Final = text(f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY})")
-"""Until the transaction ends, nobody is forgotten."""
+"""Blocks erasures until the transaction ends."""
 HOLD_ERASURE: Final = text(f"SELECT pg_advisory_lock_shared({_LOCK_KEY})")
 RELEASE_ERASURE: Final = text(f"SELECT pg_advisory_unlock_shared({_LOCK_KEY})")
 ERASURE_ALONE: Final = text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
-"""Until the transaction ends, nobody is forgotten, and no rows and no owners are written."""
+"""Blocks other erasures, and writing rows and owners, until the transaction ends."""
 PUBLISH_LOCK: Final = text(f"SELECT pg_advisory_xact_lock({lock_key(Lock.PUBLISH, ':site')})")
-_FORGET_DELIVERIES: Final = text(
-    load_sql("privacy/forget_deliveries", unsent=quoted(sources_of(Event.LEARNER_ERASED)))
+_ERASE_DELIVERIES: Final = text(
+    load_sql("privacy/erase_deliveries", unsent=quoted(sources_of(Event.LEARNER_ERASED)))
 )
-_FORGET_ATTEMPTS: Final = text(load_sql("privacy/forget_attempts"))
-_FORGET_DECISIONS: Final = text(load_sql("privacy/forget_decisions"))
-_FORGET_OWNERS: Final = text(load_sql("privacy/forget_owners"))
+_ERASE_ATTEMPTS: Final = text(load_sql("privacy/erase_attempts"))
+_ERASE_DECISIONS: Final = text(load_sql("privacy/erase_decisions"))
+_ERASE_OWNERS: Final = text(load_sql("privacy/erase_owners"))
 TOMBSTONES: Final = select(erasure_tombstone.c.tombstone)
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
-    """Who was forgotten.
+class ErasedLearners:
+    """The learners that were erased.
 
-    :param pseudonyms: makes tombstones.
+    :param pseudonyms: computes tombstones.
     """
 
     pseudonyms: Pseudonyms
@@ -64,7 +64,7 @@ class Forgotten:
         return bool(self.tombstones)
 
     def covers(self, learner_ref: str | None) -> bool:
-        """Return whether the learner was forgotten since the secret was last rotated."""
+        """Return whether the learner was erased since the secret was last rotated."""
         return (
             bool(self.tombstones)
             and learner_ref is not None
@@ -72,7 +72,7 @@ class Forgotten:
         )
 
     def covers_address(self, address: str | None) -> bool:
-        """Return whether the learner with this address was forgotten, under whichever secret."""
+        """Return whether the learner with this address was erased, under the present or a former secret."""
         return (
             bool(self.tombstones)
             and address is not None
@@ -80,8 +80,8 @@ class Forgotten:
         )
 
     def owner(self, address: str) -> str:
-        """Return what is stored of an owner: their reference, or a word when they were forgotten."""
-        return FORGOTTEN_OWNER if self.covers_address(address) else self.pseudonyms.learner_ref(address)
+        """Return the value to store for an owner: the reference, or ``ERASED_OWNER``."""
+        return ERASED_OWNER if self.covers_address(address) else self.pseudonyms.learner_ref(address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ class ErasureReport:
     """The result of an erasure.
 
     :param cleared: rows from which the learner was cleared, by table.
-    :param stopped: certificates among them that will not be sent any more.
-    :param already: the learner had been forgotten before.
+    :param stopped: certificates among them that are no longer sent.
+    :param already: whether the learner had been erased before.
     """
 
     cleared: Mapping[str, int]
@@ -99,16 +99,16 @@ class ErasureReport:
 
     @property
     def found(self) -> bool:
-        """Whether there was anybody to forget."""
+        """Whether the learner was found."""
         return self.already or any(self.cleared.values())
 
 
-def load_erased(connection: Connection, pseudonyms: Pseudonyms) -> Forgotten:
-    """Return who was forgotten so far."""
-    return Forgotten(pseudonyms, frozenset(connection.execute(TOMBSTONES).scalars()))
+def load_erased(connection: Connection, pseudonyms: Pseudonyms) -> ErasedLearners:
+    """Return the learners that were erased so far."""
+    return ErasedLearners(pseudonyms, frozenset(connection.execute(TOMBSTONES).scalars()))
 
 
-def forget(
+def erase_learner(
     engine: Engine,
     pseudonyms: Pseudonyms,
     *,
@@ -116,36 +116,36 @@ def forget(
     tombstones: Collection[str] = (),
     in_advance: bool = False,
 ) -> ErasureReport:
-    """Forget a learner, in one transaction; doing it again changes nothing.
+    """Erase a learner in one transaction; repeating it changes nothing.
 
-    Where nobody has this reference, nothing is left behind either: a tombstone for a mistyped address would
-    bar somebody else, whose certificates would never be sent.
+    If nobody has this reference, no tombstone is written: one for a mistyped address could block another
+    learner's certificates for good. An erasure and publishing, staging or the end of a snapshot wait for each
+    other.
 
-    :param tombstones: the learner's, where the address is known: of an erasure under a former secret as well.
-    :param in_advance: leave a tombstone all the same, for a learner whose rows are still to be staged.
-
-    Publishing, staging and the end of a snapshot wait for it, and it for them.
+    :param tombstones: all tombstones of the learner, including those under former secrets, if the address is
+        known.
+    :param in_advance: write a tombstone anyway, for a learner whose rows are still to be staged.
 
     :raises ConfigurationError: the learner secret is not the warehouse's.
     """
     with engine.begin() as connection:
         keep_to_secret(connection, pseudonyms)
         connection.execute(ERASURE_ALONE)
-        # Also where only a verdict still names them, since the source has said another learner meanwhile.
+        # A verdict may still name the learner after the source has changed the delivery's learner.
         of_learner = select(delivery.c.site).where(delivery.c.learner_ref == learner_ref)
         for site in sorted(connection.execute(of_learner.union(select(publication.c.site))).scalars()):
             connection.execute(PUBLISH_LOCK, {"site": site})
         tombstone = pseudonyms.tombstone(learner_ref)
         already = not {tombstone, *tombstones}.isdisjoint(connection.execute(TOMBSTONES).scalars())
         words = {"reason": REASON, "detail": DETAIL, "row_version": ERASED_VERSION}
-        rows = connection.execute(_FORGET_DELIVERIES, {"learner_ref": learner_ref, **words}).all()
+        rows = connection.execute(_ERASE_DELIVERIES, {"learner_ref": learner_ref, **words}).all()
         keys = [row.delivery_key for row in rows]
         cleared = {
             "delivery": len(rows),
-            "delivery_attempt": connection.execute(_FORGET_ATTEMPTS, {"keys": keys}).rowcount,
-            "delivery_decision": connection.execute(_FORGET_DECISIONS, {"keys": keys}).rowcount,
+            "delivery_attempt": connection.execute(_ERASE_ATTEMPTS, {"keys": keys}).rowcount,
+            "delivery_decision": connection.execute(_ERASE_DECISIONS, {"keys": keys}).rowcount,
             "remote_certificate": connection.execute(
-                _FORGET_OWNERS, {"keys": keys, "learner_ref": learner_ref}
+                _ERASE_OWNERS, {"keys": keys, "learner_ref": learner_ref}
             ).rowcount,
         }
         cleared |= _clear_references(connection, learner_ref)
@@ -156,15 +156,16 @@ def forget(
         return report
 
 
-def remember(
+def lift_erasure(
     engine: Engine, pseudonyms: Pseudonyms, *, learner_ref: str, tombstones: Collection[str] = ()
 ) -> bool:
-    """Let a learner who was forgotten come back; return whether they had been.
+    """Lift an erasure; return whether there was one.
 
-    :param tombstones: as in ``forget``; a reference alone does not lead to a tombstone of a former secret.
+    Erased data stays erased. The learner's new trainings are sent again, including one whose certificate was
+    delivered earlier under another ``training_id``, because that link is lost.
 
-    What was erased stays erased. New trainings of theirs are sent again, also one that stands for a
-    certificate that was delivered before under another ``training_id``: the link is lost.
+    :param tombstones: as in ``erase_learner``; a reference alone does not lead to a tombstone made with a
+        former secret.
     """
     with engine.begin() as connection:
         keep_to_secret(connection, pseudonyms)
@@ -175,7 +176,7 @@ def remember(
 
 
 def _clear_references(connection: Connection, learner_ref: str) -> dict[str, int]:
-    """Clear the reference and the texts in every table that has a place for them, in publishing's order."""
+    """Clear the reference and the texts in every table that has them, in the order that publishing uses."""
     cleared = {}
     for table in metadata.tables.values():
         if "learner_ref" in table.c and table not in (delivery, remote_certificate):

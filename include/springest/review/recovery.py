@@ -2,9 +2,9 @@
 
 Such a ledger has lost attempts. Deliveries in its queue may have been sent already, and so may trainings that
 it does not contain. So the queue becomes ``unknown``, staging treats trainings completed before the repair as
-``unknown`` (``maybe_sent_before_restore``), and new attempts are numbered above the highest ever made. None of these
-is sent until a person releases it on evidence. A warehouse is restored as a whole, so all its sites are
-repaired together.
+``unknown`` (``maybe_sent_before_restore``), and new attempts are numbered above the highest ever made. None
+of these is sent until a person releases it on evidence. A warehouse is restored as a whole, so all its sites
+are repaired together.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from springest.review.audit_text import clean
 from springest.staging.decide import RESTORED
 
 _HIGHEST: Final = text(load_sql("delivery/highest_attempt"))
-_FORGET: Final = text(load_sql("review/forget_queue"))
+_MAKE_QUEUE_UNKNOWN: Final = text(load_sql("review/make_queue_unknown"))
 _RAISE: Final = text(load_sql("review/raise_attempt_number"))
 _LOCK: Final = text("LOCK TABLE springest.delivery IN EXCLUSIVE MODE")
 _NOTE: Final = text(
@@ -95,8 +95,8 @@ def settle(
                 f"the ledger has lost nothing: its highest attempt is {restored.found}, and the highest kept "
                 f"outside is {restored.highest}; nothing was changed"
             )
-        forgotten = {"reason": RESTORED.reason, "detail": RESTORED.detail}
-        deliveries = int(connection.execute(_FORGET, forgotten).scalar_one())
+        verdict = {"reason": RESTORED.reason, "detail": RESTORED.detail}
+        deliveries = int(connection.execute(_MAKE_QUEUE_UNKNOWN, verdict).scalar_one())
         connection.execute(_RAISE, {"highest": restored.highest})
         values = {"found": restored.found, "highest": restored.highest, "deliveries": deliveries}
         noted = connection.execute(_NOTE, {"by": by, "reason": reason, **values}).one()

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from springest.errors import DecisionRefused, IllegalTransition
-from springest.identity import FORGOTTEN_OWNER
+from springest.identity import ERASED_OWNER
 from springest.source.contract import CompletedTraining
 from springest.staging.decide import Known, changed_fields
 from springest.states import POSSIBLY_STORED, DecisionKind, Event, State, next_state
@@ -240,7 +240,7 @@ def judge_confirmation(
                 f"{name}: Springest last showed certificate {certificate_id} at {_text(shown.last_seen_at)}, "
                 f"and the complete snapshot {facts.snapshot_id} does not have it: ask Springest about it"
             )
-        evidence["owner_agrees"] = shown.learner_ref not in (None, FORGOTTEN_OWNER)
+        evidence["owner_agrees"] = shown.learner_ref not in (None, ERASED_OWNER)
         return Judgement(Event.CONFIRMED, evidence)
     listed_is_verified = (rules or ReleaseRules()).listed_is_verified
     if facts.certification_is_shown or (listed_is_verified and facts.listed_since is not None):
@@ -258,7 +258,7 @@ def _agrees(name: str, known: Known, certificate_id: int, shown: Shown) -> None:
         for field, ours, shown_value in (
             ("certification_id", known.certification_id, shown.certification_id),
             ("valid_from", known.valid_from, shown.valid_from),
-            ("learner", known.learner_ref or FORGOTTEN_OWNER, shown.learner_ref),
+            ("learner", known.learner_ref or ERASED_OWNER, shown.learner_ref),
         )
         if shown_value is not None and shown_value != ours
     ]

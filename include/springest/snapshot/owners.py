@@ -22,7 +22,7 @@ from springest.api.models import Certificate
 from springest.db.statements import load_sql
 from springest.errors import ApiError
 from springest.identity import Pseudonyms
-from springest.privacy.erasure import Forgotten
+from springest.privacy.erasure import ErasedLearners
 from springest.site import Site
 from springest.snapshot import snapshot
 from springest.snapshot.filters import Answer, Filter, Filters, first_rows
@@ -69,7 +69,7 @@ class OwnersReport:
 class _Lookups:
     """What came back so far."""
 
-    forgotten: Forgotten
+    erased: ErasedLearners
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     asked: dict[str, int | None] = field(default_factory=dict)
     requests: int = 0
@@ -150,9 +150,9 @@ class OwnerLookup:
             )
             known = Answer.HONOURED
         lookups.asked[key] = len(certificates)
-        reference = lookups.forgotten.owner(address)
+        reference = lookups.erased.owner(address)
         for certificate in certificates:
-            values = snapshot.values_of(certificate, lookups.forgotten)
+            values = snapshot.values_of(certificate, lookups.erased)
             lookups.rows.append(values if certificate.user_email else (*values[:-2], reference, "filter"))
         return known
 

@@ -22,8 +22,8 @@ from springest.api.models import Certificate
 from springest.api.paging import Evidence
 from springest.db.locks import Lock, lock_key
 from springest.db.statements import load_sql
-from springest.identity import FORGOTTEN_OWNER, Pseudonyms
-from springest.privacy.erasure import HOLD_ERASURE, RELEASE_ERASURE, TOMBSTONES, Forgotten
+from springest.identity import ERASED_OWNER, Pseudonyms
+from springest.privacy.erasure import HOLD_ERASURE, RELEASE_ERASURE, TOMBSTONES, ErasedLearners
 from springest.privacy.secret import keep_to_secret
 from springest.snapshot.scope import Scope
 
@@ -44,11 +44,11 @@ _LOCK: Final = text(f"SELECT pg_advisory_lock({_LOCK_KEY})")
 _UNLOCK: Final = text(f"SELECT pg_advisory_unlock({_LOCK_KEY})")
 _MERGE: Final = text(load_sql("snapshot/merge_snapshot"))
 _OWNERS: Final = text("SELECT DISTINCT learner_ref FROM pg_temp.gathered WHERE learner_ref IS NOT NULL")
-_FORGET: Final = text(
-    f"UPDATE pg_temp.gathered SET learner_ref = '{FORGOTTEN_OWNER}'"  # noqa: S608
+_ERASE_GATHERED: Final = text(
+    f"UPDATE pg_temp.gathered SET learner_ref = '{ERASED_OWNER}'"  # noqa: S608
     " WHERE learner_ref = ANY(CAST(:refs AS text[]))"
 )
-_FORGET_OWNERS: Final = text(load_sql("snapshot/forget_gathered_owners"))
+_ERASE_OWNERS: Final = text(load_sql("snapshot/erase_gathered_owners"))
 _WEIGH_GATHERED: Final = text("ANALYZE pg_temp.gathered")
 _WEIGH_STORED: Final = text("ANALYZE springest.remote_certificate")
 """A planner that takes a million rows for a few joins them page by page at random: three times as slow."""
@@ -125,8 +125,8 @@ async def take_snapshot(
     kind = "full" if scope.is_full else "narrowed"
     async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         begun = await begin(connection, site, run_id)
-        forgotten = await load_erased(connection, pseudonyms)
-        reading = await _gather(await _driver(connection), client, forgotten, scope)
+        erased = await load_erased(connection, pseudonyms)
+        reading = await _gather(await _driver(connection), client, erased, scope)
         reading = replace(reading, requests=reading.requests + spent)
         rows = await merge(
             connection, site, begun, reading, scope=kind, detail=scope.detail, pseudonyms=pseudonyms
@@ -142,9 +142,9 @@ async def begin(connection: AsyncConnection, site: str, run_id: str) -> Begun:
     return Begun(*(await connection.execute(_BEGIN, {"site": site, "run_id": run_id})).one())
 
 
-async def load_erased(connection: AsyncConnection, pseudonyms: Pseudonyms) -> Forgotten:
-    """Return who was forgotten so far."""
-    return Forgotten(pseudonyms, frozenset((await connection.execute(TOMBSTONES)).scalars()))
+async def load_erased(connection: AsyncConnection, pseudonyms: Pseudonyms) -> ErasedLearners:
+    """Return who was erased so far."""
+    return ErasedLearners(pseudonyms, frozenset((await connection.execute(TOMBSTONES)).scalars()))
 
 
 async def gather_rows(connection: AsyncConnection, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -166,7 +166,7 @@ async def merge(
 ) -> int:
     """Store what was gathered, with its evidence; return how many different certificates there are.
 
-    :param pseudonyms: recognises learners who were forgotten: they are taken out before.
+    :param pseudonyms: recognises learners who were erased: they are taken out before.
     """
     values = {"site": site, "snapshot_id": begun.snapshot_id, "started_at": begun.started_at}
     finished = {**asdict(reading), "scope": scope, "scope_detail": detail}
@@ -192,16 +192,16 @@ async def _alone(connection: AsyncConnection, site: str) -> AsyncIterator[None]:
 async def _nobody_forgotten(
     connection: AsyncConnection, site: str, pseudonyms: Pseudonyms
 ) -> AsyncIterator[None]:
-    """Take learners who were forgotten out of what was gathered, and let nobody be forgotten meanwhile."""
+    """Take learners who were erased out of what was gathered, and let nobody be erased meanwhile."""
     await connection.execute(HOLD_ERASURE)
     try:
         await connection.run_sync(keep_to_secret, pseudonyms)
-        forgotten = await load_erased(connection, pseudonyms)
-        if forgotten:
+        erased = await load_erased(connection, pseudonyms)
+        if erased:
             owners = (await connection.execute(_OWNERS)).scalars()
-            await connection.execute(_FORGET, {"refs": [ref for ref in owners if forgotten.covers(ref)]})
+            await connection.execute(_ERASE_GATHERED, {"refs": [ref for ref in owners if erased.covers(ref)]})
         # Also once they are let come back: what was cleared stays cleared.
-        await connection.execute(_FORGET_OWNERS, {"site": site})
+        await connection.execute(_ERASE_OWNERS, {"site": site})
         yield
     finally:
         await connection.execute(RELEASE_ERASURE)
@@ -215,13 +215,13 @@ async def _driver(connection: AsyncConnection) -> DriverConnection[Any]:
 
 
 async def _gather(
-    driver: DriverConnection[Any], client: SpringestClient, forgotten: Forgotten, scope: Scope
+    driver: DriverConnection[Any], client: SpringestClient, erased: ErasedLearners, scope: Scope
 ) -> Reading:
     await driver.execute(_GATHERED)
     reading = Reading()
     for filters in scope.reads:
         pages = client.certificates(**filters)
-        await _gather_list(driver, pages, forgotten)
+        await _gather_list(driver, pages, erased)
         reading = reading.plus(pages.evidence)
     if not scope.is_full:
         return reading
@@ -232,11 +232,11 @@ async def _gather(
 
 
 async def _gather_list(
-    driver: DriverConnection[Any], pages: Pages[Certificate], forgotten: Forgotten
+    driver: DriverConnection[Any], pages: Pages[Certificate], erased: ErasedLearners
 ) -> None:
     held: list[tuple[Any, ...]] = []
     async for page in pages:
-        held.extend(values_of(certificate, forgotten) for certificate in page.items)
+        held.extend(values_of(certificate, erased) for certificate in page.items)
         if len(held) >= FLUSHED_ROWS:
             await _copy(driver, held)
             held.clear()
@@ -250,7 +250,7 @@ async def _copy(driver: DriverConnection[Any], rows: Iterable[tuple[Any, ...]]) 
             await copy.write_row(row)
 
 
-def values_of(certificate: Certificate, forgotten: Forgotten) -> tuple[Any, ...]:
+def values_of(certificate: Certificate, erased: ErasedLearners) -> tuple[Any, ...]:
     """Return a row for the temporary table; its last two values are the owner and the owner's source."""
     number, certification, valid_from, valid_until, status, created_at, email, _ = certificate
     return (
@@ -260,6 +260,6 @@ def values_of(certificate: Certificate, forgotten: Forgotten) -> tuple[Any, ...]
         valid_until,
         status,
         created_at if certificate.created_at_has_zone else None,
-        forgotten.owner(email) if email else None,
+        erased.owner(email) if email else None,
         "list" if email else None,
     )

@@ -125,11 +125,11 @@ class BatchWriter:
         }
 
     def _without_erased(self, batch: Batch, connection: Connection) -> Batch:
-        """Let go of who was forgotten since the rows were read."""
-        forgotten = load_erased(connection, self._pseudonyms)
-        if not forgotten:
+        """Let go of who was erased since the rows were read."""
+        erased = load_erased(connection, self._pseudonyms)
+        if not erased:
             return batch
-        rows = {key: without_erased(training, forgotten) for key, training in batch.trainings.items()}
+        rows = {key: without_erased(training, erased) for key, training in batch.trainings.items()}
         return replace(batch, trainings=rows)
 
     def _check_documents(
@@ -185,7 +185,7 @@ class BatchWriter:
             else:
                 verdict = _unless_duplicate(training, known, verdict, holders)
         decision = decide(known, training, verdict, catalogue_ref=entry.ref)
-        is_named = training.certificate_uri is not None  # no more, where the learner was forgotten meanwhile
+        is_named = training.certificate_uri is not None  # no more, where the learner was erased meanwhile
         checked = found.checked if is_named and isinstance(found, CheckedDocument) else None
         return ledger.Staged(training, decision, entry.ref, checked)
 

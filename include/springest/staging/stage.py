@@ -218,8 +218,8 @@ class Stager:
     def _read(self, rows: Iterable[Mapping[str, Any]]) -> list[CompletedTraining]:
         read = [read_row(row, site=self._site.name, pseudonyms=self._pseudonyms) for row in rows]
         with self._engine.connect() as connection:
-            forgotten = load_erased(connection, self._pseudonyms)
-        return [without_erased(training, forgotten) for training in read]
+            erased = load_erased(connection, self._pseudonyms)
+        return [without_erased(training, erased) for training in read]
 
     def _recheck(self, catalogue: Catalogue, *, run_id: str, rows: int) -> int:
         """Look again at what was set aside earlier and is not in this window: the world may have changed."""

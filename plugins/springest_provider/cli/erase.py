@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import Final
 
-from springest.privacy.erasure import forget, remember
+from springest.privacy.erasure import erase_learner, lift_erasure
 from springest_provider import factories
 from springest_provider.cli.output import Exit, Output
 
 _REF: Final = 64
-_NOBODY_FORGOTTEN: Final = "no learner with this address or reference was erased: nothing was changed"
+_NOBODY_ERASED: Final = "no learner with this address or reference was erased: nothing was changed"
 _NOBODY_FOUND: Final = (
     "no learner has this address or reference: nothing was erased or recorded. Check it for typing errors. "
     "If the learner's address changed in the source, use the reference that `bin/springest who` shows. If "
@@ -30,10 +30,10 @@ def erase(options: argparse.Namespace, output: Output) -> int:
     tombstones = pseudonyms.tombstones(address) if address else frozenset()
     with factories.warehouse(options.warehouse) as engine:
         if options.lift:
-            lifted = remember(engine, pseudonyms, learner_ref=ref, tombstones=tombstones)
-            output.line("the erasure is lifted" if lifted else _NOBODY_FORGOTTEN)
+            lifted = lift_erasure(engine, pseudonyms, learner_ref=ref, tombstones=tombstones)
+            output.line("the erasure is lifted" if lifted else _NOBODY_ERASED)
             return Exit.DONE if lifted else Exit.NOTHING
-        report = forget(
+        report = erase_learner(
             engine, pseudonyms, learner_ref=ref, tombstones=tombstones, in_advance=options.in_advance
         )
     if not report.found and options.in_advance:

@@ -9,11 +9,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from springest.api.models import Certificate
-from springest.privacy.erasure import Forgotten
+from springest.privacy.erasure import ErasedLearners
 from springest.snapshot.snapshot import gather_rows, values_of
 from tests.factories import PSEUDONYMS
 
-FORGOTTEN = Forgotten(PSEUDONYMS, frozenset())
+FORGOTTEN = ErasedLearners(PSEUDONYMS, frozenset())
 LATEST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone(timedelta(hours=-23, minutes=-59)))
 EARLIEST = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23, minutes=59)))
 COLUMNS = "springest_certificate_id, certification_id, valid_from, valid_until, springest_status"

@@ -13,7 +13,7 @@ WITH nodes AS (
            delivery.state <> 'sending', false,
            delivery.state = 'accepted_no_id' OR (delivery.state = 'review' AND COALESCE(delivery.reason = 'missing', false)),
            CASE WHEN delivery.state = 'sending' THEN delivery.updated_at
-                -- When it was sent last is forgotten.
+                -- The time of the last POST is not known any more.
                 WHEN delivery.reason = 'ledger_restored' THEN NULL
                 ELSE delivery.sent_at END,
            delivery.certification_id, delivery.valid_from, COALESCE(delivery.valid_until, 'infinity'),

@@ -15,7 +15,7 @@ WHERE delivery.site = :site
   AND (remote.certification_id IS NULL OR remote.certification_id = delivery.certification_id)
   AND (remote.valid_from IS NULL OR remote.valid_from = delivery.valid_from)
   AND remote.valid_until IS NOT DISTINCT FROM delivery.valid_until
-  -- An owner who was forgotten is still known not to be another learner; see `forget_owners.sql`.
+  -- An owner who was erased is still known not to be another learner; see `erase_owners.sql`.
   AND COALESCE(remote.learner_ref = COALESCE(delivery.learner_ref, 'forgotten'), true)
   AND (delivery.state <> 'vanished' OR remote.lacked_at IS NULL)
   AND NOT EXISTS (SELECT FROM springest.delivery AS other

@@ -9,7 +9,7 @@ SELECT delivery.site,
        delivery.updated_at,
        clock_timestamp() AS now,
        GREATEST(attempt.last_at, delivery.sent_at,
-                -- Before the ledger came back from a backup, it may have been sent and forgotten.
+                -- It may have been sent before the ledger was restored from a backup.
                 CASE WHEN delivery.created_at < restoration.last_at
                        OR COALESCE(delivery.completed_at < restoration.last_at, true)
                      THEN restoration.last_at END) AS possibly_taken_at,

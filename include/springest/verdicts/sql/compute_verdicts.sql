@@ -15,7 +15,7 @@ WITH facts AS (
            remote.springest_status,
            remote.first_seen_at,
            remote.first_snapshot_id,
-           -- An owner who was forgotten is still known not to be another learner; see `forget_owners.sql`.
+           -- An owner who was erased is still known not to be another learner; see `erase_owners.sql`.
            remote.learner_ref = COALESCE(delivery.learner_ref, 'forgotten') AS owner_agrees,
            -- Unknown for two erased learners, unless it was known when the person decided.
            remote.learner_ref = COALESCE(delivery.learner_ref, 'forgotten')

@@ -1,6 +1,6 @@
 -- Two words stand where an owner's reference stood, so that what was known to disagree does not seem to agree:
--- `forgotten`, the owner is a learner who was forgotten; `other`, the owner of a certificate that was sent for a learner
--- who was forgotten is somebody else, who may be the same person under another address.
+-- `forgotten`: the owner is an erased learner. `other`: the certificate was sent for an erased learner, and its owner is
+-- somebody else, who may be the same person under another address.
 UPDATE springest.remote_certificate AS remote
 SET learner_ref = CASE WHEN remote.learner_ref = :learner_ref THEN 'forgotten' ELSE 'other' END
 WHERE remote.learner_ref = :learner_ref

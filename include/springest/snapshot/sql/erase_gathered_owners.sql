@@ -1,6 +1,6 @@
 -- The owner that Springest names for a certificate that was sent for an erased learner: it may be them, under
 -- another address or after they have come back, so no reference of it is kept. What was known of the owner when the learner
--- was forgotten stays known; see `forget_owners.sql`.
+-- was erased stays known; see `erase_owners.sql`.
 UPDATE pg_temp.gathered AS gathered
 SET learner_ref = COALESCE((SELECT remote.learner_ref
                             FROM springest.remote_certificate AS remote

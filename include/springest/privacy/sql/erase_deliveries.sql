@@ -1,7 +1,6 @@
--- Everything that leads to the learner goes; what became of the certificate stays. What was never sent is set aside:
--- its new version keeps a worker from claiming it. What is being sent keeps its version, so that the worker can
--- still say how it went. Of why it stands where it does the fixed word is kept, and not the text, which may be the
--- server's.
+-- Clear everything that leads to the learner; states stay. A delivery that was never sent is set aside, with a new
+-- version that keeps workers from claiming it. A delivery in `sending` keeps its version, so that the worker can still
+-- record the outcome. `reason` is kept, but not `reason_detail`, which may contain the server's text.
 WITH theirs AS (
     SELECT delivery.delivery_key,
            delivery.state IN ({unsent})

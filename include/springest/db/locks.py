@@ -15,7 +15,7 @@ class Lock(StrEnum):
     MIGRATE = "migrate"
     """One migration at a time."""
     SECRET = "secret"  # noqa: S105 - the name of a lock
-    """Held shared by every process that writes learner references, exclusively by a rotation of the secret."""
+    """Held shared by processes that write learner references, exclusively by a rotation of the secret."""
     SNAPSHOT = "snapshot"
     """One snapshot of a site at a time."""
     STAGE_RUN = "stage_run"

@@ -30,7 +30,7 @@ def world(make_world: Any) -> World:
     return make_world(profile="owner_shown")  # type: ignore[no-any-return]
 
 
-def erased(world: World, *references: str) -> None:
+def erase_all(world: World, *references: str) -> None:
     for reference in references:
         erase_learner(world.warehouse, PSEUDONYMS, learner_ref=reference)
 
@@ -69,7 +69,7 @@ def test_an_owner_that_disagreed_still_does(world, whose, proven):
     refs = {"the owner's": [ref_of(owner)], "the learner's": [ref_of(learner)]}.get(
         whose, [ref_of(owner), ref_of(learner)]
     )
-    erased(world, *refs)
+    erase_all(world, *refs)
     for night in ("after", "later"):
         world.night(night)
         assert (world.rows(VERDICTS), world.rows(VERSIONS)) == before
@@ -85,7 +85,7 @@ def test_an_erased_owner_who_agreed_still_agrees(world):
     world.night("before")
     before = world.rows(VERDICTS), world.rows(VERSIONS)
     assert sorted(row.match_method for row in before[0]) == ["owner", "springest_id"]
-    erased(world, ref_of(erased), ref_of(lost))
+    erase_all(world, ref_of(erased), ref_of(lost))
     world.night("after")
     assert (world.rows(VERDICTS), world.rows(VERSIONS)) == before
 
@@ -97,7 +97,7 @@ def test_a_returning_learner_contradicts_no_certificate(world, somebody_else_too
     world.complete(erased, kept)
     world.night("before")
     before = world.rows(VERDICTS), world.rows(VERSIONS)
-    erased(world, ref_of(erased), *([ref_of(kept)] * somebody_else_too))
+    erase_all(world, ref_of(erased), *([ref_of(kept)] * somebody_else_too))
     world.night("after")
     assert lift_erasure(world.warehouse, PSEUDONYMS, learner_ref=ref_of(erased))
     for night in ("back", "later"):
@@ -118,7 +118,7 @@ def test_another_address_of_the_learner_goes_too_and_stays_away(world):
     world.publish("first")
     private = PSEUDONYMS.learner_ref(PRIVATE)
     assert private in everything(world)
-    erased(world, ref_of(erased))
+    erase_all(world, ref_of(erased))
     assert private not in everything(world)
     world.night("second")
     assert private not in everything(world)
@@ -135,7 +135,7 @@ def test_two_certificates_of_one_learner_are_still_two(world):
     world.night("second")
     before = world.rows(VERDICTS)
     assert before[0][1:4] == ("ambiguous", None, "shown_twice")
-    erased(world, ref_of(erased))
+    erase_all(world, ref_of(erased))
     world.night("third")
     world.night("fourth")
     assert world.rows(VERDICTS) == before
@@ -151,7 +151,7 @@ def test_an_erased_owners_certificate_is_no_candidate(world):
     world.night("second")
     before = world.rows(VERDICTS)
     assert before[0][1:4] == ("unknown", None, "outcome_unknown")
-    erased(world, PSEUDONYMS.learner_ref("other@example.com"))
+    erase_all(world, PSEUDONYMS.learner_ref("other@example.com"))
     world.night("third")
     assert world.rows(VERDICTS) == before
 
@@ -165,7 +165,7 @@ def test_two_erased_learners_are_not_confused(make_world):
     send(world)
     upload(world, "other@example.com")
     world.night("second")
-    erased(world, PSEUDONYMS.learner_ref("other@example.com"), ref_of(ours))
+    erase_all(world, PSEUDONYMS.learner_ref("other@example.com"), ref_of(ours))
     world.night("third")
     [verdict] = world.rows(VERDICTS)
     assert verdict[1:] == ("ambiguous", None, "tie", None)
@@ -195,7 +195,7 @@ def test_an_erased_confirmation_stays_proof_without_its_text(world):
     published = str(world.rows("SELECT * FROM springest.certificate_reconciliation"))
     assert "anna.jansen" not in published
     assert words not in published
-    erased(world, ref_of(erased))
+    erase_all(world, ref_of(erased))
     world.night("third")
     assert world.rows(VERDICTS) == before
     assert words not in everything(world)

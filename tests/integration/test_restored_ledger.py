@@ -1,4 +1,4 @@
-"""A warehouse that comes back from a backup has erased what it sent since: nothing goes out twice."""
+"""A warehouse restored from a backup lacks the certificates sent since, and nothing is sent twice."""
 
 from __future__ import annotations
 
@@ -177,14 +177,14 @@ def test_a_ledger_behind_on_one_site_stops_every_site(world, postgres):
 
 
 _FORGET = """
-WITH erased AS (
+WITH lost AS (
     DELETE FROM springest.delivery_attempt
     WHERE attempt_id > (SELECT max(attempt_id) - 3 FROM springest.delivery_attempt)
     RETURNING delivery_key
 )
 UPDATE springest.delivery SET state = 'ready', reason = NULL, lease_owner = NULL, lease_until = NULL,
     springest_certificate_id = NULL, match_method = NULL
-FROM erased WHERE delivery.delivery_key = erased.delivery_key
+FROM lost WHERE delivery.delivery_key = lost.delivery_key
 """
 """What a standby says that took over before it had the last three attempts; numbers don't begin again."""
 
@@ -304,7 +304,7 @@ class HiddenKeeper(MemoryKeeper):
 
 @pytest.mark.parametrize("copy", [None, 0])
 def test_nothing_is_sent_while_a_copy_hides_the_highest_attempt(world, expected, copy):
-    """Otherwise a ledger that is restored later would send again what it has erased."""
+    """Otherwise a ledger that is restored later would send those certificates again."""
     trainings = [world.training() for _ in range(3)]
     world.complete(*trainings)
     world.catalogue()

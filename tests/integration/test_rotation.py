@@ -76,7 +76,7 @@ def full(make_world):
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING))
     world.night("second")
     erase_learner(world.warehouse, FORMER, learner_ref=FORMER.learner_ref(erased.learner.email))
-    with world.source.begin() as connection:  # the source has erased one, and lost another
+    with world.source.begin() as connection:  # two rows are gone from the source
         names = [gone.training_id, erased.training_id]
         connection.execute(delete(completed_training).where(completed_training.c.training_id.in_(names)))
     world.night("third")

@@ -400,7 +400,7 @@ def merge(
     """Finish a snapshot with what was gathered, without those who were erased."""
     site = world.kind.name
     if world.erased:
-        connection.execute(snapshots._FORGET, {"refs": sorted(world.erased)})
+        connection.execute(snapshots._ERASE_GATHERED, {"refs": sorted(world.erased)})
     connection.execute(snapshots._ERASE_OWNERS, {"site": site})
     totals = dict.fromkeys(("first_total", "last_total", "distinct_ids", "rewinds", "requests"), 0)
     connection.execute(

@@ -299,7 +299,7 @@ async def test_an_early_refusal_is_that_refusal(ending):
 
 
 async def test_a_body_broken_off_leaves_no_trace_of_the_key(caplog):
-    """Also not in what asyncio says when erased errors are thrown away."""
+    """Also not in what asyncio says when forgotten errors are discarded."""
     caplog.set_level(logging.DEBUG)
 
     async def resetting(reader, writer):

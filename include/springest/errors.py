@@ -382,7 +382,7 @@ class WarehouseLocked(SpringestError):
 
 
 class DryRunGaveWay(SpringestError):
-    """Another session waited for a dry run, which ended so as not to hold it up."""
+    """Another session waited, or may have waited, for a dry run, which ended so as not to hold it up."""
 
 
 class SchemaOutOfDate(SpringestError):

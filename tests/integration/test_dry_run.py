@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from demo import source_database
 from demo.documents import render_all
 from demo.nights import CERTIFICATIONS, PENDING, nights
 from sandbox.faults import Fault, Kind
 from sandbox.store import Certification
+from springest.db.engines import warehouse_engine
 from springest.db.locks import Lock, lock_key
-from springest.db.rollback import rolled_back
+from springest.db.rollback import RollbackEngine, rolled_back
 from springest.delivery.plan import Plan, Planner, Selection
 from springest.delivery.run import DeliverySettings
 from springest.errors import ConfigurationError, DryRunGaveWay, RunTooLarge, SiteNotBegun
@@ -24,6 +26,8 @@ from springest.identity import Pseudonyms
 from springest.source.reader import SourceReader, Window
 from tests.factories import SECRET
 from tests.integration.conftest import World, wait_until
+
+STAGING = lock_key(Lock.STAGE, "'default'")
 
 
 def plan(
@@ -214,6 +218,16 @@ def test_the_time_it_takes_is_that_of_the_rate_limit(make_world) -> None:
     assert frozen.in_time == 1
 
 
+def _holding_the_staging_lock(engine: RollbackEngine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({STAGING})"))
+
+
+def _is_staging_free(world: World) -> bool:
+    [(free,)] = world.rows(f"SELECT pg_try_advisory_xact_lock({STAGING})")
+    return bool(free)
+
+
 def test_a_run_gets_what_a_dry_run_holds_at_once(world: World) -> None:
     """The dry run ends with a message and has changed nothing; the run waited only a moment."""
     world.complete(world.training())
@@ -225,16 +239,44 @@ def test_a_run_gets_what_a_dry_run_holds_at_once(world: World) -> None:
         staged.set()
 
     real = threading.Thread(target=stage)
-    lock = text("SELECT pg_advisory_xact_lock(" + lock_key(Lock.STAGE, "'default'") + ")")
     with pytest.raises(DryRunGaveWay), rolled_back(world.warehouse) as engine:  # noqa: PT012 - a story
-        with engine.begin() as connection:
-            connection.execute(lock)
+        _holding_the_staging_lock(engine)
         real.start()
         wait_until(staged.is_set)
         with engine.begin() as connection:
             connection.execute(text("SELECT 1"))
     real.join()
     assert world.states() == {"T0001": ("ready", None)}
+
+
+def test_a_dry_run_that_cannot_be_watched_takes_no_lock(world: World, warehouse_url: str) -> None:
+    """The connection that watches is made first."""
+    alone = warehouse_engine(warehouse_url, pool_size=1, max_overflow=0, pool_timeout=0.1)
+    with pytest.raises(SQLAlchemyError), rolled_back(alone) as engine:
+        _holding_the_staging_lock(engine)
+    alone.dispose()
+    assert _is_staging_free(world)
+
+
+def test_a_dry_run_ends_with_its_watch(world: World) -> None:
+    """The session that watches is lost: the locks are released, though the dry run itself does nothing."""
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_blocking_pids%'"
+    with pytest.raises(DryRunGaveWay, match="who waits"), rolled_back(world.warehouse) as engine:  # noqa: PT012
+        _holding_the_staging_lock(engine)
+        wait_until(lambda: len(world.rows(f"{others} AND pid <> pg_backend_pid()")) == 1)
+        wait_until(lambda: _is_staging_free(world))
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+
+def test_the_server_ends_a_dry_run_that_is_idle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its machine may have gone: nobody else releases what it locked."""
+    monkeypatch.setattr("springest.db.rollback.IDLE_SECONDS", 1)
+    with pytest.raises(DryRunGaveWay, match="more than 1 seconds"), rolled_back(world.warehouse) as engine:  # noqa: PT012
+        _holding_the_staging_lock(engine)
+        wait_until(lambda: _is_staging_free(world))
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
 
 
 def test_an_error_in_the_middle_leaves_nothing_behind(world: World) -> None:

@@ -2,28 +2,34 @@
 
 All work of such an engine shares one database session and one transaction; what would be a transaction is a
 savepoint in it. Its locks last until the end, so it must not hold up a run that is staging or sending: as
-soon as another session waits for one of them, the dry run is ended instead.
+soon as another session waits for one of them, or it can no longer be seen whether one does, the dry run ends.
 """
 
 from __future__ import annotations
 
-import logging
+import os
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Protocol, Self
 
+from psycopg.errors import IdleInTransactionSessionTimeout
 from sqlalchemy import Connection, CursorResult, Engine, TextClause, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from springest.errors import DryRunGaveWay
-
-log = logging.getLogger(__name__)
 
 GIVES_WAY_SECONDS: Final = 0.25
 """Between two looks at who waits: well below PostgreSQL's ``deadlock_timeout`` of one second, after which it
 would choose between the two sessions."""
-_SETTINGS: Final = text("SELECT pg_backend_pid(), set_config('lock_timeout', '15s', true)")
+IDLE_SECONDS: Final = 600
+"""How long a dry run may leave its session idle, as it does while it reads the source and documents. Then the
+server ends the session: if the machine of the dry run has gone, nobody else would release its locks."""
+_SETTINGS: Final = text(
+    "SELECT pg_backend_pid(), set_config('lock_timeout', '15s', true),"
+    " set_config('idle_in_transaction_session_timeout', :idle || 's', true)"
+)
 _IS_WAITED_FOR: Final = text(
     "SELECT EXISTS (SELECT FROM (SELECT DISTINCT pid FROM pg_locks WHERE NOT granted) AS waiting"
     " WHERE :pid = ANY(pg_blocking_pids(pid)))"
@@ -106,20 +112,24 @@ class _AsyncConnection:
 def rolled_back(engine: Engine) -> Iterator[RollbackEngine]:
     """Give an engine all of whose work is rolled back when the context ends.
 
-    :param engine: of the warehouse; another connection of it watches for sessions that wait.
-    :raises DryRunGaveWay: another session waited; nothing was changed.
+    :param engine: of the warehouse; another connection of it, which is made first, watches for sessions that
+        wait.
+    :raises DryRunGaveWay: another session waited or may have waited; nothing was changed.
     """
-    with engine.connect() as connection, connection.begin() as transaction:
-        pid = int(connection.execute(_SETTINGS).one()[0])
-        watch = _Watch(engine, pid)
+    with (
+        engine.execution_options(isolation_level="AUTOCOMMIT").connect() as watching,
+        engine.connect() as connection,
+        connection.begin() as transaction,
+    ):
+        watch = _Watch(watching, connection)
         watch.start()
         try:
             yield RollbackEngine(connection)
-        except Exception:
-            if watch.gave_way:
+        except Exception as error:
+            if (reason := watch.ended_because or _idle(error)) is not None:
                 raise DryRunGaveWay(
-                    "a run that stages or sends needed what this dry run had locked, so the dry run ended; "
-                    "nothing was changed. Try again once that run is over"
+                    f"{reason}, so the dry run ended; nothing was changed. Try again once no run is staging "
+                    "or sending"
                 ) from None
             raise
         finally:
@@ -128,34 +138,46 @@ def rolled_back(engine: Engine) -> Iterator[RollbackEngine]:
                 transaction.rollback()
 
 
-class _Watch(threading.Thread):
-    """Ends a session as soon as another one waits for it.
+def _idle(error: Exception) -> str | None:
+    if isinstance(error, DBAPIError) and isinstance(error.orig, IdleInTransactionSessionTimeout):
+        return f"the source or the documents took more than {IDLE_SECONDS} seconds to read"
+    return None
 
-    :param pid: server process of the session.
+
+class _Watch(threading.Thread):
+    """Ends the session of a dry run as soon as another one waits for it.
+
+    :param watching: connection to watch with.
+    :param watched: connection of the dry run.
     """
 
-    def __init__(self, engine: Engine, pid: int) -> None:
+    def __init__(self, watching: Connection, watched: Connection) -> None:
         super().__init__(name="dry-run-gives-way", daemon=True)
-        self._engine = engine
-        self._pid = pid
+        self._watching = watching
+        self._pid = int(watched.execute(_SETTINGS, {"idle": IDLE_SECONDS}).one()[0])
+        self._descriptor = os.dup(watched.connection.driver_connection.fileno())  # type: ignore[union-attr]
         self._over = threading.Event()
-        self.gave_way = False
+        self.ended_because: str | None = None
 
     def stop(self) -> None:
         """Watch no longer."""
         self._over.set()
         self.join()
+        os.close(self._descriptor)
 
     def run(self) -> None:
         """Watch until stopped."""
-        autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         try:
-            with autocommit.connect() as connection:
-                while not self._over.wait(GIVES_WAY_SECONDS):
-                    if connection.execute(_IS_WAITED_FOR, {"pid": self._pid}).scalar_one():
-                        self.gave_way = True
-                        connection.execute(_END, {"pid": self._pid})
-                        return
+            while not self._over.wait(GIVES_WAY_SECONDS):
+                if self._watching.execute(_IS_WAITED_FOR, {"pid": self._pid}).scalar_one():
+                    self.ended_because = "a run that stages or sends needed what this dry run had locked"
+                    self._watching.execute(_END, {"pid": self._pid})
+                    return
         except SQLAlchemyError as error:
-            # The warehouse itself is in trouble, which the dry run's own next statement meets as well.
-            log.warning("The dry run can't see who waits for it: %s", type(error).__name__)
+            self.ended_because = f"it can't be seen any more who waits for this dry run ({type(error).__name__})"
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        """End the session without the server's help; its own thread may be waiting for the server."""
+        with suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as connected:
+            connected.shutdown(socket.SHUT_RDWR)

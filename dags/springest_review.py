@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, CronTriggerTimetable
@@ -10,6 +10,7 @@ from airflow.sdk import DAG, CronTriggerTimetable
 from springest_provider.defaults import DEFAULT_ARGS
 from springest_provider.operators.review import (
     APPROVED_KEY,
+    ASKS_AT,
     REFUSED_KEY,
     SpringestReviewOperator,
     TriggerIfAskedOperator,
@@ -26,9 +27,9 @@ DOC = """
 3. **again** asks once more if an answer was refused, and says why.
 
 The answers are applied by the same rules as `bin/springest review`, and recorded with your login. You can
-answer in Airflow's UI or by its REST API (`hitlDetails`). An answer about a delivery that has changed in the
-meantime is refused. If nobody answers, the form expires after 23 hours and changes nothing; the next morning
-asks again.
+answer in Airflow's UI or by its REST API (`hitlDetails`). An answer about a delivery or run that has changed
+in the meantime is refused. If nobody answers, the form expires at 07:00 UTC and changes nothing; the next
+morning asks again.
 
 *If it fails:* clear it; what was decided stays, and the rest is asked again.
 """
@@ -37,10 +38,11 @@ with DAG(
     dag_id="springest_review",
     description="What needs a person",
     doc_md=DOC,
-    schedule=CronTriggerTimetable("0 7 * * *", timezone="UTC"),
+    schedule=CronTriggerTimetable(f"{ASKS_AT.minute} {ASKS_AT.hour} * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    dagrun_timeout=timedelta(hours=25),  # whatever hangs keeps at most one morning from asking
     template_searchpath=[str(Path(__file__).parents[1] / "include" / "sql")],
     default_args=DEFAULT_ARGS,
     tags=["springest"],

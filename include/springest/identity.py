@@ -169,6 +169,13 @@ class Pseudonyms:
         """Return 24 hex digits that name a row without a number, the same after every rotation."""
         return _hmac(self.secrets[0], ("row", *values))[:24]
 
+    def user_ref(self, address: str) -> str:
+        """Return 8 hex digits that distinguish a user from others, the same after every rotation.
+
+        They lead to no learner: a learner with this address has another reference.
+        """
+        return _hmac(self.secrets[0], ("user", mailbox(address)))[:8]
+
     def _digest(self, purpose: str, values: Iterable[str]) -> str:
         return self.rekeyed(_hmac(self.secrets[0], (purpose, *values)), made_with=1)
 

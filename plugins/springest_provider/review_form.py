@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from airflow.sdk import Param
 
+from springest.errors import DecisionRefused
 from springest.redaction import Redactor, show_unseen
-from springest.review.agenda import APPROVE, WAIT, WITHOUT_EVIDENCE, Agenda, Item
-from springest.review.approvals import LargeRun
+from springest.review.agenda import Agenda, Item
+from springest.review.answers import APPROVE, WAIT, WITHOUT_EVIDENCE, DeliveryField, Field, RunField
+from springest.review.approvals import LargeRun, SeenRun
 from springest_provider.ui.links import delivery_url, overview_url
 
 APPLY: Final = "Apply the decisions below"
 WAIT_FOR_ALL: Final = "Wait"
 WHY: Final = "why"
+BY: Final = "by"
 _LONGEST: Final = 600
 """Characters of a text from the ledger that a form shows."""
 
@@ -26,11 +29,17 @@ class Asked:
     What a form asked about, kept with the waiting task.
 
     :param deliveries: delivery key, version that is shown, training and label, by the name of the field.
-    :param runs: run and the number of certificates that is shown, by the name of the field.
+    :param runs: run, and the number and digest of the certificates that are shown, by the name of the field.
     """
 
     deliveries: Mapping[str, tuple[str, int, str, str]] = field(default_factory=dict)
-    runs: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    runs: Mapping[str, tuple[str, int, str]] = field(default_factory=dict)
+
+    @property
+    def subjects(self) -> frozenset[str]:
+        """Delivery keys and runs."""
+        keys = (key for key, *_ in self.deliveries.values())
+        return frozenset(keys).union(run_id for run_id, *_ in self.runs.values())
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as Airflow stores it."""
@@ -45,7 +54,23 @@ class Asked:
         deliveries = {
             name: (str(a), int(b), str(c), str(d)) for name, (a, b, c, d) in stored["deliveries"].items()
         }
-        return cls(deliveries, {name: (str(a), int(b)) for name, (a, b) in stored["runs"].items()})
+        return cls(deliveries, {name: (str(a), int(b), str(c)) for name, (a, b, c) in stored["runs"].items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """
+    The fields of a form as they were sent: each value is any JSON.
+
+    :param unknown: fields that the form does not have.
+    :param by: name of the person, for a login that several people share.
+    """
+
+    deliveries: tuple[DeliveryField, ...]
+    runs: tuple[RunField, ...]
+    unknown: tuple[Field, ...]
+    why: object
+    by: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +97,19 @@ def make_form(agenda: Agenda, *, site: str, refused: Mapping[str, str], redactor
     deliveries = {f"delivery_{number}": item for number, item in enumerate(agenda.items, start=1)}
     runs = {f"run_{number}": run for number, run in enumerate(agenda.runs, start=1)}
     params = {
-        **{name: _run_field(run) for name, run in runs.items()},
+        **{name: writer.run_field(run) for name, run in runs.items()},
         **{name: writer.delivery_field(item) for name, item in deliveries.items()},
         WHY: Param(
             None,
             type=["null", "string"],
             title="Why",
             description="Needed for every decision other than wait, and kept with it; no e-mail addresses.",
+        ),
+        BY: Param(
+            None,
+            type=["null", "string"],
+            title="Your name",
+            description="Needed if several people share your login, such as admin; no e-mail address.",
         ),
     }
     asked = Asked(
@@ -91,9 +122,14 @@ def make_form(agenda: Agenda, *, site: str, refused: Mapping[str, str], redactor
             )
             for name, item in deliveries.items()
         },
-        {name: (run.run_id, run.certificates) for name, run in runs.items()},
+        {name: (run.run_id, run.certificates, run.digest) for name, run in runs.items()},
     )
-    lines = [*writer.runs(runs, refused), *writer.items(deliveries, refused), *writer.end(agenda)]
+    lines = [
+        *writer.runs(runs, refused),
+        *writer.items(deliveries, refused),
+        *writer.no_longer_asked(refused, asked.subjects),
+        *writer.end(agenda),
+    ]
     count = len(agenda.items) + agenda.more
     subject = ", ".join(
         part
@@ -106,51 +142,77 @@ def make_form(agenda: Agenda, *, site: str, refused: Mapping[str, str], redactor
     return Form(f"Springest {site}: {subject}", "\n".join(lines), params, asked)
 
 
-def read_form(
-    asked: Asked, given: Mapping[str, Any]
-) -> tuple[dict[tuple[str, int], str], dict[str, int], str]:
+def read_form(asked: Asked, given: Mapping[str, Any]) -> Answered:
     """
-    Return the answers by delivery and version, the approved numbers by run, and why.
+    Return what was answered.
 
     :param given: fields as they were sent; one that is missing is to wait.
     """
-    answers = {
-        (key, version): str(_value(given.get(name)) or WAIT)
-        for name, (key, version, _, _) in asked.deliveries.items()
-    }
-    approvals = {
-        run_id: certificates
-        for name, (run_id, certificates) in asked.runs.items()
-        if str(_value(given.get(name)) or WAIT).strip().lower() == APPROVE
-    }
-    return answers, approvals, str(_value(given.get(WHY)) or "")
+    values = {name: _value(value) for name, value in given.items()}
+    return Answered(
+        tuple(
+            DeliveryField(key, f"training {label}", values.pop(name, None), version)
+            for name, (key, version, _, label) in asked.deliveries.items()
+        ),
+        tuple(
+            RunField(run_id, f"run {run_id}", values.pop(name, None), SeenRun(certificates, digest))
+            for name, (run_id, certificates, digest) in asked.runs.items()
+        ),
+        why=values.pop(WHY, None),
+        by=values.pop(BY, None),
+        unknown=tuple(Field(name, f"field {name}", value) for name, value in values.items()),
+    )
+
+
+def read_text(given: object, name: str) -> str:
+    """
+    Return the text of a field.
+
+    :raises DecisionRefused: it is another type of JSON.
+    """
+    if given is None:
+        return ""
+    if not isinstance(given, str):
+        raise DecisionRefused(f"the field {name} is not a text")
+    return given
+
+
+def read_refused(conf: object) -> dict[str, str]:
+    """Return why earlier answers were refused, by delivery key or run, without what is not a text."""
+    if not isinstance(conf, Mapping):
+        return {}
+    return {str(subject): why for subject, why in conf.items() if isinstance(why, str)}
 
 
 def _value(given: Any) -> Any:
     """Return a field's value, also where the API was sent a whole parameter."""
-    return given.get("value") if isinstance(given, Mapping) else given
-
-
-def _run_field(run: LargeRun) -> Param:
-    return Param(
-        WAIT,
-        type="string",
-        enum=[WAIT, APPROVE],
-        title=f"Run {run.run_id}: {run.certificates:,} certificates",
-        description="approve: the certificates are sent, by a run of springest_deliver that starts at once. "
-        "wait: nothing of it is sent.",
-    )
+    return given["value"] if isinstance(given, Mapping) and "value" in given else given
 
 
 class _Writer:
-    """Writes the Markdown, without keys, addresses and markup of others."""
+    """
+    Writes the Markdown, without keys and addresses.
+
+    A text of the source, of Springest or of a person is in a code span. In any other text, Airflow makes a
+    link of whatever looks like a URL, also where it is escaped.
+    """
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
 
     def label(self, item: Item) -> str:
         entry = item.waiting
-        return self._plain(f"{entry.training_id}{f' issue {entry.issue_no}' if entry.issue_no != 1 else ''}")
+        return self._text(f"{entry.training_id}{f' issue {entry.issue_no}' if entry.issue_no != 1 else ''}")
+
+    def run_field(self, run: LargeRun) -> Param:
+        return Param(
+            WAIT,
+            type="string",
+            enum=[WAIT, APPROVE],
+            title=f"Run {self._text(run.run_id)}: {run.certificates:,} certificates",
+            description="approve: the certificates are sent, by a run of springest_deliver that starts at "
+            "once. wait: nothing of it is sent.",
+        )
 
     def delivery_field(self, item: Item) -> Param:
         return Param(
@@ -177,7 +239,7 @@ class _Writer:
             if run.window_start and run.window_end:
                 window = f"{run.window_start:%Y-%m-%d %H:%M} to {run.window_end:%Y-%m-%d %H:%M} UTC"
             yield (
-                f"- **{name}**: run `{self._code(run.run_id)}` staged **{run.certificates:,} certificates** "
+                f"- **{name}**: run {self._code(run.run_id)} staged **{run.certificates:,} certificates** "
                 f"of {run.certifications:,} certifications; more than {run.usual:,} need approval. "
                 f"Window: {window}."
             )
@@ -192,16 +254,17 @@ class _Writer:
         for name, item in items.items():
             entry = item.waiting
             reason = entry.review_reason or entry.reason or "-"
-            named = self._plain(entry.certification_name or f"certification {entry.certification_id}")
+            named = self._code(entry.certification_name or f"certification {entry.certification_id}")
+            link = f"[{self._code(self.label(item))}]({delivery_url(entry.delivery_key)})"
             yield (
-                f"- **{name}**: training [{self.label(item)}]({delivery_url(entry.delivery_key)}), {named}, "
-                f"valid from {entry.valid_from or '-'}: **{entry.state}** ({self._plain(reason)}), since "
+                f"- **{name}**: training {link}, {named}, "
+                f"valid from {entry.valid_from or '-'}: **{entry.state}** ({self._code(reason)}), since "
                 f"{item.since:%Y-%m-%d %H:%M} UTC"
             )
-            yield f"    - Evidence: {self._plain(item.evidence or 'none')}"
+            yield f"    - Evidence: {self._code(item.evidence or 'none')}"
             if item.missing:
-                yield f"    - Before a release: {self._plain(item.missing)}"
-            yield f"    - What to do: {self._plain(item.advice)}"
+                yield f"    - Before a release: {self._code(item.missing)}"
+            yield f"    - What to do: {item.advice}"
             yield f"    - Suggestion: **{item.suggestion}**"
             yield from self._refused(refused.get(entry.delivery_key))
         yield ""
@@ -218,17 +281,25 @@ class _Writer:
             "the next day."
         )
 
+    def no_longer_asked(self, refused: Mapping[str, str], asked: Collection[str]) -> Iterator[str]:
+        left = {subject: why for subject, why in refused.items() if subject not in asked}
+        if left:
+            yield "### Answers that were refused, about what is not asked here"
+            yield ""
+            for subject, why in left.items():
+                yield f"- {self._code(subject)}: {self._code(why)}"
+            yield ""
+
     def _refused(self, why: str | None) -> Iterator[str]:
         if why:
-            yield f"    - **Your answer was refused:** {self._plain(why)}"
+            yield f"    - **Your answer was refused:** {self._code(why)}"
 
-    def _plain(self, text: str) -> str:
-        """Return a text as Markdown shows it: as it stands, on one line."""
-        shown = show_unseen(self._redactor.redact(" ".join(text.split())))[:_LONGEST]
-        return "".join(f"\\{character}" if character in _MARKUP else character for character in shown)
+    def _text(self, text: str) -> str:
+        """Return a text of somebody else for a title, which Airflow shows as it stands: on one line."""
+        shown = show_unseen(self._redactor.redact(" ".join(text.split())))
+        return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
     def _code(self, text: str) -> str:
-        return show_unseen(self._redactor.redact(text)).replace("`", "'")
-
-
-_MARKUP: Final = frozenset("\\`*_{}[]<>#|~!")
+        """Return such a text as a code span."""
+        shown = self._text(text).replace("`", "'") or "-"
+        return f"`{shown}`"

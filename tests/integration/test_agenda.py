@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 
 import pytest
 from airflow.sdk.definitions.param import ParamsDict
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from sandbox.faults import Fault, Kind
-from springest.errors import DecisionRefused
+from springest.db.engines import warehouse_engine
+from springest.errors import DecisionRefused, SourceError
 from springest.redaction import Redactor
-from springest.review.agenda import (
-    Agenda,
+from springest.review.agenda import Agenda, make_agenda, needing_decisions
+from springest.review.answers import (
     Answer,
     Applied,
+    FindRows,
     apply_answers,
     apply_approvals,
-    make_agenda,
-    needing_decisions,
     read_answer,
+    read_approval,
 )
-from springest.review.approvals import approve_run, large_runs
+from springest.review.approvals import has_approved_unsent, large_runs
 from springest.review.decisions import Decisions
 from springest.review.rules import ReleaseRules
+from springest.source.contract import CompletedTraining
 from springest.states import DecisionKind
-from springest_provider.operators.review import login_of
-from springest_provider.review_form import WHY, Asked, make_form, read_form
+from springest_provider.review_form import Asked, make_form, read_form
 from tests.integration.conftest import World
 
 LATER = (
@@ -61,21 +63,32 @@ def _lost(world: World, kind: Kind) -> str:
     return training.training_id
 
 
-def answer(world: World, agenda: Agenda, answers: Mapping[str, str], why: str = "looked") -> list[Applied]:
+def answer(
+    world: World,
+    agenda: Agenda,
+    answers: Mapping[str, object],
+    why: str = "looked",
+    *,
+    find_rows: FindRows | None = None,
+) -> list[Applied]:
     """Answer through the form, as the operator does."""
     form = make_form(agenda, site=world.name, refused={}, redactor=Redactor(world.site.secrets))
     asked = Asked.of(form.asked.as_dict())
     fields = {named: name for name, (_, _, named, _) in asked.deliveries.items()}
-    fields |= {run: name for name, (run, _) in asked.runs.items()}
-    given = {fields[named]: answer for named, answer in answers.items()} | {WHY: why}
-    read, approvals, reason = read_form(asked, given)
-    labels = {key: label for key, _, _, label in asked.deliveries.values()}
-    rows = world.stager.look_up([training for _, _, training, _ in asked.deliveries.values()])
+    fields |= {run: name for name, (run, _, _) in asked.runs.items()}
+    read = read_form(asked, {fields[named]: answer for named, answer in answers.items()})
+    names = [training for _, _, training, _ in asked.deliveries.values()]
     redactor = Redactor(world.site.secrets)
     return [
-        *apply_answers(_decisions(world), read, labels, by="anna", reason=reason, rows=rows),
+        *apply_answers(
+            _decisions(world),
+            read.deliveries,
+            by="anna",
+            reason=why,
+            find_rows=find_rows or (lambda _: world.stager.look_up(names)),
+        ),
         *apply_approvals(
-            world.warehouse, approvals, site=world.name, by="anna", reason=reason, redactor=redactor
+            world.warehouse, read.runs, site=world.name, by="anna", reason=why, redactor=redactor
         ),
     ]
 
@@ -139,7 +152,42 @@ def test_a_refused_answer_says_why_and_stops_no_other(world: World) -> None:
     [late] = answer(world, asked, {name: "release"})
     assert "since you looked" in str(late.refusal)
     form = make_form(asked, site="default", refused={late.subject: str(late.refusal)}, redactor=Redactor(()))
-    assert "Your answer was refused:** training T0001 has" in form.body
+    assert "Your answer was refused:** `training T0001 has" in form.body
+
+
+def test_a_source_that_is_down_refuses_the_releases_alone(world: World) -> None:
+    """The other answers are applied, whatever their order."""
+    names = [_lost(world, Kind.CLOSE_BEFORE_STORING) for _ in range(3)]
+    world.snapshot()
+
+    def is_down(_keys: Sequence[str]) -> dict[str, list[CompletedTraining]]:
+        raise SourceError("no connection")
+
+    answers = dict(zip(names, ("release", "cancel", "release without evidence"), strict=True))
+    applied = {item.label: item for item in answer(world, agenda(world), answers, find_rows=is_down)}
+    first, second, third = (applied[f"training {name}"] for name in names)
+    assert (second.became, second.refusal) == ("cancelled", None)
+    for release in (first, third):
+        assert "a release needs its row, and the source can't be read now: no connection" in str(
+            release.refusal
+        )
+    assert [world.states()[name][0] for name in names] == ["unknown", "cancelled", "unknown"]
+
+
+def test_a_locked_delivery_stops_no_other(world: World, warehouse_url: str) -> None:
+    """Another session has one of three; and a locked one is shown in the form all the same."""
+    names = [_lost(world, Kind.CLOSE_BEFORE_STORING) for _ in range(3)]
+    impatient = make_url(warehouse_url).update_query_dict({"options": "-c lock_timeout=100"})
+    with closing(world.warehouse.connect()) as other:
+        world.warehouse = warehouse_engine(impatient)
+        other.execute(
+            text("SELECT 1 FROM springest.delivery WHERE training_id = :name FOR UPDATE"), {"name": names[1]}
+        )
+        asked = agenda(world)
+        applied = answer(world, asked, dict.fromkeys(names, "cancel"))
+    world.warehouse.dispose()
+    assert [item.became for item in applied] == ["cancelled", None, "cancelled"]
+    assert "another session has locked it" in str(applied[1].refusal)
 
 
 def test_waiting_and_an_empty_answer_change_nothing(world: World) -> None:
@@ -174,19 +222,51 @@ def test_a_large_run_is_sent_once_its_number_is_approved(world: World, monkeypat
     assert (run.run_id, run.certificates, run.usual, run.certifications) == ("night", 5, 3, 1)
     [refused] = answer(world, asked, {"night": "approve"}, why=" ")
     assert "the reason is empty" in str(refused.refusal)
-    with pytest.raises(DecisionRefused, match="has 5 certificates now, and 4 were agreed to"):
-        approve_run(world.warehouse, site="default", run_id="night", certificates=4, by="anna", reason="x")
     world.stage("next")
     assert world.deliver("next").accepted == 0
     [approved] = answer(world, asked, {"night": "approve"}, why="the yearly import")
     assert approved.became == "approved"
+    assert has_approved_unsent(world.warehouse, site="default")
     assert large_runs(world.warehouse, site="default") == []
     [again] = answer(world, asked, {"night": "approve"})
     assert "nothing of run night waits" in str(again.refusal)
-    assert world.deliver("next").accepted == 5
+    world.stage("last")
+    assert not has_approved_unsent(world.warehouse, site="default")  # what has staged sends it
+    assert world.deliver("last").accepted == 5
     assert world.rows(
         "SELECT approved_by, approval_reason FROM springest.approved_run WHERE run_id = 'night'"
     ) == [("anna", "the yearly import")]
+
+
+def test_an_approval_is_about_the_certificates_that_were_shown(world: World, monkeypatch) -> None:
+    """Another one in place of one of them, or a changed one, is refused, though their number is the same."""
+    monkeypatch.setattr("springest.delivery.volume.ALWAYS_ALLOWED", 3)
+    trainings = [world.training() for _ in range(5)]
+    world.complete(*trainings[:4])
+    world.catalogue()
+    world.stage("night")
+    asked = agenda(world)
+    with world.warehouse.begin() as connection:
+        connection.execute(
+            text("UPDATE springest.delivery SET state = 'cancelled' WHERE training_id = :name"),
+            {"name": trainings[0].training_id},
+        )
+    world.complete(trainings[4])
+    world.stage("other")
+    with world.warehouse.begin() as connection:
+        connection.execute(text("UPDATE springest.delivery SET staged_run_id = 'night'"))
+    [swapped] = answer(world, asked, {"night": "approve"})
+    assert "run night has changed: 4 certificates wait now, and not the same as the 4" in str(swapped.refusal)
+    asked = agenda(world)
+    with world.warehouse.begin() as connection:
+        connection.execute(
+            text("UPDATE springest.delivery SET version = version + 1 WHERE training_id = :name"),
+            {"name": trainings[4].training_id},
+        )
+    [changed] = answer(world, asked, {"night": "approve"})
+    assert "look again" in str(changed.refusal).lower()
+    [approved] = answer(world, agenda(world), {"night": " Approve "})
+    assert approved.became == "approved"
 
 
 @pytest.mark.parametrize(
@@ -207,12 +287,14 @@ def test_answers_are_read_as_people_write_them(given: str, answer: Answer | None
 @pytest.mark.parametrize("given", ["confirm", "confirm 0", "confirm x", "confirm 47 11", "yes", "4711"])
 def test_what_is_not_understood_is_refused(given: str) -> None:
     """It is never taken for a decision."""
-    with pytest.raises(DecisionRefused, match="is not understood"):
-        read_answer(given)
+    for read in (read_answer, read_approval):
+        with pytest.raises(DecisionRefused, match="is not understood"):
+            read(given)
 
 
-def test_a_login_is_kept_without_its_domain() -> None:
-    """Decisions are kept for ever, and hold no address."""
-    assert login_of({"id": "3", "name": "anna"}) == "anna"
-    assert login_of({"id": "3", "name": "anna@example.com"}) == "anna"
-    assert login_of({"id": "3", "name": None}) == "3"
+@pytest.mark.parametrize("given", [0, 5, 1.5, True, False, [], ["release"], {}, {"a": {"b": 1}}])
+def test_an_answer_that_is_not_a_text_is_refused(given: object) -> None:
+    """Answers come over the REST API as well; none of them is taken for waiting."""
+    for read in (read_answer, read_approval):
+        with pytest.raises(DecisionRefused, match="is not a text"):
+            read(given)

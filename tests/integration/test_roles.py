@@ -9,7 +9,7 @@ from sqlalchemy import make_url, text
 
 from sandbox.faults import Fault, Kind
 from springest.errors import DecisionRefused
-from springest.review.approvals import approve_run
+from springest.review.approvals import SeenRun, approve_run
 from tests.integration.test_agenda import agenda, answer
 from tests.integration.test_dry_run import plan
 
@@ -56,7 +56,12 @@ def test_a_login_with_both_roles_can_plan_and_decide(world, roles):
         assert [applied.became for applied in answer(login, asked, {"T0001": "cancel"})] == ["cancelled"]
         with pytest.raises(DecisionRefused, match="nothing of run night waits"):
             approve_run(
-                login.warehouse, site="default", run_id="night", certificates=1, by="anna", reason="looked"
+                login.warehouse,
+                site="default",
+                run_id="night",
+                seen=SeenRun(1, ""),
+                by="anna",
+                reason="looked",
             )
     finally:
         with world.warehouse.begin() as connection:

@@ -174,7 +174,9 @@ class _Watch(threading.Thread):
                     self._watching.execute(_END, {"pid": self._pid})
                     return
         except SQLAlchemyError as error:
-            self.ended_because = f"it can't be seen any more who waits for this dry run ({type(error).__name__})"
+            self.ended_because = (
+                f"it can't be seen any more who waits for this dry run ({type(error).__name__})"
+            )
             self._disconnect()
 
     def _disconnect(self) -> None:

@@ -1,4 +1,4 @@
-"""Approve a run that the volume check refused: a person agrees to its number of certificates."""
+"""Approve a run that the volume check refused: a person agrees to the certificates that were shown."""
 
 from __future__ import annotations
 
@@ -13,9 +13,19 @@ from springest.delivery import repository as sending
 from springest.delivery.volume import max_run_size
 from springest.errors import DecisionRefused
 from springest.redaction import Redactor
-from springest.review.audit_text import clean
+from springest.review.audit_text import clean, clean_login
 
-_TOO_LARGE: Final = text(load_sql("review/runs_too_large"))
+_DIGEST: Final = (
+    "encode(sha256(convert_to(string_agg("
+    "delivery.delivery_key || ' ' || delivery.version, ',' ORDER BY delivery.delivery_key), 'UTF8')), 'hex')"
+)
+"""Of the certificates of a run and their versions: it differs once one comes, goes or changes."""
+_TOO_LARGE: Final = text(load_sql("review/runs_too_large", digest=_DIGEST))
+_SEEN: Final = text(
+    f"SELECT count(*) AS certificates, {_DIGEST} AS digest FROM springest.delivery"  # noqa: S608
+    " WHERE site = :site AND indexed_state = 'ready' AND staged_run_id = :run_id"
+)
+_APPROVED_NOT_SENT: Final = text(load_sql("review/approved_not_sent"))
 _RECENT_RUN_SIZES: Final = text(load_sql("delivery/recent_run_sizes"))
 _APPROVE: Final = text(
     "INSERT INTO springest.approved_run (site, run_id, approved_by, approval_reason)"
@@ -24,10 +34,23 @@ _APPROVE: Final = text(
 
 
 @dataclass(frozen=True, slots=True)
+class SeenRun:
+    """What a person saw of a run.
+
+    :param certificates: how many of it waited in the queue.
+    :param digest: of these certificates and their versions.
+    """
+
+    certificates: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class LargeRun:
     """A staged run that the volume check refuses.
 
     :param certificates: how many of it wait in the queue.
+    :param digest: of these certificates and their versions.
     :param usual: how many a run may have without a person.
     :param certifications: how many different ones they are of.
     :param window_start: what it read of the source; ``None`` when staging did not come to its end.
@@ -35,11 +58,17 @@ class LargeRun:
 
     run_id: str
     certificates: int
+    digest: str
     usual: int
     certifications: int
     staged_at: datetime
     window_start: datetime | None
     window_end: datetime | None
+
+    @property
+    def seen(self) -> SeenRun:
+        """What a person is shown of it."""
+        return SeenRun(self.certificates, self.digest)
 
 
 def large_runs(engine: Engine, *, site: str) -> list[LargeRun]:
@@ -51,37 +80,45 @@ def large_runs(engine: Engine, *, site: str) -> list[LargeRun]:
         return [LargeRun(**row, usual=usual) for row in rows]
 
 
+def has_approved_unsent(engine: Engine, *, site: str) -> bool:
+    """Return whether certificates wait of a run that a person approved, and no run has staged since then.
+
+    Any run that stages afterwards sends them as well.
+    """
+    with engine.connect() as connection:
+        return bool(connection.execute(_APPROVED_NOT_SENT, {"site": site}).scalar_one())
+
+
 def approve_run(
     engine: Engine,
     *,
     site: str,
     run_id: str,
-    certificates: int,
+    seen: SeenRun,
     by: str,
     reason: str,
     redactor: Redactor | None = None,
-) -> int:
+) -> None:
     """Approve a run, so that the next delivering run sends it.
 
-    :param certificates: the number that the person saw and agrees to.
-    :param by: login of the person.
+    :param seen: what the person saw and agrees to.
+    :param by: who decides.
     :param reason: why, in the person's words.
-    :returns: how many certificates wait.
     :raises DecisionRefused: the run has changed, or who or why can't be kept; nothing was changed.
     """
-    by = clean(by, "the login of who decides", redactor)
+    by = clean_login(by, redactor)
     reason = clean(reason, "the reason", redactor)
+    values = {"site": site, "run_id": run_id}
     with engine.begin() as connection:
-        runs = connection.execute(sending.UNAPPROVED_RUNS, {"site": site, "run_id": run_id}).scalars().all()
-        if run_id not in runs:
+        if run_id not in connection.execute(sending.UNAPPROVED_RUNS, values).scalars().all():
             raise DecisionRefused(f"run {run_id} is being staged right now: look again once that is over")
-        [row] = connection.execute(sending.COUNT_UNAPPROVED, {"site": site, "run_ids": [run_id]}).all()
-        waiting = int(row[1])
-        if not waiting:
+        [counted] = connection.execute(sending.COUNT_UNAPPROVED, {"site": site, "run_ids": [run_id]}).all()
+        if not counted.deliveries:
             raise DecisionRefused(f"nothing of run {run_id} waits to be approved any more")
-        if waiting > certificates:
+        now = SeenRun(**connection.execute(_SEEN, values).mappings().one())
+        if now != seen:
             raise DecisionRefused(
-                f"run {run_id} has {waiting} certificates now, and {certificates} were agreed to: look again"
+                f"run {run_id} has changed: {now.certificates:,} certificates wait now, and not the same as "
+                f"the {seen.certificates:,} that were shown. Look again"
             )
-        connection.execute(_APPROVE, {"site": site, "run_id": run_id, "by": by, "reason": reason})
-    return waiting
+        connection.execute(_APPROVE, {**values, "by": by, "reason": reason})

@@ -1,4 +1,4 @@
-"""Checks the text of a decision: it is kept, so it must hold no e-mail address and no key."""
+"""Checks the texts of a decision, which are kept: they name a person and hold no e-mail address or key."""
 
 from __future__ import annotations
 
@@ -8,6 +8,38 @@ from springest.errors import DecisionRefused
 from springest.redaction import Redactor, holds_unseen
 
 LONGEST: Final = 1_000
+_SHARED_LOGINS: Final = frozenset({"admin", "airflow", "anonymous", "default", "nobody", "root"})
+
+
+def is_shared(login: str) -> bool:
+    """Return whether several people use this login, so that it identifies none of them."""
+    return login.strip().casefold() in _SHARED_LOGINS
+
+
+def decider(login: str, name: str = "") -> str:
+    """Return who decides, as it is recorded: the login, or the name given by a person who shares it.
+
+    :raises DecisionRefused: several people share the login, and no person is named.
+    """
+    if not is_shared(login):
+        return login
+    if not name.strip():
+        raise DecisionRefused(
+            f"several people share the login {login}: give your name with the decision, which records it"
+        )
+    return f"{clean_login(name)} (as {login})"
+
+
+def clean_login(login: str, redactor: Redactor | None = None) -> str:
+    """Return the name of who decides, on one line.
+
+    :param redactor: knows the keys that must not be stored.
+    :raises DecisionRefused: it names no person, is too long, or must not be stored.
+    """
+    cleaned = clean(login, "the login", redactor)
+    if is_shared(cleaned):
+        raise DecisionRefused(f"several people share the login {cleaned}: give your own name instead")
+    return cleaned
 
 
 def clean(text: str, what: str, redactor: Redactor | None = None) -> str:

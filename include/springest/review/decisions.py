@@ -18,9 +18,9 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from springest.db.statements import load_sql
-from springest.errors import DecisionRefused, WarehouseLocked
+from springest.errors import DecisionRefused, SpringestError, WarehouseLocked
 from springest.redaction import Redactor
-from springest.review.audit_text import clean
+from springest.review.audit_text import clean, clean_login
 from springest.review.rules import (
     DUPLICATE,
     Facts,
@@ -113,8 +113,8 @@ class Decisions:
         for choice in choices:
             try:
                 decided = self.decide(choice, rows=rows.get(choice.delivery_key, ()))
-            except (DecisionRefused, WarehouseLocked, SQLAlchemyError) as error:
-                decided = Decided(choice.delivery_key, choice.decision, refusal=_refusal(error))
+            except (SpringestError, SQLAlchemyError) as error:
+                decided = Decided(choice.delivery_key, choice.decision, refusal=refusal_of(error))
             yield decided
 
     def refusal(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> str | None:
@@ -124,7 +124,7 @@ class Decisions:
         """
         with self._engine.connect() as connection:
             try:
-                facts = self._facts(connection, choice)
+                facts = self._facts(connection, choice, lock=False)
                 if choice.decision is DecisionKind.CONFIRM and choice.springest_certificate_id is None:
                     allowed(facts, Event.CONFIRMED)
                     return None
@@ -139,7 +139,7 @@ class Decisions:
         :raises DecisionRefused: the delivery has changed.
         """
         with self._engine.connect() as connection:
-            return _candidates(connection, self._facts(connection, choice))
+            return _candidates(connection, self._facts(connection, choice, lock=False))
 
     def decide(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> Decided:
         """Decide about one delivery.
@@ -147,11 +147,11 @@ class Decisions:
         :param rows: the distinct rows that the source has for it now; a release needs one.
         :raises DecisionRefused: the decision is refused; nothing was changed.
         """
-        by = clean(choice.decided_by, "the login", self._redactor)
+        by = clean_login(choice.decided_by, self._redactor)
         reason = clean(choice.reason, "the reason", self._redactor)
         with self._engine.begin() as connection:
             lock_staging(connection, self._site)
-            facts = self._facts(connection, choice)
+            facts = self._facts(connection, choice, lock=True)
             judgement = self._judge(connection, facts, choice, rows)
             state = allowed(facts, judgement.event)
             values = _values(facts, choice, judgement, state, by=by, reason=reason)
@@ -160,8 +160,8 @@ class Decisions:
             choice.delivery_key, choice.decision, state, int(written.decision_id), written.decided_at
         )
 
-    def _facts(self, connection: Connection, choice: Choice) -> Facts:
-        known = load_known(connection, [choice.delivery_key], lock=True).get(choice.delivery_key)
+    def _facts(self, connection: Connection, choice: Choice, *, lock: bool) -> Facts:
+        known = load_known(connection, [choice.delivery_key], lock=lock).get(choice.delivery_key)
         if known is None:
             raise DecisionRefused(f"the ledger has no delivery {choice.delivery_key[:12]}")
         values = {"delivery_key": choice.delivery_key, "later_by_hours": LATER_BY_HOURS}
@@ -202,12 +202,13 @@ class Decisions:
         return judge_reopening(facts)
 
 
-def _refusal(error: Exception) -> str:
-    if isinstance(error, DecisionRefused):
-        return str(error)
+def refusal_of(error: SpringestError | SQLAlchemyError) -> str:
+    """Return why a decision was not made, without addresses and keys."""
     if isinstance(error, WarehouseLocked):
         held = f" ({'; '.join(error.holders)})" if error.holders else ""
         return f"another session has locked it{held}: nothing was changed, try again in a minute"
+    if isinstance(error, SpringestError):
+        return str(error)
     # The connection may have broken during the commit.
     return f"the warehouse failed ({type(error).__name__}): look again to see whether it was decided"
 

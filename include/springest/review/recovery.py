@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, text
 from springest.db.statements import load_sql
 from springest.errors import DecisionRefused
 from springest.redaction import Redactor
-from springest.review.audit_text import clean
+from springest.review.audit_text import clean, clean_login
 from springest.staging.decide import RESTORED
 
 _HIGHEST: Final = text(load_sql("delivery/highest_attempt"))
@@ -85,7 +85,7 @@ def settle(
     :param by: login of the person.
     :raises DecisionRefused: the ledger has lost nothing, or login or reason can't be stored.
     """
-    by = clean(by, "the login", redactor)
+    by = clean_login(by, redactor)
     reason = clean(reason, "the reason", redactor)
     with engine.begin() as connection:
         connection.execute(_LOCK)

@@ -18,7 +18,7 @@ from springest.db.schema import ledger_restoration, site_identity
 from springest.db.statements import load_sql
 from springest.errors import DecisionRefused
 from springest.redaction import Redactor
-from springest.review.audit_text import clean
+from springest.review.audit_text import clean, clean_login
 from springest.site import Site
 from springest.staging.site_identity import TRIAL
 
@@ -54,7 +54,7 @@ def follow_trial(
     :returns: the trial's highest attempt; new attempts of this ledger start above it.
     :raises DecisionRefused: part of this ledger may have been sent, or login or reason can't be stored.
     """
-    by = clean(by, "the login", redactor)
+    by = clean_login(by, redactor)
     reason = clean(reason, "the reason", redactor)
     with trial.connect() as connection:
         highest, accounts = _highest(connection), _accounts(connection)

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
 from springest.errors import ConfigurationError
 from springest.privacy.secret import keep_to_secret
 from springest.redaction import Redactor
+from springest.review.audit_text import is_shared
 from springest.review.decisions import Decisions
 from springest.review.rules import ReleaseRules
 from springest.site import Site
@@ -29,9 +30,6 @@ from springest_provider.cli.output import Output
 
 if TYPE_CHECKING:
     from springest.snapshot.snapshot import SnapshotReport
-
-SHARED_LOGINS: Final = frozenset({"root", "airflow", "default", "nobody"})
-"""Logins that several people share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ def login(options: argparse.Namespace) -> str:
         name = getpass.getuser()
     except (KeyError, OSError):
         name = ""
-    if not name or name in SHARED_LOGINS:
+    if not name or is_shared(name):
         raise ConfigurationError(
             f"the login {name!r} does not identify a person: name yourself with --by"
             if name

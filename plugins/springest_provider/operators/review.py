@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
-from datetime import timedelta
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
 
 from airflow.providers.standard.operators.hitl import HITLOperator
@@ -14,34 +14,39 @@ from airflow.sdk import BaseOperatorLink, Context
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from springest.errors import SpringestError
+from springest.errors import ConfigurationError, DecisionRefused, SpringestError
 from springest.privacy.secret import keep_to_secret
-from springest.redaction import Redactor
-from springest.review.agenda import (
-    MOST,
-    Applied,
-    apply_answers,
-    apply_approvals,
-    make_agenda,
-    needing_decisions,
-    read_answer,
-)
-from springest.review.decisions import Decisions
+from springest.redaction import Redactor, show_unseen
+from springest.review.agenda import MOST, make_agenda, needing_decisions
+from springest.review.answers import APPROVED, Applied, apply_answers, apply_approvals, refuse
+from springest.review.approvals import has_approved_unsent
+from springest.review.decisions import Decisions, refusal_of
 from springest.review.rules import ReleaseRules
 from springest.site import Site
 from springest.snapshot.snapshot import take_snapshot
 from springest.source.contract import CompletedTraining
 from springest.source.reader import SourceReader
 from springest.staging.stage import look_up
-from springest.states import DecisionKind
 from springest_provider import factories
 from springest_provider.hooks.springest import SpringestHook
-from springest_provider.review_form import APPLY, WAIT_FOR_ALL, Asked, make_form, read_form
+from springest_provider.review_form import (
+    APPLY,
+    BY,
+    WAIT_FOR_ALL,
+    WHY,
+    Asked,
+    make_form,
+    read_form,
+    read_refused,
+    read_text,
+)
 from springest_provider.ui.links import OverviewLink
+from springest_provider.users import recorded_name
 
-ASK_FOR: Final = timedelta(hours=23)
-"""How long a form waits: the next morning asks again, with what is known then."""
+ASKS_AT: Final = time(7)
+"""When the schedule asks, in UTC: after the night's reconciliation."""
 REFUSED_KEY: Final = "refused"
 APPROVED_KEY: Final = "approved"
 
@@ -54,11 +59,15 @@ class SpringestReviewOperator(HITLOperator):
     judged by the rules of ``bin/springest review``, about the version that was shown; the Airflow user who
     answered is recorded with it. If nothing needs a decision, the task is skipped.
 
+    If a try dies while it applies the answers, those that were applied stay, and the next try asks about the
+    rest.
+
     :param sql: the query of completed trainings; a release reads the row again.
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
     :param source_conn_id: connection of the source.
-    :param response_timeout: how long to wait for an answer.
+    :param asks_at: time of day, in UTC, at which the schedule asks. A form expires then: a run that still
+        waits would keep the next one from asking.
     :param kwargs: of ``HITLOperator``, such as ``assigned_users`` and ``notifiers``.
     :returns: counts: ``decided``, ``approved`` and ``refused``.
     """
@@ -80,29 +89,38 @@ class SpringestReviewOperator(HITLOperator):
         springest_conn_id: str = SpringestHook.default_conn_name,
         warehouse_conn_id: str = "certificate_warehouse",
         source_conn_id: str = "training_source",
-        response_timeout: timedelta = ASK_FOR,
+        asks_at: time = ASKS_AT,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             subject="Springest",
             options=[APPLY, WAIT_FOR_ALL],
             defaults=WAIT_FOR_ALL,
-            response_timeout=response_timeout,
+            response_timeout=timedelta(days=1),
             **kwargs,
         )
         self.sql = sql
         self.springest_conn_id = springest_conn_id
         self.warehouse_conn_id = warehouse_conn_id
         self.source_conn_id = source_conn_id
+        self.asks_at = asks_at
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> dict[str, int] | None:
         """
         Show the form and wait.
+
+        If an earlier try has approved a run and died, the rest of the DAG run goes on instead: ``deliver``
+        sends the run, and ``again`` asks about what is left.
 
         :raises AirflowSkipException: nothing needs a decision.
         """
         site = SpringestHook(self.springest_conn_id).get_site()
         with factories.warehouse(self.warehouse_conn_id) as engine:
+            if context["ti"].try_number > 1 and has_approved_unsent(engine, site=site.name):
+                self.log.info(
+                    "An earlier try approved a run: it is sent now, and what is left is asked again"
+                )
+                return self._hand_over(context, [], approved=True, refused={})
             waiting = needing_decisions(engine, site=site.name)
             rows = self._rows_or_none(engine, site, [delivery.training_id for delivery in waiting[:MOST]])
             agenda = make_agenda(engine, _decisions(engine, site), waiting, site=site.name, rows=rows)
@@ -110,13 +128,14 @@ class SpringestReviewOperator(HITLOperator):
             message = "Nothing needs a decision"
             self.log.info("%s", message)
             raise AirflowSkipException(message)
-        refused = (context["dag_run"].conf or {}).get(REFUSED_KEY) or {}
+        refused = read_refused((context["dag_run"].conf or {}).get(REFUSED_KEY))
         form = make_form(agenda, site=site.name, refused=refused, redactor=Redactor(site.secrets))
         self.subject, self.body = form.subject, form.body
         self.params = ParamsDict(dict(form.params))
+        self.response_timeout = until(self.asks_at, datetime.now(UTC))
         self.log.info("%s", form.subject)
         try:
-            super().execute(context)
+            return super().execute(context)  # type: ignore[no-any-return]
         except TaskAwaitingInput as waits:
             raise TaskAwaitingInput(
                 method_name="execute_complete",
@@ -133,41 +152,77 @@ class SpringestReviewOperator(HITLOperator):
         if response["chosen_options"] != [APPLY] or user is None:
             self.log.info("Nothing was decided; what waits is asked again")
             return {"decided": 0, "approved": 0, "refused": 0}
-        by = login_of(user)
-        applied = self._apply(Asked.of(asked or {}), response["params_input"], by=by)
+        applied = self._apply(Asked.of(asked or {}), response["params_input"], user)
         for answer in applied:
             if answer.refusal:
                 self.log.warning("%s: %s refused: %s", answer.label, answer.answer, answer.refusal)
             else:
-                self.log.info("%s: %s by %s, is %s now", answer.label, answer.answer, by, answer.became)
+                self.log.info("%s: %s, is %s now", answer.label, answer.answer, answer.became)
         refused = {answer.subject: answer.refusal for answer in applied if answer.refusal}
-        approved = sorted(answer.subject for answer in applied if answer.became == "approved")
-        if refused:
-            context["ti"].xcom_push(key=REFUSED_KEY, value={REFUSED_KEY: refused})
+        approved = any(answer.became == APPROVED for answer in applied)
+        return self._hand_over(context, applied, approved=approved, refused=refused or None)
+
+    def _apply(self, asked: Asked, given: Mapping[str, Any], user: Mapping[str, Any]) -> list[Applied]:
+        """Apply the answers; return the results without addresses and keys."""
+        site = SpringestHook(self.springest_conn_id).get_site()
+        redactor = Redactor(site.secrets)
+
+        def clean(text: str) -> str:
+            return show_unseen(redactor.redact(text))
+
+        return [
+            replace(
+                result,
+                subject=clean(result.subject),
+                label=clean(result.label),
+                answer=clean(result.answer),
+                refusal=result.refusal and clean(result.refusal),
+            )
+            for result in self._results(site, redactor, asked, given, user)
+        ]
+
+    def _results(
+        self,
+        site: Site,
+        redactor: Redactor,
+        asked: Asked,
+        given: Mapping[str, Any],
+        user: Mapping[str, Any],
+    ) -> Iterator[Applied]:
+        form = read_form(asked, given)
+        yield from (field.refused("the form has no such field") for field in form.unknown)
+        try:
+            reason = read_text(form.why, WHY)
+            by = recorded_name(str(user["id"]), str(user.get("name") or ""), read_text(form.by, BY))
+        except (ConfigurationError, DecisionRefused) as error:
+            yield from refuse((*form.deliveries, *form.runs), str(error))
+            return
+        with factories.warehouse(self.warehouse_conn_id) as engine:
+            yield from apply_approvals(
+                engine, form.runs, site=site.name, by=by, reason=reason, redactor=redactor
+            )
+            trainings = {key: training for key, _, training, _ in asked.deliveries.values()}
+
+            def find_rows(keys: Sequence[str]) -> Mapping[str, Sequence[CompletedTraining]]:
+                self._read_springest(site, by)
+                return self._rows(engine, site, [trainings[key] for key in keys])
+
+            yield from apply_answers(
+                _decisions(engine, site), form.deliveries, by=by, reason=reason, find_rows=find_rows
+            )
+
+    @staticmethod
+    def _hand_over(
+        context: Context, applied: Sequence[Applied], *, approved: bool, refused: Mapping[str, str] | None
+    ) -> dict[str, int]:
+        """Let the next tasks send what was approved, and ask again about what was refused."""
+        if refused is not None:
+            context["ti"].xcom_push(key=REFUSED_KEY, value={REFUSED_KEY: dict(refused)})
         if approved:
             context["ti"].xcom_push(key=APPROVED_KEY, value={})
-        return {
-            "decided": len(applied) - len(refused) - len(approved),
-            "approved": len(approved),
-            "refused": len(refused),
-        }
-
-    def _apply(self, asked: Asked, given: Mapping[str, Any], *, by: str) -> list[Applied]:
-        site = SpringestHook(self.springest_conn_id).get_site()
-        answers, approvals, why = read_form(asked, given)
-        labels = {key: f"training {label}" for key, _, _, label in asked.deliveries.values()}
-        redactor = Redactor(site.secrets)
-        with factories.warehouse(self.warehouse_conn_id) as engine:
-            rows: Mapping[str, Sequence[CompletedTraining]] = {}
-            released = {key for (key, _), answer in answers.items() if _is_release(answer)}
-            if released:
-                self._read_springest(site, by)
-                named = [training for key, _, training, _ in asked.deliveries.values() if key in released]
-                rows = self._rows(engine, site, named)
-            return [
-                *apply_answers(_decisions(engine, site), answers, labels, by=by, reason=why, rows=rows),
-                *apply_approvals(engine, approvals, site=site.name, by=by, reason=why, redactor=redactor),
-            ]
+        refusals = sum(answer.refusal is not None for answer in applied)
+        runs = sum(answer.became == APPROVED for answer in applied)
+        return {"decided": len(applied) - refusals - runs, "approved": runs, "refused": refusals}
 
     def _rows(
         self, engine: Engine, site: Site, training_ids: Sequence[str]
@@ -204,8 +259,8 @@ class SpringestReviewOperator(HITLOperator):
 
         try:
             asyncio.run(take())
-        except SpringestError as error:
-            self.log.warning("Springest's list can't be read: %s", error)
+        except (SpringestError, SQLAlchemyError) as error:
+            self.log.warning("Springest's list can't be read: %s", refusal_of(error))
 
 
 class TriggerIfAskedOperator(TriggerDagRunOperator):
@@ -234,17 +289,10 @@ class TriggerIfAskedOperator(TriggerDagRunOperator):
         return super().execute(context)
 
 
-def login_of(user: Mapping[str, Any]) -> str:
-    """Return the login of an Airflow user, without the domain where it is an e-mail address."""
-    name = str(user.get("name") or user.get("id") or "")
-    return name.partition("@")[0].strip()
-
-
-def _is_release(answer: str) -> bool:
-    with suppress(SpringestError):
-        read = read_answer(answer)
-        return read is not None and read.decision is DecisionKind.RELEASE
-    return False
+def until(at: time, now: datetime) -> timedelta:
+    """Return how long it is to the next time of day ``at``, in UTC, from ``now``."""
+    today = datetime.combine(now.astimezone(UTC), at, UTC)
+    return today - now if today > now else today + timedelta(days=1) - now
 
 
 def _decisions(engine: Engine, site: Site) -> Decisions:

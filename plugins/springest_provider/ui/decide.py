@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from springest.db.schema import delivery
-from springest.errors import SpringestError
+from springest.errors import DecisionRefused, SpringestError
 from springest.review.decisions import Choice, Decided
 from springest.review.rules import WAIVER_HINT
 from springest.review.story import Story
@@ -32,6 +32,7 @@ from springest_provider.ui.security import FormOperator, Operator, Visitor
 from springest_provider.ui.sites import sites_of
 from springest_provider.ui.story import DeliveryKey, find_story
 from springest_provider.ui.warehouse import CONN_ID, warehouse
+from springest_provider.users import recorded_name
 
 SOURCE: Final = argparse.Namespace(source="training_source", sql=QUERY)
 SECONDS: Final = 60.0
@@ -271,11 +272,7 @@ def _certificate(value: str) -> int | None:
 
 def _person(visitor: Visitor, by: str) -> str:
     """Return who decides: the user, or the person at a login that several people share."""
-    if not visitor.is_shared:
-        return visitor.name
-    if not by.strip():
-        raise BadFilterError(
-            f"several people share the login {visitor.name}: write your name beside the decision, which "
-            "keeps it; nothing was changed"
-        )
-    return f"{by.strip()} (as {visitor.name})"
+    try:
+        return recorded_name(visitor.user_id, visitor.full_name, by)
+    except DecisionRefused as refused:
+        raise BadFilterError(f"{refused}; nothing was changed") from None

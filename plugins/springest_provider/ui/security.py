@@ -21,11 +21,12 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from springest.review.audit_text import is_shared
+from springest_provider.users import short_name
+
 DAG_ID: Final = "springest_deliver"
 TOKEN_SECONDS: Final = 12 * 3600
 """How long a form that was opened may still be sent."""
-SHARED_NAMES: Final = frozenset({"Anonymous", "admin", "airflow", "root", "default", "nobody"})
-"""Users that several people share: a decision of theirs also needs a person's name."""
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "form-action 'self'; frame-ancestors 'self'; base-uri 'none'",
@@ -47,18 +48,23 @@ class Visitor:
     The user of a request.
 
     :param user_id: the auth manager's identifier of the user.
-    :param name: name to record with a decision; it holds no ``@``, since no table holds an e-mail address.
+    :param full_name: the user's name in Airflow, which may be an e-mail address.
     :param may_decide: may trigger the DAG, and so see the ledger and decide.
     """
 
     user_id: str
-    name: str
+    full_name: str
     may_decide: bool
+
+    @property
+    def name(self) -> str:
+        """The name to show."""
+        return short_name(self.full_name)
 
     @property
     def is_shared(self) -> bool:
         """Whether several people use this login, so that it identifies none of them."""
-        return self.name in SHARED_NAMES
+        return is_shared(self.name)
 
 
 def reader(request: Request, user: GetUserDep) -> Visitor:
@@ -68,7 +74,7 @@ def reader(request: Request, user: GetUserDep) -> Visitor:
     :raises HTTPException: 401 when nobody is signed in, 403 when the user may not read the DAG.
     """
     _read(request, user)
-    return Visitor(user.get_id(), _name(user.get_id(), user.get_name()), _may_trigger(request, user))
+    return Visitor(str(user.get_id()), user.get_name(), _may_trigger(request, user))
 
 
 def operator(visitor: Annotated[Visitor, Depends(reader)]) -> Visitor:
@@ -170,14 +176,6 @@ def _may_trigger(request: Request, user: GetUserDep) -> bool:
     except HTTPException:
         return False
     return True
-
-
-def _name(user_id: str, name: str) -> str:
-    """Return a name without an address: the part before the ``@``, and the identifier if that is none."""
-    local, at, _ = name.partition("@")
-    if not at:
-        return name
-    return local if "@" in user_id else f"{local} (user {user_id})"
 
 
 def _is_token(token: str, visitor: Visitor, browser: str | None) -> bool:

@@ -1,6 +1,7 @@
 -- Staged runs of which more certificates wait than a run may have without a person, and that nobody has approved.
 SELECT delivery.staged_run_id AS run_id,
        count(*) AS certificates,
+       {digest} AS digest,
        count(DISTINCT delivery.certification_id) AS certifications,
        min(delivery.updated_at) AS staged_at,
        min(staged.window_start) AS window_start,

@@ -6,6 +6,7 @@ the run ends. A run that is cleared and ends well loses the note again; what a p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from airflow.listeners import hookimpl
@@ -34,7 +35,7 @@ def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001
 
 
 def write_note(dag_run: DagRun) -> None:
-    """Make the note what people wrote, followed by what the run's tasks left."""
+    """Make the note what people wrote, followed by what the run's tasks left, if there is room."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
     from sqlalchemy.orm import object_session
@@ -50,7 +51,16 @@ def write_note(dag_run: DagRun) -> None:
     before = dag_run.note or ""
     kept = [line for line in before.splitlines() if not line.startswith(OURS)]
     # The last task knows the run best: all of them count the run as a whole.
-    ours = [str(XComModel.deserialize_value(note)) for note in left[-1:]]
-    note = "\n".join([*kept, *ours])
-    if note != before and len(note) <= LONGEST:
+    ours = str(XComModel.deserialize_value(left[-1])) if left else ""
+    note = joined(kept, ours)
+    if note != before:
         dag_run.note = note or None
+
+
+def joined(kept: Sequence[str], ours: str) -> str:
+    """Return a note that fits.
+
+    What people wrote stays as it is. If there is no room for our line, it has no link, or is left out.
+    """
+    notes = ("\n".join([*kept, *line]) for line in ([ours] if ours else [], [ours.rpartition(" ")[0]]))
+    return next((note for note in notes if len(note) <= LONGEST), "\n".join(kept))

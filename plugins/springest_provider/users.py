@@ -26,8 +26,8 @@ def recorded_name(user_id: str, name: str, given: str = "") -> str:
     """
     name = name or user_id
     short = short_name(name)
-    who = decider(short, given)
-    if "@" not in name or who != short:
-        return who
+    recorded = decider(short, given)
+    if "@" not in name or recorded != short:
+        return recorded
     reference = factories.pseudonyms().user_ref(user_id) if "@" in user_id else user_id
     return f"{short} (user {reference})"

@@ -6,8 +6,10 @@ It is a JSON list with an object for each channel, such as::
      {"by": "slack", "slack_webhook_conn_id": "slack_certificates"},
      {"by": "webhook", "http_conn_id": "incident_tool", "endpoint": "hooks/springest"}]
 
-All keys but ``by`` are parameters of the notifier. ``by`` may also be the path of any other notifier, whose
-templates then say where the message goes: ``{{ springest.title }}``, ``.text``, ``.html`` and ``.slack``.
+Errors and logs name a channel by its number and print nothing of it: a webhook's URL is a secret, wherever
+it is written by mistake. All keys but ``by`` are parameters of the notifier. ``by`` may also be the path of any
+other notifier, whose templates then say where the message goes: ``{{ springest.title }}``, ``.text``, ``.html``
+and ``.slack``.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any, Final
 
 from airflow.sdk import BaseNotifier
@@ -38,7 +41,7 @@ _CHANNELS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
         {"text": "{{ springest.slack }}"},
     ),
     "webhook": (
-        "airflow.providers.http.notifications.http.HttpNotifier",
+        "springest_provider.notifications.webhook.WebhookNotifier",
         {
             "json": {"subject": "{{ springest.title }}", "text": "{{ springest.text }}"},
             "extra_options": {"timeout": 30},
@@ -63,7 +66,7 @@ def send(message: Message, context: Mapping[str, Any]) -> None:
         log.info("%s", line)
     failed = []
     for number, channel in enumerate(_channels(), start=1):
-        name = f"channel {number} ({channel['by']})"
+        name = f"channel {number}" + (f" ({channel['by']})" if channel["by"] in _CHANNELS else "")
         try:
             notifier = _notifier(channel, name)
             values: Any = {**context, "springest": message}
@@ -106,14 +109,17 @@ def _notifier(channel: Mapping[str, Any], name: str) -> BaseNotifier:
     path, templates = _CHANNELS.get(channel["by"], (channel["by"], {}))
     given = {key: value for key, value in channel.items() if key != "by"}
     try:
-        notifier = import_string(path)(**{**templates, **given})
+        kind = import_string(path)
     except ImportError:
+        kind = None
+    if not (isinstance(kind, type) and issubclass(kind, BaseNotifier)):
         raise ConfigurationError(
-            f"{name}: {path} can't be imported: by is {', '.join(_CHANNELS)} or the path of a notifier whose "
-            "provider is installed"
+            f"{name}: by must be {', '.join(_CHANNELS)} or the path of a notifier whose provider is installed"
+        )
+    try:
+        return kind(**{**templates, **given})
+    except TypeError:
+        takes = ", ".join(name for name in signature(kind).parameters if name != "kwargs")
+        raise ConfigurationError(
+            f"{name}: it has a wrong key, or lacks one; {kind.__name__} takes {takes}"
         ) from None
-    except TypeError as error:
-        raise ConfigurationError(f"{name}: {error}") from None
-    if not isinstance(notifier, BaseNotifier):
-        raise ConfigurationError(f"{name}: {path} is not a notifier of Airflow's")
-    return notifier

@@ -8,7 +8,7 @@ from springest.errors import ConfigurationError
 from springest.review.run_report import NeedsSomebody, RunCounts
 from springest.states import State
 from springest_provider.reporting import _attention, _counts, log_table, note_of, report
-from springest_provider.run_notes import LONGEST, OURS
+from springest_provider.run_notes import LONGEST, OURS, joined
 
 NOTHING = RunCounts(0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -54,6 +54,21 @@ def test_a_run_without_anything_notable_has_no_note():
     assert note_of(NOTHING, run_id="night") is None
     accepted = RunCounts(completed=9, staged=9, set_aside=0, sent=9, accepted=9, refused=0, unknown=0, left=3)
     assert note_of(accepted, run_id="night") is None
+
+
+def test_a_note_without_room_for_the_link_says_the_counts():
+    """What people wrote stays; a line that does not fit at all leaves no stale one behind."""
+    ours = f"{OURS}3 unknown of 9 completed. https://airflow.example.com/springest/deliveries?run=night"
+    for length, line in (
+        (10, ours),
+        (LONGEST - len(ours) - 1, ours),
+        (LONGEST - len(ours), ours.rsplit(" ", 1)[0]),
+    ):
+        assert joined(["p" * length], ours) == f"{'p' * length}\n{line}"
+    assert joined(["p" * (LONGEST - 5)], ours) == "p" * (LONGEST - 5)
+    assert joined(["a", "b"], "") == "a\nb"
+    assert joined([], ours) == ours
+    assert joined([], "") == ""
 
 
 def test_the_longest_note_fits():

@@ -68,7 +68,7 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
             hooks.received.append((self.path, json.loads(body)))
             self.send_response(hooks.status)
             self.end_headers()
-            self.wfile.write(b"ok")
+            self.wfile.write(b"ok" if hooks.status == 200 else f"Cannot POST {self.path}".encode())
 
         def log_message(self, *args: object) -> None:
             """Say nothing."""
@@ -146,6 +146,31 @@ def test_a_channel_that_fails_keeps_no_other_from_getting_it(channels, mails, ho
     assert "secret-token" not in f"{failed.value} {caplog.text}"
 
 
+SECRETS = ("https://hooks.example.com/T0/B0/canary", "T0/B0/canary", "canary@example.com", "canary")
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_nothing_of_a_channel_is_in_an_error_or_a_log(channels, hooks, mails, caplog, secret):
+    """A URL or an address that stands in the wrong place, and one that the server repeats."""
+    caplog.set_level("INFO")
+    hooks.status = 404
+    channels(
+        {"by": secret},
+        {"by": f"{secret}.Notifier"},
+        {**EMAIL, secret: 1},
+        {**WEBHOOK, "endpoint": secret},
+        {**WEBHOOK, "method": secret},
+        {"by": "slack", "slack_webhook_conn_id": secret},
+    )
+    with pytest.raises(NotificationFailed) as failed:
+        send(MESSAGE, {})
+    assert failed.value.__cause__ is None
+    assert str(failed.value).count("channel") == 6
+    assert "canary" not in f"{failed.value} {caplog.text}"
+    [(path, _)] = hooks.received
+    assert "canary" in path
+
+
 def test_without_the_variable_a_message_is_in_the_log_alone(caplog):
     """A site needs no channel."""
     caplog.set_level("INFO")
@@ -157,9 +182,13 @@ def test_without_the_variable_a_message_is_in_the_log_alone(caplog):
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ({"by": "pigeon"}, "channel 1 (pigeon): pigeon can't be imported: by is email, slack, webhook or"),
-        ({"by": "email", "too": "a"}, "channel 1 (email): "),
-        ({"by": "json.JSONDecoder"}, "json.JSONDecoder is not a notifier of Airflow's"),
+        ({"by": "pigeon"}, "channel 1: by must be email, slack, webhook or the path of a notifier"),
+        (
+            {"by": "email", "too": "a"},
+            "channel 1 (email): it has a wrong key, or lacks one; SmtpNotifier takes ",
+        ),
+        ({"by": "json.JSONDecoder"}, "channel 1: by must be"),
+        ({"by": "json.loads"}, "channel 1: by must be"),
     ],
 )
 def test_a_channel_that_is_set_wrongly_says_how(channels, value, text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -296,10 +297,13 @@ def test_a_decision_needs_the_token_of_the_page(desk, page):
 
 
 def test_a_login_that_is_an_address_is_kept_without_it(page, desk):
-    """A login that is an address is kept without it."""
-    second = Desk(page("op", name="olga@example.com"), desk.warehouse)
-    assert second.decide("cancel", DUPLICATE).status_code == 200
-    assert [made.decided_by for made in desk.decisions()] == ["olga"]
+    """A login that is an address is kept without it, and is not that of another domain."""
+    for number, domain in enumerate(("example.com", "example.org")):
+        user = Desk(page("op", name=f"olga@{domain}"), desk.warehouse)
+        assert user.decide(("cancel", "reopen")[number], DUPLICATE).status_code == 200
+    made = [made.decided_by for made in desk.decisions()]
+    assert len(set(made)) == 2
+    assert all(re.fullmatch(r"olga \(user [0-9a-f]{8}\)", by) for by in made)
 
 
 def test_a_shared_login_needs_a_name(page, desk):

@@ -178,9 +178,9 @@ def test_a_locked_delivery_stops_no_other(world: World, warehouse_url: str) -> N
     """Another session has one of three; and a locked one is shown in the form all the same."""
     names = [_lost(world, Kind.CLOSE_BEFORE_STORING) for _ in range(3)]
     impatient = make_url(warehouse_url).update_query_dict({"options": "-c lock_timeout=100"})
-    with closing(world.warehouse.connect()) as other:
+    with closing(world.warehouse.connect()) as holder:
         world.warehouse = warehouse_engine(impatient)
-        other.execute(
+        holder.execute(
             text("SELECT 1 FROM springest.delivery WHERE training_id = :name FOR UPDATE"), {"name": names[1]}
         )
         asked = agenda(world)

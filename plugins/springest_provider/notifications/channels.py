@@ -6,10 +6,11 @@ It is a JSON list with an object for each channel, such as::
      {"by": "slack", "slack_webhook_conn_id": "slack_certificates"},
      {"by": "webhook", "http_conn_id": "incident_tool", "endpoint": "hooks/springest"}]
 
+All keys but ``by`` are parameters of the notifier. ``by`` may also be the path of any other notifier, whose
+templates then say where the message goes: ``{{ springest.title }}``, ``.text``, ``.html`` and ``.slack``.
+
 Errors and logs name a channel by its number and print nothing of it: a webhook's URL is a secret, wherever
-it is written by mistake. All keys but ``by`` are parameters of the notifier. ``by`` may also be the path of any
-other notifier, whose templates then say where the message goes: ``{{ springest.title }}``, ``.text``, ``.html``
-and ``.slack``.
+it is written by mistake.
 """
 
 from __future__ import annotations

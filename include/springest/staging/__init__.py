@@ -1,4 +1,4 @@
-"""Stages source rows into the ledger: which rows, the checks, and what each row changes.
+"""Stages source rows into the ledger: selects and checks rows, and applies the resulting changes.
 
 May import: catalogue, source, documents, privacy, db and below.
 """

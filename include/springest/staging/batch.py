@@ -1,4 +1,4 @@
-"""Decide about a batch of source rows and write it into the ledger, in one transaction."""
+"""Decide about a batch of source rows and write the decisions into the ledger, in one transaction."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ from springest.states import RECHECKED, Event, State
 class Batch:
     """Rows that are decided about and written in one transaction.
 
-    :param trainings: one row for each delivery, by its key.
-    :param conflicts: deliveries of which the source has rows that differ; those of which another batch of the
-        run had one are found by the writer.
-    :param gone: deliveries that the source no longer has.
-    :param refused: documents that were opened for sending and could not be sent, by delivery.
-    :param rows: delivery by number of the source row in the run's window.
-    :param elsewhere: another site that stands for the same training, by delivery.
+    :param trainings: one row for each delivery, by delivery key.
+    :param conflicts: deliveries whose source rows differ within the batch; the writer finds differences from
+        earlier batches of the run.
+    :param gone: deliveries whose rows the source no longer has.
+    :param refused: defects of documents that could not be sent when they were opened, by delivery key.
+    :param rows: delivery key by number of the source row in the run's window.
+    :param elsewhere: the other site that has the same training, by delivery key.
     """
 
     trainings: Mapping[str, CompletedTraining]
@@ -68,7 +68,7 @@ class BatchWriter:
 
     :param engine: engine of the warehouse.
     :param pseudonyms: recognises erased learners.
-    :param documents: where the certificates lie.
+    :param documents: store of the certificate files.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class BatchWriter:
         self._documents = DocumentChecker(documents)
 
     def write(self, batch: Batch, catalogue: Catalogue, *, run_id: str) -> None:
-        """Decide about a batch and write it down; documents are looked at before the transaction."""
+        """Decide about a batch and write the decisions; documents are checked before the transaction."""
         keys = [*batch.trainings, *batch.gone]
         with self._engine.connect() as connection:
             known = ledger.load_known(connection, keys, lock=False)
@@ -95,7 +95,7 @@ class BatchWriter:
                 batch = replace(batch, elsewhere=found)
             known = ledger.load_known(connection, keys, lock=True)
             certificates = {held for held in map(identity, batch.trainings.values()) if held is not None}
-            # Once the deliveries are locked, no restored ledger is set right before this batch ends.
+            # The locked deliveries keep a restored ledger from being repaired before this batch ends.
             restored_at = ledger.restored_at(connection)
             holders = ledger.load_holders(connection, self._site, sorted(certificates))
             batch = replace(
@@ -113,7 +113,7 @@ class BatchWriter:
     def _differing(
         self, connection: Connection, batch: Batch, known: Mapping[str, Known], run_id: str
     ) -> set[str]:
-        """Return the deliveries of which an earlier batch of the run had a row that differs."""
+        """Return the deliveries of which an earlier batch of the run had a different row."""
         if not batch.rows:
             return set()
         earlier = staged_before(connection, self._site, run_id, batch.trainings, row=min(batch.rows))
@@ -125,7 +125,7 @@ class BatchWriter:
         }
 
     def _without_erased(self, batch: Batch, connection: Connection) -> Batch:
-        """Let go of who was erased since the rows were read."""
+        """Remove learners that were erased since the rows were read."""
         erased = load_erased(connection, self._pseudonyms)
         if not erased:
             return batch
@@ -185,7 +185,7 @@ class BatchWriter:
             else:
                 verdict = _unless_duplicate(training, known, verdict, holders)
         decision = decide(known, training, verdict, catalogue_ref=entry.ref)
-        is_named = training.certificate_uri is not None  # no more, where the learner was erased meanwhile
+        is_named = training.certificate_uri is not None  # false if the learner was erased meanwhile
         checked = found.checked if is_named and isinstance(found, CheckedDocument) else None
         return ledger.Staged(training, decision, entry.ref, checked)
 
@@ -197,14 +197,14 @@ class BatchWriter:
         found: Finding,
         cutover: date | None,
     ) -> bool:
-        """Return whether the row is checked: a rejected one also when another document lies in its place."""
-        mended = (
+        """Return whether the row is checked; a rejected one also if its document was replaced."""
+        replaced = (
             known is not None
             and known.state is State.REJECTED
             and isinstance(found, CheckedDocument)
             and found.sha256 != known.document_sha256
         )
-        return mended or needs_check(known, training, entry, cutover=cutover)
+        return replaced or needs_check(known, training, entry, cutover=cutover)
 
     def _finding(
         self,
@@ -213,14 +213,14 @@ class BatchWriter:
         findings: Mapping[str, Finding],
         cutover: date | None,
     ) -> Finding:
-        """Return what is known of the document; that of a row that changed meanwhile is checked now."""
+        """Return the finding on the document; if the row changed meanwhile, check its document now."""
         if training.delivery_key in findings:
             return findings[training.delivery_key]
         return None if is_before(cutover, training) else self._documents.check(training, known)
 
 
 def _is_rejected(known: Known | None) -> bool:
-    """Return whether Springest refused it, which another document in its place may fix."""
+    """Return whether Springest rejected it, which a replaced document may fix."""
     return known is not None and known.state is State.REJECTED and known.document_sha256 is not None
 
 
@@ -230,7 +230,7 @@ def _unless_duplicate(
     verdict: Verdict,
     holders: dict[CertificateIdentity, list[Holder]],
 ) -> Verdict:
-    """Let the first training have the certificate, and note it among its holders."""
+    """Give the certificate to the first training and add it to the holders; others are duplicates."""
     certificate = identity(training)
     if certificate is None:
         return verdict

@@ -1,9 +1,8 @@
 """Check the documents of a batch, and distinguish single unreadable documents from a failed store.
 
-A document that can't be read now is its own row's trouble: the row is set aside with the reason and checked
-again every night. Where several different ones failed in the same way, one after the other, and no document
-of their store could be read since, the run stops: an unmounted folder or expired credentials are no row's
-trouble.
+If one document can't be read now, its row is set aside with the reason and checked again every night. If
+several different documents in a row fail in the same way, and no document of their store can be read since,
+the run stops: an unmounted folder or expired credentials are not a problem of these rows.
 """
 
 from __future__ import annotations
@@ -30,24 +29,24 @@ log = logging.getLogger(__name__)
 
 CHECKS_AT_ONCE: Final = 8
 MOST_IN_A_ROW: Final = 100
-"""Failures in a row after which the rest of a batch is not tried: each may take a store's whole time-out."""
+"""Failures in a row after which the rest of a batch is skipped; each may take the store's full time-out."""
 _NAMED: Final = 20
 
 
 class Unknown(Enum):
-    """Nothing is known of a document, since its store can't be read."""
+    """The document could not be examined."""
 
     STORE_FAILS = "store fails"
 
 
 Finding = CheckedDocument | Defect | Unknown | None
-"""What is known of a row's document; ``None`` where the row names none."""
+"""Result of checking a row's document; ``None`` if the row names none."""
 
 
 class DocumentChecker:
     """Checks the documents of one staging, batch by batch.
 
-    :param documents: where they lie.
+    :param documents: store of the certificate files.
     """
 
     def __init__(self, documents: DocumentStore) -> None:
@@ -56,7 +55,7 @@ class DocumentChecker:
         self._health_of_waiting = StoreHealth()
 
     def check(self, training: CompletedTraining, known: Known | None = None) -> Finding:
-        """Check one row's document; what can't be read now is a defect of this row."""
+        """Check one row's document; one that can't be read now is a defect of this row."""
         found = self._check(training, known)
         return _defect(found.as_defect()) if isinstance(found, DocumentUnreachable) else found
 
@@ -65,9 +64,9 @@ class DocumentChecker:
     ) -> dict[str, Finding]:
         """Check the documents of a batch.
 
-        :param known: what the ledger has of these deliveries, by key.
-        :returns: what was found, by delivery.
-        :raises DocumentStoreUnreachable: they can't be read, for a reason that is no row's.
+        :param known: these deliveries in the ledger, by key.
+        :returns: the findings, by delivery key.
+        :raises DocumentStoreUnreachable: a whole store can't be read.
         """
         findings: dict[str, Finding] = {}
         waiting: dict[str, str] = {}
@@ -107,7 +106,7 @@ class DocumentChecker:
             return error
 
     def _note_answer(self, training: CompletedTraining, found: Finding) -> None:
-        """Note that a store answered, if only that there is no such document."""
+        """Record that a store responded, even if it does not have the document."""
         if training.certificate_uri is not None and (
             store := self._documents.root_of(training.certificate_uri)
         ):
@@ -116,9 +115,9 @@ class DocumentChecker:
             self._health_of_waiting.went_well(store)
 
     def _note_trouble(self, key: str, store: str, error: DocumentUnreachable) -> None:
-        """Note a document that can't be read.
+        """Record a document that can't be read.
 
-        :raises DocumentStoreUnreachable: it is the store.
+        :raises DocumentStoreUnreachable: the whole store can't be read.
         """
         if error.whole_store:
             raise DocumentStoreUnreachable(error.detail)
@@ -126,9 +125,9 @@ class DocumentChecker:
         self._stop_where_a_store_fails(MOST_IN_A_ROW)
 
     def _left_alone(self, waiting: Mapping[str, str]) -> dict[str, Finding]:
-        """Return the rows that stay set aside as they are, since their store can't be read.
+        """Return findings for rows that stay set aside unchanged, because their store can't be read.
 
-        :param waiting: store of each document that can't be read and whose row was set aside before.
+        :param waiting: store of each unreadable document whose row was set aside before, by delivery key.
         """
         health = self._health_of_waiting
         failing = {store for store, _ in health.failing() if not self._is_well(store, health)}
@@ -138,8 +137,8 @@ class DocumentChecker:
         for store, error in list(self._health.failing(in_a_row)):
             if not self._is_well(store, self._health):
                 raise DocumentStoreUnreachable(
-                    f"{error.detail}; so it is with {in_a_row} or more documents of {store} "
-                    "in a row, and none could be read since: these rows are not set aside for it"
+                    f"{error.detail}; {in_a_row} or more documents of {store} in a row failed like this, and "
+                    "none could be read since: their rows are not set aside"
                 )
 
     def _is_well(self, store: str, health: StoreHealth) -> bool:
@@ -152,13 +151,13 @@ class DocumentChecker:
         except DocumentUnreachable:
             return False
         except DocumentError:
-            pass  # the store answered
+            pass  # the store responded
         health.went_well(store)
         return True
 
 
 def _waits(training: CompletedTraining, known: Known | None) -> bool:
-    """Return whether the row was set aside before and is only looked at again: it stops no run."""
+    """Return whether the row was set aside before and is only checked again; it never stops a run."""
     return known is not None and known.state in RECHECKED and known.row_version == training.row_version
 
 
@@ -174,7 +173,7 @@ def _say_what_readers_repair(trainings: Sequence[CompletedTraining], findings: M
             repaired.setdefault(found.repaired, []).append(training.training_id)
     for why, names in repaired.items():
         log.warning(
-            "Accepted documents that readers repair automatically, since %s: %d (trainings %s%s)",
+            "Accepted documents that readers repair automatically, because %s: %d (trainings %s%s)",
             why,
             len(names),
             ", ".join(names[:_NAMED]),

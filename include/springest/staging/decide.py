@@ -1,7 +1,7 @@
-"""What staging does with a source row, as pure functions: check it, then compare it with the ledger.
+"""Decisions of staging about a source row, as pure functions: check it, then compare it with the ledger.
 
-Nothing here reads a clock, a file or a database. A row's check gives a ``Verdict``; the verdict and what the
-ledger already knows give a ``Decision``.
+Nothing here reads a clock, a file or a database. Checking a row gives a ``Verdict``; the verdict and the
+delivery in the ledger give a ``Decision``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from springest.states import POSSIBLY_STORED, Event, State, next_state
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A delivery as the ledger has it.
+    """A delivery in the ledger.
 
-    :param duplicate_released: a person let it be sent although another training has the same certificate.
-    :param document_sha256: of what was last handed to Springest; ``document_checked`` is as in ``Queued``.
+    :param duplicate_released: a person released it although another training has the same certificate.
+    :param document_sha256: hash of the document last sent to Springest; ``document_checked`` is as in
+        ``Queued``.
     """
 
     delivery_key: str
@@ -58,19 +59,19 @@ class Verdict:
 
 
 class Action(StrEnum):
-    """What staging writes."""
+    """A change that staging writes."""
 
     INSERT = "insert"
     RESTAGE = "restage"
-    """Replace the content, which was never taken, and set the state again."""
+    """Replace the content, which Springest cannot have, and set the state."""
     FLAG = "flag"
-    """Leave content and state, and ask a person to look."""
+    """Keep content and state, and mark it for review."""
     NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What staging does with one row."""
+    """The result of staging one row."""
 
     action: Action
     state: State | None = None
@@ -84,8 +85,8 @@ BEFORE_CUTOVER: Final = "before_cutover"
 RESTORED: Final = Verdict(
     Event.LEDGER_RESTORED,
     "ledger_restored",
-    "the ledger came back from a backup after this training was completed: it may have been sent and "
-    "forgotten. It is not sent before Springest is known to lack it and a person releases it",
+    "the ledger was restored from a backup after this training was completed: it may have been sent. It is "
+    "not sent until there is evidence that Springest does not have it and a person releases it",
 )
 CONFLICT: Final = Verdict(
     Event.CHECKED_INVALID,
@@ -109,7 +110,7 @@ def needs_check(
     *,
     cutover: date | None = None,
 ) -> bool:
-    """Return whether the row must go through the local checks (which open its document).
+    """Return whether the row needs the local checks (which open its document).
 
     :param cutover: trainings completed before this date are not sent automatically.
     """
@@ -125,7 +126,7 @@ def needs_check(
 
 
 def may_be_restaged(known: Known | None) -> bool:
-    """Return whether staging may still change the delivery: Springest cannot have its certificate."""
+    """Return whether staging may change the delivery, because Springest cannot have its certificate."""
     if known is None:
         return True
     if known.state is State.REVIEW:
@@ -142,8 +143,8 @@ def check(
 ) -> Verdict:
     """Check one row; the detail lists every defect, and the first one gives the reason.
 
-    :param document: what is wrong with the document, if anything.
-    :param cutover: day before which trainings are held, whatever else is wrong with them.
+    :param document: the defect of the document, if any.
+    :param cutover: trainings completed before this day are held, even if they have defects.
     """
     if is_before(cutover, training):
         return Verdict(
@@ -153,8 +154,8 @@ def check(
             "that the learner has this certificate, and is never sent automatically",
         )
     defects = [*training.defects, *([document] if document else [])]
-    end_told = training.valid_until or any(defect.reason == "valid_until_unreadable" for defect in defects)
-    if catalogue.listed and catalogue.requires_valid_until and not end_told:
+    has_end = training.valid_until or any(defect.reason == "valid_until_unreadable" for defect in defects)
+    if catalogue.listed and catalogue.requires_valid_until and not has_end:
         defects.append(
             Defect("valid_until_required", "the certification requires valid_until: give it in the source")
         )
@@ -166,7 +167,7 @@ def check(
             Event.CHECKED_HELD,
             "certification_not_listed",
             f"certification {training.certification_id} is not in Springest's list of certifications: "
-            "have it verified, correct the number, or allow it in the connection's send_unlisted",
+            "have it verified, correct the id, or allow it with the connection's send_unlisted",
         )
     return Verdict(Event.CHECKED_READY)
 
@@ -174,11 +175,11 @@ def check(
 def maybe_sent_before_restore(
     training: CompletedTraining, known: Known | None, *, restored_at: datetime | None
 ) -> bool:
-    """Return whether a certificate may have been sent by a ledger that was lost.
+    """Return whether a certificate may have been sent before the ledger was restored from a backup.
 
-    What waits in the queue does so because a person released it, or because it came later.
+    A ``ready`` delivery was released by a person or staged later, so it is excluded.
 
-    :param restored_at: when the ledger was last set right after it came back from a backup, if ever.
+    :param restored_at: when a restored ledger was last repaired, if ever.
     """
     if restored_at is None or (known is not None and known.state is State.READY):
         return False
@@ -188,22 +189,22 @@ def maybe_sent_before_restore(
 
 
 def duplicate_of(training_id: str) -> Verdict:
-    """The verdict on a row that another training has already claimed the certificate of."""
+    """Return the verdict on a row whose certificate another training already has."""
     return Verdict(
         Event.DUPLICATE_FOUND,
         "duplicate",
         f"training {training_id} has the same learner, certification and valid_from: keep one of them, "
-        "or release this one if both are meant",
+        "or release this one if both are intended",
     )
 
 
 def staged_elsewhere(site: str) -> Verdict:
-    """The verdict on a row whose training another site already stands for."""
+    """Return the verdict on a row whose training another site already sends."""
     return Verdict(
         Event.CHECKED_HELD,
         "staged_by_another_site",
-        f"the site {site} has the same training and learner, and sends it: let each site's query give its "
-        "own rows only; if both sites are meant to have it, set shared_trainings in this site's connection",
+        f"the site {site} has the same training and learner, and sends it: each site's query must return "
+        "only its own rows; if both sites should have it, set shared_trainings in this site's connection",
     )
 
 
@@ -216,8 +217,8 @@ def decide(
 ) -> Decision:
     """Compare a checked row with the ledger.
 
-    :param verdict: ``None`` when ``needs_check`` said that none is needed.
-    :param catalogue_ref: what the catalogue says now; ``None`` compares nothing of it.
+    :param verdict: ``None`` if ``needs_check`` returned false.
+    :param catalogue_ref: reference of the present catalogue entry; ``None`` skips its comparison.
     """
     if verdict is None:
         return _after_sending(known, training) if known else NOTHING
@@ -241,18 +242,18 @@ def _after_sending(known: Known, training: CompletedTraining) -> Decision:
         return NOTHING
     fields = changed_fields(known, training)
     reason = f"changed_after_sending({', '.join(fields)})"
-    if not fields or known.review_reason == reason or says_more(known.review_reason):
+    if not fields or known.review_reason == reason or outranks_change(known.review_reason):
         return NOTHING
     return Decision(Action.FLAG, review_reason=reason)
 
 
 OUTRANKS_CHANGE: Final = "stored_"
-"""What reasons to look begin with that no change in the source takes the place of: ``stored_twice(…)`` and
-``stored_although_cancelled`` say what Springest has."""
+"""Prefix of review reasons that a change in the source does not overwrite: ``stored_twice(…)`` and
+``stored_although_cancelled``, which describe what Springest has."""
 
 
-def says_more(review_reason: str | None) -> bool:
-    """Return whether a person is asked to look for a reason that must stay."""
+def outranks_change(review_reason: str | None) -> bool:
+    """Return whether the review reason outranks a change in the source."""
     return review_reason is not None and review_reason.startswith(OUTRANKS_CHANGE)
 
 
@@ -279,14 +280,14 @@ CertificateIdentity = tuple[int, str, date]
 
 
 def identity(training: CompletedTraining) -> CertificateIdentity | None:
-    """Return (certification, learner, valid_from), by which two trainings are the same certificate."""
+    """Return (certification, learner, valid_from); trainings with equal ones have the same certificate."""
     if training.certification_id is None or training.learner_ref is None or training.valid_from is None:
         return None
     return training.certification_id, training.learner_ref, training.valid_from
 
 
 def identity_of(known: Known) -> CertificateIdentity | None:
-    """Return the same of what was staged."""
+    """Return the ``identity`` of a delivery in the ledger."""
     if known.certification_id is None or known.learner_ref is None or known.valid_from is None:
         return None
     return known.certification_id, known.learner_ref, known.valid_from
@@ -294,9 +295,9 @@ def identity_of(known: Known) -> CertificateIdentity | None:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A delivery that already stands for a certificate.
+    """A delivery that already has a certificate.
 
-    :param duplicate_released: a person let it be sent beside another one.
+    :param duplicate_released: a person released it although another delivery has the certificate.
     """
 
     delivery_key: str
@@ -307,26 +308,26 @@ class Holder:
 def find_duplicate(
     training: CompletedTraining, holders: Iterable[Holder], *, known: Known | None = None
 ) -> Holder | None:
-    """Return another *training* that stands for the same certificate (an issue of the same one may).
+    """Return another *training* with the same certificate (another issue of the same training is allowed).
 
-    A person's decision is not checked again: neither the delivery that was released beside another one,
-    nor that other one while it waits to be sent, as long as they are for the certificate that was decided on.
+    A person's decision is not questioned: neither the released duplicate nor, while it is ``ready``, the
+    delivery that it duplicates counts, as long as the certificate is the one that was decided about.
 
     :param known: the training's own delivery.
     """
     decided_on = known is not None and identity_of(known) == identity(training)
     if known is not None and decided_on and known.duplicate_released:
         return None
-    stands = known is not None and decided_on and known.state is State.READY
+    is_waiting = known is not None and decided_on and known.state is State.READY
     return next(
         (
             holder
             for holder in holders
-            if holder.training_id != training.training_id and not (stands and holder.duplicate_released)
+            if holder.training_id != training.training_id and not (is_waiting and holder.duplicate_released)
         ),
         None,
     )
 
 
 HOLDS_CERTIFICATE: Final = frozenset({State.READY}) | POSSIBLY_STORED
-"""States in which a delivery stands for its certificate; so does a ``REVIEW`` that was sent."""
+"""States in which a delivery has its certificate; a ``REVIEW`` that was sent does as well."""

@@ -1,8 +1,7 @@
-"""The ledger while source rows are being staged.
+"""Reads and writes of the ledger while source rows are staged.
 
-Everything here runs inside a transaction of the caller's, which holds the site's staging lock: two stagings
-never decide about the same certificate at once. Deliveries that a decision is made about are locked as well,
-so that no worker claims one in between.
+The caller's transaction holds the site's staging lock, so two runs never decide about the same certificate at
+the same time. The deliveries concerned are locked as well, so that no worker claims one in between.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ from springest.staging.decide import (
 )
 from springest.states import POSSIBLY_STORED, Event, State, sources_of
 
-_NOTICE_THE_DEAD: Final = {
+_KEEPALIVE: Final = {
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
@@ -79,10 +78,10 @@ _EVER_SENT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A decision to write down.
+    """A decision to write.
 
-    :param catalogue_ref: what the catalogue said of the certification when it was decided.
-    :param document_checked: type and sha256 of the document that was looked into and found fit.
+    :param catalogue_ref: reference of the catalogue entry that the decision used.
+    :param document_checked: type and sha256 of the document, if it passed its checks.
     """
 
     training: CompletedTraining
@@ -92,22 +91,22 @@ class Staged:
 
 
 def lock_staging(connection: Connection, site: str) -> None:
-    """Wait for other stagings of the site; the lock ends with the transaction."""
+    """Wait until no other run stages the site; the lock ends with the transaction."""
     connection.execute(_LOCK, {"site": site})
 
 
 @contextmanager
 def being_staged(engine: Transactions, site: str, run_id: str) -> Iterator[None]:
-    """Let delivering runs know meanwhile that what this run has staged so far is not all of it.
+    """Hold a lock that shows other runs that this run is not staged completely yet.
 
-    The lock lies in a transaction of its own, which holds nothing else, and is shared: a try that hangs keeps
-    no other from staging. Should its connection break, the staging goes on: the lock only says what to wait
-    for. A machine that is gone is noticed within a minute.
+    The lock has its own transaction and is shared, so a hanging try does not block another. Staging continues
+    if the lock's connection breaks, since the lock only makes deliveries wait. TCP keep-alive detects a dead
+    machine within a minute.
     """
     opened = ExitStack()
     connection = opened.enter_context(engine.connect())
     try:
-        for setting, value in _NOTICE_THE_DEAD.items():
+        for setting, value in _KEEPALIVE.items():
             connection.execute(select(func.set_config(setting, value, literal(value=True))))
         connection.execute(_LOCK_RUN, {"site": site, "run_id": run_id})
         yield
@@ -117,9 +116,9 @@ def being_staged(engine: Transactions, site: str, run_id: str) -> Iterator[None]
 
 
 def load_known(connection: Connection, keys: Iterable[str], *, lock: bool) -> dict[str, Known]:
-    """Return what the ledger has of these deliveries, by key.
+    """Return these deliveries of the ledger, by key.
 
-    :param lock: keep workers from claiming them until the transaction ends.
+    :param lock: lock them, so that no worker claims one before the transaction ends.
     """
     names = [name for name in Known.__slots__ if name != "ever_sent"]
     statement = (
@@ -136,7 +135,7 @@ def load_known(connection: Connection, keys: Iterable[str], *, lock: bool) -> di
 def load_holders(
     connection: Connection, site: str, identities: Sequence[CertificateIdentity]
 ) -> dict[CertificateIdentity, list[Holder]]:
-    """Return the deliveries that already stand for these certificates."""
+    """Return the deliveries that already have these certificates."""
     wanted = {
         "site": site,
         "certification_ids": [certification_id for certification_id, _, _ in identities],
@@ -153,17 +152,17 @@ def load_holders(
 def load_elsewhere(
     connection: Connection, site: str, trainings: Iterable[CompletedTraining]
 ) -> dict[str, str]:
-    """Return the other site that stands for each of these trainings, by delivery of this site.
+    """Return the other site that has each of these trainings, by delivery key of this site.
 
-    The same training is one with the same number, issue and learner. Stagings of all sites wait for each
-    other here until the transaction ends, so that of two that stage one at once the second sees the first.
+    Trainings are the same if id, issue number and learner are. Runs of all sites wait for each other here
+    until the transaction ends, so if two stage the same training at once, the second one finds it.
     """
     others = connection.execute(
         select(site_identity.c.site).where(site_identity.c.site != site).order_by(site_identity.c.site)
     ).scalars()
     own = {
-        delivery_key(site=other, training_id=training.training_id, issue_no=training.issue_no): training
-        for other in others.all()
+        delivery_key(site=other_site, training_id=training.training_id, issue_no=training.issue_no): training
+        for other_site in others.all()
         for training in trainings
         if training.learner_ref is not None
     }
@@ -182,14 +181,14 @@ def load_elsewhere(
         {"keys": sorted(own)},
     )
     return {
-        own[key].delivery_key: other
-        for key, other, learner_ref in found
+        own[key].delivery_key: other_site
+        for key, other_site, learner_ref in found
         if learner_ref == own[key].learner_ref
     }
 
 
 def write(connection: Connection, staged: Iterable[Staged], *, run_id: str) -> None:
-    """Write decisions down; at most one a delivery."""
+    """Write decisions, at most one per delivery."""
     inserts, restages, flags = [], [], []
     for row in staged:
         if row.decision.action is Action.INSERT:
@@ -216,7 +215,7 @@ def write(connection: Connection, staged: Iterable[Staged], *, run_id: str) -> N
         renamed = [row | {f"new_{name}": row[name] for name in _IDENTITY} for row in restages]
         connection.execute(restaging, renamed)
     if flags:
-        # Not a new version: a worker that is sending it right now must still be able to say how it went.
+        # Not a new version: a worker that is sending it must still be able to record the outcome.
         connection.execute(update(delivery).where(here).values({**changed, "needs_review": True}), flags)
 
 
@@ -224,7 +223,7 @@ def withdraw(connection: Connection, keys: Sequence[str]) -> int:
     """Withdraw unsent deliveries that are gone from the source; mark sent ones for review.
 
     :param keys: deliveries that are locked by this transaction.
-    :returns: how many were taken back.
+    :returns: number of withdrawn deliveries.
     """
     withdrawn = connection.execute(
         update(delivery)
@@ -264,7 +263,7 @@ def withdraw(connection: Connection, keys: Sequence[str]) -> int:
 
 
 def restored_at(connection: Connection) -> datetime | None:
-    """Return when this ledger was last set right after it came back from a backup, if ever."""
+    """Return when this ledger was last repaired after it was restored from a backup, if ever."""
     moment: datetime | None = connection.execute(
         select(func.max(ledger_restoration.c.restored_at)).where(~ledger_restoration.c.follows_trial)
     ).scalar()

@@ -1,4 +1,4 @@
-"""What the ledger knows of deliveries that were set aside, and of what a run has staged already."""
+"""Queries for deliveries that were set aside, and for rows that a run has already staged."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from springest.source.contract import lies_in_every_window
 from springest.states import State
 
 REFUSED_WHOLE: Final = "training_id_unreadable"
-"""With no ``updated_at``: the source refuses all of the row, and no window finds it again."""
+"""Without ``updated_at``: the source can't return anything of the row, so no window finds it again."""
 
 
 class SetAside(NamedTuple):
     """A delivery that was set aside earlier.
 
-    :param updated_at: when the source had last changed the row, as far as it could be read.
-    :param detail: every defect of the row.
+    :param updated_at: time of the row's last change in the source, if it could be read.
+    :param detail: all defects of the row.
     """
 
     delivery_key: str
@@ -31,7 +31,7 @@ class SetAside(NamedTuple):
 
     @property
     def is_found_by_moment(self) -> bool:
-        """Whether the source is known to give the row in some window."""
+        """Whether the source is known to return the row in some window."""
         if self.updated_at is not None:
             return True
         return self.reason != REFUSED_WHOLE and lies_in_every_window(self.detail)
@@ -42,7 +42,7 @@ def to_recheck(
 ) -> list[SetAside]:
     """Return deliveries in these states, in the order of their keys.
 
-    :param states: those that indexes know: neither accepted nor visible.
+    :param states: states that are indexed, that is, neither accepted nor visible.
     """
     statement = (
         select(
@@ -66,10 +66,12 @@ def to_recheck(
 def staged_before(
     connection: Connection, site: str, run_id: str, keys: Iterable[str], *, row: int
 ) -> set[str]:
-    """Return those of the deliveries that a row of the run's window before this one became.
+    """Return those deliveries that belong to an earlier row of the run's window.
 
-    Expressions keep the planner from the primary key: without statistics, as in a first night, it would read
-    all of the run's rows for each batch, in place of the few of each delivery.
+    :param row: number of the first row that is not included.
+
+    The expressions keep the planner from using the primary key: without statistics, as in a first night, it
+    would read all rows of the run for each batch instead of the few rows of each delivery.
     """
     statement = select(staged_row.c.delivery_key).where(
         staged_row.c.delivery_key == any_(bindparam("keys", type_=ARRAY(Text))),

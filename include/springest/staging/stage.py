@@ -1,8 +1,8 @@
-"""Stage completed trainings: read the source, check every row, and write what follows into the ledger.
+"""Stage completed trainings: read the source, check every row, and write the result into the ledger.
 
-The rows of a window are worked through in batches, a transaction each, so that memory stays flat (what a
-batch must know of earlier ones, it reads from the warehouse) and a night that dies half-way keeps what it has
-done; doing it again changes nothing. Only when all rows are in, the run is closed and the watermark moves.
+The rows of a window are processed in batches, one transaction each. So memory use is constant (a batch reads
+from the warehouse what it needs of earlier batches), and a run that dies keeps its committed batches;
+repeating them changes nothing. The run is closed and the watermark moves only after all rows are committed.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ log = logging.getLogger(__name__)
 
 LOOK_BACK: Final = timedelta(days=1)
 SEVERAL: Final = 3
-"""Rows that can't be looked up again are the query's fault when they are as many."""
+"""Number of rows not found by their id from which the query is at fault, not the rows."""
 NOT_FOUND: Final = "training_id_not_found"
 NOT_FOUND_REMEDY: Final = (
-    "let the query make it of the row alone, as text if it is computed, and use the window only to filter "
+    "the query must compute training_id from the row alone, as text, and use the window only to filter "
     "updated_at"
 )
 AROUND: Final = timedelta(seconds=1)
@@ -54,8 +54,8 @@ class StageReport:
     """The result of staging a run.
 
     :param rows: rows of the run's window, equal to the source's own count.
-    :param states: how many of these rows became or belong to a delivery in each state.
-    :param rechecked: deliveries set aside earlier that were looked at again.
+    :param states: number of these rows by the state of their delivery.
+    :param rechecked: number of deliveries that were set aside earlier and checked again.
     """
 
     window: Window
@@ -68,8 +68,8 @@ class Stager:
     """Stages one site's trainings.
 
     :param engine: engine of the warehouse.
-    :param source: the source database behind the user's query.
-    :param documents: where the certificates lie.
+    :param source: reader of the source database.
+    :param documents: store of the certificate files.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class Stager:
         begin_from: datetime | None = None,
         is_pilot: bool = False,
     ) -> StageReport:
-        """Stage a run's window, then look again at everything that was set aside earlier.
+        """Stage a run's window, then check all rows again that were set aside earlier.
 
-        :param asked: the interval of a backfill; ``None`` reads on from the watermark.
+        :param asked: the interval of a backfill; ``None`` continues from the watermark.
         :param begin_from: start of the first nightly window, for a site that has not begun.
         :param is_pilot: stage the last ``look_back`` of a site that has not begun, without beginning it.
-        :raises SiteNotBegun: the site has not begun, and none of these says what to read.
-        :raises SourceError: the source fails, or does not give as many rows as it counts.
+        :raises SiteNotBegun: the site has not begun, and no parameter gives a window.
+        :raises SourceError: the source fails, or returns another number of rows than it counts.
         :raises ConfigurationError: there is no catalogue yet, the learner secret changed, or the site's
             name or host did.
         """
@@ -134,7 +134,7 @@ class Stager:
         try:
             count = self._stage_window(planned.window, catalogue, lost, run_id=run_id)
         except UnreadableRows as error:
-            log.warning("%s: the window is read again by trainings, to find the rows", error)
+            log.warning("%s: reading the window again training by training, to find these rows", error)
             count = self._stage_window(planned.window, catalogue, lost, run_id=run_id, by_training=True)
         rechecked = self._recheck(catalogue, run_id=run_id, rows=count)
         with self._engine.begin() as connection:
@@ -143,13 +143,13 @@ class Stager:
         return StageReport(planned.window, count, states, rechecked)
 
     def _not_found_again(self, window: Window) -> frozenset[str]:
-        """Return trainings that can't be looked up again.
+        """Return trainings that the source does not find by their id.
 
-        :raises ConfigurationError: they are several: it is the query's fault.
+        :raises ConfigurationError: there are ``SEVERAL`` or more, so the query is at fault.
         """
         try:
             lost = self._source.not_found_again(window)
-        except UnreadableRows:  # which of them is found out when they are staged
+        except UnreadableRows:  # staging finds out which rows they are
             return frozenset()
         if len(lost) >= SEVERAL:
             raise ConfigurationError(
@@ -167,7 +167,7 @@ class Stager:
         run_id: str,
         by_training: bool = False,
     ) -> int:
-        """Stage the rows of a window; return how many they are."""
+        """Stage the rows of a window and return their number."""
         staged = 0
         with self._source.open_window(window, by_training=by_training) as (count, batches):
             for batch in batches:
@@ -182,21 +182,21 @@ class Stager:
                 log.info("%d of %d completed trainings staged", staged, count)
         if staged != count:
             raise SourceError(
-                f"the source counts {count} completed trainings and gave {staged}: its query must give "
-                "the same rows when it is counted; nothing is lost, the next try reads the window again"
+                f"the source counts {count} completed trainings but returned {staged}: the query must return "
+                "the same rows each time; nothing is lost, the next try reads the window again"
             )
         return count
 
     def keep_to_site(self) -> None:
-        """Make sure that the site's name still stands for the account it was staged for.
+        """Check that the site's name still belongs to the account that it was staged for.
 
-        :raises ConfigurationError: it does not; nothing may be sent.
+        :raises ConfigurationError: it does not, so nothing may be sent.
         """
         with self._engine.begin() as connection:
             keep_to_site(connection, self._site)
 
     def look_up(self, training_ids: Iterable[str]) -> dict[str, list[CompletedTraining]]:
-        """Return the different rows that the source has now for these trainings, by delivery."""
+        """Return the distinct rows that the source now has for these trainings, by delivery key."""
         return look_up(self._source, training_ids, site=self._site.name, pseudonyms=self._pseudonyms)
 
     def restage(
@@ -208,7 +208,7 @@ class Stager:
         self._writer.write(_again(keys, found), catalogue, run_id=run_id)
 
     def set_aside(self, training: CompletedTraining, error: DocumentError | Defect, *, run_id: str) -> None:
-        """Set a delivery aside that can't be sent after all."""
+        """Set a delivery aside that turned out to be unsendable."""
         with self._engine.begin() as connection:
             catalogue = load_catalogue(connection, self._site)
         key = training.delivery_key
@@ -222,7 +222,7 @@ class Stager:
         return [without_erased(training, erased) for training in read]
 
     def _recheck(self, catalogue: Catalogue, *, run_id: str, rows: int) -> int:
-        """Look again at what was set aside earlier and is not in this window: the world may have changed."""
+        """Check deliveries again that were set aside earlier and are not in this window."""
         after, rechecked = "", 0
         while True:
             with self._engine.connect() as connection:
@@ -247,12 +247,12 @@ class Stager:
             rechecked += len(named)
 
     def _recheck_nameless(self, nameless: Sequence[SetAside], catalogue: Catalogue, *, run_id: str) -> None:
-        """Let rows go that had no number and are not there as they were: one may have got its number.
+        """Withdraw rows without an id that the source no longer has in that form.
 
-        They can't be looked up, so the source is asked for what changed when they last did. What changed at
-        the same moment is staged as well: a row that got its number, and no new ``updated_at``. What changed
-        just before or after may lie in no window that was ever asked for. A row whose ``updated_at`` can't be
-        read, and is in some window only, is found in none: it stays set aside.
+        They can't be looked up by id, so the source is queried for rows with the same ``updated_at``. All
+        rows with exactly that time are staged, since one may have got its id without a new ``updated_at``.
+        Other rows of the small window are skipped, because no run may have asked for them. A row without a
+        readable ``updated_at`` that is not in every window can't be found and stays set aside.
         """
         findable = [row for row in nameless if row.is_found_by_moment]
         waiting = {row.delivery_key for row in findable}
@@ -265,7 +265,7 @@ class Stager:
         self._writer.write(Batch({}, gone=sorted(waiting)), catalogue, run_id=run_id)
 
     def _around(self, window: Window) -> Iterator[list[CompletedTraining]]:
-        """Give the rows of a small window; rows that can't be read keep no other from being given."""
+        """Yield the rows of a small window; unreadable rows do not affect the others."""
         try:
             yield from self._read_window(window)
         except UnreadableRows:
@@ -280,7 +280,7 @@ class Stager:
 def look_up(
     source: SourceReader, training_ids: Iterable[str], *, site: str, pseudonyms: Pseudonyms
 ) -> dict[str, list[CompletedTraining]]:
-    """Return the different rows that the source has now for these trainings, by delivery."""
+    """Return the distinct rows that the source now has for these trainings, by delivery key."""
     findable = sorted({name for name in training_ids if not name.startswith(WITHOUT_TRAINING_ID)})
     found: dict[str, list[CompletedTraining]] = {}
     for row in source.look_up(findable):
@@ -301,7 +301,7 @@ def _again(keys: Iterable[str], found: Mapping[str, list[CompletedTraining]]) ->
 
 
 def _grouped(trainings: Iterable[CompletedTraining]) -> Batch:
-    """Return one row for each delivery, and those of which rows differ."""
+    """Return one row for each delivery, and the deliveries whose rows differ."""
     by_key: dict[str, list[CompletedTraining]] = {}
     for training in trainings:
         by_key.setdefault(training.delivery_key, []).append(training)
@@ -319,9 +319,9 @@ def _marked(training: CompletedTraining, lost: Collection[str]) -> CompletedTrai
 
 
 def _windows_around(moments: Iterable[datetime | None]) -> Iterator[Window]:
-    """Give windows around these moments, which no database rounds away; of those close together, one.
+    """Yield windows around these moments, wide enough for any rounding; close moments share a window.
 
-    A moment that is not known lies in every window, if the query gives such rows at all.
+    Rows without a known moment are in every window, if the query returns them at all.
     """
     given = list(moments)
     known = sorted({moment for moment in given if moment is not None})
@@ -335,7 +335,7 @@ def _windows_around(moments: Iterable[datetime | None]) -> Iterator[Window]:
 
 
 def _first(rows: Iterable[CompletedTraining]) -> CompletedTraining:
-    """Return one of several rows of a delivery, the same one in whatever order they come."""
+    """Return one of several rows of a delivery, independent of their order."""
     return min(rows, key=lambda training: training.row_version)
 
 

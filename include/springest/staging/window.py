@@ -1,4 +1,4 @@
-"""Which part of the source a run reads, and up to where nightly staging has come."""
+"""The window that a run reads from the source, and the watermark of nightly staging."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from springest.source.reader import Window
 from springest.staging.repository import lock_staging, now
 
 BEGINNING: Final = "begin"
-"""Stands for the run where no run, but ``bin/springest begin``, set a site's first moment."""
+"""Run id that is recorded if ``bin/springest begin``, not a run, began the site."""
 
 
 class Mode(StrEnum):
-    """How a run's window comes about."""
+    """How a run's window is determined."""
 
     WATERMARK = "watermark"
-    """From where the last night came, less a look-back, up to now: a missed night is caught up."""
+    """From the watermark, less a look-back, until now; so a missed night is caught up."""
     INTERVAL = "interval"
-    """Exactly what was asked for, by a backfill or a person; the watermark stays."""
+    """The interval of a backfill or of a person's parameters; the watermark stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedWindow:
-    """A run's window and how it came about."""
+    """A run's window and how it was determined."""
 
     mode: Mode
     window: Window
@@ -38,10 +38,10 @@ class PlannedWindow:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the nightly runs of a site have come.
+    """Progress of the nightly runs of a site.
 
-    :param began_from: start of the first nightly window; no nightly run reads rows from before it.
-    :param watermark: rows that changed before it have been staged.
+    :param began_from: start of the first nightly window; no nightly run reads earlier rows.
+    :param watermark: all rows that changed before it have been staged.
     """
 
     began_from: datetime
@@ -49,7 +49,7 @@ class Progress:
 
 
 def load_progress(connection: Connection, site: str) -> Progress | None:
-    """Return how far the site has come; ``None`` if it has not begun."""
+    """Return the progress of a site; ``None`` if it has not begun."""
     first_start = select(func.min(staging_run.c.window_start)).where(
         staging_run.c.site == site, staging_run.c.mode == Mode.WATERMARK.value
     )
@@ -62,14 +62,14 @@ def load_progress(connection: Connection, site: str) -> Progress | None:
 
 
 def begin_site(connection: Connection, *, site: str, begin_from: datetime) -> None:
-    """Let nightly runs begin: the next one reads what changed in the source from this moment on.
+    """Begin a site: its next nightly run reads the rows that changed at or after this moment.
 
-    :raises ConfigurationError: the site has begun already, or the moment has not come yet.
+    :raises ConfigurationError: the site has begun already, or the moment is in the future.
     """
     lock_staging(connection, site)
     require_not_begun(connection, site)
     _require_past(begin_from, now(connection))
-    # An empty nightly window: what follows reads on from its end.
+    # An empty nightly window, from whose end the next run continues.
     planned = PlannedWindow(Mode.WATERMARK, Window(begin_from, begin_from))
     close_window(connection, planned, site=site, run_id=BEGINNING, source_count=0)
 
@@ -95,16 +95,16 @@ def plan_window(
 ) -> PlannedWindow:
     """Return the window of a run.
 
-    A run that staged before keeps its window, so that running it again counts the same rows; what changed
-    since then belongs to the next night. The volume check applies to it again.
+    A run that staged before keeps its window, so that a repeated run counts the same rows; later changes
+    belong to the next night. The volume check applies to the run again.
 
     :param asked: the interval of a backfill, or a person's window; ``None`` for a nightly run.
     :param look_back: how far before the watermark to read again, for rows that were committed late.
     :param begin_from: start of the first nightly window, for a site that has not begun.
     :param is_pilot: read the last ``look_back`` of a site that has not begun, without beginning it.
-    :raises SiteNotBegun: the site has not begun, and the run says neither what to read nor to begin.
-    :raises ConfigurationError: the site has begun from another moment than ``begin_from``, or this is still
-        to come.
+    :raises SiteNotBegun: the site has not begun, and no parameter gives a window or begins it.
+    :raises ConfigurationError: the site has begun from another moment than ``begin_from``, or that is in the
+        future.
     """
     connection.execute(
         delete(approved_run).where(approved_run.c.site == site, approved_run.c.run_id == run_id)
@@ -143,7 +143,7 @@ def _first_window(
 def _require_past(begin_from: datetime, clock: datetime) -> None:
     if begin_from > clock:
         raise ConfigurationError(
-            f"begin_from is {begin_from.isoformat()}, which has not come yet: give a moment before now"
+            f"begin_from is {begin_from.isoformat()}, which is in the future: choose an earlier moment"
         )
 
 
@@ -158,7 +158,7 @@ def _already_begun(site: str, progress: Progress) -> ConfigurationError:
 def close_window(
     connection: Connection, planned: PlannedWindow, *, site: str, run_id: str, source_count: int
 ) -> None:
-    """Write down that a run's window is staged, and move the watermark, which only goes forward."""
+    """Record that a run's window is staged, and move the watermark, which never moves back."""
     connection.execute(
         delete(staged_row).where(
             staged_row.c.site == site, staged_row.c.run_id == run_id, staged_row.c.row_no > source_count

@@ -163,7 +163,7 @@ def test_another_host_is_not_read_and_nothing_is_recorded(warehouse: Engine) -> 
     require_same_host(warehouse, site(host=UK))
     add_delivery(warehouse, "accepted")
     require_same_host(warehouse, site())
-    with pytest.raises(ConfigurationError, match="would mix two Springests"):
+    with pytest.raises(ConfigurationError, match="would mix two Springest sites"):
         require_same_host(warehouse, site(host=UK))
     assert noted(warehouse) == before
 

@@ -1,5 +1,5 @@
--- The deliveries that already stand for these certificates. A learner's deliveries are read once, however many of the
--- certificates are theirs: an address that stands for many people may have thousands of both.
+-- The deliveries that already have these certificates. Each learner's deliveries are read once, since an address that
+-- many people share may have thousands of deliveries and of certificates.
 WITH wanted AS (
     SELECT *
     FROM unnest(CAST(:certification_ids AS bigint[]), CAST(:learner_refs AS text[]), CAST(:first_days AS date[]))

@@ -1,4 +1,4 @@
-"""Opens certificate documents under allow-listed roots, and refuses what cannot be a certificate.
+"""Opens certificate documents under allow-listed roots, and refuses files that cannot be a certificate.
 
-May import: errors, setting_values. PDFs are opened in a process of their own (``inspection``).
+May import: errors, setting_values. A separate process (``inspection``) opens PDFs.
 """

@@ -1,9 +1,9 @@
-"""Addresses of documents, read once: what is checked is what is opened.
+"""URIs of documents, parsed once, so that the checked path is the opened one.
 
 An address is a local path (``/folder/a.pdf``), a ``file://`` URI (RFC 8089, percent-encoded), or the
-``scheme://bucket/key`` of an object store, whose key is taken literally: fsspec decodes nothing. What two
-readers could read differently is refused: control characters, and in keys also backslashes and empty, ``.``
-or ``..`` segments.
+``scheme://bucket/key`` of an object store, whose key is used literally, since fsspec decodes nothing. Text
+that two parsers could read differently is refused: control characters, and in keys also backslashes and
+empty, ``.`` or ``..`` segments.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ PROVIDERS: Final = {
     "abfss": "apache-airflow-providers-microsoft-azure",
     "adl": "apache-airflow-providers-microsoft-azure",
 }
-"""Schemes of object stores that documents may lie in, and the package that brings each."""
+"""Schemes of the supported object stores, with the package that each needs."""
 _URI: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?://(?P<host>[^/]*))?(?P<path>(?:/.*)?)", re.DOTALL
 )
 _BUCKET: Final = re.compile(r"(?:[\w.:-]+@)?[\w.:-]+", re.ASCII)
-"""A bucket or container, after an Airflow connection or before an account."""
+"""A bucket or container, optionally after an Airflow connection or before an account."""
 _ROOTS_WANTED: Final = (
     "the Variable springest_document_roots must be a JSON list of absolute folders "
     "such as /data/certificates, or bucket prefixes such as s3://bucket/prefix "
-    f"(known are {', '.join(PROVIDERS)}), and not the whole file system"
+    f"(supported: {', '.join(PROVIDERS)}), and not the whole file system"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a document lies.
+    """The location of a document.
 
     :param scheme: ``file``, or that of an object store in lower case.
     :param host: bucket or container, with the Airflow connection before an ``@``; empty for a local file.
@@ -54,9 +54,9 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read an address.
+        """Parse an address.
 
-        :raises ValueError: it is none, or could be read in two ways; says nothing of the address itself.
+        :raises ValueError: it is invalid or ambiguous; the text does not quote the address.
         """
         _refuse_control_characters(text)
         if text.startswith("/"):
@@ -67,12 +67,12 @@ class Address:
         scheme, host, path = uri["scheme"].lower(), uri["host"], uri["path"]
         if scheme in {LOCAL, "local"}:
             if host not in {None, "", "localhost"}:
-                raise ValueError("a file's URI names no host")
+                raise ValueError("the URI of a file must not name a host")
             if "?" in path or "#" in path:
                 raise ValueError("in a file's URI, ? is written %3F and # is written %23")
             return cls._local(unquote(path, errors="strict"))
         if not host or not _BUCKET.fullmatch(host):
-            raise ValueError("it names no bucket")
+            raise ValueError("it does not name a bucket")
         if "\\" in path or any(part in {"", ".", ".."} for part in path.rstrip("/").split("/")[1:]):
             raise ValueError("its key has a backslash, or an empty, . or .. segment")
         return cls(scheme, host, PurePosixPath(path or "/"))
@@ -91,7 +91,7 @@ class Address:
         return self.scheme == LOCAL
 
     def __str__(self) -> str:
-        """The one spelling that is opened."""
+        """The form that is opened."""
         return str(self.path) if self.is_local else f"{self.scheme}://{self.host}{self.path}"
 
 
@@ -103,32 +103,32 @@ class Root:
 
     @classmethod
     def parse(cls, uri: str) -> Root:
-        """Read ``/folder``, ``file:///folder`` or ``s3://bucket/prefix``.
+        """Parse ``/folder``, ``file:///folder`` or ``s3://bucket/prefix``.
 
-        :raises ConfigurationError: it is none, its scheme is not known, or it is a whole file system.
+        :raises ConfigurationError: it is invalid, its scheme is not supported, or it is a whole file system.
         """
         try:
             address = Address.parse(uri)
         except ValueError as error:
-            raise ConfigurationError(f"{_ROOTS_WANTED}: {uri!r} is none, since {error}") from None
+            raise ConfigurationError(f"{_ROOTS_WANTED}: {uri!r} is invalid, since {error}") from None
         if not address.is_local and address.scheme not in PROVIDERS:
             raise ConfigurationError(f"{_ROOTS_WANTED}: {uri!r} has another scheme")
         if address.is_local and len(address.path.parts) < len(("/", "folder")):
-            raise ConfigurationError(f"{_ROOTS_WANTED}: {uri!r} is all of it")
+            raise ConfigurationError(f"{_ROOTS_WANTED}: {uri!r} is the whole file system")
         return cls(address)
 
     def holds(self, address: Address) -> bool:
-        """Return whether ``address``, taken literally, lies under this root."""
+        """Return whether ``address``, taken literally, is under this root."""
         own = self.address
         if (address.scheme, address.host) != (own.scheme, own.host):
             return False
         return address.path != own.path and address.path.is_relative_to(own.path)
 
     def __str__(self) -> str:
-        """As an operator writes it."""
+        """The form that an operator writes."""
         return str(self.address)
 
 
 def _refuse_control_characters(text: str) -> None:
     if any(unicodedata.category(character) == "Cc" for character in text):
-        raise ValueError("it holds a control character, such as a tab, a line end or NUL")
+        raise ValueError("it contains a control character, such as a tab, a line end or NUL")

@@ -1,14 +1,14 @@
 """Defects of a document and failures of its store; classifies the errors of the stores' libraries.
 
 ``DocumentError``
-    the document can't be sent as it is: there is none, or its content is not fit
+    the document can't be sent as it is: it is missing, or its content is not acceptable
 ``DocumentUnreachable``
-    it could not be read now. One alone is that document's trouble; several in a row are the store's
+    it could not be read now; several in a row mean that the store has failed
 ``DocumentStoreUnreachable``
-    nothing of a store can be read: the run stops, and no row is blamed
+    nothing in a store can be read: the run stops, and no row is set aside
 
-Object stores raise errors of their own, many of which are no ``OSError``. They are recognised by the HTTP
-status or the code that they carry, so that no store's library is imported.
+Libraries of object stores raise their own errors, many of which are not an ``OSError``. They are recognised
+by their HTTP status or code, so that no such library has to be imported.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from springest.errors import DocumentError, DocumentUnreachable, InspectionFaile
 
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 _NO_FILE: Final = frozenset({errno.ENXIO, errno.EISDIR})
-"""What opening a socket, or reading a folder, says."""
+"""Error numbers of opening a socket or reading a folder."""
 _NO_STORE: Final = frozenset(
     {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "FilesystemNotFound"}
 )
-"""Codes for a bucket or container that is not there: S3 API, Azure Blob Storage, Azure Data Lake."""
+"""Codes for a missing bucket or container: S3 API, Azure Blob Storage, Azure Data Lake."""
 _NO_CREDENTIALS: Final = frozenset(
     {
         "NoCredentialsError",
@@ -41,7 +41,7 @@ _NO_CREDENTIALS: Final = frozenset(
         "CredentialUnavailableError",
     }
 )
-"""Errors of botocore, google-auth and azure-identity that come before anything is asked."""
+"""Errors of botocore, google-auth and azure-identity that occur before any request."""
 _EXPIRED: Final = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 )
@@ -70,7 +70,7 @@ def store_errors() -> Iterator[None]:
         ) from None
     except NotMounted as error:
         raise DocumentUnreachable(str(error), "NotMounted", whole_store=True) from None
-    except Exception as error:  # noqa: BLE001 - a store's library may raise anything: this row's trouble
+    except Exception as error:  # noqa: BLE001 - a store's library may raise anything, and only this row is affected
         raise _translated(error) from None
 
 
@@ -80,13 +80,13 @@ def _translated(error: Exception) -> DocumentError | DocumentUnreachable:
     name = type(error).__name__
     if code in _NO_STORE:
         return DocumentUnreachable(
-            f"the bucket is not there ({code}): correct the Variable springest_document_roots",
+            f"the bucket does not exist ({code}): correct the Variable springest_document_roots",
             code,
             whole_store=True,
         )
     if name in _NO_CREDENTIALS or code in _EXPIRED:
         return DocumentUnreachable(
-            f"the store takes no credentials of this worker ({code or name}): renew those of its connection",
+            f"the store refuses this worker's credentials ({code or name}): renew those in its connection",
             code or name,
             whole_store=True,
         )
@@ -98,7 +98,7 @@ def _translated(error: Exception) -> DocumentError | DocumentUnreachable:
     refused = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
     if isinstance(error, PermissionError) or status in refused:
         return DocumentUnreachable(
-            f"the worker may not read the document ({kind}): give it the right to", kind, UNREADABLE
+            f"the worker lacks the permission to read the document ({kind}): grant it", kind, UNREADABLE
         )
     return DocumentUnreachable(
         f"the document can't be read now ({kind}): open it from a worker, and replace it if that fails",
@@ -120,7 +120,7 @@ def http_status(error: Exception) -> int | None:
 
 
 def store_code(error: Exception) -> str:
-    """Return the code that a store's error carries, such as ``NoSuchBucket``; empty when it has none."""
+    """Return the code of a store's error, such as ``NoSuchBucket``; empty if it has none."""
     response = _response(error)
     inner = response.get("Error") if isinstance(response, dict) else None
     code = inner.get("Code") if isinstance(inner, dict) else getattr(error, "error_code", None)
@@ -129,7 +129,7 @@ def store_code(error: Exception) -> str:
 
 
 def _response(error: Exception) -> Any:
-    # s3fs raises an OSError from botocore's error, which knows more.
+    # s3fs raises an OSError from botocore's error, which has more details.
     for known in (error, error.__cause__):
         if isinstance(response := getattr(known, "response", None), dict):
             return response
@@ -137,45 +137,45 @@ def _response(error: Exception) -> Any:
 
 
 def missing() -> DocumentError:
-    """Return the error of a document that is not there."""
+    """Return the error of a missing document."""
     return DocumentError(
         "document_missing",
-        "there is no document at certificate_uri: put it there, or correct the address",
+        "there is no document at certificate_uri: put it there, or correct the URI",
     )
 
 
 IN_A_ROW: Final = 3
-"""Different documents that fail in the same way, one after the other: then it is no longer theirs."""
+"""Number of different documents in a row that fail in the same way, from which the store has failed."""
 
 
 class StoreHealth:
-    """Distinguishes failures of single documents from those of their store, a bucket or a root's folder."""
+    """Distinguishes failures of single documents from those of their store (a bucket or a root's folder)."""
 
     def __init__(self) -> None:
         self._failing: dict[str, tuple[DocumentUnreachable, set[str]]] = {}
         self._witnesses: dict[str, str] = {}
 
     def went_well(self, store: str, uri: str | None = None) -> None:
-        """Note that a store answered.
+        """Record that a store responded.
 
-        :param uri: a document of it that was read.
+        :param uri: the document that was read, if any.
         """
         self._failing.pop(store, None)
         if uri is not None:
             self._witnesses[store] = uri
 
     def went_badly(self, store: str, key: str, error: DocumentUnreachable) -> None:
-        """Note that a document could not be read.
+        """Record that a document could not be read.
 
-        :param key: identifies the document: repeated failures of one count once.
+        :param key: identifies the document, whose repeated failures count once.
         """
         last, keys = self._failing.get(store, (error, set()))
         self._failing[store] = error, {*keys, key} if last.kind == error.kind else {key}
 
     def witness(self, store: str) -> str | None:
-        """Return the document of a store that was last read well, if any."""
+        """Return the document of a store that was read last, if any."""
         return self._witnesses.get(store)
 
     def failing(self, in_a_row: int = IN_A_ROW) -> list[tuple[str, DocumentUnreachable]]:
-        """Return the stores of which so many documents failed in the same way, and none was read since."""
+        """Return the stores in which so many documents failed in the same way and none was read since."""
         return [(store, error) for store, (error, keys) in self._failing.items() if len(keys) >= in_a_row]

@@ -1,4 +1,4 @@
-"""Open a local file that lies in a folder, and that no link leads out of it to."""
+"""Open a local file in a folder, refusing symlinks that lead out of the folder."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import BinaryIO, Final
 
 _READING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _NAMING: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC if hasattr(os, "O_PATH") else None
-"""How Linux names a file without opening it, so that it can be looked at first."""
+"""Flags with which Linux returns a handle of a file without opening it."""
 
 
 class NotMounted(OSError):
-    """The folder itself is not there."""
+    """The folder does not exist."""
 
 
 class LeadsOut(OSError):
-    """A link leads out of the folder."""
+    """A symlink leads out of the folder."""
 
 
 def open_in(folder: PurePosixPath, path: PurePosixPath) -> tuple[BinaryIO, int]:
     """Open a regular file for reading; return the handle and the size, both of the open file itself.
 
-    :param path: lies in ``folder``, taken literally.
+    :param path: a path in ``folder``, taken literally.
     :raises NotMounted, LeadsOut: see there.
-    :raises OSError: it can't be opened, or is none; a folder, a device and a pipe are ``EISDIR``.
+    :raises OSError: it can't be opened; ``EISDIR`` if it is a folder, a device or a pipe.
     """
     descriptor = _open_where_it_says(str(path))
     if descriptor is None:
@@ -46,9 +46,9 @@ def open_in(folder: PurePosixPath, path: PurePosixPath) -> tuple[BinaryIO, int]:
 def _open_where_it_says(path: str) -> int | None:
     """Open a file without symlinks in its path; ``None`` if this fast check cannot establish that.
 
-    Linux says where a file really lies once it is named. When that is its path, there is no link in it, and
-    so none that leads anywhere else. This takes few looks at the file system, however deep the file lies;
-    beside a busy event loop, each of them has to wait for the interpreter.
+    Linux reports the real path of a file handle. If it equals the given path, that has no symlinks. This
+    needs few system calls at any depth of the path; next to a busy event loop, each of them waits for the
+    interpreter.
     """
     if _NAMING is None:
         return None
@@ -68,29 +68,29 @@ def _open_where_it_says(path: str) -> int | None:
 
 
 def _open_behind_links(folder: PurePosixPath, path: PurePosixPath) -> int:
-    """Open by the real path."""
+    """Open a file by its real path."""
     if not Path(folder).is_dir():
-        raise NotMounted(f"the folder {folder} is not there: is it mounted on this worker?")
+        raise NotMounted(f"the folder {folder} does not exist: is it mounted on this worker?")
     real, real_folder = _real(path), _real(folder)
     if not real.is_relative_to(real_folder):
         raise LeadsOut
     descriptor = os.open(real, _READING | os.O_NOFOLLOW)
     try:
         lies_at = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - as above
-    except OSError:  # only Linux says it
+    except OSError:  # only Linux reports it
         return descriptor
-    if not Path(lies_at).is_relative_to(real_folder):  # a folder on the way became a link meanwhile
+    if not Path(lies_at).is_relative_to(real_folder):  # a folder in the path has become a symlink meanwhile
         os.close(descriptor)
         raise LeadsOut
     return descriptor
 
 
 def _real(path: PurePosixPath) -> Path:
-    """Return the path without links.
+    """Return the path without symlinks.
 
     :raises OSError: there is no such path.
     """
     try:
         return Path(path).resolve(strict=True)
-    except (ValueError, RuntimeError):  # a NUL or half a surrogate in the name; links in a circle
+    except (ValueError, RuntimeError):  # a NUL or a surrogate in the name; circular symlinks
         raise FileNotFoundError(errno.ENOENT, "no such path") from None

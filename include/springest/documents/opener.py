@@ -1,14 +1,14 @@
-"""The certificates' documents: opened under allow-listed roots, checked, and sent as they were hashed.
+"""Open certificate documents under allow-listed roots, check them, and send exactly the hashed bytes.
 
-A document is opened once for sending. A small one is read whole and closed: the bytes that are sent are those
-that were hashed. A large one is hashed again while it streams from the same handle: should it have changed in
-between, the body is broken off before its last bytes, so that the server cannot have taken it.
+A small document is read into memory once, so the sent bytes are the hashed ones. A large one is hashed again
+while it streams from the same handle: if it has changed, the body is aborted before its last bytes, so that
+the server cannot store it.
 
-Staging opens it and has another process look into it (``inspection``). Sending opens it again, and has it
-looked into only when its bytes are others by then.
+Staging opens a document and has a separate process check it (``inspection``). Sending opens it again, and has
+it checked again only if its bytes have changed.
 
-Local files are opened here. Anything else comes through ``RemoteOpener``, which the Airflow side implements
-with ``ObjectStoragePath``.
+Local files are opened here, all others by a ``RemoteOpener``, which the Airflow side implements with
+``ObjectStoragePath``.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ _REASONS: Final = {
     "without_pages": ("pages", "document_without_pages", "render it again"),
     "needs_password": ("no_password", "document_needs_password", "save it without a password for opening"),
 }
-"""By defect: the check that asks about it, the reason, and the remedy."""
+"""By defect: the check that finds it, the reason, and the remedy."""
 
 
 class RemoteOpener(Protocol):
     """Opens documents that are not local files."""
 
     def __call__(self, uri: str) -> tuple[BinaryIO, int]:
-        """Open for reading; give the handle and the size in bytes.
+        """Open for reading; return the handle and the size in bytes.
 
         :raises FileNotFoundError: there is no such document.
         :raises NotMounted: there is no such bucket.
-        :raises Exception: whatever the store's library raises.
+        :raises Exception: any error of the store's library.
         """
 
 
@@ -67,10 +67,10 @@ class OpenDocument:
     """A checked document, ready to be sent until it is closed; made by ``DocumentStore.open``.
 
     :param filename: file name that is sent to Springest; the last part of the URI.
-    :param content: all of it when it is small, else ``None``.
+    :param content: the bytes of a small document, else ``None``.
     :param repaired: defects that readers repair automatically; empty if there are none, or they were logged
         before.
-    :param _handle: the open document when it is not small.
+    :param _handle: the open file of a large document.
     """
 
     filename: str = field(repr=False)
@@ -83,7 +83,7 @@ class OpenDocument:
 
     @property
     def checked(self) -> str:
-        """What to keep of it, so that the same bytes are not looked into again."""
+        """Type and hash to store, so that the same bytes are not checked again."""
         return f"{self.content_type} {self.sha256}"
 
     def __enter__(self) -> Self:
@@ -98,16 +98,16 @@ class OpenDocument:
         self.close()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
         if self._handle is not None:
             self._handle.close()
 
     def chunks(self) -> Iterator[bytes]:
-        """Give the document from its start; can be called again.
+        """Yield the document from its start; can be called again.
 
-        :raises DocumentError: the bytes are no longer those that were hashed. It is raised before the last
-            chunk is given, so that no body is ever completed with them.
-        :raises DocumentUnreachable: it could not be read on.
+        :raises DocumentError: the bytes are not the hashed ones any more. It is raised before the last chunk,
+            so that no body is ever completed with them.
+        :raises DocumentUnreachable: reading failed.
         """
         if self.content is not None or self._handle is None:
             yield self.content or b""
@@ -117,7 +117,7 @@ class OpenDocument:
         while chunk := self._read(CHUNK):
             digest.update(chunk)
             length += len(chunk)
-            if length > self.size:  # it grew: what is given now would fill the body up
+            if length > self.size:  # the file grew: further bytes would complete the body
                 break
             if held:
                 yield held
@@ -133,7 +133,7 @@ class OpenDocument:
 
 @dataclass(frozen=True, slots=True)
 class CheckedDocument:
-    """A document that was looked into and found fit; see ``OpenDocument`` for its fields."""
+    """A document that passed its checks; see ``OpenDocument`` for its fields."""
 
     sha256: str
     checked: str
@@ -144,12 +144,12 @@ class CheckedDocument:
 class DocumentStore:
     """Opens documents under the allow-listed roots.
 
-    :param roots: where documents may lie (Variable ``springest_document_roots``).
+    :param roots: folders and buckets of documents (Variable ``springest_document_roots``).
     :param accepted_types: media types that may be sent, such as ``application/pdf``.
-    :param checks: what a document must be: ``whole``, with ``pages``, with ``no_password`` needed to open it.
+    :param checks: requirements: ``whole``, has ``pages``, needs ``no_password`` to open.
     :param open_remote: opener for anything but local files.
     :param largest: size cap in bytes.
-    :param inspector: looks into documents.
+    :param inspector: checks documents.
     """
 
     roots: tuple[Root, ...]
@@ -161,17 +161,16 @@ class DocumentStore:
 
     @classmethod
     def under(cls, roots: Iterable[str], **settings: object) -> DocumentStore:
-        """Make a store from roots as they are configured."""
+        """Create a store from the configured roots."""
         parsed = tuple(Root.parse(root) for root in roots)
         if not parsed:
             raise ConfigurationError(
-                "the Variable springest_document_roots is empty: "
-                "list the folders or buckets that documents lie in"
+                "the Variable springest_document_roots is empty: list the folders or buckets of the documents"
             )
         return cls(parsed, **settings)  # type: ignore[arg-type]
 
     def root_of(self, uri: str) -> str:
-        """Name the root that a document lies under; empty when there is none."""
+        """Return the root of a document; empty if there is none."""
         try:
             return str(self._find(uri)[0])
         except DocumentError:
@@ -185,7 +184,7 @@ class DocumentStore:
     def open(self, uri: str, checked: str | None = None) -> OpenDocument:
         """Open, hash and check a document; it can be sent until it is closed.
 
-        :param checked: what was kept of it when it was last looked into (``OpenDocument.checked``).
+        :param checked: ``OpenDocument.checked`` of the last check, if any.
         :raises DocumentError: it can't be sent.
         :raises DocumentUnreachable: it could not be read now.
         """
@@ -202,8 +201,8 @@ class DocumentStore:
             return document
 
     def _read(self, handle: BinaryIO, size: int, name: str, checked: str | None) -> OpenDocument:
-        """Read a small document whole."""
-        content = handle.read(size + 1)  # one byte more would come if it had grown
+        """Read a small document into memory."""
+        content = handle.read(size + 1)  # the extra byte detects that it has grown
         while len(content) < size and (more := handle.read(size + 1 - len(content))):
             content += more
         if len(content) != size:
@@ -218,7 +217,7 @@ class DocumentStore:
         return OpenDocument(name, found.type, size, sha256, content, repaired=found.repaired)
 
     def _hash(self, handle: BinaryIO, size: int, name: str, checked: str | None) -> OpenDocument:
-        """Read a large document once, to know what it is; it is read again to be sent."""
+        """Read a large document once to hash and check it; it is read again when it is sent."""
         if checked is not None:
             sha256 = _copy(handle, size, None)
             known_type = self._known_type(checked, sha256)
@@ -231,7 +230,7 @@ class DocumentStore:
         return OpenDocument(name, found.type, size, sha256, None, handle, found.repaired)
 
     def _known_type(self, checked: str | None, sha256: str) -> str:
-        """Return the type of a document that was looked into before and is the same now; else nothing."""
+        """Return the type of a document that was checked before and has not changed; else an empty text."""
         media_type, _, digest = (checked or "").partition(" ")
         return media_type if digest == sha256 and media_type in self.accepted_types else ""
 
@@ -246,15 +245,13 @@ class DocumentStore:
         if found.type not in self.accepted_types:
             raise DocumentError(
                 "document_wrong_type",
-                f"the document is {found.type or 'of no known type'}, not "
+                f"the document is {found.type or 'of unknown type'}, not "
                 f"{' or '.join(self.accepted_types)}: render it again",
             )
         if found.defect is not None:
             check, reason, remedy = _REASONS[found.defect]
             if check in self.checks:
-                raise DocumentError(
-                    reason, f"the document is not fit to be sent, since {found.detail}: {remedy}"
-                )
+                raise DocumentError(reason, f"the document can't be sent, since {found.detail}: {remedy}")
         return found
 
     def _open(self, root: Root, address: Address) -> tuple[BinaryIO, int]:
@@ -266,12 +263,13 @@ class DocumentStore:
         return self.open_remote(str(address))
 
     def _find(self, uri: str) -> tuple[Root, Address]:
-        """Return the root that a document lies under, and its address."""
+        """Return the root of a document, and its address."""
         try:
             address = Address.parse(uri)
         except ValueError as error:
             raise DocumentError(
-                "certificate_uri_malformed", f"certificate_uri is no address of a document, since {error}"
+                "certificate_uri_malformed",
+                f"certificate_uri is not a document's URI, since {error}",
             ) from None
         for root in self.roots:
             if root.holds(address):
@@ -294,9 +292,10 @@ class DocumentStore:
 
 
 def _copy(handle: BinaryIO, size: int, copy: BinaryIO | None) -> str:
-    """Read a document to its end, copy it if asked to, and return its sha256.
+    """Read a document to its end and return its sha256.
 
-    :raises DocumentError: it is not as long as it was.
+    :param copy: file to copy it to, if any.
+    :raises DocumentError: its length has changed.
     """
     digest, length = hashlib.sha256(), 0
     while chunk := handle.read(CHUNK):

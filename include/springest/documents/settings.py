@@ -1,4 +1,4 @@
-"""What a connection may say about documents."""
+"""Settings of a connection for documents."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ RECOGNISED: Final = (
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "application/vnd.oasis.opendocument.text",
 )
-"""Media types that the content of a document is recognised by; see ``inspection/reader.py``."""
+"""Media types that can be recognised by content; see ``inspection/reader.py``."""
 ALL_CHECKS: Final = ("whole", "pages", "no_password")
-"""What a document must be: whole, with at least one page, with no password needed to open it."""
+"""All checks: it is whole, has at least one page, and needs no password to open."""
 
 
 def accepted_types(value: Any, setting: str) -> tuple[str, ...]:
@@ -30,15 +30,15 @@ def accepted_types(value: Any, setting: str) -> tuple[str, ...]:
         if media_type not in RECOGNISED:
             raise ConfigurationError(
                 f"the connection's extra {setting} has {media_type!r}, which can't be recognised by its "
-                f"content: known are {', '.join(RECOGNISED)}"
+                f"content: supported are {', '.join(RECOGNISED)}"
             )
     return types
 
 
 def document_checks(value: Any, setting: str) -> tuple[str, ...]:
-    """Read the checks that documents must pass; ``false`` is none.
+    """Read the checks that documents must pass; ``false`` means none.
 
-    :raises ConfigurationError: one of them is not known.
+    :raises ConfigurationError: one of them does not exist.
     """
     checks = () if maybe_json(value) in (False, []) else read_words(value, setting)
     if not set(checks) <= set(ALL_CHECKS):

@@ -1,4 +1,4 @@
-"""Looks learners' addresses up in the source at the moment they are needed; they are never stored."""
+"""Looks up learners' e-mail addresses in the source when they are needed; they are never stored."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ log = logging.getLogger(__name__)
 def addresses_from(
     reader: SourceReader, *, site: str, pseudonyms: Pseudonyms
 ) -> Callable[[Sequence[tuple[str, str, str]]], Mapping[str, str]]:
-    """Return what looks addresses up by delivery.
+    """Return a function that looks up e-mail addresses by delivery.
 
-    It takes deliveries as key, training and learner's reference, and leaves out those whose learner has
-    another address by now. A source that does not answer gives none: asking is worth a try, not a failed
-    night.
+    It takes (delivery key, training, learner reference) and omits learners whose address has changed. If the
+    source fails, it returns nothing and logs a warning, since the look-up is optional.
     """
 
     def look_up(wanted: Sequence[tuple[str, str, str]]) -> dict[str, str]:
@@ -29,7 +28,7 @@ def addresses_from(
         try:
             rows = reader.look_up(names)
         except SourceError as error:
-            log.warning("No addresses can be looked up: %s", error)
+            log.warning("Can't look up e-mail addresses: %s", error)
             return {}
         trainings = (read_row(row, site=site, pseudonyms=pseudonyms) for row in rows)
         return {

@@ -1,8 +1,8 @@
-"""What a row of the source must hold, and what is wrong with one that does not.
+"""The contract of a source row, and the defects of a row that breaks it.
 
-The source is somebody else's database, so nothing is taken for granted: ``read_row`` never raises on a bad
-value. It returns what could be read and a ``Defect`` for each thing that could not, with the remedy. What it
-returns can be stored, and read back by every client.
+The source is somebody else's database, so ``read_row`` never raises on a bad value. It returns the values
+that could be read, and a ``Defect`` with the remedy for each of the others. Every returned value can be
+stored, and read back by every client.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ REQUIRED_COLUMNS: Final = tuple(name for name in COLUMNS if name not in {"issue_
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One thing that is wrong with a row.
+    """A defect of a row.
 
     :param reason: a fixed word, such as ``email_malformed``.
-    :param detail: what is wrong and what to do, without any personal value.
-    :param is_refused: the source's database or driver refused to give the value.
+    :param detail: the problem and the remedy, without any personal value.
+    :param is_refused: the source's database or driver refused to return the value.
     """
 
     reason: str
@@ -51,9 +51,9 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class CompletedTraining:
-    """One row of the source, as far as it could be read.
+    """The readable values of one source row.
 
-    ``email`` and ``certificate_uri`` are kept out of the representation: they are never logged or stored.
+    ``email`` and ``certificate_uri`` are not in the representation, since they are never logged or stored.
     """
 
     site: str
@@ -75,7 +75,7 @@ class CompletedTraining:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the source refused to give any of its values."""
+        """Whether the source refused to return any of its values."""
         return any(defect.is_refused for defect in self.defects)
 
 
@@ -83,8 +83,8 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
     """Read one row of the source.
 
     :param row: the row by column name; ``issue_no`` and ``booking_id`` may be absent.
-    :returns: the training with every defect found in the row itself. Whether its certification is listed
-        and its document there is for staging to find out.
+    :returns: the training with every defect found in the row itself. Staging checks its certification and
+        its document.
     """
     defects: list[Defect] = []
 
@@ -102,7 +102,7 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
     canonical = [f"{name}={values.canonical(row.get(name))}" for name in COLUMNS]
     training_id = read("training_id", values.training_id)
     if training_id is None and not defects:
-        defects.append(Defect("training_id_missing", "training_id is empty: give the row its number"))
+        defects.append(Defect("training_id_missing", "training_id is empty: give the row an id"))
     training_id = training_id or f"{values.WITHOUT_TRAINING_ID}{pseudonyms.row_name(canonical)}"
     issue_no = read("issue_no", values.issue)
     email = read("email", lambda value: values.text(value, longest=values.LONGEST_EMAIL))
@@ -129,23 +129,23 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
 
 
 _MUST_BE_THERE: Final = {
-    "certification_id": "certification_id is empty: say which certification of Springest it belongs to",
-    "email": "email is empty: Springest finds the learner by it",
-    "completed_at": "completed_at is empty: say when the training was completed",
-    "valid_from": "valid_from is empty: say from which day the certificate is valid",
-    "certificate_uri": "certificate_uri is empty: say where the document is",
-    "updated_at": "updated_at is empty: changes to the row could not be noticed",
+    "certification_id": "certification_id is empty: enter the id of Springest's certification",
+    "email": "email is empty: enter the address by which Springest knows the learner",
+    "completed_at": "completed_at is empty: enter when the training was completed",
+    "valid_from": "valid_from is empty: enter the first day on which the certificate is valid",
+    "certificate_uri": "certificate_uri is empty: enter the URI of the document",
+    "updated_at": "updated_at is empty, so changes to the row would not be noticed: enter it",
 }
 _IN_EVERY_WINDOW: Final = (_MUST_BE_THERE["updated_at"], f"updated_at {values.OUT_OF_RANGE}")
 
 
 def lies_in_every_window(detail: str | None) -> bool:
-    """Return whether a row without a readable ``updated_at`` is one that the queries give in every window.
+    """Return whether the queries return a row without a readable ``updated_at`` in every window.
 
-    They do so where it is null or out of range. One without a time zone, say, is in the windows around the
-    moment that the source takes it for, which nobody else knows.
+    They do so if it is null or out of range. A value without a time zone, for example, is in the window that
+    matches the source's own interpretation, which is not known here.
 
-    :param detail: every defect of the row, as the ledger has it.
+    :param detail: all defects of the row, as stored in the ledger.
     """
     return detail is not None and any(text in detail for text in _IN_EVERY_WINDOW)
 
@@ -172,7 +172,7 @@ def _contradictions(training: CompletedTraining) -> list[Defect]:
 
 
 def _address_problem(address: str) -> str | None:
-    """Say why Springest could not reach a learner by this address, without any part of it."""
+    """Return why Springest could not reach a learner at this address, without quoting it."""
     try:
         validate_email(address, check_deliverability=False)
     except EmailNotValidError:
@@ -180,8 +180,8 @@ def _address_problem(address: str) -> str | None:
         for reserved in SPECIAL_USE_DOMAIN_NAMES:
             if domain == reserved or domain.endswith(f".{reserved}"):
                 return (
-                    f"email is under the reserved domain .{reserved}, where no mail from outside arrives: "
-                    "give the address at which the learner is known to Springest"
+                    f"email is in the reserved domain .{reserved}, which receives no mail from outside: "
+                    "enter the address by which Springest knows the learner"
                 )
         return "email is not a valid address: correct it in the source"
     return None

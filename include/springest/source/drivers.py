@@ -1,7 +1,7 @@
-"""Let drivers give as text what Python has no type for, instead of raising for the whole batch.
+"""Make drivers return values that Python can't represent as text, instead of failing the whole batch.
 
-PostgreSQL knows ``infinity``, years after 9999 and years BC; SQLite keeps any bytes as text. As text they
-reach the contract, which names the row and the column. The recipes are those of the drivers: psycopg 3,
+PostgreSQL has ``infinity``, years after 9999 and years BC; SQLite stores any bytes as text. The contract then
+checks the text and names the row and the column. The methods come from the drivers' documentation: psycopg 3,
 *Handling infinity date*; psycopg2, *Type casting of SQL types into Python objects*; ``sqlite3``,
 *How to handle non-UTF-8 text encodings*.
 """
@@ -21,7 +21,7 @@ _TYPES: Final = ("date", "timestamp", "timestamptz", "time", "timetz", "interval
 
 
 def read_leniently(connection: Connection) -> None:
-    """Prepare a connection to the source; doing it again changes nothing."""
+    """Prepare a connection to the source; repeating it changes nothing."""
     driver: Any = connection.connection.driver_connection
     prepare = _PREPARE.get(connection.dialect.driver)
     if prepare is not None:
@@ -29,7 +29,7 @@ def read_leniently(connection: Connection) -> None:
 
 
 class _LenientLoader(Loader):
-    """A loader of psycopg 3 that gives the text of what it can't load."""
+    """A psycopg 3 loader that returns the text of values that it can't load."""
 
     exact: type[Loader]
 
@@ -58,7 +58,7 @@ def _psycopg2(driver: Any) -> None:
 
     def lenient(exact: Any) -> Any:
         def load(value: str | None, cursor: Any) -> Any:
-            if value in {"infinity", "-infinity"}:  # it would be the last or the first day there is
+            if value in {"infinity", "-infinity"}:  # psycopg2 would return Python's first or last day
                 return value
             try:
                 return exact(value, cursor)

@@ -1,4 +1,4 @@
-"""The user's query as it is run: as it stands, counted, and searched by training."""
+"""Statements built from the user's query: all rows, their count, and the rows of given trainings."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from springest.source.values import LONGEST_TRAINING_ID
 
 BOUNDS: Final = ("window_start", "window_end")
 _PARAMETER: Final = re.compile(r"(?<![:\w\\]):([\w$]+)(?![:\w$])")
-"""What SQLAlchemy takes for a bound parameter, wherever it stands."""
+"""Text that SQLAlchemy interprets as a bound parameter, even in comments."""
 _QUOTED_OR_COMMENT: Final = re.compile(r"'[^']*'|\"[^\"]*\"|(?P<comment>--[^\n]*|/\*.*?\*/)", re.DOTALL)
 _END: Final = re.compile(r";(?:\s|--[^\n]*|/\*.*?\*/)*\Z", re.DOTALL)
 _ALL: Final[ColumnElement[Any]] = literal_column("*")
 
 
 class TrainingQuery:
-    """Makes statements of the query of completed trainings, in whatever dialect they are run.
+    """Builds statements from the query of completed trainings, for any dialect.
 
-    :param query: one SELECT with the bound parameters ``:window_start`` and ``:window_end``. Any other
-        ``:word``, and whatever stands in a comment, is no parameter.
+    :param query: one SELECT with the bound parameters ``:window_start`` and ``:window_end``. No other
+        ``:word``, and nothing in a comment, is a parameter.
     :raises ConfigurationError: a bound parameter is missing.
     """
 
@@ -58,40 +58,40 @@ class TrainingQuery:
 
     @property
     def no_rows(self) -> Select[Any]:
-        """Give the names of the columns, and nothing else."""
+        """Select the columns, but no row."""
         return select(_ALL).select_from(self._table).where(literal_column("1") == literal_column("0"))
 
     @property
     def training_ids(self) -> Select[Any]:
-        """Give the number of each row."""
+        """Select the id of each row."""
         return select(self._table.c.training_id)
 
     @property
     def groups(self) -> Select[Any]:
-        """Give each number once, with how many rows have it."""
+        """Select each id with the number of its rows."""
         number = self._table.c.training_id
         return select(number, func.count()).group_by(number)
 
-    def with_ids(self, ids: Sequence[Any], *, as_text: bool, what: Any = _ALL) -> Select[Any]:
-        """Give the rows of these trainings.
+    def with_ids(self, ids: Sequence[Any], *, as_text: bool, selected: Any = _ALL) -> Select[Any]:
+        """Select the rows of these trainings.
 
-        :param as_text: compare the text of the source's numbers: any number can be compared, and no index is
-            used. Otherwise they are bound without a type, so that the source compares them as its own.
-        :param what: a column or an expression instead of the whole row.
+        :param as_text: compare the ids as text: this works for any id, but uses no index. Otherwise they are
+            bound without a type, so that the source compares them with its own type.
+        :param selected: a column or an expression instead of the whole row.
         """
         kind: TypeEngine[Any] = Unicode(LONGEST_TRAINING_ID) if as_text else NullType()
         number: ColumnElement[Any] = self._table.c.training_id
         number = cast(number, kind) if as_text else number
         wanted = bindparam("training_ids", list(ids), expanding=True, type_=kind)
-        return select(what).select_from(self._table).where(number.in_(wanted))
+        return select(selected).select_from(self._table).where(number.in_(wanted))
 
     def without_id(self) -> Select[Any]:
-        """Give the rows without a number."""
+        """Select the rows without an id."""
         return select(_ALL).select_from(self._table).where(self._table.c.training_id.is_(None))
 
 
 def _bindable(query: str) -> TextClause:
-    """Return the query with only its own parameters bound, and on lines of its own: a comment may end it."""
+    """Return the query with only its own parameters bound, between line breaks, as a comment may end it."""
     kept = _QUOTED_OR_COMMENT.sub(
         lambda found: _without_parameters(found[0]) if found["comment"] else found[0], query
     )

@@ -1,9 +1,9 @@
-"""Read the source database: any SQL database that SQLAlchemy has a dialect for.
+"""Read the source database, which may be any SQL database with an SQLAlchemy dialect.
 
-One row that can't be read keeps no other from being read. What the driver has no Python type for comes as
-text (``drivers``). Where the database or the driver still refuses a row, the window is read again by
-trainings, in halves, until the row is known. It then comes with an ``UnreadableValue`` in each column that
-is refused, and the contract sets it aside: no row is lost, and the count stays that of the source.
+A row that can't be read does not affect others. Values without a Python type are returned as text
+(``drivers``). If the database or the driver still refuses a row, the window is read again by training ids,
+halving the list until the row is found. That row has an ``UnreadableValue`` in each refused column, and the
+contract sets it aside: no row is lost, and the count remains that of the source.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Bounds = dict[str, datetime]
 
 BATCH_ROWS: Final = 1_000
 LOOKUP_IDS: Final = 1_000
-"""Trainings looked up by one statement: as many as Oracle allows in a list, and below what others do."""
+"""Trainings looked up by one statement; Oracle allows no longer list, other databases do."""
 SLOW_LOOKUP_SECONDS: Final = 2.0
 MOST_UNREADABLE: Final = 20
-"""Rows of a window that the database may refuse: each costs some twenty statements; more are no accident."""
+"""Rows of a window that the database may refuse; each costs about twenty statements."""
 _KEEPS_CURSORS: Final = "postgresql"
-"""Here a statement that fails ends its transaction unless it has a savepoint, and cursors outlive that."""
+"""In this dialect a failed statement aborts its transaction unless it has a savepoint; cursors survive it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Window:
 
     @property
     def bounds(self) -> Bounds:
-        """The query's parameters, in UTC: a source without a type for moments compares texts."""
+        """The query's parameters, in UTC, since a source without a timestamp type compares text."""
         return {"window_start": self.start.astimezone(UTC), "window_end": self.end.astimezone(UTC)}
 
 
@@ -81,11 +81,12 @@ class SourceReader:
     def open_window(
         self, window: Window, *, by_training: bool = False
     ) -> Iterator[tuple[int, Iterator[list[Row]]]]:
-        """Give the source's own count of the window, and its rows in batches, from one snapshot of the data.
+        """Yield the source's own count of the window, and its rows in batches, from one snapshot of the data.
 
-        :param by_training: find the rows that can't be read, after ``UnreadableRows``. Where the database
-            keeps no cursor beside other statements, the numbers of the window's trainings stay in memory.
-        :raises UnreadableRows: at least one row can't be read, or, ``by_training``, more than a few.
+        :param by_training: find the unreadable rows, after ``UnreadableRows``. If the database keeps no
+            cursor open during other statements, the ids of the window's trainings are held in memory.
+        :raises UnreadableRows: at least one row can't be read; not raised ``by_training``.
+        :raises SourceError: more than ``MOST_UNREADABLE`` rows can't be read, or the query fails.
         :raises SourceError: the query fails.
         :raises ConfigurationError: it lacks a column of the contract.
         """
@@ -96,7 +97,7 @@ class SourceReader:
                 yield count, batches
 
     def count(self, window: Window) -> int:
-        """Return how many rows the source has in a window.
+        """Return the number of rows that the source has in a window.
 
         :raises SourceError: the query fails.
         """
@@ -108,9 +109,9 @@ class SourceReader:
             return int(connection.execute(self._query.count, window.bounds).scalar_one())
 
     def look_up(self, training_ids: Sequence[str]) -> list[Row]:
-        """Return the rows that the source has now for these trainings, whenever they last changed.
+        """Return the rows that the source now has for these trainings, whenever they last changed.
 
-        A number that the source can't compare with its own is one that it does not have.
+        An id that the source can't compare with its own ids counts as not found.
         """
         found: list[Row] = []
         with self._connection() as connection:
@@ -119,9 +120,9 @@ class SourceReader:
         return found
 
     def not_found_again(self, window: Window) -> list[str]:
-        """Return trainings among the window's first ones that the source does not find by their number.
+        """Return trainings among the window's first ones that the source does not find by their id.
 
-        Both are asked within one snapshot, where the source has such a thing.
+        Both queries use one snapshot of the data, if the source supports it.
         """
         with self._connection() as connection:
             with self._own_errors(of_rows=True):
@@ -154,7 +155,7 @@ class SourceReader:
         return connection.execute(statement, bounds, execution_options={"stream_results": True})
 
     def _all(self, connection: Connection, bounds: Bounds) -> Generator[list[Row], None, None]:
-        """Give the rows as the query does."""
+        """Yield the rows in the query's order."""
         with self._own_errors(of_rows=True):
             result = self._stream(connection, self._query.rows, bounds)
         with closing(result):
@@ -202,11 +203,11 @@ class SourceReader:
         ]
 
     def _find(self, connection: Connection, ids: Sequence[str]) -> list[Row]:
-        """Return the rows of these trainings, as the source compares their numbers, then as text.
+        """Return the rows of these trainings, comparing ids with the source's own type, then as text.
 
-        As text, numbers are found that the source can't compare: where they are whole numbers there and one
-        of ours isn't, or where an expression makes them and SQLite, which then has no type for them, does not
-        take ``'7'`` for ``7``.
+        Comparing as text finds ids that the source can't compare otherwise: its ids are integers and one of
+        ours is not, or an expression computes them and SQLite, which then has no type for them, does not
+        equate ``'7'`` with ``7``.
         """
         began = time.monotonic()
         refused: list[Any] = []
@@ -218,15 +219,15 @@ class SourceReader:
         for name in unreadable:
             rows += self._piecewise(connection, name, _EVER, as_text=True)
         found |= {identifier(row["training_id"]) for row in rows}
-        if strange := [name for name in refused if name not in found]:
+        if not_comparable := [name for name in refused if name not in found]:
             log.warning(
-                "The source can't compare these numbers with its own, so it does not have them: %s",
-                ", ".join(map(repr, strange[:MOST_UNREADABLE])),
+                "The source can't compare these ids with its own, so it does not have them: %s",
+                ", ".join(map(repr, not_comparable[:MOST_UNREADABLE])),
             )
         if (seconds := time.monotonic() - began) > SLOW_LOOKUP_SECONDS:
             log.warning(
-                "Looking %d trainings up in the source took %.1f s: an index on the column behind "
-                "training_id makes that fast",
+                "Looking up %d trainings in the source took %.1f s: create an index on the column behind "
+                "training_id",
                 len(ids),
                 seconds,
             )
@@ -241,7 +242,7 @@ class SourceReader:
         *,
         as_text: bool = False,
     ) -> list[Row]:
-        """Return the rows of these trainings; those that the database refuses go to ``refused``."""
+        """Return the rows of these trainings; ids that the database refuses are added to ``refused``."""
         if not ids:
             return []
         rows, _ = self._attempt(connection, self._query.with_ids(ids, as_text=as_text), bounds)
@@ -259,10 +260,10 @@ class SourceReader:
     def _piecewise(
         self, connection: Connection, number: Any, bounds: Bounds, *, as_text: bool = False
     ) -> list[Row]:
-        """Return the rows of a training that can't be read whole: value by value where it has one row."""
+        """Return the rows of a training that can't be read as a whole; value by value if it has one row."""
 
         def ask(name: str) -> tuple[list[Row] | None, str]:
-            wanted = self._query.with_ids([number], as_text=as_text, what=column(name))
+            wanted = self._query.with_ids([number], as_text=as_text, selected=column(name))
             return self._attempt(connection, wanted, bounds)
 
         names = self._columns(connection, bounds)
@@ -273,7 +274,7 @@ class SourceReader:
             for name in names:
                 rows, error = ask(name)
                 values[name] = rows[0][name] if rows else UnreadableValue(error)
-            # As the source gives it: else the row would differ between a window and a look-up.
+            # As the source returns it: otherwise the row would differ between a window and a look-up.
             return [{**values, "training_id": numbers[0]["training_id"] if numbers else number}]
         return [
             {
@@ -291,7 +292,7 @@ class SourceReader:
     def _attempt(
         self, connection: Connection, statement: Select[Any], bounds: Bounds
     ) -> tuple[list[Row] | None, str]:
-        """Return the rows, or ``None`` and why the database or the driver refuses."""
+        """Return the rows, or ``None`` and the reason why the database or the driver refuses."""
         savepoint = connection.begin_nested() if connection.dialect.name == _KEEPS_CURSORS else None
         try:
             with self._own_errors(of_rows=True), closing(connection.execute(statement, bounds)) as result:
@@ -325,6 +326,6 @@ def _stop_at_too_many(unreadable: Sequence[Row]) -> None:
     names = ", ".join(str(identifier(row["training_id"])) for row in unreadable[:3])
     raise SourceError(
         f"more than {MOST_UNREADABLE} completed trainings of the window can't be read, among them {names}, "
-        f"because of {', '.join(columns)} ({'; '.join(errors[:3])}): correct them in the source, or let the "
-        "query give null in their place"
+        f"because of {', '.join(columns)} ({'; '.join(errors[:3])}): correct them in the source, or "
+        "return null instead"
     )

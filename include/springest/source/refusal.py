@@ -1,8 +1,8 @@
 """Safe descriptions of errors of the source's database, without any value of a row.
 
-Databases and drivers quote the value that caused an error (``invalid input syntax for type bigint: "…"``).
-So the class of the error and its code (SQLSTATE, or the database's own) are kept, and of its text the part
-that stands before the first thing in quotes that is no name of the user's query.
+Databases and drivers quote the value that caused an error (``invalid input syntax for type bigint: "…"``). So
+only the class of the error, its code (SQLSTATE, or the database's own) and the beginning of its text are
+kept, up to the first quoted text that is not a name in the user's query.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ _CODE: Final = re.compile(r"\d{1,6}|[0-9A-Z]{5}")
 _OF_THE_QUERY: Final = (OperationalError, ProgrammingError)
 """Errors about the query or the connection: their texts name tables and columns."""
 _NEVER_RUNS: Final = re.compile(r"42[0-9A-Z]{3}|1054|1064|1142|1143|1146|207|208|229")
-"""SQLSTATE class 42 (syntax error or access rule violation), and what MySQL and SQL Server say instead."""
+"""SQLSTATE class 42 (syntax error or access rule violation), and its equivalents in MySQL and SQL Server."""
 _NEVER_RUN: Final = ("no such ", "near ", "ORA-00904", "ORA-00942")
-"""How SQLite and Oracle say it."""
+"""The equivalents in SQLite and Oracle, as beginnings of the text."""
 _PASSES: Final = re.compile(
     r"(?:08|40|53|55|57)[0-9A-Z]{3}|HYT0[01]|1205|1213|1222|1317|1969|3024|SQLITE_(?:BUSY|LOCKED)\w*"
 )
-"""Time-outs, locks and overload, which are no row's fault: classes of SQLSTATE, ODBC's time-outs, the numbers
-of MySQL, MariaDB and SQL Server, and SQLite's names."""
+"""Time-outs, locks and overload, which are not caused by a row: SQLSTATE classes, ODBC's time-outs, codes of
+MySQL, MariaDB and SQL Server, and SQLite's names."""
 _PASS: Final = ("ORA-00054", "ORA-00060", "ORA-01013", "ORA-01555", "DPY-4024")
-"""How Oracle and its driver say it."""
+"""The equivalents in Oracle and its driver, as beginnings of the text."""
 
 
 @contextmanager
 def own_errors(query: str, *, of_rows: bool = False) -> Iterator[None]:
-    """Turn whatever the source's database or driver raises into ``SourceError``.
+    """Convert any exception of the source's database or driver into ``SourceError``.
 
-    :param of_rows: rows are being read: unless the connection is lost or the database says that it had no
-        time, it is ``UnreadableRows``.
+    :param of_rows: rows are being read: raise ``UnreadableRows``, unless the connection is lost or the error
+        means a time-out, a lock or overload.
     """
     try:
         yield
     except SpringestError:
         raise
-    except Exception as error:  # noqa: BLE001 - drivers raise what they like where a value has no type here
+    except Exception as error:  # noqa: BLE001 - drivers may raise anything for a value without a Python type
         kind = UnreadableRows if of_rows and not _is_away(error) else _kind_of(error)
         raise kind(SOURCE_REFUSED + described(error, query)) from None
 
@@ -67,7 +67,8 @@ def _is_away(error: Exception) -> bool:
 def _kind_of(error: Exception) -> type[SourceError]:
     """Distinguish a query that can't run from a database that is unavailable and may return.
 
-    A wrong password is of the latter: a new one reaches the server, a pooler and Airflow one after the other.
+    A wrong password counts as the latter: a new one reaches the server, a pooler and Airflow at different
+    times.
     """
     if not isinstance(error, DBAPIError):
         return SourceError
@@ -77,11 +78,11 @@ def _kind_of(error: Exception) -> type[SourceError]:
 
 
 def described(error: Exception, query: str) -> str:
-    """Return the error's class, code and what its text says without values."""
+    """Return the error's class, its code, and its text without values."""
     original = getattr(error, "orig", None) or error
     code, message = _code_and_text(original)
     name = type(original).__name__ + (f" ({code})" if code else "")
-    if not isinstance(error, (DataError, *_OF_THE_QUERY)):  # among them what a trigger or a function raises
+    if not isinstance(error, (DataError, *_OF_THE_QUERY)):  # such as errors raised by a trigger or a function
         return name
     shown = _without_values(message, query if isinstance(error, _OF_THE_QUERY) else "")
     shown = Redactor(_texts(error.params)).redact(shown)
@@ -89,7 +90,7 @@ def described(error: Exception, query: str) -> str:
 
 
 def _code_and_text(error: BaseException) -> tuple[str, str]:
-    """Return the code and the first line of the text; drivers for MySQL and ODBC give both as arguments."""
+    """Return the code and the first line of the text; drivers for MySQL and ODBC pass both as arguments."""
     names = ("sqlstate", "pgcode", "sqlite_errorname")
     code: Any = next((found for name in names if (found := getattr(error, name, None))), "")
     message: Any = str(error)
@@ -109,7 +110,7 @@ def _without_values(message: str, query: str) -> str:
 
 
 def _texts(parameters: Any) -> Iterator[str]:
-    """Give the texts among a statement's parameters, however deep they lie."""
+    """Yield the strings among a statement's parameters, at any depth."""
     if isinstance(parameters, str):
         yield parameters
     elif isinstance(parameters, Mapping):

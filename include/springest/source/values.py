@@ -1,7 +1,7 @@
-"""Read single values of a source row: each is what its column must hold, or says what that would be.
+"""Read single values of a source row; a value that does not fit its column raises ``Unreadable``.
 
-Drivers give what they like (text, numbers, a buffer, a type of their own), so a value's type is looked at
-before anything is asked of it. What is returned can be stored, and read back by every client.
+Drivers return text, numbers, buffers or types of their own, so a value's type is checked before anything
+else. Every returned value can be stored, and read back by every client.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ LONGEST_EMAIL: Final = 320
 LONGEST_URI: Final = 4_096
 EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9999, 12, 30, tzinfo=UTC)
-"""Moments from ``EARLIEST`` up to ``LATEST`` exist for every client, in every session's time zone."""
-OUT_OF_RANGE: Final = f"must lie between the years {EARLIEST.year} and {LATEST.year}: correct it"
+"""Every client can represent times from ``EARLIEST`` to ``LATEST``, in every session's time zone."""
+OUT_OF_RANGE: Final = f"must be between the years {EARLIEST.year} and {LATEST.year}: correct it"
 WITHOUT_TRAINING_ID: Final = "row:"
-"""Begins the name of a row that has no number of its own, so that it is not lost."""
+"""Prefix of the surrogate id that is given to rows without a ``training_id``."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters, and halves of a character, which no UTF-8 text can hold."""
+"""Control characters, and surrogates, which UTF-8 cannot encode."""
 _FORMULA: Final = re.compile(r"[=@]|[+-](?!\d+$)")
-"""How a cell begins that spreadsheets run (OWASP, *CSV Injection*); a plain number is none."""
+"""Beginning of a cell that spreadsheets run as a formula (OWASP, *CSV Injection*); a plain number is not."""
 _REDACTOR: Final = Redactor()
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableValue:
-    """Stands for a value that the source's database or driver refused to give.
+    """Replaces a value that the source's database or driver refused to return.
 
     :param error: class and code of its error, without any value.
     """
@@ -45,13 +45,13 @@ class UnreadableValue:
 
 
 class Unreadable(ValueError):
-    """A value that is not what its column must hold; the text says what it must be."""
+    """A value does not fit its column; the text states what the column requires."""
 
 
 def given(value: object) -> object:
     """Return the value.
 
-    :raises Unreadable: the source did not give it.
+    :raises Unreadable: the source did not return it.
     """
     if isinstance(value, UnreadableValue):
         raise Unreadable(f"can't be read from the source ({value.error}): correct it there")
@@ -59,7 +59,7 @@ def given(value: object) -> object:
 
 
 def identifier(value: object) -> str | None:
-    """Return a ``training_id`` as the ledger has it; ``None`` where it can't be one."""
+    """Return a ``training_id`` in the ledger's form; ``None`` if the value can't be one."""
     try:
         return training_id(value)
     except Unreadable:
@@ -67,9 +67,10 @@ def identifier(value: object) -> str | None:
 
 
 def canonical(value: object) -> str:
-    """Return one text for one value: the same in every session's time zone, and at every look.
+    """Return a text that identifies the value, independent of the session's time zone and of the process.
 
-    Nothing is asked of a type that no column may have: its own text may fail, or hold its place in memory.
+    A type that no column may have is represented by its name, since its own text may fail or contain an
+    address in memory.
     """
     if isinstance(value, str):
         return str.__repr__(value)
@@ -87,24 +88,24 @@ def _canonical_moment(value: datetime) -> str:
         return repr(value)
     try:
         return f"instant {value.astimezone(UTC).isoformat()}"
-    except OverflowError:  # in UTC it is before the first day there is, or after the last
+    except OverflowError:  # in UTC it is before year 1 or after year 9999
         return f"instant {value.isoformat()}"
 
 
 def text(value: Any, *, longest: int) -> str:
-    """Read text, without blanks around it."""
+    """Read text, without surrounding spaces."""
     if not isinstance(value, str):
         raise Unreadable(f"must be text, is {type(value).__name__}: cast it to text")
     stripped: str = value.strip()
     if len(stripped) > longest:
         raise Unreadable(f"must have at most {longest} characters")
     if _CONTROL.search(stripped):
-        raise Unreadable("must not hold control characters or halves of a character: correct it")
+        raise Unreadable("must not contain control characters or surrogates: correct it")
     return stripped
 
 
 def training_id(value: Any) -> str:
-    """Read the one text that a source's number has, whatever type its driver gives it."""
+    """Return the text of a source's id, the same for every type that a driver may return."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal | UUID):
         raise Unreadable(f"must be text or a whole number, is {type(value).__name__}: cast it to text")
     if isinstance(value, Decimal):
@@ -115,16 +116,16 @@ def training_id(value: Any) -> str:
     if len(name) > LONGEST_TRAINING_ID or not name.isprintable():
         raise Unreadable(f"must be printable and at most {LONGEST_TRAINING_ID} characters")
     if name.startswith(WITHOUT_TRAINING_ID):
-        raise Unreadable(f"must not begin with {WITHOUT_TRAINING_ID}, which names rows without a number")
+        raise Unreadable(f"must not begin with {WITHOUT_TRAINING_ID}, which marks rows without an id")
     if _FORMULA.match(name):
-        raise Unreadable("must not begin with = + - or @, as formulas do: put something before it")
+        raise Unreadable("must not begin with = + - or @, as formulas do: add a prefix")
     if not name.isalnum() and _REDACTOR.redact(name) != name:
-        raise Unreadable("must not hold an e-mail address, since analysts see it: give another number")
+        raise Unreadable("must not contain an e-mail address, since analysts see it: use another id")
     return name
 
 
 def positive(value: Any, *, below: int = 2**63) -> int:
-    """Read a whole number from 1 on."""
+    """Read a positive whole number."""
     number = _whole(value)
     if not 0 < number < below:
         raise Unreadable("must be a positive whole number")
@@ -132,7 +133,7 @@ def positive(value: Any, *, below: int = 2**63) -> int:
 
 
 def issue(value: Any) -> int:
-    """Read the number of an issue."""
+    """Read an issue number."""
     return positive(value, below=2**31)
 
 
@@ -152,14 +153,14 @@ def _whole(value: Any) -> int:
 
 
 def _is_finite(value: Decimal | float) -> bool:
-    """Return whether a number may be looked at further; a signalling NaN can't even be asked by ``math``."""
+    """Return whether a number is finite and not huge; ``math`` fails for a signalling NaN."""
     return value.is_finite() and value.adjusted() < 20 if isinstance(value, Decimal) else math.isfinite(value)
 
 
 def day(value: Any) -> date:
     """Read a date."""
     if isinstance(value, datetime):
-        raise Unreadable("must be a date, is a timestamp: cast it, so that no time zone moves the day")
+        raise Unreadable("must be a date, is a timestamp: cast it, so that no time zone changes the day")
     if isinstance(value, date):
         return value
     if isinstance(value, str):
@@ -167,19 +168,19 @@ def day(value: Any) -> date:
             found = date.fromisoformat(value.strip())
             if found.isoformat() == value.strip():  # neither a week nor a form without dashes
                 return found
-    raise Unreadable("must be a date such as 2026-01-31 up to the year 9999, and null for none or infinity")
+    raise Unreadable("must be a date such as 2026-01-31, up to the year 9999; null for none or infinity")
 
 
 def instant(value: Any) -> datetime:
-    """Read a moment, and return it in UTC."""
+    """Read a time, and return it in UTC."""
     if isinstance(value, str):
         with suppress(ValueError):
             value = datetime.fromisoformat(value.strip())
     if not isinstance(value, datetime):
-        raise Unreadable("must be a moment with its time zone, such as 2026-01-31 02:00:00+00:00")
+        raise Unreadable("must be a time with its time zone, such as 2026-01-31 02:00:00+00:00")
     if value.utcoffset() is None:
         raise Unreadable(
-            "has no time zone: give it with its offset from UTC, in a type that has one or as text such as "
+            "has no time zone: return it with its offset from UTC, in a type with a zone or as text such as "
             "2026-01-31 02:00:00+00:00; include/sql has a query for each kind of database"
         )
     try:

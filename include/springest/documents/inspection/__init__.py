@@ -1,1 +1,1 @@
-"""Opens PDFs in a separate process, so that a hostile file can cost neither memory, time nor the worker."""
+"""Opens PDFs in a separate process, so that a hostile file cannot harm the worker."""

@@ -1,8 +1,8 @@
-"""Has documents opened by a process of its own, which a hostile one may crash, hang or exhaust.
+"""Open documents in a separate process, which a hostile document may crash, hang or exhaust.
 
-The process is started when the first document comes, serves one at a time and stays for the next; it ends
-with this process, however that ends. It holds no secret: its environment is empty, and it inherits no
-descriptor but its socket.
+The process is started for the first document, opens one at a time and remains for the next. It ends with this
+process, even if that is killed. It has no secrets: its environment is empty, and it inherits no descriptor
+except its socket.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from springest.errors import InspectionFailed
 _READER: Final = Path(__file__).with_name("reader.py")
 MEGABYTE: Final = 1024 * 1024
 _GRACE_SECONDS: Final = 5.0
-"""How much longer than its own limit the process is waited for."""
+"""Time to wait for the process beyond its own limit."""
 _TRIES: Final = 2
 _READY: Final = b"ready\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What opening one document may take.
+    """Limits for opening one document.
 
-    :param cpu_seconds: of the process's own work.
-    :param seconds: of anybody's clock, for a machine with no time left.
-    :param memory: address space in bytes, beside twice the document's size.
+    :param cpu_seconds: CPU time of the process.
+    :param seconds: elapsed time, for an overloaded machine.
+    :param memory: address space in bytes, in addition to twice the document's size.
     """
 
     cpu_seconds: float = 20.0
@@ -47,11 +47,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found; see ``reader.py``.
+    """Result of opening a document; see ``reader.py``.
 
-    :param type: media type that the content shows; empty when it shows none that is known.
+    :param type: media type recognised from the content; empty if it is unknown.
     :param defect: ``damaged``, ``without_pages``, ``needs_password``, ``too_complex``, or ``None``.
-    :param detail: what is wrong.
+    :param detail: description of the defect.
     :param repaired: defects that readers repair automatically.
     """
 
@@ -62,9 +62,9 @@ class Inspection:
 
 
 class Inspector:
-    """Opens documents, one at a time; may be shared by threads.
+    """Opens documents, one at a time; threads may share it.
 
-    :param limits: what opening one document may take.
+    :param limits: limits for one document.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -78,8 +78,8 @@ class Inspector:
     def inspect(self, document: BinaryIO, size: int) -> Inspection:
         """Open a document.
 
-        :param document: an open file that nobody else writes to, with a descriptor.
-        :param size: of it, in bytes.
+        :param document: an open file with a descriptor, to which nothing else writes.
+        :param size: its size in bytes.
         :raises InspectionFailed: it could not be opened now.
         """
         limits = self._limits
@@ -93,7 +93,7 @@ class Inspector:
         ).encode()
         ended: int | None = None
         with self._lock:
-            for _ in range(_TRIES):  # the process may have been ended for no reason of the document's
+            for _ in range(_TRIES):  # the document need not be the cause of the process's end
                 response, ended = self._ask(request, document.fileno())
                 if response:
                     return Inspection(**json.loads(response))
@@ -103,11 +103,11 @@ class Inspector:
                 if ended == -signal.SIGALRM:
                     raise InspectionFailed(f"it could not be opened within {limits.seconds:g} seconds")
         if ended in _CRASHES:
-            return Inspection("", "too_complex", "a reader crashes when it opens it")
+            return Inspection("", "too_complex", "a reader crashes when opening it")
         raise InspectionFailed("the process that opens documents was ended from outside, twice")
 
     def close(self) -> None:
-        """End the process; another one is started when it is needed."""
+        """End the process; a new one is started on demand."""
         if self._process is not None and self._socket is not None:
             self._socket.close()
             self._process.kill()
@@ -115,7 +115,7 @@ class Inspector:
         self._process = self._socket = None
 
     def _ask(self, request: bytes, descriptor: int) -> tuple[bytes, int | None]:
-        """Return the response; without one, how the process ended."""
+        """Return the response; without one, the exit code of the process."""
         response = b""
         try:
             channel = self._start()
@@ -130,7 +130,7 @@ class Inspector:
             return b"", -signal.SIGALRM
         except (BrokenPipeError, ConnectionResetError):
             pass
-        except BaseException:  # an answer that nobody waited for must not be taken for the next document's
+        except BaseException:  # a late response must not be taken for that of the next document
             self.close()
             raise
         if response.endswith(b"\n"):
@@ -165,10 +165,10 @@ class Inspector:
         return parent_end
 
     def _forget(self) -> None:
-        """Leave the process to the parent, in a child that was forked off."""
+        """Leave the process to the parent; runs in a forked child."""
         self._lock = threading.Lock()
         if self._process is not None:
-            self._process.returncode = 0  # it is no child of this one's, so there is nothing to wait for
+            self._process.returncode = 0  # it is not a child of this process, so there is nothing to wait for
         if self._socket is not None:
             self._socket.close()
         self._process = self._socket = None
@@ -176,7 +176,7 @@ class Inspector:
 
 _CRASHES: Final = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL, 1}
 SHARED: Final = Inspector()
-"""The inspector of this process: documents of all stores are opened by one other process."""
+"""The inspector of this process, which all stores share."""
 
 
 def scratch_file(*, in_memory: bool = True) -> BinaryIO:

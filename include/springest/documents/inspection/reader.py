@@ -1,20 +1,20 @@
-"""Opens documents and says what is wrong with them; runs as a process of its own (see ``inspector.py``).
+"""Open documents and report their defects; runs as a separate process (see ``inspector.py``).
 
-Nothing of the project is imported here, and nothing is trusted: a document may be made to crash, hang or
-exhaust whatever reads it. Each request is a line of JSON (``size`` in bytes, ``cpu_seconds``, ``seconds``,
+This file imports nothing of the project and trusts nothing, since a document may be built to crash, hang or
+exhaust its reader. Each request is a line of JSON (``size`` in bytes, ``cpu_seconds``, ``seconds``,
 ``memory`` in bytes) with the descriptor of a file that holds the document; each response is a line of JSON:
 
 ``type``
-    the media type that the content shows, or an empty text;
+    the media type recognised from the content, or an empty text;
 ``defect``
     ``null``, or ``damaged``, ``without_pages``, ``needs_password``, ``too_complex``;
 ``detail``
-    what is wrong, in words of this module: never a library's own, which may quote the document;
+    the description of the defect, never a library's text, which may quote the document;
 ``repaired``
     the defects that readers repair automatically, or an empty text.
 
-The signals' default action ends this process when its time is over, also in the middle of a library's C code
-and also when the parent is gone; the end of the socket ends it between two documents.
+The default action of the signals ends this process at its time limits, even within a library's C code and
+after the parent has ended. Between two documents, the end of the socket ends it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import warnings
 import zipfile
 
 if __name__ == "__main__":
-    # The parent's own search path: nothing is imported from anywhere else.
+    # Import only from the parent's own search path.
     sys.path[:] = json.loads(sys.argv[1])
 
 import pikepdf
@@ -51,13 +51,13 @@ _END = re.compile(rb"%%EOF")
 _HARMLESS = re.compile(
     "file is damaged|startxref|xref|cross-reference|stream length|endstream|endobj|extraneous whitespace"
 )
-"""What qpdf may say of a file whose parts are all there."""
+"""Warnings of qpdf for a file with no missing part."""
 _LOST = re.compile("Pages tree includes|not found in file|non-stream|unexpected EOF")
-"""What qpdf says of a page or a part of one that is not there, and goes on without."""
+"""Warnings of qpdf for a missing page or a missing part of one, which it skips."""
 _OBJECT = re.compile(rb"\d+ \d+ obj\b")
 _LARGEST_PART = 1024 * 1024
 READY = b"ready\n"
-"""What is said first, once all libraries are there."""
+"""First message of the process, after all libraries are imported."""
 
 
 def _found(media_type: str, defect: str | None = None, detail: str = "", repaired: str = "") -> Finding:
@@ -88,7 +88,7 @@ def read_pdf(document: mmap.mmap) -> Finding:
     except pikepdf.PdfError:
         pass
     with contextlib.suppress(pikepdf.PdfError), _opened(document[:end], attempt_recovery=False) as pdf:
-        return _examined(pdf, "there are bytes behind its end")
+        return _examined(pdf, "there are bytes after its end")
     if document.rfind(b"startxref") < document.rfind(b"endobj"):
         return _found(kind, "damaged", "its end is missing: it was cut off")
     try:
@@ -122,13 +122,13 @@ def _examined(pdf: pikepdf.Pdf, repaired: str, *, harmless: re.Pattern[str] | No
 
 
 def read_archive(document: mmap.mmap) -> Finding:
-    """Open a text document, which is a ZIP archive with a part that says what it is."""
+    """Open a text document, which is a ZIP archive with a part that names its type."""
     kind = ""
     try:
         with zipfile.ZipFile(io.BytesIO(document)) as archive:
             kind = _kind_of(archive)
             broken = archive.testzip() if kind else None
-    except RuntimeError:  # what zipfile says of an encrypted part
+    except RuntimeError:  # raised by zipfile for an encrypted part
         return _found(kind, "needs_password", "it can't be opened without a password")
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, EOFError, KeyError):
         broken = "all of it"
@@ -138,7 +138,7 @@ def read_archive(document: mmap.mmap) -> Finding:
 
 
 def _kind_of(archive: zipfile.ZipFile) -> str:
-    """Return what an archive says it is: ECMA-376 part 2, 10.1.2; OpenDocument 1.3 part 2, 3.3."""
+    """Return the type that an archive declares: ECMA-376 part 2, 10.1.2; OpenDocument 1.3 part 2, 3.3."""
     names = set(archive.namelist())
     if (
         "mimetype" in names
@@ -174,7 +174,7 @@ def read_image(document: mmap.mmap) -> Finding:
 
 
 def _limit(request: dict[str, float]) -> None:
-    """Bound what the next document may take; the default action of both signals ends the process."""
+    """Set the limits for the next document; the default action of both signals ends the process."""
     signal.setitimer(signal.ITIMER_PROF, request["cpu_seconds"])
     signal.setitimer(signal.ITIMER_REAL, request["seconds"])
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -201,7 +201,7 @@ def _answer(descriptor: int, request: dict[str, float]) -> Finding:
 
 
 def main() -> None:
-    """Answer requests until the parent is gone."""
+    """Respond to requests until the parent has ended."""
     for number in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -132,8 +132,8 @@ def test_an_owner_password_is_accepted(inspector: Inspector) -> None:
     ("content", "word"),
     [
         (b"HTTP/1.1 200 OK\r\n\r\n" + PDF, "before its header"),
-        (PDF + b"<!-- a proxy's banner -->" * 200, "behind its end"),
-        (pdf(3, linearize=True) + bytes(5000), "behind its end"),
+        (PDF + b"<!-- a proxy's banner -->" * 200, "after its end"),
+        (pdf(3, linearize=True) + bytes(5000), "after its end"),
         (PDF.replace(b"startxref\n", b"startxref\n1"), "table of objects"),
     ],
     ids=["before", "behind", "behind a linearised one", "wrong table"],

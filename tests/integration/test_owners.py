@@ -107,7 +107,7 @@ def test_a_filter_that_contradicts_an_id_is_not_believed(class_of_three):
     assert world.owners("next").certificates == 0
     assert world.rows("SELECT count(learner_ref) FROM springest.remote_certificate") == [(0,)]
     assert world.rows("SELECT is_honoured, evidence FROM springest.filter_support") == [
-        (False, "it gave a certificate of one learner for another")
+        (False, "it returned a certificate of one learner for another")
     ]
 
 

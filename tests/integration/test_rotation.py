@@ -181,10 +181,10 @@ def test_a_worker_with_the_former_secret_writes_nothing(full: World) -> None:
     found = stager.look_up(["T0001"])
     rotate_secret(full.warehouse, ROTATED)
     after = everything(full)
-    with pytest.raises(ConfigurationError, match="not the one the warehouse"):
+    with pytest.raises(ConfigurationError, match="not the one that the warehouse"):
         stager.restage(list(found), found, run_id="fourth")
     for step in (full.stage, full.snapshot):
-        with pytest.raises(ConfigurationError, match="not the one the warehouse"):
+        with pytest.raises(ConfigurationError, match="not the one that the warehouse"):
             step("fourth")
     kept = {name: rows for name, rows in everything(full).items() if name != "snapshot"}
     assert kept == {name: rows for name, rows in after.items() if name != "snapshot"}
@@ -193,7 +193,7 @@ def test_a_worker_with_the_former_secret_writes_nothing(full: World) -> None:
 def test_the_new_secret_alone_is_not_enough(full: World) -> None:
     """A rotation needs the former secret as well."""
     for alone in (Pseudonyms(ROTATED.secret), Pseudonyms(ROTATED.secret, (TWICE.secret,))):
-        with pytest.raises(ConfigurationError, match="not the one the warehouse"):
+        with pytest.raises(ConfigurationError, match="not the one that the warehouse"):
             rotate_secret(full.warehouse, alone)
     full.pseudonyms = ROTATED
     with pytest.raises(ConfigurationError, match="rotate-secret"):

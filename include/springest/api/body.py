@@ -1,7 +1,8 @@
-"""A POST's body that knows how much of it has left.
+"""Body of a POST that tracks how much of it has been sent.
 
-Its tail, without which no server can take it for whole, is held back until everything before it has left this
-process. So a failure before that is known not to have been taken, and any later one is in doubt.
+Its last bytes, without which no server can accept it as complete, are held back until all others have left
+this process. So after an earlier failure the server cannot have stored it; after a later one the outcome is
+unknown.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from springest.api.multipart import EncodedBody
 from springest.documents.opener import DocumentError
 
 _WAIT_FOR_EMPTY_BUFFER: Final = 1
-"""High-water mark in bytes: writing waits until the buffer is empty again."""
+"""High-water mark in bytes: writes wait until the buffer is empty."""
 _LOOK_AGAIN_SECONDS: Final = 0.01
 
 
 class CertificateBody(Payload):
     """Streams a document between its head and its tail.
 
-    :param encoded: what stands around the document's bytes.
-    :param departure: asked before the first byte leaves, and before the tail does.
+    :param encoded: the bytes around the document.
+    :param departure: called before the first byte and before the tail is sent.
     """
 
     _autoclose = True
@@ -55,7 +56,7 @@ class CertificateBody(Payload):
         raise TypeError("the body of a certificate is not text")
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Send the body; its tail last, and only when all before it has left."""
+        """Send the body; the tail only after everything before it has left this process."""
         try:
             await self._write(writer)
         except BaseException as error:
@@ -86,7 +87,7 @@ class CertificateBody(Payload):
         await self._until_all_has_left(writer)
 
     async def _send_before_tail(self, writer: AbstractStreamWriter, chunk: bytes) -> None:
-        # One byte more would stand in the tail's place, and the server could take the body for whole.
+        # An extra byte would take the tail's place, and the server could accept the body as complete.
         if self._written + len(chunk) > self._before_tail:
             raise _wrong_size()
         await self._send(writer, chunk)
@@ -98,9 +99,9 @@ class CertificateBody(Payload):
         self.bytes_sent = max(self.bytes_sent, self._written - _waiting(_transports(writer)))
 
     async def _until_all_has_left(self, writer: AbstractStreamWriter) -> None:
-        """Wait until nothing that was written is still in this process.
+        """Wait until everything written has left this process.
 
-        :raises ClientConnectionResetError: the connection is gone, and what waited with it.
+        :raises ClientConnectionResetError: the connection is lost, with the bytes that waited.
         """
         # No event reports that the socket's own buffer under TLS is empty.
         while _waiting(_open_transports(writer)):  # noqa: ASYNC110
@@ -109,14 +110,14 @@ class CertificateBody(Payload):
 
 
 def _wrong_size() -> DocumentError:
-    return DocumentError("document_changed", "the document is not as long as it was when it was checked")
+    return DocumentError("document_changed", "the document's length has changed since it was checked")
 
 
 def _transports(writer: AbstractStreamWriter) -> list[asyncio.WriteTransport]:
-    """Return what the bytes go through: the connection's transport and, under TLS, the socket's below it.
+    """Return the transports of the bytes: the connection's and, under TLS, the socket's below it.
 
-    asyncio gives no public way to the latter. Should its name change, failures count as doubtful earlier than
-    they need, which is the safe side.
+    asyncio has no public access to the latter. If its name changes, more failures count as unknown than
+    necessary, which is safe.
     """
     if not isinstance(writer, StreamWriter) or writer.transport is None:
         return []
@@ -125,22 +126,22 @@ def _transports(writer: AbstractStreamWriter) -> list[asyncio.WriteTransport]:
 
 
 def _open_transports(writer: AbstractStreamWriter) -> list[asyncio.WriteTransport]:
-    """Return what the bytes go through.
+    """Return the open transports of the bytes.
 
-    :raises ClientConnectionResetError: the connection is gone.
+    :raises ClientConnectionResetError: the connection is lost.
     """
     transports = _transports(writer)
     if not transports or any(transport.is_closing() for transport in transports):
-        raise ClientConnectionResetError("the connection is gone")
+        raise ClientConnectionResetError("the connection is lost")
     return transports
 
 
 def _waiting(transports: list[asyncio.WriteTransport]) -> int:
-    """Return how many bytes wait in this process."""
+    """Return the number of bytes that wait in this process."""
     return sum(transport.get_write_buffer_size() for transport in transports)
 
 
 def _abort(writer: AbstractStreamWriter) -> None:
-    """Break the connection off, so that the server sees a body that never ended."""
+    """Abort the connection, so that the server receives an incomplete body."""
     if isinstance(writer, StreamWriter) and writer.transport is not None:
         writer.transport.abort()

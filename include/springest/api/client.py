@@ -1,7 +1,7 @@
 """The HTTP client for Springest: reads lists page by page, posts a certificate once, and classifies failures.
 
-Nothing is retried here, nothing is redirected, no proxy or netrc is taken from the environment. The key is a
-query parameter, so no error of the HTTP library ever leaves this module: its text holds the whole address.
+It retries nothing, follows no redirect and ignores the environment's proxies and netrc. The key is a query
+parameter, so no error of the HTTP library leaves this module: its text contains the whole URL.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ CERTIFICATES_PATH: Final = "/users/certificates.xml"
 CERTIFICATIONS_PATH: Final = "/certifications.xml"
 PACKAGE: Final = "airflow-provider-springest"
 IDLE_SECONDS: Final = 0.1
-"""An idle connection is not used again after this, so that a stale one does not swallow a POST."""
+"""Idle connections are not reused after this, so that no POST is sent on a stale one (ADR 3)."""
 READ_BYTES: Final = 64 * 1024
 
 Gate = Callable[[str], Awaitable[None]]
-"""Awaited with the method before each GET: the place of a rate limit."""
+"""Awaited with the method before each GET, to apply a rate limit."""
 
 
 class SpringestClient:
     """One site's API over one pool of connections; an asynchronous context manager.
 
-    :param site: where, and with which keys.
-    :param max_connections: connections at once.
-    :param gate: awaited before each GET; a POST's turn is its caller's to wait for.
+    :param site: the site's URL, keys and settings.
+    :param max_connections: maximum number of connections.
+    :param gate: awaited before each GET; the caller of a POST obtains its grant.
     """
 
     def __init__(self, site: Site, *, max_connections: int = 8, gate: Gate | None = None) -> None:
@@ -121,7 +121,7 @@ class SpringestClient:
         Only those whose certification is verified are shown. The filters are for sites that support them
         (newer documentation).
 
-        :param size: rows to ask for at once; the site's ``page_size`` by default.
+        :param size: rows per page; the site's ``page_size`` by default.
         """
         filters = {
             "email": email,
@@ -133,7 +133,7 @@ class SpringestClient:
         )
 
     def certifications(self, *, size: int | None = None) -> Pages[Certification]:
-        """Return the listed certifications, lazily, page by page. They need a key of their own."""
+        """Return the listed certifications, lazily, page by page. They need a separate key."""
         key = self._site.certifications_api_key
         return Pages(self, CERTIFICATIONS_PATH, CERTIFICATIONS, key, {}, size or self._site.page_size)
 
@@ -142,11 +142,11 @@ class SpringestClient:
     ) -> PostAnswer:
         """Post one certificate, once.
 
-        :param departure: called before the first and the last bytes of the body; an exception withholds them
+        :param departure: called before the first and the last bytes of the body; its exception withholds them
             and is raised.
-        :raises ConnectFailed, RequestNotSent: the server cannot have taken it.
-        :raises ResponseTimeout, ResponseLost, InvalidResponse: it may have.
-        :raises StatusError: it said no; see the classes.
+        :raises ConnectFailed, RequestNotSent: the server cannot have stored it.
+        :raises ResponseTimeout, ResponseLost, InvalidResponse: the server may have stored it.
+        :raises StatusError: the response has another status; see the classes.
         """
         encoded = encode(upload, booking_field=self._site.booking_field)
         body = CertificateBody(encoded, upload.document, departure=departure)
@@ -173,7 +173,7 @@ class SpringestClient:
 
     def _post_failure(self, error: BaseException, body: CertificateBody) -> BaseException:
         path, sent = self._site.post_path, body.bytes_sent
-        # aiohttp cancels the writing when the answer comes first; that is not this task's cancellation.
+        # aiohttp cancels writing if the response arrives first; that is not a cancellation of this task.
         unrelated = aiohttp.ClientError | OSError | asyncio.CancelledError
         if body.error is not None and not isinstance(body.error, unrelated):
             return body.error
@@ -190,7 +190,7 @@ class SpringestClient:
     ) -> Page[T]:
         """Read one page of a list.
 
-        :param rows: rows that are asked for.
+        :param rows: number of requested rows.
         :raises ApiError: it could not be read; see the classes.
         """
         if self._gate is not None:
@@ -204,7 +204,7 @@ class SpringestClient:
                 failure = self._failure_of(await _read(response), path, query)
         except NotUnderstood as error:
             failure = InvalidResponse(
-                method="GET", path=path, status=200, detail=f"the answer can't be read: {error}"
+                method="GET", path=path, status=200, detail=f"the response can't be read: {error}"
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             failure = self._get_failure(error, path)
@@ -219,23 +219,23 @@ class SpringestClient:
     def _failure_of(self, response: Response, path: str, query: dict[str, str]) -> ApiError:
         sent = [query["email"]] if "email" in query else []
         meaning = meaning_of(response, method="GET", path=path, redactor=self._redactor, sent=sent)
-        if isinstance(meaning, Stored):  # a 201 is no answer to a GET
+        if isinstance(meaning, Stored):  # a 201 is not a valid response to a GET
             return InvalidResponse(
-                method="GET", path=path, status=response.status, detail=f"{response.status}: it is no list"
+                method="GET", path=path, status=response.status, detail=f"{response.status}: it is not a list"
             )
         return meaning
 
     @property
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            raise RuntimeError("the client is used outside of its `async with`")
+            raise RuntimeError("the client is used outside its `async with`")
         return self._session
 
     def _url(self, path: str, key: str, query: dict[str, str]) -> URL:
         return URL(self._site.base_url + path).update_query({**query, "api_key": key})
 
     def _why(self, error: BaseException) -> str:
-        """Say what went wrong by the error's kind: a library's own text may hold the address with the key."""
+        """Describe an error by its class, since a library's text may contain the URL with the key."""
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
             return f"no secure connection to {self._site.host} (TLS): {type(error).__name__}"
         if isinstance(error, aiohttp.ClientConnectorError):
@@ -244,14 +244,14 @@ class SpringestClient:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return f"no connection to {self._site.host} within {self._site.timeouts.connect:g} s"
         if isinstance(error, TimeoutError):
-            return f"no whole answer from {self._site.host} in time"
+            return f"no complete response from {self._site.host} in time"
         return f"the connection to {self._site.host} broke ({type(error).__name__})"
 
 
 class Pages(Generic[T]):
-    """The pages of one list: iterate once, asynchronously; each page holds only rows not given before.
+    """The pages of one list: iterate once, asynchronously; each page contains only new rows.
 
-    ``evidence`` shows afterwards whether the list was read in full.
+    ``evidence`` then shows whether the list was read in full.
     """
 
     def __init__(
@@ -272,7 +272,7 @@ class Pages(Generic[T]):
 
     @property
     def evidence(self) -> Evidence:
-        """How well the list was read so far."""
+        """How completely the list was read so far."""
         return self._pager.evidence
 
     async def __aiter__(self) -> AsyncGenerator[Page[T], None]:
@@ -282,8 +282,8 @@ class Pages(Generic[T]):
             for place, number in enumerate(page.ids, start=wanted.offset + 1):
                 if number < 0:
                     log.warning(
-                        "%s: row %d has no usable id and is left out; until Springest fixes it, the list "
-                        "does not count as complete, and nothing is called missing",
+                        "%s: row %d has no usable id and is skipped; until Springest fixes it, the list is "
+                        "incomplete, and no certificate counts as missing",
                         self._path,
                         place,
                     )
@@ -296,21 +296,21 @@ class Pages(Generic[T]):
 def _user_agent() -> str:
     try:
         return f"{PACKAGE}/{version(PACKAGE)}"
-    except PackageNotFoundError:  # run from its folder, without being installed
+    except PackageNotFoundError:  # run from its folder without installation
         return PACKAGE
 
 
 def _sent_texts(upload: CertificateUpload) -> list[str]:
-    """Return what a response may repeat of a request: address and document name, whole and in part."""
+    """Return private texts that a response may repeat: address and document name, whole and in part."""
     name = upload.document.filename
     stem = name.rpartition(".")[0]
     return [upload.email, upload.email.partition("@")[0], name, stem]
 
 
 async def _read(response: aiohttp.ClientResponse) -> Response:
-    """Read a response. When a body that does not belong to a success breaks off, its status still counts.
+    """Read a response. The status of a response that is not a 2xx counts even if its body is truncated.
 
-    :raises aiohttp.ClientError, TimeoutError, OSError: the body of a 2xx broke off.
+    :raises aiohttp.ClientError, TimeoutError, OSError: the body of a 2xx is truncated.
     """
     try:
         body: bytes | None = await _read_up_to(response, MAX_BODY_BYTES)
@@ -322,7 +322,7 @@ async def _read(response: aiohttp.ClientResponse) -> Response:
 
 
 async def _read_up_to(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """Read a body, but little more than ``most`` bytes of it; more than ``most`` means that it goes on."""
+    """Read a body up to slightly more than ``most`` bytes; a longer result means that it is incomplete."""
     kept = bytearray()
     async for chunk in response.content.iter_chunked(READ_BYTES):
         kept += chunk

@@ -1,6 +1,6 @@
-"""A set of ids that takes 8 to 32 bytes an id, where Python's own takes about a hundred.
+"""A set of ids that needs 8 to 32 bytes per id; Python's own set needs about a hundred.
 
-A list of a million certificates is read in a worker whose memory others share.
+Workers that share memory with others read lists of a million certificates.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ _FREE: Final = -1
 _FIRST_SLOTS: Final = 1_024
 _LARGEST: Final = 2**63 - 1
 _SPREAD: Final = secrets.randbits(64) | 1 << 63 | 1
-"""Multiplier of the hash, odd and new in each process: a server can't choose ids that share a slot
+"""Multiplier of the hash, odd and random in each process, so that a server can't choose colliding ids
 (Dietzfelbinger et al., "A reliable randomized algorithm for the closest-pair problem", 1997)."""
 
 
 class IdSet:
-    """Ids that were seen, in flat arrays of machine integers.
+    """A set of ids in flat arrays of machine integers.
 
-    An id above all before it is put behind them, which is all that most lists need; any other goes into slots
-    (open addressing), where none is ever above the last of those that ascend.
+    An id larger than all earlier ones is appended to a sorted array, which suffices for most lists. Others
+    go into a hash table with open addressing, whose ids are never larger than the last one of the sorted
+    array.
     """
 
     def __init__(self) -> None:
@@ -80,7 +81,7 @@ class IdSet:
         return True
 
     def _place(self, number: int) -> int:
-        """Return where an id is, or would be put."""
+        """Return the slot of an id, or the slot where it would be put."""
         slots = self._slots
         mask = len(slots) - 1
         place = (number * _SPREAD >> 32) & mask

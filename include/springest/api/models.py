@@ -1,4 +1,4 @@
-"""What Springest's API takes and gives, as plain values."""
+"""Requests and results of Springest's API as plain values."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Document(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
 
     @property
     def content(self) -> bytes | None:
-        """All of it, when it is small enough to be kept in memory."""
+        """The bytes of a document that is small enough to be kept in memory, else ``None``."""
 
     def chunks(self) -> Iterator[bytes]:
-        """Give it from the start; may be called again."""
+        """Yield the bytes from the start; may be called again."""
 
 
 class Departure(Protocol):
-    """Observes the sending of a body, and may stop it by raising."""
+    """Called while a body is sent; an exception stops it."""
 
     def begin(self) -> None:
         """Called right before the first byte of the request is sent."""
@@ -47,7 +47,7 @@ class Departure(Protocol):
 class CertificateUpload:
     """A certificate to POST.
 
-    :param valid_until: required by Springest when the certification's ``requires_valid_until`` is true.
+    :param valid_until: required by Springest if the certification's ``requires_valid_until`` is true.
     """
 
     certification_id: int
@@ -62,8 +62,8 @@ class CertificateUpload:
 class PostAnswer:
     """Springest stored the certificate.
 
-    :param certificate_id: the new certificate's id; ``None`` when the response names no usable one.
-    :param bytes_sent: bytes of the body.
+    :param certificate_id: the new certificate's id; ``None`` if the response has no usable one.
+    :param bytes_sent: bytes of the body that were sent.
     """
 
     status: int
@@ -72,7 +72,7 @@ class PostAnswer:
 
 
 class Certificate(NamedTuple):
-    """A certificate that Springest shows. A tuple, since lists of a million are read.
+    """A certificate that Springest shows; a tuple, because lists may have a million rows.
 
     :param created_at: when Springest stored it; naive if the server reported no zone.
     :param user_email: the owner, on sites that name one.
@@ -95,7 +95,7 @@ class Certificate(NamedTuple):
 
     @property
     def created_at_has_zone(self) -> bool:
-        """Whether ``created_at`` names a moment."""
+        """Whether ``created_at`` has a time zone."""
         return self.created_at is not None and self.created_at.tzinfo is not None
 
 
@@ -116,10 +116,10 @@ class Certification:
 class Page(Generic[T]):
     """One page of a list.
 
-    :param total: rows of the whole list, as reported by the server (``meta/results``).
-    :param offset: rows before this page, as reported by the server.
-    :param ids: ids of all rows in their order; a row without a usable id, which ``items`` lacks, has a
-        negative number that stays the same while its content does.
+    :param total: number of rows in the whole list, as reported by the server (``meta/results``).
+    :param offset: number of rows before this page, as reported by the server.
+    :param ids: ids of all rows in order; a row without a usable id, which is not in ``items``, has a negative
+        number that depends on its content.
     """
 
     items: tuple[T, ...]

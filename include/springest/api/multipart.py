@@ -1,7 +1,7 @@
-"""The body of a POST, as Springest's page asks for it: ``multipart/form-data`` (RFC 7578).
+"""The body of a POST as Springest's API page requires it: ``multipart/form-data`` (RFC 7578).
 
-Field names and order are the page's; optional fields that are absent are left out; the file goes as raw bytes
-with its name and type, never Base64.
+Field names and their order are those of the page; missing optional fields are omitted; the file is sent as
+raw bytes with its name and type, never as Base64.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ MAX_SUFFIX_BYTES: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class EncodedBody:
-    """What stands around the file's bytes.
+    """The bytes around the file.
 
-    :param head: everything before the file's first byte.
-    :param tail: everything after its last one; without it the body is not complete.
-    :param content_length: bytes of the whole body.
+    :param head: bytes before the file.
+    :param tail: bytes after the file, without which the body is incomplete.
+    :param content_length: length of the whole body in bytes.
     :param content_type: the request's header, with the boundary.
     """
 
@@ -44,8 +44,8 @@ def encode(
 ) -> EncodedBody:
     """Return the body around a certificate's file.
 
-    :param booking_field: what the site calls the booking's field.
-    :param boundary: separates the parts; random unless a test gives one.
+    :param booking_field: the site's name for the booking field.
+    :param boundary: separates the parts; random except in tests.
     """
     boundary = boundary or f"springest-{secrets.token_hex(16)}"
     if not _BOUNDARY.fullmatch(boundary):
@@ -90,11 +90,11 @@ def _disposition(name: str, *, filename: str | None = None) -> bytes:
 
 
 def _file_name(name: str) -> str:
-    """Return a name that every multipart parser reads alike.
+    """Return a name that all multipart parsers read in the same way.
 
-    Parsers differ in what they make of quotes, semicolons, backslashes and percent signs: browsers send
-    ``%22`` for a quote, RFC 2183 a backslash, and Rack decodes percent signs. So a name keeps letters, digits
-    and a few harmless characters; each other one becomes an underscore.
+    Parsers treat quotes, semicolons, backslashes and percent signs differently: browsers send ``%22`` for a
+    quote, RFC 2183 uses a backslash, and Rack decodes percent signs. So letters, digits and a few harmless
+    characters are kept, and every other one becomes an underscore.
     """
     base = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
     plain = _UNSAFE_IN_NAME.sub("_", base).strip(" .")
@@ -112,5 +112,5 @@ def _quoted(value: str) -> str:
 
 def _one_line(value: str) -> bytes:
     if _CONTROL.search(value):
-        raise ValueError("a field's value holds a control character")
+        raise ValueError("a field's value contains a control character")
     return value.encode("utf-8")

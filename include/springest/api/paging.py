@@ -1,7 +1,7 @@
-"""Read a list that may change while it is read. No input or output: pages go in, requests come out.
+"""Page through a list that may change meanwhile. No input or output: it takes pages and returns requests.
 
-Each page overlaps the last one by one row. When that row is another than it was, the list has shifted:
-reading goes back until it meets rows it knows. A list that does not add up at its end is read once more.
+Each page overlaps the last one by one row. If that row differs, the list has shifted, and the pager rewinds
+until it finds rows that it has seen. If the totals do not match at the end, the list is read once more.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ MOST_SCANS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """What to ask for next.
+    """The next page to request.
 
-    :param offset: rows before the first one wanted.
-    :param size: rows wanted; the server may give fewer.
+    :param offset: number of rows to skip.
+    :param size: number of rows; the server may return fewer.
     """
 
     offset: int
@@ -30,13 +30,13 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """How well a list was read.
+    """How completely a list was read.
 
     :param first_total: total reported by the first page of the last scan.
     :param last_total: total reported by its last page.
-    :param distinct_ids: different ids seen in it.
-    :param rewinds: times the list had shifted and was read again.
-    :param ended_empty: the list was read until the server gave no more rows.
+    :param distinct_ids: number of distinct ids in it.
+    :param rewinds: how often the list had shifted and was read again.
+    :param ended_empty: the list was read until the server returned no more rows.
     """
 
     first_total: int | None
@@ -50,28 +50,28 @@ class Evidence:
     @property
     def reached_end(self) -> bool:
         """Whether the whole list was read, as far as this is known if the server reports no total."""
-        untold = self.first_total is None and self.last_total is None
-        ended = untold and self.ended_empty and self.rewinds == 0 and self.unreadable == 0
+        no_total = self.first_total is None and self.last_total is None
+        ended = no_total and self.ended_empty and self.rewinds == 0 and self.unreadable == 0
         return self.complete or ended
 
     @property
     def complete(self) -> bool:
-        """Whether nothing can have been missed: ids and both totals agree.
+        """Whether no row can have been missed: the number of ids equals both totals.
 
-        A row that is removed while another is added in its place can't be noticed; the API removes none.
+        A removed row whose place a new one takes can't be detected; the API removes none.
         """
         return self.unreadable == 0 and self.has_all_rows
 
     @property
     def has_all_rows(self) -> bool:
-        """Whether as many different rows came as both totals say, readable or not."""
+        """Whether the number of distinct rows, readable or not, equals both totals."""
         return self.first_total is not None and self.distinct_ids == self.first_total == self.last_total
 
 
 class Pager:
-    """Decides what to ask for next, from what came so far.
+    """Determines the next request from the pages received so far.
 
-    :param size: rows to ask for at once.
+    :param size: number of rows per request.
     """
 
     def __init__(self, size: int) -> None:
@@ -100,7 +100,7 @@ class Pager:
 
     @property
     def evidence(self) -> Evidence:
-        """How well the list was read so far."""
+        """How completely the list was read so far."""
         return Evidence(
             first_total=self._first_total,
             last_total=self._last_total,
@@ -112,11 +112,11 @@ class Pager:
         )
 
     def accept(self, ids: Sequence[int], *, total: int | None) -> set[int]:
-        """Take the page that answers ``next``.
+        """Accept the page for ``next``.
 
         :param ids: ids of its rows, in its order; negative for a row without a usable id.
         :param total: total that the page reports, if any.
-        :returns: the ids that this scan had not seen before; none when the page is to be read again.
+        :returns: the ids that are new in this scan; empty if the page must be read again.
         """
         self._requests += 1
         if self._first_total is None:
@@ -126,11 +126,11 @@ class Pager:
             return set()
         new = self._seen.add_all(ids)
         self._unreadable += sum(number < 0 for number in new)
-        self._go_on(ids, total)
+        self._advance(ids, total)
         return new
 
     def _shifted(self, ids: Sequence[int]) -> bool:
-        """Return whether the page does not join on to what is known."""
+        """Return whether the page does not overlap with the rows seen so far."""
         if self._overlap == 0:
             return False
         if self._expected is not None:
@@ -147,13 +147,13 @@ class Pager:
         self._expected = None
         return True
 
-    def _go_on(self, ids: Sequence[int], total: int | None) -> None:
+    def _advance(self, ids: Sequence[int], total: int | None) -> None:
         self._ended_empty = len(ids) <= self._overlap
         end = self._offset + len(ids)
         if self._ended_empty or (total is not None and end >= total):
             self._end_scan()
             return
-        # A server that gives a single row at a time leaves no room for an overlap.
+        # A server that returns a single row at a time leaves no room for an overlap.
         self._overlap = 1 if len(ids) > 1 else 0
         self._offset = end - self._overlap
         self._expected = ids[-1]

@@ -1,12 +1,13 @@
-"""What a response means: the one table of statuses, body types and bodies.
+"""The meaning of a response: the only table of statuses, content types and bodies.
 
-A status alone proves nothing. A captive portal, a maintenance page and a login form answer 200; a firewall in
-front of Springest answers 403 after Springest has stored the certificate. So a response counts as Springest's
-only when its body is, and whatever the table does not name leaves the outcome of a POST unknown.
+A status alone proves nothing. Captive portals, maintenance pages and login forms respond with 200; a
+firewall in front of Springest may respond with 403 after Springest has stored the certificate. So a response
+counts as Springest's only if its body does, and a response that the table does not list leaves the outcome
+of a POST unknown.
 
-Three statuses are believed whatever their body, because they say by definition that nothing was stored
-(RFC 9110, 15.5.2, 15.5.5 and 15.5.14), and because none of them lets a run repeat itself: 401 ends the run,
-404 ends it once three deliveries met it, and 413 sets the delivery aside.
+Three statuses count with any body, because by definition nothing was stored (RFC 9110, 15.5.2, 15.5.5 and
+15.5.14), and because none of them can repeat endlessly: 401 ends the run, 404 ends it after three deliveries,
+and 413 sets the delivery aside.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ MAX_MESSAGE_LENGTH: Final = 300
 
 
 class Body(Flag):
-    """What the body of a response is."""
+    """Kind of a response's body."""
 
     EMPTY = auto()
     CERTIFICATE = auto()
-    """XML of Springest's that names no error; it need not hold an id."""
+    """Springest's XML without an error; an id is not required."""
     REFUSAL = auto()
-    """XML of Springest's that names an error, or that holds a message and no id."""
+    """Springest's XML with an error, or with a message and no id."""
     FOREIGN = auto()
-    """Anything else: a web page, JSON, a body that broke off."""
+    """Anything else: a web page, JSON, a truncated body."""
 
     ANY = EMPTY | CERTIFICATE | REFUSAL | FOREIGN
     OURS = EMPTY | CERTIFICATE | REFUSAL
@@ -56,8 +57,8 @@ class Body(Flag):
 class Response:
     """A response as it was read.
 
-    :param content_type: the header in lower case; empty when the server named no type.
-    :param body: ``None`` when it broke off; a body that is too long is not parsed.
+    :param content_type: the header in lower case; empty if it is missing.
+    :param body: ``None`` if it is truncated; a body that is too long is not parsed.
     """
 
     status: int
@@ -70,10 +71,10 @@ class Response:
 class _Rule:
     """One line of the table.
 
-    :param statuses: the statuses it is about.
-    :param body: the bodies it is about.
-    :param error: what it means; ``None``: Springest stored the certificate.
-    :param retry_after: whether the line is only about responses with ``Retry-After``.
+    :param statuses: the statuses to which it applies.
+    :param body: the kinds of body to which it applies.
+    :param error: the resulting error; ``None``: Springest stored the certificate.
+    :param retry_after: whether it applies only to responses with ``Retry-After``.
     """
 
     statuses: range | tuple[int, ...]
@@ -83,32 +84,32 @@ class _Rule:
     retry_after: bool = False
 
     def fits(self, status: int, body: Body, *, waits: bool) -> bool:
-        """Return whether the line is about a response; ``waits``: it has a ``Retry-After``."""
+        """Return whether the line applies to a response; ``waits``: it has a ``Retry-After``."""
         return status in self.statuses and body in self.body and (waits or not self.retry_after)
 
 
-_UNREADABLE: Final = "the body is not Springest's, so nothing is known of the request"
+_UNREADABLE: Final = "the body is not Springest's, so the outcome is not known"
 RULES: Final = (
     _Rule((200,), Body.CERTIFICATE, None),
     _Rule((201,), Body.CERTIFICATE | Body.EMPTY, None),
     _Rule(range(200, 300), Body.ANY, InvalidResponse, _UNREADABLE),
-    _Rule(range(300, 400), Body.ANY, Redirected, "it points elsewhere, which is never followed"),
+    _Rule(range(300, 400), Body.ANY, Redirected, "a redirect, which is never followed"),
     _Rule((429,), Body.ANY, Throttled, "Springest asks for fewer requests"),
     _Rule((403, 503), Body.ANY, Throttled, "Springest asks for fewer requests", retry_after=True),
     _Rule(
         (401,), Body.ANY, Unauthorized, "Springest does not know this API key: check the connection's keys"
     ),
-    _Rule((403,), Body.OURS, Forbidden, "this API key has no right to this: ask Springest for it"),
+    _Rule((403,), Body.OURS, Forbidden, "this API key lacks the permission: ask Springest for it"),
     _Rule(
         (404,), Body.ANY, NotFound, "there is nothing at this path: check the connection's host and post_path"
     ),
-    _Rule((413,), Body.ANY, Rejected, "the document is larger than Springest or a proxy before it takes"),
+    _Rule((413,), Body.ANY, Rejected, "the document is larger than Springest, or a proxy before it, accepts"),
     _Rule((400, 415, 422), Body.REFUSAL, Rejected, "Springest refused it"),
     _Rule(range(500, 600), Body.ANY, ServerError, "Springest failed"),
-    _Rule(range(100, 1000), Body.ANY, UnexpectedStatus, "nobody foresaw this status with such a body"),
+    _Rule(range(100, 1000), Body.ANY, UnexpectedStatus, "an unexpected status with such a body"),
 )
-"""The first line that fits decides. A list is read by ``parse_page``, which refuses whatever is not one; for
-a GET, every other response is looked up here, and no line is a success."""
+"""The first matching line counts. ``parse_page`` reads lists; for a GET, all other responses are looked up
+here, and no line is a success."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def meaning_of(
 ) -> ApiError | Stored:
     """Return what a response means.
 
-    :param redactor: hides keys and addresses in what the server says.
+    :param redactor: removes keys and addresses from the server's text.
     :param sent: private texts of the request, which the server may repeat in whole or in part.
     """
     root = _root(response)
@@ -154,7 +155,7 @@ def meaning_of(
 
 
 def _root(response: Response) -> Element | None:
-    """Return the root of Springest's XML; ``None`` when the body is not that."""
+    """Return the root of Springest's XML; ``None`` if the body is something else."""
     if response.body is None or "html" in response.content_type or "json" in response.content_type:
         return None
     return parse_document(response.body)
@@ -170,7 +171,7 @@ def _body(response: Response, root: Element | None, messages: tuple[str, ...]) -
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Read ``Retry-After``: seconds or an HTTP date (RFC 9110, 10.2.3); ``None`` when it is neither."""
+    """Parse ``Retry-After``: seconds or an HTTP date (RFC 9110, 10.2.3); ``None`` if it is neither."""
     if retry_after is None:
         return None
     text = retry_after.strip()

@@ -14,20 +14,20 @@ T = TypeVar("T")
 
 MAX_ROW_TEXT: Final = 100_000
 MAX_FREE_TEXT: Final = 2_000
-"""Characters of a text that a person wrote at Springest, such as a description."""
+"""Longest text that a person wrote at Springest, such as a description, in characters."""
 MAX_COUNT: Final = 2**31 - 1
 LONGEST_NUMBER: Final = 19
-"""Digits of the largest number that a bigint holds."""
+"""Digits of the largest bigint."""
 LONGEST_MOMENT: Final = 64
-"""Characters of a date-time that is looked at closer: a pattern may take minutes with a long one."""
+"""Longest date-time that is parsed, in characters: the pattern may take minutes for a long text."""
 
 
 class NotUnderstood(ValueError):
-    """A body is not what was asked for; the text says why, without quoting it."""
+    """A body is not the expected one; the text gives the reason without quoting it."""
 
 
 def number_of(text: Any) -> int | None:
-    """Read a number of plain digits, short enough to be one."""
+    """Parse a number of plain digits that fits a bigint."""
     plain = isinstance(text, str) and len(text) <= LONGEST_NUMBER and text.isascii() and text.isdecimal()
     return int(text) if plain else None
 
@@ -45,9 +45,9 @@ def id_if_told(text: Any) -> int | None:
 
 
 def id_of(text: Any) -> int:
-    """Read an id that must be there.
+    """Parse a required id.
 
-    :raises NotUnderstood: it is not.
+    :raises NotUnderstood: it is missing or invalid.
     """
     number = id_if_told(text)
     if number is None:
@@ -71,7 +71,7 @@ def words(value: Any) -> str | None:
 
 
 def free_text(value: Any) -> str | None:
-    """Read a text that a person wrote at Springest and analysts will read: redacted and cut."""
+    """Parse text that a person wrote at Springest and analysts read: it is redacted and truncated."""
     return _cleaned(value[:MAX_FREE_TEXT]) or None if isinstance(value, str) else None
 
 
@@ -85,13 +85,13 @@ _OFFSET: Final = re.compile(r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})$", re.IGNO
 
 
 def moment_of(text: str) -> datetime:
-    """Read the ways a date-time is written: ISO 8601, with a space, ``UTC``, any offset, or no zone.
+    """Parse a date-time: ISO 8601, with ``T`` or a space, with ``UTC``, any offset, or no zone.
 
-    The first and the last year that Python knows are refused: in another zone, such a moment may lie in none.
+    Python's first and last year are refused, since such a time may not exist in another zone.
     """
     moment = _moment_of(text)
     if not MINYEAR < moment.year < MAXYEAR:
-        raise NotUnderstood("a date-time at the edge of time")
+        raise NotUnderstood("a date-time out of range")
     return moment
 
 
@@ -107,10 +107,10 @@ def _moment_of(text: str) -> datetime:
 
 
 def day_of(text: str) -> date:
-    """Read a date, or the date of a date-time."""
+    """Parse a date, or the date of a date-time."""
     return date.fromisoformat(text) if len(text) == len("2026-01-31") else _moment_of(text).date()
 
 
 def flag_of(text: str) -> bool:
-    """Read the ways that yes and no are written."""
+    """Parse a boolean: true/false, 1/0 or yes/no."""
     return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]

@@ -1,8 +1,8 @@
-"""Read Springest's XML: strict about what it means, tolerant about its shape.
+"""Parse Springest's XML: strict about its meaning, tolerant about its form.
 
-Rails writes dashes in names, ``type`` attributes and ``nil="true"``; other versions write underscores or
-leave the ``<response>`` wrapper out; unknown elements may come any time. None of that matters here. What
-does: no DTD, no entities, no network, and caps on bytes, elements and depth, since this comes from outside.
+Rails writes dashes in names, ``type`` attributes and ``nil="true"``; other versions write underscores or omit
+the ``<response>`` wrapper; unknown elements may appear at any time. All of these are accepted. DTDs, entities
+and network access are not, and bytes, elements and depth are limited, since the XML comes from outside.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ T = TypeVar("T", bound="Certificate | Certification")
 Element: TypeAlias = etree._Element  # noqa: SLF001 - it has no public name
 
 MAX_BODY_BYTES: Final = 256 * 1024
-"""Of any response but a list."""
+"""Limit for all responses except lists."""
 MAX_DEPTH: Final = 32
 _MIN_PAGE_BYTES: Final = 4 * 1024 * 1024
 _MAX_PAGE_BYTES: Final = 16 * 1024 * 1024
@@ -71,7 +71,7 @@ class RowKind(Generic[T]):
 
     :param row: name of a row's element.
     :param container: name of the list's element.
-    :param build: makes the value from the row's fields; raises ``NotUnderstood``.
+    :param build: creates the value from the row's fields; may raise ``NotUnderstood``.
     """
 
     row: str
@@ -80,15 +80,15 @@ class RowKind(Generic[T]):
 
     @property
     def watched(self) -> list[str]:
-        """Tags of the elements that ``parse_page`` looks at."""
+        """Tags of the elements that ``parse_page`` uses."""
         names = {self.row, self.container, "nil_classes", "nil-classes", *_COUNTS, *_ERRORS}
         return [f"{{*}}{name}" for name in sorted(names)]
 
 
 def max_page_bytes(rows: int) -> int:
-    """Return how large a page may be, in bytes after decompression.
+    """Return the size limit of a page, in bytes after decompression.
 
-    :param rows: rows that were asked for. A server that ignores that may send some thousand.
+    :param rows: number of requested rows. A server that ignores it may send some thousand.
     """
     return min(_MAX_PAGE_BYTES, max(_MIN_PAGE_BYTES, rows * _BYTES_PER_ROW))
 
@@ -96,11 +96,11 @@ def max_page_bytes(rows: int) -> int:
 def parse_page(body: bytes, kind: RowKind[T], *, rows: int) -> Page[T]:
     """Return one page of a list.
 
-    A row without a usable id is left out and counted in ``Page.ids``; a character that XML does not allow
-    costs the field that holds it, never the list.
+    A row without a usable id is skipped and counted in ``Page.ids``. A character that XML does not allow
+    affects only its field, never the list.
 
-    :param rows: rows that were asked for.
-    :raises NotUnderstood: it is no such list, it is cut off or too large, or none of its rows has an id.
+    :param rows: number of requested rows.
+    :raises NotUnderstood: it is another list or none, truncated or too large, or none of its rows has an id.
     """
     if len(body) > max_page_bytes(rows):
         raise NotUnderstood("it is larger than a page may be")
@@ -111,7 +111,7 @@ def parse_page(body: bytes, kind: RowKind[T], *, rows: int) -> Page[T]:
     elements, counts, is_list = _find(root, kind)
     total, offset = (count_of(_text(counts[name])) if name in counts else None for name in _COUNTS)
     if not is_list and total != 0:
-        raise NotUnderstood(f"it holds no list of {kind.container}")
+        raise NotUnderstood(f"it contains no list of {kind.container}")
     items, ids = [], []
     for element in elements:
         try:
@@ -127,20 +127,20 @@ def parse_page(body: bytes, kind: RowKind[T], *, rows: int) -> Page[T]:
 
 
 def _parse_leniently(body: bytes) -> Element:
-    """Parse a list; replace what XML does not allow by question marks when it is refused for that."""
+    """Parse a list; if it contains illegal characters, replace them with question marks."""
     try:
         return etree.fromstring(body, _parser())
     except etree.XMLSyntaxError:
-        mended = _ILLEGAL.sub(b"?", body)
+        cleaned = _ILLEGAL.sub(b"?", body)
         declared = _ENCODING.match(body)
         if declared is None or declared[1].lower() in {b"utf-8", b"utf8"}:
-            mended = mended.decode("utf-8", "replace").encode()
-        if mended == body:
-            raise NotUnderstood("it is cut off or not XML") from None
+            cleaned = cleaned.decode("utf-8", "replace").encode()
+        if cleaned == body:
+            raise NotUnderstood("it is truncated or not XML") from None
     try:
-        return etree.fromstring(mended, _parser())
+        return etree.fromstring(cleaned, _parser())
     except etree.XMLSyntaxError:
-        raise NotUnderstood("it is cut off or not XML") from None
+        raise NotUnderstood("it is truncated or not XML") from None
 
 
 def _require_list(root: Element, kind: RowKind[T]) -> None:
@@ -152,7 +152,7 @@ def _require_list(root: Element, kind: RowKind[T]) -> None:
 
 
 def _find(root: Element, kind: RowKind[T]) -> tuple[list[Element], dict[str, Element], bool]:
-    """Return the rows of a list, the elements that count them, and whether there is a list at all.
+    """Return the rows of a list, its counts, and whether there is a list.
 
     :raises NotUnderstood: the server names an error beside or instead of the list.
     """
@@ -181,7 +181,7 @@ def _find(root: Element, kind: RowKind[T]) -> tuple[list[Element], dict[str, Ele
 
 
 def parse_document(body: bytes) -> Element | None:
-    """Return the root of a response that is no list; ``None`` unless it is XML as Springest writes it."""
+    """Return the root of a response other than a list; ``None`` unless it is Springest's XML."""
     if not body.strip() or len(body) > MAX_BODY_BYTES:
         return None
     try:
@@ -193,7 +193,7 @@ def parse_document(body: bytes) -> Element | None:
 
 
 def find_new_id(root: Element) -> int | None:
-    """Return the id of the new certificate; ``None`` when the document names none, or several."""
+    """Return the id of the new certificate; ``None`` if the document has none, or several."""
     holders = [node for node in root.iter("{*}*") if _name(node) == "certificate"]
     if _name(root) in {"response", "hash"}:
         holders.append(root)
@@ -207,7 +207,7 @@ def find_new_id(root: Element) -> int | None:
 
 
 def find_messages(root: Element) -> tuple[str, ...]:
-    """Return what the server says: each ``<error>``, ``<message>`` and field in ``<errors>``."""
+    """Return the server's messages: each ``<error>``, ``<message>`` and field in ``<errors>``."""
     nodes = (node for node in root.iter() if isinstance(node.tag, str))
     found = [_text(node) for node in nodes if _is_message(node)]
     return tuple(dict.fromkeys(text for text in found if text))
@@ -232,7 +232,7 @@ def _is_message(node: Element) -> bool:
 
 @cache
 def _parser() -> etree.XMLParser:
-    """Return the parser of whole documents: making one costs more than reading a small response."""
+    """Return the shared parser: creating one costs more than parsing a small response."""
     return etree.XMLParser(**_PARSER_OPTIONS)
 
 
@@ -260,9 +260,9 @@ def _text(element: Element) -> str | None:
 
 
 def _fields(row: Element, depth: int = 3) -> dict[str, Any]:
-    """Return a row's fields by name; a nested element becomes a dictionary of its own.
+    """Return a row's fields by name; a nested element becomes a nested dictionary.
 
-    :param depth: of the row's children within the document; a list and a wrapper stand above a row.
+    :param depth: depth of the row's children in the document; a list and a wrapper are above a row.
     """
     if depth > MAX_DEPTH:
         raise NotUnderstood(_TOO_DEEP)

@@ -1,4 +1,4 @@
 """Learners' privacy: the learner secret, erasure and its tombstones, retention of attempts' details.
 
-May import: db, source and below. ``identity.py`` and ``redaction.py`` stand below: every layer uses them.
+May import: db, source and below. ``identity.py`` and ``redaction.py`` are below, since every layer uses them.
 """

@@ -1,4 +1,4 @@
-"""What old attempts need not keep: who made them, and the words of the server."""
+"""Clears details of old attempts: the worker, and the server's message."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from springest.db.statements import load_sql
 
 KEPT_DAYS: Final = 90
 AT_MOST: Final = 50_000
-"""Attempts cleared at once, so that the first night after years stays short."""
+"""Limit per call, so that the first night after years stays short."""
 _CLEAR: Final = text(load_sql("privacy/clear_old_details"))
 
 
 def clear_old_details(engine: Engine, *, site: str, days: int = KEPT_DAYS) -> int:
-    """Clear the details of attempts that ended long ago; return of how many.
+    """Clear the details of attempts that ended long ago; return the number of attempts.
 
-    What is in doubt, or waits for a person, keeps them: they are evidence.
+    Details of unknown deliveries, and of those that wait for a person, are evidence and stay.
 
-    :param days: how long an attempt keeps its details.
+    :param days: days after which details are cleared.
     """
     with engine.begin() as connection:
         cleared = connection.execute(_CLEAR, {"site": site, "days": days, "at_most": AT_MOST})

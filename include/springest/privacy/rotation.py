@@ -1,8 +1,8 @@
-"""Rotate the learner secret: re-key everything in the warehouse that was made with the former one.
+"""Rotate the learner secret: re-key all values in the warehouse that were made with the former one.
 
-Each stored value becomes an HMAC of itself under the new secret, in one transaction. So nothing is needed but
-the secrets: a learner who is gone from the source, an owner whom only Springest names and a tombstone are
-re-keyed like all others. See docs/adr/0024-rotation-wraps-what-is-there.md.
+Each stored value is replaced by its HMAC under the new secret, in one transaction. This needs only the
+secrets, so learners who are gone from the source, owners whom only Springest names, and tombstones are
+re-keyed as well. See docs/adr/0024-rotation-wraps-what-is-there.md.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ from springest.privacy.erasure import ERASURE_ALONE, PUBLISH_LOCK
 from springest.privacy.secret import TRY_TO_ROTATE, keep_to_secret, secrets_in_force
 
 KEYED_COLUMNS: Final = frozenset({"learner_ref", "row_version", "document_ref", "tombstone"})
-"""Columns that hold what the secret made, in whatever table."""
+"""Columns of all tables whose values are made with the secret."""
 BATCH_ROWS: Final = 50_000
 _REKEYED: Final = table("rekeyed", column("former"), column("current"), schema="pg_temp")
 
 
 @dataclass(frozen=True, slots=True)
 class RotationReport:
-    """What was re-keyed.
+    """The result of a rotation.
 
-    :param rows: rows that hold a re-keyed value, by table; empty when nothing had to be done.
+    :param rows: number of rows with a re-keyed value, by table; empty if there was nothing to do.
     """
 
     rows: Mapping[str, int]
 
 
 def rotate_secret(engine: Engine, pseudonyms: Pseudonyms) -> RotationReport:
-    """Re-key the warehouse from the secret it was filled with to the last one, in one transaction.
+    """Re-key the warehouse from the secret it was filled with to the newest one, in one transaction.
 
-    Doing it again changes nothing. A warehouse without a secret stores this one. Only the owner of the tables
-    can do it.
+    Repeating it changes nothing. A warehouse without a secret records this one. It requires the owner of the
+    tables.
 
-    :param pseudonyms: holds the new secret and all former ones.
-    :raises SecretInUse: a run works with the secret.
-    :raises ConfigurationError: the warehouse was filled with a secret that is none of these, or under another
+    :param pseudonyms: contains the new secret and all former ones.
+    :raises SecretInUse: a run uses the secret.
+    :raises ConfigurationError: the warehouse was filled with another secret than these, or under another
         address rule.
     """
     with engine.begin() as connection:
         if not connection.execute(TRY_TO_ROTATE).scalar_one():
             held = "; ".join(line for line in holders(connection) if "springest.secret" in line)
             raise SecretInUse(
-                f"a run works with the learner secret right now ({held or 'it has just ended'}): pause the "
-                "DAGs, wait until their runs have ended and run this again; nothing was changed"
+                f"a run is using the learner secret ({held or 'it has just ended'}): pause the DAGs, wait "
+                "until their runs have ended and run this again; nothing was changed"
             )
         connection.execute(ERASURE_ALONE)
         known = connection.execute(select(learner_secret)).one_or_none()
@@ -78,7 +78,7 @@ def _keyed_tables() -> Iterator[tuple[Table, list[Column[Any]]]]:
 
 
 def _lock_tables(connection: Connection) -> None:
-    """Keep everybody from writing; publishing first, which locks deliveries only later."""
+    """Block all writers; publishing first, which locks deliveries only later."""
     for site in connection.execute(
         select(publication.c.site).distinct().order_by(publication.c.site)
     ).scalars():
@@ -88,9 +88,9 @@ def _lock_tables(connection: Connection) -> None:
 
 
 def _load_rekeyed(connection: Connection, pseudonyms: Pseudonyms, *, made_with: int) -> None:
-    """Fill a temporary table with each value and what becomes of it.
+    """Fill a temporary table with each value and its replacement.
 
-    Values are re-keyed here and not by the server, whose logs may show the parameters of a statement.
+    Values are re-keyed here, not by the server, whose logs may contain the parameters of a statement.
     """
     connection.exec_driver_sql(
         "CREATE TEMPORARY TABLE rekeyed (former text NOT NULL, current text NOT NULL) ON COMMIT DROP"

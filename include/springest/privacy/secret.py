@@ -1,7 +1,7 @@
-"""Keeps the warehouse to one learner secret: with another, every learner would look like somebody new.
+"""Binds the warehouse to one learner secret: with another, every learner would look new.
 
-Whatever writes references calls ``keep_to_secret`` in the same transaction, under a lock that a rotation
-waits for: a worker that still has the former secret is refused, however long ago it began.
+Each transaction that writes references calls ``keep_to_secret``, under a lock that a rotation waits for. So a
+worker that still has the former secret is refused, however long ago it started.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _LOCK_KEY: Final = lock_key(Lock.SECRET)
 _USE: Final = text(f"SELECT pg_advisory_lock_shared({_LOCK_KEY})")
 _END_USE: Final = text(f"SELECT pg_advisory_unlock_shared({_LOCK_KEY})")
 TRY_TO_ROTATE: Final = text(f"SELECT pg_try_advisory_xact_lock({_LOCK_KEY})")
-"""Until the transaction ends, no run begins to use the secret; false when one does already."""
+"""Blocks runs from using the secret until the transaction ends; false if a run already uses it."""
 
 
 def keep_to_secret(connection: Connection, pseudonyms: Pseudonyms) -> None:
-    """Note the secret the first time, and refuse another one later.
+    """Record the secret the first time, and refuse another one later.
 
     Neither the table nor the error reveals a value from which the secret can be guessed quickly: see
     ``Pseudonyms.verifier``.
@@ -55,19 +55,19 @@ def check_secret(connection: Connection, pseudonyms: Pseudonyms) -> None:
     made_with = secrets_in_force(known.verifier, known.salt, pseudonyms)
     if made_with == 0:
         raise ConfigurationError(
-            "the Variable springest_learner_secret is not the one the warehouse was filled with: "
-            "put the former secret back, or no learner would be recognised. To change it, give a list of the "
-            "former secret and the new one, and run `bin/springest rotate-secret`"
+            "the Variable springest_learner_secret is not the one that the warehouse was filled with: "
+            "restore the former secret, or no learner is recognised. To change it, set a list of the former "
+            "secret and the new one, and run `bin/springest rotate-secret`"
         )
     if made_with < len(pseudonyms.secrets):
         raise ConfigurationError(
-            "the Variable springest_learner_secret has a new secret, and the warehouse still has the "
-            "references of the former one: run `bin/springest rotate-secret`"
+            "the Variable springest_learner_secret has a new secret, but the warehouse has references made "
+            "with the former one: run `bin/springest rotate-secret`"
         )
     if known.address_rule != ADDRESS_RULE:
         raise ConfigurationError(
             f"the warehouse's learner references follow address rule {known.address_rule}, this version of "
-            f"the code follows rule {ADDRESS_RULE}: install the version that fits, or no learner would be "
+            f"the code follows rule {ADDRESS_RULE}: install the matching version, or no learner is "
             "recognised"
         )
 
@@ -75,8 +75,8 @@ def check_secret(connection: Connection, pseudonyms: Pseudonyms) -> None:
 def secrets_in_force(verifier: str, salt: str, pseudonyms: Pseudonyms) -> int:
     """Return how many of the secrets, from the oldest on, the warehouse's references are made with.
 
-    :param verifier: of the warehouse, as is the salt.
-    :returns: 0 when they are made with another secret.
+    :param verifier: the warehouse's verifier; ``salt`` is its salt.
+    :returns: 0 if they are made with another secret.
     """
     known = bytes.fromhex(salt)
     counts = range(len(pseudonyms.secrets), 0, -1)
@@ -87,9 +87,9 @@ def secrets_in_force(verifier: str, salt: str, pseudonyms: Pseudonyms) -> int:
 
 @contextmanager
 def secret_in_use(engine: Engine, pseudonyms: Pseudonyms) -> Iterator[None]:
-    """Let nobody rotate the secret while a run works with it.
+    """Prevent a rotation of the secret while a run uses it.
 
-    Should the connection break, the run goes on: then ``keep_to_secret`` refuses what it would write.
+    If the connection breaks, the run continues; after a rotation, ``keep_to_secret`` refuses its writes.
 
     :raises ConfigurationError: the warehouse was filled under another secret or address rule.
     """

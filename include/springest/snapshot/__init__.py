@@ -1,4 +1,4 @@
 """Reads the list of certificates that Springest shows, and looks up their owners.
 
-May import: api, rate_limit, db and below. A snapshot may confirm; only a complete one may deny.
+May import: api, rate_limit, db and below. Any snapshot may confirm; only a complete one may deny.
 """

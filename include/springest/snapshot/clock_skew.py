@@ -1,9 +1,8 @@
-"""By how much Springest's clock and ours differ, as ids have shown it. No input or output.
+"""Difference between Springest's clock and ours, measured on matches by id. No input or output.
 
-``created_at`` comes from a server whose clock or time zone may differ from ours. Where ids
-prove which certificate came from which POST, the difference is known; between two such POSTs it is known
-for the others as well. Everywhere else a wide window is used, which is right for every zone that could be
-mistaken.
+``created_at`` comes from a server whose clock or time zone may differ from ours. If ids prove which
+certificate came from which POST, the difference is known, and so it is for other POSTs between two of these.
+Otherwise a wide window is used, which is right for every time zone that could be confused with another.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ SECONDS_AN_HOUR: Final = 3_600
 FEWEST_SAMPLES: Final = 5
 HOURS_AROUND: Final = 24
 DRIFT_SECONDS: Final = 300.0
-"""What the clock may move between two POSTs with an id, and what ``created_at`` lacks of a second."""
+"""Allowance for clock drift between two POSTs with an id, and for rounding of ``created_at``."""
 WIDE_HOURS: Final = 26
-"""How much earlier than its POST a certificate may be by the other clock: zones differ by up to 26 hours."""
+"""Hours by which a certificate may precede its POST on the other clock: zones differ by up to 26 hours."""
 STORED_BY_HOURS: Final = 1
-"""How long after its POST a certificate may still be stored; only later snapshots can lack it."""
+"""Hours after its POST within which a certificate may still be stored; only later snapshots can lack it."""
 
 LATER_BY_HOURS: Final = WIDE_HOURS + STORED_BY_HOURS
-"""How much later by the other clock a certificate was certainly posted later than a POST."""
+"""Difference on the other clock from which a certificate was certainly posted after a POST."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Seconds after a POST within which its certificate was created, by the other clock; may be negative."""
+    """Seconds after a POST within which its certificate was created, on the other clock; may be negative."""
 
     earliest: float
     latest: float
@@ -42,8 +41,8 @@ class HourOfSamples:
     """POSTs of one hour whose certificates are proven by id.
 
     :param hour: hours since the epoch.
-    :param first: moment of the first POST, in seconds since the epoch; ``last``: of the last one.
-    :param least: least seconds by which ``created_at`` was later than the POST; ``most``: the most.
+    :param first: time of the first POST, in seconds since the epoch; ``last``: of the last one.
+    :param least: smallest difference of ``created_at`` and POST in seconds; ``most``: the largest.
     """
 
     hour: int
@@ -57,7 +56,7 @@ class HourOfSamples:
 class Clock:
     """Estimates when the certificate of a POST was created.
 
-    :param hours: what is known, in any order.
+    :param hours: samples, in any order.
     """
 
     def __init__(self, hours: Iterable[HourOfSamples] = ()) -> None:
@@ -67,8 +66,8 @@ class Clock:
     def window(self, sent: float) -> Window:
         """Return the window of a POST.
 
-        It is narrow only where ids are known from before the POST and from after its certificate can have
-        been stored: the clock may have been put right in between, but then both differences are inside.
+        It is narrow only if ids are known from before the POST and from after its certificate can have been
+        stored. If the clock was corrected in between, the window includes both differences.
 
         :param sent: seconds since the epoch.
         """
@@ -78,7 +77,7 @@ class Clock:
             return WIDE
         if not (around.first <= sent and stored_by <= around.last):
             return WIDE
-        # One whose answer was lost may have been stored later than those that were answered.
+        # A certificate whose response was lost may have been stored later than the others.
         latest = around.most + DRIFT_SECONDS + STORED_BY_HOURS * SECONDS_AN_HOUR
         return Window(around.least - DRIFT_SECONDS, latest)
 

@@ -1,8 +1,8 @@
-"""Which filters of the list of certificates a site keeps to: found out once, and remembered.
+"""Find out which list filters a site supports, and store the result.
 
-Filters are in newer documentation only, and a server that does not know one may well ignore it: then every
-certificate would seem to be the learner's who was asked about. So a filter is trusted only after a question
-that must have an empty answer had one, while the list without it is not empty.
+Only newer documentation describes filters, and a server may ignore one that it does not know: then every
+certificate would seem to belong to the learner in the query. So a filter is trusted only after a query that
+must return nothing has returned nothing, while the unfiltered list is not empty.
 """
 
 from __future__ import annotations
@@ -54,20 +54,20 @@ class Filter(StrEnum):
 
 
 class Answer(StrEnum):
-    """What is known of a filter."""
+    """Whether a site supports a filter."""
 
     HONOURED = "honoured"
     IGNORED = "ignored"
-    """Or switched off, or refused."""
+    """Ignored, disabled or refused."""
     PLAUSIBLE = "plausible"
-    """The impossible question had an empty answer; nothing more is known, and nothing is remembered yet."""
+    """The impossible query returned nothing; the result is not stored yet."""
 
 
 @dataclass(slots=True)
 class Filters:
-    """Knows, or finds out, what one site keeps to.
+    """Looks up or tests which filters one site supports.
 
-    :param requests: GETs that finding out has taken.
+    :param requests: number of GETs so far.
     """
 
     engine: AsyncEngine
@@ -76,10 +76,10 @@ class Filters:
     requests: int = 0
 
     async def ask(self, wanted: Filter, *, still: bool = False) -> Answer:
-        """Return what is known of a filter; ask the site if nothing is.
+        """Return whether a site supports a filter; test it if that is not known.
 
-        :param still: ask the impossible question again although the site kept to it before.
-        :raises ApiError: the site could not be asked.
+        :param still: repeat the impossible query although the filter was supported before.
+        :raises ApiError: the query failed.
         """
         if wanted.value not in self.site.list_filters:
             return Answer.IGNORED
@@ -89,20 +89,20 @@ class Filters:
             if row is not None and not (still and row.is_honoured):
                 return Answer.HONOURED if row.is_honoured else Answer.IGNORED
             if not (await connection.execute(_IS_ANYTHING_SHOWN, {"site": self.site.name})).scalar_one():
-                return Answer.IGNORED  # an empty answer would mean nothing; it is asked another night
+                return Answer.IGNORED  # an empty result would prove nothing; try another night
         found = await self._find_out(wanted)
         return Answer.HONOURED if row is not None and found is Answer.PLAUSIBLE else found
 
     async def is_honoured(self, wanted: Filter) -> bool:
-        """Return whether a filter narrows the list; an empty answer to an impossible question is enough."""
+        """Return whether a filter narrows the list; an empty result of an impossible query is enough."""
         answer = await self.ask(wanted)
         if answer is Answer.PLAUSIBLE:
-            await self.remember(wanted, honoured=True, evidence="a question without an answer had none")
+            await self.remember(wanted, honoured=True, evidence="an impossible query returned nothing")
         return answer is not Answer.IGNORED
 
     async def remember(self, wanted: Filter, *, honoured: bool, evidence: str) -> None:
-        """Keep what was found out."""
-        log.info("The site %s the filter %s: %s", "keeps to" if honoured else "ignores", wanted, evidence)
+        """Store the result of a test."""
+        log.info("The site %s the filter %s: %s", "supports" if honoured else "ignores", wanted, evidence)
         async with self.engine.begin() as connection:
             values = {"site": self.site.name, "filter": wanted.value, "is_honoured": honoured}
             await connection.execute(_REMEMBER, {**values, "evidence": evidence})
@@ -117,10 +117,10 @@ class Filters:
         try:
             rows = await first_rows(self.client.certificates(**{wanted.value: impossible[wanted]}, size=2))
         except (NotFound, Rejected, UnexpectedStatus) as error:
-            await self.remember(wanted, honoured=False, evidence=f"it was answered with {error.status}")
+            await self.remember(wanted, honoured=False, evidence=f"the response was {error.status}")
             return Answer.IGNORED
         if rows:
-            await self.remember(wanted, honoured=False, evidence="a question without an answer had one")
+            await self.remember(wanted, honoured=False, evidence="an impossible query returned rows")
             return Answer.IGNORED
         return Answer.PLAUSIBLE
 

@@ -1,9 +1,8 @@
 """Look up owners, if the site reveals them only by a filter: GET certificates of one e-mail address.
 
-The result belongs to that learner, which resolves ties by proof. An address is read from the source when
-it is asked about, and never stored. The answers are a snapshot of their own, a partial one: it confirms and
-never denies. A site that ignores the filter, or takes a part of an address for the whole, is found out
-before anything is believed.
+The result belongs to that learner, which resolves ties by proof. An address is read from the source just
+before it is used, and never stored. The results form a partial snapshot, which confirms and never denies. A
+site that ignores the filter, or compares parts of addresses, is detected before any result is used.
 """
 
 from __future__ import annotations
@@ -44,20 +43,20 @@ _ASKED: Final = text(
 Question = tuple[str, str, str]
 """A delivery's key, its training, and its learner's reference."""
 Addresses = Callable[[Sequence[Question]], Mapping[str, str]]
-"""Returns addresses by delivery, without learners who have another by now."""
+"""Returns e-mail addresses by delivery key, without learners whose address has changed."""
 
 
 class _NotExact(Exception):
-    """The filter gives certificates of others."""
+    """The filter returns certificates of other learners."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnersReport:
     """The result of the look-ups.
 
-    :param asked: learners that were asked about.
-    :param certificates: certificates whose owner is now known.
-    :param requests: GETs it took.
+    :param asked: number of learners looked up.
+    :param certificates: number of certificates whose owner is now known.
+    :param requests: number of GETs.
     """
 
     asked: int = 0
@@ -67,7 +66,7 @@ class OwnersReport:
 
 @dataclass(slots=True)
 class _Lookups:
-    """What came back so far."""
+    """Results so far."""
 
     erased: ErasedLearners
     rows: list[tuple[Any, ...]] = field(default_factory=list)
@@ -77,9 +76,9 @@ class _Lookups:
 
 @dataclass(slots=True)
 class OwnerLookup:
-    """Asks about one site's open deliveries, within a budget of GETs.
+    """Looks up the owners of one site's open deliveries, within a budget of GETs.
 
-    :param addresses: looks addresses up at the source, when they are needed.
+    :param addresses: looks up e-mail addresses in the source when they are needed.
     """
 
     engine: AsyncEngine
@@ -124,11 +123,11 @@ class OwnerLookup:
                     break
                 known = await self._ask_one(key, found.get(key), known, filters, lookups)
         except _NotExact:
-            why = "it gives certificates of other learners"
+            why = "it returns certificates of other learners"
             await filters.remember(Filter.EMAIL, honoured=False, evidence=why)
             return OwnersReport(requests=lookups.requests)
         except ApiError as error:
-            log.warning("Owners are not asked about any more in this run: %s", error)
+            log.warning("The look-up of owners ends in this run: %s", error)
             if not lookups.asked:
                 return OwnersReport(requests=max(lookups.requests, filters.requests))
         return await self._store(connection, begun, filters, lookups, trusted=known is Answer.HONOURED)
@@ -136,7 +135,7 @@ class OwnerLookup:
     async def _ask_one(
         self, key: str, address: str | None, known: Answer, filters: Filters, lookups: _Lookups
     ) -> Answer:
-        """Ask about one learner; the first answer that holds something shows whether the filter is exact."""
+        """Look up one learner; the first result with rows shows whether the filter is exact."""
         if address is None:
             lookups.asked[key] = None
             return known
@@ -146,7 +145,7 @@ class OwnerLookup:
             await filters.remember(
                 Filter.EMAIL,
                 honoured=True,
-                evidence="an address that was made up has none, and parts of one have not its certificates",
+                evidence="an invented address has no certificates, and parts of a real one do not match it",
             )
             known = Answer.HONOURED
         lookups.asked[key] = len(certificates)
@@ -168,7 +167,7 @@ class OwnerLookup:
         return certificates
 
     async def _try_parts_of(self, address: str, ids: set[int], lookups: _Lookups) -> None:
-        """Make sure that the filter takes the whole address: `na@example.com` is not `ana@example.com`."""
+        """Check that the filter compares whole addresses: ``na@…`` must not match ``ana@…``."""
         for part in (address[1:], address[:-1]):
             lookups.requests += 1
             try:
@@ -176,7 +175,7 @@ class OwnerLookup:
             except ApiError as error:
                 if error.status is None:
                     raise
-                continue  # refused as no address: not taken for another either
+                continue  # refused as invalid, so it does not match another address
             if ids & {row.id for row in rows}:
                 raise _NotExact
 
@@ -193,10 +192,10 @@ class OwnerLookup:
         await snapshot.gather_rows(connection, rows)
         wrong = await connection.execute(_CONTRADICTIONS, {"site": self.site.name})
         if wrong.scalar_one():
-            why = "it gave a certificate of one learner for another"
+            why = "it returned a certificate of one learner for another"
             await filters.remember(Filter.EMAIL, honoured=False, evidence=why)
             return OwnersReport(asked=0, requests=lookups.requests)
-        detail = f"{len(lookups.asked)} learners were asked about"
+        detail = f"{len(lookups.asked)} learners were looked up"
         evidence = snapshot.Reading(distinct_ids=len({row[0] for row in rows}), requests=lookups.requests)
         await snapshot.merge(
             connection,

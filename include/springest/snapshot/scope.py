@@ -1,9 +1,9 @@
-"""How much of the list a snapshot reads: all of it, or only what can be new.
+"""Choose the part of the list that a snapshot reads: all of it, or only the part that can be new.
 
-A long list takes many GETs. Where the site keeps to filters, most nights need only what was created since
-the last snapshot, and what certifications show that may have been verified since. Such a snapshot is a
-partial one: it confirms and never denies. So the whole list comes round every week, and as long as something
-waits for evidence that only complete snapshots have.
+A long list takes many GETs. If the site supports filters, most nights need only certificates created since
+the last snapshot, and those of certifications that may have been verified since. Such a partial snapshot
+confirms and never denies. So the whole list is read every week, and whenever a delivery needs evidence that
+only complete snapshots have.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from springest.snapshot.filters import Filter, Filters
 _FACTS: Final = text(load_sql("snapshot/scope_facts", shown_posts=load_sql("snapshot/shown_posts")))
 WHOLE_EVERY: Final = timedelta(days=7)
 SHORT_LIST: Final = 2_000
-"""Rows up to which the whole list is read every time: it takes some twenty GETs."""
+"""Rows up to which the whole list is read every time, which takes about twenty GETs."""
 MOST_CERTIFICATIONS: Final = 20
 CREATED_BEFORE: Final = timedelta(days=2)
-"""How far before the last snapshot to read again: clocks differ, and a day has an unknown zone."""
+"""Overlap with the last snapshot, since clocks differ and the time zone of a day is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """The part of the list that a snapshot reads.
 
-    :param why: for people.
-    :param created_from: only what was created since; ``None``: everything.
-    :param certification_ids: and these certifications' in full.
+    :param why: the reason, for people.
+    :param created_from: read only certificates created since; ``None``: all of them.
+    :param certification_ids: certifications whose certificates are read in full as well.
     """
 
-    why: str = "asked for"
+    why: str = "requested"
     created_from: date | None = None
     certification_ids: tuple[int, ...] = ()
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether the whole list is read."""
         return self.created_from is None
 
     @property
@@ -56,21 +56,21 @@ class Scope:
 
     @property
     def detail(self) -> str:
-        """What is kept with the snapshot."""
+        """The text that is stored with the snapshot."""
         read = "; ".join(f"{name} {value}" for span in self.reads for name, value in span.items())
         return f"{read} ({self.why})" if read else self.why
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What decides it.
+    """Facts that determine the scope.
 
-    :param complete_at: begin of the last complete snapshot; ``any_at``: of the last one that ended.
-    :param total: rows of the list then.
-    :param awaits_missing: something should be shown and is not; ``awaits_vanished``: something was, and is
-        not.
-    :param may_be_verified: listed certifications that something waits for and that may have been verified
-        since the last snapshot.
+    :param complete_at: start of the last complete snapshot; ``any_at``: of the last finished one.
+    :param total: rows of the list at that time.
+    :param awaits_missing: a certificate should be shown and is not; ``awaits_vanished``: one was shown and is
+        not any more.
+    :param may_be_verified: listed certifications that may have been verified since the last snapshot and for
+        which deliveries wait.
     """
 
     complete_at: datetime | None
@@ -83,7 +83,7 @@ class Facts:
 
 
 def why_whole(facts: Facts) -> str | None:
-    """Return why the whole list must be read; ``None`` when a part will do."""
+    """Return why the whole list must be read; ``None`` if a part suffices."""
     if facts.complete_at is None or facts.any_at is None:
         return "there is no complete snapshot yet"
     if facts.now - facts.complete_at >= WHOLE_EVERY:
@@ -100,9 +100,9 @@ def why_whole(facts: Facts) -> str | None:
 
 
 async def plan(engine: AsyncEngine, filters: Filters) -> Scope:
-    """Return what the next snapshot of a site should read.
+    """Return the scope of a site's next snapshot.
 
-    :raises ApiError: the site could not be asked which filters it keeps to.
+    :raises ApiError: testing a filter failed.
     """
     async with engine.connect() as connection:
         values = {
@@ -116,10 +116,10 @@ async def plan(engine: AsyncEngine, filters: Filters) -> Scope:
     facts = Facts(complete_at, any_at, now, total, awaits_missing, awaits_vanished, tuple(may_be_verified))
     why = why_whole(facts)
     if why is None and not await filters.is_honoured(Filter.CREATED_FROM):
-        why = "the site does not keep to created_from"
+        why = "the site does not support created_from"
     if why is None and facts.may_be_verified and not await filters.is_honoured(Filter.CERTIFICATION_ID):
-        why = "certifications may have been verified, and the site does not keep to certification_id"
+        why = "certifications may have been verified, and the site does not support certification_id"
     if why is not None or facts.any_at is None:
         return Scope(why or "")
     since = (facts.any_at - CREATED_BEFORE).date()
-    return Scope("what is new since the last snapshot", since, facts.may_be_verified)
+    return Scope("new since the last snapshot", since, facts.may_be_verified)

@@ -1,7 +1,7 @@
-"""Take a snapshot: read the list of certificates that Springest shows, and keep it with its evidence.
+"""Take a snapshot: read the list of certificates that Springest shows, and store it with its evidence.
 
-Rows are gathered beside the table and merged at the end, in one statement with the snapshot's own row: a
-snapshot that dies half-way changes nothing, and an older one never overwrites what a newer one saw.
+Rows are collected in a temporary table and merged at the end, in one statement with the snapshot's own row.
+So a snapshot that dies changes nothing, and an older one never overwrites the data of a newer one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from springest.snapshot.scope import Scope
 log = logging.getLogger(__name__)
 
 FLUSHED_ROWS: Final = 5_000
-"""Rows held in memory before they go to the database."""
+"""Rows held in memory before they are copied to the database."""
 
 _GATHERED: Final = load_sql("snapshot/gathered_table")
 _COPY: Final = (
@@ -38,7 +38,7 @@ _COPY: Final = (
     "springest_status, created_at, learner_ref, owner_told_by) FROM STDIN (FORMAT BINARY)"
 )
 _TYPES: Final = ("int8", "int8", "date", "date", "text", "timestamptz", "text", "text")
-"""Of the columns that are copied: what is written in binary costs a tenth of what is written as text."""
+"""Types of the copied columns; binary COPY needs a tenth of the time of text."""
 _LOCK_KEY: Final = lock_key(Lock.SNAPSHOT, ":site")
 _LOCK: Final = text(f"SELECT pg_advisory_lock({_LOCK_KEY})")
 _UNLOCK: Final = text(f"SELECT pg_advisory_unlock({_LOCK_KEY})")
@@ -49,9 +49,9 @@ _ERASE_GATHERED: Final = text(
     " WHERE learner_ref = ANY(CAST(:refs AS text[]))"
 )
 _ERASE_OWNERS: Final = text(load_sql("snapshot/erase_gathered_owners"))
-_WEIGH_GATHERED: Final = text("ANALYZE pg_temp.gathered")
-_WEIGH_STORED: Final = text("ANALYZE springest.remote_certificate")
-"""A planner that takes a million rows for a few joins them page by page at random: three times as slow."""
+_ANALYZE_GATHERED: Final = text("ANALYZE pg_temp.gathered")
+_ANALYZE_STORED: Final = text("ANALYZE springest.remote_certificate")
+"""Without statistics, the planner joins a million rows by random access, three times as slow."""
 _BEGIN: Final = text(
     "INSERT INTO springest.snapshot (site, run_id) VALUES (:site, :run_id) RETURNING snapshot_id, started_at"
 )
@@ -61,9 +61,9 @@ _BEGIN: Final = text(
 class SnapshotReport:
     """A finished snapshot.
 
-    :param rows: different certificates seen.
-    :param complete: whether nothing can have been missed.
-    :param requests: GETs it took.
+    :param rows: number of distinct certificates.
+    :param complete: whether no certificate can have been missed.
+    :param requests: number of GETs.
     :param scope: ``full``, or ``narrowed`` by filters.
     """
 
@@ -77,7 +77,7 @@ class SnapshotReport:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A snapshot that has begun."""
+    """A snapshot in progress."""
 
     snapshot_id: int
     started_at: datetime
@@ -85,7 +85,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How well it was read; see ``Evidence``. Totals are those of the whole list only."""
+    """How completely the list was read; see ``Evidence``. Totals are those of the whole list only."""
 
     complete: bool = False
     first_total: int | None = None
@@ -95,7 +95,7 @@ class Reading:
     requests: int = 0
 
     def plus(self, evidence: Evidence) -> Reading:
-        """Return this and another list that was read, together: no whole list."""
+        """Return the sum of this reading and another list's evidence, which is never complete."""
         return Reading(
             distinct_ids=self.distinct_ids + evidence.distinct_ids,
             rewinds=self.rewinds + evidence.rewinds,
@@ -115,9 +115,9 @@ async def take_snapshot(
 ) -> SnapshotReport:
     """Read the list and store it.
 
-    :param pseudonyms: turns owners' addresses into references before they touch the database.
-    :param scope: how much of it to read; all of it by default.
-    :param spent: GETs that deciding it took, to be counted with the others.
+    :param pseudonyms: converts owners' addresses into references before they reach the database.
+    :param scope: part of the list to read; all of it by default.
+    :param spent: GETs that choosing the scope took, which are added to the count.
     :raises ApiError: a page could not be read; nothing is stored.
     :raises ConfigurationError: the learner secret is not the warehouse's; nothing is stored.
     """
@@ -138,17 +138,17 @@ async def take_snapshot(
 
 
 async def begin(connection: AsyncConnection, site: str, run_id: str) -> Begun:
-    """Note that a snapshot begins."""
+    """Record the start of a snapshot."""
     return Begun(*(await connection.execute(_BEGIN, {"site": site, "run_id": run_id})).one())
 
 
 async def load_erased(connection: AsyncConnection, pseudonyms: Pseudonyms) -> ErasedLearners:
-    """Return who was erased so far."""
+    """Return the learners that were erased so far."""
     return ErasedLearners(pseudonyms, frozenset((await connection.execute(TOMBSTONES)).scalars()))
 
 
 async def gather_rows(connection: AsyncConnection, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Put rows beside the table, in place of any that are there."""
+    """Put rows into the temporary table, replacing its content."""
     driver = await _driver(connection)
     await driver.execute(_GATHERED)
     await _copy(driver, rows)
@@ -164,23 +164,23 @@ async def merge(
     detail: str,
     pseudonyms: Pseudonyms,
 ) -> int:
-    """Store what was gathered, with its evidence; return how many different certificates there are.
+    """Store the collected rows with their evidence; return the number of distinct certificates.
 
-    :param pseudonyms: recognises learners who were erased: they are taken out before.
+    :param pseudonyms: recognises erased learners, who are removed first.
     """
     values = {"site": site, "snapshot_id": begun.snapshot_id, "started_at": begun.started_at}
     finished = {**asdict(reading), "scope": scope, "scope_detail": detail}
-    async with _nobody_forgotten(connection, site, pseudonyms), _alone(connection, site):
-        await connection.execute(_WEIGH_GATHERED)
+    async with _without_erased_learners(connection, site, pseudonyms), _exclusively(connection, site):
+        await connection.execute(_ANALYZE_GATHERED)
         rows = int((await connection.execute(_MERGE, {**values, **finished})).scalar_one())
         if scope == "full":
-            await connection.execute(_WEIGH_STORED)
+            await connection.execute(_ANALYZE_STORED)
         return rows
 
 
 @asynccontextmanager
-async def _alone(connection: AsyncConnection, site: str) -> AsyncIterator[None]:
-    """Let no other snapshot of the site be stored meanwhile: both would take the same rows for new."""
+async def _exclusively(connection: AsyncConnection, site: str) -> AsyncIterator[None]:
+    """Block other snapshots of the site, which would insert the same new rows."""
     await connection.execute(_LOCK, {"site": site})
     try:
         yield
@@ -189,10 +189,10 @@ async def _alone(connection: AsyncConnection, site: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _nobody_forgotten(
+async def _without_erased_learners(
     connection: AsyncConnection, site: str, pseudonyms: Pseudonyms
 ) -> AsyncIterator[None]:
-    """Take learners who were erased out of what was gathered, and let nobody be erased meanwhile."""
+    """Remove erased learners from the collected rows, and block erasures meanwhile."""
     await connection.execute(HOLD_ERASURE)
     try:
         await connection.run_sync(keep_to_secret, pseudonyms)
@@ -200,7 +200,7 @@ async def _nobody_forgotten(
         if erased:
             owners = (await connection.execute(_OWNERS)).scalars()
             await connection.execute(_ERASE_GATHERED, {"refs": [ref for ref in owners if erased.covers(ref)]})
-        # Also once they are let come back: what was cleared stays cleared.
+        # Even after an erasure was lifted, erased owners stay erased.
         await connection.execute(_ERASE_OWNERS, {"site": site})
         yield
     finally:

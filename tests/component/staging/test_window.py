@@ -194,7 +194,7 @@ def test_a_second_learner_secret_is_refused(warehouse: Engine) -> None:
     with warehouse.connect() as connection:
         row = connection.execute(text("SELECT * FROM springest.learner_secret")).one()
     with (
-        pytest.raises(ConfigurationError, match="not the one the warehouse") as caught,
+        pytest.raises(ConfigurationError, match="not the one that the warehouse") as caught,
         warehouse.begin() as connection,
     ):
         keep_to_secret(connection, second)

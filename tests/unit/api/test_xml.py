@@ -86,13 +86,13 @@ def test_an_empty_list_is_a_list(body):
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"", "cut off"),
+        (b"", "truncated"),
         (b"<html><body>back soon</body></html>", "root"),
         (b"<response><meta><results>3</results></meta></response>", "no list"),
         (b"<errors><error>no</error></errors>", "root"),
         (b"Service unavailable", "XML"),
         (b'{"certificates": []}', "XML"),
-        ((FIXTURES / "rails.xml").read_bytes()[:-30], "cut off"),
+        ((FIXTURES / "rails.xml").read_bytes()[:-30], "truncated"),
         (b"<certificates><certificate><id>x</id></certificate></certificates>", "id"),
         (b"<certificates><certificate><id>-3</id></certificate></certificates>", "id"),
         (b"<certificates><certificate></certificate></certificates>", "id"),

@@ -1,6 +1,5 @@
--- The owner that Springest names for a certificate that was sent for an erased learner: it may be them, under
--- another address or after they have come back, so no reference of it is kept. What was known of the owner when the learner
--- was erased stays known; see `erase_owners.sql`.
+-- Owners that Springest names for certificates of erased learners may be the learners themselves, under another address
+-- or after an erasure was lifted, so their references are not stored. The marker set by `erase_owners.sql` stays.
 UPDATE pg_temp.gathered AS gathered
 SET learner_ref = COALESCE((SELECT remote.learner_ref
                             FROM springest.remote_certificate AS remote

@@ -1,4 +1,4 @@
--- Where a snapshot's rows are gathered; seen by this connection only.
+-- Collects a snapshot's rows; only this connection sees it.
 DROP TABLE IF EXISTS pg_temp.gathered;
 CREATE TEMPORARY TABLE gathered (
     position bigint GENERATED ALWAYS AS IDENTITY,

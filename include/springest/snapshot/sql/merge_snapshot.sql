@@ -1,4 +1,4 @@
--- The whole snapshot at once: its certificates as last read, and its evidence. Snapshots may be stored in any order: an
+-- Store the whole snapshot at once: its certificates as last read, and its evidence. Snapshots may be stored in any order: an
 -- older one never overwrites what a newer one showed. A complete snapshot that shows a certificate unchanged writes
 -- nothing for it, and marks the certificates that it lacks.
 WITH complete AS MATERIALIZED (

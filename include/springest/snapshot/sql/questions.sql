@@ -1,5 +1,5 @@
--- Whose certificates to ask about: ties first, then what may not have been taken, who was asked longest ago first.
--- Nothing that is not listed would be shown, and a list that names owners needs no look-ups.
+-- Deliveries whose owners to look up: ties first, then uncertain outcomes; those looked up longest ago come first. No
+-- certificate of an unlisted certification is shown, and a list that names owners needs no look-ups.
 SELECT delivery.delivery_key, delivery.training_id, delivery.learner_ref
 FROM springest.delivery AS delivery
 JOIN springest.certification AS certification

@@ -1,4 +1,4 @@
--- What decides how much of the list a snapshot has to read.
+-- Facts that determine how much of the list a snapshot must read.
 WITH last AS MATERIALIZED (
     SELECT max(started_at) FILTER (WHERE complete) AS complete_at,
            max(started_at) FILTER (WHERE finished_at IS NOT NULL AND scope <> 'owners') AS any_at
@@ -33,7 +33,7 @@ WITH last AS MATERIALIZED (
     FROM waiting
     LEFT JOIN shown_last USING (certification_id)
 ), unseen AS MATERIALIZED (
-    -- Few on most nights; begun from the deliveries, a million would be looked up.
+    -- Few rows on most nights; starting from the deliveries would look up a million.
     SELECT remote.springest_certificate_id
     FROM springest.remote_certificate AS remote
     WHERE remote.site = :site AND remote.lacked_at IS NOT NULL
@@ -43,7 +43,7 @@ SELECT last.complete_at,
        clock_timestamp() AS now,
        (SELECT last_total FROM springest.snapshot
         WHERE site = :site AND complete ORDER BY started_at DESC LIMIT 1) AS total,
-       -- What the last snapshot should have shown and did not: only complete ones can say that it is missing.
+       -- Certificates that the last snapshot should have shown: only complete ones can prove that they are missing.
        EXISTS (SELECT FROM awaited
                WHERE awaited.is_verified
                  AND awaited.sent_at < last.any_at - make_interval(hours => :stored_by_hours)) AS awaits_missing,
@@ -52,7 +52,7 @@ SELECT last.complete_at,
                  ON delivery.site = :site
                 AND delivery.springest_certificate_id = unseen.springest_certificate_id
                WHERE delivery.state = 'visible') AS awaits_vanished,
-       -- Certifications of which nothing was shown: what was verified meanwhile shows old certificates as well.
+       -- Certifications without a shown certificate: once verified, they show old certificates as well.
        ARRAY(SELECT DISTINCT certification_id FROM awaited
              WHERE NOT is_verified AND NOT is_shown AND sent_at < last.any_at ORDER BY 1) AS may_be_verified
 FROM last

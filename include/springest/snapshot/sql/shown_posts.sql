@@ -1,7 +1,6 @@
--- When the certificates that Springest shows were posted, at the earliest: by the POST that was answered with their id,
--- or by their `created_at`, less what clocks may differ and what may be stored late. A part of the statements that ask
--- whether an absence means something: a certification is verified as a whole, so when a certificate of it is shown, one
--- that was posted earlier would be shown as well.
+-- Earliest time at which each shown certificate was posted: from the POST whose response has its id, or from its
+-- `created_at`, less the possible clock difference and delay. Used by statements that decide whether an absence counts: a
+-- certification is verified as a whole, so if one of its certificates is shown, those posted earlier would be shown as well.
     SELECT remote.site,
            remote.certification_id,
            remote.springest_certificate_id,

@@ -1,4 +1,4 @@
-"""``make demo``: two nights of certificates, carried by a real Airflow, and what became of them."""
+"""``make demo``: two nights of certificates in a real Airflow, and their results."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Demo:
         self._begun = begun
 
     def tell(self, what: str) -> None:
-        """Say what is going on, and when."""
+        """Print a step with its time."""
         self._console.print(f"[dim]{time.monotonic() - self._begun:5.0f} s[/dim]  {what}")
 
     def run(self) -> list[str]:
@@ -91,12 +91,12 @@ class Demo:
         return failures
 
     def _connection_failures(self) -> list[str]:
-        """Press the Test button of the connection that the UI shows."""
+        """Test the connection, as the UI's button does."""
         works, message = self._world.airflow.test_connection("springest_default")
         return [] if works else [f"the Test button of springest_default: {message}"]
 
     def _doctor_failures(self) -> list[str]:
-        """Let ``bin/springest doctor`` check the installation, as a new site does first."""
+        """Check the installation with ``bin/springest doctor``, as a new site does first."""
         self.tell("`bin/springest doctor` checks the installation")
         command = [str(PROJECT / "bin" / "springest"), "doctor"]
         env = {"PATH": os.environ.get("PATH", os.defpath), "AIRFLOW_HOME": str(FOLDER / "airflow")}
@@ -113,7 +113,7 @@ class Demo:
             time.sleep(0.3)
 
     def _scheduled(self, dag_id: str) -> str:
-        """Unpause a DAG and wait for the run that its schedule makes."""
+        """Unpause a DAG and wait for its scheduled run."""
         world = self._world
         world.airflow.unpause(dag_id)
         until = time.monotonic() + 60
@@ -153,7 +153,7 @@ class Demo:
         return run_id
 
     def _again(self, run_id: str) -> int:
-        """Run both nights once more, and return how many POSTs that made."""
+        """Run both nights again, and return the number of POSTs."""
         world = self._world
         before = self._posts()
         self.tell("Now the nights once more: the last one cleared, and one more run over everything")
@@ -167,7 +167,7 @@ class Demo:
         return sum(request.method == "POST" for request in self._world.sandbox.requests())
 
     def _delivered(self, run_id: str) -> None:
-        """Wait for the reconciliation that follows a delivery by its asset; others come by their schedule."""
+        """Wait for the reconciliation that a delivery triggers by its asset."""
         [began] = [
             str(run["start_date"])
             for run in self._world.airflow.runs("springest_deliver")
@@ -226,7 +226,7 @@ class Demo:
 def main(arguments: Sequence[str]) -> int:
     """Run the demo.
 
-    :returns: 0 when everything came out as it should.
+    :returns: 0 if all results are as expected.
     """
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--stay", action="store_true", help="stay up with Airflow's UI afterwards")

@@ -1,4 +1,4 @@
-"""A real Airflow for the demo and the tests: its environment, its processes, its REST API."""
+"""A real Airflow for the demo and the tests: environment, processes, REST API."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def environment(
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
-        # Within the default of 5 s, a task of a busy machine dies before its code runs.
+        # With the default of 5 s, tasks on a busy machine fail before their code runs.
         "WORKERS__EXECUTION_API_TIMEOUT": "60",
         "LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -86,13 +86,13 @@ def environment(
 
 
 def _inherited() -> dict[str, str]:
-    """Return the little of this process's environment that the demo's processes need."""
+    """Return the part of this process's environment that the demo's processes need."""
     kept = ("HOME", "LANG", "TMPDIR", "PYTHONPYCACHEPREFIX")
     bin_folder = str(Path(sys.executable).parent)
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "PATH": f"{bin_folder}:{os.environ.get('PATH', '/usr/bin:/bin')}",
-        # The code of this checkout, whichever one is installed.
+        # Use the code of this checkout, not an installed one.
         "PYTHONPATH": os.pathsep.join(str(PROJECT / folder) for folder in ("include", "plugins")),
         "PYTHONSAFEPATH": "1",
         "PYTHONUTF8": "1",
@@ -101,7 +101,7 @@ def _inherited() -> dict[str, str]:
 
 
 def write_config(home: Path, env: Mapping[str, str]) -> None:
-    """Write an environment's settings to ``airflow.cfg``: commands need ``AIRFLOW_HOME`` alone then.
+    """Write an environment's settings to ``airflow.cfg``, so that commands need only ``AIRFLOW_HOME``.
 
     Readable by its owner only, since it holds the secrets of the environment.
     """
@@ -112,7 +112,7 @@ def write_config(home: Path, env: Mapping[str, str]) -> None:
         _, section, option = name.lower().split("__", 2)
         if not config.has_section(section):
             config.add_section(section)
-        # Airflow interpolates what it reads.
+        # Airflow interpolates the values.
         config.set(section, option, value.replace("%", "%%"))
     file = home / "airflow.cfg"
     file.touch(mode=0o600)
@@ -138,7 +138,7 @@ def start_component(
 
 
 def wait_for_component(supervisor: Supervisor, api: AirflowApi, child: Child, component: str) -> None:
-    """Wait until a component that was just started is well."""
+    """Wait until a started component is healthy."""
     asked = {"api-server": api.is_well}.get(component, lambda: api.health(component.replace("-", "_")))
     supervisor.wait_until(child, asked, seconds=120)
 
@@ -146,7 +146,7 @@ def wait_for_component(supervisor: Supervisor, api: AirflowApi, child: Child, co
 def start_airflow(
     supervisor: Supervisor, env: Mapping[str, str], *, migrate: bool = True, patience: float = 0.0
 ) -> AirflowApi:
-    """Start an API server, a scheduler and a DAG processor, and wait until they are well.
+    """Start an API server, a scheduler and a DAG processor, and wait until they are healthy.
 
     :param patience: see :class:`AirflowApi`.
     """
@@ -160,9 +160,9 @@ def start_airflow(
 
 
 class AirflowApi:
-    """Airflow's REST API, as an admin of a server that lets everybody be one.
+    """Airflow's REST API, as admin of a server on which everybody is admin.
 
-    :param patience: seconds for which a question is asked again while the server or its database is gone.
+    :param patience: seconds for which a request is repeated while the server or its database is unavailable.
     """
 
     def __init__(self, url: str, *, patience: float = 0.0) -> None:
@@ -170,11 +170,11 @@ class AirflowApi:
         self._patience = patience
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         self._client.close()
 
     def is_well(self) -> bool:
-        """Whether the API server answers; logs in on the way."""
+        """Whether the API server responds; also logs in."""
         self._client.get("/api/v2/monitor/health").raise_for_status()
         if "Authorization" not in self._client.headers:
             token = self._client.get("/auth/token").raise_for_status().json()["access_token"]
@@ -196,7 +196,7 @@ class AirflowApi:
         self._create("/api/v2/connections", body)
 
     def test_connection(self, conn_id: str) -> tuple[bool, str]:
-        """Press the Test button of a stored connection's form; return whether it works, and the message."""
+        """Test a stored connection, as the form's button does; return whether it works, and the message."""
         stored = self._get(f"/api/v2/connections/{conn_id}")
         form = {name: value for name, value in stored.items() if name != "team_name"}
         result = self._call("POST", "/api/v2/connections/test", json=form).json()
@@ -207,19 +207,19 @@ class AirflowApi:
         self._create("/api/v2/variables", {"key": key, "value": value})
 
     def asset_graph(self) -> dict[str, Any]:
-        """Return what the UI's page of assets draws."""
+        """Return the data of the UI's asset graph."""
         return self._get("/ui/dependencies")
 
     def dags(self) -> set[str]:
-        """Ids of the DAGs that were parsed."""
+        """Return the ids of the parsed DAGs."""
         return {item["dag_id"] for item in self._get("/api/v2/dags")["dags"]}
 
     def import_errors(self) -> list[str]:
-        """What could not be parsed."""
+        """Return the import errors."""
         return [item["stack_trace"] for item in self._get("/api/v2/importErrors")["import_errors"]]
 
     def unpause(self, dag_id: str) -> None:
-        """Let a DAG run."""
+        """Unpause a DAG."""
         self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
     def trigger(self, dag_id: str, *, run_id: str, conf: Mapping[str, Any] | None = None) -> None:
@@ -228,12 +228,12 @@ class AirflowApi:
         self._create(f"/api/v2/dags/{dag_id}/dagRuns", body)
 
     def backfill(self, dag_id: str, *, first: datetime, last: datetime) -> int:
-        """Make the runs of the logical dates from ``first`` to ``last``; return the backfill's number."""
+        """Start a backfill of the logical dates from ``first`` to ``last``; return its id."""
         body = {"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat()}
         return int(self._call("POST", "/api/v2/backfills", json=body).json()["id"])
 
     def end_backfill(self, number: int) -> None:
-        """End a backfill; a DAG has one at a time, and Airflow itself looks only now and then."""
+        """End a backfill: a DAG has only one at a time, and Airflow notices the end only occasionally."""
         self._call("PUT", f"/api/v2/backfills/{number}/cancel")
 
     def runs(self, dag_id: str, *, states: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -250,13 +250,13 @@ class AirflowApi:
         return list(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"])
 
     def form(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
-        """Return what a person is asked by a task that waits for an answer."""
+        """Return the form of a task that waits for a person."""
         return self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails")
 
     def answer(
         self, dag_id: str, run_id: str, task_id: str, *, choose: str, fields: Mapping[str, Any]
     ) -> None:
-        """Answer it, as the page of required actions does."""
+        """Submit the form, as the page *Required Actions* does."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
         self._call("PATCH", path, json={"chosen_options": [choose], "params_input": dict(fields)})
 
@@ -319,7 +319,7 @@ class AirflowApi:
             time.sleep(0.3)
 
     def _create(self, path: str, body: Mapping[str, Any]) -> None:
-        """Create what names itself; that it exists is fine, since a response may have been lost."""
+        """Create a named object; it may exist already, since a response may have been lost."""
         try:
             self._call("POST", path, json=body)
         except httpx.HTTPStatusError as error:

@@ -1,6 +1,6 @@
-"""``make audit``: ask a database of known vulnerabilities about every pinned package.
+"""``make audit``: look up every pinned package in a database of known vulnerabilities.
 
-Exit codes: 0 none is known, 1 some are, 2 the database did not answer for every package: nobody knows.
+Exit codes: 0: none is known; 1: some are known; 2: the database did not respond for every package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COMMAND: Final = (
 
 
 def judge(packages: Sequence[Mapping[str, Any]]) -> tuple[list[str], int]:
-    """Return what to say about pip-audit's ``dependencies``, and the exit code."""
+    """Return the report on pip-audit's ``dependencies``, and the exit code."""
     lines = [
         f"{package['name']} {package['version']}: {fault['id']}, fixed in "
         f"{', '.join(fault['fix_versions']) or 'no version yet'}"

@@ -1,8 +1,8 @@
 """``python -m demo.compose``: the first start of docker-compose.yaml's Airflow.
 
-It makes Airflow's database and the warehouse's schema, and writes the connections and Variables into
-Airflow's database, encrypted with its Fernet key: so no other service is given their passwords, and none has
-to be escaped in a URL or in JSON. What somebody has changed in the UI since stays.
+It creates Airflow's database and the warehouse's schema, and writes the connections and Variables into
+Airflow's database, encrypted with its Fernet key. So no other service receives their passwords, and none has
+to be escaped in a URL or in JSON. Later changes in the UI are kept.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def _postgres(login: str, password: str, database: str) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Do it; it may be done again at each start.
+    """Initialise everything; can be repeated at each start.
 
-    :raises subprocess.CalledProcessError: one of the commands failed, and said why.
+    :raises subprocess.CalledProcessError: a command failed; its output has the reason.
     """
     env = dict(os.environ)
     _run(airflow("db", "migrate"), env)

@@ -1,4 +1,4 @@
-"""Renders the demo's certificates: real PDFs of 15 kB to 3 MB, and what goes wrong with some of them."""
+"""Renders the demo's certificates: real PDFs of 15 kB to 3 MB, some of them defective."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from demo.nights import CERTIFICATIONS, Expected, Training
 
 INSTITUTE: Final = "Meridian Training Institute"
 _TEXTURES: Final = {190: 20, 260: 20, 370: 30, 450: 15, 620: 10, 1050: 4, 2600: 1}
-"""Side of the paper's texture in pixels, and how often: documents of 15 kB to 3 MB, most of them small."""
+"""Size of the paper's texture in pixels, and its frequency: documents have 15 kB to 3 MB, most are small."""
 _NAMES: Final = {certification.id: certification.name for certification in CERTIFICATIONS}
 _BARE: Final = {"\u0142": "l", "\u0141": "L", "\u0111": "d", "\u0110": "D", "\u0131": "i", "\u2019": "'"}
-"""Letters outside Latin-1 that no accent makes."""
+"""Letters outside Latin-1 that are not a letter with an accent."""
 _INK: Final = (32, 44, 84)
 _GOLD: Final = (178, 138, 62)
 
@@ -90,7 +90,7 @@ def _line(
 
 
 def _latin(text: str) -> str:
-    """Return the text in Latin-1, which the built-in fonts have; other letters lose their accents only."""
+    """Return the text in Latin-1, as the built-in fonts require; other letters lose their accents."""
     return "".join(_letter(_BARE.get(letter, letter)) for letter in unicodedata.normalize("NFC", text))
 
 

@@ -1,4 +1,4 @@
-"""A warehouse that is made for one command and removed after it."""
+"""A temporary warehouse for one command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from springest.db.migrate import upgrade
 
 @contextmanager
 def fresh_warehouse() -> Iterator[Engine]:
-    """Give an engine of an empty, migrated warehouse on a PostgreSQL server of its own."""
+    """Yield an engine of an empty, migrated warehouse on its own PostgreSQL server."""
     state = PROJECT / ".springest"
     state.mkdir(exist_ok=True)
     with (

@@ -1,4 +1,4 @@
-"""An invented history in a warehouse, as large as is wanted: for tests of speed, and for pictures."""
+"""An invented history of any size in a warehouse, for speed tests and screenshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo's institute completes in two nights, good and bad, and what should become of each row."""
+"""The demo's completed trainings of two nights, good and bad, and the expected result of each row."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ CERTIFICATIONS: Final = (
     DemoCertification(107, "Coaching Essentials", None),
 )
 NOT_LISTED: Final = 999
-"""A number that no certification has: a typing error in the source."""
+"""An id that no certification has: a typing error in the source."""
 PENDING: Final = tuple(certification.id for certification in CERTIFICATIONS if not certification.verified)
-"""Certifications made in the admin that wait for their verification; the demo sends for them all the same."""
+"""Certifications that wait for their verification; the demo sends their certificates anyway."""
 
 
 class Expected(StrEnum):
-    """What should become of a row."""
+    """Expected result of a row."""
 
     SENT = "sent"
     VALID_UNTIL_REQUIRED = "valid_until_required"
@@ -59,7 +59,7 @@ class Expected(StrEnum):
     DUPLICATE = "duplicate"
     CONFLICTING_ROWS = "conflicting_rows"
     SAME_ROW_AGAIN = "same row again"
-    """Counted, and one with the row before it."""
+    """Counted, but the same delivery as the row before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _good(chance: random.Random, learner: Learner, *, day: date, number: int, ro
 
 
 def _years_after(day: date, years: int) -> date:
-    """Return the same day some years later; the 29th of February becomes the 28th."""
+    """Return the same day some years later; 29 February becomes 28 February."""
     leap_day = (day.month, day.day) == (2, 29)
     return day.replace(year=day.year + years, day=28 if leap_day else day.day)
 

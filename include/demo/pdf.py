@@ -1,4 +1,4 @@
-"""The smallest PDF that every reader opens: what tests and benchmarks send."""
+"""The smallest PDF that every reader opens, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from __future__ import annotations
 def make_pdf(text: str = "", *, size: int = 0, filling: bytes = b"") -> bytes:
     """Return a PDF with one page (ISO 32000-1, 7.5).
 
-    :param text: stands in it as a comment, so that documents differ.
-    :param size: how many bytes it has at least.
-    :param filling: an object of these bytes that no page shows, as an image that is not drawn would be.
+    :param text: text of a comment, so that documents differ.
+    :param size: minimum size in bytes.
+    :param filling: bytes of an object that no page shows, such as an unused image.
     """
     if size:
         filling = bytes(max(0, size - len(make_pdf(text, filling=b"0"))))

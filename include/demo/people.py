@@ -1,4 +1,4 @@
-"""Learners nobody will meet, on domains that are set aside for examples (RFC 2606)."""
+"""Invented learners, on domains reserved for examples (RFC 2606)."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _DOMAINS: Final = ("example.com", "example.org", "example.net")
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """Somebody who completed trainings."""
+    """A learner."""
 
     number: int
     name: str
@@ -94,7 +94,7 @@ def learners(seed: int) -> Iterator[Learner]:
 
 
 def _plain(name: str) -> str:
-    """Return a name as it stands in an address: ASCII letters only."""
+    """Return a name for an e-mail address: ASCII letters only."""
     unaccented = unicodedata.normalize(
         "NFKD", name.translate({0x142: "l", 0x141: "L", 0xF8: "o", 0xDF: "ss"})
     )

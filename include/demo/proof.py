@@ -1,4 +1,4 @@
-"""Shows that it is true: sums that add up, and the server's own record of what it got."""
+"""Checks the demo's results: sums, and the server's own record of received requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NightSum:
     """One night's sum.
 
     :param completed: the source's own count.
-    :param statuses: its rows by what became of them.
+    :param statuses: its rows by verification status.
     """
 
     day: date
@@ -48,7 +48,7 @@ class NightSum:
 
 
 def night_sums(source: Engine, warehouse: Engine, nights: Sequence[Night], *, run_id: str) -> list[NightSum]:
-    """Count what became of each night, over the rows that a run saw."""
+    """Count the results of each night, over the rows that a run saw."""
     sums = []
     with warehouse.connect() as connection:
         for night in nights:
@@ -59,7 +59,7 @@ def night_sums(source: Engine, warehouse: Engine, nights: Sequence[Night], *, ru
 
 
 def delivery_failures(nights: Sequence[Night], stored: Sequence[StoredCertificate]) -> list[str]:
-    """Compare the server's record with what should have been sent: each once, with the right bytes."""
+    """Compare the server's record with the expected certificates: each one once, with the right bytes."""
     expected = Counter(
         (
             training.learner.email or "",
@@ -82,7 +82,7 @@ def delivery_failures(nights: Sequence[Night], stored: Sequence[StoredCertificat
 
 
 def reason_failures(warehouse: Engine, nights: Sequence[Night]) -> list[str]:
-    """Compare the reasons in the reconciled table with why the rows are bad."""
+    """Compare the reasons in the reconciled table with the defects of the rows."""
     with warehouse.connect() as connection:
         reasons = {training: str(reason) for training, reason in connection.execute(_REASONS)}
     good = {Expected.SENT, Expected.SAME_ROW_AGAIN}

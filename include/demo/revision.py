@@ -21,7 +21,7 @@ BASELINE: Final = PROJECT / "include/springest/db/migrations/sql/0001_tables.sql
 
 def baseline() -> str:
     """Return the statements that create all tables of ``schema.py``, with their indexes and comments."""
-    # Named parameters: no per cent sign is doubled.
+    # Named parameters, so that percent signs are not doubled.
     dialect = create_engine("postgresql+psycopg://", paramstyle="named").dialect
     written = ["-- Written from schema.py by `make baseline`; change it there."]
     for table in metadata.sorted_tables:
@@ -40,7 +40,7 @@ def _creating(table: Table) -> Iterator[DDLElement]:
 
 
 def write_revision(message: str) -> None:
-    """Write the revision that changes what the migrations make into ``schema.py``, to be read and tried."""
+    """Write a revision for the differences between the migrations and ``schema.py``; review and test it."""
     number = f"{int(head_revision() or 0) + 1:04d}"
     with fresh_warehouse() as engine, engine.begin() as connection:
         command.revision(alembic_config(connection), message, autogenerate=True, rev_id=number)

@@ -80,7 +80,7 @@ def take(url: str, keys: tuple[str, str], chromium: str) -> None:
 
 @contextmanager
 def _airflow() -> Iterator[tuple[str, tuple[str, str]]]:
-    """Start an API server over an invented history; give its address, and deliveries to show."""
+    """Start an API server over an invented history; yield its URL, and deliveries to show."""
     with (
         alone(FOLDER),
         Supervisor(FOLDER / "logs") as supervisor,

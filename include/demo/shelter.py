@@ -1,7 +1,7 @@
-"""A temporary folder that every user can reach, for a server whose user can't reach the project's.
+"""A temporary folder that every user can reach, for a server whose user can't reach the project's folder.
 
-A killed process can't tidy up. So each folder is locked by the process that made it, and the next one that
-makes a folder removes those whose lock is free.
+A killed process can't remove its folder. So each folder is locked by its process, and creating a folder
+removes those whose lock is free.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _LOCK: Final = "in-use.lock"
 
 
 class Shelter:
-    """A folder of this process's own; make it by :meth:`make`.
+    """A folder of this process; create it with :meth:`make`.
 
     :param path: the folder.
-    :param lock: the open lock file that says the folder is in use.
+    :param lock: the open lock file that marks the folder as used.
     """
 
     def __init__(self, path: Path, lock: TextIO) -> None:
@@ -32,12 +32,12 @@ class Shelter:
 
     @classmethod
     def make(cls) -> Self:
-        """Make a folder, and remove what processes that were killed have left."""
+        """Create a folder, and remove folders of killed processes."""
         for abandoned in _abandoned():
             shutil.rmtree(abandoned, ignore_errors=True)
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
         try:
-            # Locked before its mode says that it is made: others leave it alone until then.
+            # Locked before its mode changes; until then others ignore it.
             lock = (path / _LOCK).open("w", encoding="utf-8")
             fcntl.flock(lock, fcntl.LOCK_EX)
             path.chmod(0o755)
@@ -61,7 +61,7 @@ class Shelter:
 def _abandoned() -> Iterator[Path]:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):
-            # A mode of 0700 is a folder that is being made just now.
+            # A folder with mode 0700 is being created.
             status = folder.lstat()
             if status.st_uid != os.geteuid() or status.st_mode & 0o777 == 0o700:
                 continue

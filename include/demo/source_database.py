@@ -29,9 +29,9 @@ metadata: Final = MetaData()
 
 
 class Moment(TypeDecorator[datetime]):
-    """A moment with its time zone, also where the database has no such type.
+    """A time with its time zone, for databases with or without such a type.
 
-    SQLite gets ISO 8601 text in UTC, which sorts as it should.
+    SQLite gets ISO 8601 text in UTC, which sorts correctly.
     """
 
     impl = DateTime(timezone=True)
@@ -58,7 +58,7 @@ learner: Final = Table(
 completed_training: Final = Table(
     "completed_training",
     metadata,
-    # No primary key on training_id: it is an export of an older system, which now and then gives a row twice.
+    # No primary key on training_id: the older system that exports this table sometimes repeats a row.
     Column("row_number", Integer, primary_key=True),
     Column("training_id", String(50)),
     Column("issue_no", Integer, nullable=False),

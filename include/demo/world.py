@@ -1,4 +1,4 @@
-"""Everything the demo runs on, started and stopped together: databases, sandbox, documents, Airflow."""
+"""The demo's environment, started and stopped together: databases, sandbox, documents, Airflow."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ from springest.db.migrate import upgrade
 from springest.staging.window import begin_site
 
 REQUESTS_PER_HOUR: Final = 1_000_000
-"""The demo's own sandbox has no cap; a real site's is 4,000, and the connection says so by default."""
+"""Rate limit of the demo's connection; its sandbox has no cap, while a real site has the default of 4,000."""
 PATIENCE: Final = 180
-"""Seconds for which Airflow's API may be slow: a laptop that is busy, a first request that imports."""
+"""Seconds for which Airflow's API may be slow, on a busy machine or for a first request."""
 FIRST_NIGHT: Final = date(2026, 11, 2)
 
 
 class AlreadyRunning(RuntimeError):
-    """Two demos would take each other's databases away."""
+    """Another demo runs in this folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the demo has started."""
+    """The started environment."""
 
     source: Engine
     warehouse: Engine
@@ -62,14 +62,14 @@ class World:
     supervisor: Supervisor
 
     def begin_site(self) -> None:
-        """Say that trainings are to be sent from yesterday on."""
+        """Begin the site from yesterday."""
         with self.warehouse.begin() as connection:
             begin_site(connection, site="default", begin_from=datetime.now(UTC) - timedelta(days=1))
 
 
 @contextmanager
 def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
-    """Start everything under a folder, which is emptied first, and stop all of it at the end.
+    """Start everything in a folder, which is emptied first, and stop it at the end.
 
     :param tell: called with the name of each step.
     :param rows: good rows of a night.
@@ -90,7 +90,7 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
         home = folder / "airflow"
         env = environment(
             home,
-            # With psycopg 3 below Airflow's own database, its page of the asset graph fails.
+            # With psycopg 3, Airflow's page of the asset graph fails.
             metadata_url=metadata_url.replace("+psycopg:", "+psycopg2:"),
             api_port=free_port(),
             connections={},
@@ -139,7 +139,7 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
 
 
 def migrate(warehouse_url: str) -> None:
-    """Bring the schema of a warehouse up to date."""
+    """Migrate a warehouse."""
     engine = create_engine(warehouse_url)
     try:
         upgrade(engine)
@@ -149,9 +149,9 @@ def migrate(warehouse_url: str) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Empty the folder, and keep everybody else who asks for it out of it.
+    """Lock and empty the folder.
 
-    :raises AlreadyRunning: one is in there.
+    :raises AlreadyRunning: another demo uses it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
@@ -165,15 +165,15 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def complete(world: World, night: Night) -> int:
-    """Let the institute complete a night's trainings."""
+    """Add a night's completed trainings."""
     return source_database.add(world.source, night.trainings, now=datetime.now(UTC))
 
 
 def start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str], *, page_max: int = 100) -> str:
-    """Start the sandbox with the demo's certifications, and return where it listens.
+    """Start the sandbox with the demo's certifications, and return its URL.
 
     :param keys: API keys for certificates and for certifications.
-    :param page_max: rows of a page at most.
+    :param page_max: maximum number of rows in a page.
     """
     ready, seed = folder / "sandbox.url", folder / "certifications.json"
     listed = [
@@ -229,7 +229,7 @@ def connections(
         "certificate_warehouse": postgres_connection(warehouse_url),
         "springest_default": {
             "conn_type": "springest",
-            # A port of its own: without one, the Test button of Airflow 3.3.2 fails.
+            # An explicit port: without one, the Test button of Airflow 3.3.2 fails.
             "host": f"http://{sandbox.hostname}",
             "port": sandbox.port,
             "password": keys[0],

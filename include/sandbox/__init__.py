@@ -1,4 +1,4 @@
-"""A Springest to develop against: the documented behaviour, its quirks, and faults on demand, over real HTTP.
+"""A fake Springest server for development: documented behaviour, quirks and faults on demand, over real HTTP.
 
-It shares no code with ``include/springest``, so that it can't share its mistakes.
+It shares no code with ``include/springest``, so that it cannot share its mistakes.
 """

@@ -1,4 +1,4 @@
-"""``python -m sandbox``: a Springest on loopback, for developing against."""
+"""``python -m sandbox``: a fake Springest server on loopback, for development."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sandbox.store import Certification, Store
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line; keys come by the environment, where no process list shows them."""
+    """Parse the command line; keys come from the environment, which process lists do not show."""
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one")
     parser.add_argument("--ready-file", type=Path, help="file to write the address to once it listens")
@@ -74,14 +74,14 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _add_missing(store: Store, path: Path) -> None:
-    """Add the certifications of a file; those a restart still knows stay as they are."""
+    """Add the certifications of a file; those that exist since before a restart are not changed."""
     for values in json.loads(path.read_text(encoding="utf-8")):
         if store.certification(values["id"]) is None:
             store.add_certification(Certification(**values))
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write a file that nobody sees half written."""
+    """Write a file atomically."""
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

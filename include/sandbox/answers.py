@@ -1,4 +1,4 @@
-"""Answers as Springest gives them, and what a fault makes of them."""
+"""Springest's responses, and how faults change them."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _GARBAGE: Final = b"\x00\xff\xfe<errors><error>\x1b"
 
 
 def answer(body: bytes, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer in XML."""
+    """Return an XML response."""
     return Response(body, status_code=status, headers=headers, media_type="application/xml; charset=utf-8")
 
 
 def refusal(messages: Iterable[str], status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer what is wrong, as Rails does."""
+    """Return a list of errors, as Rails does."""
     return answer(xml.errors(messages), status, headers)
 
 
 def failing(fault: Fault, message: str = "Something went wrong") -> Response:
-    """Answer a fault's status, with the body it asks for."""
+    """Return a response with a fault's status and body."""
     headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
     if 300 <= fault.status < 400:
         headers["Location"] = LOGIN_PATH
@@ -54,9 +54,9 @@ def failing(fault: Fault, message: str = "Something went wrong") -> Response:
 
 
 def instead(fault: Fault | None, *, email: str, url: str) -> Response | None:
-    """Return what a fault answers in place of looking at the request, if it does.
+    """Return the response of a fault that replaces the normal one, if it does.
 
-    :param url: the request's own, with its key, for a fault that includes it in the response.
+    :param url: the request's URL with its key, for a fault that includes it in the response.
     """
     if fault is None:
         return None
@@ -70,7 +70,7 @@ def instead(fault: Fault | None, *, email: str, url: str) -> Response | None:
 
 
 async def spoiled(response: Response, fault: Fault | None) -> Response:
-    """Return what a fault makes of an answer that was to go out."""
+    """Return a response as changed by a fault."""
     if fault is None or isinstance(response, Dropped):
         return response
     if fault.kind is Kind.SLOW:

@@ -1,4 +1,4 @@
-"""Springest's three methods over HTTP, and that every request is counted, judged and kept."""
+"""Springest's three methods over HTTP; every request is counted, checked and recorded."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _SPRINGEST: Final = {
 
 
 def create_app(state: SandboxState) -> FastAPI:
-    """Make the application over a state."""
+    """Create the application for a state."""
     app = FastAPI(title="Springest sandbox", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.sandbox = state
     app.include_router(Control(state).routes())
@@ -50,13 +50,13 @@ def create_app(state: SandboxState) -> FastAPI:
     async def springest(request: Request) -> Response:
         return await _noted(request, state)
 
-    # One route for every path, so that a request for a path Springest has not is kept as well.
+    # One route for all paths, so that requests for unknown paths are recorded as well.
     app.router.add_route("/{path:path}", springest, methods=_METHODS, include_in_schema=False)
     return app
 
 
 async def _noted(request: Request, state: SandboxState) -> Response:
-    """Answer, and keep that the request came and what became of it."""
+    """Respond, and record the request and its response."""
     key_name = state.key_name(request.query_params.get("api_key"))
     exchange, answered = Exchange(request, state), None
     try:
@@ -69,7 +69,7 @@ async def _noted(request: Request, state: SandboxState) -> Response:
         return response
     finally:
         method, path = request.method, request.url.path
-        # The path only: the query holds the key and may hold an address.
+        # The path only: the query contains the key, and may contain an e-mail address.
         log.info("%s %s: %s", method, path, answered or "no whole answer")
         state.store.note_request(
             method=method, path=path, key_name=key_name, answered=answered, sha256=exchange.document
@@ -93,7 +93,7 @@ async def _answer(exchange: Exchange, key_name: str) -> Response:
 
 
 async def _faulty(exchange: Exchange) -> Response | None:
-    """Let happen what happens before a request is read."""
+    """Apply the faults that occur before a request is read."""
     fault = exchange.fault
     if fault is None:
         return None

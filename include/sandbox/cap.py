@@ -1,4 +1,4 @@
-"""The hourly cap: requests of a key in any sliding hour, GETs and POSTs together."""
+"""The hourly cap on the requests of a key in any sliding hour, GETs and POSTs together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 HOUR: Final = 3600.0
-"""Seconds."""
+"""In seconds."""
 
 
 class SlidingHour:
@@ -17,7 +17,7 @@ class SlidingHour:
         self._taken: dict[str, deque[float]] = {}
 
     def take(self, key_name: str, *, limit: int, now: float) -> float | None:
-        """Count a request, or return in how many seconds it may come again if it is one too many."""
+        """Count a request; if it exceeds the cap, return the seconds to wait instead."""
         taken = self._taken.setdefault(key_name, deque())
         while taken and taken[0] <= now - HOUR:
             taken.popleft()
@@ -32,9 +32,9 @@ class SlidingHour:
 
 
 def peak(moments: Sequence[float], *, window: float = HOUR) -> int:
-    """Return the most requests that any sliding window held.
+    """Return the largest number of requests in any sliding window.
 
-    :param moments: seconds since any one moment, in order.
+    :param moments: times in seconds, in order.
     """
     most, first = 0, 0
     for last, moment in enumerate(moments):

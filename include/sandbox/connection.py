@@ -1,4 +1,4 @@
-"""Treats connections the hard way, as crashing servers and broken networks do."""
+"""Breaks connections, as crashing servers and networks do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class FaultyProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which also hands its transport to the application."""
+    """uvicorn's protocol, which also passes its transport to the application."""
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -26,9 +26,9 @@ class FaultyProtocol(HttpToolsProtocol):
 
 
 class Dropped(Response):
-    """No answer at all: the connection is closed instead.
+    """No response: the connection is closed instead.
 
-    :param reset: with a reset; otherwise with an end, unless something is unread.
+    :param reset: close it with RST; otherwise with FIN, unless data is unread.
     """
 
     def __init__(self, *, reset: bool = False) -> None:
@@ -46,10 +46,10 @@ class Dropped(Response):
 
 
 class Truncated(Response):
-    """An answer that breaks off in the middle of its body."""
+    """A response that ends within its body."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
-        """Send half of what the head promises, then close the connection."""
+        """Send half of the announced length, then close the connection."""
         await send(_start(self))
         half = bytes(self.body)[: len(self.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": True})
@@ -57,9 +57,9 @@ class Truncated(Response):
 
 
 class Trickled(Response):
-    """An answer that comes in small pieces.
+    """A response that is sent in small pieces.
 
-    :param seconds: how long it takes.
+    :param seconds: its duration.
     """
 
     def __init__(self, answer: Response, *, seconds: float) -> None:

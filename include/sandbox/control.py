@@ -1,7 +1,7 @@
-"""The control API under ``/_sandbox``: what Springest's employees do, and what a test wants to know.
+"""The control API under ``/_sandbox``: actions of Springest's employees, and data for tests.
 
-It takes no key, because the sandbox listens on loopback only. A body is the JSON of the dataclass it makes; a
-name that the dataclass has not is refused with 422.
+It needs no key, because the sandbox listens on loopback only. A body is the JSON of a dataclass; an unknown
+field is refused with 422.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Offset = Annotated[int, Query(ge=0)]
 
 
 class Control:
-    """The control API over a state.
+    """The control API of a state.
 
-    :param state: what it controls.
+    :param state: the state that it controls.
     """
 
     def __init__(self, state: SandboxState) -> None:
@@ -36,7 +36,7 @@ class Control:
         self._store = state.store
 
     def routes(self) -> APIRouter:
-        """Return its routes."""
+        """Return the routes."""
         router = APIRouter(prefix="/_sandbox")
         for method, path, endpoint in (
             ("GET", "/summary", self.summary),
@@ -61,11 +61,11 @@ class Control:
         return router
 
     def summary(self) -> dict[str, Any]:
-        """Everything in a few numbers."""
+        """Return a summary in numbers."""
         return summarise(self._store).as_json()
 
     def certificates(self, size: Size = -1, offset: Offset = 0) -> list[dict[str, Any]]:
-        """What was stored."""
+        """Return the stored certificates."""
         return _all(self._store.certificates(size=size, offset=offset))
 
     def plant(self, values: Values) -> dict[str, Any]:
@@ -73,24 +73,24 @@ class Control:
         return asdict(self._store.store(_made(NewCertificate, values)))
 
     def remove(self, certificate_id: int) -> None:
-        """Let a certificate disappear."""
+        """Remove a certificate."""
         if not self._store.remove_certificate(certificate_id):
             raise HTTPException(404, f"there is no certificate {certificate_id}")
 
     def requests(self, size: Size = -1, offset: Offset = 0) -> list[dict[str, Any]]:
-        """Requests, and what was answered."""
+        """Return the requests and their statuses."""
         return _all(self._store.requests(size=size, offset=offset))
 
     def certifications(self) -> list[dict[str, Any]]:
-        """Every certification, verified or not."""
+        """Return all certifications, verified or not."""
         return _all(self._store.certifications())
 
     def add_certification(self, values: Values) -> None:
-        """Make a certification, or replace it."""
+        """Add a certification, or replace it."""
         self._store.add_certification(_made(Certification, values))
 
     def replace_certifications(self, values: Annotated[list[dict[str, Any]], Body()]) -> None:
-        """Put these certifications in place of all there are."""
+        """Replace all certifications by these."""
         wanted = [_made(Certification, value) for value in values]
         for old in self._store.certifications():
             self._store.remove_certification(old.id)
@@ -98,42 +98,42 @@ class Control:
             self._store.add_certification(value)
 
     def verify(self, certification_id: int) -> None:
-        """Let an employee verify a certification."""
+        """Verify a certification, as an employee does."""
         self._verified(certification_id, verified=True)
 
     def unverify(self, certification_id: int) -> None:
-        """Let an employee take a verification back."""
+        """Revoke a verification, as an employee does."""
         self._verified(certification_id, verified=False)
 
     def faults(self) -> list[dict[str, Any]]:
-        """What is yet to go wrong."""
+        """Return the pending faults."""
         return _all(self._state.faults.waiting())
 
     def add_fault(self, values: Values) -> None:
-        """Let something go wrong."""
+        """Add a fault."""
         self._state.faults.add(_made(Fault, values))
 
     def clear_faults(self) -> None:
-        """Let nothing more go wrong."""
+        """Remove all faults."""
         self._state.faults.clear()
 
     def release(self) -> list[dict[str, Any]]:
-        """Store what was to be stored late."""
+        """Store the certificates that are due later."""
         return _all(self._store.release())
 
     def replace_profile(self, values: Values) -> dict[str, Any]:
-        """Behave as this says; what it leaves out is as documented."""
+        """Apply a profile; missing settings are as documented."""
         self._state.profile = _made(Profile, values)
         return asdict(self._state.profile)
 
     def set_profile(self, name: str) -> None:
-        """Behave as a named profile says."""
+        """Apply a profile by name."""
         if name not in PROFILES:
             raise HTTPException(404, f"there is no profile {name}: there are {', '.join(PROFILES)}")
         self._state.profile = PROFILES[name]
 
     def reset(self) -> None:
-        """Forget what was received and what was to go wrong."""
+        """Remove everything received and all faults."""
         self._state.reset()
 
     def _verified(self, certification_id: int, *, verified: bool) -> None:
@@ -142,7 +142,7 @@ class Control:
 
 
 def _made(kind: type[Made], values: dict[str, Any]) -> Made:
-    """Make a dataclass of JSON, with its types checked and no name ignored."""
+    """Create a dataclass from JSON; check its types and refuse unknown fields."""
     unknown = values.keys() - {field.name for field in fields(cast("Any", kind))}
     if unknown:
         raise HTTPException(422, f"{kind.__name__} has no {', '.join(sorted(unknown))}")

@@ -1,4 +1,4 @@
-"""Faults on demand: what a server, or the way to it, does on a bad day."""
+"""Faults on demand, of the server or of the network."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What goes wrong. Nothing is stored unless it says so."""
+    """Kind of fault. Nothing is stored unless the description says so."""
 
     CLOSE_BEFORE_BODY = "close_before_body"
-    """The connection is closed once the head of the request is read."""
+    """The connection is closed after the head of the request was read."""
     CLOSE_MIDWAY = "close_midway"
-    """The connection is closed once a part of the body is read; a small body has arrived whole by then."""
+    """The connection is closed after a part of the body was read; a small body has already arrived."""
     CLOSE_BEFORE_STORING = "close_before_storing"
-    """The whole request is read, no answer is sent."""
+    """The whole request is read; no response is sent."""
     CLOSE_AFTER_STORING = "close_after_storing"
-    """The certificate is stored, no answer is sent."""
+    """The certificate is stored; no response is sent."""
     STORE_LATE = "store_late"
-    """No answer is sent; the certificate is stored ``seconds`` later, or at ``release`` when that is 0."""
+    """No response is sent; the certificate is stored ``seconds`` later, or at ``release`` if that is 0."""
     STATUS_THEN_STORED = "status_then_stored"
-    """``status`` is answered; the certificate is stored later, as with ``STORE_LATE``."""
+    """The response is ``status``; the certificate is stored later, as with ``STORE_LATE``."""
     STATUS = "status"
-    """``status`` is answered."""
+    """The response is ``status``."""
     STATUS_AFTER_STORING = "status_after_storing"
-    """The certificate is stored, ``status`` is answered."""
+    """The certificate is stored; the response is ``status``."""
     ECHO = "echo"
-    """Respond with ``status``; the error text contains the learner's address and the URL with the key."""
+    """The response is ``status``; its text contains the learner's address and the URL with the key."""
     SLOW = "slow"
-    """All goes well, the certificate is stored, but the answer comes ``seconds`` late."""
+    """The certificate is stored, but the response is ``seconds`` late."""
     SLOW_TO_READ = "slow_to_read"
-    """The body is left unread for ``seconds``, then all goes well."""
+    """The body is not read for ``seconds``; then there is no fault."""
     TRICKLED = "trickled"
-    """All goes well, but the answer comes in small pieces over ``seconds``."""
+    """The response is sent in small pieces over ``seconds``."""
     TRUNCATED = "truncated"
-    """The answer breaks off in the middle of the body that its head promised."""
+    """The response ends within its body, before the announced length."""
     CUT_SHORT = "cut_short"
-    """The answer ends cleanly, in the middle of its XML."""
+    """The response has its announced length, but its XML is truncated."""
     HTML = "html"
-    """The answer is a web page."""
+    """The response is a web page."""
     SHIFT = "shift"
-    """Before the page is read, ``count`` new certificates appear, wherever the list has its newest."""
+    """Before the page is read, ``count`` new certificates appear, where the list has its newest."""
     SHIFT_FRONT = "shift_front"
     """Before the page is read, ``count`` certificates appear at the front of the list, in any order."""
     REMOVE = "remove"
-    """Before the page is read, the first ``count`` certificates of the list are gone."""
+    """Before the page is read, the first ``count`` certificates of the list are removed."""
     WRONG_TOTAL = "wrong_total"
-    """The list says that it has ``count`` rows more than it has."""
+    """The list reports ``count`` rows more than it has."""
 
 
 class FaultBody(StrEnum):
-    """What a failing answer holds."""
+    """Body of a failed response."""
 
     XML = "xml"
     HTML = "html"
-    """A web page: of a maintenance, a proxy, a firewall, or to sign in."""
+    """A web page: maintenance, proxy, firewall or login."""
     XHTML = "xhtml"
     """A web page that is well-formed XML."""
     JSON = "json"
@@ -70,22 +70,22 @@ _BEFORE_FORM = frozenset({Kind.CLOSE_BEFORE_BODY, Kind.CLOSE_MIDWAY, Kind.SLOW_T
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault, and the requests it befalls.
+    """One fault, and the requests to which it applies.
 
-    :param kind: what goes wrong.
-    :param method: requests it befalls: ``POST`` or ``GET``.
+    :param kind: kind of fault.
+    :param method: method of the requests: ``POST`` or ``GET``.
     :param path: only requests for this path.
     :param certification_id: only certificates of this certification.
     :param email_sha256: only this learner; see ``email_hash``.
     :param probability: share of those requests, drawn with ``seed``.
-    :param skip: how many of them go well before.
-    :param times: how many of them fail; ``None`` is all.
-    :param status: status to answer.
-    :param body: what that answer holds.
-    :param retry_after: ``Retry-After`` to answer, in seconds or as a date.
-    :param seconds: how much slower, or how much later.
-    :param count: how many certificates appear, vanish or are made up.
-    :param reset: close connections with a reset instead of an end.
+    :param skip: number of matching requests before the first fault.
+    :param times: number of requests that fail; ``None`` means all.
+    :param status: status of the response.
+    :param body: body of the response.
+    :param retry_after: ``Retry-After`` of the response, in seconds or as a date.
+    :param seconds: delay in seconds.
+    :param count: number of certificates that appear, vanish or are invented.
+    :param reset: close connections with RST instead of FIN.
     :raises ValueError: it is not known in time whether the fault applies to a request.
     """
 
@@ -119,7 +119,7 @@ class Fault:
 class Seen:
     """The facts known about a request so far.
 
-    :param whole: whether its form, or its query when it has no form, has been read.
+    :param whole: whether its form, or the query of a request without a form, has been read.
     """
 
     method: str
@@ -130,12 +130,12 @@ class Seen:
 
 
 def email_hash(email: str) -> str:
-    """Return how a fault names a learner, without the address."""
+    """Return the hash by which a fault names a learner."""
     return hashlib.sha256(email.strip().lower().encode()).hexdigest()
 
 
 class _Waiting:
-    """A fault and the requests it has met."""
+    """A fault with its count of requests."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -169,10 +169,10 @@ class _Waiting:
 
 
 class Faults:
-    """The faults that are yet to happen.
+    """The pending faults.
 
-    A request meets a fault once: at its head, or with its form if the fault asks for fields of it.
-    Each fault counts every request it meets; the oldest that is due happens.
+    A request is compared with a fault once: at its head, or with its form if the fault depends on form
+    fields. Each fault counts its requests; the oldest one that is due occurs.
     """
 
     def __init__(self) -> None:
@@ -180,22 +180,22 @@ class Faults:
         self._waiting: list[_Waiting] = []
 
     def add(self, fault: Fault) -> None:
-        """Let it happen."""
+        """Add a fault."""
         with self._lock:
             self._waiting.append(_Waiting(fault))
 
     def clear(self) -> None:
-        """Let nothing more happen."""
+        """Remove all faults."""
         with self._lock:
             self._waiting.clear()
 
     def waiting(self) -> list[Fault]:
-        """Return what is yet to happen."""
+        """Return the pending faults."""
         with self._lock:
             return [entry.fault for entry in self._waiting]
 
     def next(self, seen: Seen) -> Fault | None:
-        """Return what befalls this request, if anything."""
+        """Return the fault for this request, if any."""
         with self._lock:
             concerned = [entry for entry in self._waiting if entry.fault.needs_form == seen.whole]
             due = [armed for armed in concerned if armed.befalls(seen)]

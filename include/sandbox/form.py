@@ -20,7 +20,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 LONGEST_FIELD = 10_000
 _HEAD = 4_096
 _SHORTEST_BASE64 = 8
-"""Fewer characters may be anything, and hold no document."""
+"""Shorter texts are not recognised as Base64, since they can contain no document."""
 _DATA_URI = re.compile(rb"data:[^,]*;base64,", re.IGNORECASE)
 
 
@@ -72,8 +72,8 @@ class MalformedForm(ValueError):
 async def read_form(content_type: str, body: AsyncIterator[bytes], *, keep_in: Path | None = None) -> Form:
     """Read a form to its end.
 
-    :param keep_in: folder that gets the file, named by its sha256; without it no byte is kept.
-    :raises MalformedForm: it is not one, or it is cut off.
+    :param keep_in: folder for the file, named by its sha256; without it, no byte is kept.
+    :raises MalformedForm: it is not a form, or it is truncated.
     """
     kind, options = parse_options_header(content_type)
     if kind != b"multipart/form-data" or b"boundary" not in options:
@@ -102,7 +102,7 @@ def _keep(copy: IO[bytes], path: Path) -> None:
 
 
 class _Reader:
-    """Takes what the parser finds; of parts of one name the last counts, as in Rails."""
+    """Receives the parser's events; of several parts with the same name the last one counts, as in Rails."""
 
     def __init__(self, copy: IO[bytes] | None) -> None:
         self.form = Form()

@@ -14,7 +14,7 @@ from sandbox.store import NewCertificate
 
 
 async def list_certificates(exchange: Exchange) -> Response:
-    """Answer a page of the certificates whose certification is verified."""
+    """Return a page of the certificates whose certification is verified."""
     state, fault = exchange.state, exchange.fault
     email = exchange.request.query_params.get("email")
     failed = instead(fault, email=email or "", url=str(exchange.request.url))
@@ -39,7 +39,7 @@ async def list_certificates(exchange: Exchange) -> Response:
 
 
 async def list_certifications(exchange: Exchange) -> Response:
-    """Answer a page of the certifications: those that are verified, or all."""
+    """Return a page of the certifications: those that are verified, or all."""
     state, fault = exchange.state, exchange.fault
     failed = instead(fault, email="", url=str(exchange.request.url))
     if failed is not None:
@@ -56,7 +56,7 @@ def _made_up(fault: Fault | None) -> int:
 
 
 def _meddle(state: SandboxState, fault: Fault) -> None:
-    """Let somebody else upload, or take away, while the list is read."""
+    """Add or remove certificates of others while the list is read."""
     store, newest_first = state.store, state.profile.newest_first
     if fault.kind is Kind.REMOVE:
         _, first = store.visible(newest_first=newest_first, size=fault.count, offset=0)

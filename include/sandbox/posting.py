@@ -1,4 +1,4 @@
-"""POST: a certificate is read as it streams in, checked, stored and answered."""
+"""POST: read a certificate as it streams in, check it, store it and respond."""
 
 from __future__ import annotations
 

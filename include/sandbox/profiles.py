@@ -1,7 +1,7 @@
-"""The assumptions about Springest's API that may turn out false, each with a way to make it so.
+"""Assumptions about Springest's API that may be wrong, each with a setting for the alternative.
 
-Everything here is a guess about a server that is not ours: the project's whole flow is tested under every
-profile in ``PROFILES``.
+All of this is a guess about somebody else's server, so whole nights are tested under every profile in
+``PROFILES``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 
 class Zone(StrEnum):
-    """How moments are written."""
+    """Format of times."""
 
     OFFSET = "offset"
     UTC = "utc"
@@ -20,7 +20,7 @@ class Zone(StrEnum):
 
 
 class AnswerBody(StrEnum):
-    """What the answer to a stored certificate holds."""
+    """Body of the response to a stored certificate."""
 
     CERTIFICATE = "certificate"
     NO_ID = "no_id"
@@ -28,32 +28,32 @@ class AnswerBody(StrEnum):
 
 
 class EmailFilter(StrEnum):
-    """What a list does with ``email``."""
+    """Effect of the filter ``email``."""
 
     EXACT = "exact"
     PART = "part"
-    """Takes a part of an address for the whole."""
+    """It matches parts of addresses."""
     IGNORED = "ignored"
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One way that Springest may behave.
+    """A possible behaviour of Springest.
 
-    :param created_status: status that answers a stored certificate.
-    :param answer_body: body of that answer.
-    :param redirects: answers 302 after it stored a certificate.
-    :param validation_status: status that refuses a certificate.
+    :param created_status: status of the response to a stored certificate.
+    :param answer_body: body of that response.
+    :param redirects: the response is a 302 after storing a certificate.
+    :param validation_status: status of the response to a refused certificate.
     :param zone: how ``created-at`` is written.
     :param owner_shown: lists name the owner (``user/email``).
     :param underscores: element names have underscores instead of dashes.
     :param wrapper: lists are wrapped in ``<response>`` with ``<meta>``.
-    :param cap_status: status that answers a request beyond the hourly cap.
-    :param cap_retry_after: whether that answer says when to come back.
-    :param unverified_listed: the list of certifications holds those that are not verified yet as well.
+    :param cap_status: status of the response to a request beyond the hourly cap.
+    :param cap_retry_after: whether that response has ``Retry-After``.
+    :param unverified_listed: the list of certifications includes those that are not verified yet.
     :param newest_first: lists begin with the newest certificate.
-    :param email_filter: what a list does with ``email``.
-    :param filters: lists keep to ``certification_id`` and ``created_from``.
+    :param email_filter: effect of the filter ``email``.
+    :param filters: lists support ``certification_id`` and ``created_from``.
     """
 
     created_status: int = 201

@@ -1,4 +1,4 @@
-"""Reads what a form or a query holds as text."""
+"""Parses text from a form or a query."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from datetime import date
 from typing import Final
 
 LARGEST: Final = 2**63 - 1
-"""The largest whole number that the database holds."""
+"""The largest integer of the database."""
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def whole_number(text: str | None) -> int | None:
-    """Read a whole number that is not negative and that the database holds, or nothing."""
+    """Parse a non-negative integer that the database can store; ``None`` for anything else."""
     if not text or not (text.isascii() and text.isdecimal()) or len(text) > len(str(LARGEST)):
         return None
     value = int(text)
@@ -20,7 +20,7 @@ def whole_number(text: str | None) -> int | None:
 
 
 def iso_day(text: str | None) -> date | None:
-    """Read a day as ``2026-11-02``, or nothing: other forms of ISO 8601 are not Springest's."""
+    """Parse a date such as ``2026-11-02``; ``None`` for anything else, including other forms of ISO 8601."""
     if not text or not _DAY.fullmatch(text):
         return None
     try:

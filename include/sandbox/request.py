@@ -1,4 +1,4 @@
-"""One request on its way through the sandbox: its parameters, and the fault that befalls it."""
+"""One request to the sandbox: its parameters, and its fault."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class BadParameter(ValueError):
 
 @dataclass(slots=True)
 class Exchange:
-    """A request, and what befalls it.
+    """A request and its fault.
 
-    :param fault: the fault it met so far.
-    :param document: sha256 of the file, once a whole form was read.
+    :param fault: the fault found so far.
+    :param document: sha256 of the file, after the whole form was read.
     """
 
     request: Request
@@ -30,7 +30,7 @@ class Exchange:
     document: str | None = None
 
     def meet_at_head(self) -> None:
-        """Meet a fault once the head is read: any of them, when there is no form to come."""
+        """Look for a fault after the head was read; for any fault if no form follows."""
         method, path = self.request.method, self.request.url.path
         self.fault = self.state.faults.next(Seen(method, path))
         if method == "GET":
@@ -38,7 +38,7 @@ class Exchange:
             self.meet_with_fields(whole_number(wanted.get("certification_id")), wanted.get("email", ""))
 
     def meet_with_fields(self, certification_id: int | None, email: str) -> None:
-        """Meet a fault once the certificate's fields are known, unless one was met before."""
+        """Look for a fault once the certificate's fields are known, unless there is one already."""
         if self.fault is None:
             method, path = self.request.method, self.request.url.path
             seen = Seen(method, path, whole=True, certification_id=certification_id, email=email)
@@ -51,9 +51,9 @@ class Exchange:
                 return
 
     def number(self, name: str) -> int | None:
-        """Return a whole number from the query.
+        """Return an integer of the query.
 
-        :raises BadParameter: there is something else.
+        :raises BadParameter: it is something else.
         """
         text = self.request.query_params.get(name)
         value = whole_number(text)
@@ -62,9 +62,9 @@ class Exchange:
         return value
 
     def day(self, name: str) -> date | None:
-        """Return a day from the query.
+        """Return a date of the query.
 
-        :raises BadParameter: there is something else.
+        :raises BadParameter: it is something else.
         """
         text = self.request.query_params.get(name)
         value = iso_day(text)
@@ -73,6 +73,6 @@ class Exchange:
         return value
 
     def paging(self) -> tuple[int, int]:
-        """Return how many rows are wanted, at most as many as a page has, and from where."""
+        """Return the number of rows, limited to a page, and the offset."""
         most = self.state.page_max
         return min(self.number("size") or most, most), self.number("offset") or 0

@@ -1,4 +1,4 @@
-"""Runs the sandbox: in a thread of a test, or as a process of its own."""
+"""Runs the sandbox in a thread of a test, or as a separate process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IDLE_SECONDS = 30.0
 
 
 def listening_socket(port: int = 0) -> socket.socket:
-    """Return a socket that listens on loopback; port 0 takes a free one."""
+    """Return a socket that listens on loopback; port 0 selects a free port."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
@@ -34,9 +34,9 @@ def listening_socket(port: int = 0) -> socket.socket:
 
 
 def make_server(state: SandboxState, *, idle_seconds: float = IDLE_SECONDS) -> uvicorn.Server:
-    """Return a server that logs no addresses of requests, which hold keys.
+    """Return a server that logs no URLs of requests, which contain keys.
 
-    :param idle_seconds: how long a connection may be idle before the server closes it.
+    :param idle_seconds: idle time after which the server closes a connection.
     """
     return uvicorn.Server(
         uvicorn.Config(
@@ -54,14 +54,14 @@ def make_server(state: SandboxState, *, idle_seconds: float = IDLE_SECONDS) -> u
 class SandboxServer:
     """The sandbox in a thread of this process; a context manager.
 
-    :param profile: how it behaves; a name from ``PROFILES``, or a profile.
-    :param certifications: what its admin holds at first.
-    :param database: file that keeps everything over a restart.
-    :param requests_per_hour: cap for each key; ``None`` is none.
-    :param page_max: rows of a page at most.
-    :param clock: seconds since the epoch, for the cap, for what is stored late and for ``created-at``.
-    :param keep_files: folder that gets every file it took, named by its sha256.
-    :param idle_seconds: how long a connection may be idle before the server closes it.
+    :param profile: its behaviour; a name from ``PROFILES``, or a profile.
+    :param certifications: its initial certifications.
+    :param database: file that keeps all data over a restart.
+    :param requests_per_hour: cap for each key; ``None`` means none.
+    :param page_max: maximum number of rows in a page.
+    :param clock: seconds since the epoch, for the cap, for late storing and for ``created-at``.
+    :param keep_files: folder for every stored file, named by its sha256.
+    :param idle_seconds: idle time after which the server closes a connection.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class SandboxServer:
 
     @property
     def url(self) -> str:
-        """Where it listens, or listened."""
+        """The URL, also after it has stopped."""
         return f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:

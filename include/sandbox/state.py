@@ -1,4 +1,4 @@
-"""Everything the sandbox is, in one place that its routes, its control API and a test share."""
+"""The state of the sandbox, shared by its routes, its control API and tests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sandbox.store import Store
 
 @dataclass(slots=True)
 class SandboxState:
-    """Everything the sandbox is.
+    """The state of the sandbox.
 
-    :param requests_per_hour: cap for each key over a sliding hour; ``None`` is none.
-    :param page_max: rows that a page has at most, whatever ``size`` asks for.
+    :param requests_per_hour: cap for each key over a sliding hour; ``None`` means none.
+    :param page_max: maximum number of rows in a page, whatever the ``size`` of the request.
     :param clock: seconds since the epoch.
-    :param keep_files: folder that gets every file it took, named by its sha256; ``None`` keeps none.
+    :param keep_files: folder for every stored file, named by its sha256; ``None`` keeps none.
     """
 
     store: Store
@@ -35,22 +35,22 @@ class SandboxState:
     hour: SlidingHour = field(default_factory=SlidingHour)
 
     def key_name(self, key: str | None) -> str:
-        """Return a name for a key, without the key."""
+        """Return the name of a key, never the key."""
         names = {self.certifications_api_key: "certifications", self.api_key: "certificates"}
         return names.get(key or "", "none")
 
     def opens(self, key_name: str, needed: str) -> bool:
-        """Return whether a key opens a method; a site may have one key for both."""
+        """Return whether a key may use a method; a site may have one key for both."""
         return key_name == needed or (key_name != "none" and self.api_key == self.certifications_api_key)
 
     def seconds_over_cap(self, key_name: str) -> float | None:
-        """Count a request; return when to come back if it is one too many."""
+        """Count a request; return the seconds to wait if it exceeds the cap."""
         if self.requests_per_hour is None:
             return None
         return self.hour.take(key_name, limit=self.requests_per_hour, now=self.clock())
 
     def reset(self) -> None:
-        """Forget what was received and what was to go wrong; certifications and the profile stay."""
+        """Remove everything received and all faults; certifications and the profile stay."""
         self.store.forget()
         self.faults.clear()
         self.hour.clear()

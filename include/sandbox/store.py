@@ -1,4 +1,4 @@
-"""What the sandbox knows and has received, in SQLite: a file keeps it over a restart."""
+"""The sandbox's data in SQLite; in a file, they survive a restart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 FIRST_ID = 1001
-"""Not 1: an id is not mistaken for a count, and a certificate can come before the first."""
+"""Not 1, so that an id is not mistaken for a count, and a lower id can be given later."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS certification (
@@ -33,7 +33,7 @@ INSERT INTO sqlite_sequence SELECT 'certificate', 1000
 
 @dataclass(frozen=True, slots=True)
 class Certification:
-    """A certification, made in Springest's admin and verified by its employees."""
+    """A certification, created in Springest's admin and verified by Springest's employees."""
 
     id: int
     name: str
@@ -64,7 +64,7 @@ class NewCertificate:
 
 @dataclass(frozen=True, slots=True)
 class StoredCertificate(NewCertificate):
-    """A certificate with its id and the moment it was stored."""
+    """A certificate with its id and the time at which it was stored."""
 
     id: int = 0
     created_at: str = ""
@@ -72,12 +72,12 @@ class StoredCertificate(NewCertificate):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came.
+    """A received request.
 
     :param at: seconds since the epoch.
-    :param key_name: which key it had: ``certificates``, ``certifications`` or ``none``.
-    :param answered: status; ``None`` when the connection was closed instead.
-    :param sha256: of the document, when a whole form was read; ``None`` otherwise.
+    :param key_name: name of its key: ``certificates``, ``certifications`` or ``none``.
+    :param answered: status of the response; ``None`` if the connection was closed instead.
+    :param sha256: hash of the document if the whole form was read; ``None`` otherwise.
     """
 
     id: int
@@ -96,7 +96,7 @@ class _Late:
 
 
 class Store:
-    """Thread-safe: everything happens under one lock.
+    """A thread-safe store with one lock.
 
     :param path: file of the database, or ``:memory:``.
     :param clock: seconds since the epoch.
@@ -107,7 +107,7 @@ class Store:
         self._lock = threading.RLock()
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._database.row_factory = sqlite3.Row
-        # No write waits for a disk: a crash of the process loses nothing, one of the machine the last rows.
+        # Writes do not wait for the disk: only a crash of the machine may lose the last rows.
         self._run("PRAGMA journal_mode = WAL")
         self._run("PRAGMA synchronous = OFF")
         with self._lock:
@@ -137,7 +137,7 @@ class Store:
         return changed.rowcount > 0
 
     def certification(self, certification_id: int) -> Certification | None:
-        """Return one certification."""
+        """Return a certification."""
         rows = self._run("SELECT * FROM certification WHERE id = ?", (certification_id,)).fetchall()
         return _certification(rows[0]) if rows else None
 
@@ -156,25 +156,25 @@ class Store:
             return self._store(certificate, at=self._clock(), lowest_id=lowest_id)
 
     def store_later(self, certificate: NewCertificate, *, after: float | None = None) -> None:
-        """Keep a certificate for some seconds, or until ``release``; a restart loses it."""
+        """Store a certificate after some seconds, or at ``release``; a restart loses it."""
         with self._lock:
             self._late.append(_Late(certificate, None if after is None else self._clock() + after))
 
     def release(self) -> list[StoredCertificate]:
-        """Store what was kept, due or not."""
+        """Store all certificates that are due later."""
         with self._lock:
             kept, self._late = self._late, []
             return [self._store(late.certificate, at=self._clock()) for late in kept]
 
     def certificates(self, *, size: int = -1, offset: int = 0) -> list[StoredCertificate]:
-        """Return what was stored, by id: everything, or ``size`` of it from ``offset``."""
+        """Return the stored certificates by id: all, or ``size`` of them from ``offset``."""
         with self._lock:
             self._settle()
             rows = self._run("SELECT * FROM certificate ORDER BY id LIMIT ? OFFSET ?", (size, offset))
             return [_certificate(row) for row in rows]
 
     def duplicates(self) -> int:
-        """Return how many certificates are too many: same learner, certification, first day and file."""
+        """Return the number of duplicates: same learner, certification, first day and file."""
         with self._lock:
             self._settle()
             counted = self._run(
@@ -184,14 +184,14 @@ class Store:
             return int(counted.fetchone()[0])
 
     def forget(self) -> None:
-        """Forget every certificate and request; ids go on."""
+        """Remove all certificates and requests; ids continue."""
         with self._lock:
             self._late.clear()
             self._run("DELETE FROM certificate")
             self._run("DELETE FROM request")
 
     def remove_certification(self, certification_id: int) -> None:
-        """Let a certification disappear from the admin."""
+        """Remove a certification from the admin."""
         self._run("DELETE FROM certification WHERE id = ?", (certification_id,))
 
     def remove_certificate(self, certificate_id: int) -> bool:
@@ -209,11 +209,11 @@ class Store:
         certification_id: int | None = None,
         created_from: str | None = None,
     ) -> tuple[int, list[StoredCertificate]]:
-        """Return how many certificates are visible, and one page of them.
+        """Return the number of visible certificates, and one page of them.
 
-        Visible are those whose certification is verified.
+        A certificate is visible if its certification is verified.
 
-        :param email_is_part: take a part of an address for the whole.
+        :param email_is_part: match parts of addresses.
         """
         where = (
             "FROM certificate JOIN certification ON certification.id = certificate.certification_id"
@@ -236,7 +236,7 @@ class Store:
     def note_request(
         self, *, method: str, path: str, key_name: str, answered: int | None, sha256: str | None = None
     ) -> None:
-        """Keep that a request came, and what became of it."""
+        """Record a request and its response."""
         values = {
             "at": self._clock(),
             "method": method,
@@ -248,7 +248,7 @@ class Store:
         self._insert("request", values)
 
     def requests(self, *, size: int = -1, offset: int = 0) -> list[Request]:
-        """Return the requests in the order they were answered: all, or ``size`` of them from ``offset``."""
+        """Return the requests in the order of their responses: all, or ``size`` of them from ``offset``."""
         rows = self._run("SELECT * FROM request ORDER BY id LIMIT ? OFFSET ?", (size, offset))
         return [Request(**dict(row)) for row in rows]
 
@@ -262,7 +262,7 @@ class Store:
         return StoredCertificate(**{**values, "id": number})
 
     def _settle(self) -> None:
-        """Store what is due by now, with the moment it was due."""
+        """Store the certificates that are due, with the time at which they were due."""
         if not self._late:
             return
         now = self._clock()

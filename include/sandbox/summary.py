@@ -1,4 +1,4 @@
-"""What the sandbox received, in a few numbers: how a test or a demo proves "once" and "within the cap"."""
+"""Counts of received requests, with which tests and the demo prove "once" and "within the cap"."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sandbox.store import Store
 class Summary:
     """Counts of the received requests.
 
-    :param certificates: certificates that are stored.
-    :param duplicates: how many of them are too many: same learner, certification, first day and file.
-    :param posts: POSTs for one of Springest's paths, whatever was answered.
-    :param gets: GETs likewise.
-    :param answers: requests by the status they were answered; ``none`` are those without a whole answer.
-    :param peak_hour: most requests in any sliding hour, by the name of their key.
+    :param certificates: stored certificates.
+    :param duplicates: duplicates among them: same learner, certification, first day and file.
+    :param posts: POSTs for one of Springest's paths, whatever the response.
+    :param gets: GETs for one of Springest's paths, whatever the response.
+    :param answers: requests by status; ``none`` counts those without a complete response.
+    :param peak_hour: largest number of requests in any sliding hour, by the name of their key.
     """
 
     certificates: int
@@ -30,12 +30,12 @@ class Summary:
     peak_hour: dict[str, int]
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for an answer in JSON."""
+        """Return the counts for a response in JSON."""
         return asdict(self)
 
 
 def summarise(store: Store) -> Summary:
-    """Summarise what a store received."""
+    """Summarise the requests of a store."""
     requests = store.requests()
     methods = Counter(request.method for request in requests)
     moments: dict[str, list[float]] = {}

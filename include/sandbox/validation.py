@@ -19,7 +19,7 @@ def validate(
 ) -> tuple[NewCertificate | None, list[str]]:
     """Check a form.
 
-    :returns: the certificate, or what is wrong with it.
+    :returns: the certificate, or its errors.
     """
     errors: list[str] = []
     certification_id = _whole(form, "certification_id", errors, required=True)

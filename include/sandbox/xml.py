@@ -12,7 +12,7 @@ from sandbox.profiles import AnswerBody, Profile, Zone
 from sandbox.store import Certification, StoredCertificate
 
 _UNWRITABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 (section 2.2) can't hold, which a message may echo."""
+"""Characters that XML 1.0 (section 2.2) does not allow, but that a message may repeat."""
 Value = int | bool | str | date | datetime | None
 
 
@@ -28,7 +28,7 @@ def certifications(page: Sequence[Certification], *, total: int, offset: int, pr
 
 
 def created(certificate: StoredCertificate, profile: Profile) -> bytes:
-    """Write the answer to a stored certificate."""
+    """Write the response to a stored certificate."""
     if profile.answer_body is AnswerBody.EMPTY:
         return b""
     row = _certificate(certificate, profile)
@@ -38,7 +38,7 @@ def created(certificate: StoredCertificate, profile: Profile) -> bytes:
 
 
 def errors(messages: Iterable[str]) -> bytes:
-    """Write what is wrong."""
+    """Write errors."""
     root = etree.Element("errors")
     for message in messages:
         etree.SubElement(root, "error").text = _UNWRITABLE.sub("?", message)

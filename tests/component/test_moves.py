@@ -36,7 +36,7 @@ from springest.errors import IllegalTransition
 from springest.matching.matching import match
 from springest.privacy.erasure import erase_learner
 from springest.review import recovery as restoration
-from springest.review.decisions import Choice, Decisions
+from springest.review.decisions import Decisions, RequestedDecision
 from springest.site import Site
 from springest.source.contract import CompletedTraining
 from springest.staging.batch import Batch, BatchWriter
@@ -362,7 +362,9 @@ def decide(ledger: Ledger, kind: DecisionKind, **values: Any) -> None:
     decisions = Decisions(ledger.engine, site="default")
     confirmed = kind is DecisionKind.CONFIRM
     choices = [
-        Choice(row.key, kind, 1, "anna", "looked", 20_000 + row.number if confirmed else None, **values)
+        RequestedDecision(
+            row.key, kind, 1, "anna", "looked", 20_000 + row.number if confirmed else None, **values
+        )
         for row in ledger.rows
     ]
     found = {row.key: [row.training] for row in ledger.rows}

@@ -9,7 +9,7 @@ import pytest
 from sandbox.faults import Fault, Kind
 from sandbox.store import NewCertificate
 from springest.privacy.erasure import erase_learner, lift_erasure
-from springest.review.decisions import Choice, Decisions
+from springest.review.decisions import Decisions, RequestedDecision
 from springest.review.rules import ReleaseRules
 from springest.states import DecisionKind
 from tests.factories import PSEUDONYMS
@@ -184,7 +184,7 @@ def test_an_erased_confirmation_stays_proof_without_its_text(world):
     [(key, version)] = world.rows("SELECT delivery_key, version FROM springest.delivery")
     [certificate] = world.sandbox.store.certificates()
     words = "her mother says that it is there"
-    choice = Choice(key, DecisionKind.CONFIRM, version, "anna.jansen", words, certificate.id)
+    choice = RequestedDecision(key, DecisionKind.CONFIRM, version, "anna.jansen", words, certificate.id)
     rows = world.stager.look_up([erased.training_id]).get(key, [])
     Decisions(world.warehouse, site="default", rules=ReleaseRules(listed_is_verified=True)).decide(
         choice, rows=rows

@@ -16,7 +16,7 @@ from sandbox.faults import Fault, Kind
 from sandbox.store import NewCertificate
 from springest.db.roles import RoleNames
 from springest.privacy.erasure import erase_learner
-from springest.review.decisions import Choice, Decisions
+from springest.review.decisions import Decisions, RequestedDecision
 from springest.states import DecisionKind
 from tests.factories import PSEUDONYMS
 from tests.integration.conftest import World
@@ -428,7 +428,7 @@ def test_advice_for_erased_learners_is_what_a_person_may_do(nights: World, state
     allowed = {
         kind
         for kind in DecisionKind
-        if decisions.refusal(Choice(key, kind, version, decided_by="ann", reason="why")) is None
+        if decisions.refusal(RequestedDecision(key, kind, version, decided_by="ann", reason="why")) is None
     }
     rows = ask(nights, "06_needs_a_person.sql")
     assert len(rows) == (0 if state == "sending" else 1)  # a worker has it: nobody need look

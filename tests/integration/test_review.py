@@ -12,7 +12,7 @@ from sqlalchemy import text, update
 from demo.source_database import completed_training
 from sandbox.faults import Fault, Kind
 from springest.errors import DecisionRefused
-from springest.review.decisions import Choice, Decisions
+from springest.review.decisions import Decisions, RequestedDecision
 from springest.review.rules import ReleaseRules
 from springest.states import DecisionKind
 
@@ -25,7 +25,7 @@ def decide(world, training, decision, certificate_id=None, **values):
         "SELECT delivery_key, version FROM springest.delivery WHERE training_id = :name",
         name=training.training_id,
     )
-    choice = Choice(
+    choice = RequestedDecision(
         key,
         DecisionKind(decision),
         version,

@@ -47,7 +47,7 @@ from springest.delivery.claims import Claim, Outcome, Queued
 from springest.delivery.repository import DeliveryRepository
 from springest.documents.opener import DocumentStore
 from springest.errors import DecisionRefused
-from springest.review.decisions import Choice, Decisions
+from springest.review.decisions import Decisions, RequestedDecision
 from springest.site import Site
 from springest.snapshot.snapshot import take_snapshot
 from springest.source.reader import SourceReader, Window
@@ -508,7 +508,7 @@ class Deliveries(RuleBasedStateMachine):
             return
         key, training_id, version = found[which % len(found)]
         number = self._number_to_confirm(key, rightly=rightly, which=which)
-        choice = Choice(key, decision, version - stale, "anna", "looked at it", number, blindly)
+        choice = RequestedDecision(key, decision, version - stale, "anna", "looked at it", number, blindly)
         rows: Sequence[Any] = self.stager.look_up([training_id]).get(key, [])
         try:
             made = self.decisions.decide(choice, rows=rows)

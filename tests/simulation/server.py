@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Final
 
 from sandbox.cap import HOUR, SlidingHour
-from springest.api.models import CertificateUpload, Departure, Page, PostAnswer
+from springest.api.models import CertificateUpload, Page, PostAnswer, SendHooks
 from springest.errors import (
     ApiError,
     ConnectFailed,
@@ -163,21 +163,21 @@ class Client:
         self._gate = gate
 
     async def post_certificate(
-        self, upload: CertificateUpload, *, departure: Departure | None = None
+        self, upload: CertificateUpload, *, hooks: SendHooks | None = None
     ) -> PostAnswer:
         now, server = asyncio.get_running_loop().time, self._server
         await asyncio.sleep(server.way())
         fate = server.fate(now())
         if fate is Fate.REFUSED_CONNECTION:
             raise _error(ConnectFailed)
-        if departure is not None:
-            departure.begin()
+        if hooks is not None:
+            hooks.begin()
         wait = server.arrive(now())
         server.posts.append(now())
         if fate is Fate.BROKEN_BODY:
             raise _error(RequestNotSent)
-        if departure is not None:
-            departure.complete()
+        if hooks is not None:
+            hooks.complete()
         server.whole[upload.email] += 1
         if wait is not None:
             server.quiet = (now() + LONGEST_TO_HEED, now() + min(wait, HOUR))

@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_writer import StreamWriter
 from aiohttp.payload import Payload
 
-from springest.api.models import Departure, Document
+from springest.api.models import Document, SendHooks
 from springest.api.multipart import EncodedBody
 from springest.documents.opener import DocumentError
 
@@ -28,7 +28,7 @@ class CertificateBody(Payload):
     """Streams a document between its head and its tail.
 
     :param encoded: the bytes around the document.
-    :param departure: called before the first byte and before the tail is sent.
+    :param hooks: called before the first byte and before the tail is sent.
     """
 
     _autoclose = True
@@ -38,13 +38,13 @@ class CertificateBody(Payload):
         encoded: EncodedBody,
         document: Document,
         *,
-        departure: Departure | None = None,
+        hooks: SendHooks | None = None,
     ) -> None:
         super().__init__(None, content_type=encoded.content_type)
         self._size = encoded.content_length
         self._encoded = encoded
         self._document = document
-        self._departure = departure
+        self._hooks = hooks
         self._before_tail = encoded.content_length - len(encoded.tail)
         self._written = 0
         self.bytes_sent = 0
@@ -67,8 +67,8 @@ class CertificateBody(Payload):
     async def _write(self, writer: AbstractStreamWriter) -> None:
         if isinstance(writer, StreamWriter) and writer.transport is not None:
             writer.transport.set_write_buffer_limits(high=_WAIT_FOR_EMPTY_BUFFER, low=0)
-        if self._departure is not None:
-            self._departure.begin()
+        if self._hooks is not None:
+            self._hooks.begin()
         content = self._document.content
         if content is not None:
             await self._send_before_tail(writer, self._encoded.head + content)
@@ -80,8 +80,8 @@ class CertificateBody(Payload):
         if self._written != self._before_tail:
             raise _wrong_size()
         await self._until_all_has_left(writer)
-        if self._departure is not None:
-            self._departure.complete()
+        if self._hooks is not None:
+            self._hooks.complete()
         self.handed_over = True
         await self._send(writer, self._encoded.tail)
         await self._until_all_has_left(writer)

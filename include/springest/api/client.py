@@ -23,9 +23,9 @@ from springest.api.models import (
     Certificate,
     CertificateUpload,
     Certification,
-    Departure,
     Page,
     PostAnswer,
+    SendHooks,
 )
 from springest.api.multipart import encode
 from springest.api.paging import Evidence, Pager
@@ -138,18 +138,18 @@ class SpringestClient:
         return Pages(self, CERTIFICATIONS_PATH, CERTIFICATIONS, key, {}, size or self._site.page_size)
 
     async def post_certificate(
-        self, upload: CertificateUpload, *, departure: Departure | None = None
+        self, upload: CertificateUpload, *, hooks: SendHooks | None = None
     ) -> PostAnswer:
         """Post one certificate, once.
 
-        :param departure: called before the first and the last bytes of the body; its exception withholds them
+        :param hooks: called before the first and the last bytes of the body; its exception withholds them
             and is raised.
         :raises ConnectFailed, RequestNotSent: the server cannot have stored it.
         :raises ResponseTimeout, ResponseLost, InvalidResponse: the server may have stored it.
         :raises StatusError: the response has another status; see the classes.
         """
         encoded = encode(upload, booking_field=self._site.booking_field)
-        body = CertificateBody(encoded, upload.document, departure=departure)
+        body = CertificateBody(encoded, upload.document, hooks=hooks)
         path = self._site.post_path
         failure: BaseException
         try:

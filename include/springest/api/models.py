@@ -33,7 +33,7 @@ class Document(Protocol):
         """Yield the bytes from the start; may be called again."""
 
 
-class Departure(Protocol):
+class SendHooks(Protocol):
     """Called while a body is sent; an exception stops it."""
 
     def begin(self) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HERE: Final = Path(__file__).parent
 _MIGRATIONS: Final = _HERE / "migrations"
 _VERSIONS: Final = _MIGRATIONS / "versions"
-FUNCTIONS: Final = ("guard_queue", "open_doubts", "sent_by_run")
+FUNCTIONS: Final = ("guard_queue", "unknown_outcomes", "sent_by_run")
 VIEWS: Final = (
     "current_verdict",
     "seen_certificate",

@@ -187,7 +187,7 @@ def _statements(connection: Connection, names: RoleNames) -> Iterator[str]:
             if relation in there:
                 yield f"GRANT {right} ON {schema}.{quote(relation)} TO {role}"
         if name == names.writer:
-            for function in ("open_doubts", "sent_by_run"):
+            for function in ("unknown_outcomes", "sent_by_run"):
                 yield f"GRANT EXECUTE ON FUNCTION {schema}.{function} TO {role}"
 
 

@@ -146,9 +146,7 @@ class AttemptRunner:
         worker = cast("asyncio.Task[None]", asyncio.current_task())
         self._sending[worker] = guard
         try:
-            response = await self._context.client.post_certificate(
-                _upload(training, document), departure=guard
-            )
+            response = await self._context.client.post_certificate(_upload(training, document), hooks=guard)
         except BaseException as error:  # also a cancellation: the ledger records each of them
             state = await self._record_error(claim, error, guard)
             if isinstance(error, DocumentError) or not isinstance(error, Exception):

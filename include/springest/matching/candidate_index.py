@@ -46,7 +46,7 @@ class _Board:
         self._seen = [seen for seen, _ in timeless]
         self._timeless = [number for _, number in timeless]
 
-    def fitting(self, sent: float, earliest: float, latest: float, most: int) -> tuple[int, list[int]]:
+    def candidates(self, sent: float, earliest: float, latest: float, most: int) -> tuple[int, list[int]]:
         start, end = bisect_left(self._moments, earliest), bisect_right(self._moments, latest)
         # Those that were not there before it was sent come first.
         stop = bisect_right(self._seen, -sent)
@@ -69,7 +69,7 @@ class CandidateIndex:
         self._boards = {owner: _Board(own) for owner, own in by_owner.items()}
         self._everybody = _Board(everybody)
 
-    def fitting(
+    def candidates(
         self, learner: str | None, sent: float, earliest: float, latest: float, most: int
     ) -> tuple[int, tuple[int, ...]]:
         """Return how many fit, and the ids of the first ``most``.
@@ -78,11 +78,11 @@ class CandidateIndex:
         :param earliest: of ``created``; ``latest``: of it.
         """
         if learner is None:
-            count, named = self._everybody.fitting(sent, earliest, latest, most)
+            count, named = self._everybody.candidates(sent, earliest, latest, most)
             return count, tuple(named)
         count, named = 0, []
         for owner in (learner, None):
             if owner in self._boards:
-                more, ids = self._boards[owner].fitting(sent, earliest, latest, most)
+                more, ids = self._boards[owner].candidates(sent, earliest, latest, most)
                 count, named = count + more, [*named, *ids]
         return count, tuple(named[:most])

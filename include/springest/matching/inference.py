@@ -278,7 +278,7 @@ def _ties(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock) -> Iterat
     found = []
     for post in posts:
         sent = -math.inf if post.sent is None else post.sent
-        count, named = shelf.fitting(post.learner, sent, *_times(post, clock), CANDIDATES_NAMED)
+        count, named = shelf.candidates(post.learner, sent, *_times(post, clock), CANDIDATES_NAMED)
         found.append((post, count, named))
     alike = all(count == len(shown) for _, count, _ in found) and not any(
         certificate.owner for certificate in shown

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from springest.errors import DecisionRefused, SpringestError
 from springest.redaction import Redactor
 from springest.review.approvals import SeenRun, approve_run
-from springest.review.decisions import Choice, Decisions, refusal_of
+from springest.review.decisions import Decisions, RequestedDecision, refusal_of
 from springest.source.contract import CompletedTraining
 from springest.states import DecisionKind
 
@@ -41,9 +41,11 @@ class Answer:
     springest_certificate_id: int | None = None
     without_evidence: bool = False
 
-    def choice(self, delivery_key: str, version: int, *, by: str = "-", reason: str = "-") -> Choice:
+    def choice(
+        self, delivery_key: str, version: int, *, by: str = "-", reason: str = "-"
+    ) -> RequestedDecision:
         """Return it as a decision about the version of a delivery that the person saw."""
-        return Choice(
+        return RequestedDecision(
             delivery_key,
             self.decision,
             version,
@@ -163,7 +165,7 @@ def apply_answers(
     :param by: who decides.
     :param reason: why, in the person's words.
     """
-    releases: dict[str, tuple[DeliveryField, Choice]] = {}
+    releases: dict[str, tuple[DeliveryField, RequestedDecision]] = {}
     for field in fields:
         try:
             answer = read_answer(field.given)
@@ -181,7 +183,7 @@ def apply_answers(
 
 
 def _release(
-    decisions: Decisions, releases: Mapping[str, tuple[DeliveryField, Choice]], find_rows: FindRows
+    decisions: Decisions, releases: Mapping[str, tuple[DeliveryField, RequestedDecision]], find_rows: FindRows
 ) -> Iterator[Applied]:
     try:
         rows = find_rows([*releases]) if releases else {}
@@ -199,7 +201,7 @@ def _release(
 def _decide(
     decisions: Decisions,
     field: DeliveryField,
-    choice: Choice,
+    choice: RequestedDecision,
     rows: Mapping[str, Sequence[CompletedTraining]],
 ) -> Applied:
     [decided] = decisions.decide_each([choice], found=rows)

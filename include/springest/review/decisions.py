@@ -23,8 +23,8 @@ from springest.redaction import Redactor
 from springest.review.audit_text import clean, clean_login
 from springest.review.rules import (
     DUPLICATE,
+    AllowedDecision,
     Facts,
-    Judgement,
     ReleaseRules,
     Shown,
     allowed,
@@ -47,7 +47,7 @@ _WRITE: Final = text(load_sql("review/write_decision"))
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RequestedDecision:
     """A decision that a person requests.
 
     :param version: version of the delivery that the person saw.
@@ -103,7 +103,10 @@ class Decisions:
         self._redactor = redactor
 
     def decide_each(
-        self, choices: Iterable[Choice], *, found: Mapping[str, Sequence[CompletedTraining]] | None = None
+        self,
+        choices: Iterable[RequestedDecision],
+        *,
+        found: Mapping[str, Sequence[CompletedTraining]] | None = None,
     ) -> Iterator[Decided]:
         """Decide about several, each in its own transaction; a refusal or failure does not stop the others.
 
@@ -117,7 +120,7 @@ class Decisions:
                 decided = Decided(choice.delivery_key, choice.decision, refusal=refusal_of(error))
             yield decided
 
-    def refusal(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> str | None:
+    def refusal(self, choice: RequestedDecision, *, rows: Sequence[CompletedTraining] = ()) -> str | None:
         """Return the reason why a decision would be refused now, or ``None``, without changing anything.
 
         For a confirmation without an id, only the state is checked.
@@ -133,7 +136,7 @@ class Decisions:
                 return str(refused)
         return None
 
-    def candidates(self, choice: Choice) -> list[int]:
+    def candidates(self, choice: RequestedDecision) -> list[int]:
         """Return the certificates shown by Springest that may be this one, without changing anything.
 
         :raises DecisionRefused: the delivery has changed.
@@ -141,7 +144,7 @@ class Decisions:
         with self._engine.connect() as connection:
             return _candidates(connection, self._facts(connection, choice, lock=False))
 
-    def decide(self, choice: Choice, *, rows: Sequence[CompletedTraining] = ()) -> Decided:
+    def decide(self, choice: RequestedDecision, *, rows: Sequence[CompletedTraining] = ()) -> Decided:
         """Decide about one delivery.
 
         :param rows: the distinct rows that the source has for it now; a release needs one.
@@ -160,7 +163,7 @@ class Decisions:
             choice.delivery_key, choice.decision, state, int(written.decision_id), written.decided_at
         )
 
-    def _facts(self, connection: Connection, choice: Choice, *, lock: bool) -> Facts:
+    def _facts(self, connection: Connection, choice: RequestedDecision, *, lock: bool) -> Facts:
         known = load_known(connection, [choice.delivery_key], lock=lock).get(choice.delivery_key)
         if known is None:
             raise DecisionRefused(f"the ledger has no delivery {choice.delivery_key[:12]}")
@@ -180,8 +183,12 @@ class Decisions:
         return facts
 
     def _judge(
-        self, connection: Connection, facts: Facts, choice: Choice, rows: Sequence[CompletedTraining]
-    ) -> Judgement:
+        self,
+        connection: Connection,
+        facts: Facts,
+        choice: RequestedDecision,
+        rows: Sequence[CompletedTraining],
+    ) -> AllowedDecision:
         if choice.decision is DecisionKind.RELEASE:
             allowed(facts, Event.RELEASED)
             return judge_release(
@@ -228,7 +235,7 @@ def _certificate(connection: Connection, facts: Facts, certificate_id: int) -> S
 
 
 def _values(
-    facts: Facts, choice: Choice, judgement: Judgement, state: State, *, by: str, reason: str
+    facts: Facts, choice: RequestedDecision, judgement: AllowedDecision, state: State, *, by: str, reason: str
 ) -> dict[str, Any]:
     """Return the values to write: the decision, and the delivery after it."""
     decision, known = choice.decision, facts.known
@@ -263,7 +270,7 @@ def _values(
     }
 
 
-def _why(choice: Choice, state: State) -> tuple[str | None, str | None]:
+def _why(choice: RequestedDecision, state: State) -> tuple[str | None, str | None]:
     """Return reason and detail without the person's name or words, since analysts read these columns."""
     if state is State.VISIBLE:
         return None, None

@@ -94,7 +94,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class AllowedDecision:
     """A decision that the rules allow.
 
     :param evidence: the facts behind it, to be recorded.
@@ -137,7 +137,7 @@ def judge_release(
     candidates: Sequence[int],
     rules: ReleaseRules,
     without_evidence: bool,
-) -> Judgement:
+) -> AllowedDecision:
     """Check whether a certificate may be sent (again).
 
     :param rows: the distinct rows that the source has for it now.
@@ -161,7 +161,7 @@ def judge_release(
         "listed_since": _text(facts.listed_since),
         "possibly_stored": facts.possibly_stored,
     }
-    return Judgement(Event.RELEASED, {**_before(facts), **evidence, "missing": sorted(missing)})
+    return AllowedDecision(Event.RELEASED, {**_before(facts), **evidence, "missing": sorted(missing)})
 
 
 def _unchanged(facts: Facts, rows: Sequence[CompletedTraining], name: str) -> str:
@@ -221,7 +221,7 @@ def _absence_counts(facts: Facts, rules: ReleaseRules) -> bool:
 
 def judge_confirmation(
     facts: Facts, certificate_id: int, shown: Shown, *, rules: ReleaseRules | None = None
-) -> Judgement:
+) -> AllowedDecision:
     """Check whether a delivery can be this certificate.
 
     :raises DecisionRefused: it can't be, or Springest should show the certificate and does not.
@@ -241,7 +241,7 @@ def judge_confirmation(
                 f"and the complete snapshot {facts.snapshot_id} does not have it: ask Springest about it"
             )
         evidence["owner_agrees"] = shown.learner_ref not in (None, ERASED_OWNER)
-        return Judgement(Event.CONFIRMED, evidence)
+        return AllowedDecision(Event.CONFIRMED, evidence)
     listed_is_verified = (rules or ReleaseRules()).listed_is_verified
     if facts.certification_is_shown or (listed_is_verified and facts.listed_since is not None):
         raise DecisionRefused(
@@ -249,7 +249,7 @@ def judge_confirmation(
             f"certification {known.certification_id} is verified: check the id, or trigger "
             "springest_reconcile first if it is new"
         )
-    return Judgement(Event.CONFIRMED_UNSEEN, evidence)
+    return AllowedDecision(Event.CONFIRMED_UNSEEN, evidence)
 
 
 def _agrees(name: str, known: Known, certificate_id: int, shown: Shown) -> None:
@@ -270,12 +270,12 @@ def _agrees(name: str, known: Known, certificate_id: int, shown: Shown) -> None:
         )
 
 
-def judge_cancellation(facts: Facts) -> Judgement:
+def judge_cancellation(facts: Facts) -> AllowedDecision:
     """Check whether a delivery may be cancelled: wherever the state allows it."""
-    return Judgement(Event.DROPPED, _before(facts))
+    return AllowedDecision(Event.DROPPED, _before(facts))
 
 
-def judge_reopening(facts: Facts) -> Judgement:
+def judge_reopening(facts: Facts) -> AllowedDecision:
     """Check whether an earlier decision may be undone.
 
     :raises DecisionRefused: the delivery's state is not the result of a person's decision.
@@ -283,7 +283,7 @@ def judge_reopening(facts: Facts) -> Judgement:
     if facts.known.state is not State.CANCELLED and facts.match_method != MatchMethod.PERSON:
         allowed(facts, Event.RELEASED)  # its refusal says what the state allows instead
         raise DecisionRefused(f"training {facts.known.training_id}: no person has decided about it")
-    return Judgement(Event.REOPENED, _before(facts))
+    return AllowedDecision(Event.REOPENED, _before(facts))
 
 
 def review_after(facts: Facts, decision: DecisionKind) -> str | None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from springest.review.decisions import Choice, Decided
+from springest.review.decisions import Decided, RequestedDecision
 from springest.review.waiting import Filter, Waiting, find
 from springest.states import DecisionKind, State
 from springest_provider.cli.decision_requests import DecisionRequest, read_requests
@@ -110,7 +110,7 @@ def _decide(
     for request in requests:
         report = _report(request, options.decision, request.refusal)
         if request.found is not None:
-            choice = Choice(
+            choice = RequestedDecision(
                 request.found.delivery_key,
                 options.decision,
                 options.version or request.found.version,

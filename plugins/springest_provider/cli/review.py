@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from springest.errors import SpringestError
-from springest.review.decisions import Choice
+from springest.review.decisions import RequestedDecision
 from springest.review.story import Story, tell
 from springest.review.waiting import Filter, Waiting, find
 from springest.source.contract import CompletedTraining
@@ -94,8 +94,8 @@ def _rows(
         return {}, str(error)
 
 
-def _choice(story: Story, kind: DecisionKind) -> Choice:
-    return Choice(story.delivery_key, kind, story.version, decided_by="-", reason="-")
+def _choice(story: Story, kind: DecisionKind) -> RequestedDecision:
+    return RequestedDecision(story.delivery_key, kind, story.version, decided_by="-", reason="-")
 
 
 def _candidates(session: Session, story: Story) -> list[int]:

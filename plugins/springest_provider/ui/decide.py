@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from springest.db.schema import delivery
 from springest.errors import DecisionRefused, SpringestError
-from springest.review.decisions import Choice, Decided
+from springest.review.decisions import Decided, RequestedDecision
 from springest.review.rules import WAIVER_HINT
 from springest.review.story import Story
 from springest.source.contract import CompletedTraining
@@ -125,7 +125,7 @@ def decide(
         raise BadFilterError(
             "a confirmation is about one delivery: open it, and confirm it there; nothing was changed"
         )
-    draft = Choice(
+    draft = RequestedDecision(
         "",
         kind,
         0,
@@ -150,7 +150,7 @@ def decide(
     )
 
 
-def _decide(draft: Choice, named: Sequence[Chosen]) -> list[Outcome]:
+def _decide(draft: RequestedDecision, named: Sequence[Chosen]) -> list[Outcome]:
     """Decide about each; what one site, the source or one delivery lacks refuses these and no others."""
     until = time.monotonic() + SECONDS
     outcomes = []
@@ -167,7 +167,7 @@ def _decide(draft: Choice, named: Sequence[Chosen]) -> list[Outcome]:
     return outcomes
 
 
-def _decider(site: str, draft: Choice, of_site: Sequence[Chosen]) -> Callable[[Chosen], Outcome]:
+def _decider(site: str, draft: RequestedDecision, of_site: Sequence[Chosen]) -> Callable[[Chosen], Outcome]:
     session = _session(site)
     rows: Mapping[str, Sequence[CompletedTraining]] = {}
     if draft.decision is DecisionKind.RELEASE:
@@ -182,7 +182,7 @@ def _decider(site: str, draft: Choice, of_site: Sequence[Chosen]) -> Callable[[C
     return decide_one
 
 
-def _refused(chosen: Chosen, draft: Choice, why: str) -> Outcome:
+def _refused(chosen: Chosen, draft: RequestedDecision, why: str) -> Outcome:
     return Outcome(chosen, Decided(chosen.delivery_key, draft.decision, refusal=why))
 
 
@@ -210,7 +210,7 @@ def _option(
     if kind is DecisionKind.RELEASE and trouble:
         return Option(kind, trouble)
     decisions, found = session.decisions(), rows.get(story.delivery_key, ())
-    choice = Choice(story.delivery_key, kind, story.version, decided_by="-", reason="-")
+    choice = RequestedDecision(story.delivery_key, kind, story.version, decided_by="-", reason="-")
     refusal = decisions.refusal(choice, rows=found)
     if refusal and kind is DecisionKind.RELEASE:
         refusal_at_all = decisions.refusal(replace(choice, without_evidence=True), rows=found)
@@ -223,7 +223,9 @@ def _candidates(session: Session, story: Story) -> list[int]:
     """Return what Springest shows and could be it, where there is no id yet."""
     if story.springest_certificate_id is not None:
         return []
-    choice = Choice(story.delivery_key, DecisionKind.CONFIRM, story.version, decided_by="-", reason="-")
+    choice = RequestedDecision(
+        story.delivery_key, DecisionKind.CONFIRM, story.version, decided_by="-", reason="-"
+    )
     return session.decisions().candidates(choice)
 
 

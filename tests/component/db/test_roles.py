@@ -170,7 +170,7 @@ NO_PUBLISHER = [
     "INSERT INTO springest.delivery_decision SELECT * FROM springest.delivery_decision",
     "INSERT INTO springest.approved_run (site, run_id) VALUES ('default', 'r')",
     "UPDATE springest.delivery_attempt SET outcome = 'not_stored'",
-    "SELECT springest.open_doubts('default', NULL, true)",
+    "SELECT springest.unknown_outcomes('default', NULL, true)",
 ]
 NO_WRITER = [
     "INSERT INTO springest.verdict_history SELECT * FROM springest.verdict_history",
@@ -214,7 +214,7 @@ def test_each_role_can_do_its_work(ledger: Engine, names: RoleNames) -> None:
             names.writer,
             "UPDATE springest.delivery_attempt SET outcome = 'outcome_unknown', finished_at = now()",
         ),
-        (names.writer, "SELECT springest.open_doubts('default', NULL, true)"),
+        (names.writer, "SELECT springest.unknown_outcomes('default', NULL, true)"),
         (names.writer, "SELECT springest.sent_by_run('default', 'r')"),
         (names.publisher, "UPDATE springest.delivery SET state = 'review', reason = 'missing'"),
         (names.publisher, "UPDATE springest.delivery_attempt SET worker = '', message = NULL"),

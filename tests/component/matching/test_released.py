@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from springest.matching import matching
-from springest.review.decisions import Choice, Decisions
+from springest.review.decisions import Decisions, RequestedDecision
 from springest.snapshot.clock_skew import WIDE_HOURS
 from springest.states import DecisionKind
 from tests.component.conftest import Deliver, Scan, Show
@@ -233,7 +233,7 @@ def test_a_corrected_confirmation_hides_neither_certificate(
             found = text("SELECT version FROM springest.delivery WHERE delivery_key = :key")
             version = connection.execute(found, {"key": key}).scalar_one()
         Decisions(warehouse, site="default").decide(
-            Choice(key, decision, version, "someone", "it was the wrong one", certificate_id)
+            RequestedDecision(key, decision, version, "someone", "it was the wrong one", certificate_id)
         )
 
     def mend() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from springest.db.schema import ledger_restoration
-from springest.review.decisions import Choice, Decided, Decisions
+from springest.review.decisions import Decided, Decisions, RequestedDecision
 from springest.review.rules import ReleaseRules
 from springest.source.contract import CompletedTraining
 from springest.states import DecisionKind
@@ -73,9 +73,13 @@ class Ground:
         with self.warehouse.connect() as connection:
             return list(connection.execute(text("SELECT * FROM springest.delivery_decision ORDER BY 1")))
 
-    def choice(self, key: str, decision: str, certificate_id: int | None = None, **values: Any) -> Choice:
+    def choice(
+        self, key: str, decision: str, certificate_id: int | None = None, **values: Any
+    ) -> RequestedDecision:
         given = {"version": self.of(key).version, "decided_by": "anna", "reason": "looked at it", **values}
-        return Choice(key, DecisionKind(decision), springest_certificate_id=certificate_id, **given)
+        return RequestedDecision(
+            key, DecisionKind(decision), springest_certificate_id=certificate_id, **given
+        )
 
     def decide(
         self,

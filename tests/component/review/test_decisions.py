@@ -16,7 +16,7 @@ from springest.delivery.claims import Claim, NotClaimed, Outcome
 from springest.delivery.repository import DeliveryRepository
 from springest.errors import DecisionRefused
 from springest.redaction import Redactor
-from springest.review.decisions import Choice, Decided, Decisions
+from springest.review.decisions import Decided, Decisions, RequestedDecision
 from springest.review.rules import ReleaseRules
 from springest.staging import repository as ledger
 from springest.states import DecisionKind, Event, State
@@ -633,7 +633,7 @@ def test_each_of_many_is_decided_separately(ground: Ground) -> None:
     """Each has a report; a refusal stops none of the others."""
     keys = [doubtful(ground, "T1"), ground.delivery("visible", "T2"), doubtful(ground, "T3")]
     choices = [ground.choice(key, "cancel") for key in keys]
-    unheard = Choice("0" * 64, DecisionKind.CANCEL, 1, "anna", "looked at it")
+    unheard = RequestedDecision("0" * 64, DecisionKind.CANCEL, 1, "anna", "looked at it")
     done = list(Decisions(ground.warehouse, site="default").decide_each([*choices, unheard]))
     assert [result.state for result in done] == [State.CANCELLED, None, State.CANCELLED, None]
     assert [bool(result.refusal) for result in done] == [False, True, False, True]

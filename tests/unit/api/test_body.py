@@ -46,7 +46,7 @@ class Memory:
 
 
 class Progress(list):
-    """A departure that records its steps, and holds the body back at one of them if asked to."""
+    """Hooks that record their steps, and holds the body back at one of them if asked to."""
 
     def __init__(self, *, kept_at=None):
         super().__init__()
@@ -122,7 +122,7 @@ async def _serving(handler, *, certificate=None):
         yield f"{'https' if context else 'http'}://127.0.0.1:{port}"
 
 
-async def _post(url, document, *, read=10.0, departure=None):
+async def _post(url, document, *, read=10.0, hooks=None):
     site = Site(
         name="default",
         base_url=url,
@@ -131,7 +131,7 @@ async def _post(url, document, *, read=10.0, departure=None):
         timeouts=Timeouts(connect=10, read=read, total=30),
     )
     async with SpringestClient(site) as client:
-        return await client.post_certificate(_upload(document), departure=departure)
+        return await client.post_certificate(_upload(document), hooks=hooks)
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
@@ -148,7 +148,7 @@ async def test_bytes_buffered_in_this_process_were_not_sent(certificate, secure,
     content = None if streamed else b"x" * LARGE
     document = Memory(content, (b"x" * (LARGE // 16),) * 16, size=LARGE)
     progress = Progress()
-    body = CertificateBody(encode(_upload(document)), document, departure=progress)
+    body = CertificateBody(encode(_upload(document)), document, hooks=progress)
     trusting = ssl.create_default_context(cafile=certificate) if secure else False
     async with _serving(reading_nothing_more, certificate=certificate if secure else None) as url:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.5)) as session:
@@ -160,7 +160,7 @@ async def test_bytes_buffered_in_this_process_were_not_sent(certificate, secure,
 
 
 async def test_a_whole_body_goes_over_tls(certificate):
-    """Its departure is told once each, and all its bytes are counted."""
+    """Each hook is called once, and all bytes are counted."""
     got = []
 
     async def taking(reader, writer):
@@ -171,7 +171,7 @@ async def test_a_whole_body_goes_over_tls(certificate):
         await writer.drain()
 
     document, progress = Memory(b"y" * 3_000_000, size=3_000_000), Progress()
-    body = CertificateBody(encode(_upload(document)), document, departure=progress)
+    body = CertificateBody(encode(_upload(document)), document, hooks=progress)
     trusting = ssl.create_default_context(cafile=certificate)
     async with (
         _serving(taking, certificate=certificate) as url,
@@ -194,7 +194,7 @@ async def test_a_body_that_must_not_begin_any_more_sends_no_byte(streamed):
     document = Memory(None if streamed else b"x" * 9, (b"x" * 9,), size=9)
     async with _serving(keeping) as url:
         with pytest.raises(DeadlinePassed):
-            await _post(url, document, departure=Progress(kept_at="begin"))
+            await _post(url, document, hooks=Progress(kept_at="begin"))
         assert await asyncio.wait_for(got, 10) == b""
 
 
@@ -211,7 +211,7 @@ async def test_a_body_that_must_not_end_any_more_is_never_whole(streamed):
     encoded = encode(_upload(document))
     async with _serving(keeping) as url:
         with pytest.raises(DeadlinePassed):
-            await _post(url, document, departure=Progress(kept_at="complete"))
+            await _post(url, document, hooks=Progress(kept_at="complete"))
         body = await asyncio.wait_for(got, 10)
     assert len(body) == encoded.content_length - len(encoded.tail)
 
@@ -233,7 +233,7 @@ async def test_an_early_response_stops_the_rest_of_the_body():
     progress = Progress()
     async with _serving(answering) as url:
         with pytest.raises(ServerError):
-            await _post(url, Memory(b"x" * LARGE, size=LARGE), departure=progress)
+            await _post(url, Memory(b"x" * LARGE, size=LARGE), hooks=progress)
         await asyncio.sleep(0.1)
     assert progress == ["begin"]
 

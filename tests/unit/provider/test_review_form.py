@@ -24,7 +24,7 @@ EVIL = (
 )
 KEY = "f" * 64
 WAITING = Waiting(
-    KEY, "T1", 1, 3, State.UNKNOWN, "answer_lost", None, None, 7, "Course", None, None, MOMENT, MOMENT
+    KEY, "T1", 1, 3, State.UNKNOWN, "response_lost", None, None, 7, "Course", None, None, MOMENT, MOMENT
 )
 ITEM = Item(WAITING, ("cancel",), "wait", "Look at it", "evidence", "missing", MOMENT)
 RUN = LargeRun("night", 600, "d" * 64, 500, 2, MOMENT, None, None)

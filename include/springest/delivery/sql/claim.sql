@@ -13,7 +13,7 @@ WITH request AS (
 ), claim_lock AS MATERIALIZED (
     SELECT pg_advisory_xact_lock({lock})
 ), capacity AS MATERIALIZED (
-    SELECT GREATEST(0, CAST(:max_unknown AS bigint) - springest.open_doubts(
+    SELECT GREATEST(0, CAST(:max_unknown AS bigint) - springest.unknown_outcomes(
                CAST(:site AS text), CAST(:since AS timestamptz), true)) AS of_site,
            -- Null without a limit.
            CASE WHEN CAST(:run_limit AS bigint) IS NOT NULL

@@ -1,2 +1,2 @@
 -- Deliveries of the site that were sent lately and whose outcome is unknown; on request also those in flight.
-SELECT springest.open_doubts(:site, CAST(:since AS timestamptz), :in_flight)
+SELECT springest.unknown_outcomes(:site, CAST(:since AS timestamptz), :in_flight)

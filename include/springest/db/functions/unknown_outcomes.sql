@@ -1,6 +1,6 @@
 -- This is a function because each query in a function sees rows committed before that query, even if the calling
 -- statement began earlier: a claim waits for earlier claims, and then counts them.
-CREATE OR REPLACE FUNCTION springest.open_doubts(of_site text, since timestamptz, under_way boolean) RETURNS bigint
+CREATE OR REPLACE FUNCTION springest.unknown_outcomes(of_site text, since timestamptz, under_way boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     moment CONSTANT timestamptz := COALESCE(since, clock_timestamp() - interval '12 hours');
@@ -12,6 +12,6 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION springest.open_doubts(text, timestamptz, boolean) IS
+COMMENT ON FUNCTION springest.unknown_outcomes(text, timestamptz, boolean) IS
     'Number of a site''s deliveries that were sent since a time (null: twelve hours ago) and are unknown or in '
     'review, and optionally of those in flight';

@@ -76,7 +76,7 @@ def side_by_side(bench: Bench) -> tuple[str, dict[str, Result]]:
         for contender in CONTENDERS:
             console.print(f"round {number + 1} of {ROUNDS}: {contender.name}")
             results[contender.name].append(measure(bench, contender, CERTIFICATES))
-    middle = {name: _median([result for result, _ in told]) for name, told in results.items()}
+    middle = {name: _median([result for result, _ in runs]) for name, runs in results.items()}
     rows = [
         (
             name,

@@ -67,8 +67,8 @@ def _used(pids: list[int]) -> float:
     """Return the CPU seconds of these processes, of those below them, and of those that have ended."""
     seconds = 0.0
     for item in _family(pids):
-        told = item.cpu_times()
-        seconds += told.user + told.system + told.children_user + told.children_system
+        times = item.cpu_times()
+        seconds += times.user + times.system + times.children_user + times.children_system
     return seconds
 
 
@@ -90,8 +90,8 @@ def _for_job(env: Mapping[str, str], job: Job) -> dict[str, str]:
 
 
 def _dags_test(job: Job, env: Mapping[str, str]) -> Result:
-    told = _run(("-m", "benchmarks.contenders.dags_test", json.dumps(asdict(job))), _for_job(env, job))
-    return Result(**json.loads(told.splitlines()[-1]))
+    output = _run(("-m", "benchmarks.contenders.dags_test", json.dumps(asdict(job))), _for_job(env, job))
+    return Result(**json.loads(output.splitlines()[-1]))
 
 
 def _run(arguments: tuple[str, ...], env: Mapping[str, str]) -> str:

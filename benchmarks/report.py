@@ -20,9 +20,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {line} |" for line in [*lines, *(" | ".join(row) for row in rows)])
 
 
-def target(what: str, reached: bool, figure: str) -> Sequence[str]:
+def target(name: str, reached: bool, figure: str) -> Sequence[str]:
     """Return a row that says whether a target was reached."""
-    return what, figure, "reached" if reached else "**missed**"
+    return name, figure, "reached" if reached else "**missed**"
 
 
 def machine() -> str:
@@ -39,8 +39,8 @@ def machine() -> str:
 
 
 def _processor() -> str:
-    told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    found = [line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("model name")]
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    found = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
     return found[0] if found else platform.machine()
 
 

@@ -51,7 +51,7 @@ class Filters:
     def __init__(self, rows: Sequence[bytes]) -> None:
         self._rows = rows
         in_order = sorted(
-            (_told(row, b"created-at")[: len("2026-11-02")], place) for place, row in enumerate(rows)
+            (_field(row, b"created-at")[: len("2026-11-02")], place) for place, row in enumerate(rows)
         )
         self._days = [day for day, _ in in_order]
         self._places = [place for _, place in in_order]
@@ -61,10 +61,10 @@ class Filters:
         since = self._places[bisect_left(self._days, created_from.encode()) :]
         found = [self._rows[place] for place in sorted(since)]
         number = certification_id.encode()
-        return [row for row in found if _told(row, b"certification-id") == number] if number else found
+        return [row for row in found if _field(row, b"certification-id") == number] if number else found
 
 
-def _told(row: bytes, name: bytes) -> bytes:
+def _field(row: bytes, name: bytes) -> bytes:
     return row.partition(b"<" + name)[2].partition(b">")[2].partition(b"<")[0]
 
 
@@ -87,9 +87,9 @@ class Numbered(Sequence[bytes]):
         return _row(numbers).encode()
 
 
-def listed(told: str) -> Sequence[bytes]:
+def listed(source: str) -> Sequence[bytes]:
     """Return the rows of the list: a number of them, or a file with one a line."""
-    return Numbered(int(told)) if told.isdecimal() else Path(told).read_bytes().splitlines()
+    return Numbered(int(source)) if source.isdecimal() else Path(source).read_bytes().splitlines()
 
 
 def _row(number: int) -> str:
@@ -160,8 +160,8 @@ class Connection(asyncio.BufferedProtocol):
         asked = parse_qs(urlsplit(head.split(b" ", 2)[1].decode()).query)
         rows = self._rows
         if "created_from" in asked or "certification_id" in asked:
-            told = {name: asked[name][0] for name in ("created_from", "certification_id") if name in asked}
-            rows = self._filters.find(**told)
+            filters = {name: asked[name][0] for name in ("created_from", "certification_id") if name in asked}
+            rows = self._filters.find(**filters)
         self._write(page(int(asked["offset"][0]), int(asked["size"][0]), rows))
 
     def _answer_post(self) -> None:

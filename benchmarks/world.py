@@ -57,9 +57,9 @@ class Server:
             yield server
         finally:
             process.send_signal(signal.SIGTERM)
-            told = process.stdout.read().split()
+            counts = process.stdout.read().split()
             process.wait(10)
-            server.posts, server.gets = int(told[0]), int(told[1])
+            server.posts, server.gets = int(counts[0]), int(counts[1])
 
 
 @dataclass

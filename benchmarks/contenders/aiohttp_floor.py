@@ -17,15 +17,15 @@ def bodies(job: Job) -> list[bytes]:
     """Return one prepared body for each document; they are posted in turn."""
     made = []
     for number, path in enumerate(dict.fromkeys(job.paths())):
-        parts = [
+        lines = [
             f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
             for name, value in fields(number).items()
         ]
-        parts.append(
+        lines.append(
             f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{path.name}"\r\n'
             "Content-Type: application/pdf\r\n\r\n"
         )
-        made.append("".join(parts).encode() + path.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode())
+        made.append("".join(lines).encode() + path.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode())
     return made
 
 

@@ -92,8 +92,8 @@ def measured(count: int) -> Iterator[Steps]:
 
 def peak_mb() -> float:
     """Return this process's largest resident size in MB; `getrusage` would tell its parent's."""
-    told = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(told.partition("VmHWM:")[2].split()[0]) / 1024
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _cpu() -> float:

@@ -32,8 +32,8 @@ _FIELDS = ("id", "certification-id", "valid-from", "valid-until", "status", "cre
 def listed(path: Path) -> Iterator[list[str | None]]:
     """Give the certificates of a document."""
     for _, element in etree.iterparse(str(path), tag="certificate"):
-        told = {child.tag: child.text for child in element}
-        yield [told.get(name) for name in _FIELDS]
+        values = {child.tag: child.text for child in element}
+        yield [values.get(name) for name in _FIELDS]
         element.clear()
         while element.getprevious() is not None:
             del element.getparent()[0]

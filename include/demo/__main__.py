@@ -56,9 +56,9 @@ class Demo:
         self._console = console
         self._begun = begun
 
-    def tell(self, what: str) -> None:
+    def tell(self, step: str) -> None:
         """Print a step with its time."""
-        self._console.print(f"[dim]{time.monotonic() - self._begun:5.0f} s[/dim]  {what}")
+        self._console.print(f"[dim]{time.monotonic() - self._begun:5.0f} s[/dim]  {step}")
 
     def run(self) -> list[str]:
         """Print the result; return the differences from the expected one."""
@@ -234,7 +234,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     console, begun = Console(highlight=False, width=None if sys.stdout.isatty() else 150), time.monotonic()
     try:
-        with started(FOLDER, tell=lambda what: _tell(console, begun, what)) as world:
+        with started(FOLDER, tell=lambda step: _tell(console, begun, step)) as world:
             _tell(
                 console,
                 begun,
@@ -264,8 +264,8 @@ def _in_words(error: Exception) -> str:
     return str(error)
 
 
-def _tell(console: Console, begun: float, what: str) -> None:
-    console.print(f"[dim]{time.monotonic() - begun:5.0f} s[/dim]  {what}")
+def _tell(console: Console, begun: float, step: str) -> None:
+    console.print(f"[dim]{time.monotonic() - begun:5.0f} s[/dim]  {step}")
 
 
 def _stay(world: World) -> None:

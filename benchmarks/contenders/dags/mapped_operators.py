@@ -30,8 +30,8 @@ class CertificateOperator(HttpOperator):
     def execute(self, context: Any) -> Any:
         """Read the document, and post it."""
         path = JOB.paths()[self.number]
-        parts = {**fields(self.number), "file": (path.name, path.read_bytes(), "application/pdf")}
-        self.data, content_type = encode_multipart_formdata(parts)
+        form = {**fields(self.number), "file": (path.name, path.read_bytes(), "application/pdf")}
+        self.data, content_type = encode_multipart_formdata(form)
         self.headers = {"Content-Type": content_type}
         return super().execute(context)
 

@@ -30,11 +30,11 @@ class Described:
 
     relation: str
     kind: str
-    said_of_relation: str
+    relation_comment: str
     column: str
     type: str
     nullable: bool
-    said: str
+    comment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,10 @@ def _question(question: Question) -> Iterator[str]:
 
 
 def _relation(name: str, columns: Sequence[Described]) -> Iterator[str]:
-    yield from (f"### {name}", "", f"*{columns[0].kind}.* {columns[0].said_of_relation}.", "")
+    yield from (f"### {name}", "", f"*{columns[0].kind}.* {columns[0].relation_comment}.", "")
     yield from ("| column | type | empty? | |", "|---|---|---|---|")
     for column in columns:
         nullable = "may be" if column.nullable and column.kind == "Table" else ""
-        comment = column.said.replace("|", r"\|")
+        comment = column.comment.replace("|", r"\|")
         yield f"| `{column.column}` | {column.type} | {nullable} | {comment} |"
     yield ""

@@ -108,7 +108,7 @@ class AttemptWatermark:
     def _read(self) -> tuple[int, int]:
         """Return the mark of this site, and the highest of all sites."""
         own = self._store.read() or 0
-        return own, max([own, *(other.read() or 0 for other in self._others)])
+        return own, max([own, *(store.read() or 0 for store in self._others)])
 
     def _raise_to(self, number: int) -> None:
         if number > (self._store.read() or 0):

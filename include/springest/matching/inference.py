@@ -119,19 +119,19 @@ def pair(
         for certificate in shown
         if certificate.owner is not None and (certificate.owner in owners or None in owners)
     ]
-    untold = [certificate for certificate in shown if certificate.owner is None]
-    if owned and (untold or None in owners):
-        yield from _ties(posts, [*owned, *untold], clock)
+    without_owner = [certificate for certificate in shown if certificate.owner is None]
+    if owned and (without_owner or None in owners):
+        yield from _ties(posts, [*owned, *without_owner], clock)
     elif owned:
         for owner in sorted({item.owner for item in owned if item.owner is not None}):
             of_owner = [post for post in posts if post.learner == owner]
-            theirs = [item for item in owned if item.owner == owner]
+            shown_of_owner = [item for item in owned if item.owner == owner]
             if owner == ERASED_OWNER:  # who may be several: nothing follows
-                yield from _ties(of_owner, theirs, clock)
+                yield from _ties(of_owner, shown_of_owner, clock)
             else:
-                yield from _group(of_owner, theirs, clock, exclusive)
+                yield from _group(of_owner, shown_of_owner, clock, exclusive)
     else:
-        yield from _group(posts, untold, clock, exclusive)
+        yield from _group(posts, without_owner, clock, exclusive)
 
 
 def _group(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock, exclusive: bool) -> Iterator[Finding]:
@@ -263,11 +263,11 @@ def _only_pairs(runs: Sequence[_Run], first: int, end: int) -> dict[int, int]:
         pairs[number] = first + place
         run = runs[number]
         work -= run.end - run.start
-        for other in range(run.start - first, run.end - first):
-            possible[other] -= 1
-            number_of[other] -= number
-            if possible[other] == 1:
-                ready.append(other)
+        for neighbour in range(run.start - first, run.end - first):
+            possible[neighbour] -= 1
+            number_of[neighbour] -= number
+            if possible[neighbour] == 1:
+                ready.append(neighbour)
         possible[place] = 0
     return pairs
 

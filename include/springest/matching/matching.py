@@ -189,11 +189,11 @@ def _findings(connection: Connection, site: Site) -> Iterator[tuple[Finding, str
         posts: list[Post] = []
         shown: list[Shown] = []
         digests: dict[str, str] = {}
-        for _, is_shown, name, learner, moment, seen_by, item, other, digest in block:
+        for _, is_shown, name, learner, moment, seen_by, first, second, digest in block:
             if is_shown:
-                shown.append(Shown(int(name), moment, learner, seen_by, item, other))
+                shown.append(Shown(int(name), moment, learner, seen_by, first, second))
             else:
-                posts.append(Post(name, moment, learner, item, other))
+                posts.append(Post(name, moment, learner, first, second))
                 if digest is not None:
                     digests[name] = digest
         for finding in together(pair(posts, shown, clock=clock, exclusive=site.exclusive_uploader)):

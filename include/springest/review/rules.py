@@ -227,9 +227,9 @@ def judge_confirmation(
     :raises DecisionRefused: it can't be, or Springest should show the certificate and does not.
     """
     name, known = f"training {facts.known.training_id}", facts.known
-    other = shown.claimed_by or shown.answered_for
-    if other is not None:
-        raise DecisionRefused(f"{name}: certificate {certificate_id} belongs to training {other}")
+    holder = shown.claimed_by or shown.answered_for
+    if holder is not None:
+        raise DecisionRefused(f"{name}: certificate {certificate_id} belongs to training {holder}")
     if known.certification_id is None or known.valid_from is None:
         raise DecisionRefused(f"{name} lacks its certification or valid_from: correct the source row first")
     evidence = {**_before(facts), "snapshot_id": facts.snapshot_id, "last_seen_at": _text(shown.last_seen_at)}

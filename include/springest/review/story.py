@@ -109,8 +109,8 @@ def tell(engine: Engine, *, site: str, training_id: str) -> list[Story]:
     ]
 
 
-def _same(mapping: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
-    return bool(mapping["delivery_key"] == other["delivery_key"])
+def _same(mapping: Mapping[Any, Any], row: Mapping[Any, Any]) -> bool:
+    return bool(mapping["delivery_key"] == row["delivery_key"])
 
 
 def _without_key(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -286,7 +286,7 @@ def look_up(
     for row in source.look_up(findable):
         training = read_row(row, site=site, pseudonyms=pseudonyms)
         rows = found.setdefault(training.delivery_key, [])
-        if all(training.row_version != other.row_version for other in rows):
+        if all(training.row_version != earlier.row_version for earlier in rows):
             rows.append(training)
     return found
 

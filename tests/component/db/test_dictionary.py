@@ -26,7 +26,7 @@ def test_the_dictionary_describes_every_column_for_analysts(warehouse: Engine) -
     """Every column that analysts can read is in the data dictionary."""
     with warehouse.connect() as connection:
         columns = describe(connection)
-    assert all(column.said and column.said_of_relation for column in columns)
+    assert all(column.comment and column.relation_comment for column in columns)
     assert {column.relation for column in columns} >= READER.keys() - {"unmatched_remote_certificate"}
 
 

@@ -27,11 +27,14 @@ def deadline(**interval: float) -> DeadlineAlert | None:
     :param interval: as of ``timedelta``, such as ``hours=6``.
     :returns: ``None`` under ``airflow dags test``: when the run ends, Airflow 3.3.2 looks the alert up in its
         database, where such a run has none, and fails.
+
+    The interval is a number of seconds, which Airflow stored up to 3.2 and still reads: 3.3.2 stores a
+    ``timedelta`` in a form that it can't read back when a task of the run is cleared.
     """
     if sys.argv[1:3] == ["dags", "test"]:
         return None
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=timedelta(**interval),
+        interval=timedelta(**interval).total_seconds(),  # type: ignore[arg-type]
         callback=AsyncCallback(SpringestDeadlineNotifier),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from demo.nights import Training
 from demo.people import Learner
@@ -116,3 +117,21 @@ def test_a_dry_run_by_airflow_sends_and_changes_nothing(make_airflow):
     for table in ("delivery", "staged_row", "approved_run", "site_identity"):
         assert world.rows(f"SELECT * FROM springest.{table}") == []  # noqa: S608 - fixed names
     _assert_no_canary(world)
+
+
+def test_a_run_with_a_deadline_can_be_cleared(make_airflow):
+    """Airflow 3.3.2 can't recalculate the deadline of a cleared run if it is stored as a timedelta."""
+    world = make_airflow(trainings=_trainings)
+    world.run("dags", "reserialize")
+    world.run("dags", "trigger", "springest_deliver", "--run-id", "cleared")
+    engine = create_engine(world.env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    with engine.begin() as connection:
+        for table in ("dag_run", "task_instance"):
+            connection.execute(text(f"UPDATE {table} SET state = 'failed' WHERE run_id = 'cleared'"))  # noqa: S608
+        deadlines = connection.execute(text("SELECT count(*) FROM deadline")).scalar_one()
+    assert deadlines == 1
+    world.run("tasks", "clear", "springest_deliver", "--yes")
+    with engine.connect() as connection:
+        states = connection.execute(text("SELECT DISTINCT state FROM task_instance WHERE run_id = 'cleared'"))
+        assert states.scalars().all() == [None]
+    engine.dispose()

@@ -6,8 +6,10 @@ import fcntl
 import itertools
 import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,8 @@ from demo.postgres import EmbeddedPostgres
 from springest.db.migrate import upgrade
 
 SCRATCH = Path(__file__).parents[1] / ".springest" / "tests"
+MEMORY = Path("/dev/shm")
+MEMORY_NEEDED = 4 * 1024**3
 
 # Airflow writes its configuration where it is imported first.
 os.environ.setdefault("AIRFLOW_HOME", str(SCRATCH / "airflow"))
@@ -43,12 +47,20 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 @contextmanager
 def _own_place() -> Iterator[Path]:
-    """Give a data folder that no other test process uses; the next one finds it ready made."""
-    SCRATCH.mkdir(parents=True, exist_ok=True)
+    """Give a data folder that no other test process uses.
+
+    It is in memory if there is room, since half of the tests' time goes into making databases.
+    """
+    place = SCRATCH
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED:
+        place = MEMORY / f"springest-tests-{os.getuid()}-{sha256(os.fsencode(SCRATCH)).hexdigest()[:8]}"
+    place.mkdir(parents=True, exist_ok=True)
     for number in itertools.count():
-        with (SCRATCH / f"postgres-{number}.lock").open("w") as lock, suppress(BlockingIOError):
+        with (place / f"postgres-{number}.lock").open("w") as lock, suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield SCRATCH / f"postgres-{number}"
+            yield place / f"postgres-{number}"
+            if place is not SCRATCH:
+                shutil.rmtree(place / f"postgres-{number}", ignore_errors=True)
             return
 
 

@@ -252,7 +252,7 @@ delivery_attempt = Table(
         index=True,
         comment="Delivery it is for",
     ),
-    Column("run_id", Text, nullable=False, comment="Airflow run that made it"),
+    Column("run_id", Text, nullable=False, index=True, comment="Airflow run that made it"),
     Column("worker", Text, nullable=False, comment="Process that made it"),
     Column(
         "started_at", _INSTANT, nullable=False, server_default=_NOW, comment="Committed before the first byte"
@@ -552,7 +552,7 @@ remote_certificate = Table(
         comment="Source of the owner: list (in the row), filter (a GET filtered by e-mail address)",
     ),
     CheckConstraint(_one_of("owner_told_by", ("list", "filter")), name="owner_told_by"),
-    Index(None, "site", "certification_id"),
+    Index("remote_certificate_certification_idx", "site", "certification_id", "springest_certificate_id"),
     comment="One row per certificate that Springest has shown, with the values last seen",
     postgresql_with={"fillfactor": 50},
 )

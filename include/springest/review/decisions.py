@@ -40,6 +40,8 @@ from springest.staging.repository import load_known, lock_staging
 from springest.states import DecisionKind, Event, State
 from springest.verification import MatchMethod
 
+NEWEST: Final = 1_000
+"""Certificates of a certification among which the last one that was posted is looked for."""
 _FACTS: Final = text(load_sql("review/decision_facts", shown_posts=load_sql("snapshot/shown_posts")))
 _CANDIDATES: Final = text(load_sql("review/release_candidates"))
 _CERTIFICATE: Final = text(load_sql("review/confirmed_certificate"))
@@ -64,6 +66,18 @@ class RequestedDecision:
     reason: str
     springest_certificate_id: int | None = None
     without_evidence: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """The decisions about a delivery that were judged without being made.
+
+    :param refusals: reason why each would be refused now, or ``None``.
+    :param candidates: certificates shown by Springest that may be this one.
+    """
+
+    refusals: Sequence[str | None]
+    candidates: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +139,46 @@ class Decisions:
 
         For a confirmation without an id, only the state is checked.
         """
+        return self.consider([choice], rows=rows).refusals[0]
+
+    def consider(
+        self,
+        choices: Sequence[RequestedDecision],
+        *,
+        rows: Sequence[CompletedTraining] = (),
+        candidates: bool = False,
+    ) -> Considered:
+        """Judge several decisions about one version of one delivery, without changing anything.
+
+        Its facts are read once: they rest on all certificates of its certification.
+
+        :param choices: at least one.
+        :param candidates: find the certificates that may be this one, whether or not a decision needs them.
+        """
         with self._engine.connect() as connection:
             try:
-                facts = self._facts(connection, choice, lock=False)
-                if choice.decision is DecisionKind.CONFIRM and choice.springest_certificate_id is None:
-                    allowed(facts, Event.CONFIRMED)
-                    return None
-                allowed(facts, self._judge(connection, facts, choice, rows).event)
+                facts = self._facts(connection, choices[0], lock=False)
             except DecisionRefused as refused:
-                return str(refused)
+                return Considered([str(refused)] * len(choices), [])
+            found = _Candidates(connection, facts)
+            refusals = [self._consider(connection, facts, choice, rows, found) for choice in choices]
+            return Considered(refusals, found() if candidates else [])
+
+    def _consider(
+        self,
+        connection: Connection,
+        facts: Facts,
+        choice: RequestedDecision,
+        rows: Sequence[CompletedTraining],
+        candidates: _Candidates,
+    ) -> str | None:
+        try:
+            if choice.decision is DecisionKind.CONFIRM and choice.springest_certificate_id is None:
+                allowed(facts, Event.CONFIRMED)
+            else:
+                allowed(facts, self._judge(connection, facts, choice, rows, candidates).event)
+        except DecisionRefused as refused:
+            return str(refused)
         return None
 
     def candidates(self, choice: RequestedDecision) -> list[int]:
@@ -142,7 +187,7 @@ class Decisions:
         :raises DecisionRefused: the delivery has changed.
         """
         with self._engine.connect() as connection:
-            return _candidates(connection, self._facts(connection, choice, lock=False))
+            return _Candidates(connection, self._facts(connection, choice, lock=False))()
 
     def decide(self, choice: RequestedDecision, *, rows: Sequence[CompletedTraining] = ()) -> Decided:
         """Decide about one delivery.
@@ -155,7 +200,7 @@ class Decisions:
         with self._engine.begin() as connection:
             lock_staging(connection, self._site)
             facts = self._facts(connection, choice, lock=True)
-            judgement = self._judge(connection, facts, choice, rows)
+            judgement = self._judge(connection, facts, choice, rows, _Candidates(connection, facts))
             state = allowed(facts, judgement.event)
             values = _values(facts, choice, judgement, state, by=by, reason=reason)
             written = connection.execute(_WRITE, values).one()
@@ -167,7 +212,7 @@ class Decisions:
         known = load_known(connection, [choice.delivery_key], lock=lock).get(choice.delivery_key)
         if known is None:
             raise DecisionRefused(f"the ledger has no delivery {choice.delivery_key[:12]}")
-        values = {"delivery_key": choice.delivery_key, "later_by_hours": LATER_BY_HOURS}
+        values = {"delivery_key": choice.delivery_key, "later_by_hours": LATER_BY_HOURS, "newest": NEWEST}
         row = connection.execute(_FACTS, values).mappings().one()
         facts = Facts(known=known, **row)
         if facts.site != self._site:
@@ -188,13 +233,14 @@ class Decisions:
         facts: Facts,
         choice: RequestedDecision,
         rows: Sequence[CompletedTraining],
+        candidates: _Candidates,
     ) -> AllowedDecision:
         if choice.decision is DecisionKind.RELEASE:
             allowed(facts, Event.RELEASED)
             return judge_release(
                 facts,
                 rows=rows,
-                candidates=_candidates(connection, facts),
+                candidates=candidates(),
                 rules=self._rules,
                 without_evidence=choice.without_evidence,
             )
@@ -220,13 +266,23 @@ def refusal_of(error: SpringestError | SQLAlchemyError) -> str:
     return f"the warehouse failed ({type(error).__name__}): look again to see whether it was decided"
 
 
-def _candidates(connection: Connection, facts: Facts) -> list[int]:
-    values = {
-        "delivery_key": facts.known.delivery_key,
-        "possibly_stored": facts.possibly_stored,
-        "clock_hours": WIDE_HOURS,
-    }
-    return [int(row[0]) for row in connection.execute(_CANDIDATES, values)]
+class _Candidates:
+    """Finds the certificates shown by Springest that may be a delivery's own, once, when they are needed."""
+
+    def __init__(self, connection: Connection, facts: Facts) -> None:
+        self._connection = connection
+        self._facts = facts
+        self._found: list[int] | None = None
+
+    def __call__(self) -> list[int]:
+        if self._found is None:
+            values = {
+                "delivery_key": self._facts.known.delivery_key,
+                "possibly_stored": self._facts.possibly_stored,
+                "clock_hours": WIDE_HOURS,
+            }
+            self._found = [int(row[0]) for row in self._connection.execute(_CANDIDATES, values)]
+        return self._found
 
 
 def _certificate(connection: Connection, facts: Facts, certificate_id: int) -> Shown:

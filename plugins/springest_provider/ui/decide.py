@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from springest.db.schema import delivery
 from springest.errors import DecisionRefused, SpringestError
-from springest.review.decisions import Decided, RequestedDecision
+from springest.review.decisions import Considered, Decided, RequestedDecision
 from springest.review.rules import WAIVER_HINT
 from springest.review.story import Story
 from springest.source.contract import CompletedTraining
@@ -89,6 +89,7 @@ def options(request: Request, visitor: Operator, delivery_key: DeliveryKey) -> H
     site, story = found
     session = _session(site)
     rows, trouble = _source_rows(session, [story.training_id])
+    considered = _consider(session, story, rows.get(story.delivery_key, ()))
     with warehouse.reading() as connection:
         known = sites_of(connection, site)
     return render(
@@ -98,8 +99,8 @@ def options(request: Request, visitor: Operator, delivery_key: DeliveryKey) -> H
         sites=known,
         key=delivery_key,
         story=story,
-        options=[_option(session, story, kind, rows, trouble) for kind in DecisionKind],
-        candidates=_candidates(session, story),
+        options=_options(considered, trouble),
+        candidates=considered.candidates,
     )
 
 
@@ -200,33 +201,34 @@ def _source_rows(
         return {}, str(error)
 
 
-def _option(
-    session: Session,
-    story: Story,
-    kind: DecisionKind,
-    rows: Mapping[str, Sequence[CompletedTraining]],
-    trouble: str | None,
-) -> Option:
-    if kind is DecisionKind.RELEASE and trouble:
-        return Option(kind, trouble)
-    decisions, found = session.decisions(), rows.get(story.delivery_key, ())
-    choice = RequestedDecision(story.delivery_key, kind, story.version, decided_by="-", reason="-")
-    refusal = decisions.refusal(choice, rows=found)
-    if refusal and kind is DecisionKind.RELEASE:
-        refusal_at_all = decisions.refusal(replace(choice, without_evidence=True), rows=found)
-        missing = refusal.removesuffix(WAIVER_HINT) if refusal_at_all is None else None
-        return Option(kind, refusal_at_all, missing=missing)
-    return Option(kind, refusal)
-
-
-def _candidates(session: Session, story: Story) -> list[int]:
-    """Return what Springest shows and could be it, where there is no id yet."""
-    if story.springest_certificate_id is not None:
-        return []
+def _consider(session: Session, story: Story, rows: Sequence[CompletedTraining]) -> Considered:
+    """Judge every kind of decision, in order, and last a release without evidence."""
     choice = RequestedDecision(
-        story.delivery_key, DecisionKind.CONFIRM, story.version, decided_by="-", reason="-"
+        story.delivery_key, DecisionKind.RELEASE, story.version, decided_by="-", reason="-"
     )
-    return session.decisions().candidates(choice)
+    choices = [replace(choice, decision=kind) for kind in DecisionKind]
+    return session.decisions().consider(
+        [*choices, replace(choice, without_evidence=True)],
+        rows=rows,
+        candidates=story.springest_certificate_id is None,
+    )
+
+
+def _options(considered: Considered, trouble: str | None) -> list[Option]:
+    """
+    Return what may be decided.
+
+    :param trouble: why the source can't be read, which a release needs.
+    """
+    *refusals, without_evidence = considered.refusals
+    options = {kind: Option(kind, refusal) for kind, refusal in zip(DecisionKind, refusals, strict=True)}
+    release = options[DecisionKind.RELEASE].refusal
+    if trouble:
+        options[DecisionKind.RELEASE] = Option(DecisionKind.RELEASE, trouble)
+    elif release:
+        missing = release.removesuffix(WAIVER_HINT) if without_evidence is None else None
+        options[DecisionKind.RELEASE] = Option(DecisionKind.RELEASE, without_evidence, missing)
+    return list(options.values())
 
 
 def _named(chosen: Sequence[str]) -> list[Chosen]:

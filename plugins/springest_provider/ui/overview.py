@@ -24,7 +24,7 @@ from springest_provider.ui.sites import Site, sites
 from springest_provider.ui.warehouse import warehouse
 
 DAYS: Final = 14
-MOST_ROWS: Final = 50_000
+MOST_ROWS: Final = 20_000
 """Rows that are counted for the plot while somebody waits for the page."""
 SAMPLE: Final = 10_000
 """Certificates, those sent last, that the delays are measured over."""

@@ -1,15 +1,18 @@
--- The one definition of a current verdict: its publication is published. Publishing ends the version before it.
--- No security barrier: only publishers may read it, and statements look up single rows in it.
+-- The one definition of a current verdict: its publication is not pending. Publishing ends the version before it.
+-- No security barrier: only publishers may read it, and statements look up single rows in it. Not a join: the planner
+-- knows that nearly every verdict is current, and reads verdicts in the order of an index.
 CREATE OR REPLACE VIEW springest.current_verdict AS
 SELECT verdict.delivery_key, verdict.site, verdict.training_id, verdict.issue_no, verdict.learner_ref,
        verdict.certification_id, verdict.certification_name, verdict.valid_from, verdict.valid_until,
        verdict.completed_at, verdict.delivery_state, verdict.delivery_reason, verdict.delivery_reason_detail,
        verdict.verification_status, verdict.springest_certificate_id, verdict.springest_status, verdict.match_method,
        verdict.match_evidence, verdict.sent_at, verdict.first_visible_at, verdict.needs_review, verdict.review_reason,
-       COALESCE(verdict.version_from, publication.published_at) AS version_from
+       COALESCE(verdict.version_from,
+                (SELECT publication.published_at FROM springest.publication
+                 WHERE publication.publication_id = verdict.publication_id)) AS version_from
 FROM springest.verdict
-JOIN springest.publication USING (publication_id)
-WHERE publication.published_at IS NOT NULL;
+WHERE verdict.publication_id <> ALL (ARRAY(SELECT pending.publication_id FROM springest.publication AS pending
+                                           WHERE pending.published_at IS NULL));
 
 COMMENT ON VIEW springest.current_verdict IS
     'The verdicts that are published, one row per delivery; certificate_reconciliation adds how fresh they are';

@@ -1,6 +1,7 @@
 -- The facts behind a decision, apart from the delivery itself, which is locked. ``possibly_taken_at`` is the latest time
 -- at which a POST of it may have been in flight, or NULL. ``shown_posted_at`` is when the last certificate of its
--- certification that the newest complete snapshot shows was posted.
+-- certification that the newest complete snapshot shows was posted: one of the newest by id, since a certification may have
+-- tens of thousands. Should ids not grow with time, it may be too early, which is less evidence and never too much.
 SELECT delivery.site,
        delivery.springest_certificate_id,
        delivery.match_method,
@@ -41,7 +42,9 @@ LEFT JOIN LATERAL (
     SELECT posts.springest_certificate_id, posts.posted_at
     FROM ({shown_posts}    WHERE remote.site = delivery.site
           AND remote.certification_id = delivery.certification_id
-          AND remote.lacked_at IS NULL) AS posts
+          AND remote.lacked_at IS NULL
+          ORDER BY remote.springest_certificate_id DESC
+          LIMIT :newest) AS posts
     ORDER BY posts.posted_at DESC NULLS LAST
     LIMIT 1
 ) AS shown ON true

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import Engine, create_engine, make_url
 
+from demo import source_database
 from demo.history import fill
 from demo.postgres import EmbeddedPostgres
 from demo.world import postgres_connection
@@ -109,6 +110,16 @@ def page(
     yield signed_in
     if of_page._engine is not None:
         of_page._engine.dispose()
+
+
+@pytest.fixture
+def source(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """A source that has nothing."""
+    engine = create_engine(database)
+    source_database.create_schema(engine)
+    monkeypatch.setenv("AIRFLOW_CONN_TRAINING_SOURCE", json.dumps(postgres_connection(database)))
+    yield engine
+    engine.dispose()
 
 
 def key(number: int) -> str:

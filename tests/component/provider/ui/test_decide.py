@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from demo import source_database
 from demo.people import Learner
-from demo.world import postgres_connection
 from springest.review.decisions import Decisions
 from springest_provider import lookups
 from springest_provider.ui import decide as ui_decide
@@ -21,16 +19,6 @@ from tests.component.provider.ui.conftest import key, token_of
 from tests.factories import make_training
 
 UNKNOWN, DUPLICATE, VANISHED, HELD, ACCEPTED = 0, 1, 2, 3, 11
-
-
-@pytest.fixture
-def source(database, monkeypatch):
-    """A source that has nothing."""
-    engine = create_engine(database)
-    source_database.create_schema(engine)
-    monkeypatch.setenv("AIRFLOW_CONN_TRAINING_SOURCE", json.dumps(postgres_connection(database)))
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

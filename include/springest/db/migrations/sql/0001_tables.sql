@@ -243,7 +243,7 @@ CREATE TABLE springest.remote_certificate (
     CONSTRAINT remote_certificate_owner_told_by_check CHECK (owner_told_by IN ('list', 'filter'))
 )
  WITH (fillfactor = 50);
-CREATE INDEX remote_certificate_site_certification_id_idx ON springest.remote_certificate (site, certification_id);
+CREATE INDEX remote_certificate_certification_idx ON springest.remote_certificate (site, certification_id, springest_certificate_id);
 COMMENT ON TABLE springest.remote_certificate IS 'One row per certificate that Springest has shown, with the values last seen';
 COMMENT ON COLUMN springest.remote_certificate.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.remote_certificate.springest_certificate_id IS 'Springest''s id';
@@ -480,6 +480,7 @@ CREATE TABLE springest.delivery_attempt (
     CONSTRAINT delivery_attempt_delivery_key_fkey FOREIGN KEY(delivery_key) REFERENCES springest.delivery (delivery_key)
 );
 CREATE INDEX delivery_attempt_delivery_key_idx ON springest.delivery_attempt (delivery_key);
+CREATE INDEX delivery_attempt_run_id_idx ON springest.delivery_attempt (run_id);
 COMMENT ON TABLE springest.delivery_attempt IS 'One row per POST that was started';
 COMMENT ON COLUMN springest.delivery_attempt.attempt_id IS 'Number of the attempt';
 COMMENT ON COLUMN springest.delivery_attempt.delivery_key IS 'Delivery it is for';

@@ -6,7 +6,6 @@ the run ends. A run that is cleared and ends well loses the note again; what a p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from airflow.listeners import hookimpl
@@ -48,19 +47,21 @@ def write_note(dag_run: DagRun) -> None:
         .where(XComModel.dag_run_id == dag_run.id, XComModel.key == NOTE_KEY)
         .order_by(XComModel.timestamp)
     ).all()
-    before = dag_run.note or ""
-    kept = [line for line in before.splitlines() if not line.startswith(OURS)]
     # The last task knows the run best: all of them count the run as a whole.
     ours = str(XComModel.deserialize_value(left[-1])) if left else ""
-    note = joined(kept, ours)
-    if note != before:
+    note = new_note(dag_run.note or "", ours)
+    if note != (dag_run.note or ""):
         dag_run.note = note or None
 
 
-def joined(kept: Sequence[str], ours: str) -> str:
-    """Return a note that fits.
+def new_note(before: str, ours: str) -> str:
+    """Return a note with our line as it is now; any DAG's run without one keeps its note as it is.
 
-    What people wrote stays as it is. If there is no room for our line, it has no link, or is left out.
+    What people wrote stays. If there is no room for our line, it has no link, or is left out.
     """
+    lines = before.splitlines()
+    kept = [line for line in lines if not line.startswith(OURS)]
+    if not ours and kept == lines:
+        return before
     notes = ("\n".join([*kept, *line]) for line in ([ours] if ours else [], [ours.rpartition(" ")[0]]))
     return next((note for note in notes if len(note) <= LONGEST), "\n".join(kept))

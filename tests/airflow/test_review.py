@@ -84,7 +84,7 @@ def _posts(world: World) -> int:
 def test_a_person_answers_what_a_night_left_open(tmp_path: Path) -> None:
     """Nothing to decide, a lost response, a refused answer that comes back, a confirmation, a large run.
 
-    The user of an Airflow in which everybody is an admin is called Anonymous.
+    The user of an Airflow in which everybody is an admin is called Anonymous: a name goes with the answers.
     """
     with started(tmp_path / "review", tell=lambda _: None, rows=8) as world:
         wanted = {"springest_catalogue", "springest_deliver", "springest_review"}
@@ -119,7 +119,11 @@ def _a_refused_answer_comes_back_and_a_confirmation_is_applied(world: World) -> 
     assert all(certificate["value"] == "wait" for certificate in shown.values())
     assert f"/deliveries/{key}" in form["body"]
     assert "@example.com" not in str(form)
-    answers = dict.fromkeys(fields, "wait") | {own: "release without evidence", "why": "looked for it"}
+    answers = dict.fromkeys(fields, "wait") | {
+        own: "release without evidence",
+        "why": "looked for it",
+        "by": "anna",
+    }
     # Sent, and Springest has a certificate that could be it: even so, it is not released.
     _answer(world, "morning", answers)
     again = _until(world, lambda: _triggered(world, "springest_review"), "the refused answer is lost")
@@ -130,12 +134,11 @@ def _a_refused_answer_comes_back_and_a_confirmation_is_applied(world: World) -> 
         ("unknown",)
     ]
     [certificate] = [item for item in form["params"][own]["schema"]["examples"] if item.startswith("confirm")]
-    answers = {own: certificate, "why": "seen in the admin"}
-    _answer(world, again, answers)
+    _answer(world, again, {own: certificate, "why": "seen in the admin", "by": "anna"})
     world.airflow.wait_for_run("springest_review", again, seconds=SECONDS, tick=world.supervisor.check)
     assert _states(world, again) == {"review": "success", "deliver": "skipped", "again": "skipped"}
     [decision] = _rows(world, "SELECT decided_by, decision, reason FROM springest.delivery_decision")
-    assert tuple(decision) == ("Anonymous", "confirm", "seen in the admin")
+    assert tuple(decision) == ("anna (as Anonymous)", "confirm", "seen in the admin")
     [state] = _rows(world, "SELECT state FROM springest.delivery WHERE delivery_key = :key", key=key)
     assert state == ("visible",)
 
@@ -160,7 +163,7 @@ def _a_large_run_goes_on_once_a_person_agrees(world: World) -> None:
     assert f"{waiting + 600:,} certificates" in form["body"]
     [field] = [name for name in form["params"] if name.startswith("run_")]
     assert form["params"][field]["schema"]["enum"] == ["wait", "approve"]
-    _answer(world, "large", {field: "approve", "why": "the yearly import"})
+    _answer(world, "large", {field: "approve", "why": "the yearly import", "by": "anna"})
     world.airflow.wait_for_run("springest_review", "large", seconds=SECONDS, tick=world.supervisor.check)
     assert _states(world, "large")["deliver"] == "success"
     run_id = _until(world, lambda: _triggered(world, "springest_deliver"), "the run is not triggered")
@@ -169,4 +172,4 @@ def _a_large_run_goes_on_once_a_person_agrees(world: World) -> None:
     [approved] = _rows(
         world, "SELECT approved_by, approval_reason FROM springest.approved_run WHERE run_id = 'staged-only'"
     )
-    assert tuple(approved) == ("Anonymous", "the yearly import")
+    assert tuple(approved) == ("anna (as Anonymous)", "the yearly import")

@@ -269,14 +269,25 @@ def test_a_dry_run_ends_with_its_watch(world: World) -> None:
             connection.execute(text("SELECT 1"))
 
 
-def test_the_server_ends_a_dry_run_that_is_idle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_ends_a_dry_run_that_is_silent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its machine may have gone: nobody else releases what it locked."""
     monkeypatch.setattr("springest.db.rollback.IDLE_SECONDS", 1)
-    with pytest.raises(DryRunGaveWay, match="more than 1 seconds"), rolled_back(world.warehouse) as engine:  # noqa: PT012
-        _holding_the_staging_lock(engine)
+    silent = pytest.raises(DryRunGaveWay, match="nothing of this dry run for 1 seconds")
+    with silent, rolled_back(world.warehouse) as engine, engine.begin() as connection:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({STAGING})"))
         wait_until(lambda: _is_staging_free(world))
+        connection.execute(text("SELECT 1"))
+
+
+def test_a_dry_run_that_reads_documents_is_not_silent(world: World) -> None:
+    """However long it takes: the server hears of it again and again."""
+    last = "SELECT state_change FROM pg_stat_activity WHERE pid = :pid"
+    with rolled_back(world.warehouse) as engine:
         with engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        for _ in range(3):
+            before = world.rows(last, pid=pid)
+            wait_until(lambda before=before: world.rows(last, pid=pid) > before)
 
 
 def test_an_error_in_the_middle_leaves_nothing_behind(world: World) -> None:

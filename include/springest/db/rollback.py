@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Protocol, Self
 
@@ -23,9 +23,9 @@ from springest.errors import DryRunGaveWay
 GIVES_WAY_SECONDS: Final = 0.25
 """Between two looks at who waits: well below PostgreSQL's ``deadlock_timeout`` of one second, after which it
 would choose between the two sessions."""
-IDLE_SECONDS: Final = 600
-"""How long a dry run may leave its session idle, as it does while it reads the source and documents. Then the
-server ends the session: if the machine of the dry run has gone, nobody else would release its locks."""
+IDLE_SECONDS: Final = 60
+"""After so long without a statement, the server ends the session. A dry run that reads documents sends one at
+each look; if its machine has gone, nobody else would release its locks."""
 _SETTINGS: Final = text(
     "SELECT pg_backend_pid(), set_config('lock_timeout', '15s', true),"
     " set_config('idle_in_transaction_session_timeout', :idle || 's', true)"
@@ -34,6 +34,7 @@ _IS_WAITED_FOR: Final = text(
     "SELECT EXISTS (SELECT FROM (SELECT DISTINCT pid FROM pg_locks WHERE NOT granted) AS waiting"
     " WHERE :pid = ANY(pg_blocking_pids(pid)))"
 )
+_KEEP_ALIVE: Final = text("SELECT 1")
 _END: Final = text("SELECT pg_terminate_backend(:pid)")
 
 
@@ -68,6 +69,14 @@ class RollbackEngine:
         """Give the connection within a savepoint, which an error rolls back."""
         with self._turn, self._connection.begin_nested():
             yield self._connection
+
+    def keep_alive(self) -> None:
+        """Send a statement, unless a thread is using the connection."""
+        if self._turn.acquire(blocking=False):
+            try:
+                self._connection.execute(_KEEP_ALIVE)
+            finally:
+                self._turn.release()
 
     def for_tasks(self) -> AsyncRollbackEngine:
         """Return the same for code that awaits its statements."""
@@ -121,10 +130,11 @@ def rolled_back(engine: Engine) -> Iterator[RollbackEngine]:
         engine.connect() as connection,
         connection.begin() as transaction,
     ):
-        watch = _Watch(watching, connection)
+        rolled_back_engine = RollbackEngine(connection)
+        watch = _Watch(watching, connection, rolled_back_engine.keep_alive)
         watch.start()
         try:
-            yield RollbackEngine(connection)
+            yield rolled_back_engine
         except Exception as error:
             if (reason := watch.ended_because or _idle(error)) is not None:
                 raise DryRunGaveWay(
@@ -140,7 +150,7 @@ def rolled_back(engine: Engine) -> Iterator[RollbackEngine]:
 
 def _idle(error: Exception) -> str | None:
     if isinstance(error, DBAPIError) and isinstance(error.orig, IdleInTransactionSessionTimeout):
-        return f"the source or the documents took more than {IDLE_SECONDS} seconds to read"
+        return f"the server heard nothing of this dry run for {IDLE_SECONDS} seconds"
     return None
 
 
@@ -149,11 +159,13 @@ class _Watch(threading.Thread):
 
     :param watching: connection to watch with.
     :param watched: connection of the dry run.
+    :param keep_alive: sends a statement in the dry run's session.
     """
 
-    def __init__(self, watching: Connection, watched: Connection) -> None:
+    def __init__(self, watching: Connection, watched: Connection, keep_alive: Callable[[], None]) -> None:
         super().__init__(name="dry-run-gives-way", daemon=True)
         self._watching = watching
+        self._keep_alive = keep_alive
         self._pid = int(watched.execute(_SETTINGS, {"idle": IDLE_SECONDS}).one()[0])
         self._descriptor = os.dup(watched.connection.driver_connection.fileno())  # type: ignore[union-attr]
         self._over = threading.Event()
@@ -173,6 +185,8 @@ class _Watch(threading.Thread):
                     self.ended_because = "a run that stages or sends needed what this dry run had locked"
                     self._watching.execute(_END, {"pid": self._pid})
                     return
+                with suppress(SQLAlchemyError):  # its own next statement meets the same trouble
+                    self._keep_alive()
         except SQLAlchemyError as error:
             self.ended_because = (
                 f"it can't be seen any more who waits for this dry run ({type(error).__name__})"

@@ -8,7 +8,7 @@ from springest.errors import ConfigurationError
 from springest.review.run_report import NeedsSomebody, RunCounts
 from springest.states import State
 from springest_provider.reporting import _attention, _counts, log_table, note_of, report
-from springest_provider.run_notes import LONGEST, OURS, joined
+from springest_provider.run_notes import LONGEST, OURS, new_note
 
 NOTHING = RunCounts(0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -64,11 +64,16 @@ def test_a_note_without_room_for_the_link_says_the_counts():
         (LONGEST - len(ours) - 1, ours),
         (LONGEST - len(ours), ours.rsplit(" ", 1)[0]),
     ):
-        assert joined(["p" * length], ours) == f"{'p' * length}\n{line}"
-    assert joined(["p" * (LONGEST - 5)], ours) == "p" * (LONGEST - 5)
-    assert joined(["a", "b"], "") == "a\nb"
-    assert joined([], ours) == ours
-    assert joined([], "") == ""
+        assert new_note(f"{'p' * length}\n{OURS}stale", ours) == f"{'p' * length}\n{line}"
+    assert new_note(f"{'p' * (LONGEST - 20)}\n{OURS}stale", ours) == "p" * (LONGEST - 20)
+    assert new_note(f"a\n{OURS}stale\nb", "") == "a\nb"
+    assert new_note("", ours) == ours
+
+
+def test_a_note_without_a_line_of_ours_stays_as_it_is():
+    """The listener sees the runs of every DAG."""
+    assert new_note("a\r\nb\n", "") == "a\r\nb\n"
+    assert new_note("", "") == ""
 
 
 def test_the_longest_note_fits():

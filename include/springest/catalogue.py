@@ -1,8 +1,8 @@
 """The catalogue: Springest's certifications, as last listed.
 
-Springest's page describes the list in two ways: verified certifications only, or all of the institute's. A
-certification that is not listed may exist all the same: nothing is known about it, so certificates for it are
-held unless the site's settings say otherwise. One that is listed need not be verified.
+Springest's page describes the list in two ways: verified certifications only, or all of the institute's. An
+unlisted certification may exist, but nothing is known about it, so its certificates are held unless the
+site's settings allow them. A listed one need not be verified.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOCK: Final = text(f"SELECT pg_advisory_xact_lock({lock_key(Lock.CATALOGUE, ':s
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """What the catalogue says of one certification.
+    """One certification in the catalogue.
 
     :param listed: in the last complete list of certifications.
     :param requires_valid_until: ``None`` if Springest did not report it.
@@ -39,7 +39,7 @@ class CatalogueEntry:
 
     @property
     def ref(self) -> str:
-        """A text that changes when a refused certificate is worth another try."""
+        """A text that changes when a refused certificate should be checked again."""
         return f"listed={self.listed} requires_valid_until={self.requires_valid_until}"
 
 
@@ -48,13 +48,13 @@ UNLISTED = CatalogueEntry(listed=False)
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What is known of a site's certifications."""
+    """A site's certifications."""
 
     site: Site
     entries: Mapping[int, CatalogueEntry]
 
     def entry(self, certification_id: int | None) -> CatalogueEntry:
-        """Return what is known of one certification."""
+        """Return the entry of one certification."""
         if certification_id is None:
             return UNLISTED
         known = self.entries.get(certification_id)
@@ -66,8 +66,7 @@ class Catalogue:
 def load_catalogue(connection: Connection, site: Site) -> Catalogue:
     """Return the site's catalogue.
 
-    A list that was not read completely will do where it names any certification: one that it lacks is held
-    until a later list has it.
+    An incomplete list is used if it has any certification; missing ones are held until a later list has them.
 
     :raises ConfigurationError: it was never read.
     """
@@ -109,7 +108,7 @@ class CatalogueReport:
 def store_catalogue(
     connection: Connection, site: str, listed: Sequence[Certification], *, complete: bool, run_id: str
 ) -> CatalogueReport:
-    """Store one reading of the list; only a complete one takes certifications off it."""
+    """Store one reading of the list; only a complete one removes certifications."""
     connection.execute(_LOCK, {"site": site})
     before = set(
         connection.execute(

@@ -21,7 +21,7 @@ compares both.
     │   │   ├── Unauthorized              401                                                         no
     │   │   ├── Forbidden                 403                                                         no
     │   │   ├── NotFound                  404                                                         no
-    │   │   ├── Throttled                 429; 403 or 503 with Retry-After                                10
+    │   │   ├── Throttled                 429; 403 or 503 with Retry-After                              10
     │   │   ├── Redirected                3xx; never followed                                         5
     │   │   ├── ServerError               5xx                                                         5
     │   │   └── UnexpectedStatus          anything else                                               5

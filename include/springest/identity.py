@@ -1,7 +1,7 @@
-"""Who and what a row is, without saying it: keys and references made of hashes.
+"""Keys and references that identify a row without revealing it.
 
-``delivery_key`` has no personal part. Everything that does (the learner's address, a document's name, the
-whole row) is stored only as an HMAC under the learner secret, so that nobody can find an address by trying.
+``delivery_key`` has no personal part. Personal data (the learner's address, a document's name, the whole
+row) is stored only as an HMAC under the learner secret, so that addresses can't be found by trying.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import idna
 from springest.errors import ConfigurationError
 
 ADDRESS_RULE: Final = 1
-"""Number of the rule in ``mailbox``. It is part of each learner's reference and kept in the warehouse: raise
-it when any address would get another form, also because of a new version of ``idna`` or Unicode."""
+"""Version of the rule in ``mailbox``. It is part of each learner's reference and stored in the warehouse:
+raise it if any address would get another form, for example with a new version of ``idna`` or Unicode."""
 SHORTEST_SECRET: Final = 32
 FEWEST_CHARACTERS: Final = 10
 ERASED_VERSION: Final = "0" * 64
-"""``row_version`` of a row whose learner was erased; a real one is made of their address as well."""
+"""``row_version`` of a row whose learner was erased; a real one also depends on the address."""
 ERASED_OWNER: Final = "forgotten"
-"""In place of an owner's reference: a learner who was erased."""
+"""Stored instead of an owner's reference: the owner is an erased learner."""
 OTHER_OWNER: Final = "other"
-"""The same: somebody else than the learner it was sent for, who was erased; see ADR 9."""
+"""Stored instead of an owner's reference: the owner is not the erased learner it was sent for; see ADR 9."""
 UNKEYED: Final = frozenset({ERASED_VERSION, ERASED_OWNER, OTHER_OWNER})
-"""Fixed words that stand where a reference or a version would: no secret made them."""
+"""Fixed words instead of a reference or a version; they do not depend on the secret."""
 _LONGEST_DOMAIN: Final = 253  # RFC 1035, 2.3.4; in ASCII, which is never shorter than in Unicode
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ATOM: Final = r"[^\s\x00-\x20\x7f()<>\[\]:;@\\,.\"]+"  # RFC 5322, 3.2.3; RFC 6531, 3.3
@@ -40,18 +40,18 @@ _KEYBOARD: Final = "1234567890 qwertyuiop asdfghjkl zxcvbnm"
 
 
 def delivery_key(*, site: str, training_id: str, issue_no: int) -> str:
-    """Return the 64 hex digits that name one certificate to deliver, whatever becomes of its content."""
+    """Return 64 hex digits that identify one certificate to deliver, independent of its content."""
     return hashlib.sha256(_joined((site, training_id, str(issue_no)))).hexdigest()
 
 
 def mailbox(address: str) -> str:
-    """Return the form that all spellings of one mailbox share, and no two mailboxes.
+    """Return the normal form of a mailbox: the same for all its spellings, different for different mailboxes.
 
-    It is for comparing only: what is sent is the address as the source has it. Any text has such a form, also
-    one that is no address; no text raises. See docs/adr/0019-one-mailbox-is-one-learner.md.
+    It is only for comparing; the address is sent as the source has it. Every text has a normal form, even if
+    it is not an address; no text raises. See docs/adr/0019-one-mailbox-is-one-learner.md.
 
     * Domain: its A-labels by IDNA 2008 after the non-transitional mapping of UTS 46, without the root's dot.
-      A domain that IDNA refuses is compared as the local part is.
+      A domain that IDNA refuses is treated like the local part.
     * Local part: NFC (RFC 6532, 3.1), without quotes that it does not need (RFC 5321, 4.1.2), each letter in
       lower case. RFC 5321, 2.4 leaves case to the receiving host; no host that learners use distinguishes it.
     """
@@ -82,8 +82,8 @@ def _unquoted(local: str) -> str:
 def _lower(text: str) -> str:
     """Fold case without merging letters: by Unicode's simple lower-case mapping, one letter at a time.
 
-    ``casefold`` makes ``ss`` of ``ß``; ``lower`` looks at neighbours (Σ) and takes ``İ`` apart. The only
-    addition is that a final sigma is a sigma, since both have the one capital.
+    ``casefold`` converts ``ß`` to ``ss``; ``lower`` depends on neighbours (Σ) and decomposes ``İ``. In
+    addition, a final sigma becomes a sigma, since both have the same capital.
     """
     folded = (letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
     return unicodedata.normalize("NFC", "".join(folded).replace("ς", "σ"))  # noqa: RUF001
@@ -91,9 +91,9 @@ def _lower(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pseudonyms:
-    """Makes references under the learner secret (Variable ``springest_learner_secret``).
+    """Computes references under the learner secret (Variable ``springest_learner_secret``).
 
-    After a rotation, each reference is an HMAC under the new secret of the one that the former ones made. So
+    After a rotation, each reference is the HMAC, under the new secret, of the former reference. So
     references are re-keyed without the addresses; see docs/adr/0024-rotation-wraps-what-is-there.md.
 
     :param secret: the secret in force, at least 32 characters.
@@ -130,11 +130,11 @@ class Pseudonyms:
         return _verifier(self.secrets[:of], salt)
 
     def learner_ref(self, address: str) -> str:
-        """Return the reference of the learner with that address, in any of its spellings."""
+        """Return the reference of the learner with this address, in any spelling."""
         return self.rekeyed(_learner_ref(self.secrets[0], mailbox(address)), made_with=1)
 
     def tombstone(self, learner_ref: str) -> str:
-        """Return what is left of a learner who is erased; without the secret it leads to no reference."""
+        """Return the tombstone of an erased learner; without the secret it leads to no reference."""
         return _hmac(self.secret, ("forgotten", learner_ref))
 
     def tombstones(self, address: str) -> frozenset[str]:
@@ -147,9 +147,9 @@ class Pseudonyms:
         return frozenset(found)
 
     def rekeyed(self, value: str, *, made_with: int) -> str:
-        """Return what has become of a reference, version or tombstone.
+        """Return the present form of a reference, version or tombstone.
 
-        :param made_with: how many secrets there were when it was made.
+        :param made_with: number of secrets when it was made.
         """
         if value in UNKEYED:
             return value
@@ -158,15 +158,15 @@ class Pseudonyms:
         return value
 
     def document_ref(self, uri: str) -> str:
-        """Return the reference of a document's address (file names tend to hold people's names)."""
+        """Return the reference of a document's address (file names often contain people's names)."""
         return self._digest("document", (uri,))
 
     def row_version(self, values: Iterable[str]) -> str:
-        """Return what moves when any value of a source row does."""
+        """Return a hash that changes with any value of a source row."""
         return self._digest("row", values)
 
     def row_name(self, values: Iterable[str]) -> str:
-        """Return 24 hex digits that name a row without a number, the same after every rotation."""
+        """Return 24 hex digits that identify a row without an id, the same after every rotation."""
         return _hmac(self.secrets[0], ("row", *values))[:24]
 
     def user_ref(self, address: str) -> str:
@@ -199,7 +199,7 @@ def _verifier(secrets: tuple[str, ...], salt: bytes) -> str:
 
 
 def _weakness(secret: str) -> str | None:
-    """Say what makes a secret guessable, without any of its characters; ``None``: nothing that is seen."""
+    """Return why a secret is easy to guess, without quoting it; ``None`` if no reason is found."""
     if len(secret) < SHORTEST_SECRET:
         return f"is shorter than {SHORTEST_SECRET} characters"
     if not (secret.isascii() and secret.isprintable()) or secret != secret.strip():
@@ -219,6 +219,6 @@ def _are_neighbours(first: str, second: str) -> bool:
 
 
 def _joined(pieces: Iterable[str]) -> bytes:
-    """Join so that no two lists of parts give the same bytes: each part with its length before it."""
+    """Join parts unambiguously: each part is preceded by its length."""
     encoded = (part.encode("utf-8", "surrogatepass") for part in pieces)
     return b"".join(b"%d:%s" % (len(part), part) for part in encoded)

@@ -1,8 +1,8 @@
-"""Keep keys and people's addresses out of everything that is written down.
+"""Keep keys and e-mail addresses out of logs, exceptions and tables.
 
 Airflow masks a connection's password by exact substring on a worker, and not at all in ``airflow dags test``.
-So whatever comes from the wire or a library passes through here before it becomes a log line, an exception's
-text or a row.
+So all text from the network or a library is redacted here before it becomes a log line, an exception's text
+or a row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 HIDDEN_KEY: Final = "***"
 HIDDEN_ADDRESS: Final = "<address>"
 SHORTEST_SECRET: Final = 4
-"""A shorter secret is not looked for: it would be found everywhere and say nothing."""
+"""Shorter secrets are not searched for, since they would match everywhere."""
 
 # All repeats are bounded, so that no text is slow to search.
 _PERCENT: Final = r"%(?:25){0,3}"
@@ -27,7 +27,7 @@ _BACKSLASH: Final = r"\\{1,4}"
 _AT: Final = rf"(?:[@\uff20\ufe6b]|{_PERCENT}40|{_NUMBER}64;|{_HEX_NUMBER}40;|{_BACKSLASH}u0040)"
 _PLAIN: Final = r"[^\s@\uff20\ufe6b<>\"'(),;:\[\]\\=&?/|]"
 _JOINT: Final = r"['&/]"
-"""Characters of a local part (RFC 5322, 3.2.3) that also separate texts: they count after another one."""
+"""Characters of a local part (RFC 5322, 3.2.3) that also separate texts; they count after another one."""
 # A local part starts where a run of its characters starts, which keeps the search linear.
 _LOCAL: Final = (
     rf"(?:\"[^\"\r\n]{{1,64}}\"|(?<!{_PLAIN})(?<!{_PLAIN}{_JOINT}){_PLAIN}+(?:{_JOINT}{_PLAIN}+)*{_JOINT}?)"
@@ -45,15 +45,15 @@ _ESCAPED: Final = {
     "'": ("&apos;", r"\\{1,4}'"),
     "/": (r"\\{1,4}/",),
 }
-"""How XML, JSON and forms write a character, besides by its number and as it is. No two forms of a character
-match the same text: otherwise a text that nearly fits would be tried in exponentially many ways."""
+"""Named escapes of a character in XML, JSON and forms. No two forms of a character match the same text, which
+keeps the search from taking exponential time."""
 
 
 class Redactor:
-    """Hides secrets and addresses in texts, in time that grows linearly with the text.
+    """Removes secrets and e-mail addresses from texts, in linear time.
 
-    :param secrets: texts to hide, raw and in every encoding that libraries and servers echo them in, with
-        the blanks at their ends and without.
+    :param secrets: texts to remove, raw and in every encoding in which libraries and servers repeat them,
+        with and without surrounding spaces.
     """
 
     __slots__ = ("_pattern", "_secrets")
@@ -68,7 +68,7 @@ class Redactor:
         return "Redactor(***)"
 
     def hiding(self, texts: Iterable[str]) -> Redactor:
-        """Return a redactor that hides these texts as well."""
+        """Return a redactor that also removes these texts."""
         return Redactor({*self._secrets, *texts})
 
     def redact(self, text: str) -> str:
@@ -82,17 +82,17 @@ _UNSEEN: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""Control and format characters: terminal escape sequences (ECMA-48), invisible ones, and those that turn the
-direction of a text (UAX 9)."""
+"""Control and format characters: terminal escape sequences (ECMA-48), invisible ones, and those that change
+the text direction (UAX 9)."""
 
 
 def holds_unseen(text: str) -> bool:
-    """Return whether a text holds characters that a terminal obeys instead of showing them."""
+    """Return whether a text contains characters that a terminal interprets instead of showing them."""
     return _UNSEEN.search(text) is not None
 
 
 def show_unseen(text: str, *, keep: str = "") -> str:
-    """Return a text in which such characters are written as escapes, as JSON writes them.
+    """Return the text with such characters escaped as in JSON.
 
     :param keep: characters that stay, such as a line end.
     """
@@ -105,17 +105,17 @@ def _escape(character: str) -> str:
 
 
 def _any_form(secret: str) -> str:
-    """Return a pattern for a secret however it is escaped.
+    """Return a pattern for a secret in any escaped form.
 
-    Libraries escape different characters (``quote`` an exclamation mark, yarl not), and a server echoes what
-    it got; so every character may stand there in any of its forms.
+    Libraries escape different characters (``quote`` escapes an exclamation mark, yarl does not), and a
+    server may repeat what it received, so every character may appear in any of its forms.
     """
     runs = re.findall(r"\\+|[^\\]", secret)
     return "".join(_backslashes(len(run)) if run[0] == "\\" else _character(run) for run in runs)
 
 
 def _character(item: str) -> str:
-    if item.isascii() and item.isalnum():  # nothing escapes these, and a short pattern compiles fast
+    if item.isascii() and item.isalnum():  # these are never escaped, and a short pattern compiles fast
         return item
     encoded = item.encode("utf-8", "surrogatepass")
     units = item.encode("utf-16-be", "surrogatepass").hex()
@@ -160,5 +160,5 @@ class RedactingFilter(logging.Filter):
 def _said(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (TypeError, ValueError):  # the arguments do not fit: logging would only complain, and so must this
+    except (TypeError, ValueError):  # the arguments do not match: logging only reports that, and so does this
         return f"{record.msg} {record.args}"

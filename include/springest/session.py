@@ -1,4 +1,4 @@
-"""Springest and the warehouse at once: a client whose GETs keep the rate limit that lies in the warehouse."""
+"""A client for Springest whose GETs use the rate limiter in the warehouse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the values of a connection's extra are read, whatever they are about."""
+"""Parses values of a connection's extra."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from springest.errors import ConfigurationError
 
 
 def wrong(setting: str, must: str) -> ConfigurationError:
-    """Return the error of a setting that is not what it must be."""
+    """Return the error of an invalid setting."""
     return ConfigurationError(f"the connection's extra {setting} must be {must}")
 
 
 def read_words(value: Any, setting: str) -> tuple[str, ...]:
-    """Read a JSON list, or words between commas."""
+    """Parse a JSON list, or words separated by commas."""
     listed = maybe_json(value)
     if isinstance(listed, str):
         listed = [word.strip() for word in listed.split(",")]
@@ -28,7 +28,7 @@ def read_words(value: Any, setting: str) -> tuple[str, ...]:
 
 
 def maybe_json(value: Any) -> Any:
-    """Read what a form's text field holds; anything else is returned as it is."""
+    """Parse a form's text field as JSON; anything else is returned unchanged."""
     if not isinstance(value, str):
         return value
     try:

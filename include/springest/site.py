@@ -1,4 +1,4 @@
-"""A Springest site as its connection describes it: settings read strictly, keys kept out of sight."""
+"""A Springest site, parsed strictly from its connection; keys are not in its representation."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ COUNTRIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds that a request may take.
+    """Time-outs of a request in seconds.
 
-    :param connect: until there is a connection, name and TLS included.
-    :param read: between two parts of an answer.
-    :param total: all in all.
+    :param connect: for the connection, including DNS and TLS.
+    :param read: between two parts of a response.
+    :param total: for the whole request.
     """
 
     connect: float = 10.0
@@ -53,9 +53,9 @@ class Site:
     :param post_path: path to post certificates to; newer documentation says ``/users/certificates.xml``.
     :param booking_field: name of the booking's field; a copy of 2023 calls it ``conversion_id``.
     :param requests_per_hour: the cap for the key, GETs and POSTs together.
-    :param page_size: rows asked for at once; the server may give fewer.
+    :param page_size: rows per page; the server may return fewer.
     :param accepted_types: media types of documents that may be sent, out of ``document_settings.RECOGNISED``.
-    :param document_checks: what a document must be before it is queued; see ``DocumentStore``.
+    :param document_checks: checks of a document before it is queued; see ``DocumentStore``.
     :param send_unlisted: whether to send for certifications that are not listed: yes, no, or ids.
     :param catalogue_lists_verified_only: whether GET certifications is known to list verified ones only.
     :param exclusive_uploader: nobody else uploads certificates to this site.
@@ -63,8 +63,8 @@ class Site:
     :param verified_statuses: statuses that mean *verified*.
     :param throttled_takes_nothing: the site is known not to store a request that its rate limit refuses:
         with 429, or with 503, ``Retry-After`` and no foreign body.
-    :param list_filters: filters of GET certificates that may be tried, and used where the site keeps to them.
-    :param owner_reads_per_run: GETs that one run may spend on asking whose a certificate is; 0 asks never.
+    :param list_filters: filters of GET certificates that may be tried, and used if the site supports them.
+    :param owner_reads_per_run: GETs that one run may use to look up owners; 0 disables it.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Site:
 
     @property
     def identity_host(self) -> str:
-        """Host and port that the site is known by; a server on this machine is one, whatever its port."""
+        """Host and port that identify the site; all ports of this machine count as one."""
         split = urlsplit(self.base_url)
         name = (split.hostname or "").rstrip(".")
         if _is_loopback(name):
@@ -110,11 +110,11 @@ class Site:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be written down."""
+        """Texts that must never be logged or stored."""
         return tuple(key for key in (self.api_key, self.certifications_api_key) if key)
 
     def may_send_unlisted(self, certification_id: int) -> bool:
-        """Whether certificates may go out for a certification that is not listed."""
+        """Whether certificates of an unlisted certification may be sent."""
         if isinstance(self.send_unlisted, bool):
             return self.send_unlisted
         return certification_id in self.send_unlisted
@@ -193,7 +193,7 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
     if split.scheme != "https" and not (split.scheme == "http" and _is_loopback(split.hostname)):
         raise ConfigurationError("the connection's host must be https://; http:// is for loopback only")
     name = f"[{split.hostname}]" if ":" in split.hostname else split.hostname
-    # The usual port is left out, since the rate limit is shared by the host's name.
+    # The default port is omitted, since the rate limiter is shared by host name.
     port_text = f":{told_port}" if told_port and told_port != _USUAL_PORTS[split.scheme] else ""
     return f"{split.scheme}://{name}{port_text}{split.path.rstrip('/')}"
 
@@ -212,7 +212,7 @@ def _key(value: Any, setting: str) -> str:
 
 
 def _usable_key(key: str, field_name: str) -> str:
-    """Return an API key; its text never stands in the error."""
+    """Return an API key; the error never contains it."""
     if all("!" <= character <= "~" for character in key):
         return key
     if key.strip() != key:
@@ -296,7 +296,7 @@ def _timeouts(value: Any, setting: str) -> Timeouts:
     if not all(map(_is_duration, parsed.values())):
         raise wrong(setting, "made of positive numbers of seconds")
     if parsed.get("connect", 0) > DEFAULT_TIMEOUTS.connect:
-        # The rate limit counts on it that a request leaves soon after its turn.
+        # The rate limiter assumes that a request is sent soon after its grant.
         raise wrong(setting, f"made of at most {DEFAULT_TIMEOUTS.connect:g} seconds for connect")
     return Timeouts(**{name: float(item) for name, item in parsed.items()})
 
@@ -324,4 +324,4 @@ EXTRAS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "list_filters": _filters,
     "owner_reads_per_run": _whole_number,
 }
-"""Every extra a connection may have, with how it is read."""
+"""All extras of a connection, with their parsers."""

@@ -1,4 +1,4 @@
-"""The life of a delivery as a pure state machine.
+"""The states of a delivery as a pure state machine.
 
 A *delivery* is one certificate on its way from the source to Springest. Every change of its state is an
 event of the table below, which is the whole machine: for any other, ``next_state`` raises
@@ -7,7 +7,7 @@ event of the table below, which is the whole machine: for any other, ``next_stat
 the table. Storage, clocks and the wire are elsewhere.
 
 The one rule that everything else serves: only ``READY`` + ``CLAIMED`` leads to ``SENDING``, and only a
-``SENDING`` delivery may be POSTed. Whatever leaves doubt about what the server took ends in ``UNKNOWN``,
+``SENDING`` delivery may be POSTed. An outcome that is not known leads to ``UNKNOWN``,
 from which no event leads back to ``READY`` without a person (``RELEASED``).
 """
 
@@ -20,7 +20,7 @@ from springest.errors import IllegalTransition
 
 
 class State(StrEnum):
-    """Where a delivery stands; stored in ``springest.delivery.state``."""
+    """State of a delivery; stored in ``springest.delivery.state``."""
 
     READY = "ready"
     INVALID = "invalid"
@@ -38,7 +38,7 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What can happen to a delivery."""
+    """An event in the life of a delivery."""
 
     CHECKED_READY = "checked_ready"
     """Local checks passed: the row, its certification and its document may be sent."""
@@ -51,48 +51,48 @@ class Event(StrEnum):
     LEARNER_ERASED = "learner_erased"
     """The learner was erased, and nothing was sent."""
     CLAIMED = "claimed"
-    """A worker took it, and its attempt is committed."""
+    """A worker claimed it, and its attempt is committed."""
     NOT_STORED = "not_stored"
-    """The server cannot have taken it: it never had the whole body, or said so."""
+    """The server cannot have stored it: it never received the whole body, or its response says so."""
     REFUSED = "refused"
-    """The server understood it and said no."""
+    """The server understood and refused it."""
     ACCEPTED_WITH_ID = "accepted_with_id"
     ACCEPTED_WITHOUT_ID = "accepted_without_id"
     OUTCOME_UNKNOWN = "outcome_unknown"
-    """It cannot be known what the server did with it; also a lease that ran out."""
+    """The server may have stored it; also after an expired lease."""
     SEEN = "seen"
-    """A snapshot proves it is there."""
+    """A snapshot proves that Springest has it."""
     SHOWN_OTHERWISE = "shown_otherwise"
-    """What seemed to be gone is shown under its id, with something else than what was sent."""
+    """A certificate that seemed to be gone is shown under its id, with other data than was sent."""
     ADOPTED = "adopted"
-    """A snapshot proves that it was there before this project began; nothing was sent."""
+    """A snapshot proves that Springest had it before this project began; nothing was sent."""
     ABSENCE_INFORMATIVE = "absence_informative"
-    """Complete snapshots lack it although its certification is verified, or the doubt grew too old."""
+    """Complete snapshots lack it although its certification is verified, or it was unknown for too long."""
     CANDIDATE_SHOWN = "candidate_shown"
-    """A snapshot shows what could be it, after a person had released it and before it was sent."""
+    """After a person's release, before it was sent, a snapshot shows a certificate that may be this one."""
     DISAPPEARED = "disappeared"
     """Seen before, and gone from complete snapshots a day apart."""
     RELEASED = "released"
     """A person decided that it may be sent (again)."""
     CONFIRMED = "confirmed"
-    """A person said which certificate it is, and Springest shows that one."""
+    """A person confirmed which certificate it is, and Springest shows that one."""
     CONFIRMED_UNSEEN = "confirmed_unseen"
-    """A person said under which id Springest has it; it is not shown, as its certification isn't verified."""
+    """A person confirmed its id; Springest does not show it, because its certification is not verified."""
     DROPPED = "dropped"
     """A person decided that it will never be sent."""
     REOPENED = "reopened"
-    """A person takes back an earlier decision."""
+    """A person reverses an earlier decision."""
     LEDGER_RESTORED = "ledger_restored"
-    """The ledger came back from a backup: what it does not know to have been sent may have been."""
+    """The ledger was restored from a backup: deliveries may have been sent without a record."""
 
 
 class DecisionKind(StrEnum):
-    """What a person may decide about a delivery; stored in ``springest.delivery_decision.decision``."""
+    """A person's decision about a delivery; stored in ``springest.delivery_decision.decision``."""
 
     RELEASE = "release"
     """Send it (again)."""
     CONFIRM = "confirm"
-    """It is there, under this id."""
+    """Springest has it under this id."""
     CANCEL = "cancel"
     """Never send it."""
     REOPEN = "reopen"
@@ -108,7 +108,7 @@ _CHECKED: Final = {
 }
 _STOPPED: Final = {Event.SOURCE_GONE: State.WITHDRAWN, Event.LEARNER_ERASED: State.INVALID}
 _LATE: Final = {Event.ACCEPTED_WITH_ID: State.ACCEPTED}
-"""Effect of a worker's own late 201, whatever was decided meanwhile."""
+"""Effect of a worker's own late 201, regardless of decisions made meanwhile."""
 _SETTLED_BY_A_PERSON: Final = {
     Event.CONFIRMED: State.VISIBLE,
     Event.CONFIRMED_UNSEEN: State.ACCEPTED,
@@ -177,12 +177,12 @@ TRANSITIONS: Final[dict[State | None, dict[Event, State]]] = {
 """``TRANSITIONS[from][event]`` is the state that follows; ``None`` is a row that was never seen before.
 
 A ``REVIEW`` that was never sent (a duplicate) whose source row changes is staged again: see
-``UNSENT_REVIEW``. Only where a person had said the id are ``ACCEPTED`` and ``VISIBLE`` reopened, and they and
-``VANISHED`` changed by a late 201.
+``UNSENT_REVIEW``. ``ACCEPTED`` and ``VISIBLE`` are reopened, and they and
+``VANISHED`` changed by a late 201, only if a person had confirmed the id.
 """
 
 UNSENT_REVIEW: Final[dict[Event, State]] = {**_CHECKED, **_STOPPED}
-"""What may also happen to a ``REVIEW`` delivery of which nothing was ever sent."""
+"""Further events of a ``REVIEW`` delivery that was never sent."""
 
 RECHECKED: Final = frozenset({State.INVALID, State.HELD, State.REJECTED})
 """States that staging looks at again every night."""
@@ -190,7 +190,7 @@ RECHECKED: Final = frozenset({State.INVALID, State.HELD, State.REJECTED})
 POSSIBLY_STORED: Final = frozenset(
     {State.SENDING, State.ACCEPTED, State.ACCEPTED_NO_ID, State.UNKNOWN, State.VISIBLE, State.VANISHED}
 )
-"""States in which the server may have the certificate: nothing about the source may lead to a POST."""
+"""States in which the server may have the certificate, so that no change in the source may lead to a POST."""
 
 
 def next_state(state: State | None, event: Event, *, ever_sent: bool = True) -> State:

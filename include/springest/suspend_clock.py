@@ -1,4 +1,4 @@
-"""How long ago something was, including the time that the machine was suspended."""
+"""Elapsed time that includes suspension of the machine."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""A lane to the warehouse: what is asked for while a statement runs goes together with the next one.
+"""Batch calls to the warehouse: calls that arrive while a statement runs share the next statement.
 
-Several certificates under way at once ask the same of the warehouse, each for itself: a turn, a claim, an
-outcome recorded. In a lane they share statements and commits, as PostgreSQL's own commits share a flush.
-There is no batching delay: a call on an idle batcher runs at once, and no caller is answered before the
-commit.
+Certificates in flight make the same calls: a grant, a claim, a recorded outcome. Batched, they share
+statements and commits, as PostgreSQL's own commits share a flush. There is no batching delay: a call on an
+idle batcher runs immediately, and every caller waits for the commit.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Rows = list[Any]
 """Named tuples: columns are read by name."""
 
 DATABASE_ERRORS: Final = (SQLAlchemyError, psycopg.Error, WarehouseLocked)
-"""What a warehouse that does not answer, or refuses, is noticed by."""
+"""Errors of a warehouse that does not respond or refuses a statement."""
 MOST_TOGETHER: Final = 50
 
 
@@ -49,15 +48,16 @@ class _Waiting(Generic[Asked, Answer]):
 
 
 class StatementBatcher(Generic[Asked, Answer]):
-    """Runs one statement over many askers at once, each batch in a commit of its own.
+    """Runs one statement for many callers at once, with one commit per batch.
 
-    A statement that fails for several is run again for each of them alone, so that nobody fails for another's
-    sake. It must bear that: when only the commit's answer was lost, it is run twice.
+    If the statement fails for several callers, it is run again for each of them, so that no caller fails
+    because of another. It must tolerate repetition: if only the response to the commit was lost, it runs
+    twice.
 
     :param engine: engine of the warehouse.
     :param statement: in the driver's style; see ``for_driver``.
-    :param parameters: makes its parameters of what is asked.
-    :param answers: reads its rows as one answer for each that asked.
+    :param parameters: creates the statement's parameters from the calls.
+    :param answers: converts the rows into one result per call.
     """
 
     def __init__(
@@ -79,14 +79,14 @@ class StatementBatcher(Generic[Asked, Answer]):
         self._is_kept = False
 
     async def ask(self, asked: Asked) -> Answer:
-        """Ask for one; return once it is committed.
+        """Make one call; return its result after the commit.
 
-        :raises SQLAlchemyError, psycopg.Error: the warehouse does not answer, or refuses.
+        :raises SQLAlchemyError, psycopg.Error: the warehouse does not respond, or refuses the statement.
         """
         return await self.put(asked)
 
     def put(self, asked: Asked) -> asyncio.Future[Answer]:
-        """Ask for one, and return what will be the answer; cancelled before it is served, it never is."""
+        """Queue one call and return its future; a call that is cancelled in the queue never runs."""
         item: _Waiting[Asked, Answer] = _Waiting(asked)
         self._waiting.append(item)
         if self._running is None:
@@ -95,7 +95,7 @@ class StatementBatcher(Generic[Asked, Answer]):
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Keep one connection meanwhile, rather than give it back whenever nobody asks."""
+        """Keep one connection open, instead of returning it whenever the queue is empty."""
         self._is_kept = True
         try:
             yield
@@ -105,7 +105,7 @@ class StatementBatcher(Generic[Asked, Answer]):
                 await self._give_back()
 
     async def _run(self) -> None:
-        """Serve until nobody waits."""
+        """Run batches until no caller waits."""
         try:
             while self._waiting:
                 asking = [
@@ -116,7 +116,7 @@ class StatementBatcher(Generic[Asked, Answer]):
                     await self._serve(batch)
                 if not self._waiting and not self._is_kept:
                     await self._give_back()
-        except BaseException:  # this task itself was cancelled: nobody may be left waiting for ever
+        except BaseException:  # this task was cancelled: no caller may wait for ever
             for entry in self._waiting:
                 entry.answer.cancel()
             self._waiting = []
@@ -147,7 +147,7 @@ class StatementBatcher(Generic[Asked, Answer]):
                     await self._serve([call])
             finally:
                 for call in batch:
-                    call.answer.cancel()  # those that were not served because the lane was cancelled
+                    call.answer.cancel()  # calls that did not run because the batcher was cancelled
             return
         for call in batch:
             if not call.answer.done():

@@ -26,7 +26,7 @@ Everything is in the schema `springest`. Times have a time zone; days are days i
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One column as the warehouse describes it."""
+    """One column and its comment."""
 
     relation: str
     kind: str

@@ -1,12 +1,12 @@
-"""Makes every SQLAlchemy engine of the project, and states what its sessions are set to.
+"""Creates all SQLAlchemy engines of the project, and sets their session settings.
 
-A server's configuration, a database, a role and the environment may each change what a session does. What the
-project relies on is set here for each session; what a connection asks for on top is kept, or refused by name.
-docs/operations.md has the table, docs/adr/0017 the reasons.
+A server's configuration, a database, a role and the environment may change the behaviour of a session.
+Settings that the project relies on are set here for each session; other settings of a connection are
+applied, or refused by name. docs/operations.md has the table, docs/adr/0017 the reasons.
 
-The warehouse's settings are set once a connection, which takes a server session of its own: a pooler that
-gives each transaction another one is refused (``require_own_session``). Those of a PostgreSQL source are
-set in each transaction, so that they hold behind any pooler.
+The warehouse's settings are set once per connection, which needs its own server session: a pooler that gives
+each transaction another one is refused (``require_own_session``). Those of a PostgreSQL source are set in
+each transaction, so that they apply behind any pooler.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from springest.errors import ConfigurationError, WarehouseLocked
 APPLICATION_NAME: Final = "springest"
 CONNECT_TIMEOUT_SECONDS: Final = 15
 TIMEOUTS: Final = {"lock_timeout": "2min", "statement_timeout": "1h"}
-"""Of each statement on PostgreSQL. The extra ``options`` of a connection may set others."""
+"""Time-outs on PostgreSQL; the extra ``options`` of a connection may set others."""
 
 
 def warehouse_engine(url: URL | str, **settings: Any) -> Engine:
     """Return an engine of the warehouse.
 
-    :param settings: of the pool, as ``create_engine`` takes them.
+    :param settings: pool settings for ``create_engine``.
     """
     address, timeouts = _with_timeouts(url)
     engine = create_engine(address, **_of_warehouse(address), **{"pool_pre_ping": True, **settings})
@@ -51,7 +51,7 @@ def async_warehouse_engine(url: URL | str, **settings: Any) -> AsyncEngine:
 
 
 def _of_warehouse(url: URL) -> dict[str, Any]:
-    # In BEGIN as well: it holds even where a pooler has taken the session's settings away.
+    # In BEGIN as well, so that it applies even if a pooler has reset the session's settings.
     return {
         "hide_parameters": True,
         "isolation_level": "READ COMMITTED",
@@ -93,9 +93,9 @@ def _set_up_warehouse(engine: Engine, timeouts: Mapping[str, str]) -> None:
 
 
 def _with_timeouts(url: URL | str) -> tuple[URL, dict[str, str]]:
-    """Return the address, and the time-outs that its ``options`` choose.
+    """Return the URL, and the time-outs set in its ``options``.
 
-    ``options`` that hold nothing else are left out of it: PgBouncer refuses them.
+    ``options`` that set nothing else are removed from it, since PgBouncer refuses them.
     """
     address = make_url(url)
     chosen = session_options(" ".join(address.normalized_query.get("options", ())))
@@ -106,7 +106,7 @@ def _with_timeouts(url: URL | str) -> tuple[URL, dict[str, str]]:
 
 
 def _name_the_holders(context: ExceptionContext) -> WarehouseLocked | None:
-    """Return the error that says who holds what a statement waited for in vain."""
+    """Return the error that names the holders of a lock for which a statement timed out."""
     waited = isinstance(context.original_exception, LockNotAvailable)
     if not waited or context.engine is None or context.statement == HOLDERS.text:
         return None
@@ -117,9 +117,9 @@ def _name_the_holders(context: ExceptionContext) -> WarehouseLocked | None:
 
 
 def require_own_session(url: URL | str) -> None:
-    """Make sure that a connection keeps one server session, which locks and temporary tables need.
+    """Check that a connection keeps one server session, which locks and temporary tables need.
 
-    It is asked before any session is set up, which would change sessions that others use.
+    Called before any session setting is made, which would change sessions that others use.
 
     :raises ConfigurationError: a pooler gives each transaction another session, as PgBouncer does with
         ``pool_mode = transaction``.
@@ -131,8 +131,8 @@ def require_own_session(url: URL | str) -> None:
         session = _session(first)
         driver = first.connection.driver_connection
         if driver is None or driver.info.backend_pid == session:
-            return  # no pooler in between: the server itself named this process when it let us in
-        with engine.connect() as second:  # a transaction of its own, on a free session if there is one
+            return  # no pooler: the server itself reported this process at login
+        with engine.connect() as second:  # another transaction, on a free session if there is one
             is_shared = _session(second) == session or _session(first) != session
     if is_shared:
         raise ConfigurationError(
@@ -147,11 +147,11 @@ def _session(connection: Connection) -> int:
 
 
 def source_engine(url: URL | str, *, connect_args: Mapping[str, Any] | None = None) -> Engine:
-    """Return an engine of a source, whose sessions are at UTC and lose no letter.
+    """Return an engine of a source, whose sessions use UTC and Unicode.
 
-    :param url: of any dialect; PostgreSQL, MySQL, MariaDB, SQLite, SQL Server and Oracle are set up, all
-        others are used as they are.
-    :param connect_args: what else the driver is to be given.
+    :param url: URL of any dialect; sessions of PostgreSQL, MySQL, MariaDB, SQLite, SQL Server and Oracle are
+        configured, others are not.
+    :param connect_args: further arguments of the driver.
     :raises ConfigurationError: the driver is not installed, or a setting contradicts what is always set.
     """
     address = make_url(url)
@@ -178,7 +178,7 @@ def _source(url: URL, arguments: dict[str, Any]) -> Engine:
 
 
 def _connect(dialect: Dialect, _record: Any, positional: Any, named: dict[str, Any]) -> Any:
-    """Connect, and name an extra that the driver does not know."""
+    """Connect; an extra that the driver does not know is named in the error."""
     try:
         return dialect.connect(*positional, **named)
     except TypeError as error:
@@ -189,7 +189,7 @@ def _connect(dialect: Dialect, _record: Any, positional: Any, named: dict[str, A
 
 def _postgresql_source(url: URL, arguments: dict[str, Any]) -> Engine:
     address, timeouts = _with_timeouts(url.set(drivername="postgresql+psycopg"))
-    # Nothing is prepared: a pooler may give the next transaction another session.
+    # No prepared statements: a pooler may give the next transaction another session.
     engine = _source(address, {**_connect_args(address), "prepare_threshold": None, **arguments})
     settings = {**OUTPUT, **timeouts}
     chosen = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
@@ -253,7 +253,7 @@ _SOURCES: Final = {
     "mssql": _mssql_source,
 }
 _UTF8: Final = frozenset({"utf8mb4", "utf8", "utf-8", "utf8mb3"})
-"""Which are all read as ``utf8mb4``: MySQL's own ``utf8`` lacks what needs four bytes."""
+"""All are replaced by ``utf8mb4``: MySQL's own ``utf8`` lacks four-byte characters."""
 _PACKAGES: Final = {
     "MySQLdb": "mysqlclient",
     "pymysql": "PyMySQL",
@@ -275,9 +275,9 @@ _SNAPSHOT_ALLOWED: Final = text(
 def snapshot_isolation(connection: Connection) -> str | None:
     """Return the isolation level at which all statements of a transaction see one snapshot of the data.
 
-    SQL Server has one where the database allows it (``ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION ON``).
+    SQL Server has one if the database allows it (``ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION ON``).
 
-    :returns: ``None`` where there is none, or where it is the usual one.
+    :returns: ``None`` if there is none, or if it is the default.
     """
     if connection.dialect.name != "mssql":
         return _ONE_SNAPSHOT.get(connection.dialect.name)

@@ -1,6 +1,6 @@
-"""Options of a PostgreSQL connection: each one is kept, or refused by name.
+"""Options of a PostgreSQL connection: each one is applied, or refused by name.
 
-Airflow's own ``PostgresHook.get_sqlalchemy_engine`` leaves out what an extra sets, ``sslmode`` among it.
+Airflow's own ``PostgresHook.get_sqlalchemy_engine`` ignores extras, including ``sslmode``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from springest.errors import ConfigurationError
 OUTPUT: Final = {"timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres"}
 WAREHOUSE: Final = {"default_transaction_isolation": "read committed", **OUTPUT}
 _FIXED: Final = {**WAREHOUSE, "client_encoding": "UTF8", "synchronous_commit": "on"}
-"""What ``options`` may not set."""
+"""Settings that ``options`` may not change."""
 _OWN_FIELDS: Final = {
     "host": "Host",
     "port": "Port",
@@ -27,7 +27,7 @@ _OWN_FIELDS: Final = {
     "dbname": "Database (schema)",
 }
 _OF_AIRFLOW: Final = frozenset({"cursor"})
-"""Extras that concern Airflow's own hooks alone: rows reach this project as SQLAlchemy gives them."""
+"""Extras that only concern Airflow's own hooks; this project reads rows with SQLAlchemy."""
 _LIBPQ: Final = frozenset(option.keyword.decode() for option in Conninfo.get_defaults())
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_.]*")
 
@@ -90,7 +90,7 @@ def _libpq_option(conn_id: str, name: str, value: Any) -> str:
 def session_options(options: str, *, conn_id: str = "") -> dict[str, str]:
     """Return the session settings in libpq's ``options``, such as ``-c lock_timeout=5min``.
 
-    :raises ConfigurationError: it can't be read, or sets what this project's sessions are set to already.
+    :raises ConfigurationError: it can't be parsed, or changes a fixed setting.
     """
     found: dict[str, str] = {}
     try:

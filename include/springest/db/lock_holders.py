@@ -1,4 +1,4 @@
-"""Names the sessions that hold a lock of the warehouse that somebody waits for."""
+"""Names the sessions that hold a lock for which another session waits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _SHOWN: Final = 5
 
 
 def holders(connection: Connection) -> list[str]:
-    """Return the other sessions that hold an advisory lock of ours, or a table against writing.
+    """Return the other sessions that hold one of the project's advisory locks, or lock a table against
+    writes.
 
     :returns: texts such as ``springest.stage:default by pid 4711 (psql, role anna, idle in transaction)``.
     """

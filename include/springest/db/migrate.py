@@ -1,11 +1,11 @@
-"""Bring the warehouse schema up to date, and check whether it is.
+"""Migrate the warehouse's schema, and check its version.
 
-Migrating is a deployment step (``make migrate``). The nightly job only checks, so that two workers never
-race to alter tables and a reader never meets a half-made one.
+Migrating is a deployment step (``make migrate``). The nightly job only checks, so that workers never race to
+alter tables and readers never see an incomplete one.
 
-Revisions change tables. Functions and views stand once each, in the files ``functions/NAME.sql`` and
-``views/NAME.sql``, and are replaced from there after the revisions. Alembic is imported only to migrate: its
-import takes longer than a check.
+Revisions change tables. Each function and view is defined once, in ``functions/NAME.sql`` or
+``views/NAME.sql``, and replaced after the revisions. Alembic is imported only to migrate, since its import
+takes longer than a check.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ VIEWS: Final = (
     "unmatched_remote_certificate",
     "waiting_by_certification",
 )
-"""In the order in which they are made: a view comes after those that it reads."""
+"""In the order of creation: a view comes after those that it reads."""
 _LOCK: Final = f"SELECT pg_advisory_xact_lock({lock_key(Lock.MIGRATE)})"
 OLDEST_POSTGRESQL: Final = 15
 
 
 def alembic_config(connection: Connection) -> Config:
-    """Return the configuration with which Alembic's commands work on a warehouse."""
+    """Return Alembic's configuration for a warehouse."""
     from alembic.config import Config
 
     config = Config()
@@ -56,19 +56,19 @@ def alembic_config(connection: Connection) -> Config:
 
 
 def head_revision() -> str | None:
-    """Return the revision this code needs: the highest number that a file of ``versions`` begins with.
+    """Return the revision this code needs: the highest number at the beginning of a file in ``versions``.
 
-    Alembic, which every check would import, finds the same: revisions follow each other without branches.
+    Revisions have no branches, so Alembic would return the same; its import is avoided.
     """
     return max((path.name.partition("_")[0] for path in _VERSIONS.glob("[0-9]*_*.py")), default=None)
 
 
 def current_revision(connection: Connection) -> str | None:
-    """Return the revision the warehouse has; ``None`` when nothing was ever migrated."""
+    """Return the revision of the warehouse; ``None`` if it was never migrated."""
     table = f"{SCHEMA}.{VERSION_TABLE}"
     if connection.execute(text("SELECT to_regclass(:table)"), {"table": table}).scalar_one() is None:
         return None
-    # Not by Alembic, which logs two lines each time it is asked.
+    # Not by Alembic, which logs two lines for each query.
     return connection.execute(text(f"SELECT version_num FROM {table}")).scalar_one_or_none()  # noqa: S608
 
 
@@ -99,16 +99,16 @@ def upgrade(engine: Engine) -> str | None:
 
 
 def replace_functions_and_views(connection: Connection) -> None:
-    """Make each function and view what its file says; grants on them stay."""
+    """Create or replace each function and view from its file; grants stay."""
     for folder, names in (("functions", FUNCTIONS), ("views", VIEWS)):
         for name in names:
             run_file(connection, _HERE / folder / f"{name}.sql")
 
 
 def check(engine: Engine) -> None:
-    """Make sure that the warehouse has the schema this code needs; change nothing.
+    """Check that the warehouse has the schema that this code needs; change nothing.
 
-    :raises SchemaOutOfDate: it has another, or none.
+    :raises SchemaOutOfDate: it has another one, or none.
     """
     with engine.connect() as connection:
         current, head = current_revision(connection), head_revision()

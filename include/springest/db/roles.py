@@ -1,12 +1,12 @@
-"""Group roles for those who use the warehouse, each with what is theirs and nothing else.
+"""Group roles of the warehouse, each with the minimum of rights.
 
 *Writers* stage and deliver; *publishers* take snapshots, reconcile and publish; *readers* are analysts, who
-see none of the ledger. People and services get a login role of their own and one of these:
+cannot read the ledger. Each person and service has a login role that is a member of one of these:
 ``GRANT springest_reader TO ana``.
 
-Rights end at columns where a row is evidence: nobody but the owner changes what a delivery or an attempt is
-about, when it was, or what a person decided. That a publisher queues nothing is up to a trigger, since no
-grant looks at values: see ``functions/guard_queue.sql``.
+Rights are granted by column if a row is evidence: only the owner may change the subject and the time of a
+delivery or an attempt, or a person's decision. A trigger keeps publishers from queueing deliveries, since
+grants do not depend on values: see ``functions/guard_queue.sql``.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ READER: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class RoleNames:
-    """What the three roles are called; roles belong to the whole server, not to one database."""
+    """Names of the three roles; roles belong to the whole server, not to one database."""
 
     writer: str = "springest_writer"
     publisher: str = "springest_publisher"
@@ -136,7 +136,7 @@ class RoleNames:
 
     @classmethod
     def with_prefix(cls, prefix: str) -> RoleNames:
-        """Return the names with another beginning than ``springest``."""
+        """Return the names with another prefix than ``springest``."""
         return cls(f"{prefix}_writer", f"{prefix}_publisher", f"{prefix}_reader")
 
     def grants(self) -> tuple[tuple[str, Mapping[str, str]], ...]:
@@ -145,9 +145,9 @@ class RoleNames:
 
 
 def grant_roles(engine: Engine, names: RoleNames | None = None) -> RoleNames:
-    """Create the roles that are not there yet, and give each exactly its rights; doing it again is fine.
+    """Create the missing roles, and grant each exactly its rights; can be repeated.
 
-    :raises RolesNotAllowed: the role of this connection may not.
+    :raises RolesNotAllowed: the connection's role may not do so.
     """
     names = names or RoleNames()
     statements = []
@@ -192,14 +192,14 @@ def _statements(connection: Connection, names: RoleNames) -> Iterator[str]:
 
 
 def _revoking(schema: str, role: str) -> Iterator[str]:
-    """Take everything in the schema from a role; rights to columns go with those to their table."""
+    """Revoke all rights in the schema from a role, including rights on columns."""
     for kind in ("TABLES", "SEQUENCES", "ROUTINES"):
         yield f"REVOKE ALL ON ALL {kind} IN SCHEMA {schema} FROM {role}"
     yield f"REVOKE ALL ON SCHEMA {schema} FROM {role}"
 
 
 def _creating(name: str, role: str) -> str:
-    """Create the role unless it is there, or another session creates it at this moment."""
+    """Create the role unless it exists, or another session is creating it."""
     literal = name.replace("'", "''")
     return (
         f"DO $roles$ BEGIN IF to_regrole('{_quoted(literal)}') IS NULL THEN CREATE ROLE {role} NOLOGIN; "

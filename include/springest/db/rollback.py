@@ -1,8 +1,8 @@
-"""An engine that never commits: a dry run does all that a real run does, and then takes it back.
+"""An engine that never commits: a dry run does the work of a real run and rolls it back.
 
-All work of such an engine shares one database session and one transaction; what would be a transaction is a
-savepoint in it. Its locks last until the end, so it must not hold up a run that is staging or sending: as
-soon as another session waits for one of them, or it can no longer be seen whether one does, the dry run ends.
+All work of such an engine shares one session and one transaction, in which transactions become savepoints.
+Its locks last until the end, so it must not delay a run that is staging or sending: the dry run ends as soon
+as another session waits for one of them, or as soon as this can't be checked any more.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ class Transactions(Protocol):
     """The part of an engine that staging uses."""
 
     def connect(self) -> AbstractContextManager[Connection]:
-        """Return a connection to read with."""
+        """Return a connection for reading."""
 
     def begin(self) -> AbstractContextManager[Connection]:
         """Return a connection whose work is committed, or rolled back, when the context ends."""
 
 
 class RollbackEngine:
-    """Stands in for an engine; see ``rolled_back``. Threads take turns.
+    """Replaces an engine; see ``rolled_back``. Only one thread at a time uses it.
 
-    :param connection: in a transaction that the caller rolls back.
+    :param connection: connection in a transaction that the caller rolls back.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -60,13 +60,13 @@ class RollbackEngine:
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """Give the connection."""
+        """Yield the connection."""
         with self._turn:
             yield self._connection
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """Give the connection within a savepoint, which an error rolls back."""
+        """Yield the connection within a savepoint, which an error rolls back."""
         with self._turn, self._connection.begin_nested():
             yield self._connection
 
@@ -79,32 +79,32 @@ class RollbackEngine:
                 self._turn.release()
 
     def for_tasks(self) -> AsyncRollbackEngine:
-        """Return the same for code that awaits its statements."""
+        """Return the asynchronous form."""
         return AsyncRollbackEngine(self)
 
 
 class AsyncRollbackEngine:
     """The part of an asynchronous engine that the sending ledger uses, on the same transaction.
 
-    Statements run on the event loop's thread: a dry run has nothing else to do meanwhile.
+    Statements run on the event loop's thread, since a dry run has nothing else to do.
     """
 
     def __init__(self, engine: RollbackEngine) -> None:
         self._engine = engine
 
     def execution_options(self, **_options: Any) -> Self:
-        """Return itself: its transaction has one isolation level, and no statement a commit of its own."""
+        """Return itself, since its transaction has one isolation level, and no statement is committed."""
         return self
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[_AsyncConnection]:
-        """Give the connection."""
+        """Yield the connection."""
         with self._engine.connect() as connection:
             yield _AsyncConnection(connection)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[_AsyncConnection]:
-        """Give the connection within a savepoint."""
+        """Yield the connection within a savepoint."""
         with self._engine.begin() as connection:
             yield _AsyncConnection(connection)
 
@@ -119,10 +119,9 @@ class _AsyncConnection:
 
 @contextmanager
 def rolled_back(engine: Engine) -> Iterator[RollbackEngine]:
-    """Give an engine all of whose work is rolled back when the context ends.
+    """Yield an engine whose work is rolled back when the context ends.
 
-    :param engine: of the warehouse; another connection of it, which is made first, watches for sessions that
-        wait.
+    :param engine: engine of the warehouse; another connection of it watches for waiting sessions.
     :raises DryRunGaveWay: another session waited or may have waited; nothing was changed.
     """
     with (
@@ -172,7 +171,7 @@ class _Watch(threading.Thread):
         self.ended_because: str | None = None
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._over.set()
         self.join()
         os.close(self._descriptor)

@@ -1,4 +1,4 @@
-"""Loads the SQL files that stand beside the modules that run them, and writes lists for them."""
+"""Loads the SQL files of the packages, and formats lists for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def load_sql(name: str, **fragments: str) -> str:
     """Return the text of an SQL file of this package.
 
     :param name: package and file, such as ``delivery/claim`` for ``springest/delivery/sql/claim.sql``.
-    :param fragments: texts that several statements share, by the name that stands for them in braces.
+    :param fragments: shared texts, by their placeholder in braces.
     """
     package, _, file = name.rpartition("/")
     statement = (_ROOT / package / "sql" / f"{file}.sql").read_text(encoding="utf-8")
@@ -25,15 +25,15 @@ def load_sql(name: str, **fragments: str) -> str:
 
 
 def listed(columns: Iterable[str], *, of: str = "") -> str:
-    """Return columns as a statement lists them.
+    """Return columns as an SQL list.
 
-    :param of: alias of the table that they are of.
+    :param of: alias of their table.
     """
     return ", ".join(f"{of}.{column}" if of else column for column in columns)
 
 
 def quoted(words: Iterable[str]) -> str:
-    """Return fixed words, such as states, as SQL lists them: ``'ready', 'held'``."""
+    """Return fixed words, such as states, as an SQL list: ``'ready', 'held'``."""
     return ", ".join(f"'{word}'" for word in words)
 
 

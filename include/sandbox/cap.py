@@ -27,7 +27,7 @@ class SlidingHour:
         return None
 
     def clear(self) -> None:
-        """Forget every request."""
+        """Remove all requests."""
         self._taken.clear()
 
 

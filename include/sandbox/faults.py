@@ -107,7 +107,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.needs_form and self.kind in _BEFORE_FORM and self.method == "POST":
-            raise ValueError(f"{self.kind} comes before the form is read, so it can't look into the form")
+            raise ValueError(f"{self.kind} occurs before the form is read, so it can't depend on the form")
 
     @property
     def needs_form(self) -> bool:

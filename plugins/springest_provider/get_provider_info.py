@@ -64,7 +64,7 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "list_filters": (
         "Filters of the list that may be tried",
-        "email, created_from, certification_id by default, used where the site keeps to them; false: none",
+        "email, created_from, certification_id by default, used if the site supports them; false: none",
         {"type": _TEXT},
     ),
     "owner_reads_per_run": (

@@ -295,7 +295,7 @@ class _Writer:
             yield f"    - **Your answer was refused:** {self._code(why)}"
 
     def _text(self, text: str) -> str:
-        """Return a text of somebody else for a title, which Airflow shows as it stands: on one line."""
+        """Return a text from outside for a title, which Airflow shows unchanged: on one line."""
         shown = show_unseen(self._redactor.redact(" ".join(text.split())))
         return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 

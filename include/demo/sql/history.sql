@@ -1,5 +1,5 @@
 -- :rows deliveries of one site over nights of :per_night, from the oldest to the newest. What becomes of each follows
--- from its number alone: most are verified, some wait, a few of each thousand are set aside, in doubt or in the queue.
+-- from its number alone: most are verified, some wait, a few of each thousand are set aside, unknown or in the queue.
 -- A number's fate is its remainder modulo 1000:  0 unknown, 1 review, 2 vanished, 3-6 held, 7-9 invalid, 10 rejected,
 -- 11-60 accepted, 61-63 ready (in the newest night), all others visible.
 CREATE TEMPORARY TABLE fate ON COMMIT DROP AS
@@ -62,7 +62,7 @@ INSERT INTO springest.delivery_attempt
      springest_certificate_id, message)
 SELECT delivery_key, staged_run_id, 'worker', sent_at, sent_at + interval '1 second',
        CASE state WHEN 'unknown' THEN 'outcome_unknown' WHEN 'rejected' THEN 'refused' ELSE 'accepted_with_id' END,
-       CASE state WHEN 'unknown' THEN 'response_timeout' WHEN 'rejected' THEN 'rejected' END,
+       CASE state WHEN 'unknown' THEN 'ResponseTimeout' WHEN 'rejected' THEN 'Rejected' END,
        CASE state WHEN 'unknown' THEN NULL WHEN 'rejected' THEN 422 ELSE 201 END, 150000, repeat('a', 64),
        springest_certificate_id, 'canary of the ledger'
 FROM springest.delivery WHERE sent_at IS NOT NULL;

@@ -41,7 +41,7 @@ SET attempt_id = 900001, message = NULL, started_at = storied.sent_at + interval
 FROM storied WHERE storied.delivery_key = attempt.delivery_key;
 INSERT INTO springest.delivery_attempt
     (attempt_id, delivery_key, run_id, worker, started_at, finished_at, outcome, failure, bytes_handed_over, document_sha256)
-SELECT 900000, delivery_key, 'scheduled__night', 'worker', sent_at, sent_at + interval '60 seconds', 'outcome_unknown', 'response_timeout',
+SELECT 900000, delivery_key, 'scheduled__night', 'worker', sent_at, sent_at + interval '60 seconds', 'outcome_unknown', 'ResponseTimeout',
        148213, repeat('a', 64)
 FROM storied;
 INSERT INTO springest.delivery_decision

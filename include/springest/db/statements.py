@@ -38,5 +38,5 @@ def quoted(words: Iterable[str]) -> str:
 
 
 def run_file(connection: Connection, path: Path) -> None:
-    """Run all statements of an SQL file, which has no parameters: the driver gets its text as it stands."""
+    """Run all statements of an SQL file, which has no parameters: the driver gets its text unchanged."""
     connection.exec_driver_sql(path.read_text(encoding="utf-8"), execution_options={"no_parameters": True})

@@ -54,7 +54,7 @@ class Breaker:
         self._failures = 0
 
     def record_failure(self) -> None:
-        """Count an outcome that shows a server in trouble; the third in a row opens the breaker."""
+        """Count an outcome that shows a failing server; the third in a row opens the breaker."""
         self._failures += 1
         if self._failures >= FAILURES_TO_OPEN and self._closed.is_set():
             self._closed.clear()

@@ -43,7 +43,7 @@ class Consequence(Enum):
     STOP_AFTER_THREE = "stop after three"
     """It may be this certificate's own fault; three different ones are not."""
     PAUSE = "pause"
-    """The server or the network is in trouble: the circuit breaker counts it."""
+    """The server or the network is failing: the circuit breaker counts it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class DeliverySettings:
     :param limit: certificates that the run may send, all its tries together; ``None`` for any number.
     :param seconds_to_deliver_until: how long the run may take; the rest stays in the queue.
     :param night_seconds: length of a whole night, if this try has less of it left.
-    :param probe_delays: seconds before each probe of a server in trouble.
+    :param probe_delays: seconds before each probe of a failing server.
     :param lease_margin: seconds that a lease lasts longer than the longest POST.
     """
 

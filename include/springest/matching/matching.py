@@ -117,10 +117,10 @@ def _lay_out(connection: Connection, site: str, since: datetime | None) -> None:
 
 
 def _settle_absent(connection: Connection, site: Site, *, watched: bool) -> int:
-    """Hand to a person what Springest lacks, what it shows since a release, and what was in doubt for long.
+    """Mark for review: certificates that Springest lacks, candidates since a release, and old unknowns.
 
     :param watched: whether two complete snapshots are far enough apart for an absence to mean something.
-    :returns: how many it lacks.
+    :returns: number of absent certificates.
     """
     values = {
         "site": site.name,

@@ -34,7 +34,7 @@ GROUPS: Final = (
     Group("verified", "Verified", (Verdict.VERIFIED, Verdict.EXPIRED)),
     Group("inferred", "Shown, not proven", (Verdict.INFERRED,)),
     Group("waiting", "Waiting for verification", (Verdict.AWAITING_VERIFICATION,)),
-    Group("doubt", "In doubt", (Verdict.UNKNOWN, Verdict.AMBIGUOUS, Verdict.MISSING, Verdict.VANISHED)),
+    Group("doubt", "Unclear", (Verdict.UNKNOWN, Verdict.AMBIGUOUS, Verdict.MISSING, Verdict.VANISHED)),
     Group("aside", "Set aside", (Verdict.HELD, Verdict.INVALID, Verdict.REJECTED)),
     Group("queue", "Not sent yet", (Verdict.NOT_SENT, None)),
     Group("ended", "Withdrawn or cancelled", (Verdict.WITHDRAWN, Verdict.CANCELLED)),

@@ -100,7 +100,7 @@ class Row:
     """
     A delivery in a list.
 
-    :param state: as published or, for an operator, as it stands now.
+    :param state: as published or, for an operator, the present one.
     :param published_state: as published; ``None`` when no verdict was published yet.
     :param verdict: what became of the certificate; ``None`` when no verdict was published yet.
     :param version: version of the delivery in the ledger; ``None`` unless an operator asks.

@@ -1,9 +1,9 @@
 """Reads the deliveries that a list shows, page by page: pages are found by key, never by counting rows.
 
-Two sources hold deliveries. *Verdicts* are what was published: what analysts read, and what is indexed for
-searching. The *ledger* is as it stands now and belongs to operators: it adds a delivery's present state to
-each verdict, and it is the source where its own indexes find the deliveries: by state, reason, training, run
-or learner, and by what needs a person. These may not be published yet.
+Two sources hold deliveries. *Verdicts* are published, read by analysts and indexed for searching. The
+*ledger* is current and belongs to operators: it adds a delivery's present state to each verdict. It is also
+the source for filters with an index there: state, reason, training, run, learner, and *Needs a person*. Such
+deliveries may not be published yet.
 
 A filter is about the value that the list shows.
 """

@@ -45,6 +45,19 @@ PHRASES: Final = {
     "settle": Phrase(r"\bsettl(?:e|es|ed|ing)\b", "resolve, repair"),
     "mend": Phrase(r"\bmend(?:s|ed|ing)?\b", "fix, correct"),
     "tell": Phrase(r"\b(?:told|tells?)\b(?! us\b| apart\b)", "return, report, name"),
+    "forget": Phrase(r"\b(?:forget|forgets|forgot|forgetting)\b", "erase (a learner), remove, lose"),
+    "doubt": Phrase(r"\bdoubts?\b|\bdoubtful\b", "unknown"),
+    "stand for": Phrase(r"\bst(?:and|ands|anding|ood) for\b", "mean, have, represent"),
+    "keep to": Phrase(r"\bke(?:ep|eps|pt) to\b", "follow, support"),
+    "come back from a backup": Phrase(r"\bc(?:ame|omes?) back from\b", "was restored from"),
+    "in trouble": Phrase(r"\btrouble\b", "failing; name the problem"),
+    "as it stands": Phrase(r"\bas it stands\b", "unchanged, current"),
+    "look into": Phrase(r"\blook(?:s|ed)? into\b", "check, examine"),
+    "go well": Phrase(r"\b(?:goes|went) (?:well|badly)\b", "succeed, fail"),
+    "hear, believe": Phrase(r"\b(?:hears?|heard|believes?|believed)\b", "receive, accept"),
+    "Should it": Phrase(r"\b(?-i:Should) (?:it|the|its|this|that|there|an?)\b", "if"),
+    "Never is": Phrase(r"\b(?-i:Never|Nor) (?:is|are|was|does|do|has)\b", "subject first"),
+    "taken for": Phrase(r"\btaken for\b", "counts as, mistaken for"),
 }
 NAMES: Final = frozenset({"told", "one", "other", "said", "what", "who", "parts", "same", "mine", "theirs"})
 """Identifiers that do not name what they hold."""

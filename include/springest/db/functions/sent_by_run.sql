@@ -1,4 +1,4 @@
--- A function for the reason that `unknown_outcomes` is one: a claim counts what the claims before it have committed.
+-- A function for the same reason as `unknown_outcomes`: a claim counts what earlier claims have committed.
 CREATE OR REPLACE FUNCTION springest.sent_by_run(of_site text, of_run text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN

@@ -130,7 +130,7 @@ class Inspector:
             return b"", -signal.SIGALRM
         except (BrokenPipeError, ConnectionResetError):
             pass
-        except BaseException:  # a late response must not be taken for that of the next document
+        except BaseException:  # a late response must not be used for the next document
             self.close()
             raise
         if response.endswith(b"\n"):

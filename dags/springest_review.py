@@ -1,4 +1,4 @@
-"""What needs a person, asked once each morning."""
+"""Asks a person each morning for the decisions that are needed."""
 
 from __future__ import annotations
 

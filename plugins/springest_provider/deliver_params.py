@@ -56,7 +56,7 @@ PARAMS: Final = {
         type="string",
         pattern="^[0-2][0-9]:[0-5][0-9]$",
         title="Stop sending at",
-        description="Time of day in UTC. What is left then stays in the queue for the next run.",
+        description="Time of day in UTC. Unsent certificates stay in the queue for the next run.",
     ),
     "begin_from": Param(
         None,

@@ -1,4 +1,4 @@
--- :rows deliveries of one site over nights of :per_night, from the oldest to the newest. What becomes of each follows
+-- :rows deliveries of one site over nights of :per_night, from the oldest to the newest. The state of each follows
 -- from its number alone: most are verified, some wait, a few of each thousand are set aside, unknown or in the queue.
 -- A number's fate is its remainder modulo 1000:  0 unknown, 1 review, 2 vanished, 3-6 held, 7-9 invalid, 10 rejected,
 -- 11-60 accepted, 61-63 ready (in the newest night), all others visible.

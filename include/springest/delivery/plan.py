@@ -1,4 +1,4 @@
-"""Dry run: say what a run would send and set aside, without sending or changing anything.
+"""Dry run: report the certificates that a run would send or set aside, without sending or changing anything.
 
 It stages and passes the gates with the very code of a real run, in a transaction that is rolled back, and
 ends where a certificate would be claimed. It assumes that Springest accepts what it is sent: a real run also
@@ -53,7 +53,7 @@ _NOTE_ROWS: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to plan for; by default what the next nightly run would read.
+    """Selection of the plan; by default that of the next nightly run.
 
     :param window: of ``updated_at``, as a backfill or a person gives it.
     :param training_ids: these trainings only, in whichever window they are.

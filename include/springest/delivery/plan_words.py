@@ -1,4 +1,4 @@
-"""What a dry run says to people."""
+"""The text of a dry run's result."""
 
 from __future__ import annotations
 

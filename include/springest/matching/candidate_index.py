@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Certificate(Protocol):
-    """What is looked at."""
+    """A certificate, as far as the index needs it."""
 
     @property
     def id(self) -> int:

@@ -1,4 +1,4 @@
-"""Says in words what a match without proof rests on, so that a person can check it by hand."""
+"""Describes the evidence of a match without proof, so that a person can check it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person is asked in the morning.
+"""The questions of the morning's review.
 
 Each delivery that needs a decision comes with its evidence, the answers that would be accepted now and a
 suggestion; each run that the volume check refused comes with its numbers. ``answers.py`` applies the answers.
@@ -53,7 +53,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Agenda:
-    """Everything that a person is asked.
+    """All questions of one review.
 
     :param more: deliveries that need a decision as well and are not among ``items``.
     """

@@ -1,4 +1,4 @@
-"""What a person answered, and what becomes of it.
+"""A person's answers, and their results.
 
 An answer is judged by the rules of ``bin/springest review``, about what the person saw. Each stands alone: if
 one is refused, or the warehouse fails to apply it, the others are applied, and it comes back with the reason.
@@ -35,7 +35,7 @@ FindRows = Callable[[Sequence[str]], Mapping[str, Sequence[CompletedTraining]]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a person chose for one delivery."""
+    """A person's answer for one delivery."""
 
     decision: DecisionKind
     springest_certificate_id: int | None = None

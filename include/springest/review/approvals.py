@@ -35,7 +35,7 @@ _APPROVE: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class SeenRun:
-    """What a person saw of a run.
+    """A run as a person saw it.
 
     :param certificates: how many of it waited in the queue.
     :param digest: of these certificates and their versions.
@@ -67,7 +67,7 @@ class LargeRun:
 
     @property
     def seen(self) -> SeenRun:
-        """What a person is shown of it."""
+        """The description that a person sees."""
         return SeenRun(self.certificates, self.digest)
 
 

@@ -1,4 +1,4 @@
-"""What a person should know of a night: what went out, what waits for somebody, what is overdue."""
+"""Summary of a night: certificates sent, cases for a person, overdue steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LAST_DAY: Final = text(load_sql("review/last_day"))
 _UNVERIFIED: Final = text(load_sql("review/unverified"))
 
 NIGHTLY: Final = timedelta(hours=26)
-"""What happens every night is overdue after a day, and a little."""
+"""Nightly steps are overdue after this time, slightly more than a day."""
 FULL_SNAPSHOT: Final = timedelta(days=8)
 """The whole list is read once a week at least."""
 VERIFICATION: Final = timedelta(days=7)
@@ -75,12 +75,12 @@ class Night:
 
     @property
     def overdue(self) -> tuple[str, ...]:
-        """What should have happened and did not, each with the remedy."""
+        """Overdue steps, each with the remedy."""
         return tuple(_overdue(self.status))
 
     @property
     def is_quiet(self) -> bool:
-        """Whether there is nothing to say."""
+        """Whether there is nothing to report."""
         day = self.last_day
         return not (
             day.sent

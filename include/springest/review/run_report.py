@@ -65,7 +65,7 @@ class NeedsSomebody:
 
     @property
     def remedy(self) -> str:
-        """What to do."""
+        """The remedy."""
         return REMEDIES.get(self.state, LOOK)
 
 

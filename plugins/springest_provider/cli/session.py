@@ -1,6 +1,6 @@
 """The context of a command: the site, the warehouse, the source, and the user's login.
 
-What only some commands need is imported by them: an import costs each command time.
+Modules that only some commands need are imported there, since an import costs every command time.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a decision about one delivery."""
+    """The result of a decision about one delivery."""
 
     chosen: Chosen
     decided: Decided

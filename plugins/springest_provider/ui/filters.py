@@ -1,4 +1,4 @@
-"""What a list of deliveries may be filtered and sorted by, and what its rows hold."""
+"""Filters, orders and rows of a list of deliveries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DELIVERY_KEY: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Sort(StrEnum):
-    """What a list is ordered by."""
+    """The order of a list."""
 
     COMPLETED = "completed"
     SENT = "sent"

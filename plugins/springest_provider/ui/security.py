@@ -1,4 +1,4 @@
-"""Who may see the page and decide on it, and what every response carries to keep it safe.
+"""Permissions of the page, and the security headers of its responses.
 
 Airflow's own login and permissions apply: reading needs what reading the DAG ``springest_deliver`` needs,
 deciding what triggering it needs. State changes also need a token that only the page's own forms hold.

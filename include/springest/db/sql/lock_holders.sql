@@ -1,5 +1,5 @@
 -- Other sessions that hold an advisory lock in this database, or a table of the schema against writing: which lock,
--- who, and since when. What a role may not see of others is null.
+-- who, and since when. Values that the role may not see are null.
 WITH named AS (
     SELECT hashtextextended('springest.' || name, 0) AS key, 'springest.' || name AS name
     FROM unnest(ARRAY[{global_locks}]) AS name

@@ -21,11 +21,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from springest.errors import DryRunGaveWay
 
 GIVES_WAY_SECONDS: Final = 0.25
-"""Between two looks at who waits: well below PostgreSQL's ``deadlock_timeout`` of one second, after which it
-would choose between the two sessions."""
+"""Interval of the checks for waiting sessions, well below PostgreSQL's ``deadlock_timeout`` of one second,
+after which it would choose one of the two sessions."""
 IDLE_SECONDS: Final = 60
-"""After so long without a statement, the server ends the session. A dry run that reads documents sends one at
-each look; if its machine has gone, nobody else would release its locks."""
+"""Time without a statement after which the server ends the session, so that the locks are released if the
+machine of the dry run is gone. A dry run that reads documents sends a statement at each check."""
 _SETTINGS: Final = text(
     "SELECT pg_backend_pid(), set_config('lock_timeout', '15s', true),"
     " set_config('idle_in_transaction_session_timeout', :idle || 's', true)"

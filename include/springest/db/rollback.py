@@ -149,7 +149,7 @@ def rolled_back(engine: Engine) -> Iterator[RollbackEngine]:
 
 def _idle(error: Exception) -> str | None:
     if isinstance(error, DBAPIError) and isinstance(error.orig, IdleInTransactionSessionTimeout):
-        return f"the server heard nothing of this dry run for {IDLE_SECONDS} seconds"
+        return f"this dry run sent no statement to the warehouse for {IDLE_SECONDS} seconds"
     return None
 
 
@@ -184,7 +184,7 @@ class _Watch(threading.Thread):
                     self.ended_because = "a run that stages or sends needed what this dry run had locked"
                     self._watching.execute(_END, {"pid": self._pid})
                     return
-                with suppress(SQLAlchemyError):  # its own next statement meets the same trouble
+                with suppress(SQLAlchemyError):  # the next statement meets the same error
                     self._keep_alive()
         except SQLAlchemyError as error:
             self.ended_because = (

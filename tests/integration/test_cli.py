@@ -288,6 +288,10 @@ def test_an_anonymous_person_cannot_decide(world, cli, monkeypatch):
     monkeypatch.setenv("LOGNAME", "airflow")
     code, _, err = cli("review", "cancel", name, "--why", "x")
     assert (code, "name yourself with --by" in err) == (1, True)
+    monkeypatch.setenv("LOGNAME", "Admin")
+    assert cli("review", "cancel", name, "--why", "x")[0] == 1
+    code, _, err = cli("review", "cancel", name, "--why", "x", "--by", "root")
+    assert (code, "several people share the login root" in err) == (3, True)
     assert cli("review", "cancel", name, "--why", "x", "--by", "zoë.1@example.com")[0] == 3
     assert cli("review", "cancel", name, "--by", "anna")[0] == 3
     key = f"key {world.sandbox.state.api_key}"

@@ -11,6 +11,7 @@ from sqlalchemy import make_url, text
 
 from sandbox.faults import Fault, Kind
 from springest.db.engines import warehouse_engine
+from springest.db.locks import Lock, lock_key
 from springest.errors import DecisionRefused, SourceError
 from springest.redaction import Redactor
 from springest.review.agenda import Agenda, make_agenda, needing_decisions
@@ -31,6 +32,7 @@ from springest.states import DecisionKind
 from springest_provider.review_form import Asked, make_form, read_form
 from tests.integration.conftest import World
 
+APPROVING = lock_key(Lock.APPROVE, "'default'")
 LATER = (
     "UPDATE springest.delivery_attempt SET started_at = started_at - interval '1 hour'",
     "UPDATE springest.delivery SET sent_at = sent_at - interval '1 hour'",
@@ -236,6 +238,22 @@ def test_a_large_run_is_sent_once_its_number_is_approved(world: World, monkeypat
     assert world.rows(
         "SELECT approved_by, approval_reason FROM springest.approved_run WHERE run_id = 'night'"
     ) == [("anna", "the yearly import")]
+
+
+def test_an_approval_that_waits_in_vain_comes_back(world: World, warehouse_url: str, monkeypatch) -> None:
+    """Another session approves: the answer is refused with the reason, and raises nothing."""
+    monkeypatch.setattr("springest.delivery.volume.ALWAYS_ALLOWED", 1)
+    world.complete(world.training(), world.training())
+    world.catalogue()
+    world.stage("night")
+    asked = agenda(world)
+    impatient = make_url(warehouse_url).update_query_dict({"options": "-c lock_timeout=100"})
+    with closing(world.warehouse.connect()) as holder:
+        world.warehouse = warehouse_engine(impatient)
+        holder.execute(text(f"SELECT pg_advisory_xact_lock({APPROVING})"))
+        [applied] = answer(world, asked, {"night": "approve"})
+    world.warehouse.dispose()
+    assert "another session has locked it" in str(applied.refusal)
 
 
 def test_an_approval_is_about_the_certificates_that_were_shown(world: World, monkeypatch) -> None:

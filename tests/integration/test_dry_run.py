@@ -261,12 +261,15 @@ def test_a_dry_run_that_cannot_be_watched_takes_no_lock(world: World, warehouse_
 def test_a_dry_run_ends_with_its_watch(world: World) -> None:
     """The session that watches is lost: the locks are released, though the dry run itself does nothing."""
     end_watch = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_blocking_pids%'"
+    released = False
     with pytest.raises(DryRunGaveWay, match="who waits"), rolled_back(world.warehouse) as engine:  # noqa: PT012
         _holding_the_staging_lock(engine)
         wait_until(lambda: len(world.rows(f"{end_watch} AND pid <> pg_backend_pid()")) == 1)
         wait_until(lambda: _is_staging_free(world))
+        released = True
         with engine.connect() as connection:
             connection.execute(text("SELECT 1"))
+    assert released  # an error of the wait above would have become DryRunGaveWay as well
 
 
 def test_the_server_ends_a_dry_run_that_is_silent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

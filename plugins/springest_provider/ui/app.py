@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from springest.errors import ConfigurationError, SourceError, SpringestError
 from springest_provider.cli.errors import in_one_line
-from springest_provider.ui import decide, deliveries, overview, story
+from springest_provider.ui import approve, decide, deliveries, dictionary, overview, story
 from springest_provider.ui.filters import BadFilterError, LedgerNeededError
 from springest_provider.ui.pages import STATIC, render
 from springest_provider.ui.security import DAG_ID, Reader, SecurityHeaders, login_url
@@ -33,7 +33,7 @@ def create_app() -> FastAPI:
     app = FastAPI(title="Springest", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(SecurityHeaders)
     app.get("/static/{name}")(asset)
-    for module in (overview, deliveries, story, decide):
+    for module in (overview, deliveries, story, decide, approve, dictionary):
         app.include_router(module.router)
     app.add_exception_handler(StarletteHTTPException, _http_error)
     app.add_exception_handler(BadFilterError, _bad_filter)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, RowMapping
 
 from springest.errors import SpringestError
 from springest.rate_limit.limiter import Pace
+from springest.review.approvals import large_runs
 from springest_provider import factories
 from springest_provider.ui import charts
 from springest_provider.ui.filters import Filters, Page
@@ -78,12 +79,20 @@ def overview(request: Request, visitor: Reader, site: str | None = None) -> HTML
         )
         context = {
             "nights": nights,
-            "runs": _runs(connection, known.current, nights) if visitor.may_decide else {},
             "person": person,
             "delays": _delays(connection, values),
-            **(_queue(connection, known.current) if visitor.may_decide else {}),
+            **(_of_ledger(connection, known.current, nights) if visitor.may_decide else {}),
         }
     return render(request, visitor, "overview.html", sites=known, **_plots(nights, person), **context)
+
+
+def _of_ledger(connection: Connection, site: Site, nights: Sequence[charts.Night]) -> dict[str, Any]:
+    """Return what only operators see."""
+    return {
+        "runs": _runs(connection, site, nights),
+        "large": large_runs(warehouse.engine(), site=site.site),
+        **_queue(connection, site),
+    }
 
 
 def _plots(nights: Sequence[charts.Night], person: Page) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, func, insert, text
+from sqlalchemy import Engine, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from demo.nights import Training
@@ -127,15 +127,27 @@ def add_delivery(warehouse: Engine, state: str = "ready", training_id: str = "T1
     return str(row["delivery_key"])
 
 
+def id_of(warehouse: Engine, key: str) -> int:
+    """Return the number of a delivery."""
+    found = select(delivery.c.delivery_id).where(delivery.c.delivery_key == key)
+    with warehouse.connect() as connection:
+        return int(connection.execute(found).scalar_one())
+
+
 def add_attempt(warehouse: Engine, key: str, outcome: str | None = "outcome_unknown", **values: Any) -> None:
     """Record a POST of a delivery."""
-    row = {"delivery_key": key, "run_id": "night", "worker": "worker", "document_sha256": "a" * 64}
-    add_rows(warehouse, delivery_attempt, {**row, "outcome": outcome, **values})
+    row = {"run_id": "night", "worker": "worker", "document_sha256": "a" * 64, "outcome": outcome}
+    add_rows(warehouse, delivery_attempt, {"delivery_id": id_of(warehouse, key), **row, **values})
 
 
 def add_decision(warehouse: Engine, key: str, decision: str, **values: Any) -> None:
     """Record a person's decision, without its effect on the delivery."""
-    row = {"delivery_key": key, "decision": decision, "decided_by": "anna", "reason": "looked at it"}
+    row = {
+        "delivery_id": id_of(warehouse, key),
+        "decision": decision,
+        "decided_by": "anna",
+        "reason": "looked at it",
+    }
     row |= {"version": 1, "from_state": "review", "to_state": "ready", "evidence": {}}
     add_rows(warehouse, delivery_decision, {**row, **values})
 
@@ -217,7 +229,7 @@ def add_staging_run(
     run |= {"window_start": MOMENT, "window_end": MOMENT}
     add_rows(warehouse, staging_run, {**run, **values})
     seen = [
-        {"site": "default", "run_id": run_id, "row_no": number, "delivery_key": key}
+        {"site": "default", "run_id": run_id, "row_no": number, "delivery_id": id_of(warehouse, key)}
         for number, key in enumerate(keys, start=1)
     ]
     add_rows(warehouse, staged_row, *seen)

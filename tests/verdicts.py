@@ -23,7 +23,7 @@ def require_no_stale_verdict(warehouse: Engine, site: Site) -> None:
                 "SELECT pending.training_id, pending.verification_status, current.verification_status"
                 " FROM springest.verdict AS pending"
                 " JOIN springest.publication USING (publication_id)"
-                " LEFT JOIN springest.current_verdict AS current USING (delivery_key)"
+                " LEFT JOIN springest.current_verdict AS current USING (delivery_id)"
                 " WHERE pending.site = :site AND publication.published_at IS NULL"
             ),
             {"site": site.name},

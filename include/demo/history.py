@@ -32,7 +32,9 @@ def fill_for_screenshots(engine: Engine) -> tuple[str, str]:
     fill(engine, rows=21 * 500, per_night=500)
     _run(engine, (_FOLDER / "screenshot_history.sql").read_text(encoding="utf-8"))
     with engine.connect() as connection:
-        decided = "SELECT delivery_key FROM springest.delivery_decision"
+        decided = (
+            "SELECT delivery_key FROM springest.delivery_decision JOIN springest.delivery USING (delivery_id)"
+        )
         waiting = (
             "SELECT delivery_key FROM springest.delivery WHERE state = 'unknown' ORDER BY sent_at LIMIT 1"
         )

@@ -18,6 +18,7 @@ from sandbox.store import StoredCertificate
 _BY_STATUS = text("""
 SELECT verdict.verification_status, count(*)
 FROM springest.staged_row AS seen
+JOIN springest.delivery USING (delivery_id)
 JOIN springest.certificate_reconciliation AS verdict USING (delivery_key)
 WHERE seen.run_id = :run_id AND (verdict.completed_at AT TIME ZONE 'UTC')::date = :day
 GROUP BY verdict.verification_status

@@ -25,7 +25,7 @@ FROM springest.delivery
 _SENDING = """
 SELECT DISTINCT delivery.lease_owner, attempt.run_id
 FROM springest.delivery
-JOIN springest.delivery_attempt AS attempt USING (delivery_key)
+JOIN springest.delivery_attempt AS attempt USING (delivery_id)
 WHERE delivery.state = 'sending' AND attempt.outcome IS NULL
 """
 _ROWS = """
@@ -34,9 +34,10 @@ FROM completed_training JOIN learner USING (learner_id)
 """
 _DELIVERIES = "SELECT delivery_key, training_id, state, springest_certificate_id FROM springest.delivery"
 _ATTEMPTS = """
-SELECT attempt_id, delivery_key, extract(epoch FROM started_at)::float8, outcome, document_sha256,
-       springest_certificate_id
-FROM springest.delivery_attempt
+SELECT attempt.attempt_id, delivery.delivery_key, extract(epoch FROM attempt.started_at)::float8,
+       attempt.outcome, attempt.document_sha256, attempt.springest_certificate_id
+FROM springest.delivery_attempt AS attempt
+JOIN springest.delivery USING (delivery_id)
 """
 
 

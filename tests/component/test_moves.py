@@ -48,6 +48,7 @@ from tests.factories import (
     add_rows,
     add_snapshot,
     delivery_row,
+    id_of,
     list_certification,
     source_row,
 )
@@ -267,7 +268,10 @@ def record(event: Event) -> Callable[[Ledger], None]:
         ledger.fill()
         with ledger.engine.connect() as connection:
             found = connection.execute(
-                text("SELECT delivery_key, attempt_id FROM springest.delivery_attempt")
+                text(
+                    "SELECT delivery_key, attempt_id FROM springest.delivery_attempt"
+                    " JOIN springest.delivery USING (delivery_id)"
+                )
             )
             attempts: dict[str, int] = dict(found.all())
 
@@ -349,7 +353,8 @@ def show_what_could_be_any(ledger: Ledger) -> None:
     ledger.fill()
     decided = {"decided_by": "anna", "decision": "release", "reason": "it is not there", "version": 1}
     decided |= {"from_state": "unknown", "to_state": "ready", "evidence": {"possibly_stored": True}}
-    ledger.add(delivery_decision, *({**decided, "delivery_key": row.key} for row in ledger.rows))
+    numbers = [id_of(ledger.engine, row.key) for row in ledger.rows]
+    ledger.add(delivery_decision, *({**decided, "delivery_id": number} for number in numbers))
     number = ledger.scan(NOW - timedelta(hours=1))
     ledger.show(number, {"springest_certificate_id": 20_000}, seen_at=NOW - timedelta(hours=1))
     ledger.match()

@@ -99,7 +99,7 @@ def _check_one(world, training: Training, posts: int, where: str) -> None:
     outcomes = [
         outcome
         for (outcome,) in world.rows(
-            "SELECT outcome FROM springest.delivery_attempt JOIN springest.delivery USING (delivery_key)"
+            "SELECT outcome FROM springest.delivery_attempt JOIN springest.delivery USING (delivery_id)"
             " WHERE training_id = :training_id ORDER BY attempt_id",
             training_id=training.training_id,
         )
@@ -208,11 +208,14 @@ def _tables(world) -> dict[str, Counter[tuple[Any, ...]]]:
     """
     found: dict[str, Counter[tuple[Any, ...]]] = {}
     with world.warehouse.connect() as connection:
+        # A number that a dead try drew is not drawn again.
+        numbered = text("SELECT delivery_id, delivery_key FROM springest.delivery")
+        keys = dict(connection.execute(numbered).all())
         for table in TABLES:
             rows = connection.execute(text(f"TABLE springest.{table}")).mappings()
             found[table] = Counter(
                 tuple(
-                    (name, value)
+                    (name, keys[value] if name == "delivery_id" else value)
                     for name, value in row.items()
                     if name not in LEFT_OUT and (name == "completed_at" or not isinstance(value, datetime))
                 )

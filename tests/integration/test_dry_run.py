@@ -94,7 +94,7 @@ def test_a_dry_run_of_the_demo_predicts_the_real_run(institute: World) -> None:
         staged = world.stage(f"night {number}")
         report = world.deliver(f"night {number}")
         sent = world.rows(
-            "SELECT training_id FROM springest.delivery JOIN springest.delivery_attempt USING (delivery_key)"
+            "SELECT training_id FROM springest.delivery JOIN springest.delivery_attempt USING (delivery_id)"
             " WHERE run_id = :run_id ORDER BY 1",
             run_id=f"night {number}",
         )

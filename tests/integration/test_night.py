@@ -43,7 +43,7 @@ def test_two_runs_send_each_certificate_once_on_any_profile(make_world, expected
     world.night("first")
     if profile in {"no_id", "empty_201"}:
         world.night("a tie is known")  # its owner is asked for the next night
-    before = world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_key")
+    before = world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_id")
     world.night("second")
     assert world.stored == expected(*good)
     assert world.posts == len(good)
@@ -52,7 +52,7 @@ def test_two_runs_send_each_certificate_once_on_any_profile(make_world, expected
     proven_by_id = {"verified"}
     # Without an id, the filter by address proves whose they are.
     assert {status for status, _ in statuses.values()} == proven_by_id
-    assert world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_key") == before
+    assert world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_id") == before
 
 
 def test_a_verification_makes_certificates_visible_next_night(world):
@@ -137,7 +137,7 @@ def test_the_same_row_twice_is_one_delivery_and_counts_twice(world, expected):
     world.complete(training, training)
     world.night()
     assert world.stored == expected(training)
-    assert world.rows("SELECT count(*), count(DISTINCT delivery_key) FROM springest.staged_row") == [(2, 1)]
+    assert world.rows("SELECT count(*), count(DISTINCT delivery_id) FROM springest.staged_row") == [(2, 1)]
 
 
 def test_two_rows_of_one_training_that_differ_are_sent_neither(world):
@@ -382,7 +382,7 @@ def test_a_backfill_over_delivered_days_sends_nothing(world, expected):
     world.complete(first, second)
     world.night("night")
     watermark = world.rows("SELECT watermark, run_id FROM springest.stage_watermark")
-    before = world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_key")
+    before = world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_id")
     everything = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC))
     nothing = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
     assert world.stage("backfill", asked=everything).rows == 2
@@ -393,7 +393,7 @@ def test_a_backfill_over_delivered_days_sends_nothing(world, expected):
     assert world.stored == expected(first, second)
     assert world.posts == 2
     assert world.rows("SELECT watermark, run_id FROM springest.stage_watermark") == watermark
-    assert world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_key") == before
+    assert world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_id") == before
 
 
 def test_more_rows_than_a_batch_are_staged_and_counted(world):
@@ -406,7 +406,7 @@ def test_more_rows_than_a_batch_are_staged_and_counted(world):
     report = world.stage()
     assert report.rows == 2_302
     assert dict(report.states) == {"invalid": 2, "ready": 2_300}
-    assert world.rows("SELECT count(*), count(DISTINCT delivery_key) FROM springest.staged_row") == [
+    assert world.rows("SELECT count(*), count(DISTINCT delivery_id) FROM springest.staged_row") == [
         (2_302, 2_300)
     ]
 

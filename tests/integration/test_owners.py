@@ -72,11 +72,11 @@ def test_known_owners_stay_and_nobody_is_queried_twice(class_of_three):
     world = class_of_three()
     world.owners()
     world.publish()
-    before = world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_key")
+    before = world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_id")
     world.snapshot("next")
     assert world.owners("next") == OwnersReport()
     world.publish("next")
-    assert world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_key") == before
+    assert world.rows("SELECT xmin, * FROM springest.verdict ORDER BY delivery_id") == before
 
 
 @pytest.mark.parametrize("email_filter", [EmailFilter.IGNORED, EmailFilter.PART])

@@ -180,11 +180,11 @@ _FORGET = """
 WITH lost AS (
     DELETE FROM springest.delivery_attempt
     WHERE attempt_id > (SELECT max(attempt_id) - 3 FROM springest.delivery_attempt)
-    RETURNING delivery_key
+    RETURNING delivery_id
 )
 UPDATE springest.delivery SET state = 'ready', reason = NULL, lease_owner = NULL, lease_until = NULL,
     springest_certificate_id = NULL, match_method = NULL
-FROM lost WHERE delivery.delivery_key = lost.delivery_key
+FROM lost WHERE delivery.delivery_id = lost.delivery_id
 """
 """What a standby says that took over before it had the last three attempts; numbers don't begin again."""
 
@@ -268,9 +268,9 @@ def test_a_concurrent_run_does_not_look_like_a_lost_attempt(world):
                 with world.warehouse.begin() as connection:
                     connection.execute(
                         text(
-                            "INSERT INTO springest.delivery_attempt (delivery_key, run_id, worker,"
+                            "INSERT INTO springest.delivery_attempt (delivery_id, run_id, worker,"
                             " document_sha256)"
-                            " SELECT delivery_key, 'beside', 'other', document_sha256 FROM springest.delivery"
+                            " SELECT delivery_id, 'beside', 'other', document_sha256 FROM springest.delivery"
                         )
                     )
                 self.number = 2

@@ -274,12 +274,13 @@ def put(connection: Connection, world: World) -> None:
             for delivery in world.sent
         ),
     )  # fmt: skip
+    numbers = dict(connection.execute(text("SELECT delivery_key, delivery_id FROM springest.delivery")).all())
     _copy(
         connection,
-        "springest.delivery_attempt (delivery_key, run_id, worker, started_at, outcome, document_sha256,"
+        "springest.delivery_attempt (delivery_id, run_id, worker, started_at, outcome, document_sha256,"
         " certification_id, valid_from, valid_until, springest_certificate_id)",
         (
-            (delivery.key, "night", "worker", at, outcome, "0" * 64, delivery.certification_id,
+            (numbers[delivery.key], "night", "worker", at, outcome, "0" * 64, delivery.certification_id,
              delivery.valid_from, delivery.valid_until, certificate_id)
             for delivery in world.sent
             for at, outcome, certificate_id in delivery.attempts

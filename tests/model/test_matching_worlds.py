@@ -157,7 +157,7 @@ def published(warehouse: Engine, site: str) -> Sequence[Any]:
                 " verdict.verification_status, verdict.springest_certificate_id, verdict.match_method,"
                 " verdict.match_evidence, matched.candidates, matched.candidate_count"
                 " FROM springest.current_verdict AS verdict"
-                " LEFT JOIN springest.delivery_match AS matched USING (delivery_key)"
+                " LEFT JOIN springest.delivery_match AS matched USING (delivery_id)"
                 " WHERE verdict.site = :site ORDER BY verdict.delivery_key"
             ),
             {"site": site},

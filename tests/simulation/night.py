@@ -427,7 +427,7 @@ def _check_states(world: World, night: Night, label: str) -> None:
     rows = world.rows(
         "SELECT 'ana.' || CAST(right(training_id, 4) AS integer) || '@example.com', state,"
         " springest_certificate_id, (SELECT outcome FROM springest.delivery_attempt AS attempt"
-        "  WHERE attempt.delivery_key = delivery.delivery_key ORDER BY attempt_id DESC LIMIT 1)"
+        "  WHERE attempt.delivery_id = delivery.delivery_id ORDER BY attempt_id DESC LIMIT 1)"
         " FROM springest.delivery AS delivery"
     )
     assert len(rows) == night.scenario.rows, f"{label}: rows were lost"

@@ -43,10 +43,10 @@ INSERT INTO springest.publication (site, run_id, snapshot_id, computed_at, publi
 VALUES ('default', 'night', 1, now() - interval '6 minutes', now() - interval '5 minutes');
 
 INSERT INTO springest.verdict
-    (publication_id, delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from, completed_at,
+    (publication_id, delivery_id, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from, completed_at,
      delivery_state, delivery_reason, delivery_reason_detail, verification_status, springest_certificate_id, match_method,
      sent_at, first_visible_at, needs_review, review_reason, version_from)
-SELECT (SELECT publication_id FROM springest.publication), delivery_key, site, training_id, issue_no, learner_ref, certification_id, 'Certification ' || certification_id, valid_from,
+SELECT (SELECT publication_id FROM springest.publication), delivery_id, site, training_id, issue_no, learner_ref, certification_id, 'Certification ' || certification_id, valid_from,
        completed_at, state, reason, reason_detail,
        CASE state WHEN 'visible' THEN 'verified' WHEN 'accepted' THEN 'awaiting_verification' WHEN 'review' THEN 'held'
                   WHEN 'ready' THEN 'not_sent' ELSE state END,
@@ -58,9 +58,9 @@ SELECT (SELECT publication_id FROM springest.publication), delivery_key, site, t
 FROM springest.delivery;
 
 INSERT INTO springest.delivery_attempt
-    (delivery_key, run_id, worker, started_at, finished_at, outcome, failure, http_status, bytes_handed_over, document_sha256,
+    (delivery_id, run_id, worker, started_at, finished_at, outcome, failure, http_status, bytes_handed_over, document_sha256,
      springest_certificate_id, message)
-SELECT delivery_key, staged_run_id, 'worker', sent_at, sent_at + interval '1 second',
+SELECT delivery_id, staged_run_id, 'worker', sent_at, sent_at + interval '1 second',
        CASE state WHEN 'unknown' THEN 'outcome_unknown' WHEN 'rejected' THEN 'refused' ELSE 'accepted_with_id' END,
        CASE state WHEN 'unknown' THEN 'ResponseTimeout' WHEN 'rejected' THEN 'Rejected' END,
        CASE state WHEN 'unknown' THEN NULL WHEN 'rejected' THEN 422 ELSE 201 END, 150000, repeat('a', 64),
@@ -79,7 +79,8 @@ SELECT 'default', 'night-' || night, 'watermark', min(completed_at), max(complet
        date_trunc('day', now()) - make_interval(days => ((:rows - 1) / :per_night - night)::int) + interval '1 hour'
 FROM fate GROUP BY night;
 
-INSERT INTO springest.staged_row (site, run_id, row_no, delivery_key)
-SELECT 'default', 'night-' || night, number % :per_night, delivery_key FROM fate;
+INSERT INTO springest.staged_row (site, run_id, row_no, delivery_id)
+SELECT 'default', 'night-' || night, number % :per_night, delivery_id
+FROM fate JOIN springest.delivery USING (delivery_key);
 
 INSERT INTO springest.stage_watermark (site, watermark, run_id) VALUES ('default', now() - interval '2 hours', 'night');

@@ -50,7 +50,16 @@ WRITER: Final[Mapping[str, str]] = {
     "certification": f"{_ADD}, {_update_but(certification, 'site', 'certification_id', 'first_seen_at')}",
     "catalogue_scan": _ADD,
     "delivery": f"{_ADD}, "
-    + _update_but(delivery, "delivery_key", "site", "training_id", "issue_no", "created_at", "indexed_state"),
+    + _update_but(
+        delivery,
+        "delivery_id",
+        "delivery_key",
+        "site",
+        "training_id",
+        "issue_no",
+        "created_at",
+        "indexed_state",
+    ),
     "delivery_attempt": f"{_ADD}, "
     + _update(
         delivery_attempt,

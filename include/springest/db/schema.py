@@ -107,7 +107,20 @@ catalogue_scan = Table(
 delivery = Table(
     "delivery",
     metadata,
-    Column("delivery_key", _HASH, primary_key=True, comment="sha256 of site, training_id and issue_no"),
+    Column(
+        "delivery_id",
+        BigInteger,
+        Identity(),
+        primary_key=True,
+        comment="Number of the delivery, by which the tables of this schema refer to it",
+    ),
+    Column(
+        "delivery_key",
+        _HASH,
+        nullable=False,
+        unique=True,
+        comment="sha256 of site, training_id and issue_no: the business key, which people and links use",
+    ),
     Column("site", Text, nullable=False, comment="Name of the Springest site it is for"),
     Column("training_id", Text, nullable=False, comment="Completed training in the source"),
     Column(
@@ -245,9 +258,9 @@ delivery_attempt = Table(
     metadata,
     Column("attempt_id", BigInteger, Identity(), primary_key=True, comment="Number of the attempt"),
     Column(
-        "delivery_key",
-        _HASH,
-        ForeignKey("delivery.delivery_key"),
+        "delivery_id",
+        BigInteger,
+        ForeignKey("delivery.delivery_id"),
         nullable=False,
         index=True,
         comment="Delivery it is for",
@@ -268,6 +281,15 @@ delivery_attempt = Table(
     Column("certification_id", BigInteger, comment="Certification it was sent for"),
     Column("valid_from", Date, comment="First day of validity that was sent"),
     Column("valid_until", Date, comment="Last day of validity that was sent; null: none"),
+    Column(
+        "possibly_stored",
+        Boolean,
+        # In PostgreSQL's own form, which Alembic compares.
+        Computed(
+            "outcome IS NULL OR (outcome <> ALL (ARRAY['not_stored'::text, 'refused'::text]))", persisted=True
+        ),
+        comment="Whether Springest may have stored the certificate",
+    ),
     comment="One row per POST that was started",
 )
 
@@ -276,9 +298,9 @@ delivery_decision = Table(
     metadata,
     Column("decision_id", BigInteger, Identity(), primary_key=True, comment="Number of the decision"),
     Column(
-        "delivery_key",
-        _HASH,
-        ForeignKey("delivery.delivery_key"),
+        "delivery_id",
+        BigInteger,
+        ForeignKey("delivery.delivery_id"),
         nullable=False,
         index=True,
         comment="Delivery it is about",
@@ -392,9 +414,9 @@ staged_row = Table(
         autoincrement=False,
     ),
     Column(
-        "delivery_key",
-        _HASH,
-        ForeignKey("delivery.delivery_key"),
+        "delivery_id",
+        BigInteger,
+        ForeignKey("delivery.delivery_id"),
         nullable=False,
         index=True,
         comment="Delivery of that row",
@@ -560,7 +582,14 @@ remote_certificate = Table(
 delivery_match = Table(
     "delivery_match",
     metadata,
-    Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
+    Column(
+        "delivery_id",
+        BigInteger,
+        ForeignKey("delivery.delivery_id"),
+        primary_key=True,
+        autoincrement=False,
+        comment="Delivery",
+    ),
     Column("site", Text, nullable=False, comment="Name of the Springest site"),
     Column(
         "verification_status",
@@ -593,7 +622,14 @@ delivery_match = Table(
 owner_lookup = Table(
     "owner_lookup",
     metadata,
-    Column("delivery_key", _HASH, ForeignKey("delivery.delivery_key"), primary_key=True, comment="Delivery"),
+    Column(
+        "delivery_id",
+        BigInteger,
+        ForeignKey("delivery.delivery_id"),
+        primary_key=True,
+        autoincrement=False,
+        comment="Delivery",
+    ),
     Column(
         "asked_at",
         _INSTANT,
@@ -653,7 +689,7 @@ verdict = Table(
     "verdict",
     metadata,
     Column("verdict_id", BigInteger, Identity(), primary_key=True, comment="Number of the version"),
-    Column("delivery_key", _HASH, nullable=False, index=True, comment="Delivery"),
+    Column("delivery_id", BigInteger, nullable=False, index=True, comment="Delivery"),
     # No foreign key: each of a million rows would look the same publication up.
     Column(
         "publication_id",
@@ -735,7 +771,7 @@ COMPUTED_COLUMNS: Final = tuple(
 )
 """Columns of a verdict that are computed, with its key."""
 VERSIONED_COLUMNS: Final = tuple(
-    name for name in COMPUTED_COLUMNS if name not in ("delivery_key", *EXPLANATORY_COLUMNS)
+    name for name in COMPUTED_COLUMNS if name not in ("delivery_id", *EXPLANATORY_COLUMNS)
 )
 """Columns of a verdict of which each change makes a new version."""
 _FILLED: Final = ("training_id", "issue_no", "delivery_state", "verification_status", "needs_review")
@@ -751,7 +787,7 @@ def _copied(name: str) -> Column[Any]:
 verdict_history = Table(
     "verdict_history",
     metadata,
-    Column("delivery_key", _HASH, primary_key=True, comment="Delivery"),
+    Column("delivery_id", BigInteger, primary_key=True, autoincrement=False, comment="Delivery"),
     Column("version_from", _INSTANT, primary_key=True, comment="When this version was published"),
     Column("version_to", _INSTANT, nullable=False, comment="When the next version was published"),
     *(_copied(name) for name in VERSIONED_COLUMNS),
@@ -764,6 +800,7 @@ current_verdict = Table(
     "current_verdict",
     MetaData(schema=SCHEMA),
     *(_copied(name) for name in COMPUTED_COLUMNS),
+    Column("delivery_key", _HASH),
     Column("version_from", _INSTANT, nullable=False),
 )
 """The view of the verdicts that are published, for statements that are put together in Python."""

@@ -45,8 +45,8 @@ _KNOWN: Final = text(
 _READY: Final = text("SELECT count(*) FROM springest.delivery WHERE site = :site AND indexed_state = 'ready'")
 _SENDABLE: Final = POSSIBLY_STORED | {State.READY}
 _NOTE_ROWS: Final = text(
-    "INSERT INTO springest.staged_row (site, run_id, row_no, delivery_key)"
-    " SELECT :site, :run_id, row_number() OVER (ORDER BY delivery_key), delivery_key"
+    "INSERT INTO springest.staged_row (site, run_id, row_no, delivery_id)"
+    " SELECT :site, :run_id, row_number() OVER (ORDER BY delivery_id), delivery_id"
     " FROM springest.delivery WHERE delivery_key = ANY(CAST(:keys AS text[]))"
 )
 

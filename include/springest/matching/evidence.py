@@ -14,7 +14,7 @@ from springest.verification import MatchMethod, VerificationStatus
 class MatchRow(NamedTuple):
     """A row of ``delivery_match``; its fields are that table's columns. The evidence names candidates too."""
 
-    delivery_key: str
+    delivery_id: int
     verification_status: str
     match_method: str | None
     springest_certificate_id: int | None
@@ -47,7 +47,7 @@ def to_match_row(finding: Finding, *, exclusive: bool) -> MatchRow:
     strange = certificate is not None and not certificate.is_verified
     status = VerificationStatus.INFERRED if inferred and not strange else VerificationStatus.AMBIGUOUS
     return MatchRow(
-        finding.post.delivery_key,
+        finding.post.delivery_id,
         status.value,
         _METHODS.get(finding.kind),
         certificate.id if certificate else None,

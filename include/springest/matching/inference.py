@@ -37,7 +37,7 @@ class Post(NamedTuple):
     :param is_acknowledged: the server said that it took it.
     """
 
-    delivery_key: str
+    delivery_id: int
     sent: float | None
     learner: str | None = None
     is_open: bool = True
@@ -163,7 +163,7 @@ def _components(runs: list[_Run]) -> Iterator[list[_Run]]:
     """Part the runs so that no two parts share a certificate."""
     component: list[_Run] = []
     end = 0
-    for run in sorted(runs, key=lambda run: (run.start, run.end, run.post.delivery_key)):
+    for run in sorted(runs, key=lambda run: (run.start, run.end, run.post.delivery_id)):
         if component and run.start >= end:
             yield component
             component = []

@@ -52,10 +52,10 @@ _BLOCKS: Final = text(load_sql("matching/blocks"))
 _TAKE_BACK_ABSENCE: Final = text(load_sql("matching/take_back_absence"))
 _MERGE: Final = text(load_sql("matching/merge_matches"))
 _COPY: Final = (
-    "COPY pg_temp.matching_found (delivery_key, verification_status, match_method, springest_certificate_id, "
+    "COPY pg_temp.matching_found (delivery_id, verification_status, match_method, springest_certificate_id, "
     "candidates, candidate_count, evidence, review_reason) FROM STDIN"
 )
-_COPY_KEPT: Final = "COPY pg_temp.matching_kept (delivery_key) FROM STDIN"
+_COPY_KEPT: Final = "COPY pg_temp.matching_kept (delivery_id) FROM STDIN"
 SNAPSHOTS_APART_HOURS: Final = 24
 """How far apart two complete snapshots must be for what both lack to be gone."""
 UNKNOWN_FOR_LONG_DAYS: Final = 14
@@ -161,7 +161,7 @@ def _write_inferences(connection: Connection, site: Site) -> Counter[str]:
         counted[finding.kind.value] += 1
         row = to_match_row(finding, exclusive=site.exclusive_uploader)
         if row.digest == digest:
-            kept.put((row.delivery_key,))
+            kept.put((row.delivery_id,))
         else:
             held.put(row)
     held.flush()
@@ -188,16 +188,16 @@ def _findings(connection: Connection, site: Site) -> Iterator[tuple[Finding, str
     for _, block in groupby(rows, key=itemgetter(0)):
         posts: list[Post] = []
         shown: list[Shown] = []
-        digests: dict[str, str] = {}
-        for _, is_shown, name, learner, moment, seen_by, first, second, digest in block:
+        digests: dict[int, str] = {}
+        for _, is_shown, number, learner, moment, seen_by, first, second, digest in block:
             if is_shown:
-                shown.append(Shown(int(name), moment, learner, seen_by, first, second))
+                shown.append(Shown(number, moment, learner, seen_by, first, second))
             else:
-                posts.append(Post(name, moment, learner, first, second))
+                posts.append(Post(number, moment, learner, first, second))
                 if digest is not None:
-                    digests[name] = digest
+                    digests[number] = digest
         for finding in together(pair(posts, shown, clock=clock, exclusive=site.exclusive_uploader)):
-            yield finding, digests[finding.post.delivery_key]
+            yield finding, digests[finding.post.delivery_id]
 
 
 class _Held:

@@ -13,9 +13,9 @@ def together(findings: Iterable[Finding]) -> Iterator[Finding]:
 
     A certificate of any of its POSTs is the delivery's. Two of them are a tie: it was stored twice.
     """
-    by_delivery: dict[str, list[Finding]] = {}
+    by_delivery: dict[int, list[Finding]] = {}
     for finding in findings:
-        by_delivery.setdefault(finding.post.delivery_key, []).append(finding)
+        by_delivery.setdefault(finding.post.delivery_id, []).append(finding)
     for several in by_delivery.values():
         yield several[0] if len(several) == 1 else _one(several)
 

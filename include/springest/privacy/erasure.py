@@ -139,13 +139,13 @@ def erase_learner(
         already = not {tombstone, *tombstones}.isdisjoint(connection.execute(TOMBSTONES).scalars())
         words = {"reason": REASON, "detail": DETAIL, "row_version": ERASED_VERSION}
         rows = connection.execute(_ERASE_DELIVERIES, {"learner_ref": learner_ref, **words}).all()
-        keys = [row.delivery_key for row in rows]
+        found = {"delivery_ids": [row.delivery_id for row in rows]}
         cleared = {
             "delivery": len(rows),
-            "delivery_attempt": connection.execute(_ERASE_ATTEMPTS, {"keys": keys}).rowcount,
-            "delivery_decision": connection.execute(_ERASE_DECISIONS, {"keys": keys}).rowcount,
+            "delivery_attempt": connection.execute(_ERASE_ATTEMPTS, found).rowcount,
+            "delivery_decision": connection.execute(_ERASE_DECISIONS, found).rowcount,
             "remote_certificate": connection.execute(
-                _ERASE_OWNERS, {"keys": keys, "learner_ref": learner_ref}
+                _ERASE_OWNERS, {**found, "learner_ref": learner_ref}
             ).rowcount,
         }
         cleared |= _clear_references(connection, learner_ref)

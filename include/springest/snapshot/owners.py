@@ -35,8 +35,9 @@ MOST_CERTIFICATES: Final = 500
 _QUESTIONS: Final = text(load_sql("snapshot/questions"))
 _CONTRADICTIONS: Final = text(load_sql("snapshot/contradictions"))
 _ASKED: Final = text(
-    "INSERT INTO springest.owner_lookup (delivery_key, certificates) VALUES (:delivery_key, :certificates)"
-    " ON CONFLICT (delivery_key) DO UPDATE"
+    "INSERT INTO springest.owner_lookup (delivery_id, certificates)"
+    " SELECT delivery_id, :certificates FROM springest.delivery WHERE delivery_key = :delivery_key"
+    " ON CONFLICT (delivery_id) DO UPDATE"
     " SET asked_at = excluded.asked_at, certificates = excluded.certificates"
 )
 

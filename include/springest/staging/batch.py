@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from typing import Final
 
-from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, text
 
 from springest.catalogue import Catalogue, CatalogueEntry
 from springest.db.rollback import Transactions
-from springest.db.schema import staged_row
+from springest.db.statements import load_sql
 from springest.documents.opener import CheckedDocument, DocumentStore
 from springest.identity import Pseudonyms
 from springest.privacy.erased import without_erased
@@ -40,6 +40,8 @@ from springest.staging.decide import (
 )
 from springest.staging.set_aside import staged_before
 from springest.states import RECHECKED, Event, State
+
+_NOTE_ROWS: Final = text(load_sql("staging/note_rows"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,15 +247,5 @@ def _unless_duplicate(
 
 
 def _note_rows(connection: Connection, site: str, run_id: str, rows: Mapping[int, str]) -> None:
-    noted = insert(staged_row)
-    connection.execute(
-        noted.on_conflict_do_update(
-            index_elements=["site", "run_id", "row_no"],
-            set_={"delivery_key": noted.excluded.delivery_key},
-            where=staged_row.c.delivery_key != noted.excluded.delivery_key,
-        ),
-        [
-            {"site": site, "run_id": run_id, "row_no": number, "delivery_key": key}
-            for number, key in rows.items()
-        ],
-    )
+    numbered = {"row_numbers": list(rows), "delivery_keys": list(rows.values())}
+    connection.execute(_NOTE_ROWS, {"site": site, "run_id": run_id, **numbered})

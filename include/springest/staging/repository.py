@@ -65,12 +65,11 @@ _LOCK_SHARED_TRAININGS: Final = text(f"SELECT pg_advisory_xact_lock({lock_key(Lo
 _KEYS: Final = bindparam("keys", type_=ARRAY(Text))
 _IDENTITY: Final = ("certification_id", "learner_ref", "valid_from")
 _HOLDERS: Final = text(load_sql("staging/holders"))
-_NOT_TAKEN: Final = (Event.NOT_STORED.value, Event.REFUSED.value)
 _EVER_SENT: Final = (
     select(delivery_attempt.c.attempt_id)
     .where(
-        delivery_attempt.c.delivery_key == delivery.c.delivery_key,
-        or_(delivery_attempt.c.outcome.is_(None), delivery_attempt.c.outcome.not_in(_NOT_TAKEN)),
+        delivery_attempt.c.delivery_id == delivery.c.delivery_id,
+        delivery_attempt.c.possibly_stored,
     )
     .exists()
 )

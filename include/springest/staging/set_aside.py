@@ -73,10 +73,14 @@ def staged_before(
     The expressions keep the planner from using the primary key: without statistics, as in a first night, it
     would read all rows of the run for each batch instead of the few rows of each delivery.
     """
-    statement = select(staged_row.c.delivery_key).where(
-        staged_row.c.delivery_key == any_(bindparam("keys", type_=ARRAY(Text))),
-        staged_row.c.site + "" == site,
-        staged_row.c.run_id + "" == run_id,
-        staged_row.c.row_no + 0 < row,
+    statement = (
+        select(delivery.c.delivery_key)
+        .join_from(delivery, staged_row, staged_row.c.delivery_id == delivery.c.delivery_id)
+        .where(
+            delivery.c.delivery_key == any_(bindparam("keys", type_=ARRAY(Text))),
+            staged_row.c.site + "" == site,
+            staged_row.c.run_id + "" == run_id,
+            staged_row.c.row_no + 0 < row,
+        )
     )
     return set(connection.execute(statement, {"keys": sorted(set(keys))}).scalars())

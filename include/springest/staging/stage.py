@@ -342,7 +342,7 @@ def _first(rows: Iterable[CompletedTraining]) -> CompletedTraining:
 def _states(connection: Connection, site: str, run_id: str) -> dict[str, int]:
     counted = connection.execute(
         select(delivery.c.state, func.count())
-        .join_from(staged_row, delivery, staged_row.c.delivery_key == delivery.c.delivery_key)
+        .join_from(staged_row, delivery, staged_row.c.delivery_id == delivery.c.delivery_id)
         .where(staged_row.c.site == site, staged_row.c.run_id == run_id)
         .group_by(delivery.c.state)
         .order_by(delivery.c.state)

@@ -41,7 +41,7 @@ _START: Final = text(load_sql("verdicts/start_publication"))
 _FAILED: Final = text(load_sql("verdicts/failed_checks"))
 _MEMORY: Final = text("SET LOCAL work_mem = '64MB'")
 _ANALYZE: Final = text(
-    "ANALYZE springest.verdict (publication_id, site, delivery_key, verification_status, match_method, "
+    "ANALYZE springest.verdict (publication_id, site, delivery_id, verification_status, match_method, "
     "springest_certificate_id)"
 )
 _JOIN_WHOLE_TABLES: Final = text("SET LOCAL enable_nestloop = off")
@@ -49,7 +49,7 @@ MANY_CHANGES: Final = 10_000
 """From so many changed verdicts on, the planner gets new statistics; fewer are looked up one by one."""
 MAX_PASSES: Final = 3
 FILLED_COLUMNS: Final = (
-    "delivery_key",
+    "delivery_id",
     "site",
     "training_id",
     "issue_no",
@@ -211,7 +211,7 @@ def describe_failures(failed: list[tuple[str, str | None, str | None, str, str]]
     :param failed: (check, delivery key, training, defect, remedy) of each.
     """
     lines = [
-        f"{check}: {f'training {training} (delivery {key}) ' if key else ''}{found}: {remedy}"
+        f"{check}: {f'training {training} (delivery {key}) ' if training or key else ''}{found}: {remedy}"
         for check, key, training, found, remedy in failed[:SHOWN_FAILURES]
     ]
     more = ["and more: see springest.failed_check"] if len(failed) > SHOWN_FAILURES else []

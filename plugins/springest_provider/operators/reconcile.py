@@ -174,7 +174,7 @@ class SpringestColumnCheckOperator(SQLColumnCheckOperator):
         mapping: dict[str, dict[str, Any]] = {
             column: {"null_check": {"equal_to": 0}} for column in FILLED_COLUMNS
         }
-        mapping["delivery_key"]["unique_check"] = {"equal_to": 0}
+        mapping["delivery_id"]["unique_check"] = {"equal_to": 0}
         super().__init__(
             table="springest.verdict",
             column_mapping=mapping,

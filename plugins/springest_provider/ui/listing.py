@@ -187,11 +187,11 @@ class _Listing:
         if not self._with_ledger:
             return _VERDICT
         if not self._from_ledger:
-            return _VERDICT.join(_LEDGER, _LEDGER.c.delivery_key == _VERDICT.c.delivery_key)
+            return _VERDICT.join(_LEDGER, _LEDGER.c.delivery_id == _VERDICT.c.delivery_id)
         ledger: FromClause = _LEDGER
         if self._filters.run is not None:
-            ledger = _SEEN.join(_LEDGER, _LEDGER.c.delivery_key == _SEEN.c.delivery_key)
-        return ledger.outerjoin(_VERDICT, _VERDICT.c.delivery_key == _LEDGER.c.delivery_key)
+            ledger = _SEEN.join(_LEDGER, _LEDGER.c.delivery_id == _SEEN.c.delivery_id)
+        return ledger.outerjoin(_VERDICT, _VERDICT.c.delivery_id == _LEDGER.c.delivery_id)
 
     def _columns(self) -> Iterator[ColumnElement[Any]]:
         base, live = self._base, self._with_ledger
@@ -286,15 +286,15 @@ def _has_reason_now(filters: Filters) -> ColumnElement[bool]:
     """Return whether a delivery has a reason now, or a person should look at it for that reason."""
     candidate, verdict = delivery.alias("candidate"), current_verdict.alias("published")
     site, reason = filters.site, filters.reason
-    by_reason = select(candidate.c.delivery_key).where(candidate.c.site == site, candidate.c.reason == reason)
-    by_flag = select(candidate.c.delivery_key).where(
+    by_reason = select(candidate.c.delivery_id).where(candidate.c.site == site, candidate.c.reason == reason)
+    by_flag = select(candidate.c.delivery_id).where(
         candidate.c.site == site, candidate.c.needs_review, candidate.c.review_reason == reason
     )
-    by_verdict = select(verdict.c.delivery_key).where(
+    by_verdict = select(verdict.c.delivery_id).where(
         verdict.c.site == site, verdict.c.needs_review, verdict.c.review_reason == reason
     )
     return and_(
-        _LEDGER.c.delivery_key.in_(union(by_reason, by_flag, by_verdict)),
+        _LEDGER.c.delivery_id.in_(union(by_reason, by_flag, by_verdict)),
         or_(_LEDGER.c.reason == reason, _review_reason() == reason),
     )
 
@@ -302,16 +302,16 @@ def _has_reason_now(filters: Filters) -> ColumnElement[bool]:
 def _needs_person(site: str) -> ColumnElement[bool]:
     """Return whether a delivery needs a person now, found by the three indexes that know."""
     candidate, verdict = delivery.alias("candidate"), current_verdict.alias("published")
-    by_state = select(candidate.c.delivery_key).where(
+    by_state = select(candidate.c.delivery_id).where(
         candidate.c.site == site, candidate.c.indexed_state.in_([state.value for state in FOR_A_PERSON])
     )
-    by_flag = select(candidate.c.delivery_key).where(candidate.c.site == site, candidate.c.needs_review)
+    by_flag = select(candidate.c.delivery_id).where(candidate.c.site == site, candidate.c.needs_review)
     by_verdict = (
-        select(verdict.c.delivery_key)
-        .join(candidate, candidate.c.delivery_key == verdict.c.delivery_key)
+        select(verdict.c.delivery_id)
+        .join(candidate, candidate.c.delivery_id == verdict.c.delivery_id)
         .where(verdict.c.site == site, verdict.c.needs_review, candidate.c.state == verdict.c.delivery_state)
     )
-    return _LEDGER.c.delivery_key.in_(union(by_state, by_flag, by_verdict))
+    return _LEDGER.c.delivery_id.in_(union(by_state, by_flag, by_verdict))
 
 
 def _encoded(values: list[Any]) -> str:

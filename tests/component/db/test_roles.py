@@ -141,7 +141,7 @@ NOBODY_BUT_THE_OWNER = [
     "UPDATE springest.delivery SET created_at = now()",
     "DELETE FROM springest.delivery",
     "UPDATE springest.delivery_attempt SET started_at = now()",
-    "UPDATE springest.delivery_attempt SET delivery_key = 'k'",
+    "UPDATE springest.delivery_attempt SET delivery_id = 1",
     "UPDATE springest.delivery_attempt SET document_sha256 = 'other'",
     "DELETE FROM springest.delivery_attempt",
     "UPDATE springest.delivery_decision SET reason = 'another one'",

@@ -39,7 +39,10 @@ def delivery_of(warehouse: Engine, key: str) -> Any:
 
 def attempts_of(warehouse: Engine, key: str) -> list[Any]:
     with warehouse.connect() as connection:
-        statement = "SELECT * FROM springest.delivery_attempt WHERE delivery_key = :key ORDER BY attempt_id"
+        statement = (
+            "SELECT attempt.* FROM springest.delivery_attempt AS attempt JOIN springest.delivery"
+            " USING (delivery_id) WHERE delivery_key = :key ORDER BY attempt_id"
+        )
         return list(connection.execute(text(statement), {"key": key}))
 
 

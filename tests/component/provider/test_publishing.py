@@ -102,8 +102,8 @@ def test_another_sites_verdicts_do_not_fail_the_check(ready: Engine) -> None:
         ready,
         "WITH pending AS (INSERT INTO springest.publication (site, run_id, computed_at, incomplete_run)"
         " VALUES ('other', 'night', now(), 'lost') RETURNING publication_id)"
-        " INSERT INTO springest.verdict (publication_id, site, delivery_key)"
-        " SELECT publication_id, 'other', 'k' FROM pending",
+        " INSERT INTO springest.verdict (publication_id, site, delivery_id)"
+        " SELECT publication_id, 'other', 0 FROM pending",
     )
     for kind in BOTH:
         check(kind)

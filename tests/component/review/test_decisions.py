@@ -488,9 +488,10 @@ def test_a_constraint_refuses_an_email_in_a_reason(ground: Ground) -> None:
     with pytest.raises(IntegrityError, match="reason_check"), ground.warehouse.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO springest.delivery_decision (delivery_key, decided_by, decision, reason,"
+                "INSERT INTO springest.delivery_decision (delivery_id, decided_by, decision, reason,"
                 " version, from_state, to_state, evidence)"
-                " VALUES (:key, 'anna', 'cancel', 'a@b', 1, 'ready', 'cancelled', '{}')"
+                " SELECT delivery_id, 'anna', 'cancel', 'a@b', 1, 'ready', 'cancelled', '{}'"
+                " FROM springest.delivery WHERE delivery_key = :key"
             ),
             {"key": key},
         )

@@ -14,7 +14,7 @@ from springest.identity import Pseudonyms
 from springest.privacy.secret import keep_to_secret
 from springest.source.reader import Window
 from springest.staging.window import Mode, PlannedWindow, begin_site, close_window, plan_window
-from tests.factories import add_delivery, add_rows
+from tests.factories import add_delivery, add_rows, id_of
 
 DAY = timedelta(days=1)
 BACKFILL = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
@@ -169,9 +169,9 @@ def test_each_site_has_its_own_watermark(warehouse: Engine) -> None:
 
 def test_a_repeated_run_drops_rows_it_no_longer_has(warehouse: Engine) -> None:
     """Rows that a repeated run no longer reads are not counted for it."""
-    key = add_delivery(warehouse)
+    delivery_id = id_of(warehouse, add_delivery(warehouse))
     seen = [
-        {"site": "default", "run_id": run, "row_no": number, "delivery_key": key}
+        {"site": "default", "run_id": run, "row_no": number, "delivery_id": delivery_id}
         for run in ("run", "other")
         for number in (1, 2, 3)
     ]

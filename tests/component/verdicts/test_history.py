@@ -67,7 +67,7 @@ WHERE now = before
 def test_every_column_makes_a_version_or_only_explains_it() -> None:
     """A new column of a verdict must be assigned to one of the two."""
     columns = {column.name for column in verdict.columns}
-    computed = {"delivery_key", *VERSIONED_COLUMNS, *EXPLANATORY_COLUMNS}
+    computed = {"delivery_id", *VERSIONED_COLUMNS, *EXPLANATORY_COLUMNS}
     assert computed == set(COMPUTED_COLUMNS) == columns - {*BOOKKEEPING_COLUMNS}
 
 
@@ -209,7 +209,7 @@ def test_a_night_writes_only_changes(warehouse: Engine, deliver: Deliver, show: 
     publish(warehouse, site=SITE, run_id="first")
     where = (
         "SELECT training_id, verdict.xmin::text, current.version_from FROM springest.verdict"
-        " JOIN springest.current_verdict AS current USING (delivery_key, training_id) ORDER BY 1"
+        " JOIN springest.current_verdict AS current USING (delivery_id, training_id) ORDER BY 1"
     )
     before = rows(warehouse, where)
     show()
@@ -376,7 +376,7 @@ def test_any_order_of_events_leaves_a_whole_history(
     assert rows(warehouse, BROKEN) == []
     publish(warehouse, site=SITE, run_id="last")
     assert rows(warehouse, BROKEN) == []
-    verdicts = f"SELECT {', '.join(COMPUTED_COLUMNS)} FROM springest.current_verdict ORDER BY delivery_key"  # noqa: S608
+    verdicts = f"SELECT {', '.join(COMPUTED_COLUMNS)} FROM springest.current_verdict ORDER BY delivery_id"  # noqa: S608
     ended = rows(warehouse, verdicts)
     # Worked out from nothing, the same verdicts come out.
     run(warehouse, "TRUNCATE springest.verdict, springest.verdict_history")

@@ -124,8 +124,8 @@ def test_another_sites_verdicts_are_not_published(warehouse: Engine, deliver: De
 OTHER_SITE = (
     "WITH pending AS (INSERT INTO springest.publication (site, run_id, computed_at)"
     " VALUES ('other', 'night', now()) RETURNING publication_id)"
-    " INSERT INTO springest.verdict (publication_id, site, delivery_key)"
-    " SELECT publication_id, 'other', 'k' FROM pending"
+    " INSERT INTO springest.verdict (publication_id, site, delivery_id)"
+    " SELECT publication_id, 'other', 0 FROM pending"
 )
 PENDING = (
     "FROM springest.verdict WHERE publication_id IN"
@@ -139,16 +139,16 @@ def spoiled(change: str) -> str:
 
 
 ENDED = (
-    "INSERT INTO springest.verdict_history (delivery_key, version_from, version_to, site, training_id,"
+    "INSERT INTO springest.verdict_history (delivery_id, version_from, version_to, site, training_id,"
     " issue_no, delivery_state, verification_status, needs_review)"
-    " SELECT delivery_key, version_from - interval '{begins} days', version_from - interval '{ends} days',"
+    " SELECT delivery_id, version_from - interval '{begins} days', version_from - interval '{ends} days',"
     " site, training_id, issue_no, delivery_state, verification_status, needs_review"
     " FROM springest.current_verdict"
 )
 """Puts a version into the history that began and ended so many days before the current one began."""
 SPOILED = {
     "accepted_values": spoiled("verification_status = 'fine'"),
-    "known_delivery": spoiled("delivery_key = repeat('f', 64)"),
+    "known_delivery": spoiled("delivery_id = 0"),
     "known_certificate": spoiled("springest_certificate_id = 9"),
     "verified_has_proof": spoiled("match_evidence = NULL"),
     "dates_in_order": spoiled("valid_until = '2020-01-01'"),

@@ -66,9 +66,9 @@ def grounds(warehouse: Engine, deliver: Deliver, show: Show) -> None:
 
 
 CONFIRMED = (
-    "INSERT INTO springest.delivery_decision (delivery_key, decided_by, decision, reason,"
+    "INSERT INTO springest.delivery_decision (delivery_id, decided_by, decision, reason,"
     " springest_certificate_id, version, from_state, to_state, evidence)"
-    " SELECT delivery_key, 'anna', 'confirm', 'seen', 9, 1, 'unknown', 'accepted', '{}'"
+    " SELECT delivery_id, 'anna', 'confirm', 'seen', 9, 1, 'unknown', 'accepted', '{}'"
     " FROM springest.delivery WHERE training_id = 'confirmed'"
 )
 _SHOWN = "UPDATE springest.remote_certificate SET {} WHERE springest_certificate_id = 7"

@@ -30,7 +30,7 @@ def edges_of(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock) -> dic
     """Which POSTs each certificate can come from."""
     return {
         certificate.id: {
-            post.delivery_key
+            post.delivery_id
             for post in posts
             if post.sent + clock.window(post.sent).earliest
             <= (certificate.created or 0)
@@ -111,11 +111,11 @@ def test_every_possible_assignment_contains_the_inferences(posts, shown):
     edges = edges_of(made, certificates, clock)
     found = list(pair(made, certificates, clock=clock, exclusive=True))
     inferred = {
-        (finding.certificate.id, finding.post.delivery_key)
+        (finding.certificate.id, finding.post.delivery_id)
         for finding in found
         if finding.kind is Kind.INFERRED
     }
-    open_keys = {post.delivery_key for post in made if post.is_open}
+    open_keys = {post.delivery_id for post in made if post.is_open}
     assert inferred == {pair for pair in repeated(edges) if pair[1] in open_keys}
     assert inferred <= set().union(*certain(edges).values(), set())
 
@@ -131,14 +131,14 @@ def test_a_set_is_complete_only_if_every_assignment_uses_it(posts, shown, exclus
     for finding in pair(made, certificates, clock=clock, exclusive=exclusive):
         if finding.kind is not Kind.SET_COMPLETE:
             continue
-        key = finding.post.delivery_key
+        key = finding.post.delivery_id
         [part] = [part for part in components_of(edges) if any(key in edges[number] for number in part)]
         every = list(assignments(sorted(part), edges))
         assert every
         assert all(key in assignment.values() for assignment in every)
         if not exclusive:
             around = set().union(*(edges[number] for number in part))
-            assert all(post.is_acknowledged for post in made if post.delivery_key in around)
+            assert all(post.is_acknowledged for post in made if post.delivery_id in around)
 
 
 @given(posts=_POSTS, shown=_SHOWN, exclusive=st.booleans())
@@ -148,12 +148,12 @@ def test_candidates_are_those_that_fit_and_no_others(posts, shown, exclusive):
     edges = edges_of(made, certificates, clock)
     taken = {number for number, _ in repeated(edges)} if exclusive else set()
     found = {
-        finding.post.delivery_key: finding
+        finding.post.delivery_id: finding
         for finding in pair(made, certificates, clock=clock, exclusive=exclusive)
     }
     for post in made:
-        fits = {number for number, keys in edges.items() if post.delivery_key in keys}
-        finding = found.get(post.delivery_key)
+        fits = {number for number, keys in edges.items() if post.delivery_id in keys}
+        finding = found.get(post.delivery_id)
         if finding is None:
             assert not post.is_open or not fits - taken
         elif finding.kind is not Kind.INFERRED:
@@ -208,7 +208,7 @@ def test_a_vanished_certificate_keeps_its_post():
     """
     posts = [Post("d1", 0.0), Post("d2", 200.0 * HOUR)]
     found = paired(posts, [Shown(1, 1.0, is_gone=True), Shown(2, 200.0 * HOUR + 1)])
-    assert [(each.post.delivery_key, each.certificate.id) for each in found] == [("d2", 2)]
+    assert [(each.post.delivery_id, each.certificate.id) for each in found] == [("d2", 2)]
 
 
 def test_a_post_that_gets_no_match_still_blocks_inferences():
@@ -223,7 +223,7 @@ def test_known_owners_divide_a_class_by_learner():
     """Nobody's certificate is another learner's candidate."""
     posts = [Post("d1", 0.0, "a"), Post("d2", 0.0, "b")]
     found = paired(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "a"), Shown(3, 1.0, "b"), Shown(4, 1.0, "c")])
-    assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
+    assert {each.post.delivery_id: (each.kind, each.candidates) for each in found} == {
         "d1": (Kind.LEFT_OVER, (1, 2)),
         "d2": (Kind.INFERRED, (3,)),
     }
@@ -233,7 +233,7 @@ def test_partly_known_owners_are_no_basis_for_inference():
     """If only some certificates have a known owner, the others are not inferred from that."""
     posts = [Post("d1", 0.0, "a"), Post("d2", 0.0, "b")]
     found = paired(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "a"), Shown(3, 1.0)])
-    assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
+    assert {each.post.delivery_id: (each.kind, each.candidates) for each in found} == {
         "d1": (Kind.TIE, (1, 2, 3)),
         "d2": (Kind.TIE, (3,)),
     }
@@ -243,7 +243,7 @@ def test_an_erased_learner_can_own_any_certificate():
     """An erased owner contradicts no delivery."""
     posts = [Post("d1", 0.0, "a"), Post("d2", 0.0, None)]
     found = paired(posts, [Shown(1, 1.0, "a"), Shown(2, 1.0, "c")])
-    assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
+    assert {each.post.delivery_id: (each.kind, each.candidates) for each in found} == {
         "d1": (Kind.TIE, (1,)),
         "d2": (Kind.TIE, (1, 2)),
     }
@@ -308,7 +308,7 @@ def test_a_post_without_a_time_blocks_all_inferences():
     backup.
     """
     found = paired([Post("d1", None), Post("d2", 0.0)], [Shown(7, 1.0), Shown(8, 900.0 * HOUR)])
-    assert {each.post.delivery_key: (each.kind, each.candidates) for each in found} == {
+    assert {each.post.delivery_id: (each.kind, each.candidates) for each in found} == {
         "d1": (Kind.TIE, (7, 8)),
         "d2": (Kind.TIE, (7,)),
     }

@@ -33,7 +33,7 @@ def test_findings_merge_in_any_order(
     """Several findings about a delivery merge into one, whatever their order."""
     unrelated = replace(findings[0], post=Post("b", 9))
     for order in permutations(findings):
-        merged, beside = sorted(together([*order, unrelated]), key=lambda finding: finding.post.delivery_key)
+        merged, beside = sorted(together([*order, unrelated]), key=lambda finding: finding.post.delivery_id)
         assert (merged.kind, merged.candidates) == (kind, candidates)
         assert beside is unrelated
 

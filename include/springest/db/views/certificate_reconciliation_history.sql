@@ -1,10 +1,11 @@
 -- The current version equals the verdict, including its expiry, which depends on time alone.
 CREATE OR REPLACE VIEW springest.certificate_reconciliation_history WITH (security_barrier) AS
-SELECT delivery_key, version_from AS valid_from_ts, version_to AS valid_to_ts, false AS is_current,
-       site, training_id, issue_no, learner_ref, certification_id, valid_from, valid_until, completed_at,
-       delivery_state, delivery_reason, verification_status, springest_certificate_id, springest_status,
-       match_method, sent_at, first_visible_at, needs_review, review_reason
-FROM springest.verdict_history
+SELECT delivery.delivery_key, ended.version_from AS valid_from_ts, ended.version_to AS valid_to_ts, false AS is_current,
+       ended.site, ended.training_id, ended.issue_no, ended.learner_ref, ended.certification_id, ended.valid_from, ended.valid_until, ended.completed_at,
+       ended.delivery_state, ended.delivery_reason, ended.verification_status, ended.springest_certificate_id, ended.springest_status,
+       ended.match_method, ended.sent_at, ended.first_visible_at, ended.needs_review, ended.review_reason
+FROM springest.verdict_history AS ended
+LEFT JOIN springest.delivery USING (delivery_id)
 UNION ALL
 SELECT delivery_key, version_from, NULL, true,
        site, training_id, issue_no, learner_ref, certification_id, valid_from, valid_until, completed_at,

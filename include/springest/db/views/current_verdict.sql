@@ -2,7 +2,7 @@
 -- No security barrier: only publishers may read it, and statements look up single rows in it. Not a join: the planner
 -- knows that nearly every verdict is current, and reads verdicts in the order of an index.
 CREATE OR REPLACE VIEW springest.current_verdict AS
-SELECT verdict.delivery_key, verdict.site, verdict.training_id, verdict.issue_no, verdict.learner_ref,
+SELECT verdict.delivery_id, delivery.delivery_key, verdict.site, verdict.training_id, verdict.issue_no, verdict.learner_ref,
        verdict.certification_id, verdict.certification_name, verdict.valid_from, verdict.valid_until,
        verdict.completed_at, verdict.delivery_state, verdict.delivery_reason, verdict.delivery_reason_detail,
        verdict.verification_status, verdict.springest_certificate_id, verdict.springest_status, verdict.match_method,
@@ -11,12 +11,15 @@ SELECT verdict.delivery_key, verdict.site, verdict.training_id, verdict.issue_no
                 (SELECT publication.published_at FROM springest.publication
                  WHERE publication.publication_id = verdict.publication_id)) AS version_from
 FROM springest.verdict
+-- An outer join, which the planner drops where nobody asks for the key.
+LEFT JOIN springest.delivery USING (delivery_id)
 WHERE verdict.publication_id <> ALL (ARRAY(SELECT pending.publication_id FROM springest.publication AS pending
                                            WHERE pending.published_at IS NULL));
 
 COMMENT ON VIEW springest.current_verdict IS
     'The verdicts that are published, one row per delivery; certificate_reconciliation adds how fresh they are';
-COMMENT ON COLUMN springest.current_verdict.delivery_key IS 'Delivery';
+COMMENT ON COLUMN springest.current_verdict.delivery_id IS 'Delivery';
+COMMENT ON COLUMN springest.current_verdict.delivery_key IS 'The delivery''s business key';
 COMMENT ON COLUMN springest.current_verdict.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.current_verdict.training_id IS 'Completed training in the source';
 COMMENT ON COLUMN springest.current_verdict.issue_no IS 'Issue of the certificate';

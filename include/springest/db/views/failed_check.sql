@@ -5,15 +5,16 @@ ALTER TABLE springest.verdict ALTER COLUMN publication_id SET (n_distinct = 1000
 -- Defects that block publishing, row by row. A query for one check_name runs only that check.
 CREATE OR REPLACE VIEW springest.failed_check WITH (security_barrier) AS
 WITH pending AS NOT MATERIALIZED (
-    SELECT verdict.*
+    SELECT verdict.*, delivery.delivery_key
     FROM springest.verdict
     JOIN springest.publication USING (publication_id)
+    LEFT JOIN springest.delivery USING (delivery_id)
     WHERE publication.published_at IS NULL
 )
 SELECT site, 'unique' AS check_name, delivery_key, min(training_id) AS training_id,
        format('has %s verdicts', count(*)) AS found,
        'two certifications or certificates have the same id: check the joins in verdicts/sql/facts.sql' AS remedy
-FROM pending GROUP BY site, delivery_key HAVING count(*) > 1
+FROM pending GROUP BY site, delivery_id, delivery_key HAVING count(*) > 1
 UNION ALL
 SELECT site, 'not_null', delivery_key, training_id, 'lacks a required field',
        'check the delivery in springest.delivery'
@@ -35,7 +36,7 @@ SELECT pending.site, 'known_delivery', pending.delivery_key, pending.training_id
        'the ledger has lost rows: restore it, see docs/operations.md'
 FROM pending
 WHERE NOT EXISTS (SELECT FROM springest.delivery
-                  WHERE delivery.delivery_key = pending.delivery_key AND delivery.site = pending.site)
+                  WHERE delivery.delivery_id = pending.delivery_id AND delivery.site = pending.site)
 UNION ALL
 SELECT pending.site, 'known_certificate', pending.delivery_key, pending.training_id,
        format('is %s, but no snapshot shows certificate %s', pending.verification_status,
@@ -80,12 +81,13 @@ SELECT ended.site, 'history_without_gaps', ended.delivery_key, ended.training_id
               COALESCE(ended.next_from, current.version_from)),
        'versions were changed by hand: set version_to of each version in springest.verdict_history to version_from of '
        'the next, and that of the last one to version_from in springest.current_verdict'
-FROM (SELECT version.site, version.delivery_key, version.training_id, version.version_to,
-             lead(version.version_from) OVER (PARTITION BY version.delivery_key ORDER BY version.version_from)
+FROM (SELECT version.site, version.delivery_id, delivery.delivery_key, version.training_id, version.version_to,
+             lead(version.version_from) OVER (PARTITION BY version.delivery_id ORDER BY version.version_from)
                  AS next_from
       FROM springest.verdict_history AS version
-      WHERE EXISTS (SELECT FROM pending WHERE pending.delivery_key = version.delivery_key)) AS ended
-LEFT JOIN springest.current_verdict AS current ON current.delivery_key = ended.delivery_key
+      LEFT JOIN springest.delivery USING (delivery_id)
+      WHERE EXISTS (SELECT FROM pending WHERE pending.delivery_id = version.delivery_id)) AS ended
+LEFT JOIN springest.current_verdict AS current ON current.delivery_id = ended.delivery_id
 WHERE ended.version_to IS DISTINCT FROM COALESCE(ended.next_from, current.version_from)
 UNION ALL
 SELECT site, 'conservation', NULL, NULL,

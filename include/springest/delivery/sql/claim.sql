@@ -50,15 +50,15 @@ WITH request AS (
     WHERE delivery.delivery_key = request.delivery_key
       AND delivery.state = 'ready'
       AND delivery.version = request.version
-    RETURNING delivery.delivery_key, delivery.document_sha256, delivery.certification_id, delivery.valid_from,
+    RETURNING delivery.delivery_id, delivery.delivery_key, delivery.document_sha256, delivery.certification_id, delivery.valid_from,
               delivery.valid_until
 ), attempt AS (
     INSERT INTO springest.delivery_attempt
-        (delivery_key, run_id, worker, document_sha256, certification_id, valid_from, valid_until)
-    SELECT delivery_key, CAST(:run_id AS text), CAST(:worker AS text), document_sha256, certification_id, valid_from,
+        (delivery_id, run_id, worker, document_sha256, certification_id, valid_from, valid_until)
+    SELECT delivery_id, CAST(:run_id AS text), CAST(:worker AS text), document_sha256, certification_id, valid_from,
            valid_until
     FROM claimed
-    RETURNING delivery_key, attempt_id
+    RETURNING delivery_id, attempt_id
 )
 SELECT request.position,
        attempt.attempt_id,
@@ -69,4 +69,5 @@ SELECT request.position,
 FROM request
 CROSS JOIN capacity
 CROSS JOIN ledger
-LEFT JOIN attempt USING (delivery_key)
+LEFT JOIN claimed USING (delivery_key)
+LEFT JOIN attempt USING (delivery_id)

@@ -1,5 +1,5 @@
 -- Waiting deliveries of each of these runs, if the run is not approved yet.
-SELECT run_id, count(delivery.delivery_key) AS deliveries
+SELECT run_id, count(delivery.delivery_id) AS deliveries
 FROM unnest(CAST(:run_ids AS text[])) AS run (run_id)
 LEFT JOIN springest.delivery AS delivery
        ON delivery.site = :site

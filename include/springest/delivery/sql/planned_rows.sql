@@ -1,7 +1,7 @@
 -- What a dry run staged, before it is rolled back: the rows of its window, what it checked again and changed, and what
 -- it withdrew.
 WITH seen AS (
-    SELECT DISTINCT delivery_key FROM springest.staged_row WHERE site = :site AND run_id = :run_id
+    SELECT DISTINCT delivery_id FROM springest.staged_row WHERE site = :site AND run_id = :run_id
 )
 SELECT delivery.training_id,
        delivery.issue_no,
@@ -10,9 +10,9 @@ SELECT delivery.training_id,
        COALESCE(delivery.reason, delivery.review_reason) AS reason,
        delivery.reason_detail AS detail
 FROM springest.delivery AS delivery
-LEFT JOIN seen USING (delivery_key)
+LEFT JOIN seen USING (delivery_id)
 WHERE delivery.site = :site
-  AND (seen.delivery_key IS NOT NULL
+  AND (seen.delivery_id IS NOT NULL
        OR delivery.staged_run_id = :run_id
        OR (delivery.state = 'withdrawn' AND delivery.updated_at >= transaction_timestamp()))
 ORDER BY delivery.training_id, delivery.issue_no

@@ -18,7 +18,7 @@
            WHERE released.site = :site AND released.run_id = delivery.staged_run_id)
       AND ((SELECT true FROM springest.stage_watermark WHERE site = :site)
            OR (SELECT true FROM springest.staged_row AS seen
-               WHERE seen.delivery_key = delivery.delivery_key
+               WHERE seen.delivery_id = delivery.delivery_id
                  AND seen.site = :site
                  AND seen.run_id = :run_id
                LIMIT 1))
@@ -40,7 +40,7 @@ UNION ALL
            WHERE released.site = :site AND released.run_id = delivery.staged_run_id)
       AND ((SELECT true FROM springest.stage_watermark WHERE site = :site)
            OR (SELECT true FROM springest.staged_row AS seen
-               WHERE seen.delivery_key = delivery.delivery_key
+               WHERE seen.delivery_id = delivery.delivery_id
                  AND seen.site = :site
                  AND seen.run_id = :run_id
                LIMIT 1))

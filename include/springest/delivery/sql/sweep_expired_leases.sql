@@ -1,7 +1,7 @@
 -- If the lease of a worker has expired, its request may or may not have been sent: the outcome is unknown, and the
 -- delivery is not sent again automatically.
 WITH expired AS MATERIALIZED (
-    SELECT delivery_key
+    SELECT delivery_id
     FROM springest.delivery
     WHERE site = :site AND indexed_state = 'sending' AND lease_until < clock_timestamp()
     ORDER BY delivery_key
@@ -14,20 +14,20 @@ WITH expired AS MATERIALIZED (
                         || 'it is not sent again until Springest shows it or a person decides',
         sent_at = (SELECT max(attempt.started_at)
                    FROM springest.delivery_attempt AS attempt
-                   WHERE attempt.delivery_key = delivery.delivery_key),
+                   WHERE attempt.delivery_id = delivery.delivery_id),
         lease_owner = NULL,
         lease_until = NULL,
         version = delivery.version + 1,
         updated_at = clock_timestamp()
     FROM expired
-    WHERE delivery.delivery_key = expired.delivery_key
+    WHERE delivery.delivery_id = expired.delivery_id
       AND delivery.state = 'sending'
       AND delivery.lease_until < clock_timestamp()
-    RETURNING delivery.delivery_key
+    RETURNING delivery.delivery_id
 ), attempt AS (
     UPDATE springest.delivery_attempt AS attempt
     SET outcome = 'outcome_unknown', failure = 'LeaseLost', finished_at = clock_timestamp()
     FROM lost
-    WHERE attempt.delivery_key = lost.delivery_key AND attempt.outcome IS NULL
+    WHERE attempt.delivery_id = lost.delivery_id AND attempt.outcome IS NULL
 )
-SELECT delivery_key FROM lost
+SELECT delivery_id FROM lost

@@ -1,5 +1,5 @@
 -- Block after block: its POSTs, each with a digest of its delivery's stored match, and its certificates.
-SELECT block.block_no, false AS is_shown, node.delivery_key AS name, node.learner_ref,
+SELECT block.block_no, false AS is_shown, node.delivery_id AS number, node.learner_ref,
        extract(epoch FROM node.sent_at)::float8 AS moment, NULL::float8 AS seen_by,
        node.is_open OR node.is_earlier AS one, node.is_acknowledged AS other,
        CASE WHEN node.is_open
@@ -8,10 +8,10 @@ SELECT block.block_no, false AS is_shown, node.delivery_key AS name, node.learne
                                old.evidence)) END AS digest
 FROM pg_temp.matching_node AS node
 JOIN pg_temp.matching_block AS block USING (certification_id, valid_from, valid_to)
-LEFT JOIN springest.delivery_match AS old ON old.delivery_key = node.delivery_key AND node.is_open
+LEFT JOIN springest.delivery_match AS old ON old.delivery_id = node.delivery_id AND node.is_open
 WHERE node.state <> 'held' OR NOT node.is_open
 UNION ALL
-SELECT block.block_no, true, shown.springest_certificate_id::text, shown.learner_ref,
+SELECT block.block_no, true, shown.springest_certificate_id, shown.learner_ref,
        extract(epoch FROM shown.created_at)::float8, extract(epoch FROM shown.seen_by)::float8,
        shown.is_gone,
        shown.springest_status IS NULL OR lower(shown.springest_status) = ANY(CAST(:verified_statuses AS text[])),

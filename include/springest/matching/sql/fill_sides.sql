@@ -7,9 +7,9 @@
 -- other erased learners can no longer be told apart from them.
 WITH nodes AS (
     INSERT INTO pg_temp.matching_node
-        (delivery_key, version, state, is_open, is_earlier, is_acknowledged, sent_at, certification_id, valid_from, valid_to,
+        (delivery_id, version, state, is_open, is_earlier, is_acknowledged, sent_at, certification_id, valid_from, valid_to,
          learner_ref)
-    SELECT delivery.delivery_key, delivery.version, delivery.state,
+    SELECT delivery.delivery_id, delivery.version, delivery.state,
            delivery.state <> 'sending', false,
            delivery.state = 'accepted_no_id' OR (delivery.state = 'review' AND COALESCE(delivery.reason = 'missing', false)),
            CASE WHEN delivery.state = 'sending' THEN delivery.updated_at
@@ -25,7 +25,7 @@ WITH nodes AS (
            OR (delivery.indexed_state = 'review' AND (delivery.sent_at IS NOT NULL OR delivery.reason = 'ledger_restored'))
            OR (delivery.indexed_state = 'held' AND delivery.reason = 'before_cutover'))
     UNION ALL
-    SELECT delivery.delivery_key, delivery.version, delivery.state, false,
+    SELECT delivery.delivery_id, delivery.version, delivery.state, false,
            COALESCE(delivery.state IN ('unknown', 'accepted_no_id', 'review') AND delivery.springest_certificate_id IS NULL
                AND delivery.sent_at IS NOT NULL
                AND (attempt.certification_id, attempt.valid_from) = (delivery.certification_id, delivery.valid_from)
@@ -37,7 +37,7 @@ WITH nodes AS (
                     'infinity'),
            COALESCE(delivery.learner_ref, 'forgotten')
     FROM springest.delivery_attempt AS attempt
-    JOIN springest.delivery AS delivery USING (delivery_key)
+    JOIN springest.delivery AS delivery USING (delivery_id)
     WHERE delivery.site = :site
       AND (attempt.outcome IS NULL OR attempt.outcome IN ('outcome_unknown', 'accepted_without_id')
            OR (attempt.outcome = 'accepted_with_id'

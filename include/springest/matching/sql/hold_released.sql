@@ -16,31 +16,31 @@ WITH shown AS MATERIALIZED (
                         AND COALESCE(other.learner_ref = remote.learner_ref, true))
 ), fitting AS (
     -- One part for each that Springest, or the ledger, may leave untold, so that each is a hash join.
-    SELECT released.delivery_key, shown.springest_certificate_id
+    SELECT released.delivery_id, shown.springest_certificate_id
     FROM pg_temp.matching_released AS released
     JOIN shown ON shown.certification_id = released.certification_id AND shown.valid_from = released.valid_from
     UNION ALL
-    SELECT released.delivery_key, shown.springest_certificate_id
+    SELECT released.delivery_id, shown.springest_certificate_id
     FROM pg_temp.matching_released AS released
     JOIN shown ON shown.certification_id = released.certification_id AND shown.valid_from IS NULL
     UNION ALL
-    SELECT released.delivery_key, shown.springest_certificate_id
+    SELECT released.delivery_id, shown.springest_certificate_id
     FROM pg_temp.matching_released AS released
     JOIN shown ON shown.certification_id IS NULL AND shown.valid_from = released.valid_from
     UNION ALL
-    SELECT released.delivery_key, shown.springest_certificate_id
+    SELECT released.delivery_id, shown.springest_certificate_id
     FROM pg_temp.matching_released AS released
     JOIN shown ON shown.certification_id IS NULL AND shown.valid_from IS NULL
     UNION ALL
-    SELECT released.delivery_key, shown.springest_certificate_id
+    SELECT released.delivery_id, shown.springest_certificate_id
     FROM pg_temp.matching_released AS released
     JOIN shown ON COALESCE(shown.certification_id = released.certification_id, true)
               AND COALESCE(shown.valid_from = released.valid_from, true)
     WHERE released.certification_id IS NULL OR released.valid_from IS NULL
 ), candidate AS (
-    SELECT released.delivery_key, released.version, min(shown.springest_certificate_id) AS springest_certificate_id
+    SELECT released.delivery_id, released.version, min(shown.springest_certificate_id) AS springest_certificate_id
     FROM fitting
-    JOIN pg_temp.matching_released AS released USING (delivery_key)
+    JOIN pg_temp.matching_released AS released USING (delivery_id)
     JOIN shown USING (springest_certificate_id)
     WHERE COALESCE(shown.valid_until = released.valid_until, true)
       AND COALESCE(shown.learner_ref = released.learner_ref, true)
@@ -48,7 +48,7 @@ WITH shown AS MATERIALIZED (
            OR shown.created_at IS NULL
            OR released.first_at IS NULL
            OR shown.created_at >= released.first_at - make_interval(hours => :clock_hours))
-    GROUP BY released.delivery_key, released.version
+    GROUP BY released.delivery_id, released.version
 )
 UPDATE springest.delivery AS delivery
 SET state = 'review',
@@ -59,7 +59,7 @@ SET state = 'review',
     version = delivery.version + 1,
     updated_at = clock_timestamp()
 FROM candidate
-WHERE delivery.delivery_key = candidate.delivery_key
+WHERE delivery.delivery_id = candidate.delivery_id
   AND delivery.version = candidate.version
   AND delivery.state = 'ready'
-RETURNING delivery.delivery_key
+RETURNING delivery.delivery_id

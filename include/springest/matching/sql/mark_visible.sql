@@ -21,4 +21,4 @@ WHERE delivery.site = :site
   AND NOT EXISTS (SELECT FROM springest.delivery AS other
                   WHERE other.site = delivery.site
                     AND other.springest_certificate_id = delivery.springest_certificate_id
-                    AND other.delivery_key <> delivery.delivery_key)
+                    AND other.delivery_id <> delivery.delivery_id)

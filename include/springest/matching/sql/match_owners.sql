@@ -4,7 +4,7 @@
 -- certificate that was there before the POST, by its time at Springest or because a snapshot had shown it, is a different one. A
 -- delivery to be adopted (`held`) was never sent, and its certificate may be of any age.
 WITH edge AS (
-    SELECT node.node_id, node.delivery_key, node.version, node.state, node.is_open, node.sent_at,
+    SELECT node.node_id, node.delivery_id, node.version, node.state, node.is_open, node.sent_at,
            node.certification_id, node.valid_from, node.valid_to,
            shown.springest_certificate_id, shown.is_gone
     FROM pg_temp.matching_node AS node
@@ -22,8 +22,8 @@ WITH edge AS (
 ), counted AS (
     SELECT edge.*,
            count(*) OVER (PARTITION BY node_id) AS rows_of_node,
-           min(delivery_key) OVER (PARTITION BY springest_certificate_id)
-               = max(delivery_key) OVER (PARTITION BY springest_certificate_id) AS is_of_one_delivery
+           min(delivery_id) OVER (PARTITION BY springest_certificate_id)
+               = max(delivery_id) OVER (PARTITION BY springest_certificate_id) AS is_of_one_delivery
     FROM edge
 ), unaskable AS (
     -- A matching certificate that has disappeared, and whose owner was never known: it may be the
@@ -43,7 +43,7 @@ WITH edge AS (
         version = delivery.version + 1,
         updated_at = clock_timestamp()
     FROM counted
-    WHERE delivery.delivery_key = counted.delivery_key
+    WHERE delivery.delivery_id = counted.delivery_id
       AND delivery.version = counted.version
       AND delivery.state = counted.state
       AND counted.is_open
@@ -58,17 +58,17 @@ WITH edge AS (
                              OR (unaskable.seen_by >= counted.sent_at
                                  AND unaskable.created_at
                                      >= counted.sent_at - make_interval(hours => :clock_hours))))
-    RETURNING delivery.delivery_key, delivery.springest_certificate_id
+    RETURNING delivery.delivery_id, delivery.springest_certificate_id
 ), closed AS (
     DELETE FROM pg_temp.matching_node AS node
     USING settled
-    WHERE node.delivery_key = settled.delivery_key AND node.is_open
+    WHERE node.delivery_id = settled.delivery_id AND node.is_open
 ), answered AS (
     -- Its earlier POSTs may have created another certificate: they get no finding, but compete with others.
     UPDATE pg_temp.matching_node AS node
     SET is_earlier = false
     FROM settled
-    WHERE node.delivery_key = settled.delivery_key AND node.is_earlier
+    WHERE node.delivery_id = settled.delivery_id AND node.is_earlier
 ), claimed AS (
     DELETE FROM pg_temp.matching_row AS shown
     USING settled

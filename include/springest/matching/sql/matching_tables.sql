@@ -4,7 +4,7 @@ DROP TABLE IF EXISTS pg_temp.matching_node, pg_temp.matching_row, pg_temp.matchi
 -- A POST that may have made a certificate which is not known by its id.
 CREATE TEMPORARY TABLE matching_node (
     node_id bigint GENERATED ALWAYS AS IDENTITY,
-    delivery_key text NOT NULL,
+    delivery_id bigint NOT NULL,
     version integer NOT NULL,
     state text NOT NULL,
     -- Whether it gets a finding; the others only compete for certificates.
@@ -41,7 +41,7 @@ CREATE TEMPORARY TABLE matching_block (
 ) ON COMMIT DROP;
 -- Deliveries that a person released.
 CREATE TEMPORARY TABLE matching_released (
-    delivery_key text NOT NULL,
+    delivery_id bigint NOT NULL,
     version integer NOT NULL,
     certification_id bigint,
     valid_from date,
@@ -50,9 +50,9 @@ CREATE TEMPORARY TABLE matching_released (
     first_at timestamptz
 ) ON COMMIT DROP;
 -- For an unchanged finding, only the key.
-CREATE TEMPORARY TABLE matching_kept (delivery_key text NOT NULL) ON COMMIT DROP;
+CREATE TEMPORARY TABLE matching_kept (delivery_id bigint NOT NULL) ON COMMIT DROP;
 CREATE TEMPORARY TABLE matching_found (
-    delivery_key text NOT NULL,
+    delivery_id bigint NOT NULL,
     verification_status text NOT NULL,
     match_method text,
     springest_certificate_id bigint,

@@ -105,7 +105,7 @@ WITH newest AS (
             AND COALESCE(shown.learner_ref = waiting.learner_ref, true)
             AND NOT shown.is_gone)
 ), absent AS (
-    SELECT unseen.delivery_key, unseen.version, 'review' AS state,
+    SELECT unseen.delivery_id, unseen.version, 'review' AS state,
            CASE WHEN unseen.state IN ('accepted', 'accepted_no_id') THEN 'missing' ELSE 'absent' END AS reason,
            unseen.evidence
            || CASE WHEN unseen.state IN ('accepted', 'accepted_no_id')
@@ -114,7 +114,7 @@ WITH newest AS (
                AS detail
     FROM unseen
     UNION ALL
-    SELECT delivery.delivery_key, delivery.version, 'vanished', 'vanished',
+    SELECT delivery.delivery_id, delivery.version, 'vanished', 'vanished',
            format('certificate %s was shown until %s UTC; ', delivery.springest_certificate_id,
                   to_char(remote.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
            || watched.evidence || ': ask Springest what became of it'
@@ -133,5 +133,5 @@ SET state = absent.state,
     version = delivery.version + 1,
     updated_at = clock_timestamp()
 FROM absent
-WHERE delivery.delivery_key = absent.delivery_key AND delivery.version = absent.version
+WHERE delivery.delivery_id = absent.delivery_id AND delivery.version = absent.version
 RETURNING delivery.state, delivery.reason

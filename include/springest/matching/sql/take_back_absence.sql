@@ -6,7 +6,7 @@ SET reason = 'tie',
     version = delivery.version + 1,
     updated_at = clock_timestamp()
 FROM springest.delivery_match AS found
-WHERE delivery.delivery_key = found.delivery_key
+WHERE delivery.delivery_id = found.delivery_id
   AND delivery.site = :site
   AND delivery.indexed_state = 'review'
   AND delivery.reason = 'absent'

@@ -4,7 +4,7 @@ SET worker = '', message = NULL
 WHERE attempt.attempt_id IN (
     SELECT old.attempt_id
     FROM springest.delivery_attempt AS old
-    JOIN springest.delivery USING (delivery_key)
+    JOIN springest.delivery USING (delivery_id)
     WHERE delivery.site = :site
       AND old.finished_at < clock_timestamp() - make_interval(days => :days)
       AND (old.worker <> '' OR old.message IS NOT NULL)

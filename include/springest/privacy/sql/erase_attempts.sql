@@ -2,4 +2,4 @@
 UPDATE springest.delivery_attempt
 SET message = NULL,
     document_sha256 = repeat('0', 64)
-WHERE delivery_key = ANY(CAST(:keys AS text[]))
+WHERE delivery_id = ANY(CAST(:delivery_ids AS bigint[]))

@@ -1,4 +1,4 @@
 -- What people wrote about the learner.
 UPDATE springest.delivery_decision
 SET reason = 'cleared: the learner was erased'
-WHERE delivery_key = ANY(CAST(:keys AS text[]))
+WHERE delivery_id = ANY(CAST(:delivery_ids AS bigint[]))

@@ -2,12 +2,12 @@
 -- version that keeps workers from claiming it. A delivery in `sending` keeps its version, so that the worker can still
 -- record the outcome. `reason` is kept, but not `reason_detail`, which may contain the server's text.
 WITH theirs AS (
-    SELECT delivery.delivery_key,
+    SELECT delivery.delivery_id,
            delivery.state IN ({unsent})
            OR (delivery.state = 'review' AND NOT EXISTS (
                    SELECT FROM springest.delivery_attempt AS attempt
-                   WHERE attempt.delivery_key = delivery.delivery_key
-                     AND (attempt.outcome IS NULL OR attempt.outcome NOT IN ('not_stored', 'refused')))) AS stopped
+                   WHERE attempt.delivery_id = delivery.delivery_id
+                     AND attempt.possibly_stored)) AS stopped
     FROM springest.delivery AS delivery
     WHERE delivery.learner_ref = :learner_ref
     ORDER BY delivery.delivery_key
@@ -29,5 +29,5 @@ SET learner_ref = NULL,
     version = delivery.version + CASE WHEN theirs.stopped THEN 1 ELSE 0 END,
     updated_at = clock_timestamp()
 FROM theirs
-WHERE delivery.delivery_key = theirs.delivery_key
-RETURNING delivery.delivery_key, theirs.stopped
+WHERE delivery.delivery_id = theirs.delivery_id
+RETURNING delivery.delivery_id, theirs.stopped

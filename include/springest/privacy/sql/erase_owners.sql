@@ -9,4 +9,4 @@ WHERE remote.learner_ref = :learner_ref
        AND (remote.site, remote.springest_certificate_id) IN (
            SELECT theirs.site, theirs.springest_certificate_id
            FROM springest.delivery AS theirs
-           WHERE theirs.delivery_key = ANY(CAST(:keys AS text[]))))
+           WHERE theirs.delivery_id = ANY(CAST(:delivery_ids AS bigint[]))))

@@ -9,14 +9,14 @@ SELECT remote.springest_certificate_id IS NOT NULL AS is_known,
         FROM springest.delivery AS other
         WHERE other.site = delivery.site
           AND other.springest_certificate_id = :springest_certificate_id
-          AND other.delivery_key <> delivery.delivery_key
+          AND other.delivery_id <> delivery.delivery_id
         LIMIT 1) AS claimed_by,
        (SELECT other.training_id
         FROM springest.delivery_attempt AS attempt
-        JOIN springest.delivery AS other USING (delivery_key)
+        JOIN springest.delivery AS other USING (delivery_id)
         WHERE other.site = delivery.site
           AND attempt.springest_certificate_id = :springest_certificate_id
-          AND other.delivery_key <> delivery.delivery_key
+          AND other.delivery_id <> delivery.delivery_id
         LIMIT 1) AS answered_for
 FROM springest.delivery AS delivery
 LEFT JOIN springest.seen_certificate AS remote

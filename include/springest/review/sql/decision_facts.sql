@@ -27,8 +27,8 @@ LEFT JOIN springest.certification AS certification
 CROSS JOIN LATERAL (
     SELECT max(one.started_at) AS last_at
     FROM springest.delivery_attempt AS one
-    WHERE one.delivery_key = delivery.delivery_key
-      AND (one.outcome IS NULL OR one.outcome NOT IN ('not_stored', 'refused'))
+    WHERE one.delivery_id = delivery.delivery_id
+      AND one.possibly_stored
 ) AS attempt
 CROSS JOIN LATERAL (SELECT max(restored_at) AS last_at FROM springest.ledger_restoration WHERE NOT follows_trial) AS restoration
 LEFT JOIN LATERAL (

@@ -19,7 +19,7 @@ FROM springest.delivery AS delivery
 LEFT JOIN springest.certification AS certification
        ON certification.site = delivery.site
       AND certification.certification_id = delivery.certification_id
-LEFT JOIN springest.current_verdict AS verdict ON verdict.delivery_key = delivery.delivery_key
+LEFT JOIN springest.current_verdict AS verdict ON verdict.delivery_id = delivery.delivery_id
 WHERE delivery.site = :site
   AND CASE WHEN CAST(:states AS text[]) IS NOT NULL THEN delivery.state = ANY(CAST(:states AS text[]))
            WHEN CAST(:training_ids AS text[]) IS NOT NULL
@@ -36,6 +36,6 @@ WHERE delivery.site = :site
   AND (CAST(:run_id AS text) IS NULL
        OR delivery.staged_run_id = :run_id
        OR EXISTS (SELECT FROM springest.delivery_attempt AS attempt
-                  WHERE attempt.delivery_key = delivery.delivery_key AND attempt.run_id = :run_id))
+                  WHERE attempt.delivery_id = delivery.delivery_id AND attempt.run_id = :run_id))
 ORDER BY delivery.sent_at NULLS LAST, delivery.training_id, delivery.issue_no
 LIMIT :limit

@@ -19,6 +19,6 @@ CROSS JOIN LATERAL (
            count(*) FILTER (WHERE attempt.outcome = 'refused') AS refused,
            count(*) FILTER (WHERE attempt.outcome = 'outcome_unknown') AS unknown
     FROM springest.delivery_attempt AS attempt
-    JOIN springest.delivery USING (delivery_key)
+    JOIN springest.delivery USING (delivery_id)
     WHERE delivery.site = :site AND attempt.started_at > since.at
 ) AS attempts

@@ -10,11 +10,11 @@ WITH doubted AS (
         version = version + 1,
         updated_at = clock_timestamp()
     WHERE state IN ('ready', 'sending')
-    RETURNING delivery_key
+    RETURNING delivery_id
 ), told AS (
     UPDATE springest.delivery_attempt AS attempt
     SET outcome = 'outcome_unknown', failure = 'LedgerRestored', finished_at = clock_timestamp()
     FROM doubted
-    WHERE attempt.delivery_key = doubted.delivery_key AND attempt.outcome IS NULL
+    WHERE attempt.delivery_id = doubted.delivery_id AND attempt.outcome IS NULL
 )
 SELECT count(*) FROM doubted

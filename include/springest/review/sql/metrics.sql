@@ -2,7 +2,7 @@
 WITH recent AS (
     SELECT attempt.*
     FROM (SELECT * FROM springest.delivery_attempt ORDER BY attempt_id DESC LIMIT 50000) AS attempt
-    JOIN springest.delivery USING (delivery_key)
+    JOIN springest.delivery USING (delivery_id)
     WHERE delivery.site = :site
 ), of_this_try AS (
     SELECT * FROM recent WHERE run_id = :run_id AND started_at >= :since

@@ -17,7 +17,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT LEAST(min(attempt.started_at), delivery.sent_at) AS first_at
     FROM springest.delivery_attempt AS attempt
-    WHERE attempt.delivery_key = delivery.delivery_key
+    WHERE attempt.delivery_id = delivery.delivery_id
 ) AS sent
 WHERE delivery.delivery_key = :delivery_key
   AND remote.lacked_at IS NULL
@@ -32,6 +32,6 @@ WHERE delivery.delivery_key = :delivery_key
   AND NOT EXISTS (SELECT FROM springest.delivery AS other
                   WHERE other.site = remote.site
                     AND other.springest_certificate_id = remote.springest_certificate_id
-                    AND other.delivery_key <> delivery.delivery_key
+                    AND other.delivery_id <> delivery.delivery_id
                     AND COALESCE(other.learner_ref = remote.learner_ref, true))
 ORDER BY remote.springest_certificate_id

@@ -10,7 +10,7 @@ WITH attempts AS (
            count(*) FILTER (WHERE attempt.outcome = 'outcome_unknown') AS unknown,
            count(*) FILTER (WHERE attempt.outcome IS NULL) AS under_way
     FROM (SELECT * FROM springest.delivery_attempt ORDER BY attempt_id DESC LIMIT 50000) AS attempt
-    JOIN springest.delivery USING (delivery_key)
+    JOIN springest.delivery USING (delivery_id)
     WHERE delivery.site = :site
     GROUP BY attempt.run_id
 ), staged AS (

@@ -5,7 +5,7 @@ SELECT delivery.state,
                            OR delivery.needs_review
                            OR (verdict.needs_review AND verdict.delivery_state = delivery.state)) AS for_a_person
 FROM springest.delivery AS delivery
-LEFT JOIN springest.current_verdict AS verdict ON verdict.delivery_key = delivery.delivery_key
+LEFT JOIN springest.current_verdict AS verdict ON verdict.delivery_id = delivery.delivery_id
 WHERE delivery.site = :site
 GROUP BY delivery.state
 ORDER BY delivery.state

@@ -1,5 +1,7 @@
-SELECT delivery_key, decision_id, decided_at, decided_by, decision, reason, springest_certificate_id, from_state,
-       to_state, without_evidence, evidence
-FROM springest.delivery_decision
-WHERE delivery_key = ANY(CAST(:keys AS text[]))
-ORDER BY decision_id
+SELECT delivery.delivery_key, decision.decision_id, decision.decided_at, decision.decided_by, decision.decision,
+       decision.reason, decision.springest_certificate_id, decision.from_state, decision.to_state,
+       decision.without_evidence, decision.evidence
+FROM springest.delivery
+JOIN springest.delivery_decision AS decision USING (delivery_id)
+WHERE delivery.delivery_key = ANY(CAST(:keys AS text[]))
+ORDER BY decision.decision_id

@@ -33,7 +33,7 @@ FROM springest.delivery AS delivery
 LEFT JOIN springest.certification AS certification
        ON certification.site = delivery.site
       AND certification.certification_id = delivery.certification_id
-LEFT JOIN springest.current_verdict AS verdict ON verdict.delivery_key = delivery.delivery_key
+LEFT JOIN springest.current_verdict AS verdict ON verdict.delivery_id = delivery.delivery_id
 LEFT JOIN springest.seen_certificate AS remote
        ON remote.site = delivery.site
       AND remote.springest_certificate_id = delivery.springest_certificate_id

@@ -12,12 +12,12 @@ WITH moved AS (
         version = version + 1,
         updated_at = clock_timestamp()
     WHERE delivery_key = :delivery_key AND version = :version AND state = :from_state
-    RETURNING delivery_key
+    RETURNING delivery_id
 )
 INSERT INTO springest.delivery_decision
-    (delivery_key, decided_by, decision, reason, springest_certificate_id, version, from_state, to_state,
+    (delivery_id, decided_by, decision, reason, springest_certificate_id, version, from_state, to_state,
      without_evidence, evidence)
-SELECT delivery_key, :decided_by, :decision, :reason, CAST(:springest_certificate_id AS bigint), :version,
+SELECT delivery_id, :decided_by, :decision, :reason, CAST(:springest_certificate_id AS bigint), :version,
        :from_state, :to_state, :without_evidence, CAST(:evidence AS jsonb)
 FROM moved
 RETURNING decision_id, decided_at

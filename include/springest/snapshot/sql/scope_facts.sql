@@ -19,7 +19,7 @@ WITH last AS MATERIALIZED (
       AND (delivery.state IN ('accepted', 'accepted_no_id', 'unknown')
            OR (delivery.state = 'review' AND delivery.reason = 'unknown_for_long'))
       AND NOT EXISTS (SELECT FROM springest.delivery_match AS matched
-                      WHERE matched.delivery_key = delivery.delivery_key)
+                      WHERE matched.delivery_id = delivery.delivery_id)
 ), shown_last AS MATERIALIZED (
     SELECT shown.certification_id, max(shown.posted_at) AS posted_at
     FROM ({shown_posts}    WHERE remote.site = :site

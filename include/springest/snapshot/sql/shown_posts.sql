@@ -11,5 +11,5 @@
     LEFT JOIN springest.delivery AS holder
            ON holder.site = remote.site AND holder.springest_certificate_id = remote.springest_certificate_id
     LEFT JOIN springest.delivery_attempt AS answered
-           ON answered.delivery_key = holder.delivery_key
+           ON answered.delivery_id = holder.delivery_id
           AND answered.springest_certificate_id = remote.springest_certificate_id

@@ -11,7 +11,7 @@ SELECT delivery.certification_id, delivery.learner_ref, delivery.valid_from,
        delivery.delivery_key, delivery.training_id, delivery.duplicate_released
 FROM learner
 CROSS JOIN LATERAL (
-    SELECT theirs.delivery_key, theirs.site, theirs.training_id, theirs.state, theirs.learner_ref,
+    SELECT theirs.delivery_id, theirs.delivery_key, theirs.site, theirs.training_id, theirs.state, theirs.learner_ref,
            theirs.certification_id, theirs.valid_from, theirs.duplicate_released
     FROM springest.delivery AS theirs
     WHERE theirs.learner_ref = learner.learner_ref
@@ -26,6 +26,6 @@ WHERE delivery.site = :site
        -- Also what a person has cancelled: Springest may have it all the same.
        OR (delivery.state IN ('review', 'cancelled')
            AND (SELECT true FROM springest.delivery_attempt AS attempt
-                WHERE attempt.delivery_key = delivery.delivery_key
-                  AND (attempt.outcome IS NULL OR attempt.outcome NOT IN ('not_stored', 'refused'))
+                WHERE attempt.delivery_id = delivery.delivery_id
+                  AND attempt.possibly_stored
                 LIMIT 1)))

@@ -42,7 +42,7 @@ WITH facts AS (
            twice.springest_certificate_id IS NOT NULL AS is_used_twice,
            remote.springest_status IS NULL
                OR lower(remote.springest_status) = ANY(CAST(:verified_statuses AS text[])) AS says_verified
-{facts}      AND delivery.delivery_key IN (SELECT delivery_key FROM pg_temp.stale)
+{facts}      AND delivery.delivery_id IN (SELECT delivery_id FROM pg_temp.stale)
     OFFSET 0
 ), judged AS (
     SELECT facts.*,
@@ -86,7 +86,7 @@ WITH facts AS (
     FROM judged
     OFFSET 0
 ), computed AS (
-    SELECT delivery_key, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
+    SELECT delivery_id, site, training_id, issue_no, learner_ref, certification_id, certification_name, valid_from,
            valid_until, completed_at, state AS delivery_state, reason AS delivery_reason,
            reason_detail AS delivery_reason_detail, verification_status, certificate_id AS springest_certificate_id,
            springest_status,
@@ -132,7 +132,7 @@ WITH facts AS (
                  AND ({current_versioned}) IS NOT DISTINCT FROM ({computed_versioned})
                 THEN COALESCE(current.version_from, publication.published_at) END AS version_from
     FROM computed
-    LEFT JOIN springest.verdict AS current ON current.delivery_key = computed.delivery_key
+    LEFT JOIN springest.verdict AS current ON current.delivery_id = computed.delivery_id
     LEFT JOIN springest.publication ON publication.publication_id = current.publication_id
 ), unchanged AS (
     UPDATE springest.verdict
@@ -144,4 +144,4 @@ INSERT INTO springest.verdict (publication_id, version_from, {columns}, input_ha
 SELECT CAST(:publication_id AS bigint), version_from, {columns}, input_hash
 FROM compared
 WHERE NOT is_unchanged
-ORDER BY delivery_key
+ORDER BY delivery_id

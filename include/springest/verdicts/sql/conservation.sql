@@ -1,16 +1,16 @@
 -- Conservation: every source row that a run counted has exactly one verdict, current or pending.
 WITH pending AS MATERIALIZED (
-    SELECT verdict.delivery_key
+    SELECT verdict.delivery_id
     FROM springest.publication
     JOIN springest.verdict USING (publication_id)
     WHERE publication.site = :site AND publication.published_at IS NULL
 ), counted AS (
     SELECT staged.run_id, staged.source_count,
-           count(COALESCE(current.delivery_key, pending.delivery_key)) AS verdicts
+           count(COALESCE(current.delivery_id, pending.delivery_id)) AS verdicts
     FROM springest.staging_run AS staged
     LEFT JOIN springest.staged_row AS seen ON seen.site = staged.site AND seen.run_id = staged.run_id
-    LEFT JOIN springest.current_verdict AS current ON current.delivery_key = seen.delivery_key
-    LEFT JOIN pending ON pending.delivery_key = seen.delivery_key AND current.delivery_key IS NULL
+    LEFT JOIN springest.current_verdict AS current ON current.delivery_id = seen.delivery_id
+    LEFT JOIN pending ON pending.delivery_id = seen.delivery_id AND current.delivery_id IS NULL
     WHERE staged.site = :site
     GROUP BY staged.run_id, staged.source_count
 ), incomplete AS (

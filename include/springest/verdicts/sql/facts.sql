@@ -6,7 +6,7 @@ LEFT JOIN springest.certification AS certification
 -- Workers and people don't wait for the site's lock: a change since the matching counts, and a match
 -- without proof is then dropped.
 LEFT JOIN springest.delivery_match AS matched
-       ON matched.delivery_key = delivery.delivery_key
+       ON matched.delivery_id = delivery.delivery_id
       AND ((delivery.springest_certificate_id IS NULL AND delivery.state IN ('unknown', 'accepted_no_id', 'review'))
            OR (delivery.state = 'visible' AND delivery.match_method = 'owner'))
 LEFT JOIN (
@@ -23,11 +23,11 @@ LEFT JOIN (
        ON remote.springest_certificate_id
           = COALESCE(delivery.springest_certificate_id, matched.springest_certificate_id)
 LEFT JOIN (
-    SELECT DISTINCT ON (delivery_key) delivery_key, decision_id, decided_at, evidence, xmin AS changed_by
+    SELECT DISTINCT ON (delivery_id) delivery_id, decision_id, decided_at, evidence, xmin AS changed_by
     FROM springest.delivery_decision
     WHERE decision = 'confirm'
-    ORDER BY delivery_key, decision_id DESC
-) AS confirmed ON confirmed.delivery_key = delivery.delivery_key
+    ORDER BY delivery_id, decision_id DESC
+) AS confirmed ON confirmed.delivery_id = delivery.delivery_id
 LEFT JOIN (
     SELECT springest_certificate_id
     FROM springest.delivery

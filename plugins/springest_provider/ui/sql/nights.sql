@@ -21,7 +21,7 @@ WITH days AS (
     JOIN springest.staging_run AS staged
       ON staged.site = :site AND (staged.committed_at AT TIME ZONE 'UTC')::date = days.day
     JOIN springest.staged_row AS seen ON seen.site = staged.site AND seen.run_id = staged.run_id
-    LEFT JOIN springest.current_verdict AS verdict ON verdict.delivery_key = seen.delivery_key
+    LEFT JOIN springest.current_verdict AS verdict ON verdict.delivery_id = seen.delivery_id
     WHERE days.is_counted
     GROUP BY 1, 2
 )

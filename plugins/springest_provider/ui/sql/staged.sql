@@ -2,6 +2,7 @@
 SELECT staged.run_id, staged.committed_at, staged.mode
 FROM springest.staged_row AS seen
 JOIN springest.staging_run AS staged USING (site, run_id)
-WHERE seen.delivery_key = :delivery_key
+JOIN springest.delivery USING (delivery_id)
+WHERE delivery.delivery_key = :delivery_key
 ORDER BY staged.committed_at DESC
 LIMIT 50

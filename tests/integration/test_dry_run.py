@@ -275,7 +275,7 @@ def test_a_dry_run_ends_with_its_watch(world: World) -> None:
 def test_the_server_ends_a_dry_run_that_is_silent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its machine may have gone: nobody else releases what it locked."""
     monkeypatch.setattr("springest.db.rollback.IDLE_SECONDS", 1)
-    silent = pytest.raises(DryRunGaveWay, match="nothing of this dry run for 1 seconds")
+    silent = pytest.raises(DryRunGaveWay, match="no statement to the warehouse for 1 seconds")
     with silent, rolled_back(world.warehouse) as engine, engine.begin() as connection:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({STAGING})"))
         wait_until(lambda: _is_staging_free(world))

@@ -106,6 +106,7 @@ class Row:
     :param version: version of the delivery in the ledger; ``None`` unless an operator asks.
     """
 
+    delivery_id: int
     delivery_key: str
     training_id: str
     issue_no: int

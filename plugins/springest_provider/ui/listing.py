@@ -38,7 +38,6 @@ from springest.db.schema import current_verdict, delivery, staged_row
 from springest.states import State
 from springest.verification import VerificationStatus
 from springest_provider.ui.filters import (
-    DELIVERY_KEY,
     BadFilterError,
     Filters,
     LedgerNeededError,
@@ -129,7 +128,7 @@ class _Listing:
             yield self._of_run(query, after)
             return
         sorted_by = self._base.c[_SORTED_BY[self._filters.sort]]
-        key = self._base.c.delivery_key
+        key = self._base.c.delivery_id
         if after is None or after[0] is not None:
             yield self._dated(query, sorted_by, key, after)
         if sorted_by.nullable:
@@ -141,11 +140,11 @@ class _Listing:
     def cursor(self, row: Row) -> str:
         """Return the cursor of what comes after a row."""
         if self._filters.run is not None:
-            return _encoded([row.row_no, row.delivery_key])
+            return _encoded([row.row_no, row.delivery_id])
         value = getattr(row, _SORTED_BY[self._filters.sort])
-        return _encoded([value.isoformat() if isinstance(value, datetime) else value, row.delivery_key])
+        return _encoded([value.isoformat() if isinstance(value, datetime) else value, row.delivery_id])
 
-    def _after(self) -> tuple[Any, str] | None:
+    def _after(self) -> tuple[Any, int] | None:
         """
         Return the values of the cursor: what the list is sorted by, and the key.
 
@@ -157,11 +156,11 @@ class _Listing:
         parse = _row_no if filters.run is not None else _text if filters.sort is Sort.TRAINING else _moment
         try:
             value, key = json.loads(base64.urlsafe_b64decode(filters.after + "=" * (-len(filters.after) % 4)))
-            return parse(value), _key(key)
+            return parse(value), _delivery_id(key)
         except (ValueError, TypeError, RecursionError):
             raise BadFilterError("this link to a further page is broken: begin with the first page") from None
 
-    def _of_run(self, query: Select[Any], after: tuple[Any, str] | None) -> Select[Any]:
+    def _of_run(self, query: Select[Any], after: tuple[Any, int] | None) -> Select[Any]:
         if after is not None:
             query = query.where(_SEEN.c.row_no > literal(after[0], _SEEN.c.row_no.type))
         return query.order_by(_SEEN.c.row_no)
@@ -171,7 +170,7 @@ class _Listing:
         query: Select[Any],
         sorted_by: ColumnElement[Any],
         key: ColumnElement[Any],
-        after: tuple[Any, str] | None,
+        after: tuple[Any, int] | None,
     ) -> Select[Any]:
         """Return rows that have a value to sort by: as an index has them, forward or backward."""
         ascending = self._filters.ascending
@@ -197,7 +196,14 @@ class _Listing:
         base, live = self._base, self._with_ledger
         yield from (
             base.c[name]
-            for name in ("delivery_key", "training_id", "issue_no", "certification_id", "valid_from")
+            for name in (
+                "delivery_id",
+                "delivery_key",
+                "training_id",
+                "issue_no",
+                "certification_id",
+                "valid_from",
+            )
         )
         yield from (base.c.valid_until, base.c.completed_at, base.c.sent_at, base.c.springest_certificate_id)
         yield from (_VERDICT.c.certification_name, _VERDICT.c.first_visible_at)
@@ -318,14 +324,16 @@ def _encoded(values: list[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 
-def _key(value: Any) -> str:
-    if not DELIVERY_KEY.fullmatch(value):
-        raise ValueError
-    return str(value)
+def _delivery_id(value: Any) -> int:
+    return _whole(value, below=2**63)
 
 
 def _row_no(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 2**31:
+    return _whole(value, below=2**31)
+
+
+def _whole(value: Any, *, below: int) -> int:
+    if type(value) is not int or not 0 <= value < below:
         raise ValueError
     return value
 

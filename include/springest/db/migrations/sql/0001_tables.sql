@@ -484,6 +484,7 @@ CREATE TABLE springest.delivery_attempt (
     CONSTRAINT delivery_attempt_delivery_id_fkey FOREIGN KEY(delivery_id) REFERENCES springest.delivery (delivery_id)
 );
 CREATE INDEX delivery_attempt_delivery_id_idx ON springest.delivery_attempt (delivery_id);
+CREATE INDEX delivery_attempt_run_id_idx ON springest.delivery_attempt (run_id);
 COMMENT ON TABLE springest.delivery_attempt IS 'One row per POST that was started';
 COMMENT ON COLUMN springest.delivery_attempt.attempt_id IS 'Number of the attempt';
 COMMENT ON COLUMN springest.delivery_attempt.delivery_id IS 'Delivery it is for';

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
-from springest_provider.defaults import DEFAULT_ARGS
+from springest_provider.defaults import dag_of
 from springest_provider.operators.catalogue import SpringestCatalogueOperator
+from springest_provider.sites import sites
 
 DOC = """
 ### Springest: catalogue
@@ -19,15 +20,11 @@ list determines whether a certificate may be sent, and whether it needs a `valid
 night's list.
 """
 
-with DAG(
-    dag_id="springest_catalogue",
-    description="Read the certifications that Springest lists",
-    doc_md=DOC,
-    schedule=CronDataIntervalTimetable("45 0 * * *", timezone="UTC"),
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULT_ARGS,
-    tags=["springest"],
-):
-    SpringestCatalogueOperator(task_id="catalogue", execution_timeout=timedelta(minutes=30))
+for site in sites():
+    with DAG(
+        **dag_of(site, "springest_catalogue"),
+        description="Read the certifications that Springest lists",
+        doc_md=DOC,
+        schedule=CronDataIntervalTimetable(site.schedule.catalogue, timezone=site.time_zone),
+    ):
+        SpringestCatalogueOperator(task_id="catalogue", execution_timeout=timedelta(minutes=30))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
-
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 
-from springest_provider.defaults import DEFAULT_ARGS, deadline
-from springest_provider.deliver_params import GIVEN_TO_BOTH, PARAMS
+from springest_provider.defaults import dag_of, deadline, source_of
+from springest_provider.deliver_params import given_to_both, params_of
 from springest_provider.operators.deliver import SpringestDeliverOperator, SpringestStageOperator
+from springest_provider.sites import sites
 
 DOC = """
 ### Springest: deliver
@@ -31,35 +29,28 @@ trigger the DAG with `window_start` and `window_end`. With `dry_run`, it only sa
 *If it fails:* the last lines of the log name the problem and the remedy. Clearing a task is always safe. The
 status of each certificate is in `springest.certificate_reconciliation`.
 """
-QUERY = "completed_trainings.sql"
-DELIVERED = Asset("springest_deliveries")
 
-with DAG(
-    dag_id="springest_deliver",
-    description="Deliver certificates of completed trainings to Springest",
-    doc_md=DOC,
-    schedule=CronDataIntervalTimetable("0 1 * * *", timezone="UTC"),
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    deadline=deadline(hours=6),
-    template_searchpath=[str(Path(__file__).parents[1] / "include" / "sql")],
-    params=PARAMS,
-    default_args=DEFAULT_ARGS,
-    tags=["springest"],
-):
-    stage = SpringestStageOperator(
-        task_id="stage",
-        sql=QUERY,
-        window_start="{{ params.window_start or '' }}",
-        window_end="{{ params.window_end or '' }}",
-        begin_from="{{ params.begin_from or '' }}",
-        **GIVEN_TO_BOTH,
-    )
-    deliver = SpringestDeliverOperator(
-        task_id="deliver",
-        sql=QUERY,
-        **GIVEN_TO_BOTH,
-        outlets=[DELIVERED],
-    )
-    stage >> deliver
+for site in sites():
+    with DAG(
+        **dag_of(site, "springest_deliver"),
+        description="Deliver certificates of completed trainings to Springest",
+        doc_md=DOC,
+        schedule=CronDataIntervalTimetable(site.schedule.deliver, timezone=site.time_zone),
+        deadline=deadline(site, site.deadline_hours.deliver),
+        params=params_of(site),
+    ):
+        stage = SpringestStageOperator(
+            task_id="stage",
+            window_start="{{ params.window_start or '' }}",
+            window_end="{{ params.window_end or '' }}",
+            begin_from="{{ params.begin_from or '' }}",
+            **source_of(site),
+            **given_to_both(site),
+        )
+        deliver = SpringestDeliverOperator(
+            task_id="deliver",
+            **source_of(site),
+            **given_to_both(site),
+            outlets=[Asset(site.named("springest_deliveries"))],
+        )
+        stage >> deliver

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from springest_provider.defaults import DEFAULT_ARGS
+from springest_provider.defaults import dag_of, source_of
 from springest_provider.operators.review import (
     APPROVED_KEY,
-    ASKS_AT,
     REFUSED_KEY,
     SpringestReviewOperator,
     TriggerIfAskedOperator,
 )
+from springest_provider.sites import sites
 
 DOC = """
 ### Springest: review
@@ -34,26 +33,23 @@ morning asks again.
 *If it fails:* clear it; what was decided stays, and the rest is asked again.
 """
 
-with DAG(
-    dag_id="springest_review",
-    description="What needs a person",
-    doc_md=DOC,
-    schedule=CronTriggerTimetable(f"{ASKS_AT.minute} {ASKS_AT.hour} * * *", timezone="UTC"),
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=25),  # whatever hangs keeps at most one morning from asking
-    template_searchpath=[str(Path(__file__).parents[1] / "include" / "sql")],
-    default_args=DEFAULT_ARGS,
-    tags=["springest"],
-):
-    review = SpringestReviewOperator(task_id="review", sql="completed_trainings.sql")
-    started = "{{ dag_run.start_date.strftime('%Y%m%dT%H%M%S.%f') }}"
-    asked = {"xcom_task_id": "review", "trigger_run_id": f"review__{started}"}
-    deliver = TriggerIfAskedOperator(
-        task_id="deliver", trigger_dag_id="springest_deliver", xcom_key=APPROVED_KEY, **asked
-    )
-    again = TriggerIfAskedOperator(
-        task_id="again", trigger_dag_id="springest_review", xcom_key=REFUSED_KEY, **asked
-    )
-    review >> [deliver, again]
+for site in sites():
+    with DAG(
+        **dag_of(site, "springest_review"),
+        description="What needs a person",
+        doc_md=DOC,
+        schedule=CronTriggerTimetable(site.schedule.review, timezone=site.time_zone),
+        dagrun_timeout=timedelta(hours=25),  # whatever hangs keeps at most one morning from asking
+    ):
+        review = SpringestReviewOperator(
+            task_id="review", **source_of(site), asks_at=site.schedule.review, time_zone=site.time_zone
+        )
+        started = "{{ dag_run.start_date.strftime('%Y%m%dT%H%M%S.%f') }}"
+        asked = {"xcom_task_id": "review", "trigger_run_id": f"review__{started}"}
+        deliver = TriggerIfAskedOperator(
+            task_id="deliver", trigger_dag_id=site.named("springest_deliver"), xcom_key=APPROVED_KEY, **asked
+        )
+        again = TriggerIfAskedOperator(
+            task_id="again", trigger_dag_id=site.named("springest_review"), xcom_key=REFUSED_KEY, **asked
+        )
+        review >> [deliver, again]

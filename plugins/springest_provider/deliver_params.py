@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from airflow.sdk import Param
 
-PARAMS: Final = {
+from springest_provider.site_settings import SiteSettings
+
+_PARAMS: Final = {
     "dry_run": Param(
         False,
         type="boolean",
@@ -51,13 +53,6 @@ PARAMS: Final = {
         description="For a run that the volume check refused because it is far larger than usual: the number "
         "of certificates that you agree to send. Empty: such a run sends nothing.",
     ),
-    "deliver_until": Param(
-        "06:00",
-        type="string",
-        pattern="^[0-2][0-9]:[0-5][0-9]$",
-        title="Stop sending at",
-        description="Time of day in UTC. Unsent certificates stay in the queue for the next run.",
-    ),
     "begin_from": Param(
         None,
         type=["null", "string"],
@@ -67,11 +62,30 @@ PARAMS: Final = {
         "on, now and every night. See *Begin* in the README. Otherwise leave it empty.",
     ),
 }
-GIVEN_TO_BOTH: Final = {
-    "is_dry_run": "{{ params.dry_run }}",
-    "limit": "{{ params.limit or '' }}",
-    "certification_ids": "{{ (params.certification_ids or []) | tojson }}",
-    "expected_certificates": "{{ params.expected_certificates or '' }}",
-    "deliver_until": "{{ params.deliver_until }}",
-}
-"""Arguments of the stage task and of the deliver task: a dry run is made by the first one."""
+
+
+def params_of(site: SiteSettings) -> dict[str, Param]:
+    """Return the form's fields for a site."""
+    return {
+        **_PARAMS,
+        "deliver_until": Param(
+            site.deliver_until,
+            type="string",
+            pattern="^[0-2][0-9]:[0-5][0-9]$",
+            title="Stop sending at",
+            description=f"Time of day in {site.time_zone}. Unsent certificates stay in the queue for "
+            "the next run.",
+        ),
+    }
+
+
+def given_to_both(site: SiteSettings) -> dict[str, Any]:
+    """Return the arguments of the stage task and of the deliver task: a dry run is made by the first one."""
+    return {
+        "is_dry_run": "{{ params.dry_run }}",
+        "limit": "{{ params.limit or '' }}",
+        "certification_ids": "{{ (params.certification_ids or []) | tojson }}",
+        "expected_certificates": "{{ params.expected_certificates or '' }}",
+        "deliver_until": "{{ params.deliver_until }}",
+        "time_zone": site.time_zone,
+    }

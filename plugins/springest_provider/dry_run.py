@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from springest.delivery.plan import Plan, Planner, Selection
 from springest.delivery.plan_words import in_words
@@ -24,12 +25,14 @@ def make_plan(
     source_conn_id: str,
     warehouse_conn_id: str,
     settings: DeliverySettings,
+    parameters: Mapping[str, Any] | None = None,
     unknown_since: datetime | None = None,
 ) -> Plan:
     """
     Return what a run would send and set aside; nothing is sent, and nothing stays changed.
 
     :param sql: the query of completed trainings.
+    :param parameters: values of its further bound parameters.
     :param unknown_since: as of ``counted_since``.
     :raises ConfigurationError: a connection or a Variable is not what it should be.
     """
@@ -42,7 +45,7 @@ def make_plan(
         planner = Planner(
             engine,
             site=site,
-            source=SourceReader(database, query=sql),
+            source=SourceReader(database, query=sql, parameters=parameters),
             pseudonyms=pseudonyms,
             documents=factories.documents(site),
             keeper=factories.AttemptKeeper,

@@ -29,9 +29,9 @@ from springest_provider.lookups import (
     write_variable,
 )
 from springest_provider.object_storage import open_object, require_provider
+from springest_provider.site_settings import DEFAULT
+from springest_provider.sites import load_sites
 
-PREFIX = "springest_"
-"""Begins the id of a site's connection; the rest is the site's name."""
 SECRET_VARIABLE = "springest_learner_secret"  # noqa: S105 - the name of a Variable
 ROOTS_VARIABLE = "springest_document_roots"
 ATTEMPT_VARIABLE = "springest_highest_attempt"
@@ -47,11 +47,6 @@ _OF_HOOKS: Final = frozenset({"client", "cursor", "sqlalchemy_scheme", "sid"})
 _PROVIDERS: Final = {"mssql": "apache-airflow-providers-microsoft-mssql"}
 
 
-def site_name(conn_id: str) -> str:
-    """Return the name of the site that a connection of type ``springest`` describes."""
-    return conn_id.removeprefix(PREFIX)
-
-
 def read_site(conn_id: str) -> Site:
     """
     Return the site that a connection describes; have Airflow mask its keys in every encoded form.
@@ -60,7 +55,7 @@ def read_site(conn_id: str) -> Site:
     """
     connection = read_connection(conn_id)
     site = Site.from_connection(
-        name=site_name(conn_id),
+        name=load_sites().name_of(conn_id),
         host=connection.host,
         password=connection.password,
         schema=connection.schema,
@@ -189,7 +184,7 @@ class AttemptKeeper:
 
     @property
     def _name(self) -> str:
-        return ATTEMPT_VARIABLE if self.site == "default" else f"{ATTEMPT_VARIABLE}_{self.site}"
+        return ATTEMPT_VARIABLE if self.site == DEFAULT else f"{ATTEMPT_VARIABLE}_{self.site}"
 
     def __str__(self) -> str:
         return f"the Variable {self._name}"
@@ -253,12 +248,18 @@ def _secrets(value: str) -> list[str]:
     return found
 
 
-def documents(site: Site) -> DocumentStore:
+def document_roots(site: str) -> tuple[str, list[str]]:
     """
-    Return the store of the documents.
+    Return the roots of a site's documents, after where they are set: the list of sites, or the Variable.
 
-    :raises ConfigurationError: the Variable is missing or not a JSON list of folders.
+    :param site: its name; one that the list does not have uses the Variable.
+    :raises ConfigurationError: the Variable is not a JSON list of folders, or the site's entry is not usable.
     """
+    listed = load_sites()
+    if site in {**listed.sites, **listed.problems}:
+        own = listed.find(site).document_roots
+        if own is not None:
+            return f"document_roots of [{site}] in {listed.path}", own
     value = read_variable(ROOTS_VARIABLE)
     try:
         roots = json.loads(value) if value else []
@@ -268,6 +269,16 @@ def documents(site: Site) -> DocumentStore:
         raise ConfigurationError(
             f'the Variable {ROOTS_VARIABLE} must be a JSON list such as ["file:///data/certificates"]'
         )
+    return f"the Variable {ROOTS_VARIABLE}", roots
+
+
+def documents(site: Site) -> DocumentStore:
+    """
+    Return the store of the documents.
+
+    :raises ConfigurationError: as ``document_roots``, or a root is not usable.
+    """
+    _, roots = document_roots(site.name)
     store = DocumentStore.under(
         roots,
         accepted_types=site.accepted_types,

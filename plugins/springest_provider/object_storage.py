@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, cast
 
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import has_fs
@@ -11,8 +11,6 @@ from springest.documents.address import LOCAL, PROVIDERS
 from springest.documents.local_file import NotMounted
 from springest.documents.opener import DocumentError
 from springest.errors import ConfigurationError
-
-ROOTS_VARIABLE: Final = "springest_document_roots"
 
 
 def require_provider(scheme: str) -> None:
@@ -29,7 +27,7 @@ def require_provider(scheme: str) -> None:
     except ImportError:  # the provider is installed, but one of its dependencies is not
         pass
     raise ConfigurationError(
-        f"{ROOTS_VARIABLE} names {scheme}://, which needs the package {PROVIDERS[scheme]}: "
+        f"a document root begins with {scheme}://, which needs the package {PROVIDERS[scheme]}: "
         "install it on all workers"
     )
 
@@ -51,9 +49,7 @@ def open_object(uri: str) -> tuple[BinaryIO, int]:
         return cast("BinaryIO", path.open("rb")), size  # type: ignore[no-untyped-call]
     except FileNotFoundError:
         if not _bucket_exists(path):
-            raise NotMounted(
-                f"the bucket {path.bucket} does not exist: correct the Variable {ROOTS_VARIABLE}"
-            ) from None
+            raise NotMounted(f"the bucket {path.bucket} does not exist: correct the document roots") from None
         raise
     except ImportError as error:
         raise ConfigurationError(

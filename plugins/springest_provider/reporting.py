@@ -70,9 +70,9 @@ def _report_run(
     requests = result.get("requests")
     used = "-" if requests is None else f"{requests:,} of {site.requests_per_hour:,}/h"
     log_table({**asdict(counts), "requests": used})
-    for line in _attention(found, in_all, run_id=run_id):
+    for line in _attention(found, in_all, deliveries_url(site.name, run=run_id)):
         log.warning("%s", line)
-    note = note_of(counts, run_id=run_id)
+    note = note_of(counts, deliveries_url(site.name, run=run_id))
     if note:
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
     return asdict(counts)
@@ -91,11 +91,11 @@ def log_table(counts: Mapping[str, Any]) -> None:
         log.info("%s", "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
 
 
-def note_of(counts: RunCounts, *, run_id: str) -> str | None:
+def note_of(counts: RunCounts, url: str) -> str | None:
     """Return the note of a run that needs a look although it may be green, else ``None``; names nobody."""
     notable = {"refused": counts.refused, "unknown": counts.unknown, "set aside": counts.set_aside}
     named = ", ".join(f"{number:,} {word}" for word, number in notable.items() if number)
-    return f"{OURS}{named} of {counts.completed:,} completed. {deliveries_url(run=run_id)}" if named else None
+    return f"{OURS}{named} of {counts.completed:,} completed. {url}" if named else None
 
 
 def _counts(result: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
@@ -106,7 +106,7 @@ def _counts(result: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
             yield name, value
 
 
-def _attention(found: Sequence[NeedsSomebody], in_all: int, *, run_id: str) -> Iterator[str]:
+def _attention(found: Sequence[NeedsSomebody], in_all: int, url: str) -> Iterator[str]:
     redact = Redactor().redact
     for row in found:
         issue = f" issue {row.issue_no}" if row.issue_no != 1 else ""
@@ -115,4 +115,4 @@ def _attention(found: Sequence[NeedsSomebody], in_all: int, *, run_id: str) -> I
         # Redacted apart from its address: a key of hexadecimal digits looks like nothing else.
         yield f"{show_unseen(redact(text))} {delivery_url(row.delivery_key)}"
     if in_all > len(found):
-        yield f"{in_all - len(found):,} more need somebody: {deliveries_url(run=run_id)}"
+        yield f"{in_all - len(found):,} more need somebody: {url}"

@@ -128,7 +128,7 @@ def make_form(agenda: Agenda, *, site: str, refused: Mapping[str, str], redactor
         *writer.runs(runs, refused),
         *writer.items(deliveries, refused),
         *writer.no_longer_asked(refused, asked.subjects),
-        *writer.end(agenda),
+        *writer.end(agenda, site),
     ]
     count = len(agenda.items) + agenda.more
     subject = ", ".join(
@@ -269,9 +269,9 @@ class _Writer:
             yield from self._refused(refused.get(entry.delivery_key))
         yield ""
 
-    def end(self, agenda: Agenda) -> Iterator[str]:
+    def end(self, agenda: Agenda, site: str) -> Iterator[str]:
         if agenda.more:
-            yield f"{agenda.more:,} more follow once these are decided; [all of them]({overview_url()})."
+            yield f"{agenda.more:,} more follow once these are decided; [all of them]({overview_url(site)})."
             yield ""
         yield (
             f"**{APPLY}** applies each field that is not *{WAIT}*, by the rules of `bin/springest review`. "

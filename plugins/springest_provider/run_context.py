@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from airflow.sdk import Context
 
@@ -129,6 +131,7 @@ def deliver_settings(
     deliver_until: str,
     expected_certificates: str | int | None,
     limit: str | int | None,
+    time_zone: str = "UTC",
     **others: Any,
 ) -> DeliverySettings:
     """
@@ -138,25 +141,28 @@ def deliver_settings(
     :raises ConfigurationError: a parameter is not what it should be.
     """
     began = context["dag_run"].start_date
+    until = partial(seconds_to_deliver_until, deliver_until, since=began, time_zone=time_zone)
     return DeliverySettings(
         expected=whole_number("expected_certificates", expected_certificates) or 0,
         limit=whole_number("limit", limit, least=1),
-        seconds_to_deliver_until=seconds_to_deliver_until(deliver_until, since=began),
-        night_seconds=seconds_to_deliver_until(deliver_until, since=began, now=began),
+        seconds_to_deliver_until=until(),
+        night_seconds=until(now=began),
         **others,
     )
 
 
 def seconds_to_deliver_until(
-    deliver_until: str, *, since: datetime | None, now: datetime | None = None
+    deliver_until: str, *, since: datetime | None, time_zone: str = "UTC", now: datetime | None = None
 ) -> float:
     """
     Return the seconds until a run's deadline.
 
-    :param deliver_until: ``HH:MM`` in UTC; the deadline is its first occurrence after the run started.
+    :param deliver_until: ``HH:MM``; the deadline is its first occurrence after the run started.
     :param since: start of the run, so that retries of its task have the same deadline; now by default.
+    :param time_zone: its time zone, such as ``Europe/London``. A time that the clocks skip is as much
+        later, and of a time that they repeat the first counts.
     :returns: 0 if the deadline has passed.
-    :raises ConfigurationError: it is not a time of day.
+    :raises ConfigurationError: it is not a time of day, or there is no such time zone.
     """
     now = now or datetime.now(UTC)
     began = min(since.astimezone(UTC), now) if since is not None else now
@@ -166,8 +172,23 @@ def seconds_to_deliver_until(
         raise ConfigurationError(
             f"deliver_until must be a time such as 06:00, is {deliver_until!r}"
         ) from None
-    due = began.replace(hour=clock_time.hour, minute=clock_time.minute, second=0, microsecond=0)
-    return max(0.0, ((due if due > began else due + timedelta(days=1)) - now).total_seconds())
+    local = began.astimezone(_zone(time_zone)).replace(
+        hour=clock_time.hour, minute=clock_time.minute, second=0, microsecond=0, fold=0
+    )
+    # Two times of one zone would be compared by the clock on the wall, which goes back once a year.
+    due = local.astimezone(UTC)
+    if due <= began:
+        due = (local + timedelta(days=1)).astimezone(UTC)
+    return max(0.0, (due - now).total_seconds())
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        raise ConfigurationError(
+            f"time_zone must be a time zone such as Europe/London, is {name!r}"
+        ) from None
 
 
 def _kind(run: Any) -> str:

@@ -69,6 +69,7 @@ class World:
     has_begun: bool = True
     kept: MemoryKeeper = field(default_factory=MemoryKeeper)
     query: str = QUERY
+    parameters: dict[str, Any] = field(default_factory=dict)
     pseudonyms: Pseudonyms = PSEUDONYMS
 
     def __post_init__(self) -> None:
@@ -100,7 +101,7 @@ class World:
     def stager(self) -> Stager:
         return Stager(
             self.warehouse,
-            source=SourceReader(self.source, query=self.query),
+            source=SourceReader(self.source, query=self.query, parameters=self.parameters),
             site=self.site,
             pseudonyms=self.pseudonyms,
             documents=self.documents,
@@ -247,7 +248,7 @@ class World:
         async def run() -> OwnersReport:
             engine = create_async_engine(self.warehouse_url)
             pseudonyms = self.pseudonyms
-            reader = SourceReader(self.source, query=self.query)
+            reader = SourceReader(self.source, query=self.query, parameters=self.parameters)
             try:
                 async with SpringestClient(self.site) as client:
                     look_up = addresses_from(reader, site=self.name, pseudonyms=pseudonyms)

@@ -33,7 +33,7 @@ _URI: Final = re.compile(
 _BUCKET: Final = re.compile(r"(?:[\w.:-]+@)?[\w.:-]+", re.ASCII)
 """A bucket or container, optionally after an Airflow connection or before an account."""
 _ROOTS_WANTED: Final = (
-    "the Variable springest_document_roots must be a JSON list of absolute folders "
+    "the document roots (springest_document_roots, or those of the site) must be absolute folders "
     "such as /data/certificates, or bucket prefixes such as s3://bucket/prefix "
     f"(supported: {', '.join(PROVIDERS)}), and not the whole file system"
 )

@@ -80,7 +80,7 @@ def _translated(error: Exception) -> DocumentError | DocumentUnreachable:
     name = type(error).__name__
     if code in _NO_STORE:
         return DocumentUnreachable(
-            f"the bucket does not exist ({code}): correct the Variable springest_document_roots",
+            f"the bucket does not exist ({code}): correct the document roots",
             code,
             whole_store=True,
         )

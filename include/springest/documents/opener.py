@@ -144,7 +144,7 @@ class CheckedDocument:
 class DocumentStore:
     """Opens documents under the allow-listed roots.
 
-    :param roots: folders and buckets of documents (Variable ``springest_document_roots``).
+    :param roots: folders and buckets of documents.
     :param accepted_types: media types that may be sent, such as ``application/pdf``.
     :param checks: requirements: ``whole``, has ``pages``, needs ``no_password`` to open.
     :param open_remote: opener for anything but local files.
@@ -276,8 +276,7 @@ class DocumentStore:
                 return root, address
         raise DocumentError(
             "document_outside_roots",
-            "certificate_uri is under none of the folders in the Variable springest_document_roots: "
-            "move the document, or add its folder",
+            "certificate_uri is under none of the document roots: move the document, or add its folder",
         )
 
     def _check_size(self, size: int) -> None:

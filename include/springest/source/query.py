@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -35,21 +35,25 @@ _ALL: Final[ColumnElement[Any]] = literal_column("*")
 class TrainingQuery:
     """Builds statements from the query of completed trainings, for any dialect.
 
-    :param query: one SELECT with the bound parameters ``:window_start`` and ``:window_end``. No other
-        ``:word``, and nothing in a comment, is a parameter.
+    :param query: one SELECT with the bound parameters ``:window_start``, ``:window_end`` and those below. No
+        other ``:word``, and nothing in a comment, is a parameter.
+    :param parameters: values of further bound parameters, by name.
     :raises ConfigurationError: a bound parameter is missing.
     """
 
-    def __init__(self, query: str) -> None:
+    def __init__(self, query: str, parameters: Mapping[str, Any] | None = None) -> None:
         self.sql = _END.sub("", query.strip())
-        clause = _bindable(self.sql)
-        for name in BOUNDS:
+        values = parameters or {}
+        clause = _bindable(self.sql, (*BOUNDS, *values))
+        for name in (*BOUNDS, *values):
             if name not in clause._bindparams:  # noqa: SLF001 - the clause has no public list of them
                 raise ConfigurationError(
                     f"the query of completed trainings does not use the parameter :{name}"
                 )
-        self.rows: TextClause = clause
-        self._table = clause.columns(column("training_id"), column("issue_no")).subquery("completed")
+        # Without a type, as the window: the source then compares them as its own.
+        bound = (bindparam(name, value, type_=NullType()) for name, value in values.items())
+        self.rows: TextClause = clause.bindparams(*bound)
+        self._table = self.rows.columns(column("training_id"), column("issue_no")).subquery("completed")
 
     @property
     def count(self) -> Select[Any]:
@@ -90,12 +94,12 @@ class TrainingQuery:
         return select(_ALL).select_from(self._table).where(self._table.c.training_id.is_(None))
 
 
-def _bindable(query: str) -> TextClause:
-    """Return the query with only its own parameters bound, between line breaks, as a comment may end it."""
+def _bindable(query: str, names: Sequence[str]) -> TextClause:
+    """Return the query with only these parameters bound, between line breaks, as a comment may end it."""
     kept = _QUOTED_OR_COMMENT.sub(
         lambda found: _without_parameters(found[0]) if found["comment"] else found[0], query
     )
-    return text(f"\n{_without_parameters(kept, but=BOUNDS)}\n")
+    return text(f"\n{_without_parameters(kept, but=names)}\n")
 
 
 def _without_parameters(query: str, *, but: Sequence[str] = ()) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -70,12 +70,13 @@ class SourceReader:
 
     :param engine: engine of the source; disposed of by its owner.
     :param query: the text of ``include/sql/completed_trainings.sql`` or the user's own.
+    :param parameters: values of its further bound parameters, by name.
     :raises ConfigurationError: the query lacks a parameter.
     """
 
-    def __init__(self, engine: Engine, *, query: str) -> None:
+    def __init__(self, engine: Engine, *, query: str, parameters: Mapping[str, Any] | None = None) -> None:
         self._engine = engine
-        self._query = TrainingQuery(query)
+        self._query = TrainingQuery(query, parameters)
 
     @contextmanager
     def open_window(

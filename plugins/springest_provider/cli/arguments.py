@@ -19,7 +19,6 @@ CODES: Final = """exit codes:
   3  at least one decision was refused; the others were made
   4  there is no such training, or nothing matches the filter
   5  nothing was done: check the output, then add --yes"""
-QUERY: Final = Path(__file__).parents[3] / "include" / "sql" / "completed_trainings.sql"
 
 Run = Callable[[argparse.Namespace, Output], int]
 
@@ -97,7 +96,9 @@ def _add_plan(
         "--certification", type=_positive, action="append", metavar="ID", help="only these; may be repeated"
     )
     plan.add_argument("--expected", type=_positive, metavar="N", help="as if N certificates were expected")
-    plan.add_argument("--until", default="06:00", metavar="HH:MM", help="when the run stops, UTC (06:00)")
+    plan.add_argument(
+        "--until", metavar="HH:MM", help="when the run stops, in UTC; the site's deliver_until by default"
+    )
     _add_source(plan)
     plan.set_defaults(run=_lazy("springest_provider.cli.plan", "plan"))
 
@@ -223,11 +224,9 @@ def _add_signature(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", metavar="CONN_ID", help="connection of the source; the site's by default")
     parser.add_argument(
-        "--source", default="training_source", metavar="CONN_ID", help="connection of the source"
-    )
-    parser.add_argument(
-        "--sql", type=Path, default=QUERY, metavar="FILE", help="the query of completed trainings"
+        "--sql", type=Path, metavar="FILE", help="the query of completed trainings; the site's by default"
     )
 
 
@@ -242,7 +241,7 @@ def _warehouse() -> argparse.ArgumentParser:
 def _shared(warehouse: argparse.ArgumentParser) -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False, parents=[warehouse])
     shared.add_argument(
-        "--site", default="default", metavar="NAME", help="site; its connection is springest_NAME"
+        "--site", default="default", metavar="NAME", help="site in include/sites.toml (default)"
     )
     shared.add_argument("--json", action="store_true", help="print JSON")
     return shared

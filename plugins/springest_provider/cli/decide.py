@@ -105,7 +105,7 @@ def _decide(
     decisions = session.decisions()
     rows = {}
     if options.decision is DecisionKind.RELEASE:
-        rows = session.rows(options, [request.training_id for request in requests])
+        rows = session.rows([request.training_id for request in requests])
     reports = []
     for request in requests:
         report = _report(request, options.decision, request.refusal)

@@ -10,18 +10,20 @@ from dataclasses import asdict
 from springest.errors import SpringestError
 from springest_provider import factories
 from springest_provider.cli.output import Exit, Output
-from springest_provider.cli.session import read_query
+from springest_provider.cli.session import Source
 from springest_provider.doctor.checkup import Status, run_checks
 from springest_provider.doctor.connections import Installation, connection_checks
 from springest_provider.doctor.scheduling import scheduling_checks
+from springest_provider.sites import load_sites
 
 
 def doctor(options: argparse.Namespace, output: Output) -> int:
     """Run every check and show what it found; nothing is changed or sent."""
-    conn_id = f"{factories.PREFIX}{options.site}"
-    _hide_keys(conn_id, output)
-    installed = Installation(conn_id, options.warehouse, options.source, lambda: read_query(options.sql))
-    checks = (*connection_checks(installed), *scheduling_checks(site=options.site))
+    listed = load_sites()
+    settings = listed.find(options.site)
+    _hide_keys(settings.connection, output)
+    installed = Installation(settings.connection, options.warehouse, Source.of(settings, options))
+    checks = (*connection_checks(installed), *scheduling_checks(listed, settings))
     results = []
     with closing(installed):
         for checked in run_checks(checks):

@@ -11,9 +11,10 @@ from springest.delivery.plan_words import in_words
 from springest.delivery.run import DeliverySettings
 from springest.source.reader import Window
 from springest_provider.cli.output import Exit, Output
-from springest_provider.cli.session import open_site, read_query
+from springest_provider.cli.session import open_site
 from springest_provider.dry_run import make_plan
 from springest_provider.run_context import seconds_to_deliver_until
+from springest_provider.sites import load_sites
 
 
 def plan(options: argparse.Namespace, output: Output) -> int:
@@ -22,22 +23,25 @@ def plan(options: argparse.Namespace, output: Output) -> int:
     if unclear:
         output.error(unclear)
         return Exit.USAGE
+    settings = load_sites().find(options.site)
+    until, zone = (options.until, "UTC") if options.until else (settings.deliver_until, settings.time_zone)
     with open_site(options, output) as session:
         planned = make_plan(
             session.site,
             f"plan {uuid.uuid4()}",
             _selection(options),
-            sql=read_query(options.sql),
-            source_conn_id=options.source,
+            sql=session.source.query,
+            source_conn_id=session.source.conn_id,
+            parameters=session.source.parameters,
             warehouse_conn_id=options.warehouse,
             settings=DeliverySettings(
                 expected=options.expected or 0,
                 limit=options.limit,
-                seconds_to_deliver_until=seconds_to_deliver_until(options.until, since=None),
+                seconds_to_deliver_until=seconds_to_deliver_until(until, since=None, time_zone=zone),
             ),
         )
     output.document(asdict(planned))
-    for line in in_words(planned, until=f"{options.until} UTC"):
+    for line in in_words(planned, until=f"{until} {zone}"):
         output.line(line)
     return _exit(options, planned)
 

@@ -64,7 +64,7 @@ def show(options: argparse.Namespace, output: Output) -> int:
         if not stories:
             output.error(missing(options.training_id, session.site.name))
             return Exit.NOTHING
-        rows, trouble = _rows(session, options)
+        rows, trouble = _rows(session, options.training_id)
         document = []
         for story in stories:
             write(story, output)
@@ -84,12 +84,10 @@ def show(options: argparse.Namespace, output: Output) -> int:
     return Exit.DONE
 
 
-def _rows(
-    session: Session, options: argparse.Namespace
-) -> tuple[dict[str, list[CompletedTraining]], str | None]:
+def _rows(session: Session, training_id: str) -> tuple[dict[str, list[CompletedTraining]], str | None]:
     """Return the source rows, or the error that prevented reading them; the rest is shown either way."""
     try:
-        return session.rows(options, [options.training_id]), None
+        return session.rows([training_id]), None
     except SpringestError as error:
         return {}, str(error)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
@@ -27,9 +27,54 @@ from springest.source.contract import CompletedTraining
 from springest.source.reader import SourceReader, Window
 from springest_provider import factories
 from springest_provider.cli.output import Output
+from springest_provider.site_settings import SiteSettings
+from springest_provider.sites import load_sites
 
 if TYPE_CHECKING:
     from springest.snapshot.snapshot import SnapshotReport
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    Where a site's completed trainings come from.
+
+    :param path: file of the query.
+    :param parameters: values of its further bound parameters.
+    """
+
+    conn_id: str
+    path: Path
+    parameters: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, settings: SiteSettings, options: argparse.Namespace | None = None) -> Source:
+        """Return the source in the list of sites, or what the options name instead."""
+        conn_id, path = getattr(options, "source", None), getattr(options, "sql", None)
+        return cls(
+            conn_id or settings.source, path or load_sites().sql_folder / settings.query, settings.filter
+        )
+
+    @property
+    def query(self) -> str:
+        """
+        The query of completed trainings.
+
+        :raises ConfigurationError: it is a Jinja template.
+        """
+        query = self.path.read_text(encoding="utf-8")
+        if "{{" in query or "{%" in query:
+            raise ConfigurationError(
+                f"{self.path.name} is a Jinja template, which only Airflow renders: pass the rendered query "
+                "to --sql"
+            )
+        return query
+
+    @contextmanager
+    def reader(self) -> Iterator[SourceReader]:
+        """Yield a reader of it."""
+        with factories.source(self.conn_id) as database:
+            yield SourceReader(database, query=self.query, parameters=self.parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +86,7 @@ class Session:
     """
 
     site: Site
+    source: Source
     engine: Engine
     warehouse_conn_id: str
 
@@ -58,23 +104,20 @@ class Session:
             redactor=self.redactor,
         )
 
-    def rows(
-        self, options: argparse.Namespace, training_ids: Sequence[str]
-    ) -> dict[str, list[CompletedTraining]]:
+    def rows(self, training_ids: Sequence[str]) -> dict[str, list[CompletedTraining]]:
         """Return the current source rows of these trainings, by delivery."""
         from springest.staging.stage import look_up
 
         pseudonyms = factories.pseudonyms()
         with self.engine.begin() as connection:
             keep_to_secret(connection, pseudonyms)
-        with factories.source(options.source) as database:
-            reader = SourceReader(database, query=read_query(options.sql))
+        with self.source.reader() as reader:
             return look_up(reader, training_ids, site=self.site.name, pseudonyms=pseudonyms)
 
-    def count(self, options: argparse.Namespace, window: Window) -> int:
+    def count(self, window: Window) -> int:
         """Return the number of completed trainings in a window of the source."""
-        with factories.source(options.source) as database:
-            return SourceReader(database, query=read_query(options.sql)).count(window)
+        with self.source.reader() as reader:
+            return reader.count(window)
 
     def snapshot(self, login: str) -> SnapshotReport:
         """Read the certificates that Springest shows now, within the shared rate limit."""
@@ -100,12 +143,13 @@ def open_site(options: argparse.Namespace, output: Output) -> Iterator[Session]:
     """
     Open the warehouse.
 
-    :raises ConfigurationError: a connection is missing or wrong.
+    :raises ConfigurationError: the site is not in the list of sites, or a connection is missing or wrong.
     """
-    site = factories.read_site(f"{factories.PREFIX}{options.site}")
+    settings = load_sites().find(options.site)
+    site = factories.read_site(settings.connection)
     output.hide(site.secrets)
     with factories.warehouse(options.warehouse) as engine:
-        yield Session(site, engine, options.warehouse)
+        yield Session(site, Source.of(settings, options), engine, options.warehouse)
 
 
 def login(options: argparse.Namespace) -> str:
@@ -127,17 +171,3 @@ def login(options: argparse.Namespace) -> str:
             else "your login is unknown: name yourself with --by"
         )
     return name
-
-
-def read_query(path: Path) -> str:
-    """
-    Return the query of completed trainings that a file holds.
-
-    :raises ConfigurationError: it is a Jinja template.
-    """
-    query = path.read_text(encoding="utf-8")
-    if "{{" in query or "{%" in query:
-        raise ConfigurationError(
-            f"{path.name} is a Jinja template, which only Airflow renders: pass the rendered query to --sql"
-        )
-    return query

@@ -27,6 +27,7 @@ from springest.source.reader import Row, SourceReader, Window
 from springest.staging.site_identity import require_same_host
 from springest.staging.window import load_progress
 from springest_provider import factories
+from springest_provider.cli.session import Source
 from springest_provider.doctor.checkup import Check, Missing, Problem, Unsure
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.object_storage import bucket_exists
@@ -50,16 +51,11 @@ _WRITABLE: Final = text("SELECT has_table_privilege('springest.delivery_attempt'
 
 @dataclass
 class Installation:
-    """
-    What the checks look at; each part is opened once, when it is first needed.
-
-    :param query: returns the query of completed trainings.
-    """
+    """What the checks look at; each part is opened once, when it is first needed."""
 
     springest_conn_id: str
     warehouse_conn_id: str
-    source_conn_id: str
-    query: Callable[[], str]
+    source: Source
     _stack: ExitStack = field(default_factory=ExitStack)
     _found: dict[str, Any] = field(default_factory=dict)
 
@@ -92,12 +88,7 @@ class Installation:
     @property
     def reader(self) -> SourceReader:
         """The source behind the query."""
-
-        def read() -> SourceReader:
-            database = self._stack.enter_context(factories.source(self.source_conn_id))
-            return SourceReader(database, query=self.query())
-
-        return self._part("source", read)
+        return self._part("source", lambda: self._stack.enter_context(self.source.reader()))
 
     @property
     def sample(self) -> Row:
@@ -312,10 +303,11 @@ def _roots(installed: Installation) -> str:
             elif not os.access(path, os.R_OK | os.X_OK):
                 wrong.append(f"{root} can't be read by this user: change its permissions")
         elif not bucket_exists(str(root)):
-            wrong.append(f"the bucket of {root} is not there: correct the Variable springest_document_roots")
+            wrong.append(f"the bucket of {root} is not there: correct the root, or create the bucket")
+    where, _ = factories.document_roots(installed.site.name)
     if wrong:
-        raise Problem("; ".join(wrong))
-    return ", ".join(str(root) for root in installed.documents.roots)
+        raise Problem(f"{'; '.join(wrong)}. They are in {where}")
+    return f"{', '.join(str(root) for root in installed.documents.roots)}, by {where}"
 
 
 def _document(installed: Installation) -> str:

@@ -4,39 +4,58 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from airflow.sdk.configuration import conf
 from sqlalchemy import select
 
 from springest_provider import factories
 from springest_provider.doctor.checkup import Check, Problem, Unsure
+from springest_provider.factories import ROOTS_VARIABLE, SECRET_VARIABLE
 from springest_provider.lookups import read_variable
+from springest_provider.site_settings import SiteSettings
+from springest_provider.sites import VARIABLE, SiteList
 
 DAGS: Final = ("springest_catalogue", "springest_deliver", "springest_reconcile", "springest_review")
 
 
-def scheduling_checks(*, site: str) -> Sequence[Check]:
+def scheduling_checks(listed: SiteList, site: SiteSettings) -> Sequence[Check]:
     """
     Return the checks.
 
-    :param site: name of the site.
+    :param listed: the list of sites.
+    :param site: the site to check.
     """
     return (
-        ("Variables", _variables),
-        ("highest attempt", lambda: _highest_attempt(site)),
-        ("pools", _pools),
-        ("DAGs", _dags),
-        ("time zone", _time_zone),
+        ("list of sites", lambda: _sites(listed)),
+        ("Variables", lambda: _variables(site)),
+        ("highest attempt", lambda: _highest_attempt(site.name)),
+        ("pools", lambda: _pools(site.pool or "default_pool")),
+        ("DAGs", lambda: _dags(site)),
+        ("time zone", lambda: _time_zone(site)),
     )
 
 
-def _variables() -> str:
-    names = (factories.SECRET_VARIABLE, factories.ROOTS_VARIABLE)
+def _sites(listed: SiteList) -> str:
+    if listed.problems:
+        raise Unsure("; ".join(listed.problems.values()))
+    if read_variable(VARIABLE) is not None:
+        raise Unsure(
+            f"nothing reads the Variable {VARIABLE}: the list of sites is the file {listed.path}. Move what "
+            "is missing there, then delete the Variable"
+        )
+    return f"{', '.join(listed.sites)}, by {listed.path}"
+
+
+def _variables(site: SiteSettings) -> str:
+    names = [SECRET_VARIABLE, *([] if site.document_roots else [ROOTS_VARIABLE])]
     missing = [name for name in names if not read_variable(name)]
     if missing:
         raise Problem(f"missing: {', '.join(missing)}; see 'Variables' in README")
+    if site.document_roots and read_variable(ROOTS_VARIABLE):
+        return f"{', '.join(names)}; the list of sites replaces {ROOTS_VARIABLE} for this site"
     return ", ".join(names)
 
 
@@ -46,49 +65,51 @@ def _highest_attempt(site: str) -> str:
     return f"{keeper} is {number}" if number is not None else "nothing was sent yet"
 
 
-def _pools() -> str:
+def _pools(name: str) -> str:
     from airflow.models.pool import Pool
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        pools = {str(name): int(slots) for name, slots in session.execute(select(Pool.pool, Pool.slots))}
-    slots = pools.get("default_pool")
+        slots = session.scalar(select(Pool.slots).where(Pool.pool == name))
     if slots is None:
-        raise Problem("there is no default_pool, so tasks wait for ever: run `airflow db migrate`")
+        remedy = "run `airflow db migrate`" if name == "default_pool" else "create it under Admin > Pools"
+        raise Problem(f"there is no pool {name}, so tasks wait for ever: {remedy}")
     if not slots:
-        raise Problem("default_pool has no slots, so tasks wait for ever: give it some under Admin > Pools")
-    return f"default_pool has {slots if slots > 0 else 'any number of'} slots"
+        raise Problem(
+            f"the pool {name} has no slots, so tasks wait for ever: give it some under Admin > Pools"
+        )
+    return f"{name} has {slots if slots > 0 else 'any number of'} slots"
 
 
-def _dags() -> str:
+def _dags(site: SiteSettings) -> str:
     from airflow.models.dag import DagModel
     from airflow.models.errors import ParseImportError
     from airflow.utils.session import create_session
 
+    names = [site.named(name) for name in DAGS]
     with create_session() as session:
         rows = session.execute(
-            select(DagModel.dag_id, DagModel.is_paused, DagModel.is_stale).where(DagModel.dag_id.in_(DAGS))
+            select(DagModel.dag_id, DagModel.is_paused, DagModel.is_stale).where(DagModel.dag_id.in_(names))
         ).all()
         broken = [
             str(name)
             for name in session.scalars(select(ParseImportError.filename))
-            if "springest" in str(name)
+            if any(dag in str(name) for dag in DAGS)
         ]
     if broken:
         raise Problem(f"can't be parsed: {', '.join(broken)}; the UI's home page shows why")
     there = {dag_id for dag_id, _, is_stale in rows if not is_stale}
-    if absent := [name for name in DAGS if name not in there]:
+    if absent := [name for name in names if name not in there]:
         raise Problem(f"not parsed: {', '.join(absent)}; check that dags/ is Airflow's dags folder or in it")
     if paused := sorted(dag_id for dag_id, is_paused, _ in rows if is_paused):
         raise Unsure(f"paused: {', '.join(paused)}; unpause them in the UI once you want their schedules")
-    return f"{', '.join(DAGS)} are there and not paused"
+    return f"{', '.join(names)} are there and not paused"
 
 
-def _time_zone() -> str:
-    zone = conf.get("core", "default_timezone", fallback="utc")
-    local = time.strftime("%Z")
-    now = datetime.now(UTC)
+def _time_zone(site: SiteSettings) -> str:
+    default = conf.get("core", "default_timezone", fallback="utc")
+    now = datetime.now(ZoneInfo(site.time_zone))
     return (
-        f"schedules and deliver_until are in UTC, where it is {now:%H:%M}; Airflow's default is {zone}, this "
-        f"machine's {local}"
+        f"schedules and deliver_until are in {site.time_zone}, where it is {now:%H:%M}; Airflow's default is "
+        f"{default}, this machine's {time.strftime('%Z')}"
     )

@@ -15,7 +15,8 @@ from springest.api.models import Certificate, CertificateUpload, Certification, 
 from springest.errors import ApiError, ConfigurationError
 from springest.session import SiteSession, open_session
 from springest.site import Site
-from springest_provider.factories import read_site, site_name, warehouse_url
+from springest_provider.factories import read_site, warehouse_url
+from springest_provider.sites import load_sites
 
 Row = TypeVar("Row", Certificate, Certification)
 
@@ -44,8 +45,8 @@ class SpringestHook(HttpAsyncHook):
 
     @property
     def site_name(self) -> str:
-        """Name of the site: ``default`` for ``springest_default``, ``x`` for ``springest_x``."""
-        return site_name(self.springest_conn_id)
+        """Name of the site: in the list of sites, or ``x`` for a connection ``springest_x`` outside it."""
+        return load_sites().name_of(self.springest_conn_id)
 
     def get_site(self) -> Site:
         """

@@ -19,7 +19,7 @@ from springest_provider.hooks.springest import SpringestHook
 from springest_provider.notifications.channels import send
 from springest_provider.notifications.message import Item, Message, Section
 from springest_provider.run_context import is_scheduled
-from springest_provider.ui.links import deliveries_url, delivery_url, overview_url
+from springest_provider.ui.links import deliveries_url, delivery_url, overview_url, site_of
 
 RUNBOOK: Final = "docs/runbook.md"
 
@@ -81,7 +81,7 @@ class SpringestDeadlineNotifier(SiteNotifier):
 
     def notify(self, context: Context) -> None:
         """Send it, with how the queue stands if the warehouse says so."""
-        send(deadline_of(context, self._queue()), context)
+        send(deadline_of(context, self._queue(), site=site_of(self)), context)
 
     async def async_notify(self, context: Context) -> None:
         """Send it from a thread: nothing else that the triggerer does waits for it."""
@@ -107,9 +107,9 @@ def summary_of(night: Night) -> Message:
     if people:
         items = [*map(_waiting, night.waiting)]
         if people > len(items):
-            items.append(Item(f"{people - len(items):,} more", deliveries_url(needs="person")))
+            items.append(Item(f"{people - len(items):,} more", deliveries_url(site, needs="person")))
         sections.append(Section("Needs a person, oldest first", items))
-    late = [*map(Item, night.overdue), *map(_unverified, night.unverified)]
+    late = [*map(Item, night.overdue), *(_unverified(site, group) for group in night.unverified)]
     if late:
         sections.append(Section("Overdue", late))
     return Message(subject, sections)
@@ -124,16 +124,17 @@ def failure_of(context: Mapping[str, Any]) -> Message:
     task_instance, error = context["ti"], context.get("exception")
     name = f"{task_instance.dag_id}.{task_instance.task_id}"
     kind = type(error).__name__ if isinstance(error, BaseException) else "an unknown reason"
+    url = deliveries_url(site_of(context.get("task")), run=str(task_instance.run_id))
     items = [
         Item(str(error)) if isinstance(error, SpringestError) else Item(f"{kind}: see the end of the log"),
         Item(f"What to do: the entry {kind} of {RUNBOOK}. Clearing the task is always safe"),
         Item("Log", str(getattr(task_instance, "log_url", "") or "")),
-        Item("Deliveries of this run", deliveries_url(run=str(task_instance.run_id))),
+        Item("Deliveries of this run", url),
     ]
     return Message(f"Springest: {name} failed: {kind}", [Section(f"Run {task_instance.run_id}", items)])
 
 
-def deadline_of(context: Mapping[str, Any], queue: str) -> Message:
+def deadline_of(context: Mapping[str, Any], queue: str, *, site: str) -> Message:
     """Return the message of a missed deadline.
 
     :param queue: how the queue stands, as a sentence.
@@ -144,7 +145,7 @@ def deadline_of(context: Mapping[str, Any], queue: str) -> Message:
         Item(f"The run {run_id} had not finished by {deadline.get('deadline_time', 'its deadline')}"),
         Item(queue),
         Item(f"What to do: the entry DeadlineMissed of {RUNBOOK}"),
-        Item("Deliveries of this run", deliveries_url(run=run_id)),
+        Item("Deliveries of this run", deliveries_url(site, run=run_id)),
     ]
     return Message(f"Springest: {dag_id} missed its deadline", [Section("What happened", items)])
 
@@ -156,7 +157,7 @@ def _last_day(night: Night) -> Iterator[Item]:
         f"{day.set_aside:,} new ones set aside. {day.became_visible:,} shown by Springest for the first time"
     )
     yield Item(_queue(night))
-    yield Item("All of it", overview_url())
+    yield Item("All of it", overview_url(night.status.site))
 
 
 def _queue(night: Night) -> str:
@@ -180,11 +181,11 @@ def _waiting(waiting: Waiting) -> Item:
     )
 
 
-def _unverified(unverified: Unverified) -> Item:
+def _unverified(site: str, unverified: Unverified) -> Item:
     name = f" ({unverified.name})" if unverified.name else ""
     return Item(
         f"Certification {unverified.certification_id}{name}: {unverified.certificates:,} certificates wait "
         f"for its verification, the oldest since {unverified.oldest_sent_at:%Y-%m-%d}: ask Springest "
         "to verify it",
-        deliveries_url(certification=unverified.certification_id, verdict="awaiting_verification"),
+        deliveries_url(site, certification=unverified.certification_id, verdict="awaiting_verification"),
     )

@@ -77,15 +77,27 @@ class SpringestOperator(BaseOperator):
 
 
 class SourceOperator(SpringestOperator):
-    """Base of the operators that read the source as well."""
+    """
+    Base of the operators that read the source as well.
+
+    :param parameters: values of the query's further bound parameters.
+    """
 
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
 
-    def __init__(self, *, sql: str, source_conn_id: str = "training_source", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        sql: str,
+        source_conn_id: str = "training_source",
+        parameters: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.sql = sql
         self.source_conn_id = source_conn_id
+        self.parameters = parameters
 
     @contextmanager
     def _stager(self, site: Site, documents: DocumentStore) -> Iterator[Stager]:
@@ -97,7 +109,7 @@ class SourceOperator(SpringestOperator):
         ):
             yield Stager(
                 engine,
-                source=SourceReader(database, query=self.sql),
+                source=SourceReader(database, query=self.sql, parameters=self.parameters),
                 site=site,
                 pseudonyms=pseudonyms,
                 documents=documents,

@@ -43,7 +43,52 @@ from springest_provider.run_context import (
 DELIVER_UNTIL: Final = "06:00"
 
 
-class SpringestStageOperator(RunOperator):
+class _LimitedOperator(RunOperator):
+    """Base of both: what a person may ask of one run. A dry run is made by the first task."""
+
+    template_fields: Sequence[str] = (
+        "sql",
+        "source_conn_id",
+        "springest_conn_id",
+        "warehouse_conn_id",
+        "deliver_until",
+        "expected_certificates",
+        "limit",
+        "certification_ids",
+        "is_dry_run",
+    )
+
+    def __init__(
+        self,
+        *,
+        deliver_until: str = DELIVER_UNTIL,
+        time_zone: str = "UTC",
+        expected_certificates: str | int | None = None,
+        limit: str | int | None = None,
+        certification_ids: str | Sequence[int] | None = None,
+        is_dry_run: str | bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.deliver_until = deliver_until
+        self.time_zone = time_zone
+        self.expected_certificates = expected_certificates
+        self.limit = limit
+        self.certification_ids = certification_ids
+        self.is_dry_run = is_dry_run
+
+    def _settings(self, context: Context, **others: Any) -> DeliverySettings:
+        return deliver_settings(
+            context,
+            deliver_until=self.deliver_until,
+            time_zone=self.time_zone,
+            expected_certificates=self.expected_certificates,
+            limit=self.limit,
+            **others,
+        )
+
+
+class SpringestStageOperator(_LimitedOperator):
     """
     Check completed trainings and put their certificates into the queue.
 
@@ -68,6 +113,7 @@ class SpringestStageOperator(RunOperator):
     :param is_dry_run: stage and send nothing; log what would be sent and set aside instead. The next three
         parameters are those of ``SpringestDeliverOperator``, which a dry run needs as well.
     :param deliver_until: deadline of the run.
+    :param time_zone: time zone of ``deliver_until``.
     :param expected_certificates: approves a run that is much larger than usual.
     :param certification_ids: certifications whose certificates would be sent.
     :param look_back: overlap with the previous window, for rows that were committed late; one day by default.
@@ -77,18 +123,10 @@ class SpringestStageOperator(RunOperator):
 
     lineage = Lineage(reads=("source", "certification"), writes=("delivery", "staged_row"))
     template_fields: Sequence[str] = (
-        "sql",
-        "source_conn_id",
-        "springest_conn_id",
-        "warehouse_conn_id",
+        *_LimitedOperator.template_fields,
         "window_start",
         "window_end",
         "begin_from",
-        "limit",
-        "is_dry_run",
-        "deliver_until",
-        "expected_certificates",
-        "certification_ids",
     )
 
     def __init__(
@@ -97,11 +135,6 @@ class SpringestStageOperator(RunOperator):
         window_start: str | None = None,
         window_end: str | None = None,
         begin_from: str | None = None,
-        limit: str | int | None = None,
-        is_dry_run: str | bool = False,
-        deliver_until: str = DELIVER_UNTIL,
-        expected_certificates: str | int | None = None,
-        certification_ids: str | Sequence[int] | None = None,
         look_back: timedelta = LOOK_BACK,
         **kwargs: Any,
     ) -> None:
@@ -109,11 +142,6 @@ class SpringestStageOperator(RunOperator):
         self.window_start = window_start
         self.window_end = window_end
         self.begin_from = begin_from
-        self.limit = limit
-        self.is_dry_run = is_dry_run
-        self.deliver_until = deliver_until
-        self.expected_certificates = expected_certificates
-        self.certification_ids = certification_ids
         self.look_back = look_back
 
     def work(self, context: Context) -> dict[str, Any]:
@@ -171,15 +199,11 @@ class SpringestStageOperator(RunOperator):
             sql=self.sql,
             source_conn_id=self.source_conn_id,
             warehouse_conn_id=self.warehouse_conn_id,
-            settings=deliver_settings(
-                context,
-                deliver_until=self.deliver_until,
-                expected_certificates=self.expected_certificates,
-                limit=self.limit,
-            ),
+            parameters=self.parameters,
+            settings=self._settings(context),
             unknown_since=unknown_since(context),
         )
-        for line in log_lines(plan, site, until=f"{self.deliver_until} UTC"):
+        for line in log_lines(plan, site, until=f"{self.deliver_until} {self.time_zone}"):
             self.log.info("%s", line)
         return {
             "dry_run": True,
@@ -193,7 +217,7 @@ class SpringestStageOperator(RunOperator):
         }
 
 
-class SpringestDeliverOperator(RunOperator):
+class SpringestDeliverOperator(_LimitedOperator):
     """
     Work through the queue: post every ``ready`` certificate, at most once.
 
@@ -205,8 +229,9 @@ class SpringestDeliverOperator(RunOperator):
     :param source_conn_id: connection of the source.
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
-    :param deliver_until: deadline as a time of day in UTC (``HH:MM``), ``06:00`` by default: its first
-        occurrence after the DAG run started. Retries share it. The rest stays in the queue.
+    :param deliver_until: deadline as a time of day (``HH:MM``), ``06:00`` by default: its first occurrence
+        after the DAG run started. Retries share it. The rest stays in the queue.
+    :param time_zone: time zone of ``deliver_until``, UTC by default.
     :param concurrency: number of certificates in flight; 10 by default.
     :param expected_certificates: approves a run (or a backfill) that is much larger than usual, up to this
         number of certificates. Without it, such a run waits for a person.
@@ -226,37 +251,16 @@ class SpringestDeliverOperator(RunOperator):
     lineage = Lineage(
         reads=("source", "delivery"), writes=("api/certificates", "delivery", "delivery_attempt")
     )
-    template_fields: Sequence[str] = (
-        "sql",
-        "source_conn_id",
-        "springest_conn_id",
-        "warehouse_conn_id",
-        "deliver_until",
-        "expected_certificates",
-        "limit",
-        "certification_ids",
-        "is_dry_run",
-    )
 
     def __init__(
         self,
         *,
-        deliver_until: str = DELIVER_UNTIL,
-        expected_certificates: str | int | None = None,
-        limit: str | int | None = None,
-        certification_ids: str | Sequence[int] | None = None,
-        is_dry_run: str | bool = False,
         concurrency: int = 10,
         max_unknown_per_night: int = 10,
         lease_margin: timedelta = timedelta(seconds=LEASE_MARGIN_SECONDS),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.deliver_until = deliver_until
-        self.expected_certificates = expected_certificates
-        self.limit = limit
-        self.certification_ids = certification_ids
-        self.is_dry_run = is_dry_run
         self.concurrency = concurrency
         self.max_unknown_per_night = max_unknown_per_night
         self.lease_margin = lease_margin
@@ -274,11 +278,8 @@ class SpringestDeliverOperator(RunOperator):
             self.log.info("%s", message)
             raise AirflowSkipException(message)
         site = self.hook.get_site()
-        settings = deliver_settings(
+        settings = self._settings(
             context,
-            deliver_until=self.deliver_until,
-            expected_certificates=self.expected_certificates,
-            limit=self.limit,
             concurrency=self.concurrency,
             max_unknown=self.max_unknown_per_night,
             lease_margin=self.lease_margin.total_seconds(),

@@ -108,7 +108,7 @@ class SpringestOwnersOperator(SourceOperator):
             secret_in_use(engine, pseudonyms),
         ):
             require_same_host(engine, site)
-            reader = SourceReader(database, query=self.sql)
+            reader = SourceReader(database, query=self.sql, parameters=self.parameters)
             report = asyncio.run(self._ask(site, reader, pseudonyms, str(context["run_id"])))
         return asdict(report)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import BaseOperatorLink, Context
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
+from croniter import croniter  # type: ignore[import-untyped]
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -45,7 +47,7 @@ from springest_provider.review_form import (
 from springest_provider.ui.links import OverviewLink
 from springest_provider.users import recorded_name
 
-ASKS_AT: Final = time(7)
+ASKS_AT: Final = "0 7 * * *"
 """When the schedule asks, in UTC: after the night's reconciliation."""
 REFUSED_KEY: Final = "refused"
 APPROVED_KEY: Final = "approved"
@@ -66,8 +68,10 @@ class SpringestReviewOperator(HITLOperator):
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
     :param source_conn_id: connection of the source.
-    :param asks_at: time of day, in UTC, at which the schedule asks. A form expires then: a run that still
-        waits would keep the next one from asking.
+    :param parameters: values of the query's further bound parameters.
+    :param asks_at: the schedule, as a cron expression. A form expires when it asks again, and after a day at
+        most: a run that still waits would keep the next one from asking.
+    :param time_zone: time zone of ``asks_at``.
     :param kwargs: of ``HITLOperator``, such as ``assigned_users`` and ``notifiers``.
     :returns: counts: ``decided``, ``approved`` and ``refused``.
     """
@@ -89,7 +93,9 @@ class SpringestReviewOperator(HITLOperator):
         springest_conn_id: str = SpringestHook.default_conn_name,
         warehouse_conn_id: str = "certificate_warehouse",
         source_conn_id: str = "training_source",
-        asks_at: time = ASKS_AT,
+        parameters: Mapping[str, Any] | None = None,
+        asks_at: str = ASKS_AT,
+        time_zone: str = "UTC",
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -103,7 +109,9 @@ class SpringestReviewOperator(HITLOperator):
         self.springest_conn_id = springest_conn_id
         self.warehouse_conn_id = warehouse_conn_id
         self.source_conn_id = source_conn_id
+        self.parameters = parameters
         self.asks_at = asks_at
+        self.time_zone = time_zone
 
     def execute(self, context: Context) -> dict[str, int] | None:
         """
@@ -132,7 +140,7 @@ class SpringestReviewOperator(HITLOperator):
         form = make_form(agenda, site=site.name, refused=refused, redactor=Redactor(site.secrets))
         self.subject, self.body = form.subject, form.body
         self.params = ParamsDict(dict(form.params))
-        self.response_timeout = until(self.asks_at, datetime.now(UTC))
+        self.response_timeout = until(self.asks_at, datetime.now(ZoneInfo(self.time_zone)))
         self.log.info("%s", form.subject)
         try:
             return super().execute(context)  # type: ignore[no-any-return]
@@ -231,7 +239,7 @@ class SpringestReviewOperator(HITLOperator):
         with engine.begin() as connection:
             keep_to_secret(connection, pseudonyms)
         with factories.source(self.source_conn_id) as database:
-            reader = SourceReader(database, query=self.sql)
+            reader = SourceReader(database, query=self.sql, parameters=self.parameters)
             return look_up(reader, training_ids, site=site.name, pseudonyms=pseudonyms)
 
     def _rows_or_none(
@@ -289,10 +297,10 @@ class TriggerIfAskedOperator(TriggerDagRunOperator):
         return super().execute(context)
 
 
-def until(at: time, now: datetime) -> timedelta:
-    """Return how long it is to the next time of day ``at``, in UTC, from ``now``."""
-    today = datetime.combine(now.astimezone(UTC), at, UTC)
-    return today - now if today > now else today + timedelta(days=1) - now
+def until(asks_at: str, now: datetime) -> timedelta:
+    """Return how long it is from ``now`` to the next time of a cron expression in its zone, a day at most."""
+    upcoming: datetime = croniter(asks_at, now).get_next(datetime)
+    return min(upcoming.astimezone(UTC) - now.astimezone(UTC), timedelta(days=1))
 
 
 def _decisions(engine: Engine, site: Site) -> Decisions:

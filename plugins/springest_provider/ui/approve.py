@@ -11,6 +11,7 @@ from springest.errors import DecisionRefused
 from springest.redaction import Redactor
 from springest.review.approvals import SeenRun, approve_run
 from springest_provider import factories
+from springest_provider.sites import load_sites
 from springest_provider.ui.filters import require_storable
 from springest_provider.ui.pages import render
 from springest_provider.ui.security import FormOperator
@@ -53,7 +54,7 @@ def approve(
             seen=SeenRun(certificates, digest),
             by=recorded_name(visitor.user_id, visitor.full_name, by),
             reason=why,
-            redactor=Redactor(factories.read_site(f"{factories.PREFIX}{site}").secrets),
+            redactor=Redactor(factories.read_site(load_sites().find(site).connection).secrets),
         )
     except DecisionRefused as refused:
         refusal = str(refused)

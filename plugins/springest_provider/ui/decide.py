@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +21,9 @@ from springest.review.story import Story
 from springest.source.contract import CompletedTraining
 from springest.states import DecisionKind
 from springest_provider import factories
-from springest_provider.cli.arguments import QUERY
 from springest_provider.cli.errors import in_one_line
-from springest_provider.cli.session import Session
+from springest_provider.cli.session import Session, Source
+from springest_provider.sites import load_sites
 from springest_provider.ui.filters import DELIVERY_KEY, BadFilterError, parse_id
 from springest_provider.ui.listing import PAGE_ROWS
 from springest_provider.ui.pages import render
@@ -34,7 +33,6 @@ from springest_provider.ui.story import DeliveryKey, find_story
 from springest_provider.ui.warehouse import CONN_ID, warehouse
 from springest_provider.users import recorded_name
 
-SOURCE: Final = argparse.Namespace(source="training_source", sql=QUERY)
 SECONDS: Final = 60.0
 """How long one form may take: what was not begun by then is refused. Each may wait 10 seconds for a lock."""
 
@@ -172,7 +170,7 @@ def _decider(site: str, draft: RequestedDecision, of_site: Sequence[Chosen]) -> 
     session = _session(site)
     rows: Mapping[str, Sequence[CompletedTraining]] = {}
     if draft.decision is DecisionKind.RELEASE:
-        rows = session.rows(SOURCE, [chosen.training_id for chosen in of_site])
+        rows = session.rows([chosen.training_id for chosen in of_site])
     decisions = session.decisions()
 
     def decide_one(chosen: Chosen) -> Outcome:
@@ -188,7 +186,8 @@ def _refused(chosen: Chosen, draft: RequestedDecision, why: str) -> Outcome:
 
 
 def _session(site: str) -> Session:
-    return Session(factories.read_site(f"{factories.PREFIX}{site}"), warehouse.engine(), CONN_ID)
+    settings = load_sites().find(site)
+    return Session(factories.read_site(settings.connection), Source.of(settings), warehouse.engine(), CONN_ID)
 
 
 def _source_rows(
@@ -196,7 +195,7 @@ def _source_rows(
 ) -> tuple[Mapping[str, Sequence[CompletedTraining]], str | None]:
     """Return what the source has now, or why that is not known: the rest is shown all the same."""
     try:
-        return session.rows(SOURCE, training_ids), None
+        return session.rows(training_ids), None
     except SpringestError as error:
         return {}, str(error)
 

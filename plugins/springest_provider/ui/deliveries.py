@@ -59,7 +59,7 @@ def deliveries(request: Request, visitor: Reader) -> HTMLResponse:
     """Show one page of the list."""
     with warehouse.reading() as connection:
         known = sites(connection, _given(request, "site"))
-        filters = _filters(request, known.current.site if known.current else "default")
+        filters = _filters(request, known.name)
         page = list_page(connection, filters, with_ledger=visitor.may_decide)
     return render(
         request,
@@ -98,15 +98,14 @@ def search(
         check_secret(connection, pseudonyms)
         learner_ref = pseudonyms.learner_ref(address.strip())
         known = sites(connection, site or None)
-        name = known.current.site if known.current else "default"
-        filters = Filters(name, learner_ref=learner_ref)
+        filters = Filters(known.name, learner_ref=learner_ref)
         page = list_page(connection, filters, with_ledger=True, rows=MOST_OF_A_LEARNER)
     return render(
         request,
         visitor,
         "deliveries.html",
         sites=known,
-        filters=Filters(name),
+        filters=Filters(known.name),
         page=replace(page, after=None),
         query="",
         is_filtered=True,
@@ -128,7 +127,7 @@ def export(request: Request, visitor: Reader) -> StreamingResponse:
     """
     with warehouse.reading() as connection:
         known = sites(connection, _given(request, "site"))
-        filters = _filters(request, known.current.site if known.current else "default")
+        filters = _filters(request, known.name)
         list_page(connection, filters, with_ledger=visitor.may_decide, rows=1)  # refused before it begins
     name = f"springest-{filters.site}-{datetime.now(UTC):%Y%m%d-%H%M}.csv"
     return StreamingResponse(

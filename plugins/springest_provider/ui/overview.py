@@ -15,6 +15,7 @@ from springest.errors import SpringestError
 from springest.rate_limit.limiter import Pace
 from springest.review.approvals import large_runs
 from springest_provider import factories
+from springest_provider.sites import load_sites
 from springest_provider.ui import charts
 from springest_provider.ui.filters import Filters, Page
 from springest_provider.ui.listing import list_page
@@ -148,7 +149,7 @@ def _delays(connection: Connection, values: Mapping[str, Any]) -> list[dict[str,
 def _queue(connection: Connection, site: Site) -> dict[str, Any]:
     """Return the queue, or why its pace is not known: the rest of the page is shown all the same."""
     try:
-        settings = factories.read_site(f"{factories.PREFIX}{site.site}")
+        settings = factories.read_site(load_sites().find(site.site).connection)
     except SpringestError as error:
         return {"queue": None, "queue_trouble": str(error)}
     pace = Pace.under(settings.requests_per_hour)

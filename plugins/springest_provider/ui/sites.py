@@ -1,14 +1,17 @@
-"""The sites that have published verdicts, and how fresh these are."""
+"""The sites of the list, and how fresh their published verdicts are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection
 
+from springest.errors import ConfigurationError
+from springest_provider.site_settings import DEFAULT
+from springest_provider.sites import load_sites
 from springest_provider.ui.filters import BadFilterError
 from springest_provider.ui.queries import read_query
 
@@ -39,35 +42,49 @@ class Sites:
     """
     All sites.
 
-    :param current: the one that is shown; ``None`` before anything of it was published.
+    :param names: those of the list of sites, and those that only have published verdicts.
+    :param name: the one that is shown.
+    :param current: its verdicts; ``None`` before any were published.
     """
 
-    every: Sequence[Site]
+    names: Sequence[str]
+    name: str
     current: Site | None
+
+    @property
+    def suffix(self) -> str:
+        """Ends the ids of the site's DAGs."""
+        return "" if self.name == DEFAULT else f"_{self.name}"
 
 
 def sites(connection: Connection, wanted: str | None) -> Sites:
     """
     Return the sites.
 
-    :param wanted: the one to show; the default site, or the first, when it is ``None``.
+    :param wanted: the one to show; when it is ``None``, the first that has published verdicts.
     :raises BadFilterError: there is no such site.
     """
-    every = [Site(**row) for row in connection.execute(_FRESHNESS).mappings()]
-    if not wanted:
-        return Sites(every, every[0] if every else None)
-    found = _among(every, wanted)
-    if found.current is None and every:
-        raise BadFilterError(
-            f"no verdicts of a site {wanted[:50]!r} were published, but of {', '.join(s.site for s in every)}"
-        )
-    return found
+    published = _published(connection)
+    names = _names(published)
+    name = wanted or next(iter(published), names[0])
+    if name not in names:
+        raise BadFilterError(f"there is no site {name[:50]!r}, but there are {', '.join(names)}")
+    return Sites(names, name, published.get(name))
 
 
 def sites_of(connection: Connection, site: str) -> Sites:
     """Return the sites, with the one that a delivery belongs to, whose verdicts may not be published yet."""
-    return _among([Site(**row) for row in connection.execute(_FRESHNESS).mappings()], site)
+    published = _published(connection)
+    return Sites(_names(published), site, published.get(site))
 
 
-def _among(every: Sequence[Site], name: str) -> Sites:
-    return Sites(every, next((site for site in every if site.site == name), None))
+def _published(connection: Connection) -> dict[str, Site]:
+    return {row["site"]: Site(**row) for row in connection.execute(_FRESHNESS).mappings()}
+
+
+def _names(published: Iterable[str]) -> list[str]:
+    try:
+        listed = list(load_sites().sites)
+    except ConfigurationError:  # the list can't be read, and the verdicts can
+        listed = []
+    return list(dict.fromkeys([*listed, *published])) or [DEFAULT]

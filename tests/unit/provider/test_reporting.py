@@ -9,6 +9,7 @@ from springest.review.run_report import NeedsSomebody, RunCounts
 from springest.states import State
 from springest_provider.reporting import _attention, _counts, log_table, note_of, report
 from springest_provider.run_notes import LONGEST, OURS, new_note
+from springest_provider.ui.links import deliveries_url
 
 NOTHING = RunCounts(0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -36,7 +37,7 @@ def test_a_result_is_reported_by_its_counts(caplog):
 def test_no_address_and_no_control_character_reaches_the_log():
     """Springest's text and the source's numbers are other people's."""
     text = _needs_somebody("zoë@example.com", "\x1b[31mzoe@example.com is\nunknown")
-    [line] = _attention([text], 1, run_id="night")
+    [line] = _attention([text], 1, "/deliveries?run=night")
     assert "example.com" not in line
     assert line.isprintable()
     assert "a" * 64 in line
@@ -44,16 +45,16 @@ def test_no_address_and_no_control_character_reaches_the_log():
 
 def test_entries_beyond_the_limit_are_counted():
     """Nobody would read a log of thousands of lines."""
-    *_, last = _attention([_needs_somebody()], 1_001, run_id="a run")
+    *_, last = _attention([_needs_somebody()], 1_001, "/deliveries?run=a+run")
     assert last.startswith("1,000 more need somebody: ")
     assert last.endswith("?run=a+run")
 
 
 def test_a_run_without_anything_notable_has_no_note():
     """A note on each run would be read by nobody either."""
-    assert note_of(NOTHING, run_id="night") is None
+    assert note_of(NOTHING, "/deliveries") is None
     accepted = RunCounts(completed=9, staged=9, set_aside=0, sent=9, accepted=9, refused=0, unknown=0, left=3)
-    assert note_of(accepted, run_id="night") is None
+    assert note_of(accepted, "/deliveries") is None
 
 
 def test_a_note_without_room_for_the_link_says_the_counts():
@@ -79,7 +80,7 @@ def test_a_note_without_a_line_of_ours_stays_as_it_is():
 def test_the_longest_note_fits():
     """Airflow's database takes a thousand characters, and a run's id has 250 at most."""
     most = RunCounts(*[10**9] * 8)
-    note = note_of(most, run_id="/" * 250)
+    note = note_of(most, deliveries_url("s" * 60, run="/" * 250))
     assert note is not None
     assert note.startswith(OURS)
     assert len(note) < LONGEST

@@ -100,6 +100,31 @@ def test_a_deadline_that_is_no_time_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("began", "time_of_day", "hours"),
+    [
+        ("2026-07-01T00:00+00:00", "06:00", 5),  # summer: an hour before UTC
+        ("2026-12-01T00:00+00:00", "06:00", 6),
+        ("2026-10-25T00:00+00:00", "06:00", 6),  # the night in which 01:00 to 02:00 comes twice
+        ("2026-10-24T23:30+00:00", "01:45", 1.25),  # the first of the two
+        ("2026-10-25T00:50+00:00", "01:45", 24.91667),  # after it, between the two
+        ("2026-03-29T00:00+00:00", "06:00", 5),  # the night in which it is skipped
+        ("2026-03-29T00:00+00:00", "01:30", 1.5),
+    ],
+)
+def test_the_deadline_is_in_the_zone_of_the_site(began, time_of_day, hours):
+    """Also in the two nights of a year in which the clocks change."""
+    now = datetime.fromisoformat(began)
+    seconds = seconds_to_deliver_until(time_of_day, since=now, now=now, time_zone="Europe/London")
+    assert seconds / 3600 == pytest.approx(hours, abs=1e-4)
+
+
+def test_an_unknown_zone_is_refused_by_name():
+    """A mistyped zone must not be UTC."""
+    with pytest.raises(ConfigurationError, match="time_zone"):
+        seconds_to_deliver_until("06:00", since=None, time_zone="Europe/Londn")
+
+
+@pytest.mark.parametrize(
     ("value", "number"), [(None, None), ("", None), ("None", None), (" 600 ", 600), (600, 600), ("0", 0)]
 )
 def test_the_size_that_a_person_expects(value, number):

@@ -110,3 +110,16 @@ def test_the_sqlite_query_reads_every_format_of_moments(updated_at: str | None, 
     engine.dispose()
     if rows and rows[0]["updated_at"] not in {None, "soon"}:
         assert datetime.fromisoformat(rows[0]["updated_at"]).tzinfo is not None
+
+
+def test_further_parameters_are_bound_and_must_be_used():
+    """A filter that the query does not use would let a site read all rows."""
+    query = "SELECT 1 AS training_id, :country AS country WHERE 'a' >= :window_start AND 'a' < :window_end"
+    with pytest.raises(ConfigurationError, match=":region"):
+        TrainingQuery(query, {"country": "GB", "region": 1})
+    made = TrainingQuery(query, {"country": "GB'; DROP TABLE x; --"})
+    with create_engine("sqlite://").connect() as connection:
+        bounds = {"window_start": "a", "window_end": "b"}
+        [row] = connection.execute(made.rows, bounds)
+        assert row.country == "GB'; DROP TABLE x; --"
+        assert connection.execute(made.count, bounds).scalar_one() == 1

@@ -171,16 +171,25 @@ def test_without_its_source_only_a_release_is_refused(desk, monkeypatch):
     assert desk.decide("cancel", UNKNOWN).status_code == 200
 
 
-def test_a_site_without_a_connection_is_refused_alone(desk, monkeypatch):
-    """Deliveries of a site whose connection is missing are refused; those of other sites are decided."""
+@pytest.mark.parametrize(
+    ("listed", "refusal"),
+    [
+        ("[uk]\nsource = 'uk'", "the connection springest_uk is not defined"),
+        ("", "there is no site &#39;uk&#39; in"),
+    ],
+)
+def test_a_site_that_is_not_set_up_is_refused_alone(desk, monkeypatch, tmp_path, listed, refusal):
+    """Its connection or its entry in the list is missing; deliveries of other sites are decided."""
     monkeypatch.setattr(lookups, "WAITS_SECONDS", ())
+    (tmp_path / "sites.toml").write_text(listed)
+    monkeypatch.setenv("AIRFLOW__SPRINGEST__SITES_FILE", str(tmp_path / "sites.toml"))
     with desk.warehouse.begin() as connection:
         connection.execute(
             text("UPDATE springest.delivery SET site = 'uk' WHERE delivery_key = :key"), {"key": key(HELD)}
         )
     response = desk.decide("cancel", HELD, DUPLICATE)
     assert response.status_code == 200
-    assert "Refused: the connection springest_uk is not defined in Airflow" in response.text
+    assert f"Refused: {refusal}" in response.text
     assert desk.states(HELD, DUPLICATE) == ["held", "cancelled"]
 
 
@@ -223,7 +232,7 @@ def test_a_release_rests_on_the_source_and_on_evidence(desk, source):
     learner = Learner(1, "Zoë Canary", "zoe.canary@example.com")
     training = make_training(1, training_id="T0", learner=learner, certification_id=1)
     source_database.add(source, [training], now=datetime.now(UTC))
-    [row] = ui_decide._session("default").rows(ui_decide.SOURCE, ["T0"])[key(UNKNOWN)]
+    [row] = ui_decide._session("default").rows(["T0"])[key(UNKNOWN)]
     with desk.warehouse.begin() as connection:
         connection.execute(
             text("UPDATE springest.delivery SET row_version = :version WHERE delivery_key = :key"),

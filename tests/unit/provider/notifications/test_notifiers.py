@@ -192,8 +192,10 @@ def test_the_text_of_an_error_of_somebody_else_is_not_passed_on():
 def test_a_missed_deadline_names_run_time_and_queue():
     """Airflow gives no more than these."""
     run = {"dag_id": "springest_deliver", "dag_run_id": "night"}
-    message = deadline_of({"dag_run": run, "deadline": {"deadline_time": NOW}}, "The queue is empty")
+    context = {"dag_run": run, "deadline": {"deadline_time": NOW}}
+    message = deadline_of(context, "The queue is empty", site="uk")
     assert message.title == "Springest: springest_deliver missed its deadline"
     assert "The run night had not finished by 2026-11-27 06:35:00+00:00" in message.text
     assert "The queue is empty" in message.text
-    assert deadline_of({}, "The queue is empty").text
+    assert "/deliveries?site=uk&run=night" in message.text
+    assert deadline_of({}, "The queue is empty", site="default").text

@@ -1,0 +1,175 @@
+"""The settings of one site in the list of sites; unknown settings and wrong types are refused by name."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Final
+from zoneinfo import ZoneInfo
+
+from croniter import croniter  # type: ignore[import-untyped]
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from springest.documents.address import Root
+from springest.errors import ConfigurationError
+
+DEFAULT: Final = "default"
+"""The site whose DAG ids and asset names have no suffix."""
+SOURCE: Final = "training_source"
+QUERY: Final = "completed_trainings.sql"
+
+
+def _wrong(must: str) -> PydanticCustomError:
+    return PydanticCustomError("wrong", "{must}", {"must": must})
+
+
+def _cron(value: str) -> str:
+    if len(value.split()) != 5 or not croniter.is_valid(value):
+        raise _wrong('must be a cron expression of five fields, such as "0 1 * * *"')
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        return ZoneInfo(value).key
+    except (ValueError, OSError, LookupError):
+        raise _wrong('must be a time zone such as "Europe/London" or "UTC"') from None
+
+
+def _query(value: str, info: ValidationInfo) -> str:
+    path = Path(value)
+    if path.is_absolute() or ".." in path.parts or path.suffix != ".sql":
+        raise _wrong("must be the name of a .sql file in the folder sql beside the list")
+    folder: Path = (info.context or {})["folder"]
+    if not (folder / path).is_file():
+        raise _wrong(f"there is no such file in {folder}: correct the name")
+    return value
+
+
+def _parameter(value: str) -> str:
+    if value in {"window_start", "window_end", "training_ids"}:
+        raise _wrong("is a parameter that the project sets: choose another name")
+    return value
+
+
+def _root(value: str) -> str:
+    try:
+        Root.parse(value)
+    except ConfigurationError as error:
+        raise _wrong(str(error)) from None
+    return value
+
+
+def _executor(value: str) -> str:
+    # Only a list that names an executor needs it.
+    from airflow.exceptions import UnknownExecutorException
+    from airflow.executors.executor_loader import ExecutorLoader
+
+    try:
+        ExecutorLoader.lookup_executor_name_by_str(value, validate_teams=False)
+    except UnknownExecutorException:
+        raise _wrong("must be an executor that Airflow's setting [core] executor lists") from None
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
+Hours = Annotated[int, Field(ge=1, le=168)]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
+Parameter = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,59}$"), AfterValidator(_parameter)
+]
+RootUri = Annotated[str, AfterValidator(_root)]
+Text = Annotated[str, StringConstraints(max_length=100, pattern=r"^\S(.*\S)?$")]
+TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+_EXPECTED: Final = {
+    "connection": "must be the id of a connection: letters, digits and _ . -",
+    "source": "must be the id of a connection: letters, digits and _ . -",
+    "filter": 'must be parameters of the query, such as { country = "GB" }',
+    "document_roots": 'must be a list of folders or buckets, such as ["file:///data/uk"]',
+    "deliver_until": 'must be a time of day such as "06:00", in quotes',
+    "deadline_hours": "must be whole numbers of hours, 1 to 168, such as deadline_hours.deliver = 6",
+    "schedule": 'must be cron expressions in quotes, such as schedule.deliver = "0 1 * * *"',
+    "tags": 'must be a list of short texts, such as ["uk"]',
+    "owners": 'must be a list of short texts, such as ["uk-team"]',
+    "shares_rows": "must be true or false",
+}
+"""What a setting must be, where pydantic's own words do not name the remedy."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Schedule(_Strict):
+    """When each DAG of a site runs, as cron expressions in the site's time zone."""
+
+    catalogue: Cron = "45 0 * * *"
+    deliver: Cron = "0 1 * * *"
+    reconcile: Cron = "30 6 * * *"
+    review: Cron = "0 7 * * *"
+
+
+class Deadlines(_Strict):
+    """Hours after which a run that has not finished is reported."""
+
+    deliver: Hours = 6
+    reconcile: Hours = 2
+
+
+class SiteSettings(_Strict):
+    """
+    One site.
+
+    :param name: part of every delivery's key, so it never changes.
+    :param connection: its connection of type ``springest``.
+    :param source: connection of the source database.
+    :param query: the query of completed trainings: a file in the folder ``sql`` beside the list.
+    :param filter: further bound parameters of the query: ``{country = "GB"}`` is ``:country`` there.
+    :param shares_rows: the query may return rows of another site; a training belongs to the site that stages
+        it first.
+    :param document_roots: roots of the documents; by default those in the Variable.
+    :param deliver_until: time of day in ``time_zone`` at which a run stops sending.
+    :param owners: owners of the tasks, as Airflow shows them.
+    :param pool: pool of the tasks; it must exist.
+    """
+
+    name: Annotated[str, Field(exclude=True)]
+    connection: Identifier
+    source: Identifier = SOURCE
+    query: Annotated[str, AfterValidator(_query)] = QUERY
+    filter: dict[Parameter, str | int] = {}
+    shares_rows: bool = False
+    document_roots: Annotated[list[RootUri], Field(min_length=1)] | None = None
+    schedule: Schedule = Schedule()
+    time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    deliver_until: TimeOfDay = "06:00"
+    deadline_hours: Deadlines = Deadlines()
+    tags: list[Text] = []
+    owners: list[Text] = []
+    pool: Text | None = None
+    queue: Text | None = None
+    executor: Annotated[str, AfterValidator(_executor)] | None = None
+
+    def named(self, name: str) -> str:
+        """Return the id of a DAG or an asset of this site."""
+        return name if self.name == DEFAULT else f"{name}_{self.name}"
+
+
+def in_words(detail: ErrorDetails) -> str:
+    """Return an error with its setting and the remedy; no value is shown."""
+    location = [str(part) for part in detail["loc"][:2]]  # what follows names a type
+    must = _EXPECTED.get(location[0], "must be text in quotes, without blanks around it")
+    if detail["type"] == "extra_forbidden":
+        must = f"unknown setting: {_known(location)}"
+    elif detail["type"] == "wrong":
+        must = detail["msg"]
+    return f"{'.'.join(location)}: {must}"
+
+
+def _known(location: list[str]) -> str:
+    models: dict[str, type[BaseModel]] = {"schedule": Schedule, "deadline_hours": Deadlines}
+    model = models.get(location[0], SiteSettings)
+    known = [name for name in model.model_fields if name != "name"]
+    near = difflib.get_close_matches(location[-1], known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"

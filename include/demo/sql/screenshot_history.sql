@@ -23,13 +23,13 @@ FROM springest.verdict AS verdict
 WHERE verdict.delivery_id = delivery.delivery_id AND verdict.delivery_state = 'accepted' AND delivery.state = 'visible';
 
 -- A night has as many rows as its day of the week brings.
-DELETE FROM springest.run_training AS seen
+DELETE FROM springest.staged_row AS seen
 USING springest.staging_run AS staged
 WHERE staged.run_id = seen.run_id
   AND seen.row_no >= (ARRAY[90, 410, 380, 460, 350, 300, 120])[1 + EXTRACT(dow FROM staged.committed_at)::int]
       + abs(hashtext(staged.run_id)) % 40;
 UPDATE springest.staging_run AS staged
-SET source_count = (SELECT count(*) FROM springest.run_training AS seen WHERE seen.run_id = staged.run_id);
+SET source_count = (SELECT count(*) FROM springest.staged_row AS seen WHERE seen.run_id = staged.run_id);
 
 -- One that a person released, and that Springest then took.
 CREATE TEMPORARY TABLE storied ON COMMIT DROP AS

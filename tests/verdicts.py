@@ -1,11 +1,45 @@
-"""Whether what is published is what would be worked out from nothing."""
+"""Publish in one step, and check that what is published is what would be computed from nothing."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from sqlalchemy import Engine, text
 
 from springest.site import Site
 from springest.verdicts.pending import compute_verdicts, lock_publishing
+from springest.verdicts.publish import publish_pending, reconcile
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReport:
+    """Counts of both steps; see ``ReconcileReport`` and ``Published``."""
+
+    became_visible: int
+    became_absent: int
+    written: int
+    versions: int
+    statuses: Mapping[str, int]
+    unproven: Mapping[str, int] = field(default_factory=dict)
+
+
+def publish(engine: Engine, *, site: Site, run_id: str) -> PublishReport:
+    """Compute and publish the site's verdicts, one step right after the other.
+
+    :raises ConservationBroken: some staged source row has no verdict.
+    :raises QualityCheckFailed: some verdict can't be right.
+    """
+    reconciled = reconcile(engine, site=site, run_id=run_id)
+    published = publish_pending(engine, site=site, run_id=run_id)
+    return PublishReport(
+        reconciled.became_visible,
+        reconciled.became_absent,
+        published.written,
+        published.versions,
+        published.statuses,
+        reconciled.unproven,
+    )
 
 
 def require_no_stale_verdict(warehouse: Engine, site: Site) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from springest.verdicts.publish import PublishReport, publish
 from tests.factories import SITE
+from tests.verdicts import PublishReport, publish
 
 
 def publish_all(warehouse: Engine, **settings: Any) -> PublishReport:

@@ -41,8 +41,8 @@ from springest.source.addresses import addresses_from
 from springest.source.reader import SourceReader, Window
 from springest.staging.stage import Stager, StageReport
 from springest.staging.window import begin_site
-from springest.verdicts.publish import PublishReport, publish
 from tests.factories import PSEUDONYMS, MemoryKeeper, make_training
+from tests.verdicts import PublishReport, publish
 
 QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text(
     encoding="utf-8"

@@ -54,10 +54,9 @@ from springest.source.reader import SourceReader, Window
 from springest.staging.stage import Stager
 from springest.staging.window import begin_site
 from springest.states import DecisionKind, Event
-from springest.verdicts.publish import publish
 from tests.factories import PSEUDONYMS, make_training
 from tests.simulation.clock import SEARCH_PATH, VirtualClock
-from tests.verdicts import require_no_stale_verdict
+from tests.verdicts import publish, require_no_stale_verdict
 
 QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql").read_text(
     encoding="utf-8"

@@ -20,8 +20,7 @@ from sqlalchemy import Engine, text
 from springest.identity import Pseudonyms
 from springest.matching import matching
 from springest.privacy.erasure import erase_learner
-from springest.verdicts.publish import publish
-from tests.verdicts import require_no_stale_verdict
+from tests.verdicts import publish, require_no_stale_verdict
 
 from .matching_worlds import (
     NIGHT,

@@ -80,36 +80,6 @@ class Published:
     superseded_by: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PublishReport:
-    """Counts of both steps; see ``ReconcileReport`` and ``Published``."""
-
-    became_visible: int
-    became_absent: int
-    written: int
-    versions: int
-    statuses: Mapping[str, int]
-    unproven: Mapping[str, int] = field(default_factory=dict)
-
-
-def publish(engine: Engine, *, site: Site, run_id: str) -> PublishReport:
-    """Compute and publish the site's verdicts, one step right after the other.
-
-    :raises ConservationBroken: some staged source row has no verdict.
-    :raises QualityCheckFailed: some verdict can't be right.
-    """
-    reconciled = reconcile(engine, site=site, run_id=run_id)
-    published = publish_pending(engine, site=site, run_id=run_id)
-    return PublishReport(
-        reconciled.became_visible,
-        reconciled.became_absent,
-        published.written,
-        published.versions,
-        published.statuses,
-        reconciled.unproven,
-    )
-
-
 def reconcile(engine: Engine, *, site: Site, run_id: str) -> ReconcileReport:
     """Match the site's deliveries with the certificates shown, and compute their verdicts."""
     with engine.begin() as connection:

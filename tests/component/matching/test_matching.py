@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from springest.matching import matching
-from springest.verdicts.publish import PublishReport, publish
 from tests.component.conftest import Deliver, Post, Scan, Show
 from tests.component.published import publish_all, verdict
 from tests.factories import DAY, MOMENT, SITE
+from tests.verdicts import PublishReport, publish
 
 ONLY_US = replace(SITE, exclusive_uploader=True)
 LEARNER = "a" * 64

@@ -10,13 +10,14 @@ from sqlalchemy import Engine, text
 
 from springest.db.schema import COMPUTED_COLUMNS
 from springest.errors import QualityCheckFailed
-from springest.verdicts.publish import publish, reconcile
+from springest.verdicts.publish import reconcile
 from springest_provider.operators.reconcile import (
     SpringestColumnCheckOperator,
     SpringestPublishOperator,
     SpringestTableCheckOperator,
 )
 from tests.factories import SITE, add_delivery
+from tests.verdicts import publish
 
 
 @pytest.fixture

@@ -20,9 +20,10 @@ from springest.db.schema import (
     verdict_history,
 )
 from springest.errors import PendingVerdictsLost
-from springest.verdicts.publish import publish, publish_pending, reconcile
+from springest.verdicts.publish import publish_pending, reconcile
 from tests.component.conftest import Deliver, Show
 from tests.factories import SITE
+from tests.verdicts import publish
 
 TODAY = datetime.now(UTC).date()
 

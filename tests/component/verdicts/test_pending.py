@@ -15,9 +15,10 @@ from springest.matching import matching
 from springest.site import Site
 from springest.verdicts import publish as publishing
 from springest.verdicts.pending import TABLE_CHECKS
-from springest.verdicts.publish import publish, publish_pending, reconcile
+from springest.verdicts.publish import publish_pending, reconcile
 from tests.component.conftest import Deliver, Scan, Show
 from tests.factories import MOMENT, SITE, add_decision, add_staging_run
+from tests.verdicts import publish
 
 
 def rows(warehouse: Engine, statement: str) -> list[Any]:

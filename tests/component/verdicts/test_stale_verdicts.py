@@ -12,10 +12,9 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from springest.verdicts import pending
-from springest.verdicts.publish import publish
 from tests.component.conftest import Deliver, Show
 from tests.factories import DAY, MOMENT, SITE, list_certification
-from tests.verdicts import require_no_stale_verdict
+from tests.verdicts import publish, require_no_stale_verdict
 
 LAST_DAY = date(2999, 12, 31)
 """So far off that nothing expires by itself."""

@@ -48,24 +48,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
-    """Run a night of the demo, in which one certificate's response is lost, and open a second API server."""
+    """Run a night of the demo, in which two responses are lost, and open a second API server."""
     folder = SCRATCH / "ui"
     with started(folder, tell=print, rows=40) as world:
-        _until(world, lambda: set(DAGS) <= world.airflow.dags())
+        until(world, lambda: set(DAGS) <= world.airflow.dags())
         _scheduled(world, "springest_catalogue")
-        world.sandbox.add_fault(Fault(Kind.CLOSE_BEFORE_STORING))
+        for _ in range(2):  # one is decided on the page, the second by the required action
+            world.sandbox.add_fault(Fault(Kind.CLOSE_BEFORE_STORING))
         complete(world, world.nights[0])
         world.begin_site()
         world.airflow.unpause("springest_reconcile")
         _scheduled(world, "springest_deliver")
-        _until(world, lambda: _is_reconciled(world))
+        until(world, lambda: _is_reconciled(world))
         yield Site(world, _with_login(world, folder))
 
 
 def _scheduled(world: World, dag_id: str) -> None:
     """Unpause a DAG, and wait for the run that its schedule makes."""
     world.airflow.unpause(dag_id)
-    [run, *_] = _until(world, lambda: world.airflow.runs(dag_id))
+    [run, *_] = until(world, lambda: world.airflow.runs(dag_id))
     world.airflow.wait_for_run(dag_id, run["dag_run_id"], seconds=PATIENCE, tick=world.supervisor.check)
 
 
@@ -77,7 +78,7 @@ def _is_reconciled(world: World) -> bool:
     return bool(by_asset) and all(run["state"] == "success" for run in runs)
 
 
-def _until(world: World, ready: Callable[[], Any]) -> Any:
+def until(world: World, ready: Callable[[], Any]) -> Any:
     """Wait until something is there, however busy the machine is; return it."""
     until = time.monotonic() + PATIENCE
     while not (found := ready()):

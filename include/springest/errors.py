@@ -266,7 +266,7 @@ class DocumentUnreachable(SpringestError):
     def __reduce__(self) -> tuple[type[DocumentUnreachable], tuple[str, str, str, bool]]:
         return type(self), (self.detail, self.kind, self.reason, self.whole_store)
 
-    def as_defect(self) -> DocumentError:
+    def as_document_error(self) -> DocumentError:
         """Return it as an error of this document alone: others of its store can be read."""
         return DocumentError(
             self.reason, f"{self.detail}; other documents can be read. It is checked again every night"

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Final
 
 from sandbox.cap import HOUR, SlidingHour
-from springest.api.models import CertificateUpload, Page, PostAnswer, SendHooks
+from springest.api.models import CertificateUpload, Page, PostResponse, SendHooks
 from springest.errors import (
     ApiError,
     ConnectFailed,
@@ -164,7 +164,7 @@ class Client:
 
     async def post_certificate(
         self, upload: CertificateUpload, *, hooks: SendHooks | None = None
-    ) -> PostAnswer:
+    ) -> PostResponse:
         now, server = asyncio.get_running_loop().time, self._server
         await asyncio.sleep(server.way())
         fate = server.fate(now())
@@ -187,7 +187,7 @@ class Client:
             )
         return await self._answer(upload.email, fate)
 
-    async def _answer(self, email: str, fate: Fate) -> PostAnswer:
+    async def _answer(self, email: str, fate: Fate) -> PostResponse:
         server, number = self._server, None
         if fate is Fate.SILENT_AND_STORED_LATE:
             server.store_later(email, server.chance.uniform(0, 2 * LONGEST_ANSWER))
@@ -197,7 +197,7 @@ class Client:
         await asyncio.sleep(LONGEST_ANSWER if silent else server.some(0.7))
         if fate.error is not None:
             raise _error(fate.error)
-        return PostAnswer(201, number, 1_000)
+        return PostResponse(201, number, 1_000)
 
     async def certificates(self, *, size: int = 100) -> AsyncIterator[Page[Any]]:
         """One page is all that is asked for here."""

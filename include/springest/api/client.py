@@ -24,7 +24,7 @@ from springest.api.models import (
     CertificateUpload,
     Certification,
     Page,
-    PostAnswer,
+    PostResponse,
     SendHooks,
 )
 from springest.api.multipart import encode
@@ -134,12 +134,12 @@ class SpringestClient:
 
     def certifications(self, *, size: int | None = None) -> Pages[Certification]:
         """Return the listed certifications, lazily, page by page. They need a separate key."""
-        key = self._site.certifications_api_key
-        return Pages(self, CERTIFICATIONS_PATH, CERTIFICATIONS, key, {}, size or self._site.page_size)
+        api_key = self._site.certifications_api_key
+        return Pages(self, CERTIFICATIONS_PATH, CERTIFICATIONS, api_key, {}, size or self._site.page_size)
 
     async def post_certificate(
         self, upload: CertificateUpload, *, hooks: SendHooks | None = None
-    ) -> PostAnswer:
+    ) -> PostResponse:
         """Post one certificate, once.
 
         :param hooks: called before the first and the last bytes of the body; its exception withholds them
@@ -153,7 +153,7 @@ class SpringestClient:
         path = self._site.post_path
         failure: BaseException
         try:
-            async with self._open.post(
+            async with self._http.post(
                 self._post_url,
                 data=body,
                 headers={"Content-Type": encoded.content_type},
@@ -164,32 +164,29 @@ class SpringestClient:
                     read, method="POST", path=path, redactor=self._redactor, sent=_sent_texts(upload)
                 )
                 if isinstance(meaning, Stored):
-                    return PostAnswer(read.status, meaning.certificate_id, body.bytes_sent)
+                    return PostResponse(read.status, meaning.certificate_id, body.bytes_sent)
                 meaning.bytes_handed_over = body.bytes_sent
                 failure = meaning
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            failure = self._post_failure(error, body)
+            failure = self._post_error(error, body)
         raise failure
 
-    def _post_failure(self, error: BaseException, body: CertificateBody) -> BaseException:
-        path, sent = self._site.post_path, body.bytes_sent
+    def _post_error(self, error: BaseException, body: CertificateBody) -> BaseException:
+        """Return the error of a POST without a complete response; errors of document or hooks come first."""
         # aiohttp cancels writing if the response arrives first; that is not a cancellation of this task.
         unrelated = aiohttp.ClientError | OSError | asyncio.CancelledError
         if body.error is not None and not isinstance(body.error, unrelated):
             return body.error
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            return ConnectFailed(method="POST", path=path, detail=self._why(error))
-        if not body.handed_over:
-            kind: type[ApiError] = RequestNotSent
-        else:
-            kind = ResponseTimeout if isinstance(error, TimeoutError) else ResponseLost
-        return kind(method="POST", path=path, detail=self._why(error), bytes_handed_over=sent)
+        transport_error = self._transport_error("POST", self._site.post_path, error, is_sent=body.handed_over)
+        transport_error.bytes_handed_over = body.bytes_sent
+        return transport_error
 
     async def read_page(
-        self, path: str, kind: RowKind[T], key: str, query: dict[str, str], *, rows: int
+        self, path: str, kind: RowKind[T], api_key: str, query: dict[str, str], *, rows: int
     ) -> Page[T]:
         """Read one page of a list.
 
+        :param query: filters, and the ``size`` and ``offset`` of the page.
         :param rows: number of requested rows.
         :raises ApiError: it could not be read; see the classes.
         """
@@ -197,26 +194,33 @@ class SpringestClient:
             await self._gate("GET")
         failure: ApiError
         try:
-            async with self._open.get(self._url(path, key, query), allow_redirects=False) as response:
+            async with self._http.get(self._url(path, api_key, query), allow_redirects=False) as response:
                 if response.status == 200:
                     body = await _read_up_to(response, max_page_bytes(rows))
                     return parse_page(body, kind, rows=rows)
-                failure = self._failure_of(await _read(response), path, query)
+                failure = self._error_in_response(await _read(response), path, query)
         except NotUnderstood as error:
             failure = InvalidResponse(
                 method="GET", path=path, status=200, detail=f"the response can't be read: {error}"
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            failure = self._get_failure(error, path)
+            failure = self._transport_error("GET", path, error, is_sent=True)
         raise failure
 
-    def _get_failure(self, error: BaseException, path: str) -> ApiError:
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            return ConnectFailed(method="GET", path=path, detail=self._why(error))
-        kind = ResponseTimeout if isinstance(error, TimeoutError) else ResponseLost
-        return kind(method="GET", path=path, detail=self._why(error))
+    def _transport_error(self, method: str, path: str, error: BaseException, *, is_sent: bool) -> ApiError:
+        """Return the error of a request without a complete response.
 
-    def _failure_of(self, response: Response, path: str, query: dict[str, str]) -> ApiError:
+        :param is_sent: whether the last byte of the request was sent.
+        """
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            kind: type[ApiError] = ConnectFailed
+        elif not is_sent:
+            kind = RequestNotSent
+        else:
+            kind = ResponseTimeout if isinstance(error, TimeoutError) else ResponseLost
+        return kind(method=method, path=path, detail=self._describe(error))
+
+    def _error_in_response(self, response: Response, path: str, query: dict[str, str]) -> ApiError:
         sent = [query["email"]] if "email" in query else []
         meaning = meaning_of(response, method="GET", path=path, redactor=self._redactor, sent=sent)
         if isinstance(meaning, Stored):  # a 201 is not a valid response to a GET
@@ -226,15 +230,15 @@ class SpringestClient:
         return meaning
 
     @property
-    def _open(self) -> aiohttp.ClientSession:
+    def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             raise RuntimeError("the client is used outside its `async with`")
         return self._session
 
-    def _url(self, path: str, key: str, query: dict[str, str]) -> URL:
-        return URL(self._site.base_url + path).update_query({**query, "api_key": key})
+    def _url(self, path: str, api_key: str, query: dict[str, str]) -> URL:
+        return URL(self._site.base_url + path).update_query({**query, "api_key": api_key})
 
-    def _why(self, error: BaseException) -> str:
+    def _describe(self, error: BaseException) -> str:
         """Describe an error by its class, since a library's text may contain the URL with the key."""
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
             return f"no secure connection to {self._site.host} (TLS): {type(error).__name__}"
@@ -252,6 +256,9 @@ class Pages(Generic[T]):
     """The pages of one list: iterate once, asynchronously; each page contains only new rows.
 
     ``evidence`` then shows whether the list was read in full.
+
+    :param filters: query parameters by name; ``None`` omits one.
+    :param size: rows per page.
     """
 
     def __init__(
@@ -259,14 +266,14 @@ class Pages(Generic[T]):
         client: SpringestClient,
         path: str,
         kind: RowKind[T],
-        key: str,
+        api_key: str,
         filters: dict[str, Any],
         size: int,
     ) -> None:
         self._client = client
         self._path = path
         self._kind = kind
-        self._key = key
+        self._api_key = api_key
         self._filters = {name: str(value) for name, value in filters.items() if value is not None}
         self._pager = Pager(size)
 
@@ -278,14 +285,16 @@ class Pages(Generic[T]):
     async def __aiter__(self) -> AsyncGenerator[Page[T], None]:
         while (wanted := self._pager.next) is not None:
             query = {**self._filters, "size": str(wanted.size), "offset": str(wanted.offset)}
-            page = await self._client.read_page(self._path, self._kind, self._key, query, rows=wanted.size)
-            for place, number in enumerate(page.ids, start=wanted.offset + 1):
-                if number < 0:
+            page = await self._client.read_page(
+                self._path, self._kind, self._api_key, query, rows=wanted.size
+            )
+            for row_number, row_id in enumerate(page.ids, start=wanted.offset + 1):
+                if row_id < 0:
                     log.warning(
                         "%s: row %d has no usable id and is skipped; until Springest fixes it, the list is "
                         "incomplete, and no certificate counts as missing",
                         self._path,
-                        place,
+                        row_number,
                     )
             new = self._pager.accept(page.ids, total=page.total)
             if new:
@@ -321,12 +330,12 @@ async def _read(response: aiohttp.ClientResponse) -> Response:
     return Response(response.status, response.headers, response.headers.get("Content-Type", "").lower(), body)
 
 
-async def _read_up_to(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """Read a body up to slightly more than ``most`` bytes; a longer result means that it is incomplete."""
+async def _read_up_to(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """Read a body up to slightly more than ``max_bytes``; a longer result means that it is incomplete."""
     kept = bytearray()
     async for chunk in response.content.iter_chunked(READ_BYTES):
         kept += chunk
-        if len(kept) > most:
+        if len(kept) > max_bytes:
             response.close()
             break
     return bytes(kept)

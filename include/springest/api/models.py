@@ -59,7 +59,7 @@ class CertificateUpload:
 
 
 @dataclass(frozen=True, slots=True)
-class PostAnswer:
+class PostResponse:
     """Springest stored the certificate.
 
     :param certificate_id: the new certificate's id; ``None`` if the response has no usable one.

@@ -14,7 +14,7 @@ from typing import Final
 
 from springest.api.models import CertificateUpload
 
-_LINE: Final = b"\r\n"
+_CRLF: Final = b"\r\n"
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _FALLBACK_NAME: Final = "certificate.pdf"
@@ -46,23 +46,24 @@ def encode(
 
     :param booking_field: the site's name for the booking field.
     :param boundary: separates the parts; random except in tests.
+    :raises ValueError: a value contains a control character, or the boundary is malformed.
     """
     boundary = boundary or f"springest-{secrets.token_hex(16)}"
     if not _BOUNDARY.fullmatch(boundary):
         raise ValueError("not a boundary by RFC 2046")
     delimiter = b"--" + boundary.encode()
-    chunks: list[bytes] = []
+    lines: list[bytes] = []
     for name, value in _fields(upload, booking_field):
-        chunks += [delimiter, _disposition(name), b"", _one_line(value)]
-    chunks += [
+        lines += [delimiter, _disposition(name), b"", _one_line(value)]
+    lines += [
         delimiter,
         _disposition("file", filename=upload.document.filename),
         b"Content-Type: " + _one_line(upload.document.content_type),
         b"",
         b"",
     ]
-    head = _LINE.join(chunks)
-    tail = _LINE + delimiter + b"--" + _LINE
+    head = _CRLF.join(lines)
+    tail = _CRLF + delimiter + b"--" + _CRLF
     return EncodedBody(
         head=head,
         tail=tail,

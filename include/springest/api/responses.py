@@ -74,18 +74,20 @@ class _Rule:
     :param statuses: the statuses to which it applies.
     :param body: the kinds of body to which it applies.
     :param error: the resulting error; ``None``: Springest stored the certificate.
-    :param retry_after: whether it applies only to responses with ``Retry-After``.
+    :param needs_retry_after: whether it applies only to responses with ``Retry-After``.
     """
 
     statuses: range | tuple[int, ...]
     body: Body
     error: type[ApiError] | None
     detail: str = ""
-    retry_after: bool = False
+    needs_retry_after: bool = False
 
-    def fits(self, status: int, body: Body, *, waits: bool) -> bool:
-        """Return whether the line applies to a response; ``waits``: it has a ``Retry-After``."""
-        return status in self.statuses and body in self.body and (waits or not self.retry_after)
+    def fits(self, status: int, body: Body, *, has_retry_after: bool) -> bool:
+        """Return whether the line applies to a response."""
+        if self.needs_retry_after and not has_retry_after:
+            return False
+        return status in self.statuses and body in self.body
 
 
 _UNREADABLE: Final = "the body is not Springest's, so the outcome is not known"
@@ -95,7 +97,7 @@ RULES: Final = (
     _Rule(range(200, 300), Body.ANY, InvalidResponse, _UNREADABLE),
     _Rule(range(300, 400), Body.ANY, Redirected, "a redirect, which is never followed"),
     _Rule((429,), Body.ANY, Throttled, "Springest asks for fewer requests"),
-    _Rule((403, 503), Body.ANY, Throttled, "Springest asks for fewer requests", retry_after=True),
+    _Rule((403, 503), Body.ANY, Throttled, "Springest asks for fewer requests", needs_retry_after=True),
     _Rule(
         (401,), Body.ANY, Unauthorized, "Springest does not know this API key: check the connection's keys"
     ),
@@ -130,15 +132,16 @@ def meaning_of(
     :param redactor: removes keys and addresses from the server's text.
     :param sent: private texts of the request, which the server may repeat in whole or in part.
     """
-    root = _root(response)
+    root = _parse_xml(response)
     messages = () if root is None else find_messages(root)
-    body = _body(response, root, messages)
-    waits = "Retry-After" in response.headers
-    rule = next(rule for rule in RULES if rule.fits(response.status, body, waits=waits))
+    body = _kind_of_body(response, root, messages)
+    retry_after = response.headers.get("Retry-After")
+    has_retry_after = retry_after is not None
+    rule = next(rule for rule in RULES if rule.fits(response.status, body, has_retry_after=has_retry_after))
     if rule.error is None:
         return Stored(None if root is None else find_new_id(root))
     hiding = redactor.hiding(sent) if messages else redactor
-    about: dict[str, Any] = {
+    common: dict[str, Any] = {
         "method": method,
         "path": path,
         "status": response.status,
@@ -148,20 +151,19 @@ def meaning_of(
         ),
     }
     if rule.error is Throttled:
-        wait = _seconds(response.headers.get("Retry-After"))
         is_rate_limit = response.status == 429 or (response.status == 503 and body in Body.OURS)
-        return Throttled(retry_after=wait, is_rate_limit=is_rate_limit, **about)
-    return rule.error(**about)
+        return Throttled(retry_after=_parse_retry_after(retry_after), is_rate_limit=is_rate_limit, **common)
+    return rule.error(**common)
 
 
-def _root(response: Response) -> Element | None:
+def _parse_xml(response: Response) -> Element | None:
     """Return the root of Springest's XML; ``None`` if the body is something else."""
     if response.body is None or "html" in response.content_type or "json" in response.content_type:
         return None
     return parse_document(response.body)
 
 
-def _body(response: Response, root: Element | None, messages: tuple[str, ...]) -> Body:
+def _kind_of_body(response: Response, root: Element | None, messages: tuple[str, ...]) -> Body:
     if response.body is not None and not response.body.strip():
         return Body.EMPTY
     if root is None:
@@ -170,7 +172,7 @@ def _body(response: Response, root: Element | None, messages: tuple[str, ...]) -
     return Body.REFUSAL if is_refusal else Body.CERTIFICATE
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _parse_retry_after(retry_after: str | None) -> float | None:
     """Parse ``Retry-After``: seconds or an HTTP date (RFC 9110, 10.2.3); ``None`` if it is neither."""
     if retry_after is None:
         return None

@@ -80,7 +80,7 @@ class DocumentGate:
     async def set_aside_unreadable(self) -> None:
         """Set aside the documents that could not be read although their store is healthy."""
         for training, error in self._unreadable.values():
-            await self.set_aside(training, error.as_defect())
+            await self.set_aside(training, error.as_document_error())
         self._unreadable.clear()
 
     def close(self) -> None:

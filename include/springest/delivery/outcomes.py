@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from springest.api.models import PostAnswer
+from springest.api.models import PostResponse
 from springest.delivery.claims import Outcome
 from springest.documents.opener import DocumentError, DocumentUnreachable
 from springest.errors import (
@@ -113,7 +113,7 @@ def outcome_of_error(error: BaseException, rule: Rule) -> Outcome:
     )
 
 
-def outcome_of_response(response: PostAnswer) -> Outcome:
+def outcome_of_response(response: PostResponse) -> Outcome:
     """Return the outcome of an attempt whose response says that the certificate is stored."""
     if response.certificate_id is not None:
         return Outcome(

@@ -57,7 +57,7 @@ class DocumentChecker:
     def check(self, training: CompletedTraining, known: Known | None = None) -> Finding:
         """Check one row's document; one that can't be read now is a defect of this row."""
         found = self._check(training, known)
-        return _defect(found.as_defect()) if isinstance(found, DocumentUnreachable) else found
+        return _defect(found.as_document_error()) if isinstance(found, DocumentUnreachable) else found
 
     def check_all(
         self, trainings: Sequence[CompletedTraining], known: Mapping[str, Known]
@@ -76,7 +76,7 @@ class DocumentChecker:
             for training, found in zip(trainings, each, strict=True):
                 key = training.delivery_key
                 if isinstance(found, DocumentUnreachable):
-                    findings[key] = _defect(found.as_defect())
+                    findings[key] = _defect(found.as_document_error())
                     store = self._documents.root_of(training.certificate_uri or "")
                     if _waits(training, known.get(key)):
                         self._health_of_waiting.went_badly(store, key, found)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from airflow.providers.http.hooks.http import HttpAsyncHook
 
 from springest.api.client import Pages, SpringestClient
-from springest.api.models import Certificate, CertificateUpload, Certification, PostAnswer
+from springest.api.models import Certificate, CertificateUpload, Certification, PostResponse
 from springest.errors import ApiError, ConfigurationError
 from springest.session import SiteSession, open_session
 from springest.site import Site
@@ -102,7 +102,7 @@ class SpringestHook(HttpAsyncHook):
         """
         return self._iterate(lambda client: client.certifications())
 
-    def post_certificate(self, upload: CertificateUpload) -> PostAnswer:
+    def post_certificate(self, upload: CertificateUpload) -> PostResponse:
         """
         Post one certificate, without a retry.
 
@@ -112,7 +112,7 @@ class SpringestHook(HttpAsyncHook):
         :raises ApiError: the subclass shows whether the server may have stored it.
         """
 
-        async def post() -> PostAnswer:
+        async def post() -> PostResponse:
             async with self.client() as client:
                 return await client.post_certificate(upload)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from springest import errors
-from springest.api.models import PostAnswer
+from springest.api.models import PostResponse
 from springest.delivery.outcomes import (
     RULES,
     Consequence,
@@ -196,7 +196,7 @@ def test_a_stored_certificate_has_its_id_or_none(
     status: int, certificate_id: int | None, event: Event, state: State
 ) -> None:
     """A stored certificate is accepted with its id, or without one if the response names none."""
-    outcome = outcome_of_response(PostAnswer(status=status, certificate_id=certificate_id, bytes_sent=9))
+    outcome = outcome_of_response(PostResponse(status=status, certificate_id=certificate_id, bytes_sent=9))
     assert (outcome.event, outcome.state, outcome.http_status) == (event, state, status)
     assert outcome.springest_certificate_id == (7 if state is State.ACCEPTED else None)
     assert (outcome.reason is None) == (state is State.ACCEPTED)

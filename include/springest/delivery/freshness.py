@@ -19,14 +19,14 @@ from springest.delivery.stats import DeliveryStats
 from springest.errors import ConfigurationError, SourceError
 from springest.source.contract import CompletedTraining, Defect
 from springest.source.reader import MOST_UNREADABLE
-from springest.staging.decide import is_before
+from springest.staging.decide import is_before_cutover
 from springest.staging.stage import SEVERAL
 
 FRESH_SECONDS: Final = 60.0
 """A row that was read longer ago is read again before its claim: a frozen rate limit can last hours."""
-SECOND_LOOK_SECONDS: Final = 1.1
+SECOND_READ_SECONDS: Final = 1.1
 """Many databases round their clocks to whole seconds."""
-CHANGES_AT_EACH_LOOK: Final = "changes_at_each_read"
+CHANGES_AT_EACH_READ: Final = "changes_at_each_read"
 
 Rows = dict[str, list[CompletedTraining]]
 """Source rows by delivery key."""
@@ -82,14 +82,14 @@ class SourceCheck:
             self._refused.clear()
 
     def _is_unchanged(self, queued: Queued, row: CompletedTraining) -> bool:
-        return row.row_version == queued.row_version and not is_before(self._cutover, row)
+        return row.row_version == queued.row_version and not is_before_cutover(self._cutover, row)
 
     async def _look_up(self, batch: Sequence[Queued]) -> Rows:
         return await asyncio.to_thread(self._stager.look_up, [queued.training_id for queued in batch])
 
     async def _set_aside_unstable(self, changed: Sequence[Queued], rows: Rows) -> set[str]:
         """Read changed rows again; set aside those that changed once more, and return their keys."""
-        await asyncio.sleep(SECOND_LOOK_SECONDS)
+        await asyncio.sleep(SECOND_READ_SECONDS)
         again = await self._look_up(changed)
         unstable = {
             queued.delivery_key: (rows[queued.delivery_key][0], again[queued.delivery_key][0])
@@ -105,7 +105,7 @@ class SourceCheck:
             names = ", ".join(first.training_id for first, _ in list(unstable.values())[:SEVERAL])
             raise ConfigurationError(f"completed trainings {names} can't be sent: {remedy}")
         for training, _ in unstable.values():
-            defect = Defect(CHANGES_AT_EACH_LOOK, remedy)
+            defect = Defect(CHANGES_AT_EACH_READ, remedy)
             await asyncio.to_thread(self._stager.set_aside, training, defect, run_id=self._run_id)
         return set(unstable)
 

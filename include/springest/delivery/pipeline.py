@@ -15,10 +15,11 @@ unknown budget      fewer than ``unknown_left`` of this run are     waits; the r
 circuit breaker     fewer than three failures in a row              waits for a successful probe
 rate limit          the rate limiter grants a request               waits
 freshness           its source row is unchanged                     is staged again
-claim               it is still ready; fewer than ``max_unknown``   leaves the queue to another worker; waits;
-                    of the site are unknown or in flight; the run   or the run stops
-                    is below its ``limit``; and the ledger has not
-                    lost attempts
+claim (state)       it is still ready                               has left the queue
+claim (capacity)    fewer than ``max_unknown`` of the site are      waits
+                    unknown or in flight, over all processes
+claim (ledger)      the run is below its ``limit``, and the ledger  the run stops
+                    has not lost attempts
 ==================  ==============================================  ====================================
 
 Then ``AttemptRunner.make`` makes the POST. A run with a ``limit`` takes a place first (``RunLimit``). If the
@@ -144,15 +145,15 @@ class CertificatePipeline:
 
     @asynccontextmanager
     async def _slow_start_gate(self, certificate: OutgoingCertificate) -> AsyncIterator[None]:
-        number = certificate.training.certification_id or 0
-        if not self.slow_start.try_enter(number) and not await self._stop.run_or_stop(
-            self.slow_start.enter(number)
+        certification_id = certificate.training.certification_id or 0
+        if not self.slow_start.try_enter(certification_id) and not await self._stop.run_or_stop(
+            self.slow_start.enter(certification_id)
         ):
             raise GateClosed
         try:
             yield
         finally:
-            await self.slow_start.leave(number, certificate.state)
+            await self.slow_start.leave(certification_id, certificate.state)
 
     @asynccontextmanager
     async def _document_gate(self, certificate: OutgoingCertificate) -> AsyncIterator[OpenDocument]:

@@ -286,7 +286,7 @@ class _DryRun(DeliveryRun):
 
         :raises DeliveryStopped: the run may not send, or it would stop with an error.
         """
-        pipeline = self._new_pipeline(_DryPipeline, await self._check())
+        pipeline = self._new_pipeline(_DryPipeline, await self._check_before_sending())
         try:
             await self._send_queue(pipeline)
         finally:

@@ -24,6 +24,8 @@ from springest.delivery.claims import CLAIM_RETURNED, Claim, NotClaimed, Outcome
 from springest.errors import WarehouseLocked
 from springest.states import Event, State, late_sources_of
 
+RECENT_RUNS: Final = 14
+"""Delivering runs whose median is the usual size."""
 _SWEEP: Final = text(load_sql("delivery/sweep_expired_leases"))
 _QUEUE: Final = text(load_sql("delivery/queue"))
 _QUEUE_LENGTH: Final = text(
@@ -44,8 +46,6 @@ _APPROVE: Final = text(
 )
 _RECENT_RUN_SIZES: Final = text(load_sql("delivery/recent_run_sizes"))
 _SENT_BY_RUN: Final = text(load_sql("delivery/sent_by_run"))
-RECENT_RUNS: Final = 14
-"""Delivering runs whose median is the usual size."""
 _HIGHEST_ATTEMPT: Final = text(load_sql("delivery/highest_attempt"))
 _OTHER_SITES: Final = text("SELECT DISTINCT site FROM springest.delivery WHERE site <> :site ORDER BY site")
 _CLAIM: Final = for_driver(load_sql("delivery/claim", lock=lock_key(Lock.CLAIM, ":site")))
@@ -99,9 +99,9 @@ class DeliveryRepository:
         self._unknown_since = unknown_since
         self._certification_ids = None if certification_ids is None else sorted(certification_ids)
         self._claims: StatementBatcher[_ClaimRequest, Claim | NotClaimed] = StatementBatcher(
-            engine, _CLAIM, parameters=self._claim_parameters, answers=self._claims_of
+            engine, _CLAIM, parameters=self._claim_parameters, answers=self._claim_results
         )
-        self._outcomes = self._outcome_lane()
+        self._outcomes = self._new_outcome_batcher()
 
     async def sweep_expired_leases(self) -> int:
         """Make every delivery whose lease has expired ``unknown``; return how many there were."""
@@ -228,7 +228,7 @@ class DeliveryRepository:
         try:
             recorded = await self._outcomes.ask((claim, outcome))
         except WarehouseLocked:  # perhaps only the delivery of another outcome in the same statement
-            recorded = await self._outcome_lane().ask((claim, outcome))
+            recorded = await self._new_outcome_batcher().ask((claim, outcome))
         if recorded is None and outcome.event is Event.ACCEPTED_WITH_ID:
             await self._rows(
                 _FLAG_POSSIBLE_DUPLICATE,
@@ -244,7 +244,7 @@ class DeliveryRepository:
         async with self._claims.kept(), self._outcomes.kept():
             yield
 
-    def _outcome_lane(self) -> StatementBatcher[tuple[Claim, Outcome], State | None]:
+    def _new_outcome_batcher(self) -> StatementBatcher[tuple[Claim, Outcome], State | None]:
         return StatementBatcher(
             self._engine, _RECORD, parameters=_outcome_parameters, answers=_recorded_states
         )
@@ -274,7 +274,7 @@ class DeliveryRepository:
             "requests": json.dumps(values),
         }
 
-    def _claims_of(self, requests: Sequence[_ClaimRequest], rows: Rows) -> list[Claim | NotClaimed]:
+    def _claim_results(self, requests: Sequence[_ClaimRequest], rows: Rows) -> list[Claim | NotClaimed]:
         results: list[Claim | NotClaimed] = [NotClaimed.TAKEN] * len(requests)
         for row in rows:
             queued = requests[row.position].queued
@@ -291,7 +291,7 @@ class DeliveryRepository:
             return result.all() if result.returns_rows else []
 
 
-def _outcome_parameters(recorded: Sequence[tuple[Claim, Outcome]]) -> dict[str, Any]:
+def _outcome_parameters(attempts: Sequence[tuple[Claim, Outcome]]) -> dict[str, Any]:
     """Return the outcomes as one JSON text, which costs the driver far less CPU time than several arrays."""
     outcomes = [
         {
@@ -308,7 +308,7 @@ def _outcome_parameters(recorded: Sequence[tuple[Claim, Outcome]]) -> dict[str, 
             "bytes_handed_over": outcome.bytes_handed_over,
             "springest_certificate_id": outcome.springest_certificate_id,
         }
-        for claim, outcome in recorded
+        for claim, outcome in attempts
     ]
     return {"outcomes": json.dumps(outcomes)}
 
@@ -318,6 +318,6 @@ def _storable(text: str | None) -> str | None:
     return text.replace("\0", "").encode("utf-8", "replace").decode() if text else text
 
 
-def _recorded_states(recorded: Sequence[tuple[Claim, Outcome]], rows: Rows) -> list[State | None]:
+def _recorded_states(attempts: Sequence[tuple[Claim, Outcome]], rows: Rows) -> list[State | None]:
     changed = {row.attempt_id for row in rows}
-    return [outcome.state if claim.attempt_id in changed else None for claim, outcome in recorded]
+    return [outcome.state if claim.attempt_id in changed else None for claim, outcome in attempts]

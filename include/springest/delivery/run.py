@@ -97,8 +97,8 @@ class DeliveryRun:
         :raises ConfigurationError: the site's connection leads to another account than what was staged.
         """
         with self._stop_at_deliver_until():
-            unknown_left = await self._check()
-            async with self._sending(unknown_left) as pipeline:
+            unknown_left = await self._check_before_sending()
+            async with self._open_pipeline(unknown_left) as pipeline:
                 await self._send_queue(pipeline)
             self._fail_if_closed_with_unknown(pipeline.slow_start.closed_with_unknown)
             report = await self._report()
@@ -117,7 +117,7 @@ class DeliveryRun:
         finally:
             timer.cancel()
 
-    async def _check(self) -> int:
+    async def _check_before_sending(self) -> int:
         """Check that this run may send at all; a dry run makes the same checks.
 
         :returns: how many outcomes may still become unknown.
@@ -164,7 +164,7 @@ class DeliveryRun:
         log.warning("Not sent: %s", message)
 
     @asynccontextmanager
-    async def _sending(self, unknown_left: int) -> AsyncIterator[CertificatePipeline]:
+    async def _open_pipeline(self, unknown_left: int) -> AsyncIterator[CertificatePipeline]:
         """Hold everything that is needed while certificates are sent."""
         context, pipeline = self._context, self._new_pipeline(CertificatePipeline, unknown_left)
         progress = asyncio.create_task(self._log_progress())
@@ -179,6 +179,7 @@ class DeliveryRun:
             await pipeline.breaker.stop()
 
     def _new_pipeline(self, kind: type[P], unknown_left: int) -> P:
+        """Return a pipeline; a dry run has its own kind of it."""
         settings = self._settings
         return kind(
             self._context,
@@ -218,7 +219,7 @@ class DeliveryRun:
             raise
         finally:
             if self.stop:
-                _close(queue, workers=len(workers))
+                _end_workers(queue, workers=len(workers))
             await self._finish(workers, pipeline)
         return self.stats.outcomes[State.READY] > not_stored or self.stats.restaged > restaged
 
@@ -332,7 +333,7 @@ class DeliveryRun:
         )
 
 
-def _close(queue: Queue, *, workers: int) -> None:
+def _end_workers(queue: Queue, *, workers: int) -> None:
     """Empty the queue and end its workers."""
     while not queue.empty():
         queue.get_nowait()

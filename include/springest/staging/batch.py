@@ -1,4 +1,4 @@
-"""Decide about a batch of source rows and write the decisions into the ledger, in one transaction."""
+"""Check a batch of source rows and write the resulting changes into the ledger, in one transaction."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from springest.staging.decide import (
     CONFLICT,
     RESTORED,
     CertificateIdentity,
+    CheckResult,
     Holder,
     Known,
-    Verdict,
     check,
     decide,
     duplicate_of,
     find_duplicate,
     identity,
-    is_before,
+    is_before_cutover,
     may_be_restaged,
     maybe_sent_before_restore,
     needs_check,
@@ -46,13 +46,13 @@ _NOTE_ROWS: Final = text(load_sql("staging/note_rows"))
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows that are decided about and written in one transaction.
+    """Rows that are checked and written in one transaction.
 
     :param trainings: one row for each delivery, by delivery key.
     :param conflicts: deliveries whose source rows differ within the batch; the writer finds differences from
         earlier batches of the run.
     :param gone: deliveries whose rows the source no longer has.
-    :param refused: defects of documents that could not be sent when they were opened, by delivery key.
+    :param defects: defects that were found just before sending, by delivery key.
     :param rows: delivery key by number of the source row in the run's window.
     :param elsewhere: the other site that has the same training, by delivery key.
     """
@@ -60,7 +60,7 @@ class Batch:
     trainings: Mapping[str, CompletedTraining]
     conflicts: Collection[str] = ()
     gone: Sequence[str] = ()
-    refused: Mapping[str, Defect] = field(default_factory=dict)
+    defects: Mapping[str, Defect] = field(default_factory=dict)
     rows: Mapping[int, str] = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
 
@@ -82,7 +82,7 @@ class BatchWriter:
         self._documents = DocumentChecker(documents)
 
     def write(self, batch: Batch, catalogue: Catalogue, *, run_id: str) -> None:
-        """Decide about a batch and write the decisions; documents are checked before the transaction."""
+        """Check a batch and write the changes; documents are checked before the transaction."""
         keys = [*batch.trainings, *batch.gone]
         with self._engine.connect() as connection:
             known = ledger.load_known(connection, keys, lock=False)
@@ -100,9 +100,8 @@ class BatchWriter:
             # The locked deliveries keep a restored ledger from being repaired before this batch ends.
             restored_at = ledger.restored_at(connection)
             holders = ledger.load_holders(connection, self._site, sorted(certificates))
-            batch = replace(
-                batch, conflicts={*batch.conflicts, *self._differing(connection, batch, known, run_id)}
-            )
+            conflicts = self._conflicts_with_earlier_batches(connection, batch, known, run_id)
+            batch = replace(batch, conflicts={*batch.conflicts, *conflicts})
             staged = [
                 self._decide(training, known.get(key), catalogue, holders, batch, findings, restored_at)
                 for key, training in batch.trainings.items()
@@ -112,7 +111,7 @@ class BatchWriter:
             if batch.rows:
                 _note_rows(connection, self._site, run_id, batch.rows)
 
-    def _differing(
+    def _conflicts_with_earlier_batches(
         self, connection: Connection, batch: Batch, known: Mapping[str, Known], run_id: str
     ) -> set[str]:
         """Return the deliveries of which an earlier batch of the run had a different row."""
@@ -141,14 +140,14 @@ class BatchWriter:
         wanted = [
             training
             for key, training in batch.trainings.items()
-            if key not in batch.refused
-            and not is_before(cutover, training)
+            if key not in batch.defects
+            and not is_before_cutover(cutover, training)
             and (
                 _is_rejected(known.get(key))
                 or needs_check(known.get(key), training, catalogue.entry(training.certification_id))
             )
         ]
-        return {**self._documents.check_all(wanted, known), **batch.refused}
+        return {**self._documents.check_all(wanted, known), **batch.defects}
 
     def _decide(
         self,
@@ -160,65 +159,58 @@ class BatchWriter:
         findings: Mapping[str, Finding],
         restored_at: datetime | None,
     ) -> ledger.Staged:
+        """Check one row, compare it with other deliveries, and return the change that results."""
         key = training.delivery_key
         entry = catalogue.entry(training.certification_id)
-        cutover = catalogue.site.cutover_date
-        found: Finding = findings.get(key)
-        verdict: Verdict | None = None
-        if key in batch.conflicts and may_be_restaged(known):
-            verdict = CONFLICT
-        elif found is Unknown.STORE_FAILS and known is not None and known.state in RECHECKED:
-            pass  # it stays set aside as it is
-        elif self._is_to_be_checked(training, known, entry, found, cutover) or (
-            key in batch.refused and may_be_restaged(known)
-        ):
-            found = self._finding(training, known, findings, cutover)
-            defect = found if isinstance(found, Defect) else None
-            verdict = check(training, entry, defect, cutover=cutover)
-        if (
-            verdict is not None
-            and verdict.event is Event.CHECKED_READY
-            and maybe_sent_before_restore(training, known, restored_at=restored_at)
-        ):
-            verdict = RESTORED
-        if verdict is not None and verdict.event is Event.CHECKED_READY:
-            if key in batch.elsewhere:
-                verdict = staged_elsewhere(batch.elsewhere[key])
+        document, result = self._check(training, known, entry, batch, findings, catalogue.site.cutover_date)
+        if result is not None and result.event is Event.CHECKED_READY:
+            if maybe_sent_before_restore(training, known, restored_at=restored_at):
+                result = RESTORED
+            elif key in batch.elsewhere:
+                result = staged_elsewhere(batch.elsewhere[key])
             else:
-                verdict = _unless_duplicate(training, known, verdict, holders)
-        decision = decide(known, training, verdict, catalogue_ref=entry.ref)
+                result = _unless_duplicate(training, known, result, holders)
+        change = decide(known, training, result, catalogue_ref=entry.ref)
         is_named = training.certificate_uri is not None  # false if the learner was erased meanwhile
-        checked = found.checked if is_named and isinstance(found, CheckedDocument) else None
-        return ledger.Staged(training, decision, entry.ref, checked)
+        checked = document.checked if is_named and isinstance(document, CheckedDocument) else None
+        return ledger.Staged(training, change, entry.ref, checked)
 
-    def _is_to_be_checked(
+    def _check(
         self,
         training: CompletedTraining,
         known: Known | None,
         entry: CatalogueEntry,
-        found: Finding,
-        cutover: date | None,
-    ) -> bool:
-        """Return whether the row is checked; a rejected one also if its document was replaced."""
-        replaced = (
-            known is not None
-            and known.state is State.REJECTED
-            and isinstance(found, CheckedDocument)
-            and found.sha256 != known.document_sha256
-        )
-        return replaced or needs_check(known, training, entry, cutover=cutover)
-
-    def _finding(
-        self,
-        training: CompletedTraining,
-        known: Known | None,
+        batch: Batch,
         findings: Mapping[str, Finding],
         cutover: date | None,
-    ) -> Finding:
-        """Return the finding on the document; if the row changed meanwhile, check its document now."""
-        if training.delivery_key in findings:
-            return findings[training.delivery_key]
-        return None if is_before(cutover, training) else self._documents.check(training, known)
+    ) -> tuple[Finding, CheckResult | None]:
+        """Return the finding on the document, and the result of the checks; ``None`` if none were needed."""
+        key = training.delivery_key
+        document: Finding = findings.get(key)
+        if key in batch.conflicts and may_be_restaged(known):
+            return document, CONFLICT
+        if document is Unknown.STORE_FAILS and known is not None and known.state in RECHECKED:
+            return document, None  # it stays set aside as it is
+        if not (
+            needs_check(known, training, entry, cutover=cutover)
+            or _is_replaced(document, known)
+            or (key in batch.defects and may_be_restaged(known))
+        ):
+            return document, None
+        if key not in findings and not is_before_cutover(cutover, training):
+            document = self._documents.check(training, known)  # the row changed meanwhile
+        defect = document if isinstance(document, Defect) else None
+        return document, check(training, entry, defect, cutover=cutover)
+
+
+def _is_replaced(document: Finding, known: Known | None) -> bool:
+    """Return whether a rejected delivery has another document now."""
+    return (
+        known is not None
+        and known.state is State.REJECTED
+        and isinstance(document, CheckedDocument)
+        and document.sha256 != known.document_sha256
+    )
 
 
 def _is_rejected(known: Known | None) -> bool:
@@ -229,13 +221,13 @@ def _is_rejected(known: Known | None) -> bool:
 def _unless_duplicate(
     training: CompletedTraining,
     known: Known | None,
-    verdict: Verdict,
+    result: CheckResult,
     holders: dict[CertificateIdentity, list[Holder]],
-) -> Verdict:
+) -> CheckResult:
     """Give the certificate to the first training and add it to the holders; others are duplicates."""
     certificate = identity(training)
     if certificate is None:
-        return verdict
+        return result
     rivals = holders.setdefault(certificate, [])
     rival = find_duplicate(training, rivals, known=known)
     if rival is not None:
@@ -243,7 +235,7 @@ def _unless_duplicate(
     rivals.append(
         Holder(training.delivery_key, training.training_id, known is not None and known.duplicate_released)
     )
-    return verdict
+    return result
 
 
 def _note_rows(connection: Connection, site: str, run_id: str, rows: Mapping[int, str]) -> None:

@@ -1,7 +1,7 @@
 """Decisions of staging about a source row, as pure functions: check it, then compare it with the ledger.
 
-Nothing here reads a clock, a file or a database. Checking a row gives a ``Verdict``; the verdict and the
-delivery in the ledger give a ``Decision``.
+Nothing here reads a clock, a file or a database. ``check`` gives a ``CheckResult``; from it and the delivery
+in the ledger, ``decide`` gives the ``Change`` to write.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """The result of the local checks on one row."""
 
     event: Event
@@ -59,7 +59,7 @@ class Verdict:
 
 
 class Action(StrEnum):
-    """A change that staging writes."""
+    """Kind of a change."""
 
     INSERT = "insert"
     RESTAGE = "restage"
@@ -70,8 +70,8 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """The result of staging one row."""
+class Change:
+    """The change that staging writes for one row."""
 
     action: Action
     state: State | None = None
@@ -80,15 +80,19 @@ class Decision:
     review_reason: str | None = None
 
 
-NOTHING: Final = Decision(Action.NOTHING)
+CertificateIdentity = tuple[int, str, date]
+"""Certification, learner and ``valid_from``; trainings with equal ones have the same certificate."""
+HOLDS_CERTIFICATE: Final = frozenset({State.READY}) | POSSIBLY_STORED
+"""States in which a delivery has its certificate; a ``REVIEW`` that was sent does as well."""
+NOTHING: Final = Change(Action.NOTHING)
 BEFORE_CUTOVER: Final = "before_cutover"
-RESTORED: Final = Verdict(
+RESTORED: Final = CheckResult(
     Event.LEDGER_RESTORED,
     "ledger_restored",
     "the ledger was restored from a backup after this training was completed: it may have been sent. It is "
     "not sent until there is evidence that Springest does not have it and a person releases it",
 )
-CONFLICT: Final = Verdict(
+CONFLICT: Final = CheckResult(
     Event.CHECKED_INVALID,
     "conflicting_rows",
     "the source has two rows with this training_id and issue_no that differ: keep one, "
@@ -96,7 +100,7 @@ CONFLICT: Final = Verdict(
 )
 
 
-def is_before(cutover: date | None, training: CompletedTraining) -> bool:
+def is_before_cutover(cutover: date | None, training: CompletedTraining) -> bool:
     """Return whether somebody else may have uploaded the training's certificate before this project began."""
     if cutover is None or training.completed_at is None or identity(training) is None:
         return False
@@ -106,7 +110,7 @@ def is_before(cutover: date | None, training: CompletedTraining) -> bool:
 def needs_check(
     known: Known | None,
     training: CompletedTraining,
-    catalogue: CatalogueEntry,
+    entry: CatalogueEntry,
     *,
     cutover: date | None = None,
 ) -> bool:
@@ -114,14 +118,16 @@ def needs_check(
 
     :param cutover: trainings completed before this date are not sent automatically.
     """
-    if known is None or not may_be_restaged(known):
-        return known is None
-    if known.state is State.READY and is_before(cutover, training):
+    if known is None:
+        return True
+    if not may_be_restaged(known):
+        return False
+    if known.state is State.READY and is_before_cutover(cutover, training):
         return True
     if known.state is State.REVIEW:
         return known.row_version != training.row_version
     if known.state in {State.READY, State.REJECTED}:
-        return known.row_version != training.row_version or known.catalogue_ref != catalogue.ref
+        return known.row_version != training.row_version or known.catalogue_ref != entry.ref
     return True
 
 
@@ -136,18 +142,18 @@ def may_be_restaged(known: Known | None) -> bool:
 
 def check(
     training: CompletedTraining,
-    catalogue: CatalogueEntry,
+    entry: CatalogueEntry,
     document: Defect | None,
     *,
     cutover: date | None = None,
-) -> Verdict:
+) -> CheckResult:
     """Check one row; the detail lists every defect, and the first one gives the reason.
 
     :param document: the defect of the document, if any.
     :param cutover: trainings completed before this day are held, even if they have defects.
     """
-    if is_before(cutover, training):
-        return Verdict(
+    if is_before_cutover(cutover, training):
+        return CheckResult(
             Event.CHECKED_HELD,
             BEFORE_CUTOVER,
             f"it was completed before the site's cutover date {cutover}: it is adopted once Springest shows "
@@ -155,21 +161,21 @@ def check(
         )
     defects = [*training.defects, *([document] if document else [])]
     has_end = training.valid_until or any(defect.reason == "valid_until_unreadable" for defect in defects)
-    if catalogue.listed and catalogue.requires_valid_until and not has_end:
+    if entry.listed and entry.requires_valid_until and not has_end:
         defects.append(
             Defect("valid_until_required", "the certification requires valid_until: give it in the source")
         )
     if defects:
         detail = "; ".join(defect.detail for defect in defects)
-        return Verdict(Event.CHECKED_INVALID, defects[0].reason, detail)
-    if not catalogue.listed and not catalogue.may_send_unlisted:
-        return Verdict(
+        return CheckResult(Event.CHECKED_INVALID, defects[0].reason, detail)
+    if not entry.listed and not entry.may_send_unlisted:
+        return CheckResult(
             Event.CHECKED_HELD,
             "certification_not_listed",
             f"certification {training.certification_id} is not in Springest's list of certifications: "
             "have it verified, correct the id, or allow it with the connection's send_unlisted",
         )
-    return Verdict(Event.CHECKED_READY)
+    return CheckResult(Event.CHECKED_READY)
 
 
 def maybe_sent_before_restore(
@@ -188,9 +194,9 @@ def maybe_sent_before_restore(
     return training.completed_at is None or training.completed_at < restored_at
 
 
-def duplicate_of(training_id: str) -> Verdict:
-    """Return the verdict on a row whose certificate another training already has."""
-    return Verdict(
+def duplicate_of(training_id: str) -> CheckResult:
+    """Return the result for a row whose certificate another training already has."""
+    return CheckResult(
         Event.DUPLICATE_FOUND,
         "duplicate",
         f"training {training_id} has the same learner, certification and valid_from: keep one of them, "
@@ -198,9 +204,9 @@ def duplicate_of(training_id: str) -> Verdict:
     )
 
 
-def staged_elsewhere(site: str) -> Verdict:
-    """Return the verdict on a row whose training another site already sends."""
-    return Verdict(
+def staged_elsewhere(site: str) -> CheckResult:
+    """Return the result for a row whose training another site already sends."""
+    return CheckResult(
         Event.CHECKED_HELD,
         "staged_by_another_site",
         f"the site {site} has the same training and learner, and sends it: each site's query must return "
@@ -211,31 +217,31 @@ def staged_elsewhere(site: str) -> Verdict:
 def decide(
     known: Known | None,
     training: CompletedTraining,
-    verdict: Verdict | None,
+    result: CheckResult | None,
     *,
     catalogue_ref: str | None = None,
-) -> Decision:
-    """Compare a checked row with the ledger.
+) -> Change:
+    """Return the change that a checked row makes in the ledger.
 
-    :param verdict: ``None`` if ``needs_check`` returned false.
+    :param result: ``None`` if ``needs_check`` returned false.
     :param catalogue_ref: reference of the present catalogue entry; ``None`` skips its comparison.
     """
-    if verdict is None:
-        return _after_sending(known, training) if known else NOTHING
+    if result is None:
+        return _flag_if_changed(known, training) if known else NOTHING
     state = next_state(
-        known.state if known else None, verdict.event, ever_sent=known.ever_sent if known else False
+        known.state if known else None, result.event, ever_sent=known.ever_sent if known else False
     )
-    review = verdict.reason if state is State.REVIEW else None
+    review = result.reason if state is State.REVIEW else None
     if known is None:
-        return Decision(Action.INSERT, state, verdict.reason, verdict.detail, review)
+        return Change(Action.INSERT, state, result.reason, result.detail, review)
     before = (known.state, known.reason, known.reason_detail, known.row_version)
-    after = (state, verdict.reason, verdict.detail, training.row_version)
+    after = (state, result.reason, result.detail, training.row_version)
     if before == after and catalogue_ref in (None, known.catalogue_ref):
         return NOTHING
-    return Decision(Action.RESTAGE, state, verdict.reason, verdict.detail, review)
+    return Change(Action.RESTAGE, state, result.reason, result.detail, review)
 
 
-def _after_sending(known: Known, training: CompletedTraining) -> Decision:
+def _flag_if_changed(known: Known, training: CompletedTraining) -> Change:
     if known.state not in POSSIBLY_STORED | {State.REVIEW}:
         return NOTHING
     if known.row_version in {training.row_version, ERASED_VERSION}:
@@ -244,7 +250,7 @@ def _after_sending(known: Known, training: CompletedTraining) -> Decision:
     reason = f"changed_after_sending({', '.join(fields)})"
     if not fields or known.review_reason == reason or outranks_change(known.review_reason):
         return NOTHING
-    return Decision(Action.FLAG, review_reason=reason)
+    return Change(Action.FLAG, review_reason=reason)
 
 
 OUTRANKS_CHANGE: Final = "stored_"
@@ -276,21 +282,11 @@ def changed_fields(known: Known, training: CompletedTraining) -> tuple[str, ...]
     )
 
 
-CertificateIdentity = tuple[int, str, date]
-
-
-def identity(training: CompletedTraining) -> CertificateIdentity | None:
-    """Return (certification, learner, valid_from); trainings with equal ones have the same certificate."""
-    if training.certification_id is None or training.learner_ref is None or training.valid_from is None:
+def identity(row: CompletedTraining | Known) -> CertificateIdentity | None:
+    """Return the identity of a certificate; ``None`` if it is incomplete."""
+    if row.certification_id is None or row.learner_ref is None or row.valid_from is None:
         return None
-    return training.certification_id, training.learner_ref, training.valid_from
-
-
-def identity_of(known: Known) -> CertificateIdentity | None:
-    """Return the ``identity`` of a delivery in the ledger."""
-    if known.certification_id is None or known.learner_ref is None or known.valid_from is None:
-        return None
-    return known.certification_id, known.learner_ref, known.valid_from
+    return row.certification_id, row.learner_ref, row.valid_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +311,7 @@ def find_duplicate(
 
     :param known: the training's own delivery.
     """
-    decided_on = known is not None and identity_of(known) == identity(training)
+    decided_on = known is not None and identity(known) == identity(training)
     if known is not None and decided_on and known.duplicate_released:
         return None
     is_waiting = known is not None and decided_on and known.state is State.READY
@@ -327,7 +323,3 @@ def find_duplicate(
         ),
         None,
     )
-
-
-HOLDS_CERTIFICATE: Final = frozenset({State.READY}) | POSSIBLY_STORED
-"""States in which a delivery has its certificate; a ``REVIEW`` that was sent does as well."""

@@ -45,7 +45,7 @@ from springest.staging.decide import (
     OUTRANKS_CHANGE,
     Action,
     CertificateIdentity,
-    Decision,
+    Change,
     Holder,
     Known,
 )
@@ -77,14 +77,14 @@ _EVER_SENT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A decision to write.
+    """A change to write.
 
-    :param catalogue_ref: reference of the catalogue entry that the decision used.
+    :param catalogue_ref: reference of the catalogue entry that was used.
     :param document_checked: type and sha256 of the document, if it passed its checks.
     """
 
     training: CompletedTraining
-    decision: Decision
+    change: Change
     catalogue_ref: str
     document_checked: str | None = None
 
@@ -187,15 +187,15 @@ def load_elsewhere(
 
 
 def write(connection: Connection, staged: Iterable[Staged], *, run_id: str) -> None:
-    """Write decisions, at most one per delivery."""
+    """Write changes, at most one per delivery."""
     inserts, restages, flags = [], [], []
     for row in staged:
-        if row.decision.action is Action.INSERT:
+        if row.change.action is Action.INSERT:
             inserts.append(_content(row) | _identity(row) | {"staged_run_id": run_id})
-        elif row.decision.action is Action.RESTAGE:
+        elif row.change.action is Action.RESTAGE:
             restages.append(_content(row) | {"staged_run_id": run_id, "key": row.training.delivery_key})
-        elif row.decision.action is Action.FLAG:
-            flags.append({"key": row.training.delivery_key, "review_reason": row.decision.review_reason})
+        elif row.change.action is Action.FLAG:
+            flags.append({"key": row.training.delivery_key, "review_reason": row.change.review_reason})
     if inserts:
         connection.execute(insert(delivery), inserts)
     changed = {"updated_at": func.clock_timestamp()}
@@ -286,14 +286,14 @@ def _identity(staged: Staged) -> dict[str, Any]:
 
 
 def _content(staged: Staged) -> dict[str, Any]:
-    training, decision = staged.training, staged.decision
-    assert decision.state is not None  # noqa: S101 - an insert and a restage always carry one
+    training, change = staged.training, staged.change
+    assert change.state is not None  # noqa: S101 - an insert and a restage always carry one
     return {
-        "state": decision.state.value,
-        "reason": decision.reason,
-        "reason_detail": decision.detail,
-        "needs_review": decision.review_reason is not None,
-        "review_reason": decision.review_reason,
+        "state": change.state.value,
+        "reason": change.reason,
+        "reason_detail": change.detail,
+        "needs_review": change.review_reason is not None,
+        "review_reason": change.review_reason,
         "learner_ref": training.learner_ref,
         "certification_id": training.certification_id,
         "booking_id": training.booking_id,

@@ -10,6 +10,7 @@ from sqlalchemy import ARRAY, Connection, Text, any_, bindparam, select
 
 from springest.db.schema import delivery, staged_row
 from springest.source.contract import lies_in_every_window
+from springest.source.values import WITHOUT_TRAINING_ID
 from springest.states import State
 
 REFUSED_WHOLE: Final = "training_id_unreadable"
@@ -28,6 +29,11 @@ class SetAside(NamedTuple):
     reason: str | None
     updated_at: datetime | None
     detail: str | None
+
+    @property
+    def has_training_id(self) -> bool:
+        """Whether the row has an id of its own, by which it can be looked up."""
+        return not self.training_id.startswith(WITHOUT_TRAINING_ID)
 
     @property
     def is_found_by_moment(self) -> bool:

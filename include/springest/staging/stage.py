@@ -45,8 +45,10 @@ NOT_FOUND_REMEDY: Final = (
     "the query must compute training_id from the row alone, as text, and use the window only to filter "
     "updated_at"
 )
-AROUND: Final = timedelta(seconds=1)
-CLOSE: Final = timedelta(minutes=1)
+WINDOW_MARGIN: Final = timedelta(seconds=1)
+"""Added on both sides of a moment, since databases round their clocks differently."""
+MERGE_DISTANCE: Final = timedelta(minutes=1)
+"""Moments up to this far apart share a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +122,9 @@ class Stager:
                     is_pilot=is_pilot,
                 )
                 catalogue = load_catalogue(connection, self._site)
-            return self._stage(run_id, planned, catalogue)
+            return self._stage_planned(run_id, planned, catalogue)
 
-    def _stage(self, run_id: str, planned: PlannedWindow, catalogue: Catalogue) -> StageReport:
+    def _stage_planned(self, run_id: str, planned: PlannedWindow, catalogue: Catalogue) -> StageReport:
         log.info(
             "Staging %s of site %s from %s to %s",
             run_id,
@@ -130,39 +132,39 @@ class Stager:
             planned.window.start,
             planned.window.end,
         )
-        lost = self._not_found_again(planned.window)
+        not_found = self._not_found_by_id(planned.window)
         try:
-            count = self._stage_window(planned.window, catalogue, lost, run_id=run_id)
+            count = self._stage_window(planned.window, catalogue, not_found, run_id=run_id)
         except UnreadableRows as error:
             log.warning("%s: reading the window again training by training, to find these rows", error)
-            count = self._stage_window(planned.window, catalogue, lost, run_id=run_id, by_training=True)
+            count = self._stage_window(planned.window, catalogue, not_found, run_id=run_id, by_training=True)
         rechecked = self._recheck(catalogue, run_id=run_id, rows=count)
         with self._engine.begin() as connection:
             close_window(connection, planned, site=self._site.name, run_id=run_id, source_count=count)
-            states = _states(connection, self._site.name, run_id)
+            states = _count_states(connection, self._site.name, run_id)
         return StageReport(planned.window, count, states, rechecked)
 
-    def _not_found_again(self, window: Window) -> frozenset[str]:
+    def _not_found_by_id(self, window: Window) -> frozenset[str]:
         """Return trainings that the source does not find by their id.
 
         :raises ConfigurationError: there are ``SEVERAL`` or more, so the query is at fault.
         """
         try:
-            lost = self._source.not_found_again(window)
+            not_found = self._source.not_found_again(window)
         except UnreadableRows:  # staging finds out which rows they are
             return frozenset()
-        if len(lost) >= SEVERAL:
+        if len(not_found) >= SEVERAL:
             raise ConfigurationError(
-                f"{len(lost)} completed trainings of the window are not found by their training_id, among "
-                f"them {', '.join(lost[:SEVERAL])}: {NOT_FOUND_REMEDY}"
+                f"{len(not_found)} completed trainings of the window are not found by their training_id, "
+                f"among them {', '.join(not_found[:SEVERAL])}: {NOT_FOUND_REMEDY}"
             )
-        return frozenset(lost)
+        return frozenset(not_found)
 
     def _stage_window(
         self,
         window: Window,
         catalogue: Catalogue,
-        lost: Collection[str],
+        not_found: Collection[str],
         *,
         run_id: str,
         by_training: bool = False,
@@ -171,12 +173,12 @@ class Stager:
         staged = 0
         with self._source.open_window(window, by_training=by_training) as (count, batches):
             for batch in batches:
-                trainings = [_marked(training, lost) for training in self._read(batch)]
+                trainings = [_with_defect_if_not_found(training, not_found) for training in self._read(batch)]
                 rows = {
                     number: training.delivery_key
                     for number, training in enumerate(trainings, start=staged + 1)
                 }
-                batched = replace(_grouped(trainings), rows=rows)
+                batched = replace(_batch_from_window(trainings), rows=rows)
                 self._writer.write(batched, catalogue, run_id=run_id)
                 staged += len(trainings)
                 log.info("%d of %d completed trainings staged", staged, count)
@@ -205,14 +207,14 @@ class Stager:
         """Stage deliveries again from the rows that ``look_up`` found; withdraw the others."""
         with self._engine.begin() as connection:
             catalogue = load_catalogue(connection, self._site)
-        self._writer.write(_again(keys, found), catalogue, run_id=run_id)
+        self._writer.write(_batch_from_look_up(keys, found), catalogue, run_id=run_id)
 
     def set_aside(self, training: CompletedTraining, error: DocumentError | Defect, *, run_id: str) -> None:
         """Set a delivery aside that turned out to be unsendable."""
         with self._engine.begin() as connection:
             catalogue = load_catalogue(connection, self._site)
         key = training.delivery_key
-        batch = Batch({key: training}, refused={key: Defect(error.reason, error.detail)})
+        batch = Batch({key: training}, defects={key: Defect(error.reason, error.detail)})
         self._writer.write(batch, catalogue, run_id=run_id)
 
     def _read(self, rows: Iterable[Mapping[str, Any]]) -> list[CompletedTraining]:
@@ -234,15 +236,13 @@ class Stager:
             if not page:
                 return rechecked
             after = keys[-1]
-            left = [row for row in page if row.delivery_key not in staged]
-            nameless = [note for note in left if note.training_id.startswith(WITHOUT_TRAINING_ID)]
-            unnamed = {row.delivery_key for row in nameless}
-            named = {note.delivery_key: note for note in left if note.delivery_key not in unnamed}
-            found = self.look_up(training.training_id for training in named.values())
-            lost = {
-                key for key, training in named.items() if training.reason == NOT_FOUND and key not in found
-            }
-            self._writer.write(_again(named.keys() - lost, found), catalogue, run_id=run_id)
+            remaining = [row for row in page if row.delivery_key not in staged]
+            named = {row.delivery_key: row for row in remaining if row.has_training_id}
+            found = self.look_up(row.training_id for row in named.values())
+            # The source returns these rows only in their windows, so they are not gone.
+            hidden = {key for key, row in named.items() if row.reason == NOT_FOUND and key not in found}
+            self._writer.write(_batch_from_look_up(named.keys() - hidden, found), catalogue, run_id=run_id)
+            nameless = [row for row in remaining if not row.has_training_id]
             self._recheck_nameless(nameless, catalogue, run_id=run_id)
             rechecked += len(named)
 
@@ -258,13 +258,13 @@ class Stager:
         waiting = {row.delivery_key for row in findable}
         moments = {row.updated_at for row in findable}
         for window in _windows_around(moments):
-            for trainings in self._around(window):
+            for trainings in self._read_around(window):
                 waiting -= {training.delivery_key for training in trainings}
                 rows = [training for training in trainings if training.updated_at in moments]
-                self._writer.write(_grouped(rows), catalogue, run_id=run_id)
+                self._writer.write(_batch_from_window(rows), catalogue, run_id=run_id)
         self._writer.write(Batch({}, gone=sorted(waiting)), catalogue, run_id=run_id)
 
-    def _around(self, window: Window) -> Iterator[list[CompletedTraining]]:
+    def _read_around(self, window: Window) -> Iterator[list[CompletedTraining]]:
         """Yield the rows of a small window; unreadable rows do not affect the others."""
         try:
             yield from self._read_window(window)
@@ -291,28 +291,28 @@ def look_up(
     return found
 
 
-def _again(keys: Iterable[str], found: Mapping[str, list[CompletedTraining]]) -> Batch:
+def _batch_from_look_up(keys: Iterable[str], found: Mapping[str, list[CompletedTraining]]) -> Batch:
     wanted = list(keys)
     return Batch(
-        {key: _first(found[key]) for key in wanted if key in found},
+        {key: _pick_row(found[key]) for key in wanted if key in found},
         conflicts={key for key in wanted if len(found.get(key, ())) > 1},
         gone=[key for key in wanted if key not in found],
     )
 
 
-def _grouped(trainings: Iterable[CompletedTraining]) -> Batch:
+def _batch_from_window(trainings: Iterable[CompletedTraining]) -> Batch:
     """Return one row for each delivery, and the deliveries whose rows differ."""
     by_key: dict[str, list[CompletedTraining]] = {}
     for training in trainings:
         by_key.setdefault(training.delivery_key, []).append(training)
     return Batch(
-        {key: _first(rows) for key, rows in by_key.items()},
+        {key: _pick_row(rows) for key, rows in by_key.items()},
         conflicts={key for key, rows in by_key.items() if len({item.row_version for item in rows}) > 1},
     )
 
 
-def _marked(training: CompletedTraining, lost: Collection[str]) -> CompletedTraining:
-    if training.training_id not in lost:
+def _with_defect_if_not_found(training: CompletedTraining, not_found: Collection[str]) -> CompletedTraining:
+    if training.training_id not in not_found:
         return training
     defect = Defect(NOT_FOUND, f"the source does not find the row by its training_id: {NOT_FOUND_REMEDY}")
     return replace(training, defects=(*training.defects, defect))
@@ -326,20 +326,20 @@ def _windows_around(moments: Iterable[datetime | None]) -> Iterator[Window]:
     given = list(moments)
     known = sorted({moment for moment in given if moment is not None})
     if not known and given:
-        known = [EARLIEST + AROUND]
+        known = [EARLIEST + WINDOW_MARGIN]
     while known:
         start = end = known.pop(0)
-        while known and known[0] - end <= CLOSE:
+        while known and known[0] - end <= MERGE_DISTANCE:
             end = known.pop(0)
-        yield Window(start - AROUND, end + AROUND)
+        yield Window(start - WINDOW_MARGIN, end + WINDOW_MARGIN)
 
 
-def _first(rows: Iterable[CompletedTraining]) -> CompletedTraining:
+def _pick_row(rows: Iterable[CompletedTraining]) -> CompletedTraining:
     """Return one of several rows of a delivery, independent of their order."""
     return min(rows, key=lambda training: training.row_version)
 
 
-def _states(connection: Connection, site: str, run_id: str) -> dict[str, int]:
+def _count_states(connection: Connection, site: str, run_id: str) -> dict[str, int]:
     counted = connection.execute(
         select(delivery.c.state, func.count())
         .join_from(staged_row, delivery, staged_row.c.delivery_id == delivery.c.delivery_id)

@@ -109,13 +109,13 @@ def plan_window(
     connection.execute(
         delete(approved_run).where(approved_run.c.site == site, approved_run.c.run_id == run_id)
     )
-    before = connection.execute(
+    earlier = connection.execute(
         select(staging_run.c.mode, staging_run.c.window_start, staging_run.c.window_end).where(
             staging_run.c.site == site, staging_run.c.run_id == run_id
         )
     ).first()
-    if before is not None and asked in (None, Window(before.window_start, before.window_end)):
-        return PlannedWindow(Mode(before.mode), Window(before.window_start, before.window_end))
+    if earlier is not None and asked in (None, Window(earlier.window_start, earlier.window_end)):
+        return PlannedWindow(Mode(earlier.mode), Window(earlier.window_start, earlier.window_end))
     if asked is not None:
         return PlannedWindow(Mode.INTERVAL, asked)
     end = now(connection)

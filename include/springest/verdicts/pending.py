@@ -115,17 +115,17 @@ def newest_snapshot(connection: Connection, site: str) -> int | None:
 
     One that ends while deliveries are matched may be missed: the verdicts don't depend on it.
     """
-    number: int | None = connection.execute(_NEWEST_SNAPSHOT, {"site": site}).scalar_one()
-    return number
+    snapshot_id: int | None = connection.execute(_NEWEST_SNAPSHOT, {"site": site}).scalar_one()
+    return snapshot_id
 
 
 def compute_verdicts(connection: Connection, site: Site, *, run_id: str, snapshot_id: int | None) -> int:
     """Compute the site's verdicts and store those that are new or changed as pending; return how many.
 
-    :param snapshot_id: newest snapshot that the matching has certainly used.
-
     A verdict is computed only if one of its inputs has changed. If a run finishes staging in between, its
     rows may have no verdict yet: then all of this is done again.
+
+    :param snapshot_id: newest snapshot that the matching has certainly used.
     """
     verified = sorted(status.lower() for status in site.verified_statuses)
     started = {"site": site.name, "run_id": run_id, "snapshot_id": snapshot_id}
@@ -147,7 +147,7 @@ def compute_verdicts(connection: Connection, site: Site, *, run_id: str, snapsho
             break
     assert sums is not None  # noqa: S101 - there is a first pass
     counted = {name: getattr(sums, name) for name in ("source_rows", "verdict_rows", "incomplete_run")}
-    connection.execute(_this(publication_id).values(changed=changed, **counted))
+    connection.execute(_update_publication(publication_id).values(changed=changed, **counted))
     return changed
 
 
@@ -164,7 +164,7 @@ def _recompute(connection: Connection, values: Mapping[str, Any]) -> int:
     return changed
 
 
-def _this(publication_id: int) -> Any:
+def _update_publication(publication_id: int) -> Any:
     return update(publication).where(publication.c.publication_id == publication_id)
 
 
@@ -232,4 +232,4 @@ def newest_publication(connection: Connection, site: str) -> Publication | None:
 
 def mark_published(connection: Connection, publication_id: int, at: datetime) -> None:
     """Make the verdicts of a publication the current ones."""
-    connection.execute(_this(publication_id).values(published_at=at))
+    connection.execute(_update_publication(publication_id).values(published_at=at))

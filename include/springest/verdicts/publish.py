@@ -128,10 +128,8 @@ def _publish(connection: Connection, site: Site, pending: Publication) -> tuple[
     sums = conservation(connection, site.name)
     if sums.incomplete_run is not None:
         _match_and_compute(connection, site, pending.run_id)
-        pending, sums = (
-            newest_publication(connection, site.name) or pending,
-            conservation(connection, site.name),
-        )
+        pending = newest_publication(connection, site.name) or pending
+        sums = conservation(connection, site.name)
     require_conservation(sums)
     at = connection.execute(_PUBLICATION_TIME, {"site": site.name}).scalar_one()
     versions = 0

@@ -15,7 +15,7 @@ from springest.delivery.claims import Claim, Outcome
 from springest.delivery.repository import DeliveryRepository
 from springest.source.contract import CompletedTraining
 from springest.staging import repository as ledger
-from springest.staging.decide import Action, Decision, identity
+from springest.staging.decide import Action, Change, identity
 from springest.staging.repository import Staged
 from springest.staging.set_aside import to_recheck
 from springest.states import Event, State
@@ -24,14 +24,14 @@ from tests.factories import add_attempt, source_row
 AddDelivery = Callable[..., str]
 MakeWorker = Callable[..., DeliveryRepository]
 Take = Callable[..., Awaitable[Claim | None]]
-READY = Decision(Action.INSERT, State.READY)
+READY = Change(Action.INSERT, State.READY)
 
 
 def training(name: str = "T1", **changes: Any) -> CompletedTraining:
     return source_row(name, **{"email": "zoë@example.com", **changes})
 
 
-def write(warehouse: Engine, *staged: tuple[CompletedTraining, Decision], run_id: str = "night") -> None:
+def write(warehouse: Engine, *staged: tuple[CompletedTraining, Change], run_id: str = "night") -> None:
     with warehouse.begin() as connection:
         ledger.write(
             connection,
@@ -90,7 +90,7 @@ def test_staging_again_replaces_the_content(warehouse: Engine) -> None:
     completed = training()
     write(warehouse, (completed, READY))
     changed = training(certification_id=103)
-    decision = Decision(Action.RESTAGE, State.HELD, "certification_not_listed", "have it verified")
+    decision = Change(Action.RESTAGE, State.HELD, "certification_not_listed", "have it verified")
     write(warehouse, (changed, decision), run_id="next")
     row = row_of(warehouse, completed.delivery_key)
     assert (row.state, row.reason, row.certification_id) == ("held", "certification_not_listed", 103)
@@ -104,7 +104,7 @@ def test_a_released_duplicate_stays_so_for_one_certificate(
     completed = training()
     facts = {name: getattr(completed, name) for name in ("certification_id", "learner_ref", "valid_from")}
     key = add_delivery("T1", duplicate_released=True, **facts)
-    again = Decision(Action.RESTAGE, State.READY)
+    again = Change(Action.RESTAGE, State.READY)
     write(warehouse, (training(booking_id=4), again))
     assert row_of(warehouse, key).duplicate_released
     certificate = identity(completed)
@@ -122,7 +122,7 @@ def test_a_decision_to_do_nothing_writes_nothing(warehouse: Engine) -> None:
     completed = training()
     write(warehouse, (completed, READY))
     before = row_of(warehouse, completed.delivery_key)
-    write(warehouse, (replace(completed, row_version="2" * 64), Decision(Action.NOTHING)), run_id="next")
+    write(warehouse, (replace(completed, row_version="2" * 64), Change(Action.NOTHING)), run_id="next")
     assert row_of(warehouse, completed.delivery_key) == before
 
 
@@ -133,7 +133,7 @@ async def test_flagging_while_sending_does_not_lose_the_outcome(
     completed = training()
     add_delivery("T1")
     claim = await take(worker(), (await worker().queue(after=None, limit=1))[0])
-    write(warehouse, (completed, Decision(Action.FLAG, review_reason="changed_after_sending(email)")))
+    write(warehouse, (completed, Change(Action.FLAG, review_reason="changed_after_sending(email)")))
     assert isinstance(claim, Claim)
     accepted = Outcome(Event.ACCEPTED_WITH_ID, springest_certificate_id=7)
     assert await worker().record(claim, accepted) is State.ACCEPTED

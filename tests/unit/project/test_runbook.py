@@ -21,7 +21,7 @@ SEVERAL = re.compile(r"_(missing|unreadable)$")
 WORD = re.compile(
     r"[a-z]+(?:_[a-z]+)+|absent|duplicate|missing|rejected|released|reopened|throttled|tie|vanished"
 )
-MAKES_REASON = {"Defect", "Verdict", "Rule", "DocumentError"}
+MAKES_REASON = {"Defect", "CheckResult", "Rule", "DocumentError"}
 SET_IN_SQL = re.compile(r"reason (?:=|:=) '([a-z_]+)'|'([a-z_]+)\(")
 
 

@@ -17,16 +17,16 @@ from springest.staging.decide import (
     NOTHING,
     Action,
     CatalogueEntry,
-    Decision,
+    Change,
+    CheckResult,
     Holder,
     Known,
-    Verdict,
     check,
     decide,
     duplicate_of,
     find_duplicate,
     identity,
-    is_before,
+    is_before_cutover,
     may_be_restaged,
     needs_check,
 )
@@ -37,9 +37,9 @@ LISTED = CatalogueEntry(listed=True)
 STRICT = CatalogueEntry(listed=True, requires_valid_until=True)
 UNLISTED = CatalogueEntry(listed=False)
 PENDING = CatalogueEntry(listed=False, may_send_unlisted=True)
-READY = Verdict(Event.CHECKED_READY)
-HELD = Verdict(Event.CHECKED_HELD, "certification_not_listed", "have it verified")
-INVALID = Verdict(Event.CHECKED_INVALID, "email_malformed", "correct it")
+READY = CheckResult(Event.CHECKED_READY)
+HELD = CheckResult(Event.CHECKED_HELD, "certification_not_listed", "have it verified")
+INVALID = CheckResult(Event.CHECKED_INVALID, "email_malformed", "correct it")
 DUPLICATE = duplicate_of("T0")
 OPEN = {State.READY, State.INVALID, State.HELD, State.REJECTED, State.WITHDRAWN}
 
@@ -109,7 +109,7 @@ def test_all_defects_are_in_one_reason() -> None:
 @pytest.mark.parametrize(
     "verdict", [READY, HELD, INVALID, DUPLICATE, CONFLICT], ids=lambda verdict: str(verdict.event)
 )
-def test_only_unsent_states_accept_a_checked_row(state: State | None, verdict: Verdict) -> None:
+def test_only_unsent_states_accept_a_checked_row(state: State | None, verdict: CheckResult) -> None:
     """A checked row is written only where Springest cannot have the certificate.
 
     This is the whole table of checked transitions, the last guard even if a row was checked by mistake.
@@ -209,7 +209,7 @@ def test_a_row_changed_after_sending_names_its_fields(state: State) -> None:
     """The flag for a row that changed after it was sent names the changed fields."""
     changed = row(email="jo@example.com", valid_until=None, certificate_uri="/other.pdf")
     decision = decide(known(state), changed, None)
-    assert decision == Decision(
+    assert decision == Change(
         Action.FLAG, review_reason="changed_after_sending(email, valid_until, document)"
     )
     assert decide(known(state, review_reason=decision.review_reason), changed, None) == NOTHING
@@ -334,8 +334,8 @@ def test_the_cutover_compares_days_of_recognisable_trainings(changes: dict[str, 
     """A training is before the cutover by the day of its completion, and if it can be recognised at
     Springest.
     """
-    assert is_before(CUTOVER, row(**changes)) == before
-    assert not is_before(None, row(**changes))
+    assert is_before_cutover(CUTOVER, row(**changes)) == before
+    assert not is_before_cutover(None, row(**changes))
 
 
 def test_a_later_cutover_takes_ready_rows_out_of_the_queue() -> None:

@@ -20,12 +20,13 @@ from airflow.sdk.configuration import conf
 from pydantic import ValidationError
 
 from springest.errors import ConfigurationError
+from springest_provider.project_files import include_folder
 from springest_provider.site_settings import DEFAULT, QUERY, SOURCE, SiteSettings, in_words
 
 PREFIX: Final = "springest_"
 """Begins the id of a site's connection, unless the list names another; the rest is the site's name."""
-FILE: Final = Path(__file__).parents[2] / "include" / "sites.toml"
-"""Where the list is, unless Airflow's setting ``[springest] sites_file`` names another file."""
+FILE: Final = "sites.toml"
+"""The list in the project's ``include``; Airflow's setting ``[springest] sites_file`` can name another."""
 VARIABLE: Final = "springest_sites"
 """A Variable that nothing reads; the doctor says so if it exists."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
@@ -102,7 +103,7 @@ def load_sites() -> SiteList:
     :raises ConfigurationError: the file can't be read, or was named and is not there.
     """
     configured = conf.get("springest", "sites_file", fallback="")
-    path = Path(configured) if configured else FILE
+    path = Path(configured) if configured else include_folder() / FILE
     try:
         seen = path.stat()
         return _read(path, (seen.st_mtime_ns, seen.st_size, seen.st_ino))

@@ -106,6 +106,11 @@ def _add_plan(
 def _add_upkeep(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], warehouse: argparse.ArgumentParser
 ) -> None:
+    init = _command(commands, "init", "write the DAGs and example queries into an Airflow project")
+    init.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="the project: the folder that has, or will have, dags/"
+    )
+    init.set_defaults(run=_lazy("springest_provider.cli.init", "init"), json=False)
     migrate = _command(commands, "migrate", "bring the schema of the warehouse up to date", warehouse)
     migrate.add_argument(
         "--roles",

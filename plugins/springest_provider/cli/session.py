@@ -60,8 +60,13 @@ class Source:
         """
         The query of completed trainings.
 
-        :raises ConfigurationError: it is a Jinja template.
+        :raises ConfigurationError: it is a Jinja template, or there is no such file.
         """
+        if not self.path.is_file():
+            raise ConfigurationError(
+                f"there is no query {self.path}: `bin/springest init {self.path.parents[2]}` writes the DAGs "
+                "and an example of the query; or pass the query's file to --sql"
+            )
         query = self.path.read_text(encoding="utf-8")
         if "{{" in query or "{%" in query:
             raise ConfigurationError(

@@ -9,7 +9,7 @@ import pytest
 from springest.errors import ConfigurationError
 from springest_provider import factories
 from springest_provider.defaults import dag_of, source_of
-from springest_provider.sites import FILE, load_sites
+from springest_provider.sites import load_sites
 
 FULL = """
 [uk]
@@ -50,8 +50,8 @@ def listed(tmp_path, monkeypatch):
 
 def test_without_a_list_there_is_the_default_site():
     """As before there was one; the file is not part of the project."""
-    assert not FILE.exists()
     found = load_sites()
+    assert not found.path.exists()
     [site] = found.sites.values()
     assert (site.name, site.connection, found.problems) == ("default", "springest_default", {})
     assert source_of(site) == {

@@ -13,7 +13,7 @@ from sqlalchemy import Column, text, update
 from springest.db.roles import grant_roles
 from springest.db.schema import delivery, verdict
 from springest_provider import lookups
-from springest_provider.sites import FILE
+from springest_provider.sites import load_sites
 from springest_provider.ui import charts, overview, story
 from springest_provider.ui import sites as site_list
 from springest_provider.ui.filters import Filters
@@ -145,7 +145,7 @@ def test_there_is_no_delivery_of_an_unknown_key(page, role, unknown):
 
 def test_a_delivery_shows_the_freshness_of_its_own_site(page, warehouse, monkeypatch, tmp_path):
     """Story and decision say how fresh the verdicts of the delivery's site are, if there are any."""
-    (tmp_path / "sql").symlink_to(FILE.with_name("sql"))
+    (tmp_path / "sql").symlink_to(load_sites().sql_folder)
     (tmp_path / "sites.toml").write_text("[uk]\nshares_rows = true\n[fr]\nsource = 'fr'\n")
     monkeypatch.setenv("AIRFLOW__SPRINGEST__SITES_FILE", str(tmp_path / "sites.toml"))
     monkeypatch.setenv("AIRFLOW_CONN_SPRINGEST_UK", os.environ["AIRFLOW_CONN_SPRINGEST_DEFAULT"])

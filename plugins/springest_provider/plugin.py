@@ -1,4 +1,4 @@
-"""Airflow's plugin of this project; the code is in the package ``springest_provider``."""
+"""Airflow's plugin of this project. The entry point ``airflow.plugins`` loads it; ``plugins/`` does not."""
 
 from __future__ import annotations
 

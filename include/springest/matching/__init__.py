@@ -1,4 +1,4 @@
-"""Matches deliveries with the certificates in snapshots: by proof, else by inference, else not at all.
+"""Matches deliveries with the certificates in snapshots: by proof, or without it by inference.
 
 May import: snapshot, db and below.
 """

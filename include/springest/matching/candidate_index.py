@@ -1,4 +1,4 @@
-"""Certificates laid out so that those which fit a POST are found without looking at each."""
+"""An index of certificates: finds those that a POST can have created, without reading all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Certificate(Protocol):
 
     @property
     def created(self) -> float | None:
-        """When it was created by the other clock."""
+        """Time of its creation, on the other clock."""
 
     @property
     def owner(self) -> str | None:
@@ -24,11 +24,11 @@ class Certificate(Protocol):
 
     @property
     def seen_by(self) -> float:
-        """When it was there at the latest by our clock."""
+        """Time by which it existed, on our clock."""
 
 
-class _Board:
-    """Certificates of one owner, or of unknown owners: by time, and those without a time separately."""
+class _SortedCertificates:
+    """Certificates of one owner, or of unknown owners, by time; those without a time are separate."""
 
     def __init__(self, certificates: Sequence[Certificate]) -> None:
         timed = sorted(
@@ -37,52 +37,52 @@ class _Board:
             if certificate.created is not None
         )
         self._moments = [moment for moment, _ in timed]
-        self._timed = [number for _, number in timed]
+        self._timed = [certificate_id for _, certificate_id in timed]
         timeless = sorted(
             (-certificate.seen_by, certificate.id)
             for certificate in certificates
             if certificate.created is None
         )
         self._seen = [seen for seen, _ in timeless]
-        self._timeless = [number for _, number in timeless]
+        self._timeless = [certificate_id for _, certificate_id in timeless]
 
-    def candidates(self, sent: float, earliest: float, latest: float, most: int) -> tuple[int, list[int]]:
+    def candidates(self, sent: float, earliest: float, latest: float, limit: int) -> tuple[int, list[int]]:
         start, end = bisect_left(self._moments, earliest), bisect_right(self._moments, latest)
-        # Those that were not there before it was sent come first.
+        # Those that existed before it was sent come last: they are left out.
         stop = bisect_right(self._seen, -sent)
-        named = self._timed[start : min(end, start + most)] + self._timeless[: min(stop, most)]
-        return end - start + stop, named[:most]
+        ids = self._timed[start : min(end, start + limit)] + self._timeless[: min(stop, limit)]
+        return end - start + stop, ids[:limit]
 
 
 class CandidateIndex:
-    """Finds the certificates that a POST can have made.
+    """Finds the certificates that a POST can have created.
 
-    :param certificates: of one block.
+    :param certificates: certificates of one block.
     """
 
     def __init__(self, certificates: Iterable[Certificate]) -> None:
         by_owner: dict[str | None, list[Certificate]] = {}
-        everybody = []
+        all_certificates = []
         for certificate in certificates:
             by_owner.setdefault(certificate.owner, []).append(certificate)
-            everybody.append(certificate)
-        self._boards = {owner: _Board(own) for owner, own in by_owner.items()}
-        self._everybody = _Board(everybody)
+            all_certificates.append(certificate)
+        self._of_owner = {owner: _SortedCertificates(owned) for owner, owned in by_owner.items()}
+        self._of_all = _SortedCertificates(all_certificates)
 
     def candidates(
-        self, learner: str | None, sent: float, earliest: float, latest: float, most: int
+        self, learner: str | None, sent: float, earliest: float, latest: float, limit: int
     ) -> tuple[int, tuple[int, ...]]:
-        """Return how many fit, and the ids of the first ``most``.
+        """Return how many fit, and the ids of the first ``limit``.
 
-        :param learner: who it is for; a learner who is not known can be anybody.
-        :param earliest: of ``created``; ``latest``: of it.
+        :param learner: the learner of the POST; ``None``, not known, fits every owner.
+        :param earliest: lower bound of ``created``; ``latest`` is the upper one.
         """
         if learner is None:
-            count, named = self._everybody.candidates(sent, earliest, latest, most)
-            return count, tuple(named)
-        count, named = 0, []
+            count, ids = self._of_all.candidates(sent, earliest, latest, limit)
+            return count, tuple(ids)
+        count, ids = 0, []
         for owner in (learner, None):
-            if owner in self._boards:
-                more, ids = self._boards[owner].candidates(sent, earliest, latest, most)
-                count, named = count + more, [*named, *ids]
-        return count, tuple(named[:most])
+            if owner in self._of_owner:
+                more, found = self._of_owner[owner].candidates(sent, earliest, latest, limit)
+                count, ids = count + more, [*ids, *found]
+        return count, tuple(ids[:limit])

@@ -12,7 +12,7 @@ from springest.verification import MatchMethod, VerificationStatus
 
 
 class MatchRow(NamedTuple):
-    """A row of ``delivery_match``; its fields are that table's columns. The evidence names candidates too."""
+    """A row of ``delivery_match``; its fields are that table's columns."""
 
     delivery_id: int
     verification_status: str
@@ -25,7 +25,7 @@ class MatchRow(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """What ``blocks.sql`` makes of such a row: equal when nothing has changed."""
+        """Hash of the row. ``blocks.sql`` computes the same for a stored row, so changes are noticed."""
         pieces = (
             self.verification_status,
             self.match_method or "-",
@@ -39,7 +39,7 @@ class MatchRow(NamedTuple):
 def to_match_row(finding: Finding, *, exclusive: bool) -> MatchRow:
     """Return the row for a delivery's match.
 
-    :param exclusive: nobody else uploads to the site.
+    :param exclusive: whether nobody else uploads to the site.
     """
     certificate = finding.certificate
     sole = exclusive and finding.by_time
@@ -66,7 +66,7 @@ def _review_reason(finding: Finding, inferred: bool) -> str | None:
         return None
     if finding.kind is Kind.LEFT_OVER:
         return "more_shown_than_sent"
-    # What the server said that it took waits for nobody; what it may not have taken does.
+    # If Springest confirmed that it stored the certificate, no person needs to look.
     return None if finding.post.is_acknowledged else "tie"
 
 
@@ -74,23 +74,23 @@ def _evidence(finding: Finding, sole: bool) -> str:
     ids = _listed(finding.candidates, finding.candidate_count)
     if finding.certificate is not None:
         return (
-            f"no proof: nobody else uploads to this site, and of everything sent from here with this "
-            f"certification and these dates only the POST of {_moment(finding.post.sent or 0)} can have made "
-            f"certificate {ids}, created {_moment(finding.certificate.created or 0)}"
+            f"no proof: nobody else uploads to this site, and with this certification and these dates only "
+            f"the POST of {_moment(finding.post.sent or 0)} can have made certificate {ids}, created "
+            f"{_moment(finding.certificate.created or 0)}"
         )
     if finding.kind is Kind.SET_COMPLETE:
         unless = "and nobody else uploads to this site" if sole else "unless somebody else uploaded one"
         return (
-            f"no proof of which is whose: {finding.posts} were sent with this certification and these dates "
+            f"no proof of which is which: {finding.posts} were sent with this certification and these dates, "
             f"and as many are shown ({ids}), {unless}"
         )
     if finding.kind is Kind.LEFT_OVER:
         return (
-            f"more is shown with this certification and these dates than {finding.posts} POSTs can have "
-            f"made: somebody else uploads, or one was stored twice; it may be any of {ids}"
+            f"Springest shows more with this certification and these dates than {finding.posts} POSTs can "
+            f"have made: somebody else uploads, or one was stored twice; it may be any of {ids}"
         )
     return (
-        f"it may be any of {finding.candidate_count} that are shown with this certification and these dates "
+        f"it may be any of the {finding.candidate_count} shown with this certification and these dates "
         f"({ids}), and {finding.posts} POSTs can have made them: look them up in Springest's admin"
     )
 

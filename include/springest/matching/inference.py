@@ -1,11 +1,11 @@
-"""Which certificates can be which deliveries, where nothing proves it. No input or output.
+"""Find out which certificates can belong to which deliveries if nothing proves it. Pure functions.
 
-A *block* holds what is alike: the POSTs for one certification with the same dates whose certificates are not
-known by their ids, and the certificates shown with these facts that no delivery has. A certificate can only
-come from a POST whose window it was created in. Where nobody else uploads, each certificate comes from one of
-the POSTs, and each POST made one at most: what follows from that is inferred, and nothing else is.
+A *block* has one certification and one pair of dates. It holds the POSTs whose certificates are not known by
+id, and the certificates shown that belong to no delivery. A certificate can come only from a POST in whose
+time window it was created. If nobody else uploads, each certificate comes from one POST, and each POST
+made at most one. What follows from that is inferred, and nothing else is.
 
-The work is linear in the rows but for sorting: windows are runs of the sorted certificates, never pairs.
+Apart from sorting, the work is linear in the number of rows: a window is a span of the sorted certificates.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from springest.snapshot.clock_skew import Clock
 
 CANDIDATES_NAMED: Final = 10
 STEPS_A_ROW: Final = 64
-"""Work that may go into inferring, so that it stays linear; what it leaves open is ambiguous."""
+"""Limit on the work of inference, so that it stays linear; what is still open then is ambiguous."""
 
 
 class Post(NamedTuple):
     """A POST that may have made a certificate whose id is not known.
 
-    :param sent: seconds since the epoch; ``None`` if that is not known any more.
+    :param sent: seconds since the epoch; ``None`` if it is no longer known.
     :param learner: reference of the learner, or ``ERASED_OWNER``; ``None`` fits every owner.
     :param is_open: whether its delivery gets a finding; other POSTs only compete for certificates.
-    :param is_acknowledged: the server said that it took it.
+    :param is_acknowledged: whether Springest responded that it stored the certificate.
     """
 
     delivery_id: int
@@ -47,11 +47,11 @@ class Post(NamedTuple):
 class Shown(NamedTuple):
     """A certificate that no delivery has by its id.
 
-    :param created: seconds since the epoch by the other clock; ``None`` if unknown.
+    :param created: seconds since the epoch on the other clock; ``None`` if unknown.
     :param owner: reference of the owner, if known.
-    :param seen_by: when it was there at the latest, by our clock.
-    :param is_gone: complete snapshots lack it by now.
-    :param is_verified: its status means *verified*.
+    :param seen_by: time by which it existed, on our clock.
+    :param is_gone: whether complete snapshots lack it by now.
+    :param is_verified: whether its status means *verified*.
     """
 
     id: int
@@ -68,23 +68,23 @@ class Kind(StrEnum):
     INFERRED = "inferred"
     """The certificate can come from no other POST."""
     SET_COMPLETE = "set_complete"
-    """As many are shown as were sent."""
+    """As many certificates are shown as were sent."""
     TIE = "tie"
-    """Several fit, or one that may be somebody else's."""
+    """Several certificates fit, or one that may be somebody else's."""
     LEFT_OVER = "left_over"
-    """More are shown than can have been sent from here."""
+    """More certificates are shown than can have been sent from here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A finding about one delivery.
 
-    :param certificate: the one that was inferred.
-    :param candidates: ids of those that fit, the first ten.
-    :param candidate_count: how many fit in all.
-    :param posts: how many POSTs they could come from.
-    :param shown: how many certificates these could have made.
-    :param by_time: all of these are known to have been created when the POSTs were made.
+    :param certificate: the inferred certificate.
+    :param candidates: ids of the first ten certificates that fit.
+    :param candidate_count: number of all certificates that fit.
+    :param posts: number of POSTs that can have created them.
+    :param shown: number of certificates that these POSTs can have created.
+    :param by_time: whether all of these are known to have been created in the windows of the POSTs.
     """
 
     post: Post
@@ -98,8 +98,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """The certificates a POST can have made: from ``start`` to before ``end`` of those in their order."""
+class _Span:
+    """Ranks of the certificates that a POST can have made, by creation time; ``end`` is exclusive."""
 
     start: int
     end: int
@@ -111,7 +111,7 @@ def pair(
 ) -> Iterator[Finding]:
     """Return the findings about the open deliveries of one block.
 
-    :param exclusive: nobody else uploads to the site; without it nothing is inferred.
+    :param exclusive: whether nobody else uploads to the site; otherwise nothing is inferred.
     """
     owners = {post.learner for post in posts}
     owned = [
@@ -126,7 +126,7 @@ def pair(
         for owner in sorted({item.owner for item in owned if item.owner is not None}):
             of_owner = [post for post in posts if post.learner == owner]
             shown_of_owner = [item for item in owned if item.owner == owner]
-            if owner == ERASED_OWNER:  # who may be several: nothing follows
+            if owner == ERASED_OWNER:  # may be several learners: nothing follows
                 yield from _ties(of_owner, shown_of_owner, clock)
             else:
                 yield from _group(of_owner, shown_of_owner, clock, exclusive)
@@ -135,91 +135,91 @@ def pair(
 
 
 def _group(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock, exclusive: bool) -> Iterator[Finding]:
-    """Return the findings about POSTs that differ from the certificates in nothing but the time."""
+    """Return the findings about POSTs and certificates that differ only in time."""
     if any(certificate.created is None for certificate in shown) or any(post.sent is None for post in posts):
         yield from _ties(posts, shown, clock)
         return
     timed = sorted(shown, key=lambda row: (row.created, row.id))
     moments = [certificate.created or 0.0 for certificate in timed]
-    runs = []
+    spans = []
     for post in posts:
         earliest, latest = _times(post, clock)
         start, end = bisect_left(moments, earliest), bisect_right(moments, latest)
         if start < end:
-            runs.append(_Run(start, end, post))
-    for component in _components(runs):
-        yield from _judge(component, timed, exclusive)
+            spans.append(_Span(start, end, post))
+    for component in _components(spans):
+        yield from _component_findings(component, timed, exclusive)
 
 
 def _times(post: Post, clock: Clock) -> tuple[float, float]:
-    """Return between which moments of the other clock a POST's certificate was created."""
+    """Return the window, on the other clock, in which a POST's certificate was created."""
     if post.sent is None:
         return -math.inf, math.inf
     window = clock.window(post.sent)
     return post.sent + window.earliest, post.sent + window.latest
 
 
-def _components(runs: list[_Run]) -> Iterator[list[_Run]]:
-    """Part the runs so that no two parts share a certificate."""
-    component: list[_Run] = []
+def _components(spans: list[_Span]) -> Iterator[list[_Span]]:
+    """Split the spans into groups that share no certificate."""
+    component: list[_Span] = []
     end = 0
-    for run in sorted(runs, key=lambda run: (run.start, run.end, run.post.delivery_id)):
-        if component and run.start >= end:
+    for span in sorted(spans, key=lambda span: (span.start, span.end, span.post.delivery_id)):
+        if component and span.start >= end:
             yield component
             component = []
-        component.append(run)
-        end = max(end, run.end)
+        component.append(span)
+        end = max(end, span.end)
     if component:
         yield component
 
 
-def _judge(runs: list[_Run], timed: Sequence[Shown], exclusive: bool) -> Iterator[Finding]:
+def _component_findings(spans: list[_Span], timed: Sequence[Shown], exclusive: bool) -> Iterator[Finding]:
     """Return the findings about one component."""
-    first, end = runs[0].start, max(run.end for run in runs)
-    fits = _each_has_a_post(runs, first, end) and not _was_there_before(runs, timed[first:end])
-    pairs = _only_pairs(runs, first, end) if exclusive and fits else {}
-    # A certificate that was there before its POST: then somebody else uploaded it.
-    if any(timed[rank].seen_by < (runs[number].post.sent or 0) for number, rank in pairs.items()):
+    first, end = spans[0].start, max(span.end for span in spans)
+    fits = _each_has_a_post(spans, first, end) and not _existed_before(spans, timed[first:end])
+    pairs = _only_pairs(spans, first, end) if exclusive and fits else {}
+    # Somebody else uploaded a certificate that existed before its POST.
+    if any(timed[rank].seen_by < (spans[number].post.sent or 0) for number, rank in pairs.items()):
         fits, pairs = False, {}
     for number, rank in pairs.items():
         certificate = timed[rank]
-        if runs[number].post.is_open and not certificate.is_gone:
+        if spans[number].post.is_open and not certificate.is_gone:
             only = (certificate.id,)
-            yield Finding(runs[number].post, Kind.INFERRED, certificate, only, 1, len(runs), end - first)
-    taken = set(pairs.values())
-    others = [run for number, run in enumerate(runs) if number not in pairs]
-    left = [rank for rank in range(first, end) if rank not in taken]
-    yield from _unpaired(others, left, timed, fits=fits, exclusive=exclusive)
+            yield Finding(spans[number].post, Kind.INFERRED, certificate, only, 1, len(spans), end - first)
+    assigned = set(pairs.values())
+    others = [span for number, span in enumerate(spans) if number not in pairs]
+    unassigned = [rank for rank in range(first, end) if rank not in assigned]
+    yield from _unpaired(others, unassigned, timed, fits=fits, exclusive=exclusive)
 
 
 def _unpaired(
-    runs: Sequence[_Run], left: Sequence[int], timed: Sequence[Shown], *, fits: bool, exclusive: bool
+    spans: Sequence[_Span], unassigned: Sequence[int], timed: Sequence[Shown], *, fits: bool, exclusive: bool
 ) -> Iterator[Finding]:
     """Return the findings about POSTs for which nothing can be inferred.
 
-    :param left: places of the certificates that are left.
-    :param fits: each of the certificates can have a POST of its own.
+    :param unassigned: ranks of the certificates that are not inferred to be another POST's.
+    :param fits: whether each certificate can have a POST of its own.
     """
-    there = [rank for rank in left if not timed[rank].is_gone]
+    still_shown = [rank for rank in unassigned if not timed[rank].is_gone]
     kind = Kind.TIE
     if exclusive and not fits:
         kind = Kind.LEFT_OVER
-    elif fits and len(runs) == len(there) == len(left):
-        kind = Kind.SET_COMPLETE if exclusive or all(run.post.is_acknowledged for run in runs) else kind
-    for run in runs:
-        start, stop = bisect_left(there, run.start), bisect_left(there, run.end)
-        named = tuple(timed[rank].id for rank in there[start : min(stop, start + CANDIDATES_NAMED)])
-        if named and run.post.is_open:
-            yield Finding(run.post, kind, None, named, stop - start, len(runs), len(left))
+    elif fits and len(spans) == len(still_shown) == len(unassigned):
+        kind = Kind.SET_COMPLETE if exclusive or all(span.post.is_acknowledged for span in spans) else kind
+    for span in spans:
+        start, stop = bisect_left(still_shown, span.start), bisect_left(still_shown, span.end)
+        named = tuple(timed[rank].id for rank in still_shown[start : min(stop, start + CANDIDATES_NAMED)])
+        if named and span.post.is_open:
+            yield Finding(span.post, kind, None, named, stop - start, len(spans), len(unassigned))
 
 
-def _each_has_a_post(runs: Sequence[_Run], first: int, end: int) -> bool:
-    """Return whether every certificate can have a POST of its own: earliest deadline first."""
+def _each_has_a_post(spans: Sequence[_Span], first: int, end: int) -> bool:
+    """Return whether every certificate can have a POST of its own; assigns the span that ends first."""
     waiting: list[int] = []
     number = 0
     for rank in range(first, end):
-        while number < len(runs) and runs[number].start <= rank:
-            heapq.heappush(waiting, runs[number].end)
+        while number < len(spans) and spans[number].start <= rank:
+            heapq.heappush(waiting, spans[number].end)
             number += 1
         while waiting and waiting[0] <= rank:
             heapq.heappop(waiting)
@@ -229,41 +229,41 @@ def _each_has_a_post(runs: Sequence[_Run], first: int, end: int) -> bool:
     return True
 
 
-def _was_there_before(runs: Sequence[_Run], shown: Sequence[Shown]) -> bool:
-    """Return whether a certificate was shown before all of these POSTs: then somebody else uploaded it."""
-    earliest = min(run.post.sent or 0.0 for run in runs)
+def _existed_before(spans: Sequence[_Span], shown: Sequence[Shown]) -> bool:
+    """Return whether a certificate existed before all of these POSTs: then somebody else uploaded it."""
+    earliest = min(span.post.sent or 0.0 for span in spans)
     return any(certificate.seen_by < earliest for certificate in shown)
 
 
-def _only_pairs(runs: Sequence[_Run], first: int, end: int) -> dict[int, int]:
-    """Return which run must have made which certificate, if every certificate was made by one of them.
+def _only_pairs(spans: Sequence[_Span], first: int, end: int) -> dict[int, int]:
+    """Return the rank of the certificate that each POST must have made, by the POST's number.
 
-    A certificate that a single POST can have made was made by it. That POST made no other, so others may
-    have a single one now: repeated until nothing follows any more.
+    Every certificate was made by one of these POSTs. If only one of them can have made it, that one did. It
+    made no other, so other certificates may now have only one left. This is repeated until nothing follows.
     """
     size = end - first
     steps = [0] * (size + 1)
     sums = [0] * (size + 1)
-    for number, run in enumerate(runs):
-        steps[run.start - first] += 1
-        steps[run.end - first] -= 1
-        sums[run.start - first] += number
-        sums[run.end - first] -= number
-    # How many POSTs each certificate can come from, and the sum of their numbers: of a single one,
-    # its number.
+    for number, span in enumerate(spans):
+        steps[span.start - first] += 1
+        steps[span.end - first] -= 1
+        sums[span.start - first] += number
+        sums[span.end - first] -= number
+    # The number of POSTs that can have made each certificate, and the sum of their numbers: if only one
+    # POST is left, the sum is its number.
     possible, number_of = list(accumulate(steps[:size])), list(accumulate(sums[:size]))
     ready = [place for place in range(size) if possible[place] == 1]
     pairs: dict[int, int] = {}
-    work = STEPS_A_ROW * (size + len(runs))
+    work = STEPS_A_ROW * (size + len(spans))
     while ready and work > 0:
         place = ready.pop()
         if possible[place] != 1:
             continue
         number = number_of[place]
         pairs[number] = first + place
-        run = runs[number]
-        work -= run.end - run.start
-        for neighbour in range(run.start - first, run.end - first):
+        span = spans[number]
+        work -= span.end - span.start
+        for neighbour in range(span.start - first, span.end - first):
             possible[neighbour] -= 1
             number_of[neighbour] -= number
             if possible[neighbour] == 1:
@@ -273,12 +273,12 @@ def _only_pairs(runs: Sequence[_Run], first: int, end: int) -> dict[int, int]:
 
 
 def _ties(posts: Sequence[Post], shown: Sequence[Shown], clock: Clock) -> Iterator[Finding]:
-    """Name the candidates if times or owners are known only in part: nothing is inferred then."""
-    shelf = CandidateIndex([certificate for certificate in shown if not certificate.is_gone])
+    """Name the candidates without inferring anything, since times or owners are known only in part."""
+    index = CandidateIndex([certificate for certificate in shown if not certificate.is_gone])
     found = []
     for post in posts:
         sent = -math.inf if post.sent is None else post.sent
-        count, named = shelf.candidates(post.learner, sent, *_times(post, clock), CANDIDATES_NAMED)
+        count, named = index.candidates(post.learner, sent, *_times(post, clock), CANDIDATES_NAMED)
         found.append((post, count, named))
     alike = all(count == len(shown) for _, count, _ in found) and not any(
         certificate.owner for certificate in shown

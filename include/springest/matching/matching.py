@@ -1,8 +1,8 @@
-"""Match deliveries with what Springest shows: proof first, then what follows without proof.
+"""Match deliveries with the certificates that Springest shows: first by proof, then by inference.
 
-*Proof* moves a delivery: the id in Springest's response, or the owner if the site names it. Absence
-moves one too, where it means something. What is only *inferred*, or ambiguous, moves nothing: it is kept in
-``springest.delivery_match``, computed again each time from the current data, and written only if it differs.
+*Proof* moves a delivery to another state: the id in Springest's response, or the owner if the site names it.
+Absence moves one too, if it is conclusive. *Inferred* and ambiguous matches move nothing: they are kept in
+``springest.delivery_match``, computed again each time from current data, and written only if they differ.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _WATCHED_SINCE: Final = text(load_sql("matching/watched_since"))
 _FILL_SIDES: Final = text(load_sql("matching/fill_sides"))
 _MATCH_OWNERS: Final = text(load_sql("matching/match_owners"))
 _SHOWN_TWICE: Final = text(load_sql("matching/shown_twice"))
-_SETTLE_ABSENT: Final = text(load_sql("matching/settle_absent", shown_posts=load_sql("snapshot/shown_posts")))
+_REVIEW_ABSENT: Final = text(load_sql("matching/settle_absent", shown_posts=load_sql("snapshot/shown_posts")))
 _FIND_RELEASED: Final = text(load_sql("matching/find_released"))
 _HOLD_RELEASED: Final = text(load_sql("matching/hold_released"))
-_REVIEW_OLD_DOUBTS: Final = text(load_sql("matching/review_old_doubts"))
+_REVIEW_OLD_UNKNOWNS: Final = text(load_sql("matching/review_old_doubts"))
 _CLOCK_SAMPLES: Final = text(load_sql("matching/clock_samples"))
 _FILL_BLOCKS: Final = text(load_sql("matching/fill_blocks"))
 _BLOCKS: Final = text(load_sql("matching/blocks"))
@@ -57,12 +57,12 @@ _COPY: Final = (
 )
 _COPY_KEPT: Final = "COPY pg_temp.matching_kept (delivery_id) FROM STDIN"
 SNAPSHOTS_APART_HOURS: Final = 24
-"""How far apart two complete snapshots must be for what both lack to be gone."""
+"""Minimum time between two complete snapshots, for a certificate that both lack to count as gone."""
 UNKNOWN_FOR_LONG_DAYS: Final = 14
 MANY_MOVED: Final = 1_000
-"""Deliveries that become visible at once from which on the planner's statistics are collected again."""
-HELD_ROWS: Final = 5_000
-"""Rows held in memory on their way from and to the database."""
+"""If so many deliveries become visible at once, the planner's statistics are collected again."""
+BUFFERED_ROWS: Final = 5_000
+"""Rows read or written at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class MatchReport:
     """The result of a matching.
 
     :param proven: deliveries that became visible, by id or by owner.
-    :param absent: deliveries of which it was found out that Springest lacks them.
+    :param absent: deliveries that Springest was found to lack.
     :param unproven: deliveries with a match without proof, by kind.
-    :param changed: rows of ``delivery_match`` that were written or taken back.
+    :param changed: rows of ``delivery_match`` that were written or removed.
     """
 
     proven: int
@@ -87,13 +87,14 @@ def match(connection: Connection, site: Site) -> MatchReport:
     seen = [state.value for state in sources_of(Event.SEEN)]
     by_id = connection.execute(_MARK_VISIBLE, {**named, "states": seen}).rowcount
     if by_id >= MANY_MOVED:
-        # Else what follows is planned as if hardly any were visible. A role that does not own it is let off.
+        # Otherwise the next statements are planned for hardly any. A role that does not own the table only
+        # gets a warning.
         connection.execute(_ANALYZE_STATES)
     connection.execute(_SHOWN_OTHERWISE, named)
     since = _watched_since(connection, site.name)
-    _lay_out(connection, site.name, since)
+    _fill_tables(connection, site.name, since)
     by_owner = connection.execute(_MATCH_OWNERS, {**named, "clock_hours": WIDE_HOURS}).scalar_one()
-    absent = _settle_absent(connection, site, watched=since is not None)
+    absent = _review_absent(connection, site, watched=since is not None)
     unproven = _write_inferences(connection, site)
     written, taken_back = connection.execute(_MERGE, named).one()
     connection.execute(_TAKE_BACK_ABSENCE, named)
@@ -108,18 +109,18 @@ def _watched_since(connection: Connection, site: str) -> datetime | None:
     return since
 
 
-def _lay_out(connection: Connection, site: str, since: datetime | None) -> None:
-    """Put everything that is open beside everything that nobody has."""
+def _fill_tables(connection: Connection, site: str, since: datetime | None) -> None:
+    """Fill the temporary tables with the open deliveries and the certificates that belong to none."""
     connection.exec_driver_sql(_TABLES)
     connection.execute(_FILL_SIDES, {"site": site, "since": since})
     # The planner has no statistics of a new temporary table.
     connection.exec_driver_sql("ANALYZE pg_temp.matching_node, pg_temp.matching_row")
 
 
-def _settle_absent(connection: Connection, site: Site, *, watched: bool) -> int:
+def _review_absent(connection: Connection, site: Site, *, watched: bool) -> int:
     """Mark for review: certificates that Springest lacks, candidates since a release, and old unknowns.
 
-    :param watched: whether two complete snapshots are far enough apart for an absence to mean something.
+    :param watched: whether two complete snapshots are far enough apart for an absence to count.
     :returns: number of absent certificates.
     """
     values = {
@@ -129,16 +130,16 @@ def _settle_absent(connection: Connection, site: Site, *, watched: bool) -> int:
         "later_by_hours": LATER_BY_HOURS,
         "lists_verified_only": site.catalogue_lists_verified_only,
     }
-    lacked = connection.execute(_SETTLE_ABSENT, values).all() if watched else []
-    _hold_released(connection, site.name)
-    connection.execute(_REVIEW_OLD_DOUBTS, {"site": site.name, "days": UNKNOWN_FOR_LONG_DAYS})
+    lacked = connection.execute(_REVIEW_ABSENT, values).all() if watched else []
+    _review_released(connection, site.name)
+    connection.execute(_REVIEW_OLD_UNKNOWNS, {"site": site.name, "days": UNKNOWN_FOR_LONG_DAYS})
     for reason, number in sorted(Counter(reason for _, reason in lacked).items()):
         log.warning("%d certificates are %s at Springest: see certificate_reconciliation", number, reason)
     return len(lacked)
 
 
-def _hold_released(connection: Connection, site: str) -> None:
-    """Keep from being sent what was released and of which Springest shows a candidate by now."""
+def _review_released(connection: Connection, site: str) -> None:
+    """Send released deliveries back to review if Springest now shows a candidate."""
     if connection.execute(_FIND_RELEASED, {"site": site}).rowcount:
         connection.exec_driver_sql("ANALYZE pg_temp.matching_released")
         connection.execute(_HOLD_RELEASED, {"site": site, "clock_hours": WIDE_HOURS})
@@ -156,21 +157,21 @@ def _write_inferences(connection: Connection, site: Site) -> Counter[str]:
         },
     ).rowcount
     counted = Counter({"shown_twice": twice} if twice else {})
-    held, kept = _Held(connection, _COPY), _Held(connection, _COPY_KEPT)
+    changed, unchanged = _CopyBuffer(connection, _COPY), _CopyBuffer(connection, _COPY_KEPT)
     for finding, digest in _findings(connection, site):
         counted[finding.kind.value] += 1
         row = to_match_row(finding, exclusive=site.exclusive_uploader)
         if row.digest == digest:
-            kept.put((row.delivery_id,))
+            unchanged.put((row.delivery_id,))
         else:
-            held.put(row)
-    held.flush()
-    kept.flush()
+            changed.put(row)
+    changed.flush()
+    unchanged.flush()
     connection.exec_driver_sql("ANALYZE pg_temp.matching_found, pg_temp.matching_kept")
     if counted[Kind.LEFT_OVER]:
         log.warning(
-            "%d deliveries stand beside more certificates than were sent: somebody else uploads, although "
-            "exclusive_uploader is set",
+            "Springest shows more certificates than were sent, which concerns %d deliveries: somebody else "
+            "uploads, although exclusive_uploader is set",
             counted[Kind.LEFT_OVER],
         )
     return counted
@@ -183,7 +184,7 @@ def _findings(connection: Connection, site: Site) -> Iterator[tuple[Finding, str
     connection.exec_driver_sql("ANALYZE pg_temp.matching_block")
     verified = [word.lower() for word in site.verified_statuses]
     rows = connection.execute(
-        _BLOCKS, {"verified_statuses": verified}, execution_options={"yield_per": HELD_ROWS}
+        _BLOCKS, {"verified_statuses": verified}, execution_options={"yield_per": BUFFERED_ROWS}
     )
     for _, block in groupby(rows, key=itemgetter(0)):
         posts: list[Post] = []
@@ -200,8 +201,8 @@ def _findings(connection: Connection, site: Site) -> Iterator[tuple[Finding, str
             yield finding, digests[finding.post.delivery_id]
 
 
-class _Held:
-    """Rows on their way into a temporary table, some thousands at a time."""
+class _CopyBuffer:
+    """Copies rows into a temporary table, ``BUFFERED_ROWS`` at a time."""
 
     def __init__(self, connection: Connection, statement: str) -> None:
         self._driver: Any = connection.connection.driver_connection
@@ -209,13 +210,13 @@ class _Held:
         self._rows: list[tuple[Any, ...]] = []
 
     def put(self, row: tuple[Any, ...]) -> None:
-        """Take a row."""
+        """Add a row."""
         self._rows.append(row)
-        if len(self._rows) >= HELD_ROWS:
+        if len(self._rows) >= BUFFERED_ROWS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write the buffered rows."""
         with self._driver.cursor() as cursor, cursor.copy(self._statement) as copy:
             for row in self._rows:
                 copy.write_row(row)

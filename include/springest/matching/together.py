@@ -1,4 +1,4 @@
-"""One finding for each delivery, also where it was sent more than once. No input or output."""
+"""Reduce the findings to one for each delivery, also if it was sent more than once. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from springest.matching.inference import CANDIDATES_NAMED, Finding, Kind
 def together(findings: Iterable[Finding]) -> Iterator[Finding]:
     """Merge the findings about several POSTs of one delivery; all are of one block.
 
-    A certificate of any of its POSTs is the delivery's. Two of them are a tie: it was stored twice.
+    A certificate inferred for any of its POSTs is the delivery's. Two are a tie: it was stored twice.
     """
     by_delivery: dict[int, list[Finding]] = {}
     for finding in findings:
         by_delivery.setdefault(finding.post.delivery_id, []).append(finding)
     for several in by_delivery.values():
-        yield several[0] if len(several) == 1 else _one(several)
+        yield several[0] if len(several) == 1 else _merge(several)
 
 
-def _one(findings: Sequence[Finding]) -> Finding:
+def _merge(findings: Sequence[Finding]) -> Finding:
     # In the order of the POSTs, so that the result does not depend on the database's order.
     several = sorted(findings, key=lambda finding: (finding.post.sent or 0, finding.candidates))
     inferred = [finding for finding in several if finding.kind is Kind.INFERRED]

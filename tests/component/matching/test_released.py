@@ -48,13 +48,13 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]
     """Let something happen while deliveries are matched, right before it is looked at what was released."""
 
     def arrange(happens: Callable[[], object]) -> None:
-        hold = matching._hold_released
+        hold = matching._review_released
 
         def held(connection: Connection, site: str) -> None:
             happens()
             hold(connection, site)
 
-        monkeypatch.setattr(matching, "_hold_released", held)
+        monkeypatch.setattr(matching, "_review_released", held)
 
     return arrange
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from springest.redaction import Redactor, show_unseen
 from springest.review.metrics import measure
-from springest.review.run_report import NeedsSomebody, RunCounts, count_run, find_attention
+from springest.review.run_report import NeedsPerson, RunCounts, count_run, find_attention
 from springest.site import Site
 from springest_provider import factories
 from springest_provider.metrics import emit
@@ -106,7 +106,7 @@ def _counts(result: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
             yield name, value
 
 
-def _attention(found: Sequence[NeedsSomebody], in_all: int, url: str) -> Iterator[str]:
+def _attention(found: Sequence[NeedsPerson], in_all: int, url: str) -> Iterator[str]:
     redact = Redactor().redact
     for row in found:
         issue = f" issue {row.issue_no}" if row.issue_no != 1 else ""

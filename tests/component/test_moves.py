@@ -293,7 +293,7 @@ def sweep(ledger: Ledger) -> None:
 
 def restore(ledger: Ledger) -> None:
     ledger.fill()
-    restoration.settle(ledger.engine, kept=[1_000_000], by="anna", reason="disk")
+    restoration.repair(ledger.engine, kept=[1_000_000], by="anna", reason="disk")
 
 
 # --- matching

@@ -274,7 +274,7 @@ def test_an_approval_is_about_the_certificates_that_were_shown(world: World, mon
     with world.warehouse.begin() as connection:
         connection.execute(text("UPDATE springest.delivery SET staged_run_id = 'night'"))
     [swapped] = answer(world, asked, {"night": "approve"})
-    assert "run night has changed: 4 certificates wait now, and not the same as the 4" in str(swapped.refusal)
+    assert "run night has changed: it has 4 certificates now, which are not the 4" in str(swapped.refusal)
     asked = agenda(world)
     with world.warehouse.begin() as connection:
         connection.execute(

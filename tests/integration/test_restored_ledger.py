@@ -58,7 +58,7 @@ def world(make_world):
 
 
 def settle(world):
-    return restoration.settle(
+    return restoration.repair(
         world.warehouse, kept=[world.kept.read()], by="anna", reason="disk of the warehouse broke"
     )
 
@@ -158,7 +158,7 @@ def test_all_sites_of_the_warehouse_are_set_right_together(world):
     add_delivery(world.warehouse, site="other")
     assert restoration.sites_of(world.warehouse) == ["default", "other"]
     assert restoration.look(world.warehouse, kept=[3, None]).queued == {"default": 1, "other": 1}
-    assert restoration.settle(world.warehouse, kept=[3, None], by="anna", reason="disk").deliveries == 2
+    assert restoration.repair(world.warehouse, kept=[3, None], by="anna", reason="disk").deliveries == 2
 
 
 def test_a_ledger_behind_on_one_site_stops_every_site(world, postgres):

@@ -1,7 +1,7 @@
 """The questions of the morning's review.
 
-Each delivery that needs a decision comes with its evidence, the answers that would be accepted now and a
-suggestion; each run that the volume check refused comes with its numbers. ``answers.py`` applies the answers.
+Each delivery that needs a decision is listed with its evidence, the answers that would be accepted now and a
+suggestion, each run that the volume check refused with its size. ``answers.py`` applies the answers.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _ASK_SPRINGEST_FIRST: Final = frozenset({"missing", "vanished"})
 class Item:
     """A delivery that needs a decision.
 
-    :param answers: what would be accepted now, without ``wait``; a confirmation may name another id as well.
+    :param answers: answers that would be accepted now, besides ``wait``; a confirmation may have another id.
     :param suggestion: one of them, or ``wait``.
-    :param advice: what to look at first.
-    :param evidence: what is known, or ``None``.
+    :param advice: the first thing to look at.
+    :param evidence: known evidence, or ``None``.
     :param missing: evidence that a release still lacks, or ``None``.
     """
 
@@ -55,7 +55,7 @@ class Item:
 class Agenda:
     """All questions of one review.
 
-    :param more: deliveries that need a decision as well and are not among ``items``.
+    :param more: number of further deliveries that need a decision.
     """
 
     runs: tuple[LargeRun, ...]
@@ -67,9 +67,9 @@ class Agenda:
 
 
 def needing_decisions(engine: Engine, *, site: str) -> list[Waiting]:
-    """Return the deliveries about which a person can decide now, those that were sent first in front.
+    """Return the deliveries about which a person can decide now, in the order in which they were sent.
 
-    Deliveries that only the source or Springest can change are not among them: nobody could answer.
+    Deliveries that only the source or Springest can change are not included.
     """
     decidable = {State.UNKNOWN, State.REVIEW, State.VANISHED, State.ACCEPTED_NO_ID}
     return [item for item in find(engine, site=site, which=Filter()) if item.state in decidable]
@@ -84,10 +84,10 @@ def make_agenda(
     rows: Mapping[str, Sequence[CompletedTraining]],
     most: int = MOST,
 ) -> Agenda:
-    """Return what to ask.
+    """Return the questions to ask.
 
-    :param waiting: as of ``needing_decisions``.
-    :param rows: what the source has now, by delivery; a release needs it.
+    :param waiting: result of ``needing_decisions``.
+    :param rows: current source rows, by delivery key; a release needs them.
     """
     shown = waiting[:most]
     with engine.connect() as connection:
@@ -140,7 +140,7 @@ def _candidates(decisions: Decisions, waiting: Waiting) -> Sequence[int]:
         return decisions.candidates(
             Answer(DecisionKind.CONFIRM).choice(waiting.delivery_key, waiting.version)
         )
-    except DecisionRefused:  # it has moved since it was found
+    except DecisionRefused:  # it has changed since it was found
         return []
 
 

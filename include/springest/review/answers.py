@@ -1,7 +1,8 @@
 """A person's answers, and their results.
 
-An answer is judged by the rules of ``bin/springest review``, about what the person saw. Each stands alone: if
-one is refused, or the warehouse fails to apply it, the others are applied, and it comes back with the reason.
+Each answer applies to the version that the person saw, under the rules of ``bin/springest review``. Each is
+applied separately: if one is refused, or the warehouse fails, the others are still applied, and it is asked
+again with the reason.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _LONGEST: Final = 40
 """Characters of an answer that a refusal repeats."""
 
 FindRows = Callable[[Sequence[str]], Mapping[str, Sequence[CompletedTraining]]]
-"""Returns the source's rows of these deliveries, by delivery; it may raise."""
+"""Returns the source's rows of these deliveries, by delivery key; it may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ class Field:
     """An answered field.
 
     :param subject: delivery key or run.
-    :param label: how a person names it.
-    :param given: what was answered: any JSON.
+    :param label: its name for people.
+    :param given: the answer: any JSON.
     """
 
     subject: str
@@ -92,7 +93,7 @@ class DeliveryField(Field):
 class RunField(Field):
     """An answer about a run.
 
-    :param seen: what the person saw of it.
+    :param seen: the run as the person saw it.
     """
 
     seen: SeenRun
@@ -103,7 +104,7 @@ class Applied:
     """The result of one answer.
 
     :param subject: delivery key or run.
-    :param label: how a person names it.
+    :param label: its name for people.
     :param became: the delivery's state, or ``approved``; ``None`` when the answer was not applied.
     :param refusal: why not.
     """
@@ -116,7 +117,7 @@ class Applied:
 
 
 def read_answer(given: object) -> Answer | None:
-    """Return what a person answered; ``None`` is to wait.
+    """Parse a person's answer; ``None`` means wait.
 
     :param given: any JSON.
     :raises DecisionRefused: it is not understood.
@@ -131,13 +132,13 @@ def read_answer(given: object) -> Answer | None:
     if words in {DecisionKind.RELEASE, DecisionKind.CANCEL, DecisionKind.REOPEN}:
         return Answer(DecisionKind(words))
     raise DecisionRefused(
-        f"{_shown(given)!r} is not understood: answer wait, confirm with Springest's number (confirm 4711), "
-        f"release, {WITHOUT_EVIDENCE}, cancel or reopen"
+        f"{_shown(given)!r} is not understood: answer wait, confirm with its id (confirm 4711), release, "
+        f"{WITHOUT_EVIDENCE}, cancel or reopen"
     )
 
 
 def read_approval(given: object) -> str | None:
-    """Return ``approve``; ``None`` is to wait.
+    """Parse a person's answer about a run; ``None`` means wait.
 
     :param given: any JSON.
     :raises DecisionRefused: it is not understood.
@@ -160,10 +161,10 @@ def apply_answers(
 ) -> Iterator[Applied]:
     """Decide about each delivery in a transaction of its own.
 
-    Releases come last. They alone need the source: if it can't be read, the others are decided already.
+    Releases come last: only they need the source, and if it can't be read, the others are already decided.
 
-    :param by: who decides.
-    :param reason: why, in the person's words.
+    :param by: login of the person.
+    :param reason: the person's reason.
     """
     releases: dict[str, tuple[DeliveryField, RequestedDecision]] = {}
     for field in fields:
@@ -188,10 +189,8 @@ def _release(
     try:
         rows = find_rows([*releases]) if releases else {}
     except (SpringestError, SQLAlchemyError) as error:
-        trouble = str(error) if isinstance(error, SpringestError) else type(error).__name__
-        why = (
-            f"a release needs its row, and the source can't be read now: {trouble}. Answer again once it can"
-        )
+        cause = str(error) if isinstance(error, SpringestError) else type(error).__name__
+        why = f"a release needs its row, and the source can't be read now: {cause}. Answer again once it can"
         yield from (field.refused(why) for field, _ in releases.values())
         return
     for field, choice in releases.values():
@@ -226,7 +225,7 @@ def apply_approvals(
 
 
 def refuse(fields: Iterable[Field], why: str) -> Iterator[Applied]:
-    """Refuse each answer that is not to wait, for a reason that concerns all of them."""
+    """Refuse every answer other than wait, for a reason that concerns all of them."""
     for field in fields:
         try:
             if _words(field.given) not in {"", WAIT}:

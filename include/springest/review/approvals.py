@@ -1,4 +1,4 @@
-"""Approve a run that the volume check refused: a person agrees to the certificates that were shown."""
+"""Approve a run that the volume check refused: a person agrees to send the certificates that were shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DIGEST: Final = (
     "encode(sha256(convert_to(string_agg("
     "delivery.delivery_key || ' ' || delivery.version, ',' ORDER BY delivery.delivery_key), 'UTF8')), 'hex')"
 )
-"""Of the certificates of a run and their versions: it differs once one comes, goes or changes."""
+"""Hash of a run's certificates and their versions: it differs if one is added, removed or changed."""
 _TOO_LARGE: Final = text(load_sql("review/runs_too_large", digest=_DIGEST))
 _SEEN: Final = text(
     f"SELECT count(*) AS certificates, {_DIGEST} AS digest FROM springest.delivery"  # noqa: S608
@@ -37,8 +37,8 @@ _APPROVE: Final = text(
 class SeenRun:
     """A run as a person saw it.
 
-    :param certificates: how many of it waited in the queue.
-    :param digest: of these certificates and their versions.
+    :param certificates: number of its certificates in the queue.
+    :param digest: hash of these certificates and their versions.
     """
 
     certificates: int
@@ -49,11 +49,11 @@ class SeenRun:
 class LargeRun:
     """A staged run that the volume check refuses.
 
-    :param certificates: how many of it wait in the queue.
-    :param digest: of these certificates and their versions.
-    :param usual: how many a run may have without a person.
-    :param certifications: how many different ones they are of.
-    :param window_start: what it read of the source; ``None`` when staging did not come to its end.
+    :param certificates: number of its certificates in the queue.
+    :param digest: hash of these certificates and their versions.
+    :param usual: number of certificates that a run may have without approval.
+    :param certifications: number of their certifications.
+    :param window_start: start of its window in the source; ``None`` if staging was not completed.
     """
 
     run_id: str
@@ -81,7 +81,7 @@ def large_runs(engine: Engine, *, site: str) -> list[LargeRun]:
 
 
 def has_approved_unsent(engine: Engine, *, site: str) -> bool:
-    """Return whether certificates wait of a run that a person approved, and no run has staged since then.
+    """Return whether an approved run still has unsent certificates, and no other run has staged since.
 
     Any run that stages afterwards sends them as well.
     """
@@ -101,24 +101,24 @@ def approve_run(
 ) -> None:
     """Approve a run, so that the next delivering run sends it.
 
-    :param seen: what the person saw and agrees to.
-    :param by: who decides.
-    :param reason: why, in the person's words.
-    :raises DecisionRefused: the run has changed, or who or why can't be kept; nothing was changed.
+    :param seen: the run as the person saw it.
+    :param by: login of the person.
+    :param reason: the person's reason.
+    :raises DecisionRefused: the run has changed, or login or reason can't be stored; nothing was changed.
     """
     by = clean_login(by, redactor)
     reason = clean(reason, "the reason", redactor)
     values = {"site": site, "run_id": run_id}
     with engine.begin() as connection:
         if run_id not in connection.execute(sending.UNAPPROVED_RUNS, values).scalars().all():
-            raise DecisionRefused(f"run {run_id} is being staged right now: look again once that is over")
+            raise DecisionRefused(f"run {run_id} is being staged right now: look again when it has finished")
         [counted] = connection.execute(sending.COUNT_UNAPPROVED, {"site": site, "run_ids": [run_id]}).all()
         if not counted.deliveries:
-            raise DecisionRefused(f"nothing of run {run_id} waits to be approved any more")
+            raise DecisionRefused(f"run {run_id} has no certificates left to approve")
         now = SeenRun(**connection.execute(_SEEN, values).mappings().one())
         if now != seen:
             raise DecisionRefused(
-                f"run {run_id} has changed: {now.certificates:,} certificates wait now, and not the same as "
-                f"the {seen.certificates:,} that were shown. Look again"
+                f"run {run_id} has changed: it has {now.certificates:,} certificates now, which are not the "
+                f"{seen.certificates:,} that were shown. Look again"
             )
         connection.execute(_APPROVE, {**values, "by": by, "reason": reason})

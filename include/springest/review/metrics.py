@@ -16,13 +16,13 @@ _METRICS: Final = text(load_sql("review/metrics"))
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """How a site stands.
+    """Figures of a site.
 
     :param accepted: attempts of this try of the task by outcome; so are the next three.
-    :param oldest_unknown_seconds: age of the oldest certificate with an unknown outcome; 0: there is none.
+    :param oldest_unknown_seconds: age of the oldest certificate with an unknown outcome; 0 without any.
     :param share_of_cap: requests of the last hour as a share of the cap, 0 to 1.
     :param median_verification_seconds: from sending to being shown, over the certificates that became visible
-        in the last day; ``None``: none did.
+        in the last day; ``None`` without any.
     """
 
     accepted: int
@@ -39,7 +39,7 @@ class Metrics:
 def measure(connection: Connection, site: Site, *, run_id: str, since: datetime) -> Metrics:
     """Return the figures.
 
-    :param since: when this try of the task began.
+    :param since: start of this try of the task.
     """
     values = {
         "site": site.name,

@@ -22,7 +22,7 @@ NIGHTLY: Final = timedelta(hours=26)
 FULL_SNAPSHOT: Final = timedelta(days=8)
 """The whole list is read once a week at least."""
 VERIFICATION: Final = timedelta(days=7)
-"""After it somebody should ask Springest to verify the certification."""
+"""Time after which somebody should ask Springest to verify the certification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class LastDay:
     :param set_aside: new rows that can't be sent as they are.
     :param sent: POSTs that Springest may have stored or refused.
     :param became_visible: certificates that a snapshot showed for the first time.
-    :param oldest_unknown: when the oldest certificate with an unknown outcome was sent; ``None``: none.
+    :param oldest_unknown: sending time of the oldest certificate with an unknown outcome; ``None``: none.
     """
 
     entered: int
@@ -58,7 +58,7 @@ class Unverified:
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """How a site stands after a night.
+    """Status of a site after a night.
 
     :param waiting: deliveries that wait for a person, oldest first; ``status.for_a_person`` counts all.
     """
@@ -70,7 +70,7 @@ class Night:
 
     @property
     def is_queue_growing(self) -> bool:
-        """Whether certificates wait and more came in than went out."""
+        """Whether certificates wait, and more were queued than sent."""
         return self.status.ready > 0 and self.last_day.entered > self.last_day.sent
 
     @property
@@ -94,7 +94,7 @@ class Night:
 
 
 def look_at_night(engine: Engine, site: Site, *, most: int = 10) -> Night:
-    """Return how a site stands after a night.
+    """Return the status of a site after a night.
 
     :param most: deliveries and certifications to name at most.
     """
@@ -116,18 +116,18 @@ def _overdue(status: Status) -> Iterator[str]:
         yield "the site has not begun: nothing is sent by schedule before a run with begin_from"
     elif status.now - status.watermark > NIGHTLY:
         yield (
-            f"nothing was staged since {status.watermark:%Y-%m-%d %H:%M} UTC: see whether springest_deliver "
-            "is paused or fails"
+            f"nothing was staged since {status.watermark:%Y-%m-%d %H:%M} UTC: check whether "
+            "springest_deliver is paused or fails"
         )
     if _is_over(status, status.scanned_at, NIGHTLY):
-        yield "the catalogue was not read last night: see whether springest_catalogue is paused or fails"
+        yield "the catalogue was not read last night: check whether springest_catalogue is paused or fails"
     if _is_over(status, status.complete_snapshot_finished_at, FULL_SNAPSHOT):
         yield (
             "no complete list of certificates was read for a week: see the log of snapshot in "
             "springest_reconcile"
         )
     if status.frozen_until is not None:
-        yield f"Springest asked for no request before {status.frozen_until:%H:%M} UTC"
+        yield f"Springest allows no request before {status.frozen_until:%H:%M} UTC"
     for run_id, certificates in status.too_large.items():
         yield (
             f"run {run_id} staged {certificates:,} certificates, more than {status.usual:,}, and waits for a "

@@ -53,7 +53,7 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Repaired:
     """The result of a repair."""
 
     restoration_id: int
@@ -77,9 +77,9 @@ def look(engine: Engine, *, kept: Iterable[int | None]) -> Restored:
         return _look(connection, kept)
 
 
-def settle(
+def repair(
     engine: Engine, *, kept: Iterable[int | None], by: str, reason: str, redactor: Redactor | None = None
-) -> Settled:
+) -> Repaired:
     """Repair the ledger, in one transaction that staging and workers wait for.
 
     :param by: login of the person.
@@ -95,12 +95,12 @@ def settle(
                 f"the ledger has lost nothing: its highest attempt is {restored.found}, and the highest kept "
                 f"outside is {restored.highest}; nothing was changed"
             )
-        verdict = {"reason": RESTORED.reason, "detail": RESTORED.detail}
-        deliveries = int(connection.execute(_MAKE_QUEUE_UNKNOWN, verdict).scalar_one())
+        cause = {"reason": RESTORED.reason, "detail": RESTORED.detail}
+        deliveries = int(connection.execute(_MAKE_QUEUE_UNKNOWN, cause).scalar_one())
         connection.execute(_RAISE, {"highest": restored.highest})
         values = {"found": restored.found, "highest": restored.highest, "deliveries": deliveries}
         noted = connection.execute(_NOTE, {"by": by, "reason": reason, **values}).one()
-    return Settled(int(noted.restoration_id), noted.restored_at, deliveries)
+    return Repaired(int(noted.restoration_id), noted.restored_at, deliveries)
 
 
 def _look(connection: Connection, kept: Iterable[int | None]) -> Restored:

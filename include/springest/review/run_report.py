@@ -1,4 +1,4 @@
-"""The outcome of one Airflow run: its counts, and the certificates that need somebody."""
+"""The outcome of one Airflow run: its counts, and the certificates that need a person."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ REMEDIES: Final[dict[State, str]] = {
     State.REJECTED: "correct what Springest names; it is checked again once the row, the catalogue or the "
     "document changes",
     State.INVALID: "correct the row or its document; it is checked again every night",
-    State.HELD: "it is checked again every night: have its certification listed, or correct its number",
+    State.HELD: "it is checked again every night: have its certification listed, or correct its id",
 }
-"""Remedy for each state in which a delivery needs somebody, the most urgent state first."""
+"""Remedy for each state in which a delivery needs a person, the most urgent state first."""
 LOOK: Final = "it was delivered, but a person should look at it"
 
 
@@ -32,7 +32,7 @@ LOOK: Final = "it was delivered, but a person should look at it"
 class RunCounts:
     """Counts of one run, all its tries together.
 
-    :param completed: source rows that its window held.
+    :param completed: source rows in its window.
     :param staged: deliveries that it put into the queue.
     :param set_aside: deliveries of its rows that can't be sent as they are.
     :param sent: POSTs that Springest may have stored or refused.
@@ -50,10 +50,10 @@ class RunCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class NeedsSomebody:
-    """A delivery of a run that does not go on without somebody.
+class NeedsPerson:
+    """A delivery of a run that waits for a person.
 
-    :param detail: cause and remedy as the ledger has them; redacted.
+    :param detail: cause and remedy as stored in the ledger; redacted.
     """
 
     delivery_key: str
@@ -77,15 +77,15 @@ def count_run(connection: Connection, *, site: str, run_id: str) -> RunCounts:
 
 def find_attention(
     connection: Connection, *, site: str, run_id: str, most: int
-) -> tuple[Sequence[NeedsSomebody], int]:
-    """Return deliveries of a run that need somebody, the most urgent first, and how many they are in all.
+) -> tuple[Sequence[NeedsPerson], int]:
+    """Return deliveries of a run that need a person, the most urgent first, and their total number.
 
-    :param most: how many to return at most.
+    :param most: maximum number of deliveries to return.
     """
     values = {"site": site, "run_id": run_id, "most": most, "states": [state.value for state in REMEDIES]}
     rows = connection.execute(_ATTENTION, values).mappings().all()
     found = [
-        NeedsSomebody(
+        NeedsPerson(
             row["delivery_key"],
             row["training_id"],
             row["issue_no"],

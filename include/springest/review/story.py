@@ -34,7 +34,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class RecordedDecision:
     """A decision that a person made."""
 
     decision_id: int
@@ -89,10 +89,10 @@ class Story:
     last_seen_at: datetime | None
     reconciled_at: datetime | None
     attempts: tuple[Attempt, ...] = ()
-    decisions: tuple[Made, ...] = ()
+    decisions: tuple[RecordedDecision, ...] = ()
 
 
-def tell(engine: Engine, *, site: str, training_id: str) -> list[Story]:
+def load_stories(engine: Engine, *, site: str, training_id: str) -> list[Story]:
     """Return the history of each certificate of a training, by issue; empty if it was never staged."""
     with engine.connect() as connection:
         found = connection.execute(_DELIVERIES, {"site": site, "training_id": training_id}).mappings().all()
@@ -102,14 +102,16 @@ def tell(engine: Engine, *, site: str, training_id: str) -> list[Story]:
     return [
         Story(
             **{**row, "state": State(row["state"])},
-            attempts=tuple(Attempt(**_without_key(attempt)) for attempt in attempts if _same(attempt, row)),
-            decisions=tuple(Made(**_without_key(decision)) for decision in decisions if _same(decision, row)),
+            attempts=tuple(Attempt(**_without_key(attempt)) for attempt in attempts if _is_of(attempt, row)),
+            decisions=tuple(
+                RecordedDecision(**_without_key(decision)) for decision in decisions if _is_of(decision, row)
+            ),
         )
         for row in found
     ]
 
 
-def _same(mapping: Mapping[Any, Any], row: Mapping[Any, Any]) -> bool:
+def _is_of(mapping: Mapping[Any, Any], row: Mapping[Any, Any]) -> bool:
     return bool(mapping["delivery_key"] == row["delivery_key"])
 
 

@@ -162,7 +162,7 @@ def _add_review(
         "--highest", type=_positive, metavar="N",
         help="highest attempt ever made, if no Variable has it",
     )  # fmt: skip
-    restored.set_defaults(run=_lazy("springest_provider.cli.restored", "settle"))
+    restored.set_defaults(run=_lazy("springest_provider.cli.restored", "repair"))
 
 
 _DECISIONS: Final = {

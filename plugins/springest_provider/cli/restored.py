@@ -12,7 +12,7 @@ from springest_provider.cli.session import Session, login, open_site
 from springest_provider.factories import AttemptKeeper
 
 
-def settle(options: argparse.Namespace, output: Output) -> int:
+def repair(options: argparse.Namespace, output: Output) -> int:
     """Show how far the ledger is behind; with ``--yes``, repair it."""
     with open_site(options, output) as session:
         by = login(options)
@@ -27,20 +27,20 @@ def settle(options: argparse.Namespace, output: Output) -> int:
         if restored.is_behind and not options.yes:
             output.document(asdict(restored))
             output.error(
-                "nothing was done. With --yes and --why these become unknown; so does, when it is staged, "
-                "each training that was completed before now and that the ledger does not know to be sent"
+                "nothing was done. With --yes and --why these become unknown. So does each training that was "
+                "completed before now and that the ledger does not contain, once it is staged"
             )
             return Exit.UNCONFIRMED
-        settled = restoration.settle(
+        repaired = restoration.repair(
             session.engine,
             kept=kept,
             by=by,
             reason=options.why or "",
             redactor=Redactor(session.site.secrets),
         )
-    output.document({**asdict(restored), **asdict(settled)})
+    output.document({**asdict(restored), **asdict(repaired)})
     output.line(
-        f"{settled.deliveries} deliveries are unknown now; new attempts start above {restored.highest}"
+        f"{repaired.deliveries} deliveries are unknown now; new attempts start above {restored.highest}"
     )
     output.line(
         "next: trigger springest_reconcile, then see `bin/springest review list --reason ledger_restored`"

@@ -9,7 +9,7 @@ from typing import Any
 
 from springest.errors import SpringestError
 from springest.review.decisions import RequestedDecision
-from springest.review.story import Story, tell
+from springest.review.story import Story, load_stories
 from springest.review.waiting import Filter, Waiting, find
 from springest.source.contract import CompletedTraining
 from springest.states import DecisionKind
@@ -60,7 +60,7 @@ def write_list(found: Sequence[Waiting], output: Output) -> None:
 def show(options: argparse.Namespace, output: Output) -> int:
     """Show one training's history, and the decisions that are possible now."""
     with open_site(options, output) as session:
-        stories = tell(session.engine, site=session.site.name, training_id=options.training_id)
+        stories = load_stories(session.engine, site=session.site.name, training_id=options.training_id)
         if not stories:
             output.error(missing(options.training_id, session.site.name))
             return Exit.NOTHING

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from springest.review.story import Attempt, Made, Story, tell
+from springest.review.story import Attempt, RecordedDecision, Story, load_stories
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.session import open_site
 
@@ -14,7 +14,7 @@ from springest_provider.cli.session import open_site
 def show(options: argparse.Namespace, output: Output) -> int:
     """Show the history of a training's certificates."""
     with open_site(options, output) as session:
-        stories = tell(session.engine, site=session.site.name, training_id=options.training_id)
+        stories = load_stories(session.engine, site=session.site.name, training_id=options.training_id)
     if not stories:
         output.error(missing(options.training_id, session.site.name))
         return Exit.NOTHING
@@ -75,7 +75,7 @@ def _attempt(attempt: Attempt) -> str:
     return ", ".join(part for part in fields if part)
 
 
-def _decision(made: Made) -> str:
+def _decision(made: RecordedDecision) -> str:
     certificate = f" {made.springest_certificate_id}" if made.springest_certificate_id else ""
     override = ", without evidence" if made.without_evidence else ""
     moved = f"{made.from_state} to {made.to_state}"

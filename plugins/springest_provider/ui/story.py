@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection, RowMapping
 
-from springest.review.story import Attempt, Made, Story, tell
+from springest.review.story import Attempt, RecordedDecision, Story, load_stories
 from springest_provider.ui.filters import DELIVERY_KEY
 from springest_provider.ui.pages import render, words
 from springest_provider.ui.queries import read_query
@@ -113,7 +113,7 @@ def find_story(delivery_key: str) -> tuple[str, Story] | None:
         found = connection.execute(_IDENTITY, {"delivery_key": delivery_key}).one_or_none()
     if found is None:
         return None
-    stories = tell(engine, site=found.site, training_id=found.training_id)
+    stories = load_stories(engine, site=found.site, training_id=found.training_id)
     return next(((found.site, story) for story in stories if story.delivery_key == delivery_key), None)
 
 
@@ -188,7 +188,7 @@ def _attempt(attempt: Attempt) -> Step:
     )
 
 
-def _decision(made: Made) -> Step:
+def _decision(made: RecordedDecision) -> Step:
     number = f" {made.springest_certificate_id}" if made.springest_certificate_id else ""
     return Step(
         made.decided_at,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from springest.errors import ConfigurationError
-from springest.review.run_report import NeedsSomebody, RunCounts
+from springest.review.run_report import NeedsPerson, RunCounts
 from springest.states import State
 from springest_provider.reporting import _attention, _counts, log_table, note_of, report
 from springest_provider.run_notes import LONGEST, OURS, new_note
@@ -15,7 +15,7 @@ NOTHING = RunCounts(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def _needs_somebody(training_id="T1", detail=None):
-    return NeedsSomebody("a" * 64, training_id, 1, State.REJECTED, "rejected", detail)
+    return NeedsPerson("a" * 64, training_id, 1, State.REJECTED, "rejected", detail)
 
 
 def test_a_table_is_two_lines_with_aligned_columns(caplog):

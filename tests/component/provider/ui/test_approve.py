@@ -54,7 +54,7 @@ def test_a_run_is_approved_as_it_is_shown(desk, warehouse):
     assert "too large" not in desk.get("/springest/").text.lower()
     again = desk.post("/springest/approve", data=form)
     assert again.status_code == 409
-    assert "nothing of run large night waits to be approved any more" in again.text
+    assert "run large night has no certificates left to approve" in again.text
 
 
 def test_a_run_that_has_changed_is_not_approved(desk, warehouse):
@@ -65,7 +65,7 @@ def test_a_run_that_has_changed_is_not_approved(desk, warehouse):
     before = approvals(warehouse)
     response = desk.post("/springest/approve", data=form)
     assert response.status_code == 409
-    assert "has changed: 2,601 certificates wait now" in response.text
+    assert "has changed: it has 2,601 certificates now" in response.text
     assert approvals(warehouse) == before
 
 

@@ -1,4 +1,4 @@
-"""Arguments of this project's DAGs: ids, retries, pools, and whom failures and deadlines are reported to."""
+"""Arguments of this project's DAGs: ids, retries, pools, and notifications of failures and deadlines."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "throttled_takes_nothing": (
         "Rate limit stores nothing",
-        "The site is known not to store a certificate that it answers with 429, or with 503 and Retry-After; "
+        "The site is known not to store a certificate if it responds with 429, or 503 and Retry-After; "
         "a 403 or a maintenance page leaves the outcome unknown",
         {"type": ["boolean", "null"]},
     ),
@@ -86,7 +86,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-springest",
         "name": "Springest",
-        "description": "Deliver training certificates to Springest, and know what became of each one.",
+        "description": "Deliver training certificates to Springest, and know the status of each one.",
         "hooks": [
             {"integration-name": "Springest", "python-modules": ["springest_provider.hooks.springest"]}
         ],

@@ -71,7 +71,7 @@ def _namespace(conn_id: str) -> str:
 
 
 def _tables(sql: str, conn_id: str) -> list[str]:
-    """Return the tables that a query reads, with the database's name before them."""
+    """Return the tables that a query reads, prefixed with the database's name."""
     from openlineage_sql import parse  # type: ignore[import-untyped]
 
     connection = read_connection(conn_id)

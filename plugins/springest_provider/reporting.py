@@ -1,4 +1,4 @@
-"""The end of every task: counts and what needs somebody for the log, metrics, and counts in asset events.
+"""The end of every task: counts and cases for a person in the log, metrics, and counts in asset events.
 
 ``SpringestOperator.execute`` is the one place that calls it. A report that can't be made fails no task.
 """
@@ -41,9 +41,9 @@ def report(
     Log the counts, emit the metrics of the site, and put the counts into the events of the task's assets.
 
     :param find_site: returns the site; it may fail, as it may have failed for the task.
-    :param result: what the task returned; empty when it failed.
-    :param of_run: report the counts of the whole run and what needs somebody, and leave a note for the DAG
-        run; otherwise the counts in ``result``.
+    :param result: the task's result; empty if it failed.
+    :param of_run: report the counts of the whole run and the cases for a person, and leave a note for the DAG
+        run; otherwise report the counts in ``result``.
     """
     if not of_run:
         log_table(dict(_counts(result)))
@@ -92,7 +92,7 @@ def log_table(counts: Mapping[str, Any]) -> None:
 
 
 def note_of(counts: RunCounts, url: str) -> str | None:
-    """Return the note of a run that needs a look although it may be green, else ``None``; names nobody."""
+    """Return the note for a run with cases for a person, even if it is green; else ``None``."""
     notable = {"refused": counts.refused, "unknown": counts.unknown, "set aside": counts.set_aside}
     named = ", ".join(f"{number:,} {word}" for word, number in notable.items() if number)
     return f"{OURS}{named} of {counts.completed:,} completed. {url}" if named else None
@@ -115,4 +115,4 @@ def _attention(found: Sequence[NeedsPerson], in_all: int, url: str) -> Iterator[
         # Redacted apart from its address: a key of hexadecimal digits looks like nothing else.
         yield f"{show_unseen(redact(text))} {delivery_url(row.delivery_key)}"
     if in_all > len(found):
-        yield f"{in_all - len(found):,} more need somebody: {url}"
+        yield f"{in_all - len(found):,} more need a person: {url}"

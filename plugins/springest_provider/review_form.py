@@ -1,4 +1,4 @@
-"""The form of the morning's review: what its reader sees, and how its fields are read back."""
+"""The form of the morning's review: its text, its fields, and reading the answers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _LONGEST: Final = 600
 @dataclass(frozen=True, slots=True)
 class Asked:
     """
-    What a form asked about, kept with the waiting task.
+    The subjects of a form, stored with the waiting task.
 
-    :param deliveries: delivery key, version that is shown, training and label, by the name of the field.
-    :param runs: run, and the number and digest of the certificates that are shown, by the name of the field.
+    :param deliveries: delivery key, shown version, training and label, by the name of the field.
+    :param runs: run, with number and digest of the shown certificates, by the name of the field.
     """
 
     deliveries: Mapping[str, tuple[str, int, str, str]] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Asked:
         return frozenset(keys).union(run_id for run_id, *_ in self.runs.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as Airflow stores it."""
+        """Return it as JSON for Airflow to store."""
         return {
             "deliveries": {name: list(value) for name, value in self.deliveries.items()},
             "runs": {name: list(value) for name, value in self.runs.items()},
@@ -50,7 +50,7 @@ class Asked:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Asked:
-        """Return what ``as_dict`` made."""
+        """Return the object that ``as_dict`` stored."""
         deliveries = {
             name: (str(a), int(b), str(c), str(d)) for name, (a, b, c, d) in stored["deliveries"].items()
         }
@@ -60,7 +60,7 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Answered:
     """
-    The fields of a form as they were sent: each value is any JSON.
+    The fields of a form as they were submitted; each value is any JSON.
 
     :param unknown: fields that the form does not have.
     :param by: name of the person, for a login that several people share.
@@ -91,7 +91,7 @@ def make_form(agenda: Agenda, *, site: str, refused: Mapping[str, str], redactor
     """
     Return the form.
 
-    :param refused: why earlier answers were refused, by delivery key or run.
+    :param refused: reasons for refusing earlier answers, by delivery key or run.
     """
     writer = _Writer(redactor)
     deliveries = {f"delivery_{number}": item for number, item in enumerate(agenda.items, start=1)}
@@ -103,7 +103,7 @@ def make_form(agenda: Agenda, *, site: str, refused: Mapping[str, str], redactor
             None,
             type=["null", "string"],
             title="Why",
-            description="Needed for every decision other than wait, and kept with it; no e-mail addresses.",
+            description="Needed for every decision but wait, and recorded with it; no e-mail addresses.",
         ),
         BY: Param(
             None,
@@ -144,9 +144,9 @@ def make_form(agenda: Agenda, *, site: str, refused: Mapping[str, str], redactor
 
 def read_form(asked: Asked, given: Mapping[str, Any]) -> Answered:
     """
-    Return what was answered.
+    Return the answers.
 
-    :param given: fields as they were sent; one that is missing is to wait.
+    :param given: fields as they were submitted; a missing one means wait.
     """
     values = {name: _value(value) for name, value in given.items()}
     return Answered(
@@ -178,14 +178,14 @@ def read_text(given: object, name: str) -> str:
 
 
 def read_refused(conf: object) -> dict[str, str]:
-    """Return why earlier answers were refused, by delivery key or run, without what is not a text."""
+    """Return the reasons for refusing earlier answers, by delivery key or run; skips other JSON types."""
     if not isinstance(conf, Mapping):
         return {}
     return {str(subject): why for subject, why in conf.items() if isinstance(why, str)}
 
 
 def _value(given: Any) -> Any:
-    """Return a field's value, also where the API was sent a whole parameter."""
+    """Return a field's value, even if the API received a whole parameter."""
     return given["value"] if isinstance(given, Mapping) and "value" in given else given
 
 
@@ -193,8 +193,8 @@ class _Writer:
     """
     Writes the Markdown, without keys and addresses.
 
-    A text of the source, of Springest or of a person is in a code span. In any other text, Airflow makes a
-    link of whatever looks like a URL, also where it is escaped.
+    Texts from the source, Springest or people are put in code spans: elsewhere, Airflow turns anything that
+    looks like a URL into a link, even if it is escaped.
     """
 
     def __init__(self, redactor: Redactor) -> None:
@@ -210,8 +210,8 @@ class _Writer:
             type="string",
             enum=[WAIT, APPROVE],
             title=f"Run {self._text(run.run_id)}: {run.certificates:,} certificates",
-            description="approve: the certificates are sent, by a run of springest_deliver that starts at "
-            "once. wait: nothing of it is sent.",
+            description="approve: a run of springest_deliver starts at once and sends the certificates. "
+            "wait: none of them is sent.",
         )
 
     def delivery_field(self, item: Item) -> Param:
@@ -220,7 +220,7 @@ class _Writer:
             type="string",
             examples=[WAIT, *item.answers],
             title=f"Training {self.label(item)}",
-            description=f"{WAIT}, or one of: {', '.join((*item.answers, 'confirm NUMBER'))}. "
+            description=f"{WAIT}, or one of: {', '.join((*item.answers, 'confirm ID'))}. "
             f"Suggestion: {item.suggestion}",
         )
 
@@ -275,7 +275,7 @@ class _Writer:
             yield ""
         yield (
             f"**{APPLY}** applies each field that is not *{WAIT}*, by the rules of `bin/springest review`. "
-            "*confirm NUMBER*: it is the certificate with that number at Springest. *release*: queue it to "
+            "*confirm ID*: it is the certificate with that id at Springest. *release*: queue it to "
             f"be sent again. *{WITHOUT_EVIDENCE}*: the same, although Springest is not known to lack it. "
             f"*cancel*: never send it. **{WAIT_FOR_ALL}** changes nothing; what still waits is asked again "
             "the next day."

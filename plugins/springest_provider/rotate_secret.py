@@ -10,13 +10,13 @@ from springest_provider.cli.output import Exit, Output
 
 
 def rotate(options: argparse.Namespace, output: Output) -> int:
-    """Rotate; a warehouse that has the new secret already stays as it is."""
+    """Rotate; a warehouse that already has the new secret is not changed."""
     pseudonyms = factories.pseudonyms()
     output.hide(pseudonyms.secrets)
     with factories.warehouse(options.warehouse) as engine:
         report = rotate_secret(engine, pseudonyms)
     if not report.rows:
-        output.line("the warehouse has this learner secret already: nothing was changed")
+        output.line("the warehouse already has this learner secret: nothing was changed")
         return Exit.DONE
     rows = ", ".join(f"{name} {number}" for name, number in report.rows.items())
     output.line(f"re-keyed; rows: {rows}")

@@ -92,11 +92,11 @@ def whole_number(name: str, value: str | int | None, *, least: int = 0) -> int |
 
 def whole_numbers(name: str, value: str | Sequence[int | str] | None) -> list[int] | None:
     """
-    Return numbers that a person gave, such as ids of certifications; ``None`` when none are given.
+    Parse whole numbers given by a person, such as ids of certifications; ``None`` if there are none.
 
-    :param name: the parameter's.
+    :param name: the parameter's name.
     :param value: a list, or the JSON text of one.
-    :raises ConfigurationError: it is no list of whole numbers.
+    :raises ConfigurationError: it is not a list of whole numbers.
     """
     if value is None or (isinstance(value, str) and not _given(value)):
         return None
@@ -112,10 +112,10 @@ def whole_numbers(name: str, value: str | Sequence[int | str] | None) -> list[in
 
 def yes_or_no(name: str, value: str | bool | None) -> bool:
     """
-    Return what a person ticked; ``None`` is no.
+    Parse a tick box; ``None`` means no.
 
-    :param name: the parameter's.
-    :raises ConfigurationError: it is neither: what is meant to change nothing must not be mistaken.
+    :param name: the parameter's name.
+    :raises ConfigurationError: it is neither true nor false, so a dry run can't become a real one.
     """
     word = str(value).strip().lower()
     if value is None or word == "false":
@@ -135,10 +135,10 @@ def deliver_settings(
     **others: Any,
 ) -> DeliverySettings:
     """
-    Return how a run delivers, as its parameters say.
+    Return a run's delivery settings from its parameters.
 
-    :param others: settings that are no parameters of a run.
-    :raises ConfigurationError: a parameter is not what it should be.
+    :param others: settings that are not parameters of a run.
+    :raises ConfigurationError: a parameter is invalid.
     """
     began = context["dag_run"].start_date
     until = partial(seconds_to_deliver_until, deliver_until, since=began, time_zone=time_zone)
@@ -159,8 +159,8 @@ def seconds_to_deliver_until(
 
     :param deliver_until: ``HH:MM``; the deadline is its first occurrence after the run started.
     :param since: start of the run, so that retries of its task have the same deadline; now by default.
-    :param time_zone: its time zone, such as ``Europe/London``. A time that the clocks skip is as much
-        later, and of a time that they repeat the first counts.
+    :param time_zone: its time zone, such as ``Europe/London``. A time that the clocks skip counts as
+        later by as much; of a time that they repeat, the first counts.
     :returns: 0 if the deadline has passed.
     :raises ConfigurationError: it is not a time of day, or there is no such time zone.
     """
@@ -175,7 +175,7 @@ def seconds_to_deliver_until(
     local = began.astimezone(_zone(time_zone)).replace(
         hour=clock_time.hour, minute=clock_time.minute, second=0, microsecond=0, fold=0
     )
-    # Two times of one zone would be compared by the clock on the wall, which goes back once a year.
+    # Python compares two times of one zone by wall clock, which goes back once a year.
     due = local.astimezone(UTC)
     if due <= began:
         due = (local + timedelta(days=1)).astimezone(UTC)

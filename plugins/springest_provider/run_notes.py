@@ -1,7 +1,7 @@
-"""Listener of Airflow's scheduler: writes a note on a DAG run of which some certificates need a look.
+"""Listener of Airflow's scheduler: writes a note on a DAG run with certificates that need a person.
 
 A task can't write the note of its own run, so it leaves the text in an XCom, and the scheduler writes it when
-the run ends. A run that is cleared and ends well loses the note again; what a person wrote stays.
+the run ends. If the run is cleared and succeeds, the note is removed; text that a person wrote stays.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001
 
 
 def write_note(dag_run: DagRun) -> None:
-    """Make the note what people wrote, followed by what the run's tasks left, if there is room."""
+    """Set the note to the text that people wrote, followed by the run's own line if there is room."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
     from sqlalchemy.orm import object_session
@@ -47,7 +47,7 @@ def write_note(dag_run: DagRun) -> None:
         .where(XComModel.dag_run_id == dag_run.id, XComModel.key == NOTE_KEY)
         .order_by(XComModel.timestamp)
     ).all()
-    # The last task knows the run best: all of them count the run as a whole.
+    # Each task counts the whole run, so the last one has the final counts.
     ours = str(XComModel.deserialize_value(left[-1])) if left else ""
     note = new_note(dag_run.note or "", ours)
     if note != (dag_run.note or ""):
@@ -55,9 +55,9 @@ def write_note(dag_run: DagRun) -> None:
 
 
 def new_note(before: str, ours: str) -> str:
-    """Return a note with our line as it is now; any DAG's run without one keeps its note as it is.
+    """Return a note with our current line; the note of a run without one is not changed.
 
-    What people wrote stays. If there is no room for our line, it has no link, or is left out.
+    Text that people wrote stays. If there is no room for our line, it has no link, or is omitted.
     """
     lines = before.splitlines()
     kept = [line for line in lines if not line.startswith(OURS)]

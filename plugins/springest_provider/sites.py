@@ -24,7 +24,7 @@ from springest_provider.project_files import include_folder
 from springest_provider.site_settings import DEFAULT, QUERY, SOURCE, SiteSettings, in_words
 
 PREFIX: Final = "springest_"
-"""Begins the id of a site's connection, unless the list names another; the rest is the site's name."""
+"""Prefix of the id of a site's connection, followed by the site's name, unless the list names another."""
 FILE: Final = "sites.toml"
 """The list in the project's ``include``; Airflow's setting ``[springest] sites_file`` can name another."""
 VARIABLE: Final = "springest_sites"
@@ -41,7 +41,7 @@ class SiteList:
     The list as it was read.
 
     :param sites: the usable sites by name, the default one first.
-    :param problems: what is wrong with each of the others, with the remedy, by name.
+    :param problems: problem and remedy of each unusable entry, by name.
     """
 
     path: Path
@@ -176,7 +176,7 @@ def _make_list(path: Path, entries: list[_Entry]) -> SiteList:
 
 
 def _site(path: Path, entry: _Entry, before: list[_Entry]) -> SiteSettings | list[str]:
-    """Return a site, or what is wrong with its entry."""
+    """Return a site, or the problem of its entry."""
     problem = entry.problem or _misnamed(entry) or _conflict(entry, before)
     if problem:
         return [problem]
@@ -201,9 +201,9 @@ def _misnamed(entry: _Entry) -> str | None:
 
 def _conflict(entry: _Entry, before: list[_Entry]) -> str | None:
     """
-    Return why a site can't stand beside an earlier one.
+    Return the conflict of a site with an earlier one, if there is one.
 
-    An earlier one that is not usable itself counts too: its rows must not go to another site meanwhile.
+    Unusable earlier entries count too: their rows must not go to another site meanwhile.
     """
     if entry.name in {earlier.name for earlier in before}:
         return "there is a site of this name already, which counts: give this one another name"

@@ -15,8 +15,8 @@ def recorded_name(user_id: str, name: str, given: str = "") -> str:
     """
     Return the name to record with a decision of a user.
 
-    Two users whose addresses differ only in their domains stay two: the auth manager's identifier is added,
-    or an HMAC if that is an address as well.
+    Users whose e-mail addresses differ only in the domain stay distinct: the auth manager's identifier is
+    added, or its HMAC if that is an e-mail address as well.
 
     :param user_id: the auth manager's identifier.
     :param name: the user's name in Airflow.

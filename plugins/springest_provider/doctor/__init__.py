@@ -1,1 +1,1 @@
-"""Checks of an installation: each says ``ok`` or the remedy, and none hides another."""
+"""Checks of an installation: each reports ``ok`` or the remedy, and none hides another."""

@@ -1,4 +1,4 @@
-"""Runs checks one by one; what fails in one keeps no other from being run."""
+"""Runs checks one by one; a failure does not stop the others."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Status(StrEnum):
 
     OK = "ok"
     WARNING = "warning"
-    """It works, and something should be looked at."""
+    """It works, but something should be looked at."""
     PROBLEM = "problem"
     """It does not work."""
     SKIPPED = "skipped"
-    """It needs something that has a problem itself."""
+    """It needs something that has a problem of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Checked:
     """
     Result of one check.
 
-    :param detail: what was found, or what is wrong with its remedy; without secrets and personal data.
+    :param detail: the finding, or the problem with its remedy; without secrets and personal data.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Unsure(SpringestError):
 
 
 class Missing(SpringestError):
-    """Something that a check needs has a problem itself."""
+    """Something that a check needs has a problem of its own."""
 
 
 Check = tuple[str, Callable[[], str]]
-"""Its name, and what returns its finding or raises."""
+"""Its name, and a function that returns its finding or raises."""
 
 
 def run_checks(checks: Sequence[Check]) -> Iterator[Checked]:

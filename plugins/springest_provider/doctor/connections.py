@@ -1,4 +1,4 @@
-"""Checks of what an installation connects to: Springest, the warehouse, the source, the documents."""
+"""Checks of the systems that an installation uses: Springest, the warehouse, the source, the documents."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from springest_provider.object_storage import bucket_exists
 
 T = TypeVar("T")
 SAMPLE: Final = timedelta(days=30)
-"""Of the source, from now back: what a sample row is taken from."""
+"""How far back in the source a sample row is looked for."""
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 CLOCK_LIMIT: Final = timedelta(minutes=1)
 _SECRET: Final = text("SELECT salt, verifier FROM springest.learner_secret")
@@ -51,7 +51,7 @@ _WRITABLE: Final = text("SELECT has_table_privilege('springest.delivery_attempt'
 
 @dataclass
 class Installation:
-    """What the checks look at; each part is opened once, when it is first needed."""
+    """The systems to check; each is opened once, when it is first needed."""
 
     springest_conn_id: str
     warehouse_conn_id: str
@@ -60,7 +60,7 @@ class Installation:
     _found: dict[str, Any] = field(default_factory=dict)
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the opened systems."""
         self._stack.close()
 
     @property
@@ -70,7 +70,7 @@ class Installation:
 
     @property
     def warehouse(self) -> Engine:
-        """The warehouse, with the schema that is needed."""
+        """The warehouse, with the required schema."""
         return self._part(
             "warehouse", lambda: self._stack.enter_context(factories.warehouse(self.warehouse_conn_id))
         )
@@ -118,7 +118,7 @@ class Installation:
 
 
 def connection_checks(installed: Installation) -> Sequence[Check]:
-    """Return the checks, each after those whose parts it needs."""
+    """Return the checks, each after those on which it depends."""
     return (
         ("connection of Springest", lambda: _site(installed)),
         ("key for certificates", lambda: _key(installed, "certificates")),
@@ -242,13 +242,12 @@ def _secret(installed: Installation) -> str:
     with installed.warehouse.connect() as connection:
         row = connection.execute(_SECRET).one_or_none()
     if row is None:
-        return "long enough; the warehouse has no reference made with it yet"
+        return "long enough; the warehouse has no learner reference yet"
     count = secrets_in_force(row.verifier, row.salt, pseudonyms)
     if count == 0:
         raise Problem(
-            "the Variable springest_learner_secret is not the one the warehouse was filled with: put the "
-            "former "
-            "secret back"
+            "the Variable springest_learner_secret is not the one that the warehouse was filled with: "
+            "put the former secret back"
         )
     if count < len(pseudonyms.secrets):
         raise Problem("the Variable has a new secret: run `bin/springest rotate-secret`")
@@ -269,7 +268,7 @@ def _source(installed: Installation) -> str:
     installed.keep_sample(first[0])
     if lost := installed.reader.not_found_again(window):
         raise Problem(
-            f"{len(lost)} rows are not found again by their training_id: let the query make it of the row "
+            f"{len(lost)} rows are not found by their training_id: let the query compute it from the row "
             "alone, "
             "and use the window only to filter updated_at"
         )
@@ -277,7 +276,7 @@ def _source(installed: Installation) -> str:
 
 
 def _types(row: Mapping[str, Any]) -> str:
-    """Name the type of each column; no value."""
+    """Describe the type of each column, without values."""
     kinds = {name: row[name] for name in COLUMNS if name in row}
     return ", ".join(
         f"{name} {'empty' if value is None else type(value).__name__}" for name, value in kinds.items()
@@ -313,7 +312,7 @@ def _roots(installed: Installation) -> str:
 def _document(installed: Installation) -> str:
     training = read_row(installed.sample, site=installed.site.name, pseudonyms=installed.pseudonyms)
     if training.certificate_uri is None:
-        raise Unsure(f"training {training.training_id} names no document")
+        raise Unsure(f"training {training.training_id} has no document")
     try:
         checked = installed.documents.probe(training.certificate_uri)
     except SpringestError as error:

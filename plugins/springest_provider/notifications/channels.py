@@ -1,4 +1,4 @@
-"""Hands a message to Airflow's own notifiers, as the Variable ``springest_notifications`` says.
+"""Passes a message to Airflow's own notifiers, as configured in the Variable ``springest_notifications``.
 
 It is a JSON list with an object for each channel, such as::
 
@@ -7,10 +7,10 @@ It is a JSON list with an object for each channel, such as::
      {"by": "webhook", "http_conn_id": "incident_tool", "endpoint": "hooks/springest"}]
 
 All keys but ``by`` are parameters of the notifier. ``by`` may also be the path of any other notifier, whose
-templates then say where the message goes: ``{{ springest.title }}``, ``.text``, ``.html`` and ``.slack``.
+templates then contain parts of the message: ``{{ springest.title }}``, ``.text``, ``.html`` and ``.slack``.
 
-Errors and logs name a channel by its number and print nothing of it: a webhook's URL is a secret, wherever
-it is written by mistake.
+Errors and logs identify a channel by its number and show none of its values: a webhook's URL is a secret,
+even in the wrong field.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ _CHANNELS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 
 
 class NotificationFailed(SpringestError):
-    """A message did not go out by at least one channel."""
+    """At least one channel failed to send a message."""
 
 
 def send(message: Message, context: Mapping[str, Any]) -> None:
     """
-    Log a message, and send it by each channel; one that fails keeps no other from getting it.
+    Log a message, and send it by each channel; if one fails, the others still send it.
 
     :param context: context of the task or the run.
     :raises ConfigurationError: the Variable holds no list of channels; nothing was sent.
-    :raises NotificationFailed: by at least one channel it did not go out.
+    :raises NotificationFailed: at least one channel failed.
     """
     for line in message.text.splitlines():
         log.info("%s", line)
@@ -105,7 +105,7 @@ def _notifier(channel: Mapping[str, Any], name: str) -> BaseNotifier:
     """
     Make the notifier of a channel.
 
-    :raises ConfigurationError: there is none of this name, or it does not take these parameters.
+    :raises ConfigurationError: there is no such notifier, or it does not accept these parameters.
     """
     path, templates = _CHANNELS.get(channel["by"], (channel["by"], {}))
     given = {key: value for key, value in channel.items() if key != "by"}

@@ -46,7 +46,7 @@ class SiteNotifier(BaseNotifier):
 
 class SpringestSummaryNotifier(SiteNotifier):
     """
-    Send one summary a night: what went out, what needs a person, what is overdue, whether the queue grows.
+    Send one summary a night: certificates sent, cases for a person, overdue steps, growth of the queue.
 
     As ``on_success_callback`` of the publishing task. Runs that an asset or a person triggered send none.
 
@@ -55,7 +55,7 @@ class SpringestSummaryNotifier(SiteNotifier):
     """
 
     def notify(self, context: Context) -> None:
-        """Send the summary, if it is a scheduled run's."""
+        """Send the summary if the run is a scheduled one."""
         if is_scheduled(context):
             send(summary_of(self._night()), context)
 
@@ -80,11 +80,11 @@ class SpringestDeadlineNotifier(SiteNotifier):
     """
 
     def notify(self, context: Context) -> None:
-        """Send it, with how the queue stands if the warehouse says so."""
+        """Send it, with the state of the queue if the warehouse responds."""
         send(deadline_of(context, self._queue(), site=site_of(self)), context)
 
     async def async_notify(self, context: Context) -> None:
-        """Send it from a thread: nothing else that the triggerer does waits for it."""
+        """Send it from a thread, so that nothing else in the triggerer waits for it."""
         await asyncio.to_thread(self.notify, context)
 
     def _queue(self) -> str:
@@ -95,7 +95,7 @@ class SpringestDeadlineNotifier(SiteNotifier):
 
 
 def summary_of(night: Night) -> Message:
-    """Return the message of a night; one line where there is nothing to say."""
+    """Return the message of a night; one line if there is nothing to report."""
     site = night.status.site
     if night.is_quiet:
         return Message(f"Springest ({site}): nothing was sent, and nothing waits")
@@ -119,7 +119,8 @@ def failure_of(context: Mapping[str, Any]) -> Message:
     """
     Return the message of a failed task.
 
-    An error of this project has a text without addresses and keys; of any other one, only its kind is named.
+    The text of this project's errors contains no e-mail addresses or keys; of other errors, only the class is
+    named.
     """
     task_instance, error = context["ti"], context.get("exception")
     name = f"{task_instance.dag_id}.{task_instance.task_id}"
@@ -137,7 +138,7 @@ def failure_of(context: Mapping[str, Any]) -> Message:
 def deadline_of(context: Mapping[str, Any], queue: str, *, site: str) -> Message:
     """Return the message of a missed deadline.
 
-    :param queue: how the queue stands, as a sentence.
+    :param queue: the state of the queue, as a sentence.
     """
     run, deadline = dict(context.get("dag_run") or {}), dict(context.get("deadline") or {})
     dag_id, run_id = run.get("dag_id", "a DAG"), str(run.get("dag_run_id", ""))

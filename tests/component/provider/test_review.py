@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -160,7 +160,7 @@ def test_a_try_after_an_approval_triggers_the_delivery(review: Review) -> None:
 
 def test_a_form_expires_when_the_next_one_is_due() -> None:
     """Also the one that comes back in the afternoon, and whatever the time zone of the clock."""
-    at = time(7)
+    at = "0 7 * * *"
     morning = datetime(2026, 11, 2, 7, 0, 5, tzinfo=UTC)
     assert until(at, morning) == timedelta(days=1) - timedelta(seconds=5)
     assert until(at, morning.replace(hour=17)) == timedelta(hours=14) - timedelta(seconds=5)

@@ -46,7 +46,7 @@ def test_no_address_and_no_control_character_reaches_the_log():
 def test_entries_beyond_the_limit_are_counted():
     """Nobody would read a log of thousands of lines."""
     *_, last = _attention([_needs_somebody()], 1_001, "/deliveries?run=a+run")
-    assert last.startswith("1,000 more need somebody: ")
+    assert last.startswith("1,000 more need a person: ")
     assert last.endswith("?run=a+run")
 
 

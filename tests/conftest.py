@@ -1,4 +1,4 @@
-"""What tests stand on: a real PostgreSQL for the session, a fresh database for each test that wants one."""
+"""Fixtures: a real PostgreSQL for the session, and a fresh database for each test that needs one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An object store in memory that fails as it is told: what tests put in the place of S3."""
+"""An object store in memory that fails on request; tests use it instead of S3."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ CANARY_ADDRESS = "canary.zoë"
 
 @dataclass
 class AirflowWorld:
-    """What a command of Airflow runs against."""
+    """The environment in which a command of Airflow runs."""
 
     env: dict[str, str]
     home: Path

@@ -78,7 +78,7 @@ def test_fresh_dags_send_nothing_until_the_site_begins(tmp_path: Path) -> None:
 
 
 def _everything_is_in_airflow_and_on_loopback(world: World, home: Path) -> None:
-    """What a newcomer looks at next: connections, the command, the asset graph, who else gets in."""
+    """A newcomer's next steps: connections, the command, the asset graph, access by others."""
     assert reachable_by_others(listening()) == []
     assert world.airflow.test_connection("springest_default") == (True, ANY)
     command = [str(PROJECT / "bin" / "springest"), "status", "--json"]

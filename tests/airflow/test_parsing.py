@@ -82,7 +82,7 @@ def _python(script: str, env: dict[str, str], dags: str) -> dict:
 
 
 def test_parsing_touches_no_connection_no_variable_and_no_socket(parsing_env):
-    """Whatever a DAG needs from outside, it asks for when it runs."""
+    """A DAG reads connections, Variables and the network only when it runs."""
     output = _python(WATCHED, parsing_env, parsing_env["AIRFLOW__CORE__DAGS_FOLDER"])
     assert output == {"touched": [], "heavy": []}
 

@@ -1,4 +1,4 @@
-"""What people see of a run in Airflow: the end of its tasks' logs, and the note on the run."""
+"""The report of a run in Airflow: the end of its tasks' logs, and the note on the run."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _key(world: AirflowWorld, training_id: str) -> str:
 
 
 def _check_lineage(text: str, world: AirflowWorld) -> None:
-    """What each task read and wrote, and nobody's address or key."""
+    """Each task's lineage is complete and contains no e-mail address or key."""
     events = [event for event in map(json.loads, text.splitlines()) if event["eventType"] == "COMPLETE"]
     by_task = {event["job"]["name"]: event for event in events}
     deliver = by_task["springest_deliver.deliver"]

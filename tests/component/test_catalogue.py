@@ -122,7 +122,7 @@ def test_a_catalogue_never_read_checks_nothing(warehouse: Engine) -> None:
 
 
 def test_an_unreadable_row_keeps_no_site_from_beginning(warehouse: Engine) -> None:
-    """What is listed may be sent; what may be in the unreadable row is held, and never taken off."""
+    """Listed certifications may be sent; the one that may be in the unreadable row is held, never removed."""
     store(warehouse, listed(101, 102), complete=False)
     assert entry(warehouse, 101).listed
     assert not entry(warehouse, 103).listed

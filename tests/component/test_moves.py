@@ -163,7 +163,7 @@ class Ledger:
         self.add(remote_certificate, *({**alike, **seen, **certificate} for certificate in certificates))
 
     def moves(self) -> set[Move]:
-        """Return what moved, or was written anew where it stood, since the ledger was filled."""
+        """Return deliveries that changed state, or were rewritten in place, since the ledger was filled."""
         rows = {row.key: row for row in self.rows}
         with self.engine.connect() as connection:
             found = connection.execute(
@@ -184,7 +184,7 @@ class Ledger:
 
 
 def stage(ledger: Ledger, entries: dict[int, CatalogueEntry], **changes: Any) -> None:
-    """Stage every row anew, with something changed in the source, and one that is new."""
+    """Stage every row again, each changed in the source, and one new row."""
     ledger.fill()
     trainings = [
         source_row(entry.training.training_id, certificate_uri=ledger.document, **changes)
@@ -507,7 +507,7 @@ def test_every_move_of_the_table_is_made_by_something(performed: Performed) -> N
 
 
 def test_every_statement_that_sets_a_state_is_in_a_scene() -> None:
-    """Whoever writes another one adds its scene above, and its name here."""
+    """A new statement needs a scene above, and its name here."""
     sets_state = re.compile(r"^ *(SET )?state = (?!ANY)", re.MULTILINE)
     found = {
         path.stem for path in INCLUDE.rglob("*.sql") if sets_state.search(path.read_text(encoding="utf-8"))

@@ -300,7 +300,7 @@ class World:
 
 
 def sent(*trainings: Training) -> list[tuple[str, str]]:
-    """What the server should have of these trainings."""
+    """Return the certificates that the server should have for these trainings."""
     return sorted(
         (
             training.learner.email or "",

@@ -103,7 +103,7 @@ def test_nothing_is_asked_while_nothing_needs_a_decision(world: World) -> None:
 
 
 def test_a_shown_certificate_is_suggested_to_be_confirmed(world: World) -> None:
-    """And a release is not offered; the form says nothing personal."""
+    """A release is not offered, and the form contains no personal data."""
     name = _lost(world, Kind.CLOSE_AFTER_STORING)
     [certificate] = world.sandbox.store.certificates()
     world.snapshot()
@@ -298,7 +298,7 @@ def test_an_approval_is_about_the_certificates_that_were_shown(world: World, mon
     ],
 )
 def test_answers_are_read_as_people_write_them(given: str, answer: Answer | None) -> None:
-    """Whatever the case and the spaces."""
+    """In any case and with any spacing."""
     assert read_answer(given) == answer
 
 

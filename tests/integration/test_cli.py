@@ -1,4 +1,4 @@
-"""``bin/springest`` over a real warehouse, source and sandbox: what it tells, what it does, how it ends."""
+"""``bin/springest`` over a real warehouse, source and sandbox: output, effects, exit codes."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_a_file_is_decided_row_by_row(world, cli, tmp_path):
     ids=["utf-8 with mark", "windows-1252", "unicode text", "sep line"],
 )
 def test_a_file_is_read_as_excel_saves_it(world, cli, tmp_path, encoded):
-    """What Excel calls CSV is another thing in each of its versions."""
+    """Each version of Excel saves a different kind of CSV."""
     name = doubt(world)
     path = tmp_path / "decided.csv"
     utf16 = encoded.startswith(b"\xff\xfe")
@@ -524,7 +524,7 @@ OUTSIDE = {"pools", "DAGs"}
 
 
 def test_doctor_finds_a_whole_installation_well(cli, world, variables):
-    """Also before the first run; what only Airflow's database knows is a problem of its own."""
+    """Even before the first run; checks that need Airflow's database report their own problem."""
     variables["springest_document_roots"] = json.dumps([str(world.folder)])
     world.complete(world.training())
     checks = _checks(cli)

@@ -60,7 +60,7 @@ def _leases_run_out(world):
 
 
 def _follow(world, successor, backfill):
-    """What a person or Airflow does with a task that died."""
+    """Do what a person or Airflow does with a task that died."""
     if successor == "clear":
         world.stage("night")
     if successor == "backfill":

@@ -1,4 +1,4 @@
-"""A dry run says what the real run then does, changes no row, sends nothing and stands in nobody's way."""
+"""A dry run predicts the real run, changes no row, sends nothing and blocks no other run."""
 
 from __future__ import annotations
 

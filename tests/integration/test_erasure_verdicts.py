@@ -26,7 +26,7 @@ PRIVATE = "zoë.private@example.org"
 
 @pytest.fixture
 def world(make_world: Any) -> World:
-    """A site that tells owners."""
+    """A site that names owners."""
     return make_world(profile="owner_shown")  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""A server, a network and a worker that misbehave: nothing doubles, nothing is lost, everything is told."""
+"""Failing servers, networks and workers: nothing is sent twice or lost, and everything is reported."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _staged(world, count=1):
     ids=lambda value: f"{value.kind}-{value.status}-{value.body}" if isinstance(value, Fault) else None,
 )
 def test_one_bad_answer_and_a_second_run(world, fault, state, reason, stored):
-    """Whatever the answer was, a second run sends nothing again."""
+    """A second run sends nothing again, regardless of the first response."""
     [training] = _staged(world)
     world.sandbox.state.faults.add(fault)
     world.deliver("first")
@@ -201,7 +201,7 @@ def _deliver_until_nothing_goes(world, started):
 
 @pytest.mark.parametrize("run_id", ["night", "backfill"])
 def test_two_processes_do_not_get_ten_each(world, run_id):
-    """Of one run or of two: what is under way and in doubt counts for both, when an outage begins too."""
+    """In-flight and unknown deliveries count for all processes, of one run or two, from an outage's start."""
     _staged(world, 80)
     world.sandbox.state.faults.add(Fault(Kind.SLOW, times=20, seconds=0.05))
     world.sandbox.state.faults.add(Fault(Kind.CLOSE_AFTER_STORING, times=None))
@@ -287,7 +287,7 @@ def test_a_worker_stopped_while_claiming_leaves_no_unknown(world, monkeypatch):
 
 
 def test_the_deadline_is_kept_when_the_telling_hangs_or_fails(world, monkeypatch):
-    """What is asked of the warehouse and of Airflow on the way stands not between a run and its end."""
+    """Requests to the warehouse and Airflow cannot delay the end of a run."""
     _staged(world, 30)
     world.extra["requests_per_hour"] = 3600
     monkeypatch.setattr("springest.delivery.run.PROGRESS_SECONDS", 0.1)
@@ -370,7 +370,7 @@ def test_a_document_that_vanishes_after_staging_is_set_aside(world, expected):
 
 
 def test_a_run_ends_before_its_deadline_with_a_remainder(world):
-    """What does not fit stays in the queue for the next night, and the report counts it."""
+    """The remainder stays in the queue for the next night, and the report counts it."""
     _staged(world, 30)
     world.extra["requests_per_hour"] = 3600
     report = world.deliver(seconds_to_deliver_until=3.0)

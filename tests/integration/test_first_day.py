@@ -41,7 +41,7 @@ def _begin(world, *, hours_ago: float = 0) -> None:
 
 
 def test_a_scheduled_run_stages_and_sends_nothing(fresh):
-    """Also where its deliver task runs alone, after somebody cleared it."""
+    """Even if only its deliver task runs, after it was cleared."""
     with pytest.raises(SiteNotBegun):
         fresh.stage("scheduled")
     assert fresh.deliver("scheduled").accepted == 0

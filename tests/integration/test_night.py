@@ -141,7 +141,7 @@ def test_the_same_row_twice_is_one_delivery_and_counts_twice(world, expected):
 
 
 def test_two_rows_of_one_training_that_differ_are_sent_neither(world):
-    """Nobody can know which of two contradicting rows is right."""
+    """Neither of two contradicting rows can be trusted."""
     training = world.training()
     world.complete(training, replace(training, valid_from=date(2026, 10, 1)))
     world.night()
@@ -175,7 +175,7 @@ def test_a_second_training_of_a_certificate_needs_a_person(world, expected):
 
 
 def test_a_row_that_is_mended_goes_out_the_next_night(world, expected):
-    """What was set aside is looked at again every night, whether or not its row moved into the window."""
+    """Rows that were set aside are checked again every night, in the window or not."""
     missing = world.training()
     held = world.training(certification_id=999)
     Path(missing.certificate_uri).rename(world.folder / "aside")

@@ -1,4 +1,4 @@
-"""What the summary of a night says, after real nights."""
+"""The summary of a night, after real nights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def night(world):
 
 
 def test_the_last_day_is_counted_over_all_runs(night):
-    """Whatever run it was: a person reads one summary a night."""
+    """The summary covers every run of the last day."""
     found = _night(night)
     assert found.last_day == LastDay(
         entered=4,

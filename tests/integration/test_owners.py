@@ -18,7 +18,7 @@ NO_ID = AnswerBody.NO_ID
 
 @pytest.fixture
 def class_of_three(make_world):
-    """Three learners with the same certification and dates; Springest tells neither ids nor owners."""
+    """Three learners with the same certification and dates; Springest returns neither ids nor owners."""
 
     def make(email_filter=EmailFilter.EXACT, **extra):
         world = make_world(**extra)
@@ -128,7 +128,7 @@ def test_owner_queries_keep_their_budget(class_of_three):
 
 
 def test_a_manual_upload_beside_ours_stays_a_tie(class_of_three):
-    """Both are the learner's: nobody can tell which of them was sent."""
+    """Both are the learner's, so it is unknown which of them was sent."""
     world = class_of_three()
     ours = world.sandbox.store.certificates()[0]
     world.sandbox.store.store(NewCertificate(ours.certification_id, ours.email, ours.valid_from))

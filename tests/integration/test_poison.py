@@ -126,7 +126,7 @@ def reasons(world) -> dict[str, str | None]:
 
 
 def assert_everybody_can_read(world) -> None:
-    """Also clients whose session is far from UTC."""
+    """Even clients whose session time zone is far from UTC."""
     url = make_url(world.warehouse_url).set(drivername="postgresql")
     for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
         with psycopg.connect(url.render_as_string(hide_password=False)) as connection:

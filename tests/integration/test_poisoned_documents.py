@@ -1,4 +1,4 @@
-"""One document that can't be read is its own row's trouble; a store that can't be read is nobody's."""
+"""An unreadable document affects its own row only; an unreadable store sets no row aside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What analysts read, over a warehouse with several nights in it: the views and the questions' own SQL."""
+"""The analysts' views and the SQL of the questions, over a warehouse with several nights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def today() -> date:
 
 @pytest.fixture
 def nights(world: World) -> World:
-    """Good ones, waiting ones, held, bad and doubtful ones; a verification before the last night."""
+    """Verified, waiting, held, invalid and unknown deliveries; a verification before the last night."""
     good = [world.training() for _ in range(3)]
     expiring = world.training(certification_id=101, valid_until=today() + timedelta(days=30))
     waiting = [world.training(certification_id=105) for _ in range(2)]
@@ -164,7 +164,7 @@ def test_the_days_are_utc_wherever_the_analyst_is(nights: World, zone: str) -> N
 
 
 def test_the_statuses_of_a_day_are_those_at_its_end(nights: World) -> None:
-    """Yesterday's are told from the history, also when everything has changed since."""
+    """Yesterday's statuses come from the history, even if everything has changed since."""
     with nights.warehouse.begin() as connection:
         connection.execute(
             text(

@@ -53,7 +53,7 @@ class Backup:
 
 @pytest.fixture
 def world(make_world):
-    """A site that tells no owner in any way, so that a person has to."""
+    """A site that never names an owner, so a person must decide."""
     return make_world(profile="no_filters")
 
 

@@ -1,4 +1,4 @@
-"""What a person decides in the morning, and what the following nights make of it."""
+"""A person's decisions in the morning, and their effect on the following nights."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def shown(world):
 
 @pytest.fixture
 def world(make_world):
-    """A site that tells no owner in any way, so that a person has to."""
+    """A site that never names an owner, so a person must decide."""
     return make_world(profile="no_filters")
 
 

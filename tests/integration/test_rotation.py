@@ -49,7 +49,7 @@ def keyed_values(world: World) -> set[str]:
 
 
 def verdicts(world: World) -> list[tuple[object, ...]]:
-    """What analysts read, with each learner's reference as a number: it is another, and joins the same."""
+    """Return the analysts' rows, with learner references as numbers: they change, but join the same rows."""
     found = world.rows("SELECT * FROM springest.certificate_reconciliation ORDER BY training_id")
     numbers: dict[object, int] = {}
     return [
@@ -142,7 +142,7 @@ def test_a_learner_gone_from_the_source_is_recognised_again(full: World) -> None
 
 @pytest.mark.parametrize("pseudonyms", [ROTATED, TWICE])
 def test_an_erased_learner_stays_erased(full: World, pseudonyms: Pseudonyms) -> None:
-    """Also if Springest still names the owner, and the source has them again."""
+    """Even if Springest still names the owner and the source has the learner again."""
     rotated(full, pseudonyms)
     posts, address = full.posts, full.trainings["forgotten"].learner.email
     full.complete(

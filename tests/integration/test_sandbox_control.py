@@ -82,7 +82,7 @@ def test_certificates_are_planted_listed_by_pages_and_removed(client):
 
 
 def test_faults_and_profiles_come_by_the_client(sandbox, client):
-    """What goes over the wire is what was asked."""
+    """The request that was made is sent over the network."""
     fault = Fault(Kind.STATUS, method="GET", status=502, body=FaultBody.EMPTY, times=None)
     client.add_fault(fault)
     assert client.faults() == [fault]

@@ -218,7 +218,7 @@ def test_a_trickled_answer_comes_whole_and_late(sandbox):
 
 
 def test_a_truncated_answer_holds_less_than_its_head_promised(sandbox):
-    """The client can tell by the length."""
+    """The client recognises it by the length."""
     sandbox.state.faults.add(Fault(Kind.TRUNCATED, method="GET"))
     with pytest.raises(httpx.RemoteProtocolError, match="peer closed connection"):
         get(sandbox)
@@ -322,7 +322,7 @@ def test_a_fault_befalls_one_path_certification_or_learner(sandbox):
 
 
 def test_a_fault_before_the_form_cannot_look_into_the_form():
-    """Whoever asks for it is told, instead of waiting for what never happens."""
+    """Such a fault is refused with an error, instead of never happening."""
     with pytest.raises(ValueError, match="before the form is read"):
         Fault(Kind.CLOSE_BEFORE_BODY, certification_id=3)
 

@@ -169,7 +169,7 @@ def test_of_two_files_the_last_one_counts(sandbox):
 
 
 def test_each_method_opens_with_its_own_key_only(sandbox):
-    """The certifications' key is another one; no answer tells a key."""
+    """Certifications have a key of their own; no response contains a key."""
     state = sandbox.state
     answers = [
         post(sandbox, key=state.certifications_api_key),
@@ -249,7 +249,7 @@ def test_filters_narrow_the_list(sandbox):
 
 
 def test_filters_may_be_ignored_or_taken_for_a_part(sandbox, monkeypatch):
-    """What a site does that does not know them, or does not mean them."""
+    """Sites may not know the filters, or may apply only some of them."""
     plant(sandbox, 1, email="ana@example.com")
     plant(sandbox, 1, email="diana@example.com", certification_id=1)
     monkeypatch.setattr(sandbox.state, "profile", PROFILES["email_by_part"])
@@ -315,7 +315,7 @@ def test_the_cap_counts_gets_and_posts_of_any_sliding_hour(profile, status, retr
 
 
 def _as_expected(answer, profile, certificate_id):
-    """What a profile promises of the answer to a POST."""
+    """Check the response to a POST against the profile."""
     if profile.redirects:
         return answer.status_code == 302 and answer.headers["Location"].endswith(f"/{certificate_id}")
     if profile.answer_body is AnswerBody.EMPTY:

@@ -1,4 +1,4 @@
-"""How much of a list is read, against a real server: mostly what is new, and all where only that tells."""
+"""The scope of a snapshot, against a real server: usually the new part, and the whole list when needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a server, a database or a role sets by default: sessions are as the project needs them."""
+"""Sessions have the project's settings, regardless of the defaults of server, database and role."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two sites whose DAGs read the same source: nobody's certificate goes to both unless that is meant."""
+"""Two sites that read the same source: no certificate goes to both unless that is configured."""
 
 from __future__ import annotations
 

@@ -390,7 +390,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule(under=under_way)
     def record_and_hear_nothing_back(self, under: Under):
-        """The commit's answer is lost, so it is recorded again later."""
+        """The response to the commit is lost, so it is recorded again later."""
         self.runner.run(under.ledger.record(under.claim, under.outcome))
 
     @rule(under=consumes(under_way))
@@ -410,7 +410,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule(seconds=_PASSING)
     def time_passes(self, seconds):
-        """What is stored late is stored some minutes late."""
+        """Late certificates are stored some minutes late."""
         self.clock.set(self.clock.seconds + 5 * MINUTE)
         self.server.catch_up(self.clock.moment)
         self.clock.set(self.clock.seconds + seconds)

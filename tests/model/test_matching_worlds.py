@@ -48,7 +48,7 @@ PSEUDONYMS = Pseudonyms("a secret of sixteen characters and more")
 
 @pytest.fixture(autouse=True)
 def _recent_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These moments are long ago for the database's clock: no doubt here is too old."""
+    """The tests' times are long ago on the database's clock: no unknown outcome counts as too old."""
     monkeypatch.setattr(matching, "UNKNOWN_FOR_LONG_DAYS", 36_500)
 
 
@@ -79,7 +79,7 @@ class Oracle:
         self.linked: Counter[str] = Counter()
 
     def read(self, seen: Sequence[Remote], night: int, *, names_owners: bool) -> None:
-        """Note what the project was shown, and whether it was told whose it is."""
+        """Record the certificates that the project was shown, and whether their owner was named."""
         self._status.update({certificate.id: certificate.status(night) for certificate in seen})
         self._read_on.update({certificate.id: night for certificate in seen})
         if names_owners:
@@ -279,7 +279,7 @@ def tables(warehouse: Engine) -> dict[str, list[dict[str, Any]]]:
 
 
 def verdicts(warehouse: Engine, site: str) -> list[Any]:
-    """What is told of each; what was proven before it was gone has vanished, else it is missing."""
+    """Return the verdict of each; a lost certificate has vanished if it was proven, else it is missing."""
     return [
         (row.delivery_key, "gone", None)
         if row.verification_status in {"missing", "vanished"}

@@ -137,7 +137,7 @@ class Scenario:
 
 @dataclass
 class Night:
-    """What a night came to."""
+    """The result of a night."""
 
     scenario: Scenario
     server: Server
@@ -325,7 +325,7 @@ async def _play(world: World, night: Night, chance: random.Random) -> None:
 async def _work_with_retries(
     world: World, night: Night, site: Site, worker: Worker, keeper: MemoryKeeper, chance: random.Random
 ) -> None:
-    """What a task does: begin, perhaps die, be tried again some minutes later."""
+    """Run a task: it begins, may die, and is retried some minutes later."""
     await asyncio.sleep(worker.starts)
     for _ in range(1 + RETRIES):
         error = await _work(world, night, site, worker, keeper, chance)

@@ -85,7 +85,7 @@ def test_ten_thousand_nights(world: World) -> None:
 
 
 def test_a_seed_gives_the_same_night_again(world: World) -> None:
-    """Whatever the machine does meanwhile: the same requests at the same moments, the same end."""
+    """Regardless of the machine's load: the same requests at the same times, and the same result."""
     scenario = Scenario.draw(2)
     first, two = play(world, scenario), play(world, scenario)
     check(world, two)
@@ -117,7 +117,7 @@ def _full_queues() -> Iterator[Scenario]:
     ids=lambda scenario: f"{scenario.latency:g} s, {len(scenario.workers)} processes",
 )
 def test_a_long_queue_uses_nearly_all_of_its_allowance(world: World, scenario: Scenario) -> None:
-    """Whatever the latency; what processes draw for certificates that others took, they use for others."""
+    """At any latency: processes use grants of certificates claimed by others for their next ones."""
     night = play(world, scenario)
     check(world, night)
     assert used(night) >= ENOUGH[len(scenario.workers)]

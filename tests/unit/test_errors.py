@@ -59,7 +59,7 @@ def test_the_tree_is_drawn_as_it_is():
 
 
 def test_the_retry_column_is_the_retry_policy():
-    """What the tree promises of another try is what Airflow does."""
+    """Airflow retries each error as the tree says."""
     for name, _, column in _drawn():
         if column is None:
             continue

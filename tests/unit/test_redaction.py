@@ -42,7 +42,7 @@ def test_a_secret_is_found_in_every_encoding(secret, which):
     after=st.sampled_from('>"&/;)'),
 )
 def test_a_secret_is_found_whatever_stands_beside_it(secret, which, before, after):
-    """Where it ends is not always plain: then some of what stands beside it may go with it."""
+    """Its end is not always clear; then some of the text next to it may be redacted too."""
     encoded = _ENCODINGS[which](secret)
     redacted = Redactor([secret]).redact(f"got {before}{encoded}{after} back")
     assert "***" in redacted
@@ -91,7 +91,7 @@ def test_a_secret_is_redacted_without_its_pasted_blanks(secret):
 
 
 def test_a_redactor_can_hide_more_for_one_request():
-    """What was sent is hidden in what is said about it; the redactor itself stays as it was."""
+    """Texts of a request are hidden in messages about it; the redactor itself does not change."""
     redactor = Redactor(["a-long-secret"])
     assert redactor.hiding(["Jan Jansen"]).redact("a-long-secret: Jan%20Jansen") == "***: ***"
     assert redactor.redact("Jan Jansen") == "Jan Jansen"
@@ -121,7 +121,7 @@ def test_a_redactor_can_hide_more_for_one_request():
     ],
 )
 def test_an_address_is_found(address):
-    """Well-formed or not: an address with a mistake is somebody's all the same."""
+    """Well-formed or not: a mistyped address is still personal."""
     redacted = Redactor().redact(f"Email {address} is invalid; see ?email={address}&size=1")
     assert "zoe" not in redacted.lower()
     assert "zoë" not in redacted
@@ -142,12 +142,12 @@ def test_short_and_empty_secrets_do_not_blot_everything_out():
 
 
 def test_a_redactor_does_not_show_its_secrets():
-    """It may be in somebody's log itself."""
+    """The redactor itself may be logged."""
     assert "a-long-secret" not in repr(Redactor(["a-long-secret"]))
 
 
 def test_the_filter_lets_a_record_with_wrong_arguments_through(caplog):
-    """Whoever logs must not fail by it."""
+    """Logging must not fail because of the filter."""
     logger = logging.getLogger("some.library")
     redacting = RedactingFilter(Redactor(["a-long-secret"]))
     logger.addFilter(redacting)
@@ -160,7 +160,7 @@ def test_the_filter_lets_a_record_with_wrong_arguments_through(caplog):
 
 
 def test_the_filter_redacts_messages_arguments_and_tracebacks(caplog):
-    """Whatever a library logs."""
+    """This includes everything that libraries log."""
     logger = logging.getLogger("some.library")
     redacting = RedactingFilter(Redactor(["a-long-secret"]))
     logger.addFilter(redacting)

@@ -185,7 +185,7 @@ def test_an_unknown_extra_is_named_with_the_nearest_known_one():
 
 
 def test_keys_are_out_of_sight():
-    """Not in the representation; told apart by a fingerprint."""
+    """They are not in the representation; a fingerprint distinguishes them."""
     site = _site(extra={"certifications_api_key": "canary-other"})
     assert "canary" not in repr(site)
     assert len(site.key_fingerprint) == 16

@@ -1,4 +1,4 @@
-"""The state machine as a whole: what it must never allow, and what the design says it must."""
+"""The whole state machine: forbidden transitions, and those that the design requires."""
 
 from __future__ import annotations
 

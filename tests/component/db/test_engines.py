@@ -1,4 +1,4 @@
-"""What each engine's sessions are set to, dialect by dialect; PostgreSQL and SQLite are real."""
+"""Session settings of each engine, by dialect; PostgreSQL and SQLite are real."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_postgresql_source_is_read_alike_under_any_setting(database):
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
 @pytest.mark.parametrize("sql", [QUERY, QUERY.replace("FROM training", "FORM training")])
 def test_a_table_that_is_missing_is_not_waited_for(request, kind, sql):
-    """Nor is a query with an error in it: the task fails at once, rather than in a quarter of an hour."""
+    """A query with an error is not retried either: the task fails at once, not after a quarter of an hour."""
     address = "sqlite://" if kind == "sqlite" else request.getfixturevalue("database")
     engine = source_engine(address)
     with (

@@ -65,7 +65,7 @@ def test_a_reader_can_read_only_what_is_for_analysts(warehouse: Engine, names: R
 
 
 def test_every_table_and_view_is_somebodys(warehouse: Engine, names: RoleNames) -> None:
-    """Whoever adds a table says who may use it."""
+    """A new table needs an explicit list of roles that may use it."""
     granted = {relation for _, rights in names.grants() for relation in rights}
     assert relations(warehouse) <= granted
 

@@ -446,7 +446,7 @@ async def test_claims_that_come_at_the_same_moment_count_each_other(
 async def test_a_cancelled_claim_leaves_the_connection_usable(
     async_warehouse: AsyncEngine, add_delivery: AddDelivery, worker: MakeWorker
 ) -> None:
-    """Tasks are cancelled when the process is told to end; the outcome is still recorded afterwards."""
+    """Tasks are cancelled when the process is asked to stop; the outcome is still recorded afterwards."""
     add_delivery("T1")
     reading = asyncio.create_task(worker().queue(after=None, limit=1))
     reading.cancel()

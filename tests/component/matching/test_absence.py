@@ -1,4 +1,4 @@
-"""What Springest lacks, over a real PostgreSQL: absence is told only where it means something."""
+"""Absence from Springest, over a real PostgreSQL: it is reported only if it is conclusive."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def two_scans(scan: Scan, list_certification: Certified) -> None:
 
 @pytest.fixture(autouse=True)
 def _recent_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These moments are long ago for the database's clock: no doubt here is too old."""
+    """The tests' times are long ago on the database's clock: no unknown outcome counts as too old."""
     monkeypatch.setattr("springest.matching.matching.UNKNOWN_FOR_LONG_DAYS", 36_500)
 
 

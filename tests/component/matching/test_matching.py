@@ -1,4 +1,4 @@
-"""What is told without proof, over a real PostgreSQL: it looks so, moves no state, and is taken back."""
+"""Matches without proof, over a real PostgreSQL: they change no state and can be taken back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEARNER = "a" * 64
 
 @pytest.fixture(autouse=True)
 def _recent_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These moments are long ago for the database's clock: no doubt here is too old."""
+    """The tests' times are long ago on the database's clock: no unknown outcome counts as too old."""
     monkeypatch.setattr(matching, "UNKNOWN_FOR_LONG_DAYS", 36_500)
 
 
@@ -280,7 +280,7 @@ def test_an_absent_delivery_becomes_a_tie_once_one_fits(
 
 
 def test_certificates_that_nobody_claims_are_shown(warehouse: Engine, deliver: Deliver, show: Show) -> None:
-    """Neither those that an id tells, nor those that are inferred."""
+    """Certificates matched by id or by inference are not among them."""
     deliver("accepted", "T1", springest_certificate_id=1)
     deliver("unknown", "T2", certification_id=103)
     deliver("unknown", "T3", certification_id=104)

@@ -1,4 +1,4 @@
-"""What a person released waits again once Springest shows what could be it, over a real PostgreSQL."""
+"""A released delivery returns to review once Springest shows a candidate, over a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def states(warehouse: Engine) -> list[tuple[str, str, str | None]]:
 
 @pytest.fixture
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Let something happen while deliveries are matched, right before it is looked at what was released."""
+    """Run a function during matching, right before released deliveries are reviewed."""
 
     def arrange(happens: Callable[[], object]) -> None:
         hold = matching._review_released
@@ -172,7 +172,7 @@ def test_only_released_possible_posts_are_compared(
 
 
 def test_all_that_one_certificate_could_be_wait(warehouse: Engine, release: Release, show: Show) -> None:
-    """And are told the first of several that could be them."""
+    """Their evidence names the first of several candidates."""
     release("T1")
     release("T2", learner_ref=ANOTHER)
     show(8)

@@ -41,7 +41,7 @@ def test_it_is_valid_by_the_compose_schema():
 
 
 def test_every_variable_is_explained_in_the_example():
-    """Whoever copies .env.example finds everything that the compose file asks for, and nothing else."""
+    """.env.example has every variable of the compose file, and no other."""
     asked = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE.read_text(encoding="utf-8")))
     explained = set(
         re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)

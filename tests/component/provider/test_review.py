@@ -119,7 +119,7 @@ def test_a_field_that_the_form_does_not_have_comes_back(review: Review) -> None:
 def test_no_address_of_an_answer_is_logged_or_kept(
     review: Review, sandbox: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nor with a key, nor with what a terminal obeys."""
+    """Keys and terminal control characters are not logged or kept either."""
     caplog.set_level(logging.DEBUG)
     first, second = review.unknown("T1"), review.unknown("T2")
     key = sandbox.state.api_key
@@ -137,7 +137,7 @@ def test_no_address_of_an_answer_is_logged_or_kept(
 
 
 def test_a_try_after_an_approval_triggers_the_delivery(review: Review) -> None:
-    """And what is left is asked again; only a later try does so, and only until a run has staged."""
+    """The remaining questions are asked again, by a later try only, and only until a run has staged."""
     key = review.ground.delivery("ready", "T1", staged_run_id="large")
     add_rows(
         review.ground.warehouse,
@@ -159,7 +159,7 @@ def test_a_try_after_an_approval_triggers_the_delivery(review: Review) -> None:
 
 
 def test_a_form_expires_when_the_next_one_is_due() -> None:
-    """Also the one that comes back in the afternoon, and whatever the time zone of the clock."""
+    """A form that is asked again in the afternoon expires then too, in any time zone of the clock."""
     at = "0 7 * * *"
     morning = datetime(2026, 11, 2, 7, 0, 5, tzinfo=UTC)
     assert until(at, morning) == timedelta(days=1) - timedelta(seconds=5)
@@ -174,7 +174,7 @@ def _count(warehouse: Engine, table: str) -> int:
 
 
 def test_waiting_decides_nothing(review: Review) -> None:
-    """Neither does a form of which every field waits: no snapshot is taken, nobody is asked again."""
+    """A form whose every field is *wait* takes no snapshot and asks no further question."""
     field = review.unknown("T1")
     assert review.answer({field: "wait", "why": None}) == {"decided": 0, "approved": 0, "refused": 0}
     assert review.xcoms == {}

@@ -24,7 +24,7 @@ def test_a_name_is_recorded_without_an_address(user_id: str, name: str, recorded
 
 
 def test_two_addresses_are_two_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the identifier is the address; the same person stays one, after a rotation as well."""
+    """Even if the identifier is the address; one person keeps one name, after a rotation as well."""
     monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", SECRET)
     addresses = ("alice@example.org", "alice@example.com")
     first, second = (recorded_name(address, address) for address in addresses)
@@ -38,7 +38,7 @@ def test_two_addresses_are_two_people(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("login", ["admin", "Admin", "Anonymous", "airflow", "root", "admin@example.com"])
 def test_a_shared_login_needs_a_name(login: str) -> None:
-    """And another shared one is no name."""
+    """Another shared login is not accepted as a name."""
     for name in ("", " ", "root", "ADMIN"):
         with pytest.raises(DecisionRefused, match="several people share"):
             recorded_name(login, login, name)

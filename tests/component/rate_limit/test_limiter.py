@@ -42,7 +42,7 @@ SLOWLY = 10
 @example(412)
 @example(4_000)
 def test_no_sliding_hour_exceeds_the_cap(cap: int) -> None:
-    """What leaves in an hour was granted in it or a little before: the burst, and one for each interval."""
+    """Requests of an hour were granted in it or shortly before: the burst, and one per interval."""
     pace = Pace.under(cap)
     grants = pace.burst + math.floor((SECONDS_PER_HOUR + SEND_WINDOW_SECONDS) / pace.interval)
     assert grants <= cap

@@ -1,4 +1,4 @@
-"""What people decide, over a real PostgreSQL: what stands, what is refused, what happens at the same time."""
+"""People's decisions over a real PostgreSQL: accepted, refused, and concurrent ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LISTED = ReleaseRules(listed_is_verified=True)
 
 
 def doubtful(ground: Ground, name: str = "T1", **values: Any) -> str:
-    """What an engineer finds at nine: sent at night, and nobody knows what became of it."""
+    """An engineer's morning case: a certificate sent at night whose outcome is unknown."""
     return ground.delivery("unknown", name, sent=ago(hours=7), reason="response_timeout", **values)
 
 

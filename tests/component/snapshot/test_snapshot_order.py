@@ -117,7 +117,7 @@ def connection(warehouse: Engine, runner: asyncio.Runner) -> Iterator[AsyncConne
 def test_the_order_in_which_snapshots_are_stored_does_not_matter(
     runner: asyncio.Runner, connection: AsyncConnection, twice: bool
 ) -> None:
-    """Nor does it matter that each of them is stored twice."""
+    """Storing each of them twice makes no difference either."""
 
     @settings(max_examples=120, deadline=None)
     @given(snapshots())

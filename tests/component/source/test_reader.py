@@ -115,7 +115,7 @@ def test_an_empty_window_has_no_rows(source: Engine) -> None:
 
 
 def test_single_trainings_are_found_whenever_they_changed(source: Engine) -> None:
-    """Also where the source's numbers are whole numbers and the ledger's are text."""
+    """Even if training ids are integers in the source and text in the ledger."""
     fill(source, [datetime(1999, 1, 1, tzinfo=UTC), START, datetime(2090, 1, 1, tzinfo=UTC)])
     found = SourceReader(source, query=QUERY).look_up(["1", "3", "4"])
     assert numbers(found) == [1, 3]

@@ -1,4 +1,4 @@
-"""A site's name stands for one account at Springest, over a real PostgreSQL."""
+"""A site's name belongs to one account at Springest, over a real PostgreSQL."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_a_site_has_one_pending_publication(warehouse: Engine, deliver: Deliver)
 
 
 def test_publishing_writes_no_verdict_again(warehouse: Engine, deliver: Deliver) -> None:
-    """What was pending becomes current as it stands."""
+    """Pending rows become current unchanged."""
     deliver("held", "T1")
     deliver("held", "T2")
     reconcile(warehouse, site=SITE, run_id="night")

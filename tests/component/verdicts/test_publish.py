@@ -144,7 +144,7 @@ def test_an_id_of_two_deliveries_proves_neither(warehouse: Engine, deliver: Deli
 def test_publishing_again_rewrites_no_row(
     warehouse: Engine, deliver: Deliver, show: Show, table: str
 ) -> None:
-    """Neither of the table that analysts read nor of the ledger."""
+    """No row of the analysts' table or of the ledger is written again."""
     deliver("accepted", "T1")
     deliver("held", "T2")
     show()

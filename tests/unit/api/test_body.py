@@ -200,7 +200,7 @@ async def test_a_body_that_must_not_begin_any_more_sends_no_byte(streamed):
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["memory", "streamed"])
 async def test_a_body_that_must_not_end_any_more_is_never_whole(streamed):
-    """What was kept back is what a server needs to take it."""
+    """A server cannot store it without the bytes that were held back."""
     got = asyncio.get_running_loop().create_future()
 
     async def keeping(reader, writer):
@@ -299,7 +299,7 @@ async def test_an_early_refusal_is_that_refusal(ending):
 
 
 async def test_a_body_broken_off_leaves_no_trace_of_the_key(caplog):
-    """Also not in what asyncio says when forgotten errors are discarded."""
+    """Not even in asyncio's message about an error that was never retrieved."""
     caplog.set_level(logging.DEBUG)
 
     async def resetting(reader, writer):

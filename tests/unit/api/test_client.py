@@ -1,4 +1,4 @@
-"""The client over real sockets: what leaves, what comes back, and what can be known when it breaks."""
+"""The client over real sockets: requests, responses, and the outcome if the connection breaks."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ async def test_a_post_on_the_wire():
 
 
 async def test_a_large_document_streams_with_its_exact_bytes():
-    """Its length is told beforehand, its bytes come in pieces."""
+    """Its length is sent first, its bytes in pieces."""
     pieces = tuple(bytes([number]) * 200_000 for number in range(40))
 
     async def handler(call: Call) -> None:
@@ -237,7 +237,7 @@ async def test_every_status_has_its_error(status, headers, body, error):
     ],
 )
 async def test_retry_after_is_seconds_or_a_date(header, seconds):
-    """RFC 9110 allows both; anything else is not told."""
+    """RFC 9110 allows both; any other value is ignored."""
 
     async def handler(call: Call) -> None:
         await call.read_all()
@@ -324,7 +324,7 @@ async def test_a_timeout_differs_from_a_broken_response():
 
 
 async def test_a_2xx_with_a_truncated_body_is_unknown():
-    """Nobody can know whether it would have been Springest's."""
+    """The rest of the body might not have been Springest's."""
 
     async def handler(call: Call) -> None:
         await call.read_all()
@@ -387,7 +387,7 @@ async def test_a_certificate_is_stored_only_if_the_body_says_so(status, body, ce
     ids=range(19),
 )
 async def test_any_other_2xx_is_unknown(status, body, headers):
-    """A web page, JSON, errors, a truncated body: nobody knows what became of the certificate."""
+    """A web page, JSON, errors, a truncated body: the outcome is unknown."""
 
     async def handler(call: Call) -> None:
         await call.read_all()
@@ -423,7 +423,7 @@ async def test_nobody_listens():
 
 
 async def test_a_post_is_not_repeated_on_a_connection_that_went_stale():
-    """The server closes the kept-alive connection without an answer: one POST, and doubt."""
+    """The server closes the kept-alive connection without a response: one POST, and an unknown outcome."""
 
     async def handler(call: Call) -> None:
         await call.read_all()
@@ -447,7 +447,7 @@ async def test_a_post_is_not_repeated_on_a_connection_that_went_stale():
     ],
 )
 async def test_a_list_that_can_not_be_read_is_an_error(status, body, error):
-    """Half a list is never taken for a whole one."""
+    """Half a list never counts as a whole one."""
 
     async def handler(call: Call) -> None:
         await call.read_all()
@@ -506,7 +506,7 @@ async def test_a_row_without_an_id_makes_the_list_incomplete(caplog):
     ],
 )
 async def test_a_refusal_shows_neither_the_learner_nor_the_document(words):
-    """Whole or in part, as it is or escaped: analysts read these words."""
+    """In whole or in part, plain or escaped: analysts read these texts."""
     address, name = "o'hara&zoë@example.com", "Canary O'Hara.pdf"
     text = words.format(address=address, local=address[:10], name=name, stem=name[:-4])
     body = f"<errors><error>{escape(text)}</error></errors>".encode()
@@ -527,7 +527,7 @@ async def test_a_refusal_shows_neither_the_learner_nor_the_document(words):
 
 
 async def test_filters_and_paging_are_asked_for():
-    """What newer sites support; the key of certifications is another."""
+    """Newer sites support them; certifications have a key of their own."""
 
     async def handler(call: Call) -> None:
         await call.read_all()

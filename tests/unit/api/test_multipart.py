@@ -103,7 +103,7 @@ def test_no_file_name_breaks_out_of_its_quotes(name):
     ],
 )
 def test_file_names(name, sent):
-    """Accents stay, as UTF-8; a path is not told."""
+    """Accents stay, as UTF-8; the path is removed."""
     assert f'filename="{sent}"'.encode() in encode(_upload(document=Memory(filename=name))).head
 
 

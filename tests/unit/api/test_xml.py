@@ -254,7 +254,7 @@ _TREES = st.recursive(
 
 @given(inner=_TREES, cut=st.integers(0, 40), poison=st.binary(max_size=3))
 def test_no_body_makes_another_error_than_its_own(inner, cut, poison):
-    """Whatever a server sends, callers meet one kind of error."""
+    """Callers get one class of error for any body."""
     body = f"<response>{inner}</response>".encode()
     for sent in (body, body[:-cut], body[:cut] + poison + body[cut:]):
         with suppress(NotUnderstood):
@@ -334,7 +334,7 @@ def test_rows_may_lie_apart():
 
 
 def test_a_long_text_is_no_date_and_takes_no_time():
-    """What is not even looked at closer can't be slow: one such text took minutes."""
+    """A text that is rejected early can't be slow: one such text took minutes."""
     body = _cell("certificate", _cell("id", 7) + _cell("created-at", f"2{' ' * 99_000}x"))
     [row] = _parse(f"<certificates>{body}</certificates>".encode()).items
     assert row == Certificate(7)
@@ -396,6 +396,6 @@ def test_the_id_in_an_answer(body, found):
     ids=range(8),
 )
 def test_the_servers_own_reasons(body, found):
-    """They are what an engineer reads; a body that is not understood tells none."""
+    """Engineers read them; a body that can't be parsed has none."""
     root = parse_document(body)
     assert (() if root is None else find_messages(root)) == found

@@ -1,4 +1,4 @@
-"""The breaker: pause after three doubtful outcomes in a row, probe with back-off, give up in the end."""
+"""The breaker: pause after three failures in a row, probe with back-off, and finally give up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer or a failure means. A wrong line here doubles a certificate or loses one."""
+"""Outcomes of responses and failures. A wrong line here duplicates a certificate or loses one."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_every_rule_is_in_the_table_above() -> None:
 
 
 def test_every_failure_of_a_request_has_a_rule_of_its_own() -> None:
-    """A new error in the tree must be decided about, not fall into doubt by accident."""
+    """A new error in the tree needs a rule, and must not become unknown by accident."""
     leaves = {
         kind
         for _, kind in inspect.getmembers(errors, inspect.isclass)
@@ -177,7 +177,7 @@ def test_an_outcome_keeps_the_facts_of_the_failure() -> None:
 
 
 def test_a_failure_from_elsewhere_is_kept_by_its_name_only() -> None:
-    """Nobody has redacted its text."""
+    """Its text is not redacted."""
     error = ValueError("zoe@example.com")
     outcome = outcome_of_error(error, rule_of(error, body_sent=True))
     assert (outcome.detail, outcome.failure) == ("ValueError", "ValueError")

@@ -90,7 +90,7 @@ def test_a_killed_server_restarts_with_its_port_and_data(open_folder: Path, fast
 
 
 def test_a_lock_left_by_a_dead_server_does_not_stop_the_next_one(open_folder: Path) -> None:
-    """Also when the dead one's number is some other process's by now."""
+    """Even if another process has the dead one's id by now."""
     data = open_folder / "data"
     with EmbeddedPostgres(data, settings=QUICK):
         pass

@@ -1,4 +1,4 @@
-"""What a store's library raises is told apart without that library."""
+"""Errors of a store's library are classified without that library."""
 
 from __future__ import annotations
 

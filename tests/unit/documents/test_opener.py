@@ -1,4 +1,4 @@
-"""Documents: only what lies under a root is opened, and only what was hashed is sent."""
+"""Only documents under a root are opened, and only the hashed bytes are sent."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["where it says", "behind links"])
 def store(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> DocumentStore:
-    """Files are opened in one of two ways, and nothing may tell them apart."""
+    """Files are opened in one of two ways, which must behave the same."""
     if request.param == "behind links":
         monkeypatch.setattr(local_file, "_NAMING", None)
     return DocumentStore.under([str(root)])
@@ -431,7 +431,7 @@ def descriptors() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors as Linux tells them")
 def test_no_descriptor_stays_open(store: DocumentStore, root: Path) -> None:
-    """Whatever a document is like."""
+    """For every kind of document."""
     (root / "T1.pdf").write_bytes(PDF)
     (root / "large.pdf").write_bytes(LARGE)
     (root / "empty.pdf").touch()

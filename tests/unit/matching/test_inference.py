@@ -1,4 +1,4 @@
-"""What follows without proof: compared with every possible assignment, for small blocks of every kind."""
+"""Inference, compared with every possible assignment, for small blocks of every kind."""
 
 from __future__ import annotations
 

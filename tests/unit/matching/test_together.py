@@ -1,4 +1,4 @@
-"""Several POSTs of one delivery: what is told of them is told once, and the same in any order."""
+"""Several POSTs of one delivery have one finding, which does not depend on their order."""
 
 from __future__ import annotations
 

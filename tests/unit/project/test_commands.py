@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_make_alone_lists_the_commands():
-    """Nobody has to read the Makefile to use it."""
+    """The Makefile can be used without reading it."""
     output = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for command in ("demo", "test", "chaos", "ui", "check", "audit", "sandbox", "migrate", "clean", "help"):
         assert f"make {command}" in output

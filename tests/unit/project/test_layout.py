@@ -105,7 +105,7 @@ def test_nothing_imports_the_folder_include():
 
 
 def test_the_domain_knows_neither_the_sandbox_nor_the_demo():
-    """What goes to production does not lean on what it is tried out with."""
+    """Production code does not depend on the code for trying it out."""
     assert _offenders("include/springest", "sandbox", "demo") == []
 
 

@@ -123,7 +123,7 @@ def test_every_review_reason_has_an_entry():
 
 
 def test_no_entry_is_about_a_word_that_is_gone():
-    """What the code no longer says would mislead whoever searches for it."""
+    """An entry for a removed reason would mislead its reader."""
     code = "\n".join(
         path.read_text(encoding="utf-8")
         for package in PACKAGES

@@ -54,7 +54,7 @@ def test_document_roots_must_be_a_list_of_folders(monkeypatch, roots):
 
 @pytest.mark.parametrize("secret", [None, "", "short"])
 def test_the_learner_secret_must_be_there_and_long(monkeypatch, secret):
-    """The error tells how to make one."""
+    """The error contains the command that makes one."""
     monkeypatch.delenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", raising=False)
     if secret is not None:
         monkeypatch.setenv("AIRFLOW_VAR_SPRINGEST_LEARNER_SECRET", secret)

@@ -15,7 +15,7 @@ FAILS = "fail"
 
 
 def fate(error: BaseException) -> str:
-    """What Airflow does with a task that ends with this error."""
+    """Return how Airflow handles a task that ends with this error."""
     return RETRY_POLICY.evaluate(error, 1, 3).action.value
 
 

@@ -44,7 +44,7 @@ def test_no_address_and_no_control_character_reaches_the_log():
 
 
 def test_entries_beyond_the_limit_are_counted():
-    """Nobody would read a log of thousands of lines."""
+    """A log of thousands of lines would not be read."""
     *_, last = _attention([_needs_somebody()], 1_001, "/deliveries?run=a+run")
     assert last.startswith("1,000 more need a person: ")
     assert last.endswith("?run=a+run")
@@ -58,7 +58,7 @@ def test_a_run_without_anything_notable_has_no_note():
 
 
 def test_a_note_without_room_for_the_link_says_the_counts():
-    """What people wrote stays; a line that does not fit at all leaves no stale one behind."""
+    """People's own text stays; if the new line does not fit, the old one is still removed."""
     ours = f"{OURS}3 unknown of 9 completed. https://airflow.example.com/springest/deliveries?run=night"
     for length, line in (
         (10, ours),

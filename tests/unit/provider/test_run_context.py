@@ -1,4 +1,4 @@
-"""What a run's context says about time."""
+"""The times in a run's context."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_deadline_that_is_no_time_is_refused():
     ],
 )
 def test_the_deadline_is_in_the_zone_of_the_site(began, time_of_day, hours):
-    """Also in the two nights of a year in which the clocks change."""
+    """Even in the two nights a year in which the clocks change."""
     now = datetime.fromisoformat(began)
     seconds = seconds_to_deliver_until(time_of_day, since=now, now=now, time_zone="Europe/London")
     assert seconds / 3600 == pytest.approx(hours, abs=1e-4)
@@ -179,6 +179,6 @@ def test_a_dry_run_is_asked_for_clearly(value, answer):
 
 @pytest.mark.parametrize("value", ["", "yes", "1", "ture"])
 def test_a_dry_run_is_never_taken_for_a_real_one(value):
-    """What is neither true nor false stops the run."""
+    """A value that is neither true nor false stops the run."""
     with pytest.raises(ConfigurationError, match="dry_run must be true or false"):
         yes_or_no("dry_run", value)

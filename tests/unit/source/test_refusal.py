@@ -1,4 +1,4 @@
-"""What is said of an error of the source: its class, code and names of the query, and never a value."""
+"""Messages about errors of the source contain class, code and names of the query, and never a value."""
 
 from __future__ import annotations
 

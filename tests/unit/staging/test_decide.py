@@ -1,4 +1,4 @@
-"""What staging decides about a row: the checks, the comparison with the ledger, and what it must never do."""
+"""Staging of a row: its checks, its comparison with the ledger, and the changes it must never make."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_a_learner_may_be_erased_before_anything_is_staged(
 
 
 def test_erasing_again_is_fine(filled: Engine, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever is not sure that it went through may do it again."""
+    """Erasing is idempotent."""
     assert main(["erase", "--learner-ref", REF]) == 0
     assert main(["erase", "--learner-ref", REF]) == 0
     assert "nobody" not in capsys.readouterr().out

@@ -90,7 +90,7 @@ def test_the_http_providers_own_methods_are_refused(connect):
 
 
 def test_errors_are_the_projects_own(connect):
-    """A wrong key is told by its own class, which retry rules decide by."""
+    """A wrong key has an error class of its own, which the retry rules use."""
     connect(password="wrong-key")
     with pytest.raises(Unauthorized) as caught:
         next(SpringestHook().iter_certificates())

@@ -127,7 +127,7 @@ def test_templates_of_a_message_are_not_rendered(channels, hooks):
 
 
 def test_any_other_notifier_is_named_by_its_path(channels, hooks):
-    """What a site already has."""
+    """A notifier that an installation already has."""
     path = "airflow.providers.http.notifications.http.HttpNotifier"
     channels({"by": path, "http_conn_id": "http_default", "json": {"event": "{{ springest.title }}"}})
     send(MESSAGE, {})

@@ -160,7 +160,7 @@ def test_decisions_that_take_too_long_are_refused(desk, monkeypatch):
 
 
 def test_without_its_source_only_a_release_is_refused(desk, monkeypatch):
-    """What the source's connection lacks refuses releases, each with the reason, and nothing else."""
+    """A problem of the source's connection refuses releases only, each with the reason."""
     monkeypatch.setattr(lookups, "WAITS_SECONDS", ())
     monkeypatch.delenv("AIRFLOW_CONN_TRAINING_SOURCE")
     shown = desk.client.get(f"/springest/deliveries/{key(UNKNOWN)}/decide").text

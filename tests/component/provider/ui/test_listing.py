@@ -225,7 +225,7 @@ CURSORS = st.tuples(JSON, JSON | st.just(key(1))).map(list).map(cursor)
 
 
 def test_no_query_is_an_error_of_the_server(page):
-    """Whatever a query holds, the answer is a list, or says what is wrong with it."""
+    """The response to any query is a list, or an error that names the problem."""
     client = page("op")
 
     @settings(max_examples=150, suppress_health_check=list(HealthCheck))

@@ -154,7 +154,7 @@ def test_a_story_reads_one_delivery(page, number):
 
 @pytest.mark.parametrize("number", [500_000, 500_001, 500_002, 500_100])
 def test_deciding_reads_one_certification(page, source, number):
-    """What may be decided rests on the certificates of one certification: a fortieth of them."""
+    """The possible decisions depend on the certificates of one certification: a fortieth of all."""
     check(page("op"), f"/springest/deliveries/{key(number)}/decide", DECIDE)
 
 

@@ -1,4 +1,4 @@
-"""What is sent opens in a reader, and no document keeps the worker from going on."""
+"""Documents that pass open in a reader, and no document can block the worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command writes: nothing that a terminal obeys, whoever chose the text."""
+"""The command's output contains no terminal control characters, even in texts from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people read in an e-mail, in Slack and at the end of a webhook."""
+"""Messages as people read them in an e-mail, in Slack and through a webhook."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_nothing_to_say_is_one_line():
 
 
 def test_a_good_night_says_what_went_out():
-    """Nobody is asked to do anything."""
+    """It asks for no action."""
     message = summary_of(_with(day={"entered": 412, "sent": 412, "accepted": 412, "became_visible": 35}))
     assert message.title == "Springest (default): 412 sent"
     assert "412 sent: 412 accepted, 0 refused, 0 unknown" in message.text

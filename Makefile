@@ -26,7 +26,7 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all test-dbt test-ui screenshots chaos bench bench-delivery bench-reconcile check format audit sandbox migrate baseline revision dictionary lock clean
+.PHONY: help demo ui test test-all test-dbt test-ui screenshots chaos bench bench-delivery bench-reconcile check format audit sandbox migrate baseline revision dictionary lock matrix clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -92,10 +92,15 @@ dictionary: $(READY) ## write docs/data-dictionary.md from the comments in the w
 	@$(PY) -m demo.dictionary
 
 lock: $(READY) ## pin the whole tree again from requirements.in and requirements-dev.in
-	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -o requirements.txt
+	@cp requirements.txt $(STATE)/image.txt
+	@$(VENV)/bin/uv pip compile --quiet --python-version 3.11 requirements.in requirements-image.in pyproject.toml --all-extras -o $(STATE)/image.txt
+	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -c $(STATE)/image.txt -o requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-bench.in -o requirements-bench.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dbt.in -o requirements-dbt.txt
+
+matrix: $(READY) ## which versions of Python and Airflow import everything and parse the DAGs
+	@$(PY) -m demo.matrix
 
 clean: ## remove everything these commands made
 	@rm -rf $(STATE)

@@ -28,8 +28,8 @@ _UNAVAILABLE: Final = (
 
 
 def create_app() -> FastAPI:
-    """Return the application: every route asks Airflow who the user is and what they may do."""
-    # Nothing but pages: no API, and so no description of one.
+    """Return the application; every route gets user and permissions from Airflow."""
+    # There are only pages, so there is no API to describe.
     app = FastAPI(title="Springest", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(SecurityHeaders)
     app.get("/static/{name}")(asset)
@@ -48,7 +48,7 @@ def asset(name: str, _visitor: Reader) -> FileResponse:
     """
     Return a style sheet or script of the page.
 
-    :raises HTTPException: 404 when there is none of this name.
+    :raises HTTPException: 404 if there is no such file.
     """
     if name not in STATIC:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "There is no such file")

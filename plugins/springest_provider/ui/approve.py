@@ -38,8 +38,8 @@ def approve(
     """
     Approve a run, if its certificates are still those that the page showed.
 
-    :param digest: of these certificates and their versions.
-    :raises BadFilterError: the form holds what no text in the warehouse can hold; nothing was changed.
+    :param digest: hash of these certificates and their versions.
+    :raises BadFilterError: the form contains characters that the warehouse can't store; nothing was changed.
     """
     for name, value in (("site", site), ("run", run)):
         require_storable(name, value)

@@ -1,4 +1,4 @@
-"""Geometry of the plots. The server draws them as SVG: places in per cent, heights in pixels.
+"""Geometry of the plots. The server draws them as SVG, with positions in per cent and heights in pixels.
 
 So they fit any width without a script, and their colours follow the page's theme.
 """
@@ -20,9 +20,9 @@ _GAP: Final = 0.22
 @dataclass(frozen=True, slots=True)
 class Group:
     """
-    Verdicts that are drawn as one colour.
+    Verdicts that are drawn in one colour.
 
-    :param key: the end of its class in the style sheet.
+    :param key: end of its class name in the style sheet.
     """
 
     key: str
@@ -45,10 +45,10 @@ GROUPS: Final = (
 @dataclass(frozen=True, slots=True)
 class Night:
     """
-    What became of the rows that a day's runs staged.
+    Verdicts of the rows that a day's runs staged.
 
-    :param completed: the source's own count of them.
-    :param rows: by verdict; ``None`` where they are too many to count while somebody waits.
+    :param completed: the source's own count of these rows.
+    :param rows: number of rows by verdict; ``None`` if there are too many to count while a user waits.
     """
 
     day: date
@@ -57,12 +57,12 @@ class Night:
     rows: Mapping[str | None, int] | None
 
     def of(self, group: Group) -> int:
-        """Return how many are in a group."""
+        """Return the number of rows in a group."""
         return sum((self.rows or {}).get(verdict, 0) for verdict in group.verdicts)
 
     @property
     def lost(self) -> int:
-        """Return how many rows of the source have no place in the sum: 0, or the sum does not add up."""
+        """Return the number of source rows without a verdict; anything but 0 is an error."""
         return self.completed - sum(self.rows.values()) if self.rows is not None else 0
 
 
@@ -97,7 +97,7 @@ class Tick:
 
 
 def bars(nights: Sequence[Night]) -> list[Bar]:
-    """Return a bar for each night, all to one scale."""
+    """Return a bar for each night, all on one scale."""
     top = scale(max((night.completed for night in nights), default=0))
     place = 100 / max(len(nights), 1)
     return [
@@ -112,14 +112,14 @@ def bars(nights: Sequence[Night]) -> list[Bar]:
 
 
 def ticks(nights: Sequence[Night]) -> list[Tick]:
-    """Return the lines that say how high the bars are."""
+    """Return the lines of the scale."""
     top = scale(max((night.completed for night in nights), default=0))
     values = sorted({0, top // 2, top}) if top > 1 else [0, 1]
     return [Tick(round(HEIGHT * (1 - value / top), 2), value) for value in values]
 
 
 def scale(largest: int) -> int:
-    """Return a round number that is not less: 1, 2, 4, 6, 8 or 10 times a power of ten."""
+    """Round up to 1, 2, 4, 6, 8 or 10 times a power of ten."""
     power = 1
     while power * 10 < largest:
         power *= 10

@@ -1,4 +1,4 @@
-"""Deciding about deliveries: one from its story, or many from a list, under the rules of the command line."""
+"""Decisions about deliveries: one from its story, or many from a list, by the rules of the command line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from springest_provider.ui.warehouse import CONN_ID, warehouse
 from springest_provider.users import recorded_name
 
 SECONDS: Final = 60.0
-"""How long one form may take: what was not begun by then is refused. Each may wait 10 seconds for a lock."""
+"""Time limit of a form: decisions not begun by then are refused. Each may wait 10 seconds for a lock."""
 
 _CHOSEN: Final = re.compile(rf"(?P<key>{DELIVERY_KEY.pattern}):(?P<version>[0-9]{{1,9}})")
 _TOO_LATE: Final = "the warehouse was too slow to come to it: nothing was changed, choose it again"
@@ -47,8 +47,8 @@ class Option:
     """
     A decision and whether it may be made now.
 
-    :param refusal: why it may not; ``None`` when it may.
-    :param missing: evidence that a release lacks and that the person may do without.
+    :param refusal: reason why not; ``None`` if it may be made.
+    :param missing: evidence that a release lacks, which the person may waive.
     """
 
     kind: DecisionKind
@@ -77,7 +77,7 @@ class Outcome:
 @router.get("/deliveries/{delivery_key}/decide")
 def options(request: Request, visitor: Operator, delivery_key: DeliveryKey) -> HTMLResponse:
     """
-    Show what may be decided about a delivery now, and what each decision needs.
+    Show the decisions that are possible for a delivery now, and what each of them needs.
 
     :raises HTTPException: 404 when there is no such delivery.
     """
@@ -114,9 +114,9 @@ def decide(
     without_evidence: Annotated[str, Form()] = "",
 ) -> HTMLResponse:
     """
-    Decide about the chosen deliveries, a transaction each, and show what became of each.
+    Decide about the chosen deliveries, each in its own transaction, and show the results.
 
-    :raises BadFilterError: the form names nothing, or something that is not understood; nothing is changed.
+    :raises BadFilterError: the form names no delivery, or is invalid; nothing is changed.
     """
     kind = _kind(decision)
     named = _named(chosen or [])
@@ -150,7 +150,7 @@ def decide(
 
 
 def _decide(draft: RequestedDecision, named: Sequence[Chosen]) -> list[Outcome]:
-    """Decide about each; what one site, the source or one delivery lacks refuses these and no others."""
+    """Decide about each; a problem of one site, source or delivery refuses only the decisions it concerns."""
     until = time.monotonic() + SECONDS
     outcomes = []
     for site in sorted({chosen.site for chosen in named}):
@@ -193,7 +193,7 @@ def _session(site: str) -> Session:
 def _source_rows(
     session: Session, training_ids: Sequence[str]
 ) -> tuple[Mapping[str, Sequence[CompletedTraining]], str | None]:
-    """Return what the source has now, or why that is not known: the rest is shown all the same."""
+    """Return the current source rows, or why they can't be read; the rest is shown either way."""
     try:
         return session.rows(training_ids), None
     except SpringestError as error:
@@ -215,7 +215,7 @@ def _consider(session: Session, story: Story, rows: Sequence[CompletedTraining])
 
 def _options(considered: Considered, trouble: str | None) -> list[Option]:
     """
-    Return what may be decided.
+    Return the possible decisions.
 
     :param trouble: why the source can't be read, which a release needs.
     """
@@ -263,7 +263,7 @@ def _kind(decision: str) -> DecisionKind:
 
 
 def _certificate(value: str) -> int | None:
-    """Return the id that was written; the rules say what a confirmation without one lacks."""
+    """Return the id from the form; the rules refuse a confirmation without one."""
     text = value.strip()
     if not text:
         return None
@@ -274,7 +274,7 @@ def _certificate(value: str) -> int | None:
 
 
 def _person(visitor: Visitor, by: str) -> str:
-    """Return who decides: the user, or the person at a login that several people share."""
+    """Return the name to record: the user's, or the person's at a login that several people share."""
     try:
         return recorded_name(visitor.user_id, visitor.full_name, by)
     except DecisionRefused as refused:

@@ -1,4 +1,4 @@
-"""The list of deliveries: filtered, sorted, paged, searched by address, exported as CSV."""
+"""The list of deliveries: filtered, sorted, paged, searched by e-mail address, exported as CSV."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def search(
     site: Annotated[str, Form()] = "",
 ) -> HTMLResponse:
     """
-    Show the deliveries of the learner with an address.
+    Show the deliveries of the learner with an e-mail address.
 
     The address comes in the body and is hashed at once: it is never in a URL, in a log or on a page.
     """
@@ -138,7 +138,7 @@ def export(request: Request, visitor: Reader) -> StreamingResponse:
 
 
 def _lines(filters: Filters, *, with_ledger: bool) -> Iterator[str]:
-    """Yield the file in pieces: a piece a line would cost more than its rows."""
+    """Yield the file in pieces: one piece per line would cost more than the rows themselves."""
     yield "\ufeff" + _text([EXPORTED])  # Excel reads UTF-8 only after this mark
     after = None
     for page in list_all(warehouse.reading, filters, with_ledger=with_ledger, most=MOST_EXPORTED):
@@ -157,7 +157,7 @@ def _text(lines: Iterable[Iterable[Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Return a value that no spreadsheet computes: text that could be a formula begins with an apostrophe."""
+    """Return a value that no spreadsheet evaluates: a text that could be a formula gets an apostrophe."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="seconds")
     if not isinstance(value, str):
@@ -182,7 +182,7 @@ def _filters(request: Request, site: str) -> Filters:
     """
     Return the filters that a request asks for.
 
-    :raises BadFilterError: one of them has a value that it can't have.
+    :raises BadFilterError: a value is invalid.
     """
     person = _given(request, "needs") == "person"
     order = _given(request, "order")
@@ -231,7 +231,7 @@ def _query(request: Request, **changes: str | None) -> str:
 
 
 def _sort_query(request: Request, filters: Filters, name: str) -> str | None:
-    """Return the query that sorts by a column, or turns its order; a list of one run can't be sorted."""
+    """Return the query that sorts by a column, or reverses its order; a list of one run can't be sorted."""
     if filters.run is not None:
         return None
     turned = filters.sort == name and not filters.ascending

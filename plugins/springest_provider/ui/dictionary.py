@@ -1,4 +1,4 @@
-"""The data dictionary: what analysts may read, as the warehouse itself describes it."""
+"""The data dictionary: the analysts' tables and views, from their comments in the warehouse."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Sort(StrEnum):
 
 
 class BadFilterError(ValueError):
-    """A filter has a value that it can't have; the text says which and what is expected."""
+    """A filter has an invalid value; the text names the filter and the expected values."""
 
 
 def parse_id(text: str) -> int:
@@ -61,7 +61,7 @@ class LedgerNeededError(PermissionError):
 @dataclass(frozen=True, slots=True)
 class Filters:
     """
-    What to list; what is ``None`` or false restricts nothing.
+    Filters of a list; one that is ``None`` or false restricts nothing.
 
     :param training: the exact ``training_id``.
     :param certificate: Springest's id of the certificate.
@@ -102,7 +102,7 @@ class Row:
 
     :param state: as published or, for an operator, the present one.
     :param published_state: as published; ``None`` when no verdict was published yet.
-    :param verdict: what became of the certificate; ``None`` when no verdict was published yet.
+    :param verdict: verification status; ``None`` if no verdict was published yet.
     :param version: version of the delivery in the ledger; ``None`` unless an operator asks.
     """
 

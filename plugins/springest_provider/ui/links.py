@@ -1,7 +1,7 @@
-"""Addresses of the page "Springest" in Airflow's UI.
+"""URLs of the page "Springest" in Airflow's UI.
 
-Each is ``[api] base_url`` followed by a path. Where no ``base_url`` is set, it is the path alone, which is
-right for a browser that shows Airflow's UI.
+Each is ``[api] base_url`` followed by a path. Without a ``base_url``, it is the path alone, which works
+in a browser that shows Airflow's UI.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ URL_PREFIX: Final = "/springest"
 
 
 def overview_url(site: str = DEFAULT) -> str:
-    """Return the address of a site's overview."""
+    """Return the URL of a site's overview."""
     return _url("/", _of(site))
 
 
 def deliveries_url(site: str = DEFAULT, **filters: str | int | None) -> str:
     """
-    Return the address of the list of a site's deliveries.
+    Return the URL of the list of a site's deliveries.
 
-    :param filters: what to filter by, such as ``run``, ``state``, ``verdict``, ``reason``, ``certification``
+    :param filters: filters, such as ``run``, ``state``, ``verdict``, ``reason``, ``certification``
         ``training`` or ``needs="person"``; ``None`` filters nothing.
     """
     return _url("/deliveries", {**_of(site), **filters})
 
 
 def delivery_url(delivery_key: str) -> str:
-    """Return the address of one delivery's story."""
+    """Return the URL of one delivery's story."""
     return _url(f"/deliveries/{quote(delivery_key, safe='')}")
 
 
@@ -63,7 +63,7 @@ class DeliveriesOfRunLink(BaseOperatorLink):
     name = "Deliveries of this run"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address of the list, filtered by the task's run."""
+        """Return the URL of the list, filtered by the task's run."""
         return deliveries_url(site_of(operator), run=ti_key.run_id)
 
 
@@ -73,5 +73,5 @@ class OverviewLink(BaseOperatorLink):
     name = "Springest"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
-        """Return the address of the overview."""
+        """Return the URL of the overview."""
         return overview_url(site_of(operator))

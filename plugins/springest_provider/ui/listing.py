@@ -3,9 +3,7 @@
 Two sources hold deliveries. *Verdicts* are published, read by analysts and indexed for searching. The
 *ledger* is current and belongs to operators: it adds a delivery's present state to each verdict. It is also
 the source for filters with an index there: state, reason, training, run, learner, and *Needs a person*. Such
-deliveries may not be published yet.
-
-A filter is about the value that the list shows.
+deliveries may not be published yet. A filter applies to the value that the list shows.
 """
 
 from __future__ import annotations
@@ -92,7 +90,7 @@ def list_all(
     """
     Yield all rows of a list by pages, at most ``most``; if there are more, the last page has a cursor.
 
-    :param reading: opens a transaction. Each page has its own: who reads slowly holds none open.
+    :param reading: opens a transaction. Each page has its own, so a slow client holds none open.
     """
     left, after = most, filters.after
     while left > 0:
@@ -121,7 +119,7 @@ class _Listing:
         self._base = _LEDGER if self._from_ledger else _VERDICT
 
     def statements(self) -> Iterator[Select[Any]]:
-        """Yield the statements whose rows, one after the other, are the list after its cursor."""
+        """Yield the statements whose rows, in this order, are the list after its cursor."""
         query = select(*self._columns()).select_from(self._source()).where(*self._conditions())
         after = self._after()
         if self._filters.run is not None:
@@ -138,7 +136,7 @@ class _Listing:
             yield undated.order_by(key)
 
     def cursor(self, row: Row) -> str:
-        """Return the cursor of what comes after a row."""
+        """Return the cursor for the rows after this one."""
         if self._filters.run is not None:
             return _encoded([row.row_no, row.delivery_id])
         value = getattr(row, _SORTED_BY[self._filters.sort])
@@ -146,7 +144,7 @@ class _Listing:
 
     def _after(self) -> tuple[Any, int] | None:
         """
-        Return the values of the cursor: what the list is sorted by, and the key.
+        Return the values of the cursor: the value that the list is sorted by, and the key.
 
         :raises BadFilterError: it is not a cursor of this list.
         """
@@ -172,7 +170,7 @@ class _Listing:
         key: ColumnElement[Any],
         after: tuple[Any, int] | None,
     ) -> Select[Any]:
-        """Return rows that have a value to sort by: as an index has them, forward or backward."""
+        """Return the rows that have a value to sort by, in the order of an index, forward or backward."""
         ascending = self._filters.ascending
         if self._base.c[_SORTED_BY[self._filters.sort]].nullable:
             query = query.where(sorted_by.is_not(None))
@@ -253,7 +251,7 @@ class _Listing:
 
 
 def _verdict() -> ColumnElement[Any]:
-    """Return the published status as ``certificate_reconciliation`` gives it: time alone makes it expire."""
+    """Return the published status as in ``certificate_reconciliation``: it expires with time alone."""
     is_verified = _VERDICT.c.verification_status == VerificationStatus.VERIFIED
     return case(
         (and_(is_verified, _VERDICT.c.valid_until < _today()), literal(VerificationStatus.EXPIRED.value)),
@@ -276,7 +274,7 @@ def _today() -> ColumnElement[Any]:
 
 
 def _review_reason() -> ColumnElement[Any]:
-    """Return what to look at: a verdict counts while it is about the state that the delivery is in."""
+    """Return the reason for a review; that of a verdict counts while the delivery is still in its state."""
     is_current = _VERDICT.c.delivery_state == _LEDGER.c.state
     return func.coalesce(case((is_current, _VERDICT.c.review_reason)), _LEDGER.c.review_reason)
 
@@ -306,7 +304,7 @@ def _has_reason_now(filters: Filters) -> ColumnElement[bool]:
 
 
 def _needs_person(site: str) -> ColumnElement[bool]:
-    """Return whether a delivery needs a person now, found by the three indexes that know."""
+    """Return whether a delivery needs a person now, by the three indexes that contain this."""
     candidate, verdict = delivery.alias("candidate"), current_verdict.alias("published")
     by_state = select(candidate.c.delivery_id).where(
         candidate.c.site == site, candidate.c.indexed_state.in_([state.value for state in FOR_A_PERSON])

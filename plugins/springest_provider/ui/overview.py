@@ -1,4 +1,4 @@
-"""The overview: the last nights, what needs a person, the queue, and how long verification takes."""
+"""The overview: the last nights, cases for a person, the queue, and the time until verification."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from springest_provider.ui.warehouse import warehouse
 
 DAYS: Final = 14
 MOST_ROWS: Final = 20_000
-"""Rows that are counted for the plot while somebody waits for the page."""
+"""Maximum number of rows that are counted for the plot while a user waits."""
 SAMPLE: Final = 10_000
-"""Certificates, those sent last, that the delays are measured over."""
+"""Number of certificates, the last ones sent, over which the delays are measured."""
 OLDEST: Final = 8
 _NIGHTS: Final = read_query("nights")
 _RUNS: Final = read_query("runs")
@@ -42,9 +42,9 @@ router: Final = APIRouter()
 @dataclass(frozen=True, slots=True)
 class Queue:
     """
-    What is left to send, and the allowance.
+    The queue and the rate limit.
 
-    :param cap: requests an hour that the site's connection allows.
+    :param cap: limit of requests per hour in the site's connection.
     :param posts: POSTs of the last hour.
     :param seconds_left: how long the queue takes at the site's steady pace.
     :param frozen_until: no request leaves before; ``None`` when they may.
@@ -65,7 +65,7 @@ class Queue:
 
 @router.get("/")
 def overview(request: Request, visitor: Reader, site: str | None = None) -> HTMLResponse:
-    """Show how the nights went."""
+    """Show the overview."""
     with warehouse.reading() as connection:
         known = sites(connection, site)
         if known.current is None:
@@ -88,7 +88,7 @@ def overview(request: Request, visitor: Reader, site: str | None = None) -> HTML
 
 
 def _of_ledger(connection: Connection, site: Site, nights: Sequence[charts.Night]) -> dict[str, Any]:
-    """Return what only operators see."""
+    """Return the parts that only operators see."""
     return {
         "runs": _runs(connection, site, nights),
         "large": large_runs(warehouse.engine(), site=site.site),
@@ -147,7 +147,7 @@ def _delays(connection: Connection, values: Mapping[str, Any]) -> list[dict[str,
 
 
 def _queue(connection: Connection, site: Site) -> dict[str, Any]:
-    """Return the queue, or why its pace is not known: the rest of the page is shown all the same."""
+    """Return the queue, or why its pace is unknown; the rest of the page is shown either way."""
     try:
         settings = factories.read_site(load_sites().find(site.site).connection)
     except SpringestError as error:

@@ -1,6 +1,6 @@
-"""Renders the page's templates: escaped, without invisible characters, and with addresses that are relative.
+"""Renders the page's templates: escaped, without invisible characters, and with relative URLs.
 
-Relative addresses hold under whatever prefix Airflow is served.
+Relative URLs work under any prefix of Airflow's UI.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def render(
     """
     Return a page.
 
-    :param visitor: ``None`` on pages for somebody who may not read.
+    :param visitor: ``None`` on pages for users who may not read.
     """
     has_forms = visitor is not None and visitor.may_decide
     browser = name_browser(request) if has_forms else ""
@@ -62,7 +62,7 @@ def route_path(request: Request) -> str:
 
 
 def _up(request: Request) -> str:
-    """Return the relative address of the page's root."""
+    """Return the relative URL of the page's root."""
     return "../" * (route_path(request).count("/") - 1) or "./"
 
 
@@ -82,7 +82,7 @@ def number(value: int | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return how long something takes, to two digits."""
+    """Return a duration with two significant digits."""
     if seconds is None:
         return DASH
     for size, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
@@ -101,7 +101,7 @@ def ago(value: datetime | None, now: datetime) -> str:
 
 
 def words(value: str | None) -> str:
-    """Return a fixed word, such as ``accepted_no_id``, as people read it; a dash when there is none."""
+    """Return a fixed word, such as ``accepted_no_id``, as text for people; a dash when there is none."""
     return DASH if not value else value.replace("_", " ")
 
 
@@ -133,4 +133,4 @@ def _environment() -> Environment:
 
 _ENVIRONMENT: Final = _environment()
 _VERSION: Final = hashlib.sha256(b"".join(path.read_bytes() for path in STATIC.values())).hexdigest()[:12]
-"""In the addresses of the assets, so that a browser takes the new ones after an upgrade."""
+"""In the URLs of the assets, so that a browser takes the new ones after an upgrade."""

@@ -1,4 +1,4 @@
-"""Reads the page's SQL, which stands in files of its own."""
+"""Loads the page's SQL files."""
 
 from __future__ import annotations
 

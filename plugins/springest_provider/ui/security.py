@@ -26,7 +26,7 @@ from springest_provider.users import short_name
 
 DAG_ID: Final = "springest_deliver"
 TOKEN_SECONDS: Final = 12 * 3600
-"""How long a form that was opened may still be sent."""
+"""How long after opening it a form may be sent."""
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "form-action 'self'; frame-ancestors 'self'; base-uri 'none'",
@@ -122,12 +122,12 @@ def form_token(visitor: Visitor, browser: str) -> str:
 
 
 def name_browser(request: Request) -> str:
-    """Return the random name that this browser keeps in a cookie until it is closed, or a new one."""
+    """Return the random name in this browser's session cookie, or a new one."""
     return _browser(request) or secrets.token_urlsafe(32)
 
 
 def keep_browser_name(request: Request, response: Response, browser: str) -> None:
-    """Have the browser keep its name, unless it has it already."""
+    """Set the cookie with the browser's name, unless it is set already."""
     if _browser(request) != browser:
         response.set_cookie(
             _BROWSER_COOKIE,
@@ -145,7 +145,7 @@ def _browser(request: Request) -> str | None:
 
 
 def login_url(request: Request) -> str:
-    """Return where to sign in, coming back to the page that was asked for."""
+    """Return the URL for signing in, which leads back to the requested page."""
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     url: str = get_auth_manager().get_url_login(next_url=path)
     return url

@@ -1,4 +1,4 @@
-"""The sites of the list, and how fresh their published verdicts are."""
+"""The sites of the list, and the age of their published verdicts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FRESHNESS: Final = read_query("freshness")
 @dataclass(frozen=True, slots=True)
 class Site:
     """
-    A site and how fresh its verdicts are.
+    A site and the age of its verdicts.
 
-    :param snapshot_complete: whether nothing was missed in the snapshot that they rest on.
+    :param snapshot_complete: whether the snapshot behind them is complete.
     :param is_fresh: published in the last 26 hours.
     """
 
@@ -53,7 +53,7 @@ class Sites:
 
     @property
     def suffix(self) -> str:
-        """Ends the ids of the site's DAGs."""
+        """Suffix of the ids of the site's DAGs."""
         return "" if self.name == DEFAULT else f"_{self.name}"
 
 

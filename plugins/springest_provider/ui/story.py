@@ -1,4 +1,4 @@
-"""One delivery: its story in order, from the source row to what Springest shows."""
+"""One delivery: its story in order, from the source row to the certificate that Springest shows."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _IDENTITY: Final = read_query("identity")
 _LACKED: Final = read_query("lacked")
 _OUTCOMES: Final = {
     "accepted_with_id": "Springest accepted it",
-    "accepted_without_id": "Springest accepted it and named no id",
+    "accepted_without_id": "Springest accepted it and returned no id",
     "refused": "Springest refused it",
-    "not_stored": "Springest cannot have taken it",
+    "not_stored": "Springest cannot have stored it",
     "outcome_unknown": "the outcome is unknown",
     None: "no outcome yet",
 }
@@ -64,7 +64,7 @@ def _known_form(delivery_key: str) -> str:
     """
     Return the key in a URL.
 
-    :raises HTTPException: 404 when no delivery can have it.
+    :raises HTTPException: 404 if it can't be a delivery's key.
     """
     if not DELIVERY_KEY.fullmatch(delivery_key):
         raise HTTPException(404, "There is no such delivery")
@@ -107,7 +107,7 @@ def delivery(request: Request, visitor: Reader, delivery_key: DeliveryKey) -> HT
 
 
 def find_story(delivery_key: str) -> tuple[str, Story] | None:
-    """Return the site of one delivery and all that the ledger knows of it, if there is one."""
+    """Return the site of one delivery and its history in the ledger, if there is one."""
     engine = warehouse.engine()
     with engine.connect() as connection:
         found = connection.execute(_IDENTITY, {"delivery_key": delivery_key}).one_or_none()

@@ -10,16 +10,16 @@ from springest_provider.ui.links import URL_PREFIX
 
 NAME: Final = "Springest"
 _ROOT: Final = URL_PREFIX.removeprefix("/")
-"""Relative: the UI resolves it under whatever prefix Airflow is served."""
+"""Relative: the UI resolves it under any prefix."""
 _OF_RUN: Final = f"{_ROOT}/deliveries?run={{RUN_ID}}"
 
 
 class LazyApp:
     """
-    The application, made when the first request comes.
+    The application, created by the first request.
 
-    Every process of Airflow loads plugins, each task too. Only API servers serve pages, and what these need
-    takes long to import.
+    Every process of Airflow loads plugins, even each task. Only API servers serve pages, whose imports take
+    long.
     """
 
     def __init__(self) -> None:

@@ -17,11 +17,11 @@ from springest_provider.factories import warehouse_url
 CONN_ID: Final = "certificate_warehouse"
 TIMEOUTS: Final = "-c statement_timeout=20s -c lock_timeout=10s"
 RECHECK_SECONDS: Final = 60.0
-"""How often to look whether the schema is still the one that this code needs."""
+"""How often the schema's version is checked."""
 
 
 class Warehouse:
-    """Keeps one engine for the connection as it is now; a changed connection gets another."""
+    """Keeps one engine for the current connection; a changed connection gets a new one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,7 +34,7 @@ class Warehouse:
         Return the engine.
 
         :raises ConfigurationError: the connection is missing or can't be used.
-        :raises SchemaOutOfDate: the schema is another than this code needs.
+        :raises SchemaOutOfDate: the schema has another version than this code needs.
         """
         url = warehouse_url(CONN_ID)
         with self._lock:
@@ -59,10 +59,10 @@ class Warehouse:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection in a read-only transaction, in which all statements see the same data."""
+        """Yield a connection in a read-only transaction, in which all statements see the same data."""
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with self.engine().connect().execution_options(**options) as connection:
-            # A plan for these very values: a page that is filtered by a rare value needs another index.
+            # A plan for the actual values: a filter by a rare value needs another index.
             connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_custom_plan")
             connection.exec_driver_sql("SET LOCAL jit = off")
             yield connection

@@ -31,8 +31,8 @@ class AttemptWatermark:
     """Compares the ledger with the high-water mark, and advances the mark; one object per run.
 
     :param store: where the mark of this site is stored.
-    :param others: where the marks of the warehouse's other sites are stored. All sites share one numbering:
-        if one site went on with a restored ledger, its new numbers would hide what the others have lost.
+    :param others: stores of the warehouse's other sites. All sites share one numbering: if one site continued
+        with a restored ledger, its new numbers would hide the attempts that the others have lost.
     """
 
     def __init__(self, store: WatermarkStore, *, others: Sequence[WatermarkStore] = ()) -> None:
@@ -60,8 +60,8 @@ class AttemptWatermark:
         """Raise the mark to a new attempt; return once it is stored. Concurrent calls share one write.
 
         :param known: ``highest`` at the time of the claim.
-        :raises LedgerBehind: the ledger used a number twice, so it is not the ledger it was.
-        :raises ConfigurationError: another number is read than was written.
+        :raises LedgerBehind: the ledger used a number twice, so it was restored or replaced.
+        :raises ConfigurationError: the number that is read back differs from the one written.
         """
         if attempt_id <= known:
             raise LedgerBehind(attempt_id - 1, known)
@@ -88,9 +88,9 @@ class AttemptWatermark:
             self._writing = None
 
     def _write(self, number: int) -> None:
-        """Write the number; the first time, check that it is also the number that is read.
+        """Write the number; the first time, read it back as well.
 
-        A concurrent run may have written another number in between. If the number from before is read, a copy
+        A concurrent run may have written another number in between. If the previous number is read, a copy
         hides the one that was written.
         """
         self._store.write(number)

@@ -54,7 +54,7 @@ class DocumentGate:
             )
         document = await self._stop.run_or_stop(self._opener.open(uri, queued.document_checked))
         if document is not None:
-            self._stores.went_well(self._root_of(uri), uri)
+            self._stores.record_success(self._root_of(uri), uri)
             if document.repaired:
                 log.warning(
                     "Training %s: its document is accepted although %s",
@@ -73,7 +73,7 @@ class DocumentGate:
         log.warning("Training %s: %s", training.training_id, error)
         self._unreadable[training.delivery_key] = training, error
         store = self._root_of(training.certificate_uri or "")
-        self._stores.went_badly(store, training.delivery_key, error)
+        self._stores.record_failure(store, training.delivery_key, error)
         if error.whole_store or (self._stores.failing() and not await self._is_healthy(store)):
             self._stop.trigger(error.detail, error=DocumentsUnreachable(error.detail))
 
@@ -99,5 +99,5 @@ class DocumentGate:
             return False
         except DocumentError:
             pass  # the store responded
-        self._stores.went_well(store)
+        self._stores.record_success(store)
         return True

@@ -1,4 +1,4 @@
-"""The freshness gate: is the source row still the one that was staged?
+"""The freshness gate: checks that the source row is still the one that was staged.
 
 A row that changed is staged again. A query that returns another value each time (``now() AS updated_at``)
 would then be staged forever and never sent. So a changed row is read twice: one that changed again is set
@@ -23,7 +23,7 @@ from springest.staging.decide import is_before_cutover
 from springest.staging.stage import SEVERAL
 
 FRESH_SECONDS: Final = 60.0
-"""A row that was read longer ago is read again before its claim: a frozen rate limit can last hours."""
+"""A row that was read longer ago is read again before its claim, since a freeze can last hours."""
 SECOND_READ_SECONDS: Final = 1.1
 """Many databases round their clocks to whole seconds."""
 CHANGES_AT_EACH_READ: Final = "changes_at_each_read"
@@ -111,7 +111,7 @@ class SourceCheck:
 
 
 def _fail_if_many(refused: Mapping[str, CompletedTraining]) -> None:
-    """Blame the source instead of its rows if it refuses more of them than staging would set aside.
+    """Fail if the source refuses more rows than staging would set aside: the source is at fault then.
 
     :raises SourceError: it does.
     """

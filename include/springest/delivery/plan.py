@@ -53,10 +53,10 @@ _NOTE_ROWS: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Selection of the plan; by default that of the next nightly run.
+    """Trainings to plan for; by default those of the next nightly run.
 
-    :param window: of ``updated_at``, as a backfill or a person gives it.
-    :param training_ids: these trainings only, in whichever window they are.
+    :param window: window of ``updated_at``, from a backfill or a person.
+    :param training_ids: only these trainings, in any window.
     :param begin_from: start of the first nightly window, for a site that has not begun.
     :param is_pilot: read the last ``look_back`` of a site that has not begun.
     :param certification_ids: send certificates of these certifications only.
@@ -72,9 +72,9 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRow:
-    """One certificate, and the state it would be in.
+    """One certificate, and its state after the run.
 
-    :param reason: the fixed word, and ``detail`` the remedy; both ``None`` for what would be sent.
+    :param reason: a fixed word; ``detail`` is the remedy. Both are ``None`` if it would be sent.
     """
 
     training_id: str
@@ -89,16 +89,16 @@ class PlannedRow:
 class Plan:
     """The plan of a run.
 
-    :param window: what it would read of the source; ``None`` for a list of trainings.
-    :param rows: source rows that it would read.
+    :param window: window that it would read; ``None`` for a list of trainings.
+    :param rows: number of source rows that it would read.
     :param to_send: certificates that it would send, in this order.
     :param set_aside: certificates of these rows that can't be sent, with the reason.
     :param delivered: certificates of these rows that were sent before.
     :param queued: certificates that would wait in the queue before it sends the first one.
-    :param not_found: trainings that were asked for and that neither the source nor the ledger has.
+    :param not_found: requested trainings that neither the source nor the ledger has.
     :param stopped_by: why it would send nothing, or not all; ``None`` if it would send all.
-    :param seconds: how long sending takes under the rate limit.
-    :param in_time: how many of them it can send before ``deliver_until``.
+    :param seconds: time that sending takes under the rate limit.
+    :param in_time: number of certificates that it can send before ``deliver_until``.
     """
 
     site: str
@@ -118,7 +118,7 @@ class Planner:
     """Plans runs of one site.
 
     :param engine: engine of the warehouse.
-    :param keeper: returns where the highest attempt of a site is kept; it is only read.
+    :param keeper: returns the store of a site's highest attempt, which is only read.
     """
 
     def __init__(
@@ -146,12 +146,12 @@ class Planner:
         settings: DeliverySettings | None = None,
         unknown_since: datetime | None = None,
     ) -> Plan:
-        """Return what a run would do now; nothing is sent, and nothing stays changed.
+        """Return the plan of a run that started now; nothing is sent, and no change stays.
 
-        :param run_id: of the run that asks; one that staged before is planned as its next try.
-        :param settings: as the run would deliver.
+        :param run_id: id of the run; one that staged before is planned as its next try.
+        :param settings: delivery settings of the run.
         :raises DryRunGaveWay: a run that stages or sends needed the locks.
-        :raises SpringestError: what would make staging fail as well.
+        :raises SpringestError: an error that would make staging fail as well.
         """
         which, settings = which or Selection(), settings or DeliverySettings()
         with rolled_back(self._engine) as engine:
@@ -185,7 +185,7 @@ class Planner:
     def _stage(
         self, engine: RollbackEngine, stager: Stager, run_id: str, which: Selection
     ) -> tuple[Window | None, int, tuple[str, ...]]:
-        """Stage as the run would; return its window, its rows, and trainings that nobody has."""
+        """Stage as the run would; return its window, its number of rows, and trainings not found."""
         if which.training_ids is not None:
             return None, *self._stage_trainings(engine, stager, run_id, which.training_ids)
         report = stager.stage(
@@ -223,7 +223,7 @@ class Planner:
         settings: DeliverySettings,
         unknown_since: datetime | None,
     ) -> tuple[list[PlannedRow], str | None]:
-        """Return what would be sent, in order, and why no more would."""
+        """Return the certificates that would be sent, in order, and why no more would be."""
         site, warehouse = self._site, cast("AsyncEngine", engine.for_tasks())
         ledger = DeliveryRepository(
             warehouse,
@@ -257,7 +257,7 @@ class Planner:
         return dry_run.chosen, dry_run.stop.reason
 
     def _look(self, engine: RollbackEngine, run_id: str) -> tuple[list[PlannedRow], int, dict[str, float]]:
-        """Return the rows that were staged, the length of the queue, and how far the rate limit is used."""
+        """Return the staged rows, the length of the queue, and the state of the rate limit."""
         site = self._site
         row = {"host": site.host, "key_fingerprint": site.key_fingerprint}
         with engine.connect() as connection:
@@ -271,7 +271,7 @@ class Planner:
 class _DryRun(DeliveryRun):
     """Takes the queue through the gates as a real run does, up to the claim.
 
-    :param only: trainings to look at; ``None`` for all.
+    :param only: trainings to plan for; ``None`` for all.
     """
 
     def __init__(

@@ -8,13 +8,13 @@ from typing import Final
 from springest.delivery.plan import Plan, PlannedRow
 
 SHOWN: Final = 500
-"""Certificates named of each kind; the JSON of ``bin/springest plan`` has all."""
+"""Maximum number of certificates to list of each kind; ``bin/springest plan --json`` has all."""
 
 
 def in_words(plan: Plan, *, until: str) -> Iterator[str]:
     """Yield lines for people.
 
-    :param until: what ``Plan.in_time`` was counted to, such as ``06:00 UTC``.
+    :param until: deadline of ``Plan.in_time``, such as ``06:00 UTC``.
     """
     yield f"DRY RUN of site {plan.site}: nothing was changed, and nothing was sent."
     if plan.window is None:

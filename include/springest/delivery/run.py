@@ -108,7 +108,7 @@ class DeliveryRun:
 
     @contextmanager
     def _stop_at_deliver_until(self) -> Iterator[None]:
-        """Stop at ``deliver_until``: by a timer of its own, so that no step that hangs can delay it."""
+        """Stop at ``deliver_until``, by a timer of its own, which no step that hangs can delay."""
         timer = asyncio.get_running_loop().call_later(
             self._settings.seconds_to_deliver_until, self.stop.trigger, DELIVER_UNTIL_PASSED
         )
@@ -165,7 +165,7 @@ class DeliveryRun:
 
     @asynccontextmanager
     async def _open_pipeline(self, unknown_left: int) -> AsyncIterator[CertificatePipeline]:
-        """Hold everything that is needed while certificates are sent."""
+        """Hold connections and background tasks while certificates are sent."""
         context, pipeline = self._context, self._new_pipeline(CertificatePipeline, unknown_left)
         progress = asyncio.create_task(self._log_progress())
         try:
@@ -224,6 +224,7 @@ class DeliveryRun:
         return self.stats.outcomes[State.READY] > not_stored or self.stats.restaged > restaged
 
     async def _feed(self, queue: Queue, *, workers: int) -> None:
+        """Read the ledger's queue in batches for the workers, then end each worker."""
         after = None
         while batch := await self._context.ledger.queue(after=after, limit=self._settings.batch):
             after = batch[-1].order

@@ -48,7 +48,7 @@ class StopSignal:
             self._future.set_result(None)
 
     async def wait(self) -> None:
-        """Return once the signal was triggered."""
+        """Return once the signal has been triggered."""
         await self._triggered.wait()
 
     async def wait_until_immediate(self) -> None:

@@ -155,7 +155,7 @@ class StoreHealth:
         self._failing: dict[str, tuple[DocumentUnreachable, set[str]]] = {}
         self._witnesses: dict[str, str] = {}
 
-    def went_well(self, store: str, uri: str | None = None) -> None:
+    def record_success(self, store: str, uri: str | None = None) -> None:
         """Record that a store responded.
 
         :param uri: the document that was read, if any.
@@ -164,7 +164,7 @@ class StoreHealth:
         if uri is not None:
             self._witnesses[store] = uri
 
-    def went_badly(self, store: str, key: str, error: DocumentUnreachable) -> None:
+    def record_failure(self, store: str, key: str, error: DocumentUnreachable) -> None:
         """Record that a document could not be read.
 
         :param key: identifies the document, whose repeated failures count once.

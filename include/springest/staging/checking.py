@@ -79,7 +79,7 @@ class DocumentChecker:
                     findings[key] = _defect(found.as_document_error())
                     store = self._documents.root_of(training.certificate_uri or "")
                     if _waits(training, known.get(key)):
-                        self._health_of_waiting.went_badly(store, key, found)
+                        self._health_of_waiting.record_failure(store, key, found)
                         waiting[key] = store
                         if found.whole_store:
                             findings[key] = Unknown.STORE_FAILS
@@ -111,8 +111,8 @@ class DocumentChecker:
             store := self._documents.root_of(training.certificate_uri)
         ):
             opened = isinstance(found, CheckedDocument)
-            self._health.went_well(store, training.certificate_uri if opened else None)
-            self._health_of_waiting.went_well(store)
+            self._health.record_success(store, training.certificate_uri if opened else None)
+            self._health_of_waiting.record_success(store)
 
     def _note_trouble(self, key: str, store: str, error: DocumentUnreachable) -> None:
         """Record a document that can't be read.
@@ -121,7 +121,7 @@ class DocumentChecker:
         """
         if error.whole_store:
             raise DocumentStoreUnreachable(error.detail)
-        self._health.went_badly(store, key, error)
+        self._health.record_failure(store, key, error)
         self._stop_where_a_store_fails(MOST_IN_A_ROW)
 
     def _left_alone(self, waiting: Mapping[str, str]) -> dict[str, Finding]:
@@ -152,7 +152,7 @@ class DocumentChecker:
             return False
         except DocumentError:
             pass  # the store responded
-        health.went_well(store)
+        health.record_success(store)
         return True
 
 

@@ -102,7 +102,7 @@ class Publication:
 
 
 def lock_publishing(connection: Connection, site: str) -> None:
-    """Wait for other reconciliations of the site; the lock ends with the transaction.
+    """Wait for the site's other reconciliations; the lock ends with the transaction.
 
     The statements that follow join whole tables, so the transaction gets memory for it.
     """

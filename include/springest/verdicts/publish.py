@@ -120,7 +120,7 @@ def publish_pending(engine: Engine, *, site: Site, run_id: str) -> Published:
 
 
 def _publish(connection: Connection, site: Site, pending: Publication) -> tuple[int, int]:
-    """Check once more, now that nobody can change anything, then publish; return verdicts and versions.
+    """Check again under the lock, then publish; return the numbers of verdicts and versions.
 
     If a run has finished staging since the verdicts were computed, its rows have no verdict: then everything
     is matched and computed again, right here.

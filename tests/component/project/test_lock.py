@@ -39,9 +39,7 @@ def test_the_project_fits_into_airflows_image(bounds):
     """
     done = _compile(*INPUTS, *bounds)
     assert done.returncode == 0, done.stderr
-    assert {"s3fs", "gcsfs", "adlfs"} <= {
-        line.partition("==")[0] for line in done.stdout.splitlines()
-    }
+    assert {"s3fs", "gcsfs", "adlfs"} <= {line.partition("==")[0] for line in done.stdout.splitlines()}
 
 
 @pytest.mark.long

@@ -110,12 +110,12 @@ def test_a_store_fails_after_different_documents_in_a_row() -> None:
     io, time_out = DocumentUnreachable("a", "EIO"), DocumentUnreachable("b", "TimeoutError")
     health = StoreHealth()
     for key, error in (("1", io), ("1", io), ("1", io), ("2", io), ("3", time_out), ("4", time_out)):
-        health.went_badly("/data", key, error)
+        health.record_failure("/data", key, error)
         assert health.failing() == []
-    health.went_badly("/other", "5", time_out)
+    health.record_failure("/other", "5", time_out)
     assert health.failing() == []
-    health.went_badly("/data", "5", time_out)
+    health.record_failure("/data", "5", time_out)
     assert health.failing() == [("/data", time_out)]
-    health.went_well("/data", "/data/6.pdf")
+    health.record_success("/data", "/data/6.pdf")
     assert health.failing() == []
     assert health.witness("/data") == "/data/6.pdf"

@@ -231,7 +231,7 @@ def test_a_large_run_is_sent_once_its_number_is_approved(world: World, monkeypat
     assert has_approved_unsent(world.warehouse, site="default")
     assert large_runs(world.warehouse, site="default") == []
     [again] = answer(world, asked, {"night": "approve"})
-    assert "nothing of run night waits" in str(again.refusal)
+    assert "run night has no certificates left to approve" in str(again.refusal)
     world.stage("last")
     assert not has_approved_unsent(world.warehouse, site="default")  # what has staged sends it
     assert world.deliver("last").accepted == 5

@@ -533,7 +533,7 @@ def test_doctor_finds_a_whole_installation_well(cli, world, variables):
     assert "1 rows in the last 30 days; training_id str, " in checks["source query"][1]
     assert "updated_at " in checks["source query"][1]
     assert checks["sample document"] == ("ok", "that of training T0001 can be sent (application/pdf)")
-    assert "no reference made with it yet" in checks["learner secret"][1]
+    assert "no learner reference yet" in checks["learner secret"][1]
     world.night()
     checks = _checks(cli)
     assert "fingerprint " in checks["learner secret"][1]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from urllib.parse import urljoin
 
 import pytest
-from sqlalchemy import Column, text, update
+from sqlalchemy import Column, select, text, update
 
 from springest.db.roles import grant_roles
 from springest.db.schema import delivery, verdict
@@ -55,6 +55,24 @@ def test_the_overview_says_how_the_nights_went(page):
     assert "Certification 2<" in shown
     assert "Queue and allowance" not in shown
     assert "Posted in the last hour" in page("op").get("/springest/").text
+
+
+def test_certificates_that_wait_do_not_shorten_the_delays(warehouse):
+    """Delays are those of the certificates that are shown; where none is, there is no delay yet."""
+    with warehouse.begin() as connection:
+        before = overview._delays(connection, {"site": "default"})[:2]
+        [some, none] = (row["certification_id"] for row in before)
+        shown = connection.scalars(
+            select(verdict.c.delivery_id)
+            .where(verdict.c.certification_id.in_((some, none)), verdict.c.first_visible_at.is_not(None))
+            .order_by(verdict.c.certification_id != some)
+        ).all()
+        wait = update(verdict).values(verification_status="awaiting_verification", first_visible_at=None)
+        connection.execute(wait.where(verdict.c.delivery_id.in_(shown[1:])))
+        after = {row["certification_id"]: row for row in overview._delays(connection, {"site": "default"})}
+    assert (after[some]["shown"], after[none]["shown"]) == (1, 0)
+    assert after[some]["median_seconds"] == after[some]["most_seconds"] == before[0]["median_seconds"] > 0
+    assert after[none]["median_seconds"] is after[none]["most_seconds"] is None
 
 
 def test_nights_add_up_to_what_the_source_counted(page, warehouse):

@@ -17,8 +17,8 @@ SELECT delivery_key, version_from, NULL, true,
 FROM springest.current_verdict;
 
 COMMENT ON VIEW springest.certificate_reconciliation_history IS
-    'One row per version of a verdict, with the time it was valid. A verified certificate is expired from the day ''
-    ''after its last day of validity; the next publication stores that as a new version';
+    'One row per version of a verdict, with the time it was valid. A verified certificate is expired from the day '
+    'after its last day of validity; the next publication stores that as a new version';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.delivery_key IS 'Delivery';
 COMMENT ON COLUMN springest.certificate_reconciliation_history.valid_from_ts IS
     'When this version was published; one time per publication';

@@ -50,8 +50,8 @@ FROM (
 ORDER BY waiting.oldest_sent_at NULLS LAST, waiting.site, waiting.certification_id;
 
 COMMENT ON VIEW springest.waiting_by_certification IS
-    'Certifications whose verification at Springest would release waiting certificates, oldest first, with a text to ''
-    ''send to Springest. A certification of which a certificate is shown counts as verified';
+    'Certifications whose verification at Springest would release waiting certificates, oldest first, with a text to '
+    'send to Springest. A certification of which a certificate is shown counts as verified';
 COMMENT ON COLUMN springest.waiting_by_certification.site IS 'Name of the Springest site';
 COMMENT ON COLUMN springest.waiting_by_certification.certification_id IS 'Springest''s id of the certification';
 COMMENT ON COLUMN springest.waiting_by_certification.certification_name IS

@@ -277,7 +277,10 @@ def _stay(world: World) -> None:
 def _next_steps(console: Console, world: World, *, stay: bool) -> None:
     if stay:
         console.print(f"\nAirflow: {world.airflow_url}   Sandbox: {world.sandbox_url}/_sandbox/certificates")
-        console.print(f"Warehouse: {world.warehouse_url.replace('+psycopg', '')}")
+        source_url = world.source.url.render_as_string(hide_password=False)
+        for name, url in (("Warehouse", world.warehouse_url), ("Source", source_url)):
+            console.print(f"{name}: {url.replace('+psycopg', '')}", soft_wrap=True)
+        console.print("No login: everybody is an administrator. Things to try: docs/operations.md#the-demo")
         home = (FOLDER / "airflow").relative_to(PROJECT)
         console.print(
             f"In another terminal: AIRFLOW_HOME={home} bin/springest status\nCtrl-C ends all of it."

@@ -216,7 +216,7 @@ def test_a_conflict_lists_both_values(world):
         "SELECT match_evidence, springest_certificate_id FROM springest.certificate_reconciliation"
     )
     assert evidence == (
-        f"Springest shows certificate {certificate_id}, which is its id, with something else: "
+        f"Springest shows certificate {certificate_id}, which is its id, with other values: "
         "certification 101 where 102 was sent, first day 2026-10-31 where 2026-11-02 was sent, "
         "last day 2029-01-01 where none was sent, another learner as its owner"
     )

@@ -466,7 +466,7 @@ def test_proven_trainings_before_the_cutover_are_adopted(make_world, expected):
         " WHERE training_id = :name",
         name=there.training_id,
     )
-    assert (method, "this ledger knows of no POST of it" in evidence) == ("owner", True)
+    assert (method, "this ledger has no POST of it" in evidence) == ("owner", True)
 
 
 def test_a_cutover_set_after_staging_holds_the_queue(world):

@@ -40,7 +40,7 @@ def test_a_learners_only_certificate_is_their_only_delivery(
         7,
     )
     assert "names the learner as its owner" in row.match_evidence
-    assert ("knows of no POST" in row.match_evidence) == (state == "held")
+    assert ("has no POST" in row.match_evidence) == (state == "held")
     assert (row.delivery_reason, row.needs_review) == (None, False)
     assert publish_all(warehouse).written == 0
 

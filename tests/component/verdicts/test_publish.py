@@ -85,7 +85,7 @@ def test_a_certificate_shown_under_its_id_is_verified(
         "verified",
         "springest_id",
     )
-    assert "the id in the answer" in row.match_evidence
+    assert "the id in the response" in row.match_evidence
     assert (row.first_visible_at, row.needs_review) == (MOMENT, False)
 
 

@@ -1,4 +1,4 @@
--- What seemed to be gone is shown under its id again, with something else than what was sent: that is no proof, and
+-- What seemed to be gone is shown under its id again, with other values than were sent: that is no proof, and
 -- it is not gone either. Its verdict lists the differences.
 UPDATE springest.delivery AS delivery
 SET state = CASE delivery.state WHEN 'vanished' THEN 'visible' ELSE 'accepted' END,

@@ -93,19 +93,19 @@ WITH facts AS (
            CASE WHEN is_proven THEN match_method ELSE matched_method END AS match_method,
            CASE WHEN matched_status IS NOT NULL THEN matched_evidence
                 WHEN is_proven AND match_method = 'springest_id'
-                THEN 'the id in the answer to the POST of ' || to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+                THEN 'the id in the response to the POST of ' || to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
                      || ' UTC, first shown in snapshot ' || first_snapshot_id
                 WHEN is_proven AND match_method = 'person'
                 THEN confirmation || CASE WHEN names_learner
                                           THEN '; Springest names the learner as its owner' ELSE '' END
                 WHEN is_proven AND match_method = 'owner'
                 THEN CASE WHEN owner_told_by = 'filter'
-                          THEN 'Springest gave it when asked for the certificates of this learner''s address'
+                          THEN 'Springest listed it for this learner''s address'
                           ELSE 'Springest names the learner as its owner' END
                      || ', and certification and dates agree; first shown in snapshot ' || first_snapshot_id
-                     || CASE WHEN sent_at IS NULL THEN '; this ledger knows of no POST of it' ELSE '' END
+                     || CASE WHEN sent_at IS NULL THEN '; this ledger has no POST of it' ELSE '' END
                 WHEN is_shown AND disagreement <> ''
-                THEN 'Springest shows certificate ' || certificate_id || ', which is its id, with something else: '
+                THEN 'Springest shows certificate ' || certificate_id || ', which is its id, with other values: '
                      || concat_ws(', ',
                             CASE WHEN shown_certification_id <> certification_id
                                  THEN format('certification %s where %s was sent', shown_certification_id, certification_id) END,

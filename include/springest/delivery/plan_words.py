@@ -28,7 +28,7 @@ def in_words(plan: Plan, *, until: str) -> Iterator[str]:
         yield f"Stops: {plan.stopped_by}"
     yield f"Would send: {len(plan.to_send)}{_duration(plan, until)}"
     yield from _named(plan.to_send)
-    yield f"Would set aside, or leave for a person: {len(plan.set_aside)}"
+    yield f"Would set aside, leave for a person, or keep cancelled: {len(plan.set_aside)}"
     yield from _named(plan.set_aside)
     yield f"Sent before, not sent again: {plan.delivered}"
     yield f"Would stay in the queue: {plan.queued - plan.in_time}"

@@ -223,7 +223,7 @@ def _add_filter(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_signature(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--why", metavar="TEXT", help="the reason; it is recorded, so no e-mail addresses")
+    parser.add_argument("--why", metavar="TEXT", help="a reason, required and recorded; no e-mail addresses")
     parser.add_argument("--by", metavar="LOGIN", help="your name; your login by default")
     parser.add_argument("--yes", action="store_true", help="do it; without it, several are only listed")
 

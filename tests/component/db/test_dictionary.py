@@ -27,6 +27,8 @@ def test_the_dictionary_describes_every_column_for_analysts(warehouse: Engine) -
     with warehouse.connect() as connection:
         columns = describe(connection)
     assert all(column.comment and column.relation_comment for column in columns)
+    # A quoted quote at the end of a line of SQL would leave the line break in the comment.
+    assert not any("\n" in f"{column.comment}{column.relation_comment}" for column in columns)
     assert {column.relation for column in columns} >= READER.keys() - {"unmatched_remote_certificate"}
 
 

@@ -12,8 +12,8 @@ COPY --chown=airflow:root plugins/ plugins/
 COPY --chown=airflow:root include/ include/
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
 
-# A volume takes its owner from the folder it is mounted on: the sandbox writes as airflow, not as root.
-RUN mkdir sandbox
+# A volume takes its owner from the folder it is mounted on: services write there as airflow, not as root.
+RUN mkdir sandbox trial
 
 ENV PYTHONPATH=/opt/airflow/include:/opt/airflow/plugins \
     PYTHONSAFEPATH=1 \

@@ -19,13 +19,15 @@ from typing import Any, Final
 from demo.airflow_home import PROJECT, airflow
 
 OWNER: Final = "certificate_warehouse_owner"
+TRIAL: Final = "/opt/airflow/trial"
+"""Documents of the profile ``sandbox``."""
 
 
 def connections(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Return the connections of the nightly job, by id."""
     return {
-        "training_source": _postgres("training_reader", env["SOURCE_PASSWORD"], "source"),
-        "certificate_warehouse": _postgres("warehouse_job", env["WAREHOUSE_PASSWORD"], "warehouse"),
+        "training_source": _postgres(env, "training_reader", env["SOURCE_PASSWORD"], "source"),
+        "certificate_warehouse": _postgres(env, "warehouse_job", env["WAREHOUSE_PASSWORD"], "warehouse"),
         "springest_default": {
             "conn_type": "springest",
             "host": "http://127.0.0.1",
@@ -40,15 +42,21 @@ def variables(env: Mapping[str, str]) -> dict[str, str]:
     """Return the Variables by key."""
     return {
         "springest_learner_secret": env["SPRINGEST_LEARNER_SECRET"],
-        "springest_document_roots": json.dumps(["/certificates"]),
+        "springest_document_roots": json.dumps(["/certificates", env.get("TRIAL_DOCUMENTS", TRIAL)]),
     }
 
 
-def _postgres(login: str, password: str, database: str) -> dict[str, Any]:
+def server(env: Mapping[str, str]) -> tuple[str, int]:
+    """Return host and port of PostgreSQL; by default those of the compose file's service."""
+    return env.get("DATABASE_HOST", "postgres"), int(env.get("DATABASE_PORT", "5432"))
+
+
+def _postgres(env: Mapping[str, str], login: str, password: str, database: str) -> dict[str, Any]:
+    host, port = server(env)
     return {
         "conn_type": "postgres",
-        "host": "postgres",
-        "port": 5432,
+        "host": host,
+        "port": port,
         "login": login,
         "password": password,
         "schema": database,
@@ -70,7 +78,7 @@ def main() -> int:
             file = Path(folder) / f"{kind}.json"
             file.write_text(json.dumps(made), encoding="utf-8")
             _run(airflow(kind, "import", str(file), *keep), env)
-    owner = _postgres("warehouse_owner", env["WAREHOUSE_OWNER_PASSWORD"], "warehouse")
+    owner = _postgres(env, "warehouse_owner", env["WAREHOUSE_OWNER_PASSWORD"], "warehouse")
     migrate = [str(PROJECT / "bin" / "springest"), "migrate", "--warehouse", OWNER, "--roles"]
     _run(migrate, {**env, f"AIRFLOW_CONN_{OWNER.upper()}": json.dumps(owner)})
     return 0

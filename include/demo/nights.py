@@ -39,6 +39,16 @@ CERTIFICATIONS: Final = (
 )
 NOT_LISTED: Final = 999
 """An id that no certification has: a typing error in the source."""
+LISTED: Final = tuple(
+    {
+        "id": certification.id,
+        "name": certification.name,
+        "requires_valid_until": certification.requires_valid_until,
+        "verified": certification.verified,
+    }
+    for certification in CERTIFICATIONS
+)
+"""The certifications that the sandbox begins with, as its ``--certifications`` file has them."""
 PENDING: Final = tuple(certification.id for certification in CERTIFICATIONS if not certification.verified)
 """Certifications that wait for their verification; the demo sends their certificates anyway."""
 

@@ -27,7 +27,7 @@ from demo.airflow_home import (
     write_config,
 )
 from demo.documents import render_all
-from demo.nights import CERTIFICATIONS, PENDING, Night, nights
+from demo.nights import LISTED, PENDING, Night, nights
 from demo.ports import free_port
 from demo.postgres import EmbeddedPostgres
 from demo.processes import ProcessFailed, Supervisor
@@ -176,16 +176,7 @@ def start_sandbox(supervisor: Supervisor, folder: Path, keys: tuple[str, str], *
     :param page_max: maximum number of rows in a page.
     """
     ready, seed = folder / "sandbox.url", folder / "certifications.json"
-    listed = [
-        {
-            "id": certification.id,
-            "name": certification.name,
-            "requires_valid_until": certification.requires_valid_until,
-            "verified": certification.verified,
-        }
-        for certification in CERTIFICATIONS
-    ]
-    seed.write_text(json.dumps(listed), encoding="utf-8")
+    seed.write_text(json.dumps(LISTED), encoding="utf-8")
     arguments = [
         "--ready-file",
         str(ready),

@@ -270,7 +270,7 @@ def started(server, tmp_path_factory):
     return env, shown
 
 
-def test_the_first_start_fills_the_source_and_begins_the_site_once(started):
+def test_the_first_start_prepares_a_first_night(started):
     """Passwords with special characters reach each database, and a second start adds nothing."""
     _, shown = started
     assert re.search(r"^[1-9]\d+ rows added to the source\nthe site has begun$", shown[1], re.MULTILINE)

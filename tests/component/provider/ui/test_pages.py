@@ -118,6 +118,15 @@ def test_a_viewer_sees_nothing_of_the_ledger(page):
     assert "night-1" not in page("viewer").get("/springest/").text
 
 
+def test_a_waiting_certificate_says_why_it_is_not_verified(page):
+    """The page says it of those that wait, and of no others."""
+    waiting, verified = (
+        page("viewer").get(f"/springest/deliveries/{key(number)}").text for number in (11, 100)
+    )
+    assert "once an employee has verified that certification" in waiting
+    assert "once an employee has verified that certification" not in verified
+
+
 def test_a_viewers_list_has_the_columns_of_analysts(warehouse):
     """The columns of a viewer's list are in the view that analysts read; pages are found by number."""
     statement = next(_Listing(Filters("default"), with_ledger=False).statements())

@@ -60,6 +60,7 @@ def take(url: str, keys: tuple[str, str], chromium: str) -> None:
         "deliveries": "deliveries?needs=person",
         "story": f"deliveries/{keys[0]}",
         "decide": f"deliveries/{keys[1]}/decide",
+        "dictionary": "dictionary",
     }
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -75,6 +76,10 @@ def take(url: str, keys: tuple[str, str], chromium: str) -> None:
         page.goto(f"{url}/plugin/springest")
         page.frame_locator("iframe").locator("text=What became of the last nights").wait_for()
         page.screenshot(path=PICTURES / "airflow.png")
+        page.goto(f"{url}/dags/springest_deliver")
+        page.get_by_role("button", name="Trigger").first.click()
+        page.get_by_text("Dry run").first.wait_for()
+        page.screenshot(path=PICTURES / "trigger.png")
         browser.close()
 
 
@@ -98,6 +103,7 @@ def _airflow() -> Iterator[tuple[str, tuple[str, str]]]:
             variables={"springest_learner_secret": "an invented secret for pictures, long enough"},
         )
         supervisor.run("airflow-db-migrate", airflow("db", "migrate"), env=env)
+        supervisor.run("airflow-dags-reserialize", airflow("dags", "reserialize"), env=env)
         url = env["AIRFLOW__API__BASE_URL"]
         api = AirflowApi(url)
         wait_for_component(supervisor, api, start_component(supervisor, env, "api-server"), "api-server")

@@ -63,7 +63,7 @@ def test_an_owner_filter_resolves_a_tie_by_proof(class_of_three):
         " JOIN springest.remote_certificate AS remote USING (springest_certificate_id)"
     )
     assert all(is_same for is_same, _ in own)
-    assert all("when asked for the certificates of this learner's address" in evidence for _, evidence in own)
+    assert all("listed it for this learner's address" in evidence for _, evidence in own)
     assert world.rows("SELECT filter, is_honoured FROM springest.filter_support") == [("email", True)]
 
 

@@ -215,7 +215,7 @@ def test_the_gates_are_passed_in_the_documented_order(staged: World, monkeypatch
     record(CertificatePipeline, "_unknown_budget_gate", "unknown budget")
     record(CertificatePipeline, "_rate_limit_gate", "rate limit")
     record(CertificatePipeline, "_freshness_gate", "freshness")
-    record(DeliveryRepository, "claim", "claim")
+    record(DeliveryRepository, "claim", "claim (state)")
     assert staged.deliver().accepted == 1
     documented = [gate for gate in _documented_gates() if gate in passed]
     assert passed == documented

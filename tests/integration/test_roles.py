@@ -54,7 +54,7 @@ def test_a_login_with_both_roles_can_plan_and_decide(world, roles):
         asked = agenda(login)
         assert [item.waiting.training_id for item in asked.items] == ["T0001"]
         assert [applied.became for applied in answer(login, asked, {"T0001": "cancel"})] == ["cancelled"]
-        with pytest.raises(DecisionRefused, match="nothing of run night waits"):
+        with pytest.raises(DecisionRefused, match="no certificates left to approve"):
             approve_run(
                 login.warehouse,
                 site="default",

@@ -29,7 +29,7 @@ from springest_provider.lookups import (
     write_variable,
 )
 from springest_provider.object_storage import open_object, require_provider
-from springest_provider.site_settings import DEFAULT
+from springest_provider.site_settings import suffixed
 from springest_provider.sites import load_sites
 
 SECRET_VARIABLE = "springest_learner_secret"  # noqa: S105 - the name of a Variable
@@ -184,7 +184,7 @@ class AttemptKeeper:
 
     @property
     def _name(self) -> str:
-        return ATTEMPT_VARIABLE if self.site == DEFAULT else f"{ATTEMPT_VARIABLE}_{self.site}"
+        return suffixed(ATTEMPT_VARIABLE, self.site)
 
     def __str__(self) -> str:
         return f"the Variable {self._name}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from airflow.sdk.observability import stats
 
 from springest.review.metrics import Metrics
+from springest_provider.site_settings import suffixed
 
 
 def emit(site: str, metrics: Metrics) -> None:
@@ -17,7 +18,7 @@ def emit(site: str, metrics: Metrics) -> None:
 
     :param site: its name.
     """
-    prefix, tags = "springest" if site == "default" else f"springest_{site}", {"site": site}
+    prefix, tags = suffixed("springest", site), {"site": site}
     counters = {
         "accepted": metrics.accepted,
         "refused": metrics.refused,

@@ -153,7 +153,12 @@ class SiteSettings(_Strict):
 
     def named(self, name: str) -> str:
         """Return the id of a DAG or an asset of this site."""
-        return name if self.name == DEFAULT else f"{name}_{self.name}"
+        return suffixed(name, self.name)
+
+
+def suffixed(name: str, site: str) -> str:
+    """Return a name with the suffix of a site; the default site has none."""
+    return name if site == DEFAULT else f"{name}_{site}"
 
 
 def in_words(detail: ErrorDetails) -> str:

@@ -62,6 +62,11 @@ def _one_of(column: str, values: tuple[str, ...]) -> str:
     return f"{column} IN ({quoted(values)})"
 
 
+def _delivery(comment: str, **options: Any) -> Column[Any]:
+    """Return the column by which a table refers to a delivery."""
+    return Column("delivery_id", BigInteger, ForeignKey("delivery.delivery_id"), comment=comment, **options)
+
+
 certification = Table(
     "certification",
     metadata,
@@ -257,14 +262,7 @@ delivery_attempt = Table(
     "delivery_attempt",
     metadata,
     Column("attempt_id", BigInteger, Identity(), primary_key=True, comment="Number of the attempt"),
-    Column(
-        "delivery_id",
-        BigInteger,
-        ForeignKey("delivery.delivery_id"),
-        nullable=False,
-        index=True,
-        comment="Delivery it is for",
-    ),
+    _delivery("Delivery it is for", nullable=False, index=True),
     Column("run_id", Text, nullable=False, index=True, comment="Airflow run that made it"),
     Column("worker", Text, nullable=False, comment="Process that made it"),
     Column(
@@ -297,14 +295,7 @@ delivery_decision = Table(
     "delivery_decision",
     metadata,
     Column("decision_id", BigInteger, Identity(), primary_key=True, comment="Number of the decision"),
-    Column(
-        "delivery_id",
-        BigInteger,
-        ForeignKey("delivery.delivery_id"),
-        nullable=False,
-        index=True,
-        comment="Delivery it is about",
-    ),
+    _delivery("Delivery it is about", nullable=False, index=True),
     Column("decided_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was decided"),
     Column("decided_by", Text, nullable=False, comment="Login of the person who decided; no e-mail address"),
     Column("decision", Text, nullable=False, comment="release, confirm, cancel or reopen"),
@@ -413,14 +404,7 @@ staged_row = Table(
         comment="Number of the source row in the run",
         autoincrement=False,
     ),
-    Column(
-        "delivery_id",
-        BigInteger,
-        ForeignKey("delivery.delivery_id"),
-        nullable=False,
-        index=True,
-        comment="Delivery of that row",
-    ),
+    _delivery("Delivery of that row", nullable=False, index=True),
     comment="One row per source row in a run's window; conservation is counted over this table",
 )
 
@@ -582,14 +566,7 @@ remote_certificate = Table(
 delivery_match = Table(
     "delivery_match",
     metadata,
-    Column(
-        "delivery_id",
-        BigInteger,
-        ForeignKey("delivery.delivery_id"),
-        primary_key=True,
-        autoincrement=False,
-        comment="Delivery",
-    ),
+    _delivery("Delivery", primary_key=True, autoincrement=False),
     Column("site", Text, nullable=False, comment="Name of the Springest site"),
     Column(
         "verification_status",
@@ -622,14 +599,7 @@ delivery_match = Table(
 owner_lookup = Table(
     "owner_lookup",
     metadata,
-    Column(
-        "delivery_id",
-        BigInteger,
-        ForeignKey("delivery.delivery_id"),
-        primary_key=True,
-        autoincrement=False,
-        comment="Delivery",
-    ),
+    _delivery("Delivery", primary_key=True, autoincrement=False),
     Column(
         "asked_at",
         _INSTANT,
@@ -802,6 +772,7 @@ current_verdict = Table(
     *(_copied(name) for name in COMPUTED_COLUMNS),
     Column("delivery_key", _HASH),
     Column("version_from", _INSTANT, nullable=False),
+    Column("live_status", Text, nullable=False),
 )
 """The view of the verdicts that are published, for statements that are put together in Python."""
 

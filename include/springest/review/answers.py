@@ -123,7 +123,7 @@ def read_answer(given: object) -> Answer | None:
     :raises DecisionRefused: it is not understood.
     """
     words = _words(given)
-    if words in {"", WAIT}:
+    if words is None:
         return None
     if words == WITHOUT_EVIDENCE:
         return Answer(DecisionKind.RELEASE, without_evidence=True)
@@ -144,7 +144,7 @@ def read_approval(given: object) -> str | None:
     :raises DecisionRefused: it is not understood.
     """
     words = _words(given)
-    if words in {"", WAIT}:
+    if words is None:
         return None
     if words == APPROVE:
         return APPROVE
@@ -228,18 +228,20 @@ def refuse(fields: Iterable[Field], why: str) -> Iterator[Applied]:
     """Refuse every answer other than wait, for a reason that concerns all of them."""
     for field in fields:
         try:
-            if _words(field.given) not in {"", WAIT}:
+            if _words(field.given) is not None:
                 yield field.refused(why)
         except DecisionRefused as refused:
             yield field.refused(str(refused))
 
 
-def _words(given: object) -> str:
+def _words(given: object) -> str | None:
+    """Return the words of an answer; ``None`` means wait."""
     if given is None:
-        return ""
+        return None
     if not isinstance(given, str):
         raise DecisionRefused(f"{_shown(given)} is not a text: answer in words, such as {WAIT}")
-    return " ".join(given.lower().split())
+    words = " ".join(given.lower().split())
+    return None if words in {"", WAIT} else words
 
 
 def _shown(given: object) -> str:

@@ -207,7 +207,7 @@ class _Listing:
         yield from (_VERDICT.c.certification_name, _VERDICT.c.first_visible_at)
         yield (_LEDGER.c.state if live else _VERDICT.c.delivery_state).label("state")
         yield _VERDICT.c.delivery_state.label("published_state")
-        yield _verdict().label("verdict")
+        yield _VERDICT.c.live_status.label("verdict")
         yield (_LEDGER.c.reason if live else _VERDICT.c.delivery_reason).label("reason")
         yield (_review_reason() if live else _VERDICT.c.review_reason).label("review_reason")
         yield _LEDGER.c.version.label("version") if live else literal_column("NULL").label("version")
@@ -250,17 +250,8 @@ class _Listing:
             yield and_(_SEEN.c.site == filters.site, _SEEN.c.run_id == filters.run)
 
 
-def _verdict() -> ColumnElement[Any]:
-    """Return the published status as in ``certificate_reconciliation``: it expires with time alone."""
-    is_verified = _VERDICT.c.verification_status == VerificationStatus.VERIFIED
-    return case(
-        (and_(is_verified, _VERDICT.c.valid_until < _today()), literal(VerificationStatus.EXPIRED.value)),
-        else_=_VERDICT.c.verification_status,
-    )
-
-
 def _has_verdict(verdict: VerificationStatus) -> ColumnElement[bool]:
-    """Return whether ``_verdict`` is the given one, in a form that indexes can answer."""
+    """Return whether ``live_status`` is the given one, in a form that indexes can answer."""
     status, until = _VERDICT.c.verification_status, _VERDICT.c.valid_until
     if verdict is VerificationStatus.EXPIRED:
         return or_(status == verdict, and_(status == VerificationStatus.VERIFIED, until < _today()))

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from springest.errors import ConfigurationError
-from springest_provider.site_settings import DEFAULT
+from springest_provider.site_settings import DEFAULT, suffixed
 from springest_provider.sites import load_sites
 from springest_provider.ui.filters import BadFilterError
 from springest_provider.ui.queries import read_query
@@ -54,7 +54,7 @@ class Sites:
     @property
     def suffix(self) -> str:
         """Suffix of the ids of the site's DAGs."""
-        return "" if self.name == DEFAULT else f"_{self.name}"
+        return suffixed("", self.name)
 
 
 def sites(connection: Connection, wanted: str | None) -> Sites:

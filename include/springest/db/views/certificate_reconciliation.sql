@@ -1,12 +1,9 @@
--- last_seen_at and reconciled_at are joined, so that a quiet night rewrites no verdict. Expiry depends on time alone:
--- the view reports it from the first day, and the next publication stores it.
+-- last_seen_at and reconciled_at are joined, so that a quiet night rewrites no verdict.
 CREATE OR REPLACE VIEW springest.certificate_reconciliation WITH (security_barrier) AS
 SELECT verdict.delivery_key, verdict.site, verdict.training_id, verdict.issue_no, verdict.learner_ref,
        verdict.certification_id, verdict.certification_name, verdict.valid_from, verdict.valid_until,
        verdict.completed_at, verdict.delivery_state, verdict.delivery_reason, verdict.delivery_reason_detail,
-       CASE WHEN verdict.verification_status = 'verified'
-             AND verdict.valid_until < (now() AT TIME ZONE 'UTC')::date
-            THEN 'expired' ELSE verdict.verification_status END AS verification_status,
+       verdict.live_status AS verification_status,
        verdict.springest_certificate_id, verdict.springest_status,
        verdict.match_method, verdict.match_evidence, verdict.sent_at, verdict.first_visible_at,
        remote.last_seen_at, verdict.needs_review, verdict.review_reason, latest.reconciled_at

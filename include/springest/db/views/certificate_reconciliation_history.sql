@@ -9,10 +9,7 @@ LEFT JOIN springest.delivery USING (delivery_id)
 UNION ALL
 SELECT delivery_key, version_from, NULL, true,
        site, training_id, issue_no, learner_ref, certification_id, valid_from, valid_until, completed_at,
-       delivery_state, delivery_reason,
-       CASE WHEN verification_status = 'verified' AND valid_until < (now() AT TIME ZONE 'UTC')::date
-            THEN 'expired' ELSE verification_status END,
-       springest_certificate_id, springest_status,
+       delivery_state, delivery_reason, live_status, springest_certificate_id, springest_status,
        match_method, sent_at, first_visible_at, needs_review, review_reason
 FROM springest.current_verdict;
 

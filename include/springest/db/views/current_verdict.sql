@@ -9,7 +9,11 @@ SELECT verdict.delivery_id, delivery.delivery_key, verdict.site, verdict.trainin
        verdict.match_evidence, verdict.sent_at, verdict.first_visible_at, verdict.needs_review, verdict.review_reason,
        COALESCE(verdict.version_from,
                 (SELECT publication.published_at FROM springest.publication
-                 WHERE publication.publication_id = verdict.publication_id)) AS version_from
+                 WHERE publication.publication_id = verdict.publication_id)) AS version_from,
+       -- Expiry depends on time alone: views report it from the first day, and the next publication stores it.
+       CASE WHEN verdict.verification_status = 'verified'
+             AND verdict.valid_until < (now() AT TIME ZONE 'UTC')::date
+            THEN 'expired' ELSE verdict.verification_status END AS live_status
 FROM springest.verdict
 -- An outer join, which the planner drops where nobody asks for the key.
 LEFT JOIN springest.delivery USING (delivery_id)
@@ -45,3 +49,5 @@ COMMENT ON COLUMN springest.current_verdict.first_visible_at IS 'When a snapshot
 COMMENT ON COLUMN springest.current_verdict.needs_review IS 'Whether a person should look at it';
 COMMENT ON COLUMN springest.current_verdict.review_reason IS 'Reason for the review; see docs/states.md';
 COMMENT ON COLUMN springest.current_verdict.version_from IS 'When this version was published';
+COMMENT ON COLUMN springest.current_verdict.live_status IS
+    'verification_status today: a verified certificate is expired from the day after its last day of validity';

@@ -1,11 +1,10 @@
 CREATE OR REPLACE VIEW springest.reconciliation_daily WITH (security_barrier) AS
 WITH counted AS (
-    SELECT staged.site, (staged.committed_at AT TIME ZONE 'UTC')::date AS day, verdict.verification_status,
+    SELECT staged.site, (staged.committed_at AT TIME ZONE 'UTC')::date AS day, verdict.live_status AS verification_status,
            count(seen.delivery_id) AS source_rows, count(DISTINCT seen.delivery_id) AS certificates
     FROM springest.staging_run AS staged
     JOIN springest.staged_row AS seen ON seen.site = staged.site AND seen.run_id = staged.run_id
-    JOIN springest.delivery USING (delivery_id)
-    LEFT JOIN springest.certificate_reconciliation AS verdict USING (delivery_key)
+    LEFT JOIN springest.current_verdict AS verdict USING (delivery_id)
     GROUP BY 1, 2, 3
 ), days AS (
     SELECT site, (committed_at AT TIME ZONE 'UTC')::date AS day, sum(source_count) AS source_counted

@@ -12,9 +12,7 @@ WITH days AS (
     ) AS newest
 ), counted AS (
     SELECT days.day,
-           CASE WHEN verdict.verification_status = 'verified'
-                 AND verdict.valid_until < (now() AT TIME ZONE 'UTC')::date
-                THEN 'expired' ELSE verdict.verification_status END AS verdict,
+           verdict.live_status AS verdict,
            count(*) AS rows,
            count(verdict.sent_at) AS sent
     FROM days

@@ -26,7 +26,7 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all test-dbt test-ui screenshots chaos bench bench-delivery bench-reconcile check format audit sandbox migrate baseline revision dictionary lock matrix clean
+.PHONY: help demo ui test test-all test-dbt test-ui screenshots chaos bench bench-delivery bench-reconcile bench-staging check format audit sandbox migrate baseline revision dictionary lock matrix clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -55,13 +55,16 @@ screenshots: $(READY) ## pictures of the page into docs/screenshots/
 chaos: $(READY) ## a real Airflow killed, suspended and cut off, for ROUNDS=3 (or 50) rounds
 	@$(PY) -m tests.chaos --rounds $(ROUNDS) --first $(FIRST) $(if $(SEED),--seed $(SEED))
 
-bench: bench-delivery bench-reconcile ## measure what docs/benchmarks.md claims, and write it anew
+bench: bench-delivery bench-reconcile bench-staging ## measure what docs/benchmarks.md claims, and write it anew
 
 bench-delivery: $(READY) ## measure delivery beside what people write instead
 	@$(PY) -m benchmarks.delivery
 
 bench-reconcile: $(READY_TO_BENCH) ## measure reconciliation beside pandas and a bare COPY
 	@$(PY) -m benchmarks.reconcile
+
+bench-staging: $(READY_TO_BENCH) ## measure staging beside pandas
+	@$(PY) -m benchmarks.staging
 
 check: $(READY) ## lint, format, types, words
 	@$(VENV)/bin/ruff check .

@@ -8,19 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, insert, text
 
-from benchmarks.contenders.job import CERTIFICATION, Job
-from benchmarks.contenders.whole_path import RUN, stager_of
+from benchmarks.contenders.job import CERTIFICATION, RUN, Job
+from benchmarks.contenders.whole_path import stager_of
 from demo import source_database
-from demo.nights import Training
 from demo.pdf import make_pdf
-from demo.people import Learner
 from demo.postgres import EmbeddedPostgres
 from springest.api.models import Certification
 from springest.catalogue import store_catalogue
@@ -29,6 +27,7 @@ from springest.staging.window import begin_site
 
 DOCUMENTS = 100
 DOCUMENT_BYTES = 150_000
+COMPLETED_AT = datetime(2026, 11, 2, tzinfo=UTC)
 _ROWS_AT_ONCE = 10_000
 
 
@@ -96,29 +95,71 @@ class Bench:
         engine.dispose()
         return url
 
-    def queue(self, job: Job) -> Job:
-        """Fill a source with as many rows, and stage them; return the job with both databases."""
-        self.postgres.drop_database("source")
-        source_url, warehouse_url = self.postgres.create_database("source"), self.warehouse()
-        job = Job(**{**_fields(job), "source_url": source_url, "warehouse_url": warehouse_url})
-        source, warehouse = create_engine(source_url), create_engine(warehouse_url)
-        source_database.create_schema(source)
-        paths = [str(path) for path in job.paths()]
-        for start in range(0, job.count, _ROWS_AT_ONCE):
-            rows = [
-                _training(number, paths[number]) for number in range(job.count)[start : start + _ROWS_AT_ONCE]
-            ]
-            source_database.add(source, rows, now=datetime.now(UTC) - timedelta(minutes=1))
+    def staging(self, job: Job, *, sqlite: bool = False) -> Job:
+        """Fill a source with as many rows, and begin a site; return the job with both databases."""
+        if sqlite:
+            file = self.folder / "source.sqlite"
+            file.unlink(missing_ok=True)
+            source_url = f"sqlite:///{file}"
+        else:
+            self.postgres.drop_database("source")
+            source_url = self.postgres.create_database("source")
+        job = replace(job, source_url=source_url, warehouse_url=self.warehouse())
+        fill_source(job)
+        warehouse = create_engine(job.warehouse_url)
         with warehouse.begin() as connection:
             listed = [Certification(CERTIFICATION, "Project Control", None, requires_valid_until=False)]
             store_catalogue(connection, "default", listed, complete=True, run_id=RUN)
             begin_site(connection, site="default", begin_from=datetime.now(UTC) - timedelta(days=1))
+        warehouse.dispose()
+        return job
+
+    def queue(self, job: Job) -> Job:
+        """Fill a source with as many rows, and stage them; return the job with both databases."""
+        job = self.staging(job)
+        source, warehouse = create_engine(job.source_url), create_engine(job.warehouse_url)
         stager_of(job, warehouse, source).stage(RUN)
         with warehouse.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("ANALYZE"))
         source.dispose()
         warehouse.dispose()
         return job
+
+
+def fill_source(job: Job) -> None:
+    """Fill a source with one training of its own learner for each certificate."""
+    engine = create_engine(job.source_url)
+    source_database.create_schema(engine)
+    changed, paths = datetime.now(UTC) - timedelta(minutes=1), [str(path) for path in job.paths()]
+    for start in range(0, job.count, _ROWS_AT_ONCE):
+        numbers = range(start, min(start + _ROWS_AT_ONCE, job.count))
+        learners = [
+            {
+                "learner_id": number,
+                "full_name": f"Learner {number}",
+                "email": f"learner.{number}@example.com",
+            }
+            for number in numbers
+        ]
+        trainings = [
+            {
+                "training_id": f"T{number}",
+                "issue_no": 1,
+                "certification_id": CERTIFICATION,
+                "learner_id": number,
+                "completed_at": COMPLETED_AT,
+                "valid_from": COMPLETED_AT.date(),
+                "certificate_uri": paths[number],
+                "updated_at": changed,
+            }
+            for number in numbers
+        ]
+        with engine.begin() as connection:
+            connection.execute(insert(source_database.learner), learners)
+            connection.execute(insert(source_database.completed_training), trainings)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+    engine.dispose()
 
 
 def write_documents(folder: Path, *, count: int = DOCUMENTS, size: int = DOCUMENT_BYTES) -> None:
@@ -129,19 +170,3 @@ def write_documents(folder: Path, *, count: int = DOCUMENTS, size: int = DOCUMEN
     for number in range(count):
         path = folder / f"certificate-{number:03}.pdf"
         path.write_bytes(make_pdf(filling=chance.randbytes(size - around)))
-
-
-def _fields(job: Job) -> dict[str, Any]:
-    return {name: getattr(job, name) for name in Job.__slots__}
-
-
-def _training(number: int, path: str) -> Training:
-    return Training(
-        training_id=f"T{number}",
-        learner=Learner(number, f"Learner {number}", f"learner.{number}@example.com"),
-        certification_id=CERTIFICATION,
-        completed_at=datetime(2026, 11, 2, tzinfo=UTC),
-        valid_from=date(2026, 11, 2),
-        valid_until=None,
-        certificate_uri=path,
-    )

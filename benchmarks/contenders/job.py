@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 CERTIFICATION = 102
+RUN = "benchmark"
 VALID_FROM = "2026-11-02"
 
 
@@ -26,6 +27,8 @@ class Job:
     :param as_planned: read as much of a list as the nightly job would, rather than all of it.
     :param warehouse_url: for contenders with a ledger.
     :param source_url: likewise.
+    :param run_id: run that stages or sends.
+    :param cutover_date: trainings completed before it are held; their documents are not opened.
     """
 
     base_url: str
@@ -36,6 +39,8 @@ class Job:
     as_planned: bool = False
     warehouse_url: str = ""
     source_url: str = ""
+    run_id: str = RUN
+    cutover_date: str | None = None
 
     def paths(self) -> list[Path]:
         """Return one document for each certificate."""

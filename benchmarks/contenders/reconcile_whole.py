@@ -6,9 +6,9 @@ import asyncio
 
 from sqlalchemy import create_engine
 
-from benchmarks.contenders.job import measured, read_job
+from benchmarks.contenders.job import RUN, measured, read_job
 from benchmarks.contenders.snapshot import snapshot
-from benchmarks.contenders.whole_path import RUN, site_of
+from benchmarks.contenders.whole_path import site_of
 from springest.verdicts.publish import publish_pending, reconcile
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks.contenders.job import Job, measured, read_job
-from benchmarks.contenders.whole_path import RUN, SECRET, site_of
+from benchmarks.contenders.job import RUN, Job, measured, read_job
+from benchmarks.contenders.whole_path import SECRET, site_of
 from springest.identity import Pseudonyms
 from springest.session import open_session
 from springest.snapshot.filters import Filters

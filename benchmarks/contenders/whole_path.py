@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine
 
-from benchmarks.contenders.job import Job, measured, read_job
+from benchmarks.contenders.job import RUN, Job, measured, read_job
 from springest.delivery.attempt_watermark import AttemptWatermark
 from springest.delivery.context import DeliveryContext
 from springest.delivery.repository import DeliveryRepository
@@ -19,9 +19,8 @@ from springest.site import Site
 from springest.source.reader import SourceReader
 from springest.staging.stage import Stager
 
-QUERY = Path(__file__).parents[2] / "include" / "sql" / "completed_trainings.sql"
+QUERIES = Path(__file__).parents[2] / "include" / "sql"
 SECRET = "a secret for benchmarks only, long enough"  # noqa: S105 - of no use anywhere
-RUN = "benchmark"
 
 
 class MemoryKeeper:
@@ -40,19 +39,26 @@ class MemoryKeeper:
 
 def site_of(job: Job) -> Site:
     """Return the site that is posted to, uncapped."""
+    cutover = {"cutover_date": job.cutover_date} if job.cutover_date else {}
     return Site.from_connection(
         name="default",
         host=job.base_url,
         password="benchmark",  # noqa: S106
-        extra={"requests_per_hour": 1_000_000_000, "page_size": job.page_size},
+        extra={"requests_per_hour": 1_000_000_000, "page_size": job.page_size, **cutover},
     )
+
+
+def query_of(job: Job) -> str:
+    """Return the query of completed trainings for the source's database."""
+    kind = "_sqlite" if job.source_url.startswith("sqlite") else ""
+    return (QUERIES / f"completed_trainings{kind}.sql").read_text(encoding="utf-8")
 
 
 def stager_of(job: Job, engine: Engine, source: Engine) -> Stager:
     """Return what stages the source's rows."""
     return Stager(
         engine,
-        source=SourceReader(source, query=QUERY.read_text(encoding="utf-8")),
+        source=SourceReader(source, query=query_of(job)),
         site=site_of(job),
         pseudonyms=Pseudonyms(SECRET),
         documents=DocumentStore.under([job.documents]),

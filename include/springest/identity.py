@@ -59,6 +59,7 @@ def mailbox(address: str) -> str:
     return f"{_lower(_unquoted(local))}{at}{_ascii_domain(domain)}"
 
 
+@lru_cache(maxsize=4096)
 def _ascii_domain(domain: str) -> str:
     if len(domain) <= _LONGEST_DOMAIN:
         try:

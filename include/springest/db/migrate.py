@@ -29,6 +29,7 @@ _VERSIONS: Final = _MIGRATIONS / "versions"
 FUNCTIONS: Final = ("guard_queue", "unknown_outcomes", "sent_by_run")
 VIEWS: Final = (
     "current_verdict",
+    "needs_person",
     "seen_certificate",
     "certificate_reconciliation",
     "certificate_reconciliation_history",

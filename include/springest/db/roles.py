@@ -118,6 +118,7 @@ PUBLISHER: Final[Mapping[str, str]] = {
     "verdict": _ALL,
     "verdict_history": _ADD,
     "current_verdict": _READ,
+    "needs_person": _READ,
     "certificate_reconciliation_history": _READ,
     "delivery_review": _READ,
     "failed_check": _READ,

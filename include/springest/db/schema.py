@@ -775,6 +775,10 @@ current_verdict = Table(
     Column("live_status", Text, nullable=False),
 )
 """The view of the verdicts that are published, for statements that are put together in Python."""
+needs_person = Table(
+    "needs_person", MetaData(schema=SCHEMA), Column("site", Text), Column("delivery_id", BigInteger)
+)
+"""The view of the deliveries that wait for a person."""
 
 erasure_tombstone = Table(
     "erasure_tombstone",

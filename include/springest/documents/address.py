@@ -9,7 +9,6 @@ empty, ``.`` or ``..`` segments.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
@@ -30,6 +29,8 @@ PROVIDERS: Final = {
 _URI: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?://(?P<host>[^/]*))?(?P<path>(?:/.*)?)", re.DOTALL
 )
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Unicode's category Cc."""
 _BUCKET: Final = re.compile(r"(?:[\w.:-]+@)?[\w.:-]+", re.ASCII)
 """A bucket or container, optionally after an Airflow connection or before an account."""
 _ROOTS_WANTED: Final = (
@@ -130,5 +131,5 @@ class Root:
 
 
 def _refuse_control_characters(text: str) -> None:
-    if any(unicodedata.category(character) == "Cc" for character in text):
+    if _CONTROL.search(text):
         raise ValueError("it contains a control character, such as a tab, a line end or NUL")

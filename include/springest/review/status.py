@@ -96,7 +96,7 @@ def look(engine: Engine, site: Site) -> Status:
         host=site.host,
         hours_left=values["ready"] * pace.interval / SECONDS_PER_HOUR,
         states={str(state): int(number) for state, number, _ in states},
-        for_a_person=sum(int(number) for _, _, number in states),
+        for_a_person=int(states[0].for_a_person) if states else 0,
         usual=usual,
         too_large={run: number for run, number in waiting if number > usual},
         frozen_until=frozen if frozen and frozen > values["now"] else None,

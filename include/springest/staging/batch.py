@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, text
 
-from springest.catalogue import Catalogue, CatalogueEntry
+from springest.catalogue import Catalogue
 from springest.db.rollback import Transactions
 from springest.db.statements import load_sql
 from springest.documents.opener import CheckedDocument, DocumentStore
@@ -42,6 +42,10 @@ from springest.staging.set_aside import staged_before
 from springest.states import RECHECKED, Event, State
 
 _NOTE_ROWS: Final = text(load_sql("staging/note_rows"))
+
+
+Checked = tuple[Finding, CheckResult | None]
+"""The finding on a row's document, and the result of the row's checks; ``None`` if none were needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +100,18 @@ class BatchWriter:
                 found = ledger.load_elsewhere(connection, self._site, batch.trainings.values())
                 batch = replace(batch, elsewhere=found)
             known = ledger.load_known(connection, keys, lock=True)
-            certificates = {held for held in map(identity, batch.trainings.values()) if held is not None}
             # The locked deliveries keep a restored ledger from being repaired before this batch ends.
             restored_at = ledger.restored_at(connection)
-            holders = ledger.load_holders(connection, self._site, sorted(certificates))
             conflicts = self._conflicts_with_earlier_batches(connection, batch, known, run_id)
             batch = replace(batch, conflicts={*batch.conflicts, *conflicts})
-            staged = [
-                self._decide(training, known.get(key), catalogue, holders, batch, findings, restored_at)
+            checked = {
+                key: self._check(training, known.get(key), catalogue, batch, findings)
                 for key, training in batch.trainings.items()
+            }
+            holders = ledger.load_holders(connection, self._site, _certificates_to_give(batch, checked))
+            staged = [
+                self._decide(batch, key, known.get(key), catalogue, checked[key], holders, restored_at)
+                for key in batch.trainings
             ]
             ledger.write(connection, staged, run_id=run_id)
             ledger.withdraw(connection, batch.gone)
@@ -151,18 +158,18 @@ class BatchWriter:
 
     def _decide(
         self,
-        training: CompletedTraining,
+        batch: Batch,
+        key: str,
         known: Known | None,
         catalogue: Catalogue,
+        checked: Checked,
         holders: dict[CertificateIdentity, list[Holder]],
-        batch: Batch,
-        findings: Mapping[str, Finding],
         restored_at: datetime | None,
     ) -> ledger.Staged:
-        """Check one row, compare it with other deliveries, and return the change that results."""
-        key = training.delivery_key
+        """Compare a checked row with other deliveries, and return the change that results."""
+        training = batch.trainings[key]
         entry = catalogue.entry(training.certification_id)
-        document, result = self._check(training, known, entry, batch, findings, catalogue.site.cutover_date)
+        document, result = checked
         if result is not None and result.event is Event.CHECKED_READY:
             if maybe_sent_before_restore(training, known, restored_at=restored_at):
                 result = RESTORED
@@ -172,20 +179,19 @@ class BatchWriter:
                 result = _unless_duplicate(training, known, result, holders)
         change = decide(known, training, result, catalogue_ref=entry.ref)
         is_named = training.certificate_uri is not None  # false if the learner was erased meanwhile
-        checked = document.checked if is_named and isinstance(document, CheckedDocument) else None
-        return ledger.Staged(training, change, entry.ref, checked)
+        passed = document.checked if is_named and isinstance(document, CheckedDocument) else None
+        return ledger.Staged(training, change, entry.ref, passed)
 
     def _check(
         self,
         training: CompletedTraining,
         known: Known | None,
-        entry: CatalogueEntry,
+        catalogue: Catalogue,
         batch: Batch,
         findings: Mapping[str, Finding],
-        cutover: date | None,
-    ) -> tuple[Finding, CheckResult | None]:
-        """Return the finding on the document, and the result of the checks; ``None`` if none were needed."""
+    ) -> Checked:
         key = training.delivery_key
+        entry, cutover = catalogue.entry(training.certification_id), catalogue.site.cutover_date
         document: Finding = findings.get(key)
         if key in batch.conflicts and may_be_restaged(known):
             return document, CONFLICT
@@ -201,6 +207,16 @@ class BatchWriter:
             document = self._documents.check(training, known)  # the row changed meanwhile
         defect = document if isinstance(document, Defect) else None
         return document, check(training, entry, defect, cutover=cutover)
+
+
+def _certificates_to_give(batch: Batch, checked: Mapping[str, Checked]) -> list[CertificateIdentity]:
+    """Return the certificates of the rows that passed their checks."""
+    passed = (
+        identity(batch.trainings[key])
+        for key, (_, result) in checked.items()
+        if result is not None and result.event is Event.CHECKED_READY
+    )
+    return sorted({certificate for certificate in passed if certificate is not None})
 
 
 def _is_replaced(document: Finding, known: Known | None) -> bool:

@@ -32,7 +32,7 @@ from sqlalchemy import (
     union,
 )
 
-from springest.db.schema import current_verdict, delivery, staged_row
+from springest.db.schema import current_verdict, delivery, needs_person, staged_row
 from springest.states import State
 from springest.verification import VerificationStatus
 from springest_provider.ui.filters import (
@@ -49,7 +49,6 @@ PAGE_ROWS: Final = 50
 MOST_OF_A_LEARNER: Final = 200
 _UNINDEXED: Final = (State.ACCEPTED, State.VISIBLE)
 """States that no index of the ledger holds; see docs/adr/0014."""
-FOR_A_PERSON: Final = (State.REVIEW, State.UNKNOWN, State.VANISHED)
 _VERDICT: Final = current_verdict.alias("verdict")
 _LEDGER: Final = delivery.alias("delivery")
 _SEEN: Final = staged_row.alias("seen")
@@ -295,18 +294,8 @@ def _has_reason_now(filters: Filters) -> ColumnElement[bool]:
 
 
 def _needs_person(site: str) -> ColumnElement[bool]:
-    """Return whether a delivery needs a person now, by the three indexes that contain this."""
-    candidate, verdict = delivery.alias("candidate"), current_verdict.alias("published")
-    by_state = select(candidate.c.delivery_id).where(
-        candidate.c.site == site, candidate.c.indexed_state.in_([state.value for state in FOR_A_PERSON])
-    )
-    by_flag = select(candidate.c.delivery_id).where(candidate.c.site == site, candidate.c.needs_review)
-    by_verdict = (
-        select(verdict.c.delivery_id)
-        .join(candidate, candidate.c.delivery_id == verdict.c.delivery_id)
-        .where(verdict.c.site == site, verdict.c.needs_review, candidate.c.state == verdict.c.delivery_state)
-    )
-    return _LEDGER.c.delivery_id.in_(union(by_state, by_flag, by_verdict))
+    """Return whether a delivery waits for a person now."""
+    return _LEDGER.c.delivery_id.in_(select(needs_person.c.delivery_id).where(needs_person.c.site == site))
 
 
 def _encoded(values: list[Any]) -> str:

@@ -1,5 +1,5 @@
 -- Deliveries that wait for a person, or those in the requested states. With `any_state`, a reason finds any state, and a
--- run finds everything that did not succeed. A verdict counts only while it is about the delivery's current state.
+-- run finds everything that did not succeed.
 SELECT delivery.delivery_key,
        delivery.training_id,
        delivery.issue_no,
@@ -21,14 +21,20 @@ LEFT JOIN springest.certification AS certification
       AND certification.certification_id = delivery.certification_id
 LEFT JOIN springest.current_verdict AS verdict ON verdict.delivery_id = delivery.delivery_id
 WHERE delivery.site = :site
-  AND CASE WHEN CAST(:states AS text[]) IS NOT NULL THEN delivery.state = ANY(CAST(:states AS text[]))
-           WHEN CAST(:training_ids AS text[]) IS NOT NULL
-             OR (CAST(:any_state AS boolean) AND CAST(:reason AS text) IS NOT NULL) THEN true
-           ELSE delivery.state IN ('review', 'unknown', 'vanished')
-                OR (CAST(:any_state AS boolean) AND CAST(:run_id AS text) IS NOT NULL
-                    AND delivery.state NOT IN ('accepted', 'accepted_no_id', 'visible'))
-                OR delivery.needs_review
-                OR (verdict.needs_review AND verdict.delivery_state = delivery.state) END
+  AND delivery.delivery_id IN (
+      SELECT delivery_id FROM springest.delivery
+      WHERE site = :site AND state = ANY(CAST(:states AS text[]))
+      UNION ALL
+      SELECT delivery_id FROM springest.delivery
+      WHERE CAST(:states AS text[]) IS NULL AND site = :site
+        AND (training_id = ANY(CAST(:training_ids AS text[]))
+             OR CAST(:training_ids AS text[]) IS NULL
+             AND CAST(:any_state AS boolean)
+             AND (CAST(:reason AS text) IS NOT NULL
+                  OR CAST(:run_id AS text) IS NOT NULL AND state NOT IN ('accepted', 'accepted_no_id', 'visible')))
+      UNION ALL
+      SELECT delivery_id FROM springest.needs_person
+      WHERE CAST(:states AS text[]) IS NULL AND CAST(:training_ids AS text[]) IS NULL AND site = :site)
   AND (CAST(:reason AS text) IS NULL OR delivery.reason = :reason OR delivery.review_reason = :reason
        OR (verdict.review_reason = :reason AND verdict.delivery_state = delivery.state))
   AND (CAST(:certification_id AS bigint) IS NULL OR delivery.certification_id = :certification_id)

@@ -15,12 +15,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 
 from demo.history import fill
+from springest.review.status import look
 from springest_provider.ui.warehouse import warehouse as of_page
 from tests.component.provider.ui.conftest import key, token_of
 from tests.conftest import SCRATCH
+from tests.factories import SITE
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3_600)]
 
@@ -52,10 +54,9 @@ def warehouse_url(postgres, million):
 
 
 @contextmanager
-def statements() -> Iterator[list[tuple[str, Any]]]:
-    """Record what is run on the page's engine."""
+def statements(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
+    """Record what is run on an engine."""
     found: list[tuple[str, Any]] = []
-    engine = of_page.engine()
 
     def note(_connection, _cursor, statement, parameters, _context, _many):
         found.append((statement, parameters))
@@ -67,11 +68,10 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
         event.remove(engine, "before_cursor_execute", note)
 
 
-def blocks_read(statement: str, parameters: Any) -> tuple[int, list[str]]:
+def blocks_read(connection: Connection, statement: str, parameters: Any) -> tuple[int, list[str]]:
     """Explain a statement: return the blocks that it read, and the large tables it read whole."""
     explain = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {statement}"
-    with of_page.reading() as connection:
-        plan = connection.exec_driver_sql(explain, parameters).scalar_one()
+    plan = connection.exec_driver_sql(explain, parameters).scalar_one()
     plan = plan if isinstance(plan, list) else json.loads(plan)
     top = plan[0]["Plan"]
     whole, nodes = [], [top]
@@ -92,7 +92,7 @@ def check(client, path, most, *, body=None):
         assert response.status_code == 200, response.text[:3_000]
         return response, round(1_000 * (time.perf_counter() - started))
 
-    with statements() as found:
+    with statements(of_page.engine()) as found:
         response, _ = ask()
     name = f"{'POST ' if body else ''}{path.removeprefix('/springest/') or '/'}"
     MILLISECONDS[name] = max(MILLISECONDS.get(name, 0), min(ask()[1] for _ in range(3)))
@@ -100,7 +100,8 @@ def check(client, path, most, *, body=None):
     for statement, parameters in found:
         if not statement.lstrip().upper().startswith(("SELECT", "WITH", "--")) or "FOR UPDATE" in statement:
             continue
-        read, whole = blocks_read(statement, parameters)
+        with of_page.reading() as connection:
+            read, whole = blocks_read(connection, statement, parameters)
         assert not whole, f"{path} reads all of {whole}: {statement}"
         total += read
     assert total <= most, f"{path} reads {total:,} blocks"
@@ -163,3 +164,18 @@ def test_a_search_by_address_reads_one_learner(page):
     client = page("op")
     token = token_of(client.get("/springest/deliveries?training=T1"))
     check(client, "/springest/deliveries", STORY, body={"token": token, "address": "zoe@example.com"})
+
+
+def test_the_status_counts_the_deliveries_once(warehouse_url):
+    """`bin/springest status` reads all deliveries for their number in each state, and nothing else whole."""
+    engine = create_engine(warehouse_url)
+    with statements(engine) as found:
+        status = look(engine, SITE)
+    assert sum(status.states.values()) == ROWS
+    with engine.connect() as connection:
+        reads = {statement: blocks_read(connection, statement, values) for statement, values in found}
+    engine.dispose()
+    counting = [statement for statement, (_, whole) in reads.items() if whole]
+    assert [reads[statement][1] for statement in counting] == [["delivery"]]
+    others = sum(read for statement, (read, _) in reads.items() if statement not in counting)
+    assert others <= OVERVIEW, f"the other statements read {others:,} blocks"

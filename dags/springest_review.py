@@ -30,7 +30,7 @@ answer in Airflow's UI or by its REST API (`hitlDetails`). An answer about a del
 in the meantime is refused. If nobody answers, the form expires at 07:00 UTC and changes nothing; the next
 morning asks again.
 
-*If it fails:* clear it; what was decided stays, and the rest is asked again.
+*If it fails:* clear it; what was decided stays, and the rest is asked again, in a new run.
 """
 
 for site in sites():
@@ -42,7 +42,13 @@ for site in sites():
         dagrun_timeout=timedelta(hours=25),  # whatever hangs keeps at most one morning from asking
     ):
         review = SpringestReviewOperator(
-            task_id="review", **source_of(site), asks_at=site.schedule.review, time_zone=site.time_zone
+            task_id="review",
+            **source_of(site),
+            asks_at=site.schedule.review,
+            time_zone=site.time_zone,
+            # Airflow 3.3.2 retries a task that is answered before its worker has ended.
+            retry_delay=timedelta(seconds=10),
+            retry_exponential_backoff=5,
         )
         started = "{{ dag_run.start_date.strftime('%Y%m%dT%H%M%S.%f') }}"
         asked = {"xcom_task_id": "review", "trigger_run_id": f"review__{started}"}

@@ -32,6 +32,7 @@ from springest.source.contract import CompletedTraining
 from springest.source.reader import SourceReader
 from springest.staging.stage import look_up
 from springest_provider import factories
+from springest_provider.earlier_form import keeps_another_form
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.review_form import (
     APPLY,
@@ -51,6 +52,10 @@ ASKS_AT: Final = "0 7 * * *"
 """When the schedule asks, in UTC: after the night's reconciliation."""
 REFUSED_KEY: Final = "refused"
 APPROVED_KEY: Final = "approved"
+LOST: Final = {
+    "the form before this one": "Airflow ended its task, perhaps while it applied answers. What was decided "
+    "is not asked again; answer the rest again"
+}
 
 
 class SpringestReviewOperator(HITLOperator):
@@ -61,8 +66,8 @@ class SpringestReviewOperator(HITLOperator):
     judged by the rules of ``bin/springest review``, about the version that was shown; the Airflow user who
     answered is recorded with it. If nothing needs a decision, the task is skipped.
 
-    If a try dies while it applies the answers, those that were applied stay, and the next try asks about the
-    rest.
+    If a try dies while it applies the answers, those that were applied stay, and a new run asks about the
+    rest: a retried or cleared task can't change its form.
 
     :param sql: the query of completed trainings; a release reads the row again.
     :param springest_conn_id: connection of the site.
@@ -137,11 +142,15 @@ class SpringestReviewOperator(HITLOperator):
             self.log.info("%s", message)
             raise AirflowSkipException(message)
         refused = read_refused((context["dag_run"].conf or {}).get(REFUSED_KEY))
-        form = make_form(agenda, site=site.name, refused=refused, redactor=Redactor(site.secrets))
+        earlier = read_refused(context["task_state_store"].get(REFUSED_KEY))
+        form = make_form(agenda, site=site.name, refused=refused | earlier, redactor=Redactor(site.secrets))
         self.subject, self.body = form.subject, form.body
         self.params = ParamsDict(dict(form.params))
         self.response_timeout = until(self.asks_at, datetime.now(ZoneInfo(self.time_zone)))
         self.log.info("%s", form.subject)
+        if keeps_another_form(context, self):
+            self.log.info("An earlier try has shown another form: a new run asks")
+            return self._hand_over(context, [], approved=False, refused={**refused, **(earlier or LOST)})
         try:
             return super().execute(context)  # type: ignore[no-any-return]
         except TaskAwaitingInput as waits:
@@ -167,6 +176,8 @@ class SpringestReviewOperator(HITLOperator):
             else:
                 self.log.info("%s: %s, is %s now", answer.label, answer.answer, answer.became)
         refused = {answer.subject: answer.refusal for answer in applied if answer.refusal}
+        # Airflow may retry this task although it is about to succeed: then the next try reads the reasons.
+        context["task_state_store"].set(REFUSED_KEY, dict[str, Any](refused))
         approved = any(answer.became == APPROVED for answer in applied)
         return self._hand_over(context, applied, approved=approved, refused=refused or None)
 

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import CreateHITLDetailPayload, HITLDetailRequestResult
 from sqlalchemy import Engine, text
 
 from demo.ports import free_port
@@ -27,16 +30,26 @@ class Review:
     def __init__(self, warehouse: Engine) -> None:
         self.ground = Ground(warehouse)
         self.xcoms: dict[str, Any] = {}
-        self.operator = SpringestReviewOperator(task_id="review", sql="SELECT 1")
+        self.kept: dict[str, Any] = {}
         self.fields: dict[str, tuple[str, int, str, str]] = {}
+
+    @property
+    def operator(self) -> SpringestReviewOperator:
+        """The task as each try and each resumption parses it."""
+        return SpringestReviewOperator(task_id="review", sql="SELECT 1")
 
     def context(self, try_number: int = 1) -> Any:
         def push(key: str, value: object) -> None:
             self.xcoms[key] = json.loads(json.dumps(value))
 
+        task_instance = SimpleNamespace(xcom_push=push, try_number=try_number, id=uuid4())
+        dag_run = SimpleNamespace(conf={})
+        store = SimpleNamespace(get=self.kept.get, set=self.kept.__setitem__)
         return {
-            "ti": SimpleNamespace(xcom_push=push, try_number=try_number),
-            "dag_run": SimpleNamespace(conf={}),
+            "ti": task_instance,
+            "task_instance": task_instance,
+            "dag_run": dag_run,
+            "task_state_store": store,
         }
 
     def unknown(self, name: str) -> str:
@@ -156,6 +169,52 @@ def test_a_try_after_an_approval_triggers_the_delivery(review: Review) -> None:
     with pytest.raises(AirflowSkipException):
         review.operator.execute(review.context(try_number=2))
     assert review.xcoms == {}
+
+
+class Supervisor:
+    """Airflow's supervisor, which keeps the first form of a task."""
+
+    def __init__(self) -> None:
+        self.form: dict[str, Any] = {}
+
+    def send(self, msg: object) -> HITLDetailRequestResult | None:
+        if not isinstance(msg, CreateHITLDetailPayload):
+            return None
+        self.form = self.form or msg.model_dump(exclude={"type"})
+        return HITLDetailRequestResult(**self.form)
+
+
+def test_a_retry_shows_its_form_only_if_airflow_shows_no_other(
+    review: Review, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the fields of the old form would be answers about other deliveries."""
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(), raising=False)
+    review.unknown("T1")
+    for _ in range(2):
+        with pytest.raises(TaskAwaitingInput):
+            review.operator.execute(review.context(try_number=2))
+    assert review.xcoms == {}
+    review.unknown("T2")
+    assert review.operator.execute(review.context(try_number=3)) == {
+        "decided": 0,
+        "approved": 0,
+        "refused": 0,
+    }
+    assert "answer the rest again" in next(iter(review.refused.values()))
+
+
+def test_a_retry_says_why_an_earlier_try_refused(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow retries a task that is answered before its worker has ended, although it applies the answer."""
+    supervisor = Supervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    field = review.unknown("T1")
+    with pytest.raises(TaskAwaitingInput):
+        review.operator.execute(review.context(try_number=2))
+    review.answer({field: "confirm me", "why": "looked"})
+    [why] = review.refused.values()
+    review.xcoms.clear()
+    review.operator.execute(review.context(try_number=3))
+    assert list(review.refused.values()) == [why]
 
 
 def test_a_form_expires_when_the_next_one_is_due() -> None:

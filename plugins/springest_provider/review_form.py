@@ -13,6 +13,7 @@ from springest.redaction import Redactor, show_unseen
 from springest.review.agenda import Agenda, Item
 from springest.review.answers import APPROVE, WAIT, WITHOUT_EVIDENCE, DeliveryField, Field, RunField
 from springest.review.approvals import LargeRun, SeenRun
+from springest.review.audit_text import SHARED_LOGINS
 from springest_provider.ui.links import delivery_url, overview_url
 
 APPLY: Final = "Apply the decisions below"
@@ -109,7 +110,8 @@ def make_form(agenda: Agenda, *, site: str, refused: Mapping[str, str], redactor
             None,
             type=["null", "string"],
             title="Your name",
-            description="Needed if several people share your login, such as admin; no e-mail address.",
+            description=f"Needed if several people share your login ({', '.join(sorted(SHARED_LOGINS))}): "
+            "without it, every decision is refused and asked again. No e-mail address.",
         ),
     }
     asked = Asked(

@@ -375,8 +375,14 @@ approved_run = Table(
     Column("site", Text, primary_key=True, comment="Name of the Springest site"),
     Column("run_id", Text, primary_key=True, comment="Airflow run that staged the deliveries"),
     Column("approved_at", _INSTANT, nullable=False, server_default=_NOW, comment="When the run was approved"),
-    Column("approved_by", Text, comment="Login of the person who approved a run larger than usual, if any"),
-    Column("approval_reason", Text, comment="Why, in the person's words"),
+    Column(
+        "approved_by",
+        Text,
+        comment="Login of the person who approved a run larger than usual, if any; no e-mail address",
+    ),
+    Column("approval_reason", Text, comment="Why, in the person's words; no e-mail address"),
+    CheckConstraint(r"approved_by ~ '\S' AND approved_by !~ '\S@\S'", name="approved_by"),
+    CheckConstraint(r"approval_reason ~ '\S' AND approval_reason !~ '\S@\S'", name="approval_reason"),
     comment="One row per run that was approved for sending; only deliveries of approved runs are sent",
 )
 

@@ -8,12 +8,12 @@ from springest.errors import DecisionRefused
 from springest.redaction import Redactor, holds_unseen
 
 LONGEST: Final = 1_000
-_SHARED_LOGINS: Final = frozenset({"admin", "airflow", "anonymous", "default", "nobody", "root"})
+SHARED_LOGINS: Final = frozenset({"admin", "airflow", "anonymous", "default", "nobody", "root"})
 
 
 def is_shared(login: str) -> bool:
     """Return whether several people use this login, so that it identifies none of them."""
-    return login.strip().casefold() in _SHARED_LOGINS
+    return login.strip().casefold() in SHARED_LOGINS
 
 
 def decider(login: str, name: str = "") -> str:

@@ -45,13 +45,15 @@ GROUPS: Final = (
 @dataclass(frozen=True, slots=True)
 class Night:
     """
-    Verdicts of the rows that a day's runs staged.
+    Verdicts of the rows that a day's runs staged; a row counts once for each run.
 
+    :param runs: number of these runs.
     :param completed: the source's own count of these rows.
     :param rows: number of rows by verdict; ``None`` if there are too many to count while a user waits.
     """
 
     day: date
+    runs: int
     completed: int
     sent: int
     rows: Mapping[str | None, int] | None

@@ -119,7 +119,8 @@ def _night(rows: Sequence[RowMapping]) -> charts.Night:
     first = rows[0]
     counted = {row["verdict"]: int(row["rows"]) for row in rows if row["rows"] is not None}
     sent = sum(int(row["sent"] or 0) for row in rows)
-    return charts.Night(first["day"], int(first["completed"]), sent, counted if first["is_counted"] else None)
+    rows_of_verdicts = counted if first["is_counted"] else None
+    return charts.Night(first["day"], int(first["runs"]), int(first["completed"]), sent, rows_of_verdicts)
 
 
 def _runs(connection: Connection, site: Site, nights: Sequence[charts.Night]) -> Mapping[Any, list[str]]:

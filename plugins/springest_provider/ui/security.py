@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -35,7 +36,8 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-_BROWSER_COOKIE: Final = "springest_browser"
+_BROWSER_COOKIE: Final = "springest_browser_"
+"""Begins the name of a cookie: tabs that are opened at once, before there is one, each get their own."""
 _BROWSER_NAME: Final = re.compile(r"[\w-]{43}", re.ASCII)
 
 _read = requires_access_dag(method="GET", param_dag_id=DAG_ID)
@@ -101,7 +103,7 @@ def form_operator(request: Request, visitor: Operator, token: Annotated[str, For
     :raises HTTPException: 403 when the form comes from elsewhere, or was opened too long ago.
     """
     site = request.headers.get("sec-fetch-site", "same-origin")
-    if site != "same-origin" or not _is_token(token, visitor, _browser(request)):
+    if site != "same-origin" or not _is_token(token, visitor, _browsers(request)):
         raise HTTPException(
             status.HTTP_403_FORBIDDEN,
             "This form is too old or does not come from this page. Nothing was changed: open the page again",
@@ -123,14 +125,14 @@ def form_token(visitor: Visitor, browser: str) -> str:
 
 def name_browser(request: Request) -> str:
     """Return the random name in this browser's session cookie, or a new one."""
-    return _browser(request) or secrets.token_urlsafe(32)
+    return next(iter(_browsers(request)), None) or secrets.token_urlsafe(32)
 
 
 def keep_browser_name(request: Request, response: Response, browser: str) -> None:
     """Set the cookie with the browser's name, unless it is set already."""
-    if _browser(request) != browser:
+    if browser not in _browsers(request):
         response.set_cookie(
-            _BROWSER_COOKIE,
+            _BROWSER_COOKIE + browser[:8],
             browser,
             path=request.scope.get("root_path") or "/",
             secure=request.base_url.scheme == "https" or bool(conf.get("api", "ssl_cert", fallback="")),
@@ -139,9 +141,11 @@ def keep_browser_name(request: Request, response: Response, browser: str) -> Non
         )
 
 
-def _browser(request: Request) -> str | None:
-    name = request.cookies.get(_BROWSER_COOKIE, "")
-    return name if _BROWSER_NAME.fullmatch(name) else None
+def _browsers(request: Request) -> list[str]:
+    cookies = sorted(request.cookies.items())
+    return [
+        name for key, name in cookies if key.startswith(_BROWSER_COOKIE) and _BROWSER_NAME.fullmatch(name)
+    ]
 
 
 def login_url(request: Request) -> str:
@@ -178,12 +182,12 @@ def _may_trigger(request: Request, user: GetUserDep) -> bool:
     return True
 
 
-def _is_token(token: str, visitor: Visitor, browser: str | None) -> bool:
+def _is_token(token: str, visitor: Visitor, browsers: Sequence[str]) -> bool:
     try:
         found = _serializer().loads(token, max_age=TOKEN_SECONDS)
     except BadSignature:
         return False
-    return browser is not None and bool(found == [visitor.user_id, browser])
+    return found in [[visitor.user_id, browser] for browser in browsers]
 
 
 def _serializer() -> URLSafeTimedSerializer:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
+from springest.db.schema import approved_run
 from springest.delivery.claims import Claim, NotClaimed, Outcome
 from springest.delivery.repository import DeliveryRepository
 from springest.errors import DecisionRefused
@@ -21,7 +22,7 @@ from springest.review.rules import ReleaseRules
 from springest.staging import repository as ledger
 from springest.states import DecisionKind, Event, State
 from tests.component.review.ground import NOT_LISTED, Ground
-from tests.factories import DAY, ago, source_row
+from tests.factories import DAY, add_rows, ago, source_row
 
 MakeWorker = Callable[..., DeliveryRepository]
 Take = Callable[..., Awaitable[Claim | None]]
@@ -480,6 +481,14 @@ def test_a_reason_is_required_and_has_no_email_or_key(ground: Ground, field: str
         decisions.decide(ground.choice(key, "cancel", **{field: message}))
     assert not message.strip() or message not in str(refused.value)
     assert ground.of(key).state == "unknown"
+
+
+@pytest.mark.parametrize("column", ["approved_by", "approval_reason"])
+def test_a_constraint_refuses_an_email_in_an_approval(ground: Ground, column: str) -> None:
+    """As in a decision."""
+    values = {"site": "default", "run_id": "large", "approved_by": "anna", "approval_reason": "x"}
+    with pytest.raises(IntegrityError, match=f"{column}_check"):
+        add_rows(ground.warehouse, approved_run, {**values, column: "ask eve@example.com"})
 
 
 def test_a_constraint_refuses_an_email_in_a_reason(ground: Ground) -> None:

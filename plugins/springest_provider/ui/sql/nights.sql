@@ -1,9 +1,11 @@
 -- The last days on which runs staged rows, with what became of these rows by now. Only days whose rows can be counted
 -- quickly are counted: the newest ones, :most_rows rows together; of the others there is the source's own count.
 WITH days AS (
-    SELECT day, completed, sum(completed) OVER (ORDER BY day DESC) <= :most_rows AS is_counted
+    SELECT day, runs, completed, sum(completed) OVER (ORDER BY day DESC) <= :most_rows AS is_counted
     FROM (
-        SELECT (committed_at AT TIME ZONE 'UTC')::date AS day, sum(source_count)::bigint AS completed
+        SELECT (committed_at AT TIME ZONE 'UTC')::date AS day,
+               count(*) AS runs,
+               sum(source_count)::bigint AS completed
         FROM springest.staging_run
         WHERE site = :site AND source_count > 0
         GROUP BY 1
@@ -23,7 +25,7 @@ WITH days AS (
     WHERE days.is_counted
     GROUP BY 1, 2
 )
-SELECT days.day, days.completed, days.is_counted, counted.verdict, counted.rows, counted.sent
+SELECT days.day, days.runs, days.completed, days.is_counted, counted.verdict, counted.rows, counted.sent
 FROM days
 LEFT JOIN counted USING (day)
 ORDER BY days.day, counted.verdict

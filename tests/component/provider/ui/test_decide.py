@@ -293,6 +293,19 @@ def test_a_decision_needs_the_token_of_the_page(desk, page):
     assert desk.decisions() == []
 
 
+def test_tabs_that_are_opened_at_once_may_all_decide(page, desk):
+    """Both requests arrive without a cookie, and each response sets one."""
+    tabs = [page("op", name="olga") for _ in range(2)]
+    tokens = [token_of(tab.get("/springest/deliveries")) for tab in tabs]
+    browser = page("op", name="olga")
+    for tab in tabs:
+        browser.cookies.update(tab.cookies)
+    desk.client = browser
+    for number, desk.token in zip((UNKNOWN, DUPLICATE), tokens, strict=True):
+        assert desk.decide("cancel", number).status_code == 200
+    assert desk.states(UNKNOWN, DUPLICATE) == ["cancelled"] * 2
+
+
 def test_a_login_that_is_an_address_is_kept_without_it(page, desk):
     """A login that is an address is kept without it, and is not that of another domain."""
     for number, domain in enumerate(("example.com", "example.org")):

@@ -88,6 +88,22 @@ def test_nights_add_up_to_what_the_source_counted(page, warehouse):
     assert '<td class="num bad">3</td>' in page("viewer").get("/springest/").text
 
 
+def test_a_bar_of_several_runs_says_so(page, warehouse):
+    """Two runs of one day may have staged the same training, which a bar then counts twice."""
+    shown = page("viewer").get("/springest/").text
+    assert "adds up all runs of a day" not in shown
+    with warehouse.begin() as connection:
+        connection.execute(
+            text("UPDATE springest.staging_run SET committed_at = committed_at - interval '1 day'"
+                 " WHERE run_id = 'night-5'")
+        )  # fmt: skip
+        nights = overview._nights(connection, SimpleNamespace(site="default"))
+        assert [(night.runs, night.completed) for night in nights] == [(1, 500)] * 4 + [(2, 1_000)]
+    shown = page("viewer").get("/springest/").text
+    assert "adds up all runs of a day" in shown
+    assert "(2 runs): 1,000 completed" in shown
+
+
 def test_nights_too_large_to_count_are_not_counted(warehouse, monkeypatch):
     """Nights too large to count are not counted."""
     monkeypatch.setattr(overview, "MOST_ROWS", 1_200)

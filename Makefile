@@ -11,6 +11,7 @@ PY := $(VENV)/bin/python
 READY := $(STATE)/ready
 READY_TO_BENCH := $(STATE)/ready-to-bench
 READY_FOR_DBT := $(STATE)/ready-for-dbt
+READY_FOR_STORES := $(STATE)/ready-for-stores
 UV_VERSION := 0.13.9
 PYTEST_WORKERS ?= 2
 ROUNDS ?= 3
@@ -26,7 +27,7 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all test-dbt test-ui screenshots chaos bench bench-delivery bench-reconcile bench-staging check format audit sandbox migrate baseline revision dictionary lock matrix clean
+.PHONY: help demo ui test test-all test-dbt test-stores test-ui screenshots chaos bench bench-delivery bench-reconcile bench-staging check format audit sandbox migrate baseline revision dictionary lock matrix clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -40,11 +41,14 @@ ui: $(READY) ## the demo, staying up with Airflow's UI until Ctrl-C
 test: $(READY) ## the tests, in under ten minutes
 	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not long" --hypothesis-profile repeatable
 
-test-all: $(READY) $(READY_FOR_DBT) ## all tests, the long proofs too
+test-all: $(READY) $(READY_FOR_DBT) test-stores ## all tests, the long proofs too
 	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
 
 test-dbt: $(READY) $(READY_FOR_DBT) ## the dbt package for analysts, by dbt itself
 	@$(PY) -m pytest tests/integration/test_dbt.py
+
+test-stores: $(READY_FOR_STORES) ## documents and sources elsewhere, against servers on this machine
+	@$(STATE)/stores/bin/python -m pytest -n 0 tests/stores
 
 test-ui: $(READY) ## the page "Springest" in a browser, where Debian's chromium is installed
 	@$(PY) -m pytest -n 0 -rs tests/ui
@@ -101,6 +105,7 @@ lock: $(READY) ## pin the whole tree again from requirements.in and requirements
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-bench.in -o requirements-bench.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dbt.in -o requirements-dbt.txt
+	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-stores.in -c $(STATE)/image.txt -o requirements-stores.txt
 
 matrix: $(READY) ## which versions of Python and Airflow import everything and parse the DAGs
 	@$(PY) -m demo.matrix
@@ -128,4 +133,10 @@ $(READY_TO_BENCH): $(READY) requirements-bench.txt
 $(READY_FOR_DBT): $(READY) requirements-dbt.txt
 	@$(VENV)/bin/uv venv --quiet --clear --python $(PY) $(STATE)/dbt
 	@$(VENV)/bin/uv pip sync --quiet --python $(STATE)/dbt/bin/python --require-hashes requirements-dbt.txt
+	@touch $@
+
+$(READY_FOR_STORES): $(READY) requirements-stores.txt
+	@$(VENV)/bin/uv venv --quiet --clear --python $(PY) $(STATE)/stores
+	@$(VENV)/bin/uv pip sync --quiet --python $(STATE)/stores/bin/python --require-hashes requirements-stores.txt
+	@$(VENV)/bin/uv pip install --quiet --python $(STATE)/stores/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@

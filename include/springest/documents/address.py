@@ -9,7 +9,7 @@ empty, ``.`` or ``..`` segments.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote
@@ -24,8 +24,9 @@ PROVIDERS: Final = {
     "abfs": "apache-airflow-providers-microsoft-azure",
     "abfss": "apache-airflow-providers-microsoft-azure",
     "adl": "apache-airflow-providers-microsoft-azure",
+    "sftp": "apache-airflow-providers-sftp[sshfs]",
 }
-"""Schemes of the supported object stores, with the package that each needs."""
+"""Schemes of the supported stores, with the package that each needs."""
 _URI: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?://(?P<host>[^/]*))?(?P<path>(?:/.*)?)", re.DOTALL
 )
@@ -118,12 +119,17 @@ class Root:
             raise ConfigurationError(f"{_ROOTS_WANTED}: {uri!r} is the whole file system")
         return cls(address)
 
-    def holds(self, address: Address) -> bool:
-        """Return whether ``address``, taken literally, is under this root."""
+    def locate(self, address: Address) -> Address | None:
+        """Return where ``address``, taken literally, is under this root; ``None`` if it is elsewhere.
+
+        An address without a connection is opened with the root's; a row cannot choose another one.
+        """
         own = self.address
-        if (address.scheme, address.host) != (own.scheme, own.host):
-            return False
-        return address.path != own.path and address.path.is_relative_to(own.path)
+        if address.scheme != own.scheme or address.host not in {own.host, own.host.rpartition("@")[2]}:
+            return None
+        if address.path == own.path or not address.path.is_relative_to(own.path):
+            return None
+        return replace(address, host=own.host)
 
     def __str__(self) -> str:
         """The form that an operator writes."""

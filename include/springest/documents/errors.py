@@ -42,9 +42,23 @@ _NO_CREDENTIALS: Final = frozenset(
     }
 )
 """Errors of botocore, google-auth and azure-identity that occur before any request."""
-_EXPIRED: Final = frozenset(
-    {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_NO_CONNECTION: Final = frozenset(
+    {"EndpointConnectionError", "ConnectTimeoutError", "ClientConnectorError", "ServiceRequestError"}
 )
+"""Errors of botocore, aiohttp and azure-core, after their own retries."""
+_RENEW: Final = "the store refuses this worker's credentials ({}): renew those in its connection"
+_REFUSES_WORKER: Final = {
+    **dict.fromkeys(
+        ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"), _RENEW
+    ),
+    **dict.fromkeys(("InvalidAccessKeyId", "SignatureDoesNotMatch"), _RENEW),
+    **dict.fromkeys(("AuthenticationFailed", "InvalidAuthenticationInfo"), _RENEW),
+    "RequestTimeTooSkewed": "the store refuses this worker's clock ({}): set the clock by NTP",
+    "AuthorizationHeaderMalformed": "the bucket is in another region ({}): correct its connection",
+    "AllAccessDisabled": "the store refuses the account ({}): ask its provider",
+}
+"""Codes of the S3 API and Azure Blob Storage that have nothing to do with the document, and the remedy."""
+_ARCHIVED: Final = "InvalidObjectState"
 UNREADABLE: Final = "document_unreadable"
 UNREACHABLE: Final = "document_unreachable"
 
@@ -78,32 +92,40 @@ def _translated(error: Exception) -> DocumentError | DocumentUnreachable:
     number = error.errno if isinstance(error, OSError) else None
     status, code = http_status(error), store_code(error)
     name = type(error).__name__
-    if code in _NO_STORE:
-        return DocumentUnreachable(
-            f"the bucket does not exist ({code}): correct the document roots",
-            code,
-            whole_store=True,
-        )
-    if name in _NO_CREDENTIALS or code in _EXPIRED:
-        return DocumentUnreachable(
-            f"the store refuses this worker's credentials ({code or name}): renew those in its connection",
-            code or name,
-            whole_store=True,
-        )
+    if (whole := _of_store(name, code)) is not None:
+        return whole
+    if name == "FileExpired" or status == HTTPStatus.PRECONDITION_FAILED:  # s3fs, and Azure's status
+        return changed()
     if isinstance(error, FileNotFoundError) or number in _NOT_THERE or status == HTTPStatus.NOT_FOUND:
         return missing()
     if number in _NO_FILE:
         return DocumentError("document_not_a_file", "certificate_uri is not a regular file")
     kind = f"{name} {status}" if status else errno.errorcode.get(number or 0, name)
-    refused = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-    if isinstance(error, PermissionError) or status in refused:
-        return DocumentUnreachable(
-            f"the worker lacks the permission to read the document ({kind}): grant it", kind, UNREADABLE
+    if isinstance(error, PermissionError) or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        problem = (
+            f"the document is archived ({code}): restore it"
+            if code == _ARCHIVED
+            else f"the worker lacks the permission to read the document ({kind}): grant it"
         )
+        return DocumentUnreachable(problem, kind, UNREADABLE)
     return DocumentUnreachable(
         f"the document can't be read now ({kind}): open it from a worker, and replace it if that fails",
         kind,
     )
+
+
+def _of_store(name: str, code: str) -> DocumentUnreachable | None:
+    """Return the error of a whole store, if the name or the code of an error shows one."""
+    if code in _NO_STORE:
+        detail = "the bucket does not exist ({}): correct the document roots"
+    elif name in _NO_CREDENTIALS or code in _REFUSES_WORKER:
+        detail = _REFUSES_WORKER.get(code, _RENEW)
+    elif name in _NO_CONNECTION:
+        detail = "the store can't be reached ({}): correct the endpoint in its connection, or try later"
+    else:
+        return None
+    kind = name if name in _NO_CREDENTIALS | _NO_CONNECTION else code
+    return DocumentUnreachable(detail.format(kind), kind, whole_store=True)
 
 
 def http_status(error: Exception) -> int | None:
@@ -142,6 +164,11 @@ def missing() -> DocumentError:
         "document_missing",
         "there is no document at certificate_uri: put it there, or correct the URI",
     )
+
+
+def changed() -> DocumentError:
+    """Return the error of a document that was replaced after it was opened."""
+    return DocumentError("document_changed", "the document changed while it was being read")
 
 
 IN_A_ROW: Final = 3

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import BinaryIO, Final, Protocol, Self
 
 from springest.documents.address import Address, Root
-from springest.documents.errors import store_errors
+from springest.documents.errors import changed, store_errors
 from springest.documents.inspection.inspector import SHARED, Inspection, Inspector, scratch_file
 from springest.documents.local_file import open_in
 from springest.documents.settings import ALL_CHECKS
@@ -53,11 +53,11 @@ _REASONS: Final = {
 class RemoteOpener(Protocol):
     """Opens documents that are not local files."""
 
-    def __call__(self, uri: str) -> tuple[BinaryIO, int]:
+    def __call__(self, address: Address, root: Root) -> tuple[BinaryIO, int]:
         """Open for reading; return the handle and the size in bytes.
 
         :raises FileNotFoundError: there is no such document.
-        :raises NotMounted: there is no such bucket.
+        :raises NotMounted: there is no such bucket, or no such folder on a server.
         :raises Exception: any error of the store's library.
         """
 
@@ -206,7 +206,7 @@ class DocumentStore:
         while len(content) < size and (more := handle.read(size + 1 - len(content))):
             content += more
         if len(content) != size:
-            raise _changed()
+            raise changed()
         sha256 = hashlib.sha256(content).hexdigest()
         known_type = self._known_type(checked, sha256)
         if known_type:
@@ -260,7 +260,7 @@ class DocumentStore:
             return open_in(root.address.path, address.path)
         if self.open_remote is None:
             raise ConfigurationError("documents outside the local file system need an opener")
-        return self.open_remote(str(address))
+        return self.open_remote(address, root)
 
     def _find(self, uri: str) -> tuple[Root, Address]:
         """Return the root of a document, and its address."""
@@ -272,8 +272,8 @@ class DocumentStore:
                 f"certificate_uri is not a document's URI, since {error}",
             ) from None
         for root in self.roots:
-            if root.holds(address):
-                return root, address
+            if (located := root.locate(address)) is not None:
+                return root, located
         raise DocumentError(
             "document_outside_roots",
             "certificate_uri is under none of the document roots: move the document, or add its folder",
@@ -305,9 +305,5 @@ def _copy(handle: BinaryIO, size: int, copy: BinaryIO | None) -> str:
         if length > size:
             break
     if length != size:
-        raise _changed()
+        raise changed()
     return digest.hexdigest()
-
-
-def _changed() -> DocumentError:
-    return DocumentError("document_changed", "the document changed while it was being read")

@@ -30,7 +30,7 @@ from springest_provider import factories
 from springest_provider.cli.session import Source
 from springest_provider.doctor.checkup import Check, Missing, Problem, Unsure
 from springest_provider.hooks.springest import SpringestHook
-from springest_provider.object_storage import bucket_exists
+from springest_provider.object_storage import root_exists
 
 T = TypeVar("T")
 SAMPLE: Final = timedelta(days=30)
@@ -301,8 +301,8 @@ def _roots(installed: Installation) -> str:
                 wrong.append(f"{root} is no folder on this machine: mount it, on all workers")
             elif not os.access(path, os.R_OK | os.X_OK):
                 wrong.append(f"{root} can't be read by this user: change its permissions")
-        elif not bucket_exists(str(root)):
-            wrong.append(f"the bucket of {root} is not there: correct the root, or create the bucket")
+        elif not root_exists(root):
+            wrong.append(f"{root} is not there: correct the root, or create the bucket or folder")
     where, _ = factories.document_roots(installed.site.name)
     if wrong:
         raise Problem(f"{'; '.join(wrong)}. They are in {where}")

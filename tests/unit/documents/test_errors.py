@@ -12,6 +12,14 @@ from springest.errors import ConfigurationError, DocumentError, DocumentUnreacha
 from tests.faulty_store import ClientError, GoogleError, HttpResponseError, NoCredentialsError
 
 
+class EndpointConnectionError(Exception):
+    """As botocore's."""
+
+
+class FileExpired(OSError):
+    """As s3fs's."""
+
+
 def translated(error: Exception) -> DocumentError | DocumentUnreachable:
     with pytest.raises((DocumentError, DocumentUnreachable)) as caught, store_errors():
         raise error
@@ -34,6 +42,12 @@ def translated(error: Exception) -> DocumentError | DocumentUnreachable:
 def test_a_document_that_is_not_there_is_missing(error: Exception) -> None:
     """Errors of each store that mean "not found" become `DocumentMissing`."""
     assert translated(error).reason == "document_missing"
+
+
+@pytest.mark.parametrize("error", [FileExpired("secret-name"), HttpResponseError("ConditionNotMet", 412)])
+def test_a_document_that_was_replaced_has_changed(error: Exception) -> None:
+    """The library asked for the version that it had opened."""
+    assert translated(error).reason == "document_changed"
 
 
 @pytest.mark.parametrize(
@@ -64,6 +78,10 @@ def test_an_unreadable_document_has_a_reason_and_a_kind(error: Exception, reason
         ClientError("NoSuchBucket", 404),
         ClientError("ExpiredToken", 400),
         ClientError("InvalidAccessKeyId", 403),
+        ClientError("RequestTimeTooSkewed", 403),
+        ClientError("AuthorizationHeaderMalformed", 400),
+        HttpResponseError("AuthenticationFailed", 403),
+        EndpointConnectionError("secret-name"),
         HttpResponseError("ContainerNotFound", 404),
         NoCredentialsError("secret-name"),
     ],

@@ -551,12 +551,28 @@ def test_a_store_without_roots_is_refused() -> None:
 )
 def test_a_buckets_prefix_holds_only_its_own_keys(uri: str, held: bool) -> None:
     """A bucket's prefix as a root allows only keys below it."""
-    assert Root.parse("s3://bucket/prefix").holds(Address.parse(uri)) is held
+    located = Root.parse("s3://bucket/prefix").locate(Address.parse(uri))
+    assert (located is not None) is held
 
 
 def test_a_whole_bucket_may_be_a_root() -> None:
     """A bucket without a prefix can be a root."""
-    assert Root.parse("s3://bucket").holds(Address.parse("s3://bucket/T1.pdf"))
+    assert Root.parse("s3://bucket").locate(Address.parse("s3://bucket/T1.pdf"))
+
+
+@pytest.mark.parametrize(
+    ("root", "uri", "located"),
+    [
+        ("s3://aws@bucket", "s3://bucket/T1.pdf", "s3://aws@bucket/T1.pdf"),
+        ("s3://aws@bucket", "s3://aws@bucket/T1.pdf", "s3://aws@bucket/T1.pdf"),
+        ("s3://aws@bucket", "s3://other@bucket/T1.pdf", None),
+        ("s3://bucket", "s3://aws@bucket/T1.pdf", None),
+    ],
+)
+def test_the_root_alone_names_the_connection(root, uri, located):
+    """The source database need not know Airflow's connections."""
+    found = Root.parse(root).locate(Address.parse(uri))
+    assert (str(found) if found else None) == located
 
 
 class Broken(io.BytesIO):
@@ -567,7 +583,7 @@ class Broken(io.BytesIO):
 
 
 def remote(answer: Callable[[], tuple[BinaryIO, int]]) -> DocumentStore:
-    return DocumentStore.under(["s3://bucket"], open_remote=lambda uri: answer())
+    return DocumentStore.under(["s3://bucket"], open_remote=lambda address, root: answer())
 
 
 def test_a_remote_document_is_opened_checked_and_closed() -> None:

@@ -13,7 +13,7 @@ COPY --chown=airflow:root include/ include/
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
 
 # A volume takes its owner from the folder it is mounted on: services write there as airflow, not as root.
-RUN mkdir sandbox trial
+RUN mkdir -p sandbox trial secrets/airflow secrets/celery secrets/init secrets/postgres secrets/redis secrets/sandbox secrets/trial
 
 ENV PYTHONPATH=/opt/airflow/include:/opt/airflow/plugins \
     PYTHONSAFEPATH=1 \

@@ -12,6 +12,7 @@ READY := $(STATE)/ready
 READY_TO_BENCH := $(STATE)/ready-to-bench
 READY_FOR_DBT := $(STATE)/ready-for-dbt
 READY_FOR_STORES := $(STATE)/ready-for-stores
+READY_FOR_CLUSTER := $(STATE)/ready-for-cluster
 UV_VERSION := 0.13.9
 PYTEST_WORKERS ?= 2
 ROUNDS ?= 3
@@ -27,7 +28,7 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all test-dbt test-stores test-ui screenshots chaos bench bench-delivery bench-reconcile bench-staging check format audit sandbox migrate baseline revision dictionary lock matrix clean
+.PHONY: help demo ui test test-all test-dbt test-stores test-ui screenshots chaos cluster bench bench-delivery bench-reconcile bench-staging check format audit sandbox migrate baseline revision dictionary lock matrix clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -41,7 +42,7 @@ ui: $(READY) ## the demo, staying up with Airflow's UI until Ctrl-C
 test: $(READY) ## the tests, in under ten minutes
 	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not long" --hypothesis-profile repeatable
 
-test-all: $(READY) $(READY_FOR_DBT) test-stores ## all tests, the long proofs too
+test-all: $(READY) $(READY_FOR_DBT) $(READY_FOR_CLUSTER) test-stores ## all tests, the long proofs too
 	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
 
 test-dbt: $(READY) $(READY_FOR_DBT) ## the dbt package for analysts, by dbt itself
@@ -58,6 +59,9 @@ screenshots: $(READY) ## pictures of the page into docs/screenshots/
 
 chaos: $(READY) ## a real Airflow killed, suspended and cut off, for ROUNDS=3 (or 50) rounds
 	@$(PY) -m tests.chaos --rounds $(ROUNDS) --first $(FIRST) $(if $(SEED),--seed $(SEED))
+
+cluster: $(READY) $(READY_FOR_CLUSTER) ## docker-compose.yaml's services as processes: two Celery workers, nights among failures
+	@$(PY) -m tests.cluster
 
 bench: bench-delivery bench-reconcile bench-staging ## measure what docs/benchmarks.md claims, and write it anew
 
@@ -106,6 +110,7 @@ lock: $(READY) ## pin the whole tree again from requirements.in and requirements
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-bench.in -o requirements-bench.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dbt.in -o requirements-dbt.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-stores.in -c $(STATE)/image.txt -o requirements-stores.txt
+	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-cluster.in -o requirements-cluster.txt
 
 matrix: $(READY) ## which versions of Python and Airflow import everything and parse the DAGs
 	@$(PY) -m demo.matrix
@@ -139,4 +144,10 @@ $(READY_FOR_STORES): $(READY) requirements-stores.txt
 	@$(VENV)/bin/uv venv --quiet --clear --python $(PY) $(STATE)/stores
 	@$(VENV)/bin/uv pip sync --quiet --python $(STATE)/stores/bin/python --require-hashes requirements-stores.txt
 	@$(VENV)/bin/uv pip install --quiet --python $(STATE)/stores/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(READY_FOR_CLUSTER): $(READY) requirements-cluster.txt
+	@$(VENV)/bin/uv venv --quiet --clear --python $(PY) $(STATE)/cluster
+	@$(VENV)/bin/uv pip sync --quiet --python $(STATE)/cluster/bin/python --require-hashes requirements-cluster.txt
+	@$(VENV)/bin/uv pip install --quiet --python $(STATE)/cluster/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@

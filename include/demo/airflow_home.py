@@ -160,12 +160,14 @@ def start_airflow(
 
 
 class AirflowApi:
-    """Airflow's REST API, as admin of a server on which everybody is admin.
+    """Airflow's REST API, as an admin.
 
     :param patience: seconds for which a request is repeated while the server or its database is unavailable.
+    :param login: name and password; not needed on a server on which everybody is admin.
     """
 
-    def __init__(self, url: str, *, patience: float = 0.0) -> None:
+    def __init__(self, url: str, *, patience: float = 0.0, login: tuple[str, str] | None = None) -> None:
+        self._login = login
         self._client = httpx.Client(base_url=url, timeout=60, trust_env=False)
         self._patience = patience
 
@@ -177,9 +179,16 @@ class AirflowApi:
         """Whether the API server responds; also logs in."""
         self._client.get("/api/v2/monitor/health").raise_for_status()
         if "Authorization" not in self._client.headers:
-            token = self._client.get("/auth/token").raise_for_status().json()["access_token"]
-            self._client.headers["Authorization"] = f"Bearer {token}"
+            self._client.headers["Authorization"] = f"Bearer {self._token()}"
         return True
+
+    def _token(self) -> str:
+        if self._login is None:
+            response = self._client.get("/auth/token")
+        else:
+            credentials = dict(zip(("username", "password"), self._login, strict=True))
+            response = self._client.post("/auth/token", json=credentials)
+        return str(response.raise_for_status().json()["access_token"])
 
     def health(self, component: str) -> bool:
         """Whether a component is healthy."""
@@ -194,6 +203,14 @@ class AirflowApi:
         extra = json.dumps(fields.get("extra", {}))
         body = {**fields, "connection_id": conn_id, "extra": extra}
         self._create("/api/v2/connections", body)
+
+    def change_connection(self, conn_id: str, fields: Mapping[str, Any]) -> None:
+        """Change a connection, as its form does.
+
+        :param fields: as for :meth:`add_connection`.
+        """
+        body = {**fields, "connection_id": conn_id, "extra": json.dumps(fields.get("extra", {}))}
+        self._call("PATCH", f"/api/v2/connections/{conn_id}", json=body)
 
     def test_connection(self, conn_id: str) -> tuple[bool, str]:
         """Test a stored connection, as the form's button does; return whether it works, and the message."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,8 @@ from sqlalchemy import URL, create_engine, select
 from sqlalchemy.pool import NullPool
 
 from demo import source_database
-from demo.compose import server
+from demo.compose import TRIAL
+from demo.compose_secrets import read_secret
 from demo.nights import LISTED, Expected, Training, nights
 from demo.pdf import make_pdf
 from springest.db.engines import warehouse_engine
@@ -28,12 +28,13 @@ from springest_provider.factories import warehouse_url
 
 ROWS: Final = 60
 SEED: Final = 7
+SANDBOX: Final = Path("/opt/airflow/sandbox")
 
 
-def fill_source(env: Mapping[str, str], documents: Path) -> int:
+def fill_source(documents: Path) -> int:
     """Create the source's tables, and fill empty ones; return the number of rows that were added."""
-    host, port = server(env)
-    url = URL.create("postgresql+psycopg", "source_owner", env["SOURCE_OWNER_PASSWORD"], host, port, "source")
+    password = read_secret("trial", "source_owner")
+    url = URL.create("postgresql+psycopg", "source_owner", password, "postgres", 5432, "source")
     engine = create_engine(url, poolclass=NullPool)
     moment = datetime.now(UTC)
     [night] = nights(SEED, first=moment.date() - timedelta(days=1), count=1, rows=ROWS, root=str(documents))
@@ -69,9 +70,8 @@ def begin() -> str:
 def main() -> int:
     """Do all of it."""
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    documents, sandbox = Path(os.environ["TRIAL_DOCUMENTS"]), Path(os.environ["TRIAL_SANDBOX"])
-    (sandbox / "certifications.json").write_text(json.dumps(LISTED), encoding="utf-8")
-    print(f"{fill_source(os.environ, documents)} rows added to the source")
+    (SANDBOX / "certifications.json").write_text(json.dumps(LISTED), encoding="utf-8")
+    print(f"{fill_source(Path(TRIAL))} rows added to the source")
     print(begin())
     return 0
 

@@ -49,9 +49,12 @@ class EmbeddedPostgres:
     :param data_dir: folder of its data; created if missing, otherwise kept. If root starts the server and
         only root can reach the parent folder, the data is elsewhere and removed with the server.
     :param settings: settings of ``postgresql.conf`` on top of the defaults.
+    :param port: its port; by default a free one.
     """
 
-    def __init__(self, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *, settings: Mapping[str, str] | None = None, port: int | None = None
+    ) -> None:
         self._asked = data_dir
         self.data_dir = data_dir
         self._settings = {"listen_addresses": "127.0.0.1", "timezone": "UTC", **(settings or {})}
@@ -59,6 +62,7 @@ class EmbeddedPostgres:
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
         self._shelter: Shelter | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._asked_port = port
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -169,7 +173,7 @@ class EmbeddedPostgres:
 
     def _start_on_some_port(self) -> None:
         for attempt in range(PORT_TRIES):
-            self.port = free_port()
+            self.port = self._asked_port or free_port()
             if self._started():
                 return
             self._end_process()

@@ -32,7 +32,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--keep-files", type=Path, help="folder that gets every file, named by its sha256")
     parser.add_argument("--verbose", action="store_true", help="log every request, without its query")
     parser.epilog = (
-        "SANDBOX_API_KEY and SANDBOX_CERTIFICATIONS_API_KEY hold the keys; without them they are made."
+        "SANDBOX_API_KEY and SANDBOX_CERTIFICATIONS_API_KEY hold the keys, or these names followed by _FILE "
+        "name files that do; without them they are made."
     )
     return parser.parse_args(arguments)
 
@@ -47,10 +48,11 @@ def main(arguments: Sequence[str]) -> None:
         options.keep_files.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
     store = Store(options.database, clock=time.time)
+    given = _given("SANDBOX_API_KEY")
     state = SandboxState(
         store=store,
-        api_key=os.environ.get("SANDBOX_API_KEY") or secrets.token_hex(16),
-        certifications_api_key=os.environ.get("SANDBOX_CERTIFICATIONS_API_KEY") or secrets.token_hex(16),
+        api_key=given or secrets.token_hex(16),
+        certifications_api_key=_given("SANDBOX_CERTIFICATIONS_API_KEY") or secrets.token_hex(16),
         profile=PROFILES[options.profile],
         requests_per_hour=options.requests_per_hour or None,
         page_max=options.page_max,
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     listener = listening_socket(options.port)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     sys.stdout.write(f"Springest sandbox at {url}, control at {url}/_sandbox\n")
-    if not os.environ.get("SANDBOX_API_KEY"):
+    if not given:
         sys.stdout.write(f"api_key {state.api_key}, for certifications {state.certifications_api_key}\n")
     sys.stdout.flush()
     if options.ready_file:
@@ -71,6 +73,12 @@ def main(arguments: Sequence[str]) -> None:
             make_server(state).run(sockets=[listener])
     finally:
         store.close()
+
+
+def _given(name: str) -> str | None:
+    """Return a key from the environment, or from the file that the environment names."""
+    file = os.environ.get(f"{name}_FILE")
+    return Path(file).read_text(encoding="utf-8").strip() if file else os.environ.get(name)
 
 
 def _add_missing(store: Store, path: Path) -> None:

@@ -1,12 +1,16 @@
-"""The times in a run's context: window, deadline, and the start for counting unknown outcomes."""
+"""What a run and its worker decide: window, deadline, start for counting unknown outcomes, lost stops."""
 
 from __future__ import annotations
 
 import json
+import logging
+import os
+import socket
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from airflow.sdk import Context
@@ -14,6 +18,29 @@ from airflow.sdk import Context
 from springest.delivery.run import DeliverySettings
 from springest.errors import ConfigurationError
 from springest.source.reader import Window
+
+log = logging.getLogger(__name__)
+
+STOP_LOST: Final = (
+    "a stop of this worker doesn't reach the task, which is killed later and may leave ten outcomes unknown: "
+    "start the worker with DUMB_INIT_SETSID=1; see 'Stopping a worker' in docs/deployment.md"
+)
+
+
+def worker_name() -> str:
+    """Return a unique name for this worker."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+
+
+def warn_if_stop_is_lost() -> None:
+    """
+    Warn if SIGTERM reaches the worker's main process only.
+
+    ``dumb-init``, which starts everything in Airflow's image, reads this variable; Airflow's Helm chart sets
+    it to 0 for Celery workers.
+    """
+    if os.environ.get("DUMB_INIT_SETSID") == "0":
+        log.warning("%s", STOP_LOST)
 
 
 def begin_moment(value: str | None, *, asked: Window | None) -> datetime | None:

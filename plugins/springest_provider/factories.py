@@ -21,6 +21,7 @@ from springest.documents.opener import DocumentStore
 from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms
 from springest.site import Site
+from springest_provider.links import fetch
 from springest_provider.lookups import (
     mask,
     read_connection,
@@ -283,7 +284,7 @@ def documents(site: Site) -> DocumentStore:
         roots,
         accepted_types=site.accepted_types,
         checks=site.document_checks,
-        open_remote=open_object,
+        open_remote=lambda address, root: (fetch if address.is_link else open_object)(address, root),
     )
     for root in store.roots:
         require_provider(root.address.scheme)

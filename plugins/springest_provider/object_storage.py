@@ -7,7 +7,7 @@ from typing import BinaryIO, Final, cast
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import has_fs
 
-from springest.documents.address import LOCAL, PROVIDERS, Address, Root
+from springest.documents.address import LOCAL, PROVIDERS, WEB, Address, Root
 from springest.documents.errors import store_code
 from springest.documents.local_file import NotMounted
 from springest.documents.opener import DocumentError
@@ -26,7 +26,7 @@ def require_provider(scheme: str) -> None:
 
     :raises ConfigurationError: a package is missing; the text names it.
     """
-    if scheme == LOCAL:
+    if scheme in {LOCAL, *WEB}:
         return
     try:
         if has_fs(scheme):

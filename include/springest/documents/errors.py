@@ -58,6 +58,7 @@ _REFUSES_WORKER: Final = {
     "AllAccessDisabled": "the store refuses the account ({}): ask its provider",
 }
 """Codes of the S3 API and Azure Blob Storage that have nothing to do with the document, and the remedy."""
+_GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _ARCHIVED: Final = "InvalidObjectState"
 UNREADABLE: Final = "document_unreadable"
 UNREACHABLE: Final = "document_unreachable"
@@ -96,7 +97,7 @@ def _translated(error: Exception) -> DocumentError | DocumentUnreachable:
         return whole
     if name == "FileExpired" or status == HTTPStatus.PRECONDITION_FAILED:  # s3fs, and Azure's status
         return changed()
-    if isinstance(error, FileNotFoundError) or number in _NOT_THERE or status == HTTPStatus.NOT_FOUND:
+    if isinstance(error, FileNotFoundError) or number in _NOT_THERE or status in _GONE:
         return missing()
     if number in _NO_FILE:
         return DocumentError("document_not_a_file", "certificate_uri is not a regular file")

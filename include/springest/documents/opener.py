@@ -14,6 +14,7 @@ Local files are opened here, all others by a ``RemoteOpener``, which the Airflow
 from __future__ import annotations
 
 import hashlib
+import mimetypes
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ class RemoteOpener(Protocol):
 class OpenDocument:
     """A checked document, ready to be sent until it is closed; made by ``DocumentStore.open``.
 
-    :param filename: file name that is sent to Springest; the last part of the URI.
+    :param filename: file name that is sent to Springest; the last part of the URI, or a
+        general name for a link that has none.
     :param content: the bytes of a small document, else ``None``.
     :param repaired: defects that readers repair automatically; empty if there are none, or they were logged
         before.
@@ -195,12 +197,12 @@ class DocumentStore:
             self._check_size(size)
             is_small = size <= SENT_FROM_MEMORY
             read = self._read if is_small else self._hash
-            document = read(handle, size, address.path.name, checked)
+            document = read(handle, size, address, checked)
             if not is_small:
                 stack.pop_all()
             return document
 
-    def _read(self, handle: BinaryIO, size: int, name: str, checked: str | None) -> OpenDocument:
+    def _read(self, handle: BinaryIO, size: int, address: Address, checked: str | None) -> OpenDocument:
         """Read a small document into memory."""
         content = handle.read(size + 1)  # the extra byte detects that it has grown
         while len(content) < size and (more := handle.read(size + 1 - len(content))):
@@ -210,24 +212,28 @@ class DocumentStore:
         sha256 = hashlib.sha256(content).hexdigest()
         known_type = self._known_type(checked, sha256)
         if known_type:
-            return OpenDocument(name, known_type, size, sha256, content)
+            return OpenDocument(_filename(address, known_type), known_type, size, sha256, content)
         with scratch_file() as copy:
             copy.write(content)
             found = self._inspect(copy, size)
-        return OpenDocument(name, found.type, size, sha256, content, repaired=found.repaired)
+        return OpenDocument(
+            _filename(address, found.type), found.type, size, sha256, content, repaired=found.repaired
+        )
 
-    def _hash(self, handle: BinaryIO, size: int, name: str, checked: str | None) -> OpenDocument:
+    def _hash(self, handle: BinaryIO, size: int, address: Address, checked: str | None) -> OpenDocument:
         """Read a large document once to hash and check it; it is read again when it is sent."""
         if checked is not None:
             sha256 = _copy(handle, size, None)
             known_type = self._known_type(checked, sha256)
             if known_type:
-                return OpenDocument(name, known_type, size, sha256, None, handle)
+                return OpenDocument(_filename(address, known_type), known_type, size, sha256, None, handle)
             handle.seek(0)
         with scratch_file(in_memory=False) as copy:
             sha256 = _copy(handle, size, copy)
             found = self._inspect(copy, size)
-        return OpenDocument(name, found.type, size, sha256, None, handle, found.repaired)
+        return OpenDocument(
+            _filename(address, found.type), found.type, size, sha256, None, handle, found.repaired
+        )
 
     def _known_type(self, checked: str | None, sha256: str) -> str:
         """Return the type of a document that was checked before and has not changed; else an empty text."""
@@ -288,6 +294,14 @@ class DocumentStore:
                 f"the document has {size / MEGABYTE:.0f} MB, "
                 f"more than the {self.largest / MEGABYTE:.0f} MB allowed",
             )
+
+
+def _filename(address: Address, media_type: str) -> str:
+    """Return the file name to send; a link such as ``download.php?id=1`` has none that suits the document."""
+    name = address.path.name
+    if address.is_link and mimetypes.guess_type(name)[0] != media_type:
+        return f"certificate{mimetypes.guess_extension(media_type) or ''}"
+    return name
 
 
 def _copy(handle: BinaryIO, size: int, copy: BinaryIO | None) -> str:

@@ -301,7 +301,7 @@ def _roots(installed: Installation) -> str:
                 wrong.append(f"{root} is no folder on this machine: mount it, on all workers")
             elif not os.access(path, os.R_OK | os.X_OK):
                 wrong.append(f"{root} can't be read by this user: change its permissions")
-        elif not root_exists(root):
+        elif not root.address.is_link and not root_exists(root):
             wrong.append(f"{root} is not there: correct the root, or create the bucket or folder")
     where, _ = factories.document_roots(installed.site.name)
     if wrong:

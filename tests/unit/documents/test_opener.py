@@ -522,7 +522,7 @@ def test_a_file_replaced_before_the_check_is_its_replacement(
         "s3://[x",
         "C:\\certificates",
         "c:/certificates",
-        "https://example.com/certificates",
+        "http://example.com/certificates",
         "memory://bucket",
         "/data/certi\tficates",
     ],

@@ -10,10 +10,9 @@ COPY --chown=airflow:root bin/ bin/
 COPY --chown=airflow:root dags/ dags/
 COPY --chown=airflow:root plugins/ plugins/
 COPY --chown=airflow:root include/ include/
-RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
-
 # A volume takes its owner from the folder it is mounted on: services write there as airflow, not as root.
-RUN mkdir -p sandbox trial secrets/airflow secrets/celery secrets/init secrets/postgres secrets/redis secrets/sandbox secrets/trial
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
+    && mkdir -p sandbox trial secrets/airflow secrets/celery secrets/init secrets/postgres secrets/redis secrets/sandbox secrets/trial
 
 ENV PYTHONPATH=/opt/airflow/include:/opt/airflow/plugins \
     PYTHONSAFEPATH=1 \

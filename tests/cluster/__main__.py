@@ -111,8 +111,7 @@ def _judge(nights: Nights, world: World) -> list[str]:
     print(f"attempts: {_counts(attempt.outcome or 'open' for attempt in evidence.attempts)}")
     print(f"rate: {most_above_pace(requests):.0f} requests above the pace at most, {BURST} and "
           f"{SECONDS_LATE} s of it are allowed")  # fmt: skip
-    for kind, seconds, left in nights.rollouts:
-        print(f"rollout, {kind}: {seconds:.1f} s, {left} unresolved")
+    print(*(f"rollout, {rollout}" for rollout in nights.rollouts), sep="\n")
     print(f"runs repeated by hand: {nights.runs_again}\n")
     return [*failures(evidence), *_cap(requests), *_rollouts(nights), *_conservation(world)]
 
@@ -134,9 +133,7 @@ def _cap(requests: Iterable[Request]) -> Iterator[str]:
 
 
 def _rollouts(nights: Nights) -> Iterator[str]:
-    for kind, seconds, left in nights.rollouts:
-        if left:
-            yield f"a rollout ({kind}, {seconds:.1f} s) left {left} certificates unresolved"
+    yield from (f"a rollout, {rollout}" for rollout in nights.rollouts if rollout.left)
 
 
 def _conservation(world: World) -> Iterator[str]:

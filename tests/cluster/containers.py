@@ -27,6 +27,7 @@ from .compose import OWN_IMAGE, ROOT, Mount, Service, image_environment
 VENV = ROOT / ".springest" / "cluster"
 """What the image has installed: made by ``make cluster``."""
 INSIDE = "SPRINGEST_CLUSTER_INSIDE"
+IS_ROOT = os.geteuid() == 0
 OWN_FOLDERS = ("bin", "dags", "plugins", "include", "pyproject.toml")
 """What the Dockerfile copies."""
 REPLACED = frozenset({"opt", "run", "mnt", "media", "srv", "lost+found"})
@@ -49,9 +50,11 @@ def enter(module: str, arguments: Iterable[str]) -> None:
     if os.environ.get(INSIDE):
         return
     flags = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    if os.geteuid() != 0:
+    command = [sys.executable, "-m", module, *arguments]
+    if not IS_ROOT:  # root of the namespaces until they are set up, since PostgreSQL refuses to run as root
         flags.append("--map-root-user")
-    start = f"ip link set lo up && exec {shlex.join([sys.executable, '-m', module, *arguments])}"
+        command = ["unshare", f"--map-user={os.geteuid()}", f"--map-group={os.getegid()}", *command]
+    start = f"ip link set lo up && exec {shlex.join(command)}"
     child = subprocess.Popen(["unshare", *flags, "/bin/sh", "-c", start], env={**os.environ, INSIDE: "1"})
     try:
         code = child.wait()
@@ -124,7 +127,15 @@ class Containers:
         script = self._script(service, name, service.command, self._environment(service))
         child = self._supervisor.start(
             f"{self._starts:03d}-{name}",
-            ["unshare", "--mount", "--uts", "/bin/sh", "-euc", script],
+            [
+                "unshare",
+                *([] if IS_ROOT else ["--map-root-user"]),
+                "--mount",
+                "--uts",
+                "/bin/sh",
+                "-euc",
+                script,
+            ],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         )
         return Container(service, number, child)
@@ -144,7 +155,18 @@ class Containers:
 
     def execute(self, container: Container, command: list[str], *, seconds: float = 120) -> tuple[int, str]:
         """Run a command in a running container; return its exit code and output."""
-        inside = ["nsenter", "--target", str(container.pid), "--mount", "--uts", "--root", "--wd", "--"]
+        user = [] if IS_ROOT else ["--user", "--preserve-credentials"]
+        inside = [
+            "nsenter",
+            "--target",
+            str(container.pid),
+            *user,
+            "--mount",
+            "--uts",
+            "--root",
+            "--wd",
+            "--",
+        ]
         env = self._environment(container.service)
         done = subprocess.run(
             [*inside, *_with_environment(env, command)],

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import yaml
 from sqlalchemy import Engine, text
 
 from demo import source_database
@@ -16,18 +17,22 @@ from demo.airflow_home import AirflowApi
 from demo.nights import CERTIFICATIONS, PENDING, Training
 from demo.people import Learner
 from sandbox.client import SandboxClient
+from sandbox.faults import Fault, Kind
 from springest.staging.window import begin_site
 from tests.chaos.ledger import Ledger
 from tests.factories import PDF, make_training
 
+from .compose import ROOT
 from .containers import Container
 from .stack import Stack
 
 DELIVER = "springest_deliver"
 WORKER = "airflow-worker"
-CHART_COMMAND = ["/usr/bin/env", "DUMB_INIT_SETSID=1", "/usr/bin/dumb-init", "--", "/entrypoint"]
+CHART = ROOT / "docs" / "kubernetes" / "values.yaml"
 DAGS = ("springest_catalogue", DELIVER, "springest_reconcile")
 REQUESTS_PER_HOUR = 18_000
+SLOW = Fault(Kind.SLOW, times=None, seconds=1.0)
+"""Each response takes so long that some POSTs are in flight whenever something is killed or stopped."""
 FRESH, OLDER = 300, 120
 """Trainings of a night, and of the past day that its backfill reads."""
 SECONDS_TO_FINISH = 400.0
@@ -50,18 +55,34 @@ class World:
     documents: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A worker's stop.
+
+    :param seconds: until it had ended.
+    :param in_flight: POSTs at its beginning.
+    :param left: certificates that it left unresolved.
+    """
+
+    kind: str
+    seconds: float
+    in_flight: int
+    left: int
+
+    def __str__(self) -> str:
+        counts = f"{self.in_flight} POSTs in flight, {self.left} left unresolved"
+        return f"{self.kind}: {self.seconds:.1f} s, {counts}"
+
+
 @dataclass(slots=True)
 class Nights:
-    """Plays them.
-
-    :param rollouts: for each stop of a worker: its kind, seconds, and the certificates it left unresolved.
-    """
+    """Plays them."""
 
     stack: Stack
     world: World
     api: AirflowApi
     say: Callable[[str], None]
-    rollouts: list[tuple[str, float, int]] = field(default_factory=list)
+    rollouts: list[Rollout] = field(default_factory=list)
     runs_again: int = 0
     _backfill: int = 0
 
@@ -82,6 +103,7 @@ class Nights:
             {"conn_type": "springest", "host": "http://127.0.0.1", "port": sandbox_port, "password": keys[0],
              "extra": extra},
         )  # fmt: skip
+        self.world.sandbox.add_fault(SLOW)
         for dag_id in DAGS:
             self.api.unpause(dag_id)
         self.api.trigger("springest_catalogue", run_id="first")
@@ -149,9 +171,10 @@ class Nights:
         for number in (1, 2):
             self.stack.stop(WORKER, number=number)
         worker = self.stack.services[WORKER]
+        values = yaml.safe_load(CHART.read_text(encoding="utf-8"))
         self.stack.services[WORKER] = replace(
             worker,
-            command=[*CHART_COMMAND, *worker.text["command"]],
+            command=[*values["workers"]["command"], *worker.text["command"]],
             environment={**worker.environment, "DUMB_INIT_SETSID": "0"},
         )
         for number in (1, 2):
@@ -160,12 +183,11 @@ class Nights:
     def _roll_out(self, kind: str) -> None:
         worker = self._delivering()
         owned = {process.pid for process in worker.tasks()}
+        in_flight = len(self._sending(worker))
         seconds = self.stack.stop(worker.service.name, number=worker.number)
         left = len([pid for pid in self._owners() if pid in owned])
-        self.rollouts.append((kind, seconds, left))
-        self.say(
-            f"rollout of worker {worker.number}: {kind}: {seconds:.1f} s, {left} certificates left unresolved"
-        )
+        self.rollouts.append(Rollout(kind, seconds, in_flight, left))
+        self.say(f"rollout of worker {worker.number}, {self.rollouts[-1]}")
         self.stack.start(worker.service.name, number=worker.number)
 
     def _restart(self, name: str) -> None:

@@ -19,7 +19,8 @@ from .compose import Service, first_start, read
 from .containers import Container, Containers
 
 URL = "http://127.0.0.1:8080"
-SECONDS_TO_BE_HEALTHY = 180.0
+DAGS = frozenset({"springest_catalogue", "springest_deliver", "springest_reconcile"})
+SECONDS_TO_BE_HEALTHY = 240.0
 
 
 @dataclass(slots=True)
@@ -54,10 +55,12 @@ class Stack:
 
     @contextmanager
     def airflow(self) -> Iterator[AirflowApi]:
-        """Log in to the API server."""
+        """Log in to the API server, once the DAGs are parsed."""
         api = AirflowApi(URL, patience=60, login=("admin", self.secret("init", "admin")))
         try:
-            self.supervisor.wait_until(self.running["airflow-api-server", 1].child, api.is_well, seconds=180)
+            server = self.running["airflow-api-server", 1].child
+            self.supervisor.wait_until(server, api.is_well, seconds=SECONDS_TO_BE_HEALTHY)
+            self.supervisor.wait_until(server, lambda: DAGS <= api.dags(), seconds=SECONDS_TO_BE_HEALTHY)
             yield api
         finally:
             api.close()

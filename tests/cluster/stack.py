@@ -60,7 +60,7 @@ class Stack:
         try:
             server = self.running["airflow-api-server", 1].child
             self.supervisor.wait_until(server, api.is_well, seconds=SECONDS_TO_BE_HEALTHY)
-            self.supervisor.wait_until(server, lambda: DAGS <= api.dags(), seconds=SECONDS_TO_BE_HEALTHY)
+            self.supervisor.wait_until(server, lambda: api.dags() >= DAGS, seconds=SECONDS_TO_BE_HEALTHY)
             yield api
         finally:
             api.close()

@@ -1,14 +1,21 @@
-"""Metrics of real nights, by Airflow's own client to a real UDP socket."""
+"""Metrics of real nights, by Airflow's own clients to a real UDP socket and a real OTLP receiver."""
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from sandbox.faults import Fault, Kind
 from springest.review.metrics import Metrics, measure
@@ -79,3 +86,77 @@ def test_metrics_reach_statsd(datagrams):
     ]
     emit("uk", Metrics(1, 0, 0, 0, 0, 0.0, 0.0, None, None))
     assert datagrams(4)[0] == "airflow.springest_uk.deliveries.accepted:1|c"
+
+
+# As a task does it: Airflow sends the metrics when the process ends.
+EMIT = """
+from airflow.sdk.observability import stats
+from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
+from springest.review.metrics import Metrics
+from springest_provider.metrics import emit
+
+stats.initialize(factory=get_stats_factory(), export_legacy_names=False)
+emit("uk", Metrics(2, 0, 1, 0, 7, 90.0, 0.25, 60.0, None))
+"""
+
+
+@contextmanager
+def otlp_receiver():
+    """A receiver of OTLP over HTTP: its URL, and the requests that it was sent."""
+    received = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((self.path, ExportMetricsServiceRequest.FromString(body)))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Write no log."""
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", received
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_metrics_reach_an_otlp_receiver():
+    """Counters and gauges with the tag ``site``, by the settings that docs/operations.md gives."""
+    with otlp_receiver() as (url, received):
+        settings = {
+            "AIRFLOW__METRICS__OTEL_ON": "True",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_SERVICE_NAME": "airflow",
+        }
+        path = os.pathsep.join(sys.path)
+        done = subprocess.run(
+            [sys.executable, "-c", EMIT],
+            env={**os.environ, **settings, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr
+    path, request = received[0]  # another one follows when the process ends
+    assert path == "/v1/metrics"
+    sent = {}
+    for metric in request.resource_metrics[0].scope_metrics[0].metrics:
+        [point] = (metric.sum if metric.HasField("sum") else metric.gauge).data_points
+        [tag] = point.attributes
+        assert (tag.key, tag.value.string_value) == ("site", "uk")
+        sent[metric.name] = point.as_int or point.as_double
+    assert sent == {
+        "airflow.springest_uk.deliveries.accepted": 2,
+        "airflow.springest_uk.deliveries.unknown": 1,
+        "airflow.springest_uk.queue.length": 7,
+        "airflow.springest_uk.unknown.oldest_seconds": 90.0,
+        "airflow.springest_uk.requests.share_of_cap": 0.25,
+        "airflow.springest_uk.verification.median_seconds": 60.0,
+    }

@@ -48,13 +48,18 @@ class AlreadyRunning(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The started environment."""
+    """
+    The started environment.
+
+    :param keys: API keys for certificates and for certifications.
+    """
 
     source: Engine
     warehouse: Engine
     warehouse_url: str
     sandbox: SandboxClient
     sandbox_url: str
+    keys: tuple[str, str]
     airflow: AirflowApi
     airflow_url: str
     nights: tuple[Night, ...]
@@ -125,6 +130,7 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
                 warehouse_url=warehouse_url,
                 sandbox=sandbox,
                 sandbox_url=sandbox_url,
+                keys=keys,
                 airflow=api,
                 airflow_url=env["AIRFLOW__API__BASE_URL"],
                 nights=made,

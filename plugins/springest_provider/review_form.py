@@ -14,6 +14,7 @@ from springest.review.agenda import Agenda, Item
 from springest.review.answers import APPROVE, WAIT, WITHOUT_EVIDENCE, DeliveryField, Field, RunField
 from springest.review.approvals import LargeRun, SeenRun
 from springest.review.audit_text import SHARED_LOGINS
+from springest.review.rules import WAIVER_HINT
 from springest_provider.ui.links import delivery_url, overview_url
 
 APPLY: Final = "Apply the decisions below"
@@ -265,8 +266,8 @@ class _Writer:
             )
             yield f"    - Evidence: {self._code(item.evidence or 'none')}"
             if item.missing:
-                yield f"    - Before a release: {self._code(item.missing)}"
-            yield f"    - What to do: {item.advice}"
+                yield f"    - Before a release: {self._code(item.missing.removesuffix(WAIVER_HINT))}"
+            yield f"    - What to do: {item.advice.replace('bin/springest review ', '')}"
             yield f"    - Suggestion: **{item.suggestion}**"
             yield from self._refused(refused.get(entry.delivery_key))
         yield ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from demo.__main__ import DAGS
 from demo.airflow_home import _inherited, airflow
 from demo.ports import free_port
+from demo.progress import SECONDS, run_scheduled, until, wait_for_reconciliation
 from demo.world import World, complete, started
 from sandbox.faults import Fault, Kind
 from tests.conftest import SCRATCH
@@ -23,7 +23,6 @@ from tests.conftest import SCRATCH
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 PASSWORDS = {"olga": "a password of Olga", "vera": "a password of Vera"}
 PREFIX = "/etl"
-PATIENCE = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,41 +50,16 @@ def site() -> Iterator[Site]:
     """Run a night of the demo, in which two responses are lost, and open a second API server."""
     folder = SCRATCH / "ui"
     with started(folder, tell=print, rows=40) as world:
-        until(world, lambda: set(DAGS) <= world.airflow.dags())
-        _scheduled(world, "springest_catalogue")
+        until(world, lambda: set(DAGS) <= world.airflow.dags(), "the DAGs")
+        run_scheduled(world, "springest_catalogue")
         for _ in range(2):  # one is decided on the page, the second by the required action
             world.sandbox.add_fault(Fault(Kind.CLOSE_BEFORE_STORING))
         complete(world, world.nights[0])
         world.begin_site()
         world.airflow.unpause("springest_reconcile")
-        _scheduled(world, "springest_deliver")
-        until(world, lambda: _is_reconciled(world))
+        run_scheduled(world, "springest_deliver")
+        wait_for_reconciliation(world)
         yield Site(world, _with_login(world, folder))
-
-
-def _scheduled(world: World, dag_id: str) -> None:
-    """Unpause a DAG, and wait for the run that its schedule makes."""
-    world.airflow.unpause(dag_id)
-    [run, *_] = until(world, lambda: world.airflow.runs(dag_id))
-    world.airflow.wait_for_run(dag_id, run["dag_run_id"], seconds=PATIENCE, tick=world.supervisor.check)
-
-
-def _is_reconciled(world: World) -> bool:
-    """Whether the reconciliation that follows a delivery has succeeded, and no other is under way."""
-    runs = world.airflow.runs("springest_reconcile")
-    assert all(run["state"] != "failed" for run in runs)
-    by_asset = [run for run in runs if run["run_type"] == "asset_triggered"]
-    return bool(by_asset) and all(run["state"] == "success" for run in runs)
-
-
-def until(world: World, ready: Callable[[], Any]) -> Any:
-    """Wait until something is there, however busy the machine is; return it."""
-    until = time.monotonic() + PATIENCE
-    while not (found := ready()):
-        world.supervisor.check()
-        assert time.monotonic() < until, "Airflow is too slow"
-        time.sleep(0.5)
-    return found
 
 
 def _with_login(world: World, folder: Path) -> str:
@@ -115,7 +89,7 @@ def _with_login(world: World, folder: Path) -> str:
             return False
 
     child = world.supervisor.start("airflow-api-server-with-login", airflow("api-server"), env=env)
-    world.supervisor.wait_until(child, is_well, seconds=PATIENCE)
+    world.supervisor.wait_until(child, is_well, seconds=SECONDS)
     return base
 
 
@@ -140,7 +114,7 @@ def sign_in(site: Site, browser: Any) -> Iterator[Callable[..., Any]]:
             color_scheme=theme, viewport={"width": width, "height": 900}, accept_downloads=True
         )
         contexts.append(context)
-        context.set_default_timeout(PATIENCE * 1_000)
+        context.set_default_timeout(120_000)
         page = context.new_page()
         page.failures = []
         page.on("pageerror", lambda error: page.failures.append(str(error)))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import re
 from datetime import UTC, datetime, time, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
 
 from demo import source_database
+from demo.progress import finish, until
 from springest_provider.review_form import APPLY
-from tests.ui.conftest import PATIENCE, until
 
 PAGES = ("", "deliveries", "deliveries?needs=person", "deliveries?state=invalid", "dictionary")
 DELIVER, REVIEW = "springest_deliver", "springest_review"
@@ -32,13 +33,6 @@ def lost(site):
     return row.delivery_key, row.training_id, email
 
 
-def call(page, method, site, path, **body):
-    """Call Airflow's API with the session of the user who is signed in."""
-    response = page.request.fetch(f"{site.url}/api/v2/{path}", method=method, data=body or None)
-    assert response.ok, f"{path}: {response.status} {response.text()[:1_000]}"
-    return response.json()
-
-
 def rows(world, statement):
     with world.warehouse.connect() as connection:
         return connection.execute(text(statement)).all()
@@ -49,20 +43,40 @@ def posts(site) -> int:
 
 
 def test_a_connection_is_made_and_tested(sign_in, site):
-    """The test of a connection succeeds with the right key; with a wrong one it says so, without the key."""
-    page = sign_in("olga")
-    stored = call(page, "GET", site, "connections/springest_default")
-    form = {name: value for name, value in stored.items() if name != "team_name"}
-    assert call(page, "POST", site, "connections/test", **form)["status"]
-    wrong = {**form, "connection_id": "springest_trial", "password": "a wrong canary key"}
-    call(page, "POST", site, "connections", **wrong)
-    result = call(page, "POST", site, "connections/test", **wrong)
-    assert not result["status"]
-    assert "key" in result["message"].lower()
-    assert "canary" not in result["message"]
+    """The test of a connection made in Airflow's form fails with a wrong key, and does not show it."""
+    page, sandbox = sign_in("olga"), urlsplit(site.world.sandbox_url)
     page.goto(f"{site.url}/connections")
-    page.get_by_text("springest_trial").first.wait_for()
-    page.request.fetch(f"{site.url}/api/v2/connections/springest_trial", method="DELETE")
+    page.get_by_role("button", name="Add Connection").click()
+    form = page.get_by_role("dialog")
+    form.locator("input[name=connection_id]").fill("springest_trial")
+    form.get_by_role("combobox").click()
+    page.keyboard.type("springest")
+    page.keyboard.press("Enter")
+    form.locator("input[name=host]").fill(f"http://{sandbox.hostname}")
+    form.locator("input[name=port]").fill(str(sandbox.port))
+    _enter_keys(form, "a-wrong-canary-key", "another-wrong-canary-key")
+    connection = page.locator("tr", has_text="springest_trial")
+    test = connection.get_by_role("button", name="Test Connection")
+    test.click()
+    refusal = page.get_by_text("Test Connection Failed").locator("../..").first
+    refusal.wait_for()
+    assert "key" in refusal.inner_text().lower()
+    assert "canary" not in page.content()
+    connection.get_by_role("button", name="Edit Connection").click()
+    _enter_keys(form, *site.world.keys)
+    test.click()
+    test.locator("svg[color=green]").wait_for()
+    connection.get_by_role("button", name="Delete Connection").click()
+    page.get_by_role("button", name="Yes, Delete").click()
+    connection.wait_for(state="detached")
+
+
+def _enter_keys(form, for_certificates, for_certifications):
+    form.locator("input[name=password]").fill(for_certificates)
+    form.get_by_role("button", name="Extra Fields", exact=True).click()
+    form.locator("input[name=element_certifications_api_key]").fill(for_certifications)
+    form.get_by_role("button", name="Save").click()
+    form.wait_for(state="detached")
 
 
 def test_an_operator_works_through_a_morning(sign_in, site, lost, tmp_path):
@@ -114,41 +128,51 @@ def test_the_required_action_decides_as_well(sign_in, site):
     """The second lost response is decided by the morning's form, which names the user who answered."""
     world, page = site.world, sign_in("olga")
     world.airflow.unpause(REVIEW)
-    [run, *_] = until(world, lambda: world.airflow.runs(REVIEW))
-    path = f"dags/{REVIEW}/dagRuns/{run['dag_run_id']}/taskInstances"
+    [run, *_] = until(world, lambda: world.airflow.runs(REVIEW), "the review")
+    [training] = rows(world, "SELECT training_id FROM springest.delivery WHERE state = 'unknown'")
 
     def waits():
         tasks = world.airflow.task_instances(REVIEW, run["dag_run_id"])
         return any(task["state"] == "awaiting_input" for task in tasks)
 
-    until(world, waits)
+    until(world, waits, "the form")
     page.goto(f"{site.url}/required_actions")
-    page.get_by_text(re.compile("decision|decide", re.IGNORECASE)).first.wait_for()
-    form = call(page, "GET", site, f"{path}/review/-1/hitlDetails")
-    assert "@example" not in str(form)
-    fields = {name: "wait" for name in form["params"] if name.startswith("delivery_")}
-    [training] = rows(world, "SELECT training_id FROM springest.delivery WHERE state = 'unknown'")
-    titles = {form["params"][name]["schema"]["title"]: name for name in fields}
-    name = titles[f"Training {training[0]}"]
-    answers = {**fields, name: "release without evidence", "why": "the admin does not show it"}
-    call(page, "PATCH", site, f"{path}/review/-1/hitlDetails", chosen_options=[APPLY], params_input=answers)
+    page.get_by_text("to decide").first.click()
+    # Airflow's labels do not belong to their fields.
+    label = page.locator("label", has_text=f"Training {training[0]}")
+    label.locator("xpath=following::input[1]").fill("release without evidence")
+    page.locator("input[name=element_why]").fill("the admin does not show it")
+    assert "@example" not in page.content()
+    page.get_by_role("button", name=APPLY).click()
 
     def made():
         found = rows(world, "SELECT decided_by, decision FROM springest.delivery_decision")
         return found if len(found) > 1 else None
 
-    assert until(world, made) == [("olga", "release"), ("olga", "release")]
+    assert until(world, made, "the decision") == [("olga", "release"), ("olga", "release")]
 
 
 def test_a_dry_run_sends_nothing(sign_in, site):
-    """A dry run that an operator triggers sends nothing, and the page shows nothing of it."""
+    """A dry run from the trigger form sends nothing; its log says what it would."""
     page, before = sign_in("olga"), posts(site)
-    body = {"dag_run_id": "dry", "logical_date": None, "conf": {"dry_run": True}}
-    call(page, "POST", site, f"dags/{DELIVER}/dagRuns", **body)
-    site.world.airflow.wait_for_run(DELIVER, "dry", seconds=PATIENCE, tick=site.world.supervisor.check)
+    form = _trigger_form(page, site)
+    form.locator("label[id='switch:element_dry_run']").click()
+    form.get_by_role("button", name="Advanced Options").click()
+    form.locator("input[name=dagRunId]").fill("dry")
+    form.get_by_role("button", name="Trigger", exact=True).click()
+    page.wait_for_url(f"{site.url}/dags/{DELIVER}/runs/dry")
+    finish(site.world, DELIVER, "dry")
     assert posts(site) == before
+    page.goto(f"{site.url}/dags/{DELIVER}/runs/dry/tasks/stage")
+    page.get_by_text("Would send:").first.wait_for()
     page.goto(f"{site.url}/springest/deliveries?run=dry")
     page.locator("text=No delivery fits").wait_for()
+
+
+def _trigger_form(page, site):
+    page.goto(f"{site.url}/dags/{DELIVER}")
+    page.get_by_role("button", name="Trigger").first.click()
+    return page.get_by_role("dialog").filter(has_text="Single Run")
 
 
 def test_a_backfill_of_five_days_is_on_the_page(sign_in, site):
@@ -159,15 +183,21 @@ def test_a_backfill_of_five_days_is_on_the_page(sign_in, site):
     for number, day in enumerate(days):
         trainings = world.nights[1].trainings[number :: len(days)]
         source_database.add(world.source, trainings, now=day + timedelta(hours=2))
-    body = {"dag_id": DELIVER, "from_date": days[0].isoformat(), "to_date": days[-1].isoformat()}
-    call(page, "POST", site, "backfills", **body)
+    form = _trigger_form(page, site)
+    form.get_by_text("Run this Dag for a range of dates").click()
+    for day in (days[0], days[-1]):
+        form.get_by_text("Select date and time").first.click()
+        page.get_by_placeholder("YYYY/MM/DD").fill(f"{day:%Y/%m/%d}")
+        page.get_by_placeholder("HH:mm").fill(f"{day:%H:%M}")
+        page.keyboard.press("Escape")
+    form.get_by_role("button", name="Run Backfill").click()
 
     def finished():
         runs = [run for run in world.airflow.runs(DELIVER) if run["run_type"] == "backfill"]
         assert all(run["state"] != "failed" for run in runs)
         return runs if len(runs) == 5 and all(run["state"] == "success" for run in runs) else None
 
-    for run in until(world, finished):
+    for run in until(world, finished, "the backfill"):
         page.goto(f"{site.url}/springest/deliveries")
         page.click("summary")
         page.fill("input[name=run]", run["dag_run_id"])

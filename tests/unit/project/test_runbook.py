@@ -148,3 +148,17 @@ def test_what_a_summary_calls_overdue_has_an_entry():
     warnings = re.findall(r'"((?:no|nothing|the) [a-z]+(?: [a-z]+)+)', source)
     assert len(warnings) >= 4
     assert [text for text in warnings if not any(text.startswith(entry) for entry in ENTRIES)] == []
+
+
+def test_every_alert_is_named_as_in_its_message():
+    """So that the runbook is found by the words of the mail."""
+    [section] = re.findall(r"^## Alerts$(.*?)^## ", RUNBOOK, re.MULTILINE | re.DOTALL)
+    alerts = set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)) - {"a note on a green run"}
+    texts = " ".join(
+        value.value
+        for path in (PACKAGES[0] / "review" / "night.py", *sorted((PACKAGES[1] / "notifications").glob("*.py")))
+        for value in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(value, ast.Constant) and isinstance(value.value, str)
+    )
+    assert len(alerts) > 5
+    assert {alert for alert in alerts if alert not in texts} == set()

@@ -154,9 +154,10 @@ def test_every_alert_is_named_as_in_its_message():
     """So that the runbook is found by the words of the mail."""
     [section] = re.findall(r"^## Alerts$(.*?)^## ", RUNBOOK, re.MULTILINE | re.DOTALL)
     alerts = set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)) - {"a note on a green run"}
+    sources = (PACKAGES[0] / "review" / "night.py", *(PACKAGES[1] / "notifications").glob("*.py"))
     texts = " ".join(
         value.value
-        for path in (PACKAGES[0] / "review" / "night.py", *sorted((PACKAGES[1] / "notifications").glob("*.py")))
+        for path in sources
         for value in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(value, ast.Constant) and isinstance(value.value, str)
     )

@@ -22,6 +22,7 @@ from sandbox.store import Request
 from tests.chaos.ledger import Ledger
 from tests.chaos.proof import failures
 
+from .compose import read
 from .containers import VENV, enter
 from .nights import REQUESTS_PER_HOUR, Nights, World
 from .stack import started
@@ -83,7 +84,7 @@ def _play(say) -> list[str]:
             "CERTIFICATES_FOLDER": str(documents),
         }
         running = stack.enter_context(
-            started(FOLDER, values=values, overrides=HURRIED, scale={"airflow-worker": 2}, say=say)
+            started(FOLDER, services=read(values), overrides=HURRIED, scale={"airflow-worker": 2}, say=say)
         )
         keys = (secrets.token_hex(16), secrets.token_hex(16))
         url = start_sandbox(running.supervisor, FOLDER, keys, page_max=1000)

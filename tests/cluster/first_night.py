@@ -13,6 +13,7 @@ from sqlalchemy import text
 from demo.airflow_home import PROJECT
 from demo.world import alone
 
+from .compose import read
 from .containers import enter
 from .stack import Stack, started
 
@@ -32,7 +33,7 @@ def main() -> int:
     enter("tests.cluster.first_night", sys.argv[1:])
     with alone(FOLDER):
         values = {**VALUES, "CERTIFICATES_FOLDER": str(FOLDER)}
-        with started(FOLDER, values=values, overrides=SLOW_MACHINE, say=print) as stack:
+        with started(FOLDER, services=read(values), overrides=SLOW_MACHINE, say=print) as stack:
             wrong = [*_first_night(stack), *_unhealthy(stack), *_again(stack), *_seen_secrets(stack)]
     print("\n".join(wrong) or "a first night, by every service's own command")
     if not wrong:

@@ -15,7 +15,7 @@ from demo.airflow_home import AirflowApi
 from demo.postgres import EmbeddedPostgres
 from demo.processes import Supervisor
 
-from .compose import Service, first_start, read
+from .compose import Service, first_start
 from .containers import Container, Containers
 
 URL = "http://127.0.0.1:8080"
@@ -85,14 +85,13 @@ class Stack:
 def started(
     folder: Path,
     *,
-    values: Mapping[str, str],
+    services: dict[str, Service],
     overrides: Mapping[str, str],
     scale: Mapping[str, int] | None = None,
     say: Callable[[str], None],
 ) -> Iterator[Stack]:
-    """Start the services that ``.env`` chooses, each when those it waits for are ready; end all of them.
+    """Start services, each when those it waits for are ready; end all of them.
 
-    :param values: content of ``.env``.
     :param overrides: further environment of this project's image.
     :param scale: replicas by service; one of the others.
     """
@@ -100,7 +99,6 @@ def started(
         supervisor = stack.enter_context(Supervisor(folder / "logs"))
         containers = Containers(supervisor, folder, overrides)
         (folder / "config").mkdir(exist_ok=True)
-        services = read(values)
         postgres = EmbeddedPostgres(folder / "postgres", port=5432)
         made = Stack(folder, services, containers, supervisor, postgres)
         for name in _order(services):

@@ -1,4 +1,4 @@
-"""docker-compose.yaml's services as processes of this machine: a first night, and two among failures."""
+"""docker-compose.yaml's services as processes of this machine."""
 
 from __future__ import annotations
 
@@ -10,23 +10,30 @@ import pytest
 from .compose import ROOT
 from .containers import VENV
 
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.long,
-    pytest.mark.xdist_group("airflow"),
-    pytest.mark.timeout(1500),
-    pytest.mark.skipif(not VENV.exists(), reason="its environment is missing: `make cluster` makes it"),
-    pytest.mark.skipif(
-        subprocess.run(["unshare", "--map-root-user", "--net", "--mount", "true"], check=False).returncode
-        != 0,
-        reason="the kernel gives no namespaces",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    subprocess.run(["unshare", "--map-root-user", "--net", "--mount", "true"], check=False).returncode != 0,
+    reason="the kernel gives no namespaces",
+)
 
 
+def test_the_services_work_with_the_secrets_that_are_made():
+    """The short form: secrets, PostgreSQL's first start and the sandbox, by the file's own commands."""
+    _run("tests.cluster.short")
+
+
+@pytest.mark.airflow
+@pytest.mark.long
+@pytest.mark.xdist_group("airflow")
+@pytest.mark.timeout(1500)
+@pytest.mark.skipif(not VENV.exists(), reason="its environment is missing: `make cluster` makes it")
 @pytest.mark.parametrize("module", ["tests.cluster.first_night", "tests.cluster"])
-def test_what_the_compose_file_starts_works(module):
-    """Each prints what it did; the exit code is its verdict."""
+def test_nights_are_delivered_by_what_the_compose_file_starts(module):
+    """A first night with the sandbox; two nights with Celery workers among failures."""
+    _run(module)
+
+
+def _run(module: str) -> None:
+    """Run it; it prints what it does, and its exit code is its verdict."""
     done = subprocess.run(
         [sys.executable, "-m", module], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -13,6 +13,7 @@ READY_TO_BENCH := $(STATE)/ready-to-bench
 READY_FOR_DBT := $(STATE)/ready-for-dbt
 READY_FOR_STORES := $(STATE)/ready-for-stores
 READY_FOR_CLUSTER := $(STATE)/ready-for-cluster
+READY_TO_COPY := $(STATE)/ready-to-copy
 UV_VERSION := 0.13.9
 PYTEST_WORKERS ?= 2
 ROUNDS ?= 3
@@ -28,7 +29,7 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all test-dbt test-stores test-ui screenshots chaos cluster bench bench-delivery bench-reconcile bench-staging check format audit sandbox migrate baseline revision dictionary lock matrix clean
+.PHONY: help demo ui test test-all test-dbt test-stores test-copies test-ui screenshots chaos cluster bench bench-delivery bench-reconcile bench-staging check format audit sandbox migrate baseline revision dictionary lock matrix clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -42,7 +43,7 @@ ui: $(READY) ## the demo, staying up with Airflow's UI until Ctrl-C
 test: $(READY) ## the tests, in under ten minutes
 	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not long" --hypothesis-profile repeatable
 
-test-all: $(READY) $(READY_FOR_DBT) $(READY_FOR_CLUSTER) test-stores ## all tests, the long proofs too
+test-all: $(READY) $(READY_FOR_DBT) $(READY_FOR_CLUSTER) $(READY_TO_COPY) test-stores ## all tests, the long proofs too
 	@$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
 
 test-dbt: $(READY) $(READY_FOR_DBT) ## the dbt package for analysts, by dbt itself
@@ -50,6 +51,9 @@ test-dbt: $(READY) $(READY_FOR_DBT) ## the dbt package for analysts, by dbt itse
 
 test-stores: $(READY_FOR_STORES) ## documents and sources elsewhere, against servers on this machine
 	@$(STATE)/stores/bin/python -m pytest -n 0 tests/stores
+
+test-copies: $(READY_TO_COPY) ## copies to other warehouses: DuckDB, and MariaDB where Debian's mariadb-server is installed
+	@$(PY) -m pytest -n 0 -rs tests/component/copies tests/airflow/test_copy.py
 
 test-ui: $(READY) ## the page "Springest" in a browser, where Debian's chromium is installed
 	@$(PY) -m pytest -n 0 -rs tests/ui
@@ -108,6 +112,7 @@ lock: $(READY) ## pin the whole tree again from requirements.in and requirements
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -c $(STATE)/image.txt -o requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-bench.in -o requirements-bench.txt
+	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-copy.in -c $(STATE)/image.txt -o requirements-copy.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dbt.in -o requirements-dbt.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-stores.in -c $(STATE)/image.txt -o requirements-stores.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-cluster.in -o requirements-cluster.txt
@@ -133,6 +138,10 @@ $(READY): requirements-dev.txt pyproject.toml
 
 $(READY_TO_BENCH): $(READY) requirements-bench.txt
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements-bench.txt
+	@touch $@
+
+$(READY_TO_COPY): $(READY) requirements-copy.txt
+	@$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements-copy.txt
 	@touch $@
 
 $(READY_FOR_DBT): $(READY) requirements-dbt.txt

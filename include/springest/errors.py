@@ -48,6 +48,8 @@ compares both.
     ├── DecisionRefused           a decision breaks a rule; nothing was changed                       -
     ├── WarehouseLocked           another session holds a lock                                        5
     ├── DryRunGaveWay             a real run needed what a dry run had locked; nothing was changed    5
+    ├── CopyFailed                another warehouse does not respond, or its copy still differs       5
+    ├── CopyAhead                 a copy has rows that the warehouse lacks; nothing was copied        no
     ├── SchemaOutOfDate           the warehouse needs ``make migrate``                                no
     ├── SecretInUse               a run is using the learner secret; nothing was changed              -
     └── RolesNotAllowed           the connection's role may not create roles or grant                 -
@@ -383,6 +385,14 @@ class WarehouseLocked(SpringestError):
 
 class DryRunGaveWay(SpringestError):
     """Another session waited, or may have waited, for a dry run, which ended so as not to hold it up."""
+
+
+class CopyFailed(SpringestError):
+    """A copy in another warehouse could not be written, or still differs."""
+
+
+class CopyAhead(SpringestError):
+    """A copy has rows that the warehouse lacks, which was restored from a backup or is another one."""
 
 
 class SchemaOutOfDate(SpringestError):

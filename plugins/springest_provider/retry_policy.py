@@ -28,6 +28,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
         _fail("QualityCheckFailed", "a person should look at the rows it names"),
         _fail("PendingVerdictsLost", "the verdicts must be computed again first"),
         _fail("AccessRefused", "Springest does not accept this key"),
+        _fail("CopyAhead", "a person should look why the copy has more than the warehouse"),
         _fail("RunTooLarge", "a person should confirm that the run is right"),
         _fail("LedgerBehind", "the ledger has lost attempts that were made"),
         _fail("TooManyUnknown", "a person should look before more is sent"),
@@ -41,6 +42,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
         _retry("ApiError", 5, "Springest did not respond as it should"),
         _retry("WarehouseLocked", 5, "another session holds a lock"),
         _retry("DryRunGaveWay", 5, "a run that stages or sends takes precedence"),
+        _retry("CopyFailed", 5, "the copy's warehouse does not respond"),
         _retry("SourceError", 5, "the source does not respond"),
         _retry("DocumentStoreUnreachable", 5, "the documents cannot be read"),
     ]

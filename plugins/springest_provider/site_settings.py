@@ -75,6 +75,7 @@ def _executor(value: str) -> str:
 
 Cron = Annotated[str, AfterValidator(_cron)]
 Hours = Annotated[int, Field(ge=1, le=168)]
+Dataset = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,29}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
 Parameter = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,59}$"), AfterValidator(_parameter)
@@ -85,6 +86,8 @@ TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5]
 _EXPECTED: Final = {
     "connection": "must be the id of a connection: letters, digits and _ . -",
     "source": "must be the id of a connection: letters, digits and _ . -",
+    "copy_to": "must be the id of a connection: letters, digits and _ . -",
+    "copy_dataset": "must have lower-case letters, digits and underscores, a letter first, 30 at most",
     "filter": 'must be parameters of the query, such as { country = "GB" }',
     "document_roots": 'must be a list of folders or buckets, such as ["file:///data/uk"]',
     "deliver_until": 'must be a time of day such as "06:00", in quotes',
@@ -130,6 +133,8 @@ class SiteSettings(_Strict):
         it first.
     :param document_roots: roots of the documents; by default those in the Variable.
     :param deliver_until: time of day in ``time_zone`` at which a run stops sending.
+    :param copy_to: connection of another warehouse, to which the reconciliation is copied.
+    :param copy_dataset: schema, database or data set of the copy.
     :param owners: owners of the tasks, as Airflow shows them.
     :param pool: pool of the tasks; it must exist.
     """
@@ -145,6 +150,8 @@ class SiteSettings(_Strict):
     time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
     deliver_until: TimeOfDay = "06:00"
     deadline_hours: Deadlines = Deadlines()
+    copy_to: Identifier | None = None
+    copy_dataset: Dataset = "springest"
     tags: list[Text] = []
     owners: list[Text] = []
     pool: Text | None = None

@@ -38,6 +38,7 @@ print("\\n" + json.dumps({
     "touched": touched,
     "lists_read": sum(name.endswith("sites.toml") for name in read),
     "errors": bag.import_errors,
+    "heavy": sorted({"dlt", "duckdb", "pandas"} & sys.modules.keys()),
     "dags": {
         dag.dag_id: {
             "file": dag.fileloc.rpartition("/")[2],
@@ -48,6 +49,8 @@ print("\\n" + json.dumps({
             "pools": sorted({t.pool for t in dag.tasks}),
             "triggers": sorted({t.trigger_dag_id for t in dag.tasks if hasattr(t, "trigger_dag_id")}),
             "assets": sorted({a.name for t in dag.tasks for a in t.outlets}),
+            "triggered_by": sorted(a.name for a in getattr(dag.timetable, "asset_condition", None).objects)
+                if dag.dag_id.startswith("springest_copy") else None,
             "zone": str(getattr(dag.timetable, "timezone", "")),
         }
         for dag in bag.dags.values()
@@ -103,6 +106,7 @@ def test_fifty_sites_are_parsed_from_one_read_of_the_list(parse):
         "triggers": [],
         "assets": ["springest_deliveries_site_7"],
         "zone": "Europe/London",
+        "triggered_by": None,
     }
     review = output["dags"]["springest_review_site_7"]
     assert review["triggers"] == ["springest_deliver_site_7", "springest_review_site_7"]
@@ -119,3 +123,16 @@ def test_a_broken_entry_is_an_import_error_beside_the_dags(parse):
     assert file.endswith("springest_sites.py")
     assert "line 1, [uk]: pol: unknown setting: did you mean pool?" in error
     assert "line 5, [fr]: not valid TOML" in error
+
+
+def test_a_site_with_a_copy_has_one_more_dag(parse):
+    """Without the setting there is none; dlt is not imported while parsing."""
+    output = parse('[uk]\nsource = "uk"\ncopy_to = "analytics"\n')
+    assert (output["errors"], output["touched"]) == ({}, [])
+    assert output["dags"].keys() - {f"{dag_id}{name}" for dag_id in DAGS for name in ("", "_uk")} == {
+        "springest_copy_uk"
+    }
+    copy = output["dags"]["springest_copy_uk"]
+    assert (copy["connections"], copy["assets"]) == (["springest_uk"], ["springest_copies_uk"])
+    assert copy["triggered_by"] == ["springest_reconciliations_uk"]
+    assert output["heavy"] == []

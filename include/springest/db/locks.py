@@ -36,6 +36,8 @@ class Lock(StrEnum):
     """One claim statement of a site at a time, so that limits hold over all workers."""
     PUBLISH = "publish"
     """One reconciliation, publication or erasure of a site's verdicts at a time."""
+    COPY = "copy"
+    """One copy of a site's verdicts to another warehouse at a time; it needs no other lock."""
 
 
 GLOBAL = (Lock.MIGRATE, Lock.SECRET, Lock.ERASURE, Lock.SITE_IDENTITY, Lock.SHARED_TRAININGS)

@@ -119,6 +119,7 @@ PUBLISHER: Final[Mapping[str, str]] = {
     "verdict_history": _ADD,
     "current_verdict": _READ,
     "needs_person": _READ,
+    "certificate_reconciliation": _READ,
     "certificate_reconciliation_history": _READ,
     "delivery_review": _READ,
     "failed_check": _READ,

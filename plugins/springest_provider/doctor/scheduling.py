@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,7 @@ from airflow.sdk.configuration import conf
 from sqlalchemy import select
 
 from springest_provider import factories
+from springest_provider.copy_destinations import destination_of
 from springest_provider.doctor.checkup import Check, Problem, Unsure
 from springest_provider.factories import ROOTS_VARIABLE, SECRET_VARIABLE
 from springest_provider.lookups import read_variable
@@ -34,6 +36,7 @@ def scheduling_checks(listed: SiteList, site: SiteSettings) -> Sequence[Check]:
         ("highest attempt", lambda: _highest_attempt(site.name)),
         ("pools", lambda: _pools(site.pool or "default_pool")),
         ("DAGs", lambda: _dags(site)),
+        ("copy", lambda: _copy(site)),
         ("time zone", lambda: _time_zone(site)),
     )
 
@@ -86,7 +89,7 @@ def _dags(site: SiteSettings) -> str:
     from airflow.models.errors import ParseImportError
     from airflow.utils.session import create_session
 
-    names = [site.named(name) for name in DAGS]
+    names = [site.named(name) for name in (*DAGS, *(["springest_copy"] if site.copy_to else []))]
     with create_session() as session:
         rows = session.execute(
             select(DagModel.dag_id, DagModel.is_paused, DagModel.is_stale).where(DagModel.dag_id.in_(names))
@@ -104,6 +107,15 @@ def _dags(site: SiteSettings) -> str:
     if paused := sorted(dag_id for dag_id, is_paused, _ in rows if is_paused):
         raise Unsure(f"paused: {', '.join(paused)}; unpause them in the UI once you want their schedules")
     return f"{', '.join(names)} are there and not paused"
+
+
+def _copy(site: SiteSettings) -> str:
+    if site.copy_to is None:
+        return "the site has none"
+    destination = destination_of(site.copy_to, site.copy_dataset)
+    if find_spec("dlt") is None:
+        raise Problem("the package dlt is not installed here: install the extra [copy] where tasks run")
+    return f"to {destination.name} ({destination.kind}), schema {destination.dataset}"
 
 
 def _time_zone(site: SiteSettings) -> str:

@@ -22,7 +22,7 @@ ORDER = (
     ("delivery", "snapshot"),
     ("matching",),
     ("verdicts",),
-    ("review",),
+    ("review", "copies"),
 )
 """The packages and modules of ``springest``: each imports only what stands above it."""
 LONGEST_DAG = 120

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from alembic import command
-from sqlalchemy import Table, create_engine
+from sqlalchemy import Engine, Table, create_engine
 from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, SetColumnComment, SetTableComment
 
 from demo.airflow_home import PROJECT
@@ -39,10 +39,13 @@ def _creating(table: Table) -> Iterator[DDLElement]:
     yield from (SetColumnComment(column) for column in table.columns)
 
 
-def write_revision(message: str) -> None:
-    """Write a revision for the differences between the migrations and ``schema.py``; review and test it."""
+def write_revision(message: str, engine: Engine) -> None:
+    """Write a revision for the differences between the migrations and ``schema.py``; review and test it.
+
+    :param engine: a warehouse that all migrations so far have made.
+    """
     number = f"{int(head_revision() or 0) + 1:04d}"
-    with fresh_warehouse() as engine, engine.begin() as connection:
+    with engine.begin() as connection:
         command.revision(alembic_config(connection), message, autogenerate=True, rev_id=number)
 
 
@@ -52,7 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("message", nargs="?", help="what the next revision does; without it: the baseline")
     message = parser.parse_args(arguments).message
     if message:
-        write_revision(message)
+        with fresh_warehouse() as engine:
+            write_revision(message, engine)
     else:
         BASELINE.write_text(baseline(), encoding="utf-8")
         print(f"wrote {BASELINE.relative_to(PROJECT)}")

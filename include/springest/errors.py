@@ -50,7 +50,8 @@ compares both.
     ├── DryRunGaveWay             a real run needed what a dry run had locked; nothing was changed    5
     ├── CopyFailed                another warehouse does not respond, or its copy still differs       5
     ├── CopyAhead                 a copy has rows that the warehouse lacks; nothing was copied        no
-    ├── SchemaOutOfDate           the warehouse needs ``make migrate``                                no
+    ├── SchemaOutOfDate           the warehouse has another schema than the code                      10
+    ├── SchemaInUse               tasks are using the schema; nothing was migrated                    -
     ├── SecretInUse               a run is using the learner secret; nothing was changed              -
     └── RolesNotAllowed           the connection's role may not create roles or grant                 -
 
@@ -397,6 +398,10 @@ class CopyAhead(SpringestError):
 
 class SchemaOutOfDate(SpringestError):
     """The warehouse schema has another version than this code needs."""
+
+
+class SchemaInUse(SpringestError):
+    """The schema can't be migrated while tasks use it."""
 
 
 class SecretInUse(SpringestError):

@@ -16,7 +16,7 @@ from sqlalchemy import URL, Engine, make_url
 
 from springest.db.engines import require_own_session, source_engine, warehouse_engine
 from springest.db.libpq import postgresql_url
-from springest.db.migrate import check
+from springest.db.migrate import schema_in_use
 from springest.documents.opener import DocumentStore
 from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms
@@ -102,7 +102,7 @@ def _postgresql_url(connection: Connection) -> URL:
 @contextmanager
 def warehouse(conn_id: str) -> Iterator[Engine]:
     """
-    Yield an engine of the warehouse, after checking that the schema is up to date.
+    Yield an engine of the warehouse, whose schema is and stays one that this code can use.
 
     :raises ConfigurationError: the connection is unusable, or goes through a pooler that shares sessions.
     :raises SchemaOutOfDate: the schema has another version.
@@ -111,8 +111,8 @@ def warehouse(conn_id: str) -> Iterator[Engine]:
     require_own_session(url)
     engine = warehouse_engine(url)
     try:
-        check(engine)
-        yield engine
+        with schema_in_use(engine):
+            yield engine
     finally:
         engine.dispose()
 

@@ -23,7 +23,6 @@ def _retry(error: str, minutes: int, reason: str) -> RetryRule:
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         _fail("ConfigurationError", "a setting must be corrected first"),
-        _fail("SchemaOutOfDate", "run `make migrate` first"),
         _fail("ConservationBroken", "staging must run again first"),
         _fail("QualityCheckFailed", "a person should look at the rows it names"),
         _fail("PendingVerdictsLost", "the verdicts must be computed again first"),
@@ -40,6 +39,9 @@ RETRY_POLICY = ExceptionRetryPolicy(
         _retry("SpringestUnreachable", 15, "Springest does not respond"),
         _retry("DocumentsUnreachable", 10, "the documents cannot be read"),
         _retry("ApiError", 5, "Springest did not respond as it should"),
+        _retry(
+            "SchemaOutOfDate", 10, "a new version may be on its way: run `make migrate`, or deploy the code"
+        ),
         _retry("WarehouseLocked", 5, "another session holds a lock"),
         _retry("DryRunGaveWay", 5, "a run that stages or sends takes precedence"),
         _retry("CopyFailed", 5, "the copy's warehouse does not respond"),

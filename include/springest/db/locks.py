@@ -14,6 +14,8 @@ class Lock(StrEnum):
 
     MIGRATE = "migrate"
     """One migration at a time."""
+    SCHEMA = "schema"
+    """Held shared by processes that rely on the schema, exclusively by a migration that they can't bear."""
     SECRET = "secret"  # noqa: S105 - the name of a lock
     """Held shared by processes that write learner references, exclusively by a rotation of the secret."""
     SNAPSHOT = "snapshot"
@@ -40,7 +42,7 @@ class Lock(StrEnum):
     """One copy of a site's verdicts to another warehouse at a time; it needs no other lock."""
 
 
-GLOBAL = (Lock.MIGRATE, Lock.SECRET, Lock.ERASURE, Lock.SITE_IDENTITY, Lock.SHARED_TRAININGS)
+GLOBAL = (Lock.MIGRATE, Lock.SCHEMA, Lock.SECRET, Lock.ERASURE, Lock.SITE_IDENTITY, Lock.SHARED_TRAININGS)
 """Locks of the whole warehouse. ``STAGE_RUN`` is one per site and run, every other one per site."""
 
 

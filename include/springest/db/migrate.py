@@ -10,15 +10,19 @@ takes longer than a check.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
+from springest.db.lock_holders import holders
 from springest.db.locks import Lock, lock_key
 from springest.db.schema import SCHEMA, VERSION_TABLE
 from springest.db.statements import run_file
-from springest.errors import SchemaOutOfDate
+from springest.errors import SchemaInUse, SchemaOutOfDate
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -43,6 +47,12 @@ VIEWS: Final = (
 )
 """In the order of creation: a view comes after those that it reads."""
 _LOCK: Final = f"SELECT pg_advisory_xact_lock({lock_key(Lock.MIGRATE)})"
+_SCHEMA_KEY: Final = lock_key(Lock.SCHEMA)
+_USE: Final = text(f"SELECT pg_advisory_lock_shared({_SCHEMA_KEY})")
+_END_USE: Final = text(f"SELECT pg_advisory_unlock_shared({_SCHEMA_KEY})")
+_TRY_ALONE: Final = text(f"SELECT pg_try_advisory_xact_lock({_SCHEMA_KEY})")
+BESIDE_TASKS: Final = "runs_beside_tasks"
+"""Flag of a revision: running tasks of the code before it can go on, since it only adds to what they use."""
 OLDEST_POSTGRESQL: Final = 15
 
 
@@ -78,8 +88,10 @@ def upgrade(engine: Engine) -> str | None:
 
     :returns: the revision the warehouse has afterwards.
     :raises SchemaOutOfDate: the server is older than PostgreSQL 15, or the warehouse is newer than this code.
+    :raises SchemaInUse: tasks are running, and a revision can't be applied beside them; nothing was changed.
     """
     from alembic import command
+    from alembic.script.revision import RevisionError
     from alembic.util import CommandError
 
     with engine.begin() as connection:
@@ -87,8 +99,13 @@ def upgrade(engine: Engine) -> str | None:
         connection.execute(text(_LOCK))
         before = current_revision(connection)
         try:
+            if _needs_to_be_alone(connection, before) and not connection.execute(_TRY_ALONE).scalar_one():
+                raise SchemaInUse(
+                    "the schema can't be changed while tasks use it: pause the DAGs, wait until their tasks "
+                    f"have ended, and repeat the command. It is in use by {'; '.join(holders(connection))}"
+                )
             command.upgrade(alembic_config(connection), "head")
-        except CommandError as error:
+        except (CommandError, RevisionError) as error:
             raise SchemaOutOfDate(
                 f"the warehouse schema is at {before}, which this code does not know: "
                 f"deploy newer code ({error})"
@@ -97,6 +114,15 @@ def upgrade(engine: Engine) -> str | None:
         if after != before:
             replace_functions_and_views(connection)
         return after
+
+
+def _needs_to_be_alone(connection: Connection, before: str | None) -> bool:
+    """Return whether some revision to be applied can't be applied beside running tasks."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(alembic_config(connection))
+    pending = scripts.iterate_revisions("head", before or "base")
+    return not all(getattr(revision.module, BESIDE_TASKS, False) for revision in pending)
 
 
 def replace_functions_and_views(connection: Connection) -> None:
@@ -114,9 +140,30 @@ def check(engine: Engine) -> None:
     with engine.connect() as connection:
         current, head = current_revision(connection), head_revision()
     if current != head:
+        is_newer = current is not None and head is not None and current > head
+        remedy = "deploy the code that migrated it" if is_newer else "run `make migrate`"
         raise SchemaOutOfDate(
-            f"the warehouse schema is at {current or 'nothing'}, this code needs {head}: run `make migrate`"
+            f"the warehouse schema is at {current or 'nothing'}, this code needs {head}: {remedy}"
         )
+
+
+@contextmanager
+def schema_in_use(engine: Engine) -> Iterator[None]:
+    """Check the schema, and keep migrations away that could not be applied beside what follows.
+
+    If the connection breaks, the work goes on; a migration may then come in between.
+
+    :raises SchemaOutOfDate: the warehouse has another schema than this code needs, or none.
+    :raises WarehouseLocked: a migration has been running for longer than the lock time-out.
+    """
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(_USE)
+        try:
+            check(engine)
+            yield
+        finally:
+            with suppress(SQLAlchemyError):
+                connection.execute(_END_USE)
 
 
 def _require_postgresql(connection: Connection) -> None:

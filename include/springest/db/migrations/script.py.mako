@@ -12,6 +12,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+# True if tasks of the code before this revision can go on beside it: it only adds what they don't use.
+runs_beside_tasks = False
 
 
 def upgrade() -> None:

@@ -1,8 +1,8 @@
 -- No security barrier: readers may not read it, and other views look up single rows in it.
 CREATE OR REPLACE VIEW springest.seen_certificate AS
-SELECT remote.*,
-       CASE WHEN remote.lacked_at IS NULL
-            THEN GREATEST(remote.recorded_at, complete.started_at) ELSE remote.recorded_at END AS last_seen_at
+SELECT CASE WHEN remote.lacked_at IS NULL
+            THEN GREATEST(remote.recorded_at, complete.started_at) ELSE remote.recorded_at END AS last_seen_at,
+       remote.* -- last: a new column of the table must come after all others
 FROM springest.remote_certificate AS remote
 LEFT JOIN (SELECT site, max(started_at) AS started_at FROM springest.snapshot WHERE snapshot.complete GROUP BY site) AS complete
        USING (site);

@@ -114,7 +114,7 @@ lock: $(READY) ## pin the whole tree again from requirements.in and requirements
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-bench.in -o requirements-bench.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-copy.in -c $(STATE)/image.txt -o requirements-copy.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dbt.in -o requirements-dbt.txt
-	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-stores.in -c $(STATE)/image.txt -o requirements-stores.txt
+	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-stores.in -o requirements-stores.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-cluster.in -o requirements-cluster.txt
 
 matrix: $(READY) ## which versions of Python and Airflow import everything and parse the DAGs

@@ -44,6 +44,7 @@ for site in sites():
             window_start="{{ params.window_start or '' }}",
             window_end="{{ params.window_end or '' }}",
             begin_from="{{ params.begin_from or '' }}",
+            look_back=site.look_back,
             **source_of(site),
             **given_to_both(site),
         )

@@ -21,6 +21,7 @@ from springest.documents.opener import DocumentStore
 from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms
 from springest.site import Site
+from springest_provider.drop import drop
 from springest_provider.links import fetch
 from springest_provider.lookups import (
     mask,
@@ -30,7 +31,7 @@ from springest_provider.lookups import (
     write_variable,
 )
 from springest_provider.object_storage import open_object, require_provider
-from springest_provider.site_settings import suffixed
+from springest_provider.site_settings import is_drop, suffixed
 from springest_provider.sites import load_sites
 
 SECRET_VARIABLE = "springest_learner_secret"  # noqa: S105 - the name of a Variable
@@ -120,11 +121,17 @@ def warehouse(conn_id: str) -> Iterator[Engine]:
 @contextmanager
 def source(conn_id: str) -> Iterator[Engine]:
     """
-    Yield an engine of the source database.
+    Yield an engine of the source.
 
+    :param conn_id: connection of a database, or the address of a drop.
     :raises ConfigurationError: the connection is missing or unusable, or its provider or driver is not
         installed.
+    :raises SourceError: the drop can't be read.
     """
+    if is_drop(conn_id):
+        with drop(conn_id) as engine:
+            yield engine
+        return
     engine = _source_engine(read_connection(conn_id))
     try:
         yield engine

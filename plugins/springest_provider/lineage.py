@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from springest.documents.address import LOCAL, Root
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.lookups import read_connection
+from springest_provider.site_settings import is_drop
 
 API: Final = "api"
 SOURCE: Final = "source"
@@ -17,7 +19,7 @@ class Lineage:
     """What an operator reads and writes.
 
     Each is a table of the warehouse's schema ``springest``, ``api`` followed by a path of Springest's API, or
-    ``source``: the tables in the operator's query.
+    ``source``: the tables in the operator's query, or the folder of a drop.
     """
 
     reads: tuple[str, ...] = ()
@@ -45,6 +47,10 @@ def lineage_of(
         return None
 
     def dataset(name: str) -> list[Dataset]:
+        if name == SOURCE and is_drop(source_conn_id):
+            address = Root.parse(str(source_conn_id)).address
+            store = LOCAL if address.is_local else f"{address.scheme}://{address.without_connection}"
+            return [Dataset(namespace=store, name=str(address.path))]
         if name == SOURCE:
             return [
                 Dataset(namespace=_namespace(str(source_conn_id)), name=table)

@@ -49,7 +49,7 @@ def open_object(address: Address, root: Root) -> tuple[BinaryIO, int]:
     :raises ConfigurationError: the package for this kind of store is incomplete.
     """
     try:
-        path = _path(address)
+        path = path_of(address)
         _require_same(path, address)
         return _open(path)
     except FileNotFoundError:
@@ -65,7 +65,8 @@ def open_object(address: Address, root: Root) -> tuple[BinaryIO, int]:
         raise ConfigurationError(f"opening {address.scheme}:// needs the package {needed}") from None
 
 
-def _path(address: Address) -> ObjectStoragePath:
+def path_of(address: Address) -> ObjectStoragePath:
+    """Return the path that Airflow opens."""
     if address.scheme == SFTP:
         attach_sftp(address.host)
     return ObjectStoragePath(str(address))
@@ -104,7 +105,7 @@ def _require_same(path: ObjectStoragePath, address: Address) -> None:
 def root_exists(root: Root) -> bool:
     """Return whether a root's bucket, or folder on a server, exists; assume so if that can't be queried."""
     try:
-        path = _path(root.address)
+        path = path_of(root.address)
         return bool(path.fs.exists(path.path if root.address.scheme == SFTP else path.bucket))
     except ConfigurationError:
         raise

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
+from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo
 
@@ -18,6 +21,10 @@ DEFAULT: Final = "default"
 """The site whose DAG ids and asset names have no suffix."""
 SOURCE: Final = "training_source"
 QUERY: Final = "completed_trainings.sql"
+DROP_DEFAULTS: Final = MappingProxyType({"query": "completed_trainings_drop.sql", "look_back_days": 31})
+
+
+_IDENTIFIER: Final = r"^[A-Za-z0-9_.-]{1,200}$"
 
 
 def _wrong(must: str) -> PydanticCustomError:
@@ -61,6 +68,19 @@ def _root(value: str) -> str:
     return value
 
 
+def is_drop(source: object) -> bool:
+    """Return whether a source is a folder, a bucket or a file, and no connection."""
+    return isinstance(source, str) and "/" in source
+
+
+def _source(value: str) -> str:
+    if is_drop(value):
+        _root(value)
+    elif not re.fullmatch(_IDENTIFIER, value):
+        raise _wrong("must be the id of a connection, or a folder or bucket of a drop such as /data/drop")
+    return value
+
+
 def _executor(value: str) -> str:
     # Only a list that names an executor needs it.
     from airflow.exceptions import UnknownExecutorException
@@ -76,7 +96,7 @@ def _executor(value: str) -> str:
 Cron = Annotated[str, AfterValidator(_cron)]
 Hours = Annotated[int, Field(ge=1, le=168)]
 Dataset = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,29}$")]
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
+Identifier = Annotated[str, StringConstraints(pattern=_IDENTIFIER)]
 Parameter = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,59}$"), AfterValidator(_parameter)
 ]
@@ -85,9 +105,10 @@ Text = Annotated[str, StringConstraints(max_length=100, pattern=r"^\S(.*\S)?$")]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 _EXPECTED: Final = {
     "connection": "must be the id of a connection: letters, digits and _ . -",
-    "source": "must be the id of a connection: letters, digits and _ . -",
     "copy_to": "must be the id of a connection: letters, digits and _ . -",
     "copy_dataset": "must have lower-case letters, digits and underscores, a letter first, 30 at most",
+    "source": "must be the id of a connection, or a folder or bucket of a drop, in quotes",
+    "look_back_days": "must be a whole number of days, 1 to 366",
     "filter": 'must be parameters of the query, such as { country = "GB" }',
     "document_roots": 'must be a list of folders or buckets, such as ["file:///data/uk"]',
     "deliver_until": 'must be a time of day such as "06:00", in quotes',
@@ -126,11 +147,13 @@ class SiteSettings(_Strict):
 
     :param name: part of every delivery's key, so it never changes.
     :param connection: its connection of type ``springest``.
-    :param source: connection of the source database.
+    :param source: connection of the source database, or folder or bucket of a drop.
     :param query: the query of completed trainings: a file in the folder ``sql`` beside the list.
     :param filter: further bound parameters of the query: ``{country = "GB"}`` is ``:country`` there.
     :param shares_rows: the query may return rows of another site; a training belongs to the site that stages
         it first.
+    :param look_back_days: how far before the last run's window each run reads again; rows may arrive so much
+        later than their ``updated_at``. By default 1, of a drop 31.
     :param document_roots: roots of the documents; by default those in the Variable.
     :param deliver_until: time of day in ``time_zone`` at which a run stops sending.
     :param copy_to: connection of another warehouse, to which the reconciliation is copied.
@@ -141,10 +164,11 @@ class SiteSettings(_Strict):
 
     name: Annotated[str, Field(exclude=True)]
     connection: Identifier
-    source: Identifier = SOURCE
+    source: Annotated[str, AfterValidator(_source)] = SOURCE
     query: Annotated[str, AfterValidator(_query)] = QUERY
     filter: dict[Parameter, str | int] = {}
     shares_rows: bool = False
+    look_back_days: Annotated[int, Field(ge=1, le=366)] = 1
     document_roots: Annotated[list[RootUri], Field(min_length=1)] | None = None
     schedule: Schedule = Schedule()
     time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
@@ -157,6 +181,11 @@ class SiteSettings(_Strict):
     pool: Text | None = None
     queue: Text | None = None
     executor: Annotated[str, AfterValidator(_executor)] | None = None
+
+    @property
+    def look_back(self) -> timedelta:
+        """How far before the last run's window each run reads again."""
+        return timedelta(days=self.look_back_days)
 
     def named(self, name: str) -> str:
         """Return the id of a DAG or an asset of this site."""

@@ -21,7 +21,15 @@ from pydantic import ValidationError
 
 from springest.errors import ConfigurationError
 from springest_provider.project_files import include_folder
-from springest_provider.site_settings import DEFAULT, QUERY, SOURCE, SiteSettings, in_words
+from springest_provider.site_settings import (
+    DEFAULT,
+    DROP_DEFAULTS,
+    QUERY,
+    SOURCE,
+    SiteSettings,
+    in_words,
+    is_drop,
+)
 
 PREFIX: Final = "springest_"
 """Prefix of the id of a site's connection, followed by the site's name, unless the list names another."""
@@ -93,7 +101,12 @@ class _Entry:
 
     def get(self, setting: str) -> Any:
         usual = {"connection": f"{PREFIX}{self.name}", "source": SOURCE, "query": QUERY, "filter": {}}
-        return self.settings.get(setting, usual.get(setting))
+        return {**usual, **self.of_drop, **self.settings}.get(setting)
+
+    @property
+    def of_drop(self) -> dict[str, Any]:
+        """What a site whose source is a drop has by default."""
+        return dict(DROP_DEFAULTS) if is_drop(self.settings.get("source")) else {}
 
 
 def load_sites() -> SiteList:
@@ -180,7 +193,7 @@ def _site(path: Path, entry: _Entry, before: list[_Entry]) -> SiteSettings | lis
     problem = entry.problem or _misnamed(entry) or _conflict(entry, before)
     if problem:
         return [problem]
-    settings = {"connection": entry.get("connection"), **entry.settings, "name": entry.name}
+    settings = {"connection": entry.get("connection"), **entry.of_drop, **entry.settings, "name": entry.name}
     try:
         return SiteSettings.model_validate(settings, context={"folder": SiteList(path, {}, {}).sql_folder})
     except ValidationError as error:

@@ -11,7 +11,7 @@ each transaction, so that they apply behind any pooler.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -171,6 +171,14 @@ def source_engine(url: URL | str, *, connect_args: Mapping[str, Any] | None = No
         ) from None
     event.listen(engine, "do_connect", _connect)
     return engine
+
+
+def sqlite_engine(connect: Callable[[], Any]) -> Engine:
+    """Return an engine of a source whose rows were loaded into SQLite.
+
+    :param connect: returns a connection of ``sqlite3``, whenever the engine needs one.
+    """
+    return create_engine("sqlite://", hide_parameters=True, creator=connect, poolclass=NullPool)
 
 
 def _source(url: URL, arguments: dict[str, Any]) -> Engine:

@@ -17,7 +17,13 @@ from psycopg.postgres import types
 from psycopg.pq import Format
 from sqlalchemy import Connection
 
+from springest.source.values import UnreadableValue
+
 _TYPES: Final = ("date", "timestamp", "timestamptz", "time", "timetz", "interval", "json", "jsonb")
+
+
+UNREADABLE: Final = "\x1funreadable: "
+"""Begins a text in SQLite that replaces a value of a drop; the rest is why it can't be read."""
 
 
 def read_leniently(connection: Connection) -> None:
@@ -72,7 +78,11 @@ def _psycopg2(driver: Any) -> None:
 
 
 def _sqlite(driver: Any) -> None:
-    driver.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+    def read(data: bytes) -> str | UnreadableValue:
+        text = data.decode("utf-8", "surrogateescape")
+        return UnreadableValue(text.removeprefix(UNREADABLE)) if text.startswith(UNREADABLE) else text
+
+    driver.text_factory = read
 
 
 _PREPARE: Final = {"psycopg": _psycopg, "psycopg2": _psycopg2, "pysqlite": _sqlite}

@@ -14,6 +14,7 @@ from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.session import open_site
 from springest_provider.dry_run import make_plan
 from springest_provider.run_context import seconds_to_deliver_until
+from springest_provider.site_settings import SiteSettings
 from springest_provider.sites import load_sites
 
 
@@ -29,7 +30,7 @@ def plan(options: argparse.Namespace, output: Output) -> int:
         planned = make_plan(
             session.site,
             f"plan {uuid.uuid4()}",
-            _selection(options),
+            _selection(options, settings),
             sql=session.source.query,
             source_conn_id=session.source.conn_id,
             parameters=session.source.parameters,
@@ -55,13 +56,14 @@ def _unclear(options: argparse.Namespace) -> str | None:
     return None
 
 
-def _selection(options: argparse.Namespace) -> Selection:
+def _selection(options: argparse.Namespace, settings: SiteSettings) -> Selection:
     window = None if options.window_start is None else Window(options.window_start, options.window_end)
     return Selection(
         window=window,
         training_ids=options.training_ids or None,
         begin_from=options.begin_from,
         is_pilot=options.limit is not None,
+        look_back=settings.look_back,
         certification_ids=options.certification,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import pytest
 
@@ -33,7 +34,7 @@ queue = "uk"
 def listed(tmp_path, monkeypatch):
     """Write the list and return it as it is read."""
     (tmp_path / "sql").mkdir()
-    for name in ("completed_trainings.sql", "by_country.sql"):
+    for name in ("completed_trainings.sql", "completed_trainings_drop.sql", "by_country.sql"):
         (tmp_path / "sql" / name).touch()
     path = tmp_path / "sites.toml"
     monkeypatch.setenv("AIRFLOW__SPRINGEST__SITES_FILE", str(path))
@@ -85,6 +86,23 @@ def test_every_setting_reaches_the_dags(listed):
     assert (site.schedule.deliver, site.schedule.review) == ("0 2 * * *", "0 7 * * *")
     assert found.name_of("uk_account") == "uk"
     assert found.name_of("springest_elsewhere") == "elsewhere"
+
+
+def test_a_drop_has_its_own_query_and_look_back(listed):
+    """Exports arrive later than rows change; a setting replaces each."""
+    found = listed('[uk]\nsource = "s3://aws@exports/uk"\n[nl]\nsource = "/data/drop"\nlook_back_days = 3\n')
+    assert found.problems == {}
+    uk, nl = found.find("uk"), found.find("nl")
+    assert source_of(uk)["sql"] == "completed_trainings_drop.sql"
+    assert (uk.look_back, nl.look_back) == (timedelta(days=31), timedelta(days=3))
+    assert found.find("default").look_back == timedelta(days=1)
+
+
+@pytest.mark.parametrize("source", ['"drop/uk"', '"ftp://host/drop"', '"/"', "1", '"two words"'])
+def test_a_source_is_a_connection_or_a_drop(listed, source):
+    """A folder is absolute, as a document root is."""
+    found = listed(f"[uk]\nsource = {source}\n")
+    assert "source: " in found.problems["uk"]
 
 
 def test_a_sites_own_roots_replace_the_variable(listed, monkeypatch):

@@ -20,6 +20,7 @@ DIALECTS: dict[str, Any] = {
     "": postgresql,
     "_mysql": mysql,
     "_sqlite": sqlite,
+    "_drop": sqlite,
     "_mssql": mssql,
     "_oracle": oracle,
 }

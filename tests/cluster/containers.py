@@ -16,11 +16,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
 
-from demo.processes import Child, Supervisor
+from demo.processes import Child, Supervisor, die_with_parent
 
 from .compose import OWN_IMAGE, ROOT, Mount, Service, image_environment
 
@@ -55,7 +56,12 @@ def enter(module: str, arguments: Iterable[str]) -> None:
         flags.append("--map-root-user")
         command = ["unshare", f"--map-user={os.geteuid()}", f"--map-group={os.getegid()}", *command]
     start = f"ip link set lo up && exec {shlex.join(command)}"
-    child = subprocess.Popen(["unshare", *flags, "/bin/sh", "-c", start], env={**os.environ, INSIDE: "1"})
+    # If this process ends by a signal, unshare is killed, and with it everything inside.
+    child = subprocess.Popen(
+        ["unshare", *flags, "/bin/sh", "-c", start],
+        env={**os.environ, INSIDE: "1"},
+        preexec_fn=partial(die_with_parent, signal.SIGKILL),
+    )
     try:
         code = child.wait()
     except KeyboardInterrupt:  # the terminal has sent it to the child as well

@@ -20,7 +20,7 @@ from .stack import Stack, started
 FOLDER = PROJECT / ".springest" / "cluster-night"
 VALUES = {"COMPOSE_PROFILES": "sandbox", "AIRFLOW_EXECUTOR": "LocalExecutor"}
 DAGS = ("springest_catalogue", "springest_deliver")
-AT_ROLLOUT, AT_LEAST = 24, 40
+AT_ROLLOUT, AT_LEAST = 22, 30
 """Certificates that are accepted when the scheduler is stopped, and in the whole night."""
 SLOW_MACHINE = {"AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60"}
 

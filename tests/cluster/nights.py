@@ -24,6 +24,7 @@ from tests.factories import PDF, make_training
 
 from .compose import ROOT
 from .containers import Container
+from .kubernetes import Cluster, Pod
 from .stack import Stack
 
 DELIVER = "springest_deliver"
@@ -131,6 +132,35 @@ class Nights:
         self._finish(2, ledger)
         self.api.trigger("springest_reconcile", run_id="last")
         self.api.wait_for_run("springest_reconcile", "last", seconds=300)
+
+    def play_with_pods(self, cluster: Cluster, evicted_after: tuple[int, ...]) -> list[str]:
+        """Play one night, and evict the delivering pod; return what went wrong."""
+        ledger, left = Ledger(self.world), 0
+        base = self._begin(1, ledger)
+        for attempts in evicted_after:
+            self._after(ledger, base, attempts)
+            name, pod = self._delivering_pod(cluster)
+            owned = {process.pid for process in pod.container.members()}
+            in_flight = len([pid for pid in self._owners() if pid in owned])
+            begun = time.monotonic()
+            cluster.delete(name)
+            pod.container.child.process.wait(pod.content["spec"]["terminationGracePeriodSeconds"] + 5)
+            left += (now := len([pid for pid in self._owners() if pid in owned]))
+            self.say(
+                f"pod evicted: {time.monotonic() - begun:.1f} s, {in_flight} POSTs in flight, {now} left"
+            )
+        self._finish(1, ledger)
+        unknown = [attempt for attempt in ledger.evidence().attempts if attempt.outcome == "outcome_unknown"]
+        return [f"{left} certificates left unresolved, {len(unknown)} unknown"] if left or unknown else []
+
+    def _delivering_pod(self, cluster: Cluster) -> tuple[str, Pod]:
+        until = time.monotonic() + SECONDS_TO_FINISH
+        while time.monotonic() < until:
+            for name, pod in list(cluster.pods.items()):
+                if pod.container is not None and pod.container.is_running and self._sending(pod.container):
+                    return name, pod
+            time.sleep(0.02)
+        raise NotFinished("no pod sends")
 
     def _begin(self, number: int, ledger: Ledger) -> int:
         """Complete a night's trainings and start its runs; return the last attempt before."""

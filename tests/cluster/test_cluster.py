@@ -26,9 +26,9 @@ def test_the_services_work_with_the_secrets_that_are_made():
 @pytest.mark.xdist_group("airflow")
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(not VENV.exists(), reason="its environment is missing: `make cluster` makes it")
-@pytest.mark.parametrize("module", ["tests.cluster.first_night", "tests.cluster"])
+@pytest.mark.parametrize("module", ["tests.cluster.first_night", "tests.cluster", "tests.cluster.pods"])
 def test_nights_are_delivered_by_what_the_compose_file_starts(module):
-    """A first night with the sandbox; two nights with Celery workers among failures."""
+    """A first night with the sandbox; two nights with Celery workers; a night in pods."""
     _run(module)
 
 

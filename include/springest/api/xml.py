@@ -56,6 +56,7 @@ _PARSER_OPTIONS: Final[dict[str, Any]] = {
 }
 _NIL: Final = frozenset({"true", "1"})
 _TOO_DEEP: Final = "it is nested too deeply"
+_IS_TOO_DEEP: Final = etree.XPath(f"boolean({'/*' * (MAX_DEPTH + 1)})")
 # XML 1.0, 2.2: these characters are not allowed, neither raw nor as a character reference.
 _ILLEGAL: Final = re.compile(
     rb"[\x00-\x08\x0b\x0c\x0e-\x1f]"
@@ -147,7 +148,7 @@ def _require_list(root: Element, kind: RowKind[T]) -> None:
     _refuse_dtd(root)
     if _name(root) not in _WRAPPERS | {kind.container}:
         raise NotUnderstood(f"its root is not a list of {kind.container}")
-    if root.xpath("boolean(//*[count(ancestor::*) >= $deepest])", deepest=MAX_DEPTH):
+    if _IS_TOO_DEEP(root):
         raise NotUnderstood(_TOO_DEEP)
 
 

@@ -7,9 +7,9 @@ worker that still has the former secret is refused, however long ago it started.
 from __future__ import annotations
 
 import hmac
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from secrets import token_bytes
 from typing import Final
 
 from sqlalchemy import Connection, Engine, select, text
@@ -38,7 +38,7 @@ def keep_to_secret(connection: Connection, pseudonyms: Pseudonyms) -> None:
     """
     known = connection.execute(select(learner_secret)).one_or_none()
     if known is None:
-        salt = secrets.token_bytes(16)
+        salt = token_bytes(16)
         row = {"salt": salt.hex(), "verifier": pseudonyms.verifier(salt), "address_rule": ADDRESS_RULE}
         connection.execute(insert(learner_secret).values(row).on_conflict_do_nothing())
     check_secret(connection, pseudonyms)

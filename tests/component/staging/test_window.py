@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from secrets import token_bytes
 from typing import Any
 
 import pytest
@@ -205,8 +206,11 @@ def test_a_second_learner_secret_is_refused(warehouse: Engine) -> None:
         keep_to_secret(connection, first)
 
 
-def test_each_warehouse_keeps_another_verifier_of_the_secret(warehouse: Engine) -> None:
+def test_each_warehouse_keeps_another_verifier_of_the_secret(
+    warehouse: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is salted, so that no table of guesses fits two warehouses."""
+    monkeypatch.setattr("springest.privacy.secret.token_bytes", token_bytes)
     kept = []
     for _ in range(2):
         with warehouse.begin() as connection:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import psutil
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "benchmarks.md"
+SCALE_PAGE = DOCS / "scale.md"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -44,13 +46,13 @@ def _processor() -> str:
     return found[0] if found else platform.machine()
 
 
-def write(section: str, text: str) -> None:
+def write(section: str, text: str, path: Path = PAGE) -> None:
     """Put a section into the page, in place of what it said before, and print it."""
     begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
-    page = PAGE.read_text(encoding="utf-8")
+    page = path.read_text(encoding="utf-8")
     before, found, rest = page.partition(begin)
     if not found:
-        raise ValueError(f"{PAGE} has no place for {section}")
+        raise ValueError(f"{path} has no place for {section}")
     after = rest.partition(end)[2]
-    PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
     print(text)

@@ -126,8 +126,12 @@ class Bench:
         return job
 
 
-def fill_source(job: Job) -> None:
-    """Fill a source with one training of its own learner for each certificate."""
+def fill_source(job: Job, *, prefix: str = "T") -> None:
+    """
+    Fill a source with one training of its own learner for each certificate.
+
+    :param prefix: of the trainings' ids.
+    """
     engine = create_engine(job.source_url)
     source_database.create_schema(engine)
     changed, paths = datetime.now(UTC) - timedelta(minutes=1), [str(path) for path in job.paths()]
@@ -143,7 +147,7 @@ def fill_source(job: Job) -> None:
         ]
         trainings = [
             {
-                "training_id": f"T{number}",
+                "training_id": f"{prefix}{number}",
                 "issue_no": 1,
                 "certification_id": CERTIFICATION,
                 "learner_id": number,

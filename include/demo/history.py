@@ -10,15 +10,20 @@ from sqlalchemy import Engine
 _FOLDER: Final = Path(__file__).parent / "sql"
 
 
-def fill(engine: Engine, *, rows: int, per_night: int) -> None:
+def fill(engine: Engine, *, rows: int, per_night: int, site: str = "default", analyze: bool = True) -> None:
     """
-    Fill an empty warehouse; sql/history.sql says what is in it then.
+    Fill a site of which nothing is in the warehouse; sql/history.sql says what is in it then.
 
     :param rows: deliveries in all.
     :param per_night: deliveries that each night staged.
+    :param analyze: vacuum and analyze afterwards, as autovacuum does.
     """
     statements = (_FOLDER / "history.sql").read_text(encoding="utf-8")
-    _run(engine, statements.replace(":rows", str(rows)).replace(":per_night", str(per_night)))
+    for name, value in ((":rows", rows), (":per_night", per_night), (":site", site)):
+        statements = statements.replace(name, str(value))
+    _run(engine, statements)
+    if not analyze:
+        return
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")
 

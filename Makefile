@@ -16,6 +16,8 @@ READY_FOR_CLUSTER := $(STATE)/ready-for-cluster
 READY_TO_COPY := $(STATE)/ready-to-copy
 UV_VERSION := 0.13.9
 PYTEST_WORKERS ?= 2
+SITES ?= 50
+CERTIFICATES ?= 10000000
 ROUNDS ?= 3
 FIRST ?= 0
 
@@ -29,7 +31,7 @@ export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help demo ui test test-all test-dbt test-stores test-copies test-ui screenshots chaos cluster bench bench-delivery bench-reconcile bench-staging check format audit sandbox migrate baseline revision dictionary lock matrix clean
+.PHONY: help demo ui test test-all test-dbt test-stores test-copies test-ui screenshots chaos cluster bench bench-delivery bench-reconcile bench-staging scale check format audit sandbox migrate baseline revision dictionary lock matrix clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -77,6 +79,9 @@ bench-reconcile: $(READY_TO_BENCH) ## measure reconciliation beside pandas and a
 
 bench-staging: $(READY_TO_BENCH) ## measure staging beside pandas
 	@$(PY) -m benchmarks.staging
+
+scale: $(READY) ## a night of one site in a warehouse of SITES=50 with CERTIFICATES=10000000, for docs/scale.md
+	@$(PY) -m benchmarks.scale --sites $(SITES) --certificates $(CERTIFICATES)
 
 check: $(READY) ## lint, format, types, words
 	@$(VENV)/bin/ruff check .

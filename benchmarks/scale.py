@@ -27,7 +27,7 @@ SITE = "default"
 PER_NIGHT = 500
 NIGHT = 2_000
 CAP = 4_000
-KEPT = timedelta(days=365)
+KEPT = timedelta(days=200)
 
 console = Console(stderr=True)
 _TABLES = text(
@@ -39,10 +39,11 @@ _LISTED = text(
     "SELECT springest_certificate_id, certification_id, valid_from, created_at"
     " FROM springest.remote_certificate WHERE site = :site ORDER BY springest_certificate_id"
 )
-_OLD_ROWS = text(
-    "DELETE FROM springest.staged_row USING springest.staging_run"
-    " WHERE staging_run.site = staged_row.site AND staging_run.run_id = staged_row.run_id"
-    " AND staging_run.committed_at < :before"
+_OLD_RUNS = text(
+    "WITH old AS ("
+    " DELETE FROM springest.staging_run WHERE committed_at < :before RETURNING site, run_id"
+    ") DELETE FROM springest.staged_row AS row USING old"
+    " WHERE row.site = old.site AND row.run_id = old.run_id"
 )
 
 
@@ -115,9 +116,9 @@ def _reconcile(bench: Bench, engine: Engine, url: str) -> Step:
         job = Job(server.url, listed, "", warehouse_url=url, page_size=1_000)
         run("reconcile_whole", job)  # the invented history has no snapshot of its own yet
         whole = run("reconcile_whole", job)
-    parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in whole.steps.items())
+    steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in whole.steps.items())
     return Step(
-        "reconcile it, whole list", whole.seconds, f"{listed:,} listed: {parts}; {whole.peak_mb:.0f} MB"
+        "reconcile it, whole list", whole.seconds, f"{listed:,} listed: {steps}; {whole.peak_mb:.0f} MB"
     )
 
 
@@ -160,11 +161,11 @@ def _deliver(bench: Bench, engine: Engine, url: str) -> Sequence[Step]:
 def _prune(engine: Engine) -> Step:
     started = time.perf_counter()
     with engine.begin() as connection:
-        gone = connection.execute(_OLD_ROWS, {"before": datetime.now(UTC) - KEPT}).rowcount
+        gone = connection.execute(_OLD_RUNS, {"before": datetime.now(UTC) - KEPT}).rowcount
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE springest.staged_row"))
+        connection.execute(text("VACUUM ANALYZE springest.staged_row, springest.staging_run"))
     seconds = time.perf_counter() - started
-    return Step("delete staged_row older than a year", seconds, f"{gone:,} rows, with VACUUM")
+    return Step("delete the rows of runs older than 200 days", seconds, f"{gone:,} rows, with VACUUM")
 
 
 def _drain(each: int, certificates: int) -> str:

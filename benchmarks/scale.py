@@ -41,7 +41,9 @@ _LISTED = text(
 )
 _OLD_RUNS = text(
     "WITH old AS ("
-    " DELETE FROM springest.staging_run WHERE committed_at < :before RETURNING site, run_id"
+    " DELETE FROM springest.staging_run"
+    " WHERE committed_at < :before AND window_end > window_start  -- not the beginning of a site\n"
+    " RETURNING site, run_id"
     ") DELETE FROM springest.staged_row AS row USING old"
     " WHERE row.site = old.site AND row.run_id = old.run_id"
 )

@@ -252,7 +252,8 @@ delivery = Table(
         postgresql_where=text("indexed_state IN ('unknown', 'review')"),
     ),
     Index("delivery_springest_id_idx", "site", "springest_certificate_id"),
-    Index(None, "site", "training_id"),
+    # The training first, so that a training is found at all sites.
+    Index(None, "training_id", "site"),
     Index("delivery_needs_review_idx", "site", postgresql_where=text("needs_review")),
     comment="The ledger: one row per certificate to deliver",
     postgresql_with={"fillfactor": 50},

@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
+    exists,
     func,
     literal,
     or_,
@@ -38,7 +39,6 @@ from springest.db.schema import (
     site_identity,
 )
 from springest.db.statements import load_sql
-from springest.identity import delivery_key
 from springest.source.contract import CompletedTraining
 from springest.staging.decide import (
     HOLDS_CERTIFICATE,
@@ -156,12 +156,10 @@ def load_elsewhere(
     Trainings are the same if id, issue number and learner are. Runs of all sites wait for each other here
     until the transaction ends, so if two stage the same training at once, the second one finds it.
     """
-    others = connection.execute(
-        select(site_identity.c.site).where(site_identity.c.site != site).order_by(site_identity.c.site)
-    ).scalars()
+    if not connection.execute(select(exists().where(site_identity.c.site != site))).scalar_one():
+        return {}
     own = {
-        delivery_key(site=other_site, training_id=training.training_id, issue_no=training.issue_no): training
-        for other_site in others.all()
+        (training.training_id, training.issue_no): training
         for training in trainings
         if training.learner_ref is not None
     }
@@ -170,19 +168,22 @@ def load_elsewhere(
     connection.execute(_LOCK_SHARED_TRAININGS)
     holding = [state.value for state in HOLDS_CERTIFICATE]
     found = connection.execute(
-        select(delivery.c.delivery_key, delivery.c.site, delivery.c.learner_ref).where(
-            delivery.c.delivery_key == any_(_KEYS),
+        select(delivery.c.training_id, delivery.c.issue_no, delivery.c.site, delivery.c.learner_ref)
+        .where(
+            delivery.c.training_id == any_(_KEYS),
+            delivery.c.site != site,
             or_(
                 delivery.c.state.in_(holding),
                 and_(delivery.c.state == State.REVIEW.value, _EVER_SENT),
             ),
-        ),
-        {"keys": sorted(own)},
+        )
+        .order_by(delivery.c.site),
+        {"keys": sorted({training_id for training_id, _ in own})},
     )
     return {
-        own[key].delivery_key: other_site
-        for key, other_site, learner_ref in found
-        if learner_ref == own[key].learner_ref
+        training.delivery_key: other_site
+        for training_id, issue_no, other_site, learner_ref in found
+        if (training := own.get((training_id, issue_no))) and learner_ref == training.learner_ref
     }
 
 

@@ -111,8 +111,8 @@ CREATE INDEX delivery_needs_review_idx ON springest.delivery (site) WHERE needs_
 CREATE INDEX delivery_queue_idx ON springest.delivery (site, created_at, delivery_key) WHERE indexed_state = 'ready';
 CREATE INDEX delivery_queue_of_run_idx ON springest.delivery (site, staged_run_id, created_at, delivery_key) WHERE indexed_state = 'ready';
 CREATE INDEX delivery_reason_idx ON springest.delivery (site, reason) WHERE reason IS NOT NULL;
-CREATE INDEX delivery_site_training_id_idx ON springest.delivery (site, training_id);
 CREATE INDEX delivery_springest_id_idx ON springest.delivery (site, springest_certificate_id);
+CREATE INDEX delivery_training_id_site_idx ON springest.delivery (training_id, site);
 COMMENT ON TABLE springest.delivery IS 'The ledger: one row per certificate to deliver';
 COMMENT ON COLUMN springest.delivery.delivery_id IS 'Number of the delivery, by which the tables of this schema refer to it';
 COMMENT ON COLUMN springest.delivery.delivery_key IS 'sha256 of site, training_id and issue_no: the business key, which people and links use';

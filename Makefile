@@ -57,10 +57,10 @@ test-stores: $(READY_FOR_STORES) ## documents and sources elsewhere, against ser
 test-copies: $(READY_TO_COPY) ## copies to other warehouses: DuckDB, and MariaDB where Debian's mariadb-server is installed
 	@$(PY) -m pytest -n 0 -rs tests/component/copies tests/airflow/test_copy.py
 
-test-ui: $(READY) ## the page "Springest" in a browser, where Debian's chromium is installed
+test-ui: $(READY) ## the page "Springest" and Airflow's forms in a browser, where Debian's chromium is installed
 	@$(PY) -m pytest -n 0 -rs tests/ui
 
-screenshots: $(READY) ## pictures of the page into docs/screenshots/
+screenshots: $(READY) ## pictures of the page and of a night into docs/screenshots/
 	@$(PY) -m demo.screenshots
 
 chaos: $(READY) ## a real Airflow killed, suspended and cut off, for ROUNDS=3 (or 50) rounds

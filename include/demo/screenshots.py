@@ -1,6 +1,7 @@
-"""``make screenshots``: the page "Springest" in light and dark, wide and narrow, into docs/screenshots/.
+"""``make screenshots``: the page "Springest" and what a night leaves behind, into docs/screenshots/.
 
-A real Airflow serves it; the deliveries are invented.
+A real Airflow serves the page, in light and dark, wide and narrow; its deliveries are invented. For the
+rest, a night of the demo is run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sqlalchemy import create_engine
 from demo import source_database
 from demo.airflow_home import PROJECT, AirflowApi, airflow, environment, start_component, wait_for_component
 from demo.history import fill_for_screenshots
+from demo.night_pictures import take_of_a_night
 from demo.ports import free_port
 from demo.postgres import EmbeddedPostgres
 from demo.processes import Supervisor
@@ -40,21 +42,26 @@ def main() -> int:
     if chromium is None:
         sys.stderr.write("No browser: `apt-get install chromium` brings one\n")
         return 1
-    with _airflow() as (url, keys):
-        take(url, keys, chromium)
-    return 0
-
-
-def take(url: str, keys: tuple[str, str], chromium: str) -> None:
-    """
-    Take every picture.
-
-    :param url: of an Airflow that lets everybody in.
-    :param keys: of a delivery whose story is shown, and of one that is decided about.
-    """
     from playwright.sync_api import sync_playwright
 
     PICTURES.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        with _airflow() as (url, keys):
+            take_of_the_page(browser, url, keys)
+        take_of_a_night(browser, PICTURES)
+        browser.close()
+    return 0
+
+
+def take_of_the_page(browser: Any, url: str, keys: tuple[str, str]) -> None:
+    """
+    Take the pictures of the page and of the trigger form.
+
+    :param browser: of Playwright.
+    :param url: of an Airflow that lets everybody in.
+    :param keys: of a delivery whose story is shown, and of one that is decided about.
+    """
     pages = {
         "overview": "",
         "deliveries": "deliveries?needs=person",
@@ -62,25 +69,23 @@ def take(url: str, keys: tuple[str, str], chromium: str) -> None:
         "decide": f"deliveries/{keys[1]}/decide",
         "dictionary": "dictionary",
     }
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for theme in ("light", "dark"):
-            for width, pixels in WIDTHS.items():
-                viewport: Any = {"width": pixels, "height": HEIGHT}
-                page = browser.new_page(viewport=viewport, color_scheme=theme)
-                for name, path in pages.items():
-                    page.goto(f"{url}/springest/{path}")
-                    page.screenshot(path=PICTURES / f"{name}-{theme}-{width}.png")
-                page.close()
-        page = browser.new_page(viewport={"width": 1440, "height": HEIGHT})
-        page.goto(f"{url}/plugin/springest")
-        page.frame_locator("iframe").locator("text=What became of the last nights").wait_for()
-        page.screenshot(path=PICTURES / "airflow.png")
-        page.goto(f"{url}/dags/springest_deliver")
-        page.get_by_role("button", name="Trigger").first.click()
-        page.get_by_text("Dry run").first.wait_for()
-        page.screenshot(path=PICTURES / "trigger.png")
-        browser.close()
+    for theme in ("light", "dark"):
+        for width, pixels in WIDTHS.items():
+            viewport: Any = {"width": pixels, "height": HEIGHT}
+            page = browser.new_page(viewport=viewport, color_scheme=theme)
+            for name, path in pages.items():
+                page.goto(f"{url}/springest/{path}")
+                page.screenshot(path=PICTURES / f"{name}-{theme}-{width}.png")
+            page.close()
+    page = browser.new_page(viewport={"width": 1440, "height": HEIGHT})
+    page.goto(f"{url}/plugin/springest")
+    page.frame_locator("iframe").locator("text=What became of the last nights").wait_for()
+    page.screenshot(path=PICTURES / "airflow.png")
+    page.goto(f"{url}/dags/springest_deliver")
+    page.get_by_role("button", name="Trigger").first.click()
+    page.get_by_text("Dry run").first.wait_for()
+    page.screenshot(path=PICTURES / "trigger.png")
+    page.close()
 
 
 @contextmanager

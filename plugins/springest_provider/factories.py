@@ -46,7 +46,12 @@ _EXTRAS_IN_URL: Final[dict[str, tuple[str, ...]]] = {
 """Connection types whose other extras are passed to the driver, which refuses unknown ones."""
 _OF_HOOKS: Final = frozenset({"client", "cursor", "sqlalchemy_scheme", "sid"})
 """Extras that choose the driver or are in the URL, and ``cursor``, which concerns Airflow's hooks alone."""
-_PROVIDERS: Final = {"mssql": "apache-airflow-providers-microsoft-mssql"}
+_PROVIDERS: Final = {
+    "mssql": "apache-airflow-providers-microsoft-mssql",
+    "gcpbigquery": "apache-airflow-providers-google",
+    "redshift": "apache-airflow-providers-amazon",
+}
+"""Providers whose names do not follow from the connection's type."""
 
 
 def read_site(conn_id: str) -> Site:
@@ -143,6 +148,10 @@ def _source_engine(connection: Connection) -> Engine:
     if connection.conn_type == "postgres":
         return source_engine(_postgresql_url(connection))
     url = _url_of_hook(connection)
+    if (
+        connection.conn_type == "redshift"
+    ):  # its hook names the dialect of PostgreSQL, whose settings Redshift lacks
+        url = url.set(drivername="redshift+redshift_connector")
     if connection.conn_type not in _EXTRAS_IN_URL:
         return source_engine(url)
     # Hooks convert extras to text in the URL, or drop them. The driver should get each with its own type.

@@ -76,8 +76,10 @@ def test_each_query_of_the_project_is_wrapped_in_its_own_dialect(name: str) -> N
 
 
 def test_every_query_of_the_project_is_tested() -> None:
-    """Each query in `include/sql/` is among those tested here."""
-    assert {path.stem.removeprefix("completed_trainings") for path in SQL.glob("*.sql")} == set(DIALECTS)
+    """Each query in `include/sql/` is among those tested here, or in `tests/stores/test_dialects.py`."""
+    elsewhere = {"_snowflake", "_bigquery", "_redshift", "_databricks"}
+    named = {path.stem.removeprefix("completed_trainings") for path in SQL.glob("*.sql")}
+    assert named == {*DIALECTS, *elsewhere}
 
 
 @pytest.mark.parametrize(

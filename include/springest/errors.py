@@ -10,6 +10,7 @@ compares both.
     ├── ConfigurationError        a connection field, extra, Variable or parameter is wrong           no
     │   ├── SiteNotBegun              no person has begun the site yet                                no
     │   └── SourceQueryError          the query names what is missing or not allowed                  no
+    ├── SettingsUnreachable       a secrets backend with connections or Variables does not respond    5
     ├── ApiError                  a request to Springest failed                                       5
     │   ├── TransportError            no response
     │   │   ├── ConnectFailed             DNS, connect or TLS failed: nothing was sent                5
@@ -72,6 +73,10 @@ class SpringestError(Exception):
 
 class ConfigurationError(SpringestError):
     """A setting is wrong; the text names it and the remedy."""
+
+
+class SettingsUnreachable(SpringestError):
+    """A secrets backend, in which Airflow looks for connections and Variables, does not respond."""
 
 
 class DeadlinePassed(SpringestError):

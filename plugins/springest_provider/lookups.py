@@ -1,11 +1,13 @@
 """Read Airflow's connections and Variables. A missing or duplicate one is an error with its remedy.
 
-Airflow also reports a connection or a Variable as missing if its API server does not respond. So a lookup is
-repeated before it counts as missing, since that error makes the task fail without a retry.
+Airflow also reports a connection or a Variable as missing if its API server or a secrets backend does not
+respond. So a lookup is repeated before it counts as missing, and every backend must respond then, since that
+error makes the task fail without a retry.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +18,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from springest.errors import ConfigurationError
+from springest_provider.secret_places import copies_of_variable, places_of_connection, places_of_variable
 
 Found = TypeVar("Found")
 WAITS_SECONDS: Final = (0.5, 1.5)
@@ -27,6 +30,7 @@ def read_connection(conn_id: str) -> Connection:
     Return a connection.
 
     :raises ConfigurationError: there is none with this id.
+    :raises SettingsUnreachable: a secrets backend, which may have it, does not respond.
     """
 
     def read() -> Connection | None:
@@ -37,6 +41,7 @@ def read_connection(conn_id: str) -> Connection:
 
     found = _patiently(read)
     if found is None:
+        places_of_connection(conn_id)
         raise ConfigurationError(
             f"the connection {conn_id} is not defined in Airflow: add it under Admin > Connections, or in "
             "your secrets backend"
@@ -45,8 +50,18 @@ def read_connection(conn_id: str) -> Connection:
 
 
 def read_variable(name: str) -> str | None:
-    """Return a Variable, or ``None`` if there is none."""
-    return _patiently(lambda: Variable.get(name, default=None))
+    """
+    Return a Variable, or ``None`` if there is none.
+
+    Secrets backends that store JSON may have a list or a number there; it is returned as JSON.
+
+    :raises SettingsUnreachable: a secrets backend, which may have it, does not respond.
+    """
+    found: object = _patiently(lambda: Variable.get(name, default=None))
+    if found is None:
+        places_of_variable(name)
+        return None
+    return found if isinstance(found, str) else json.dumps(found)
 
 
 def _patiently(read: Callable[[], Found | None]) -> Found | None:
@@ -67,30 +82,15 @@ def refuse_copy(name: str) -> None:
     Make sure that a Variable is read from Airflow's own database, where it is written.
 
     :raises ConfigurationError: there is a copy in a place that Airflow reads first.
+    :raises SettingsUnreachable: a secrets backend does not respond.
     """
-    backend = _copy_of(name)
-    if backend is not None:
+    if copies := copies_of_variable(name):
         raise ConfigurationError(
-            f"there is a copy of the Variable {name} in {backend}, which Airflow reads before its own "
+            f"there is a copy of the Variable {name} in {copies[0]}, which Airflow reads before its own "
             f"database: written values can't be read back. Remove the copy (AIRFLOW_VAR_{name.upper()} in an "
             "environment, or the entry in a backend): see 'A copy of the highest attempt' in "
             "docs/operations.md"
         )
-
-
-def _copy_of(name: str) -> str | None:
-    """Return the class name of the secrets backend that hides the Variable in Airflow's database."""
-    from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
-
-    for backend in ensure_secrets_backend_loaded():
-        kind = type(backend).__name__
-        if kind not in _OF_AIRFLOW and backend.get_variable(key=name) is not None:
-            return kind
-    return None
-
-
-_OF_AIRFLOW: Final = frozenset({"ExecutionAPISecretsBackend", "MetastoreBackend"})
-"""Backends that read Airflow's own database."""
 
 
 def mask(texts: Iterable[str]) -> None:

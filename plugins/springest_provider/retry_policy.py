@@ -42,6 +42,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
         _retry(
             "SchemaOutOfDate", 10, "a new version may be on its way: run `make migrate`, or deploy the code"
         ),
+        _retry("SettingsUnreachable", 5, "the secrets backend does not respond"),
         _retry("WarehouseLocked", 5, "another session holds a lock"),
         _retry("DryRunGaveWay", 5, "a run that stages or sends takes precedence"),
         _retry("CopyFailed", 5, "the copy's warehouse does not respond"),

@@ -94,9 +94,7 @@ def test_a_copy_of_the_high_water_mark_stops_delivering(make_airflow):
     world.run("dags", "test", "springest_deliver", code=1)
     assert sum(request.method == "POST" for request in world.sandbox.store.requests()) == 0
     output = "\n".join([*world.output, world.logs()])
-    assert (
-        "there is a copy of the Variable springest_highest_attempt in EnvironmentVariablesBackend" in output
-    )
+    assert "there is a copy of the Variable springest_highest_attempt in the environment" in output
     assert world.rows("SELECT state FROM springest.delivery") == [("ready",)]
 
 

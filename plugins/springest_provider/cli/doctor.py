@@ -23,7 +23,7 @@ def doctor(options: argparse.Namespace, output: Output) -> int:
     settings = listed.find(options.site)
     _hide_keys(settings.connection, output)
     installed = Installation(settings.connection, options.warehouse, Source.of(settings, options))
-    checks = (*connection_checks(installed), *scheduling_checks(listed, settings))
+    checks = (*connection_checks(installed), *scheduling_checks(listed, settings, options.warehouse))
     results = []
     with closing(installed):
         for checked in run_checks(checks):

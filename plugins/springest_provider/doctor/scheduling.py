@@ -17,22 +17,25 @@ from springest_provider.copy_destinations import destination_of
 from springest_provider.doctor.checkup import Check, Problem, Unsure
 from springest_provider.factories import ROOTS_VARIABLE, SECRET_VARIABLE
 from springest_provider.lookups import read_variable
-from springest_provider.site_settings import SiteSettings
+from springest_provider.secret_places import places_of_connection, places_of_variable
+from springest_provider.site_settings import SiteSettings, is_drop
 from springest_provider.sites import VARIABLE, SiteList
 
 DAGS: Final = ("springest_catalogue", "springest_deliver", "springest_reconcile", "springest_review")
 
 
-def scheduling_checks(listed: SiteList, site: SiteSettings) -> Sequence[Check]:
+def scheduling_checks(listed: SiteList, site: SiteSettings, warehouse: str) -> Sequence[Check]:
     """
     Return the checks.
 
     :param listed: the list of sites.
     :param site: the site to check.
+    :param warehouse: connection of the warehouse.
     """
     return (
         ("list of sites", lambda: _sites(listed)),
         ("Variables", lambda: _variables(site)),
+        ("secrets", lambda: _secrets(site, warehouse)),
         ("highest attempt", lambda: _highest_attempt(site.name)),
         ("pools", lambda: _pools(site.pool or "default_pool")),
         ("DAGs", lambda: _dags(site)),
@@ -60,6 +63,21 @@ def _variables(site: SiteSettings) -> str:
     if site.document_roots and read_variable(ROOTS_VARIABLE):
         return f"{', '.join(names)}; the list of sites replaces {ROOTS_VARIABLE} for this site"
     return ", ".join(names)
+
+
+def _secrets(site: SiteSettings, warehouse: str) -> str:
+    settings = (site.connection, site.source, warehouse, site.copy_to)
+    conn_ids = [conn_id for conn_id in settings if conn_id is not None and not is_drop(conn_id)]
+    found = {
+        **{f"connection {conn_id}": places_of_connection(conn_id) for conn_id in conn_ids},
+        **{f"Variable {name}": places_of_variable(name) for name in (SECRET_VARIABLE, ROOTS_VARIABLE)},
+    }
+    twice = [f"the {name} is in {' and '.join(places)}" for name, places in found.items() if len(places) > 1]
+    if twice:
+        raise Unsure(
+            f"{'; '.join(twice)}. Only the first is read, also if it is the older one: remove the others"
+        )
+    return "; ".join(f"{name} from {places[0]}" for name, places in found.items() if places)
 
 
 def _highest_attempt(site: str) -> str:

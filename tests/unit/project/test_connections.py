@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[3]
 PRODUCT = ("dags", "plugins", "include/springest")
 PLACES = {
     "include/springest/db/engines.py": {"create_engine", "create_async_engine"},
+    "plugins/springest_provider/secret_places.py": {"get_connection"},
     "plugins/springest_provider/lookups.py": {"get_connection", "Variable.get", "Variable.set"},
 }
 MAKERS = {

@@ -72,7 +72,7 @@ def test_a_copy_that_hides_the_high_water_mark_is_named(monkeypatch, site):
     monkeypatch.setenv(f"AIRFLOW_VAR_{name.upper()}", "3")
     with pytest.raises(ConfigurationError) as caught:
         factories.AttemptKeeper(site).read()
-    assert f"a copy of the Variable {name} in EnvironmentVariablesBackend" in str(caught.value)
+    assert f"a copy of the Variable {name} in the environment" in str(caught.value)
     assert f"AIRFLOW_VAR_{name.upper()}" in str(caught.value)
     assert fate(caught.value) == FAILS
 

@@ -107,8 +107,8 @@ def test_a_person_answers_what_a_night_left_open(tmp_path: Path) -> None:
         world.begin_site()
         world.sandbox.add_fault(Fault(Kind.CLOSE_AFTER_STORING))
         _scheduled(world, "springest_deliver")
-        _a_refused_answer_comes_back_and_a_confirmation_is_applied(world)
-        _a_large_run_goes_on_once_a_person_agrees(world)
+        asked_again = _a_refused_answer_comes_back(world)
+        _a_confirmation_is_applied_and_a_large_run_goes_on(world, *asked_again)
 
 
 def _nothing_to_decide(world: World) -> None:
@@ -117,13 +117,13 @@ def _nothing_to_decide(world: World) -> None:
     assert set(_states(world, run_id).values()) == {"skipped"}
 
 
-def _a_refused_answer_comes_back_and_a_confirmation_is_applied(world: World) -> None:
+def _a_refused_answer_comes_back(world: World) -> tuple[str, str, str]:
+    """Return the run that asks again, the field of the unknown delivery, and its answer."""
     [(key, training_id)] = _rows(
         world, "SELECT delivery_key, training_id FROM springest.delivery WHERE state = 'unknown'"
     )
     world.airflow.trigger("springest_review", run_id="morning")
-    # Before its worker has ended: Airflow may retry the task, which keeps what is decided and why it is not.
-    form = _asked(world, "morning")
+    form = _parked(world, "morning")
     assert form["options"] == [APPLY, WAIT_FOR_ALL]
     assert form["defaults"] == [WAIT_FOR_ALL]
     fields = [name for name in form["params"] if name.startswith("delivery_")]
@@ -143,17 +143,9 @@ def _a_refused_answer_comes_back_and_a_confirmation_is_applied(world: World) -> 
     form = _parked(world, again)
     assert "Your answer was refused" in form["body"]
     assert "Springest shows certificate" in form["body"]
-    assert _rows(world, "SELECT state FROM springest.delivery WHERE delivery_key = :key", key=key) == [
-        ("unknown",)
-    ]
+    assert _rows(world, "SELECT count(*) FROM springest.delivery_decision") == [(0,)]
     [certificate] = [item for item in form["params"][own]["schema"]["examples"] if item.startswith("confirm")]
-    _answer(world, again, {own: certificate, "why": "seen in the admin", "by": "anna"})
-    world.airflow.wait_for_run("springest_review", again, seconds=SECONDS, tick=world.supervisor.check)
-    assert _states(world, again) == {"review": "success", "deliver": "skipped", "again": "skipped"}
-    [decision] = _rows(world, "SELECT decided_by, decision, reason FROM springest.delivery_decision")
-    assert tuple(decision) == ("anna (as Anonymous)", "confirm", "seen in the admin")
-    [state] = _rows(world, "SELECT state FROM springest.delivery WHERE delivery_key = :key", key=key)
-    assert state == ("visible",)
+    return again, own, certificate
 
 
 def _triggered(world: World, dag_id: str, *, number: int = 1) -> str:
@@ -170,7 +162,9 @@ def _triggered(world: World, dag_id: str, *, number: int = 1) -> str:
     return str(_until(world, triggered, f"no review has triggered {dag_id}"))
 
 
-def _a_large_run_goes_on_once_a_person_agrees(world: World) -> None:
+def _a_confirmation_is_applied_and_a_large_run_goes_on(
+    world: World, again: str, own: str, certificate: str
+) -> None:
     """600 certificates wait of a run that nobody has approved; the person agrees to the number shown."""
     complete(world, world.nights[1])
     _run(world, "springest_deliver", "staged-only", limit=1)
@@ -179,24 +173,22 @@ def _a_large_run_goes_on_once_a_person_agrees(world: World) -> None:
     assert waiting > 5
     assert _rows(world, "DELETE FROM springest.approved_run WHERE run_id = 'staged-only' RETURNING 1")
     _rows(world, MANY)
-    world.airflow.trigger("springest_review", run_id="large")
-    assert f"{waiting + 600:,} certificates" in _parked(world, "large")["body"]
     # Airflow keeps the form of a cleared task, with the old text: a new run asks about what is there now.
-    assert _rows(world, "DELETE FROM springest.delivery WHERE training_id = 'gone-1' RETURNING 1")
-    world.airflow.clear("springest_review", "large")
+    world.airflow.clear("springest_review", again)
     large = _triggered(world, "springest_review", number=2)
     form = _parked(world, large)
-    assert f"{waiting + 599:,} certificates" in form["body"]
+    assert f"{waiting + 600:,} certificates" in form["body"]
+    assert "Your answer was refused" in form["body"]
     assert "answer the rest again" in form["body"]
     [field] = [name for name in form["params"] if name.startswith("run_")]
     assert form["params"][field]["schema"]["enum"] == ["wait", "approve"]
-    _answer(world, large, {field: "approve", "why": "the yearly import", "by": "anna"})
+    _answer(world, large, {own: certificate, field: "approve", "why": "seen in the admin", "by": "anna"})
     world.airflow.wait_for_run("springest_review", large, seconds=SECONDS, tick=world.supervisor.check)
-    assert _states(world, large)["deliver"] == "success"
+    assert _states(world, large) == {"review": "success", "deliver": "success", "again": "skipped"}
+    decided = _rows(world, "SELECT decided_by, decision, reason, to_state FROM springest.delivery_decision")
+    assert decided == [("anna (as Anonymous)", "confirm", "seen in the admin", "visible")]
     run_id = _triggered(world, "springest_deliver")
     world.airflow.wait_for_run("springest_deliver", run_id, seconds=SECONDS, tick=world.supervisor.check)
     assert _posts(world) == posts + waiting  # the others are not in the source any more
-    [approved] = _rows(
-        world, "SELECT approved_by, approval_reason FROM springest.approved_run WHERE run_id = 'staged-only'"
-    )
-    assert tuple(approved) == ("anna (as Anonymous)", "the yearly import")
+    approved = "SELECT approved_by, approval_reason FROM springest.approved_run WHERE run_id = 'staged-only'"
+    assert _rows(world, approved) == [("anna (as Anonymous)", "seen in the admin")]

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from springest.db.engines import sqlite_engine
 from springest.documents.address import Address, Root
 from springest.documents.errors import store_errors
-from springest.errors import DocumentError, DocumentUnreachable, SourceError
+from springest.errors import ConfigurationError, DocumentError, DocumentUnreachable, SourceError
 from springest.source.drop import SUFFIXES, DropFile, load
 from springest_provider.object_storage import path_of, require_provider
 
@@ -46,7 +46,10 @@ def drop(source: str) -> Iterator[Engine]:
     :raises ConfigurationError: it is not usable.
     :raises SourceError: there is no file, or one can't be read.
     """
-    loaded = _Drop(Root.parse(source).address)
+    address = Root.parse(source).address
+    if address.is_link:
+        raise ConfigurationError(f"the source {source} is a link: a drop is a folder or a bucket")
+    loaded = _Drop(address)
     engine = sqlite_engine(loaded.connect)
     try:
         yield engine

@@ -49,8 +49,10 @@ def lineage_of(
     def dataset(name: str) -> list[Dataset]:
         if name == SOURCE and is_drop(source_conn_id):
             address = Root.parse(str(source_conn_id)).address
-            store = LOCAL if address.is_local else f"{address.scheme}://{address.without_connection}"
-            return [Dataset(namespace=store, name=str(address.path))]
+            if address.is_local:
+                return [Dataset(namespace=LOCAL, name=str(address.path))]
+            store = f"{address.scheme}://{address.without_connection}"
+            return [Dataset(namespace=store, name=str(address.path).lstrip("/"))]
         if name == SOURCE:
             return [
                 Dataset(namespace=_namespace(str(source_conn_id)), name=table)

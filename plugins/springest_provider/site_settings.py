@@ -76,6 +76,8 @@ def is_drop(source: object) -> bool:
 def _source(value: str) -> str:
     if is_drop(value):
         _root(value)
+        if value.lower().startswith(("http:", "https:")):
+            raise _wrong("is a link: a drop is a folder or a bucket")
     elif not re.fullmatch(_IDENTIFIER, value):
         raise _wrong("must be the id of a connection, or a folder or bucket of a drop such as /data/drop")
     return value

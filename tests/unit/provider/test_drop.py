@@ -12,6 +12,7 @@ from springest.errors import ConfigurationError, SourceError
 from springest.source.reader import SourceReader
 from springest_provider import drop as drops
 from springest_provider import factories
+from springest_provider.lineage import Lineage, lineage_of
 from tests.unit.source.test_drop import NOVEMBER, QUERY, ROW, _csv
 
 
@@ -109,8 +110,20 @@ def test_no_copy_is_left_on_the_disk(folder, tmp_path, monkeypatch):
         assert list(scratch.rglob("*")) == []
 
 
-@pytest.mark.parametrize("source", ["relative/folder", "ftp://host/drop", "/"])
+@pytest.mark.parametrize("source", ["relative/folder", "ftp://host/drop", "/", "https://host/drop"])
 def test_a_source_is_a_folder_as_a_document_root(source):
     """Anything else with a slash is refused."""
     with pytest.raises(ConfigurationError), factories.source(source):
         pass
+
+
+@pytest.mark.parametrize(
+    ("source", "dataset"),
+    [("s3://aws@bucket/drop/uk", ("s3://bucket", "drop/uk")), ("/data/drop", ("file", "/data/drop"))],
+)
+def test_the_lineage_of_a_drop_is_its_folder(source, dataset):
+    """Without the connection, which is no part of its name."""
+    found = lineage_of(
+        Lineage(reads=("source",)), springest_conn_id="x", warehouse_conn_id="x", source_conn_id=source
+    )
+    assert [(item.namespace, item.name) for item in found.inputs] == [dataset]

@@ -98,7 +98,9 @@ def test_a_drop_has_its_own_query_and_look_back(listed):
     assert found.find("default").look_back == timedelta(days=1)
 
 
-@pytest.mark.parametrize("source", ['"drop/uk"', '"ftp://host/drop"', '"/"', "1", '"two words"'])
+@pytest.mark.parametrize(
+    "source", ['"drop/uk"', '"https://host/drop"', '"ftp://host/drop"', '"/"', "1", '"two words"']
+)
 def test_a_source_is_a_connection_or_a_drop(listed, source):
     """A folder is absolute, as a document root is."""
     found = listed(f"[uk]\nsource = {source}\n")

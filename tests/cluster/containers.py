@@ -97,10 +97,6 @@ class Container:
             if own is not None and _mounts(process.pid) == own:
                 yield process
 
-    def tasks(self) -> list[psutil.Process]:
-        """Return the processes that run a task's code, and not their supervisors."""
-        return [process for process in self.members() if _title(process).startswith("airflow worker -- ")]
-
 
 class Containers:
     """Starts, stops and kills services.
@@ -267,9 +263,3 @@ def _mounts(pid: int) -> str | None:
     with suppress(OSError):
         return str(Path(f"/proc/{pid}/ns/mnt").readlink())
     return None
-
-
-def _title(process: psutil.Process) -> str:
-    with suppress(psutil.Error):
-        return " ".join(process.cmdline())
-    return ""

@@ -62,7 +62,7 @@ class Rollout:
 
     :param seconds: until it had ended.
     :param in_flight: POSTs at its beginning.
-    :param left: certificates that it left unresolved.
+    :param left: POSTs of its tasks without an outcome, or with an unknown one.
     """
 
     kind: str
@@ -145,13 +145,12 @@ class Nights:
             begun = time.monotonic()
             cluster.delete(name)
             pod.container.child.process.wait(pod.content["spec"]["terminationGracePeriodSeconds"] + 5)
-            left += (now := len([pid for pid in self._owners() if pid in owned]))
+            left += (now := self._unresolved(owned))
             self.say(
                 f"pod evicted: {time.monotonic() - begun:.1f} s, {in_flight} POSTs in flight, {now} left"
             )
         self._finish(1, ledger)
-        unknown = [attempt for attempt in ledger.evidence().attempts if attempt.outcome == "outcome_unknown"]
-        return [f"{left} certificates left unresolved, {len(unknown)} unknown"] if left or unknown else []
+        return [f"{left} POSTs of evicted pods are unresolved"] if left else []
 
     def _delivering_pod(self, cluster: Cluster) -> tuple[str, Pod]:
         until = time.monotonic() + SECONDS_TO_FINISH
@@ -191,9 +190,14 @@ class Nights:
 
     def _kill_worker(self) -> None:
         worker = self._delivering()
+        owned = {process.pid for process in worker.members()}
         in_flight = len(self._sending(worker))
         self.stack.kill(worker.service.name, number=worker.number)
-        self.say(f"kill -9 of worker {worker.number} with everything in it, {in_flight} POSTs in flight")
+        left = self._unresolved(owned)
+        self.say(
+            f"kill -9 of worker {worker.number} with everything in it: {in_flight} POSTs in flight, "
+            f"{left} left unresolved"
+        )
         self.stack.start(worker.service.name, number=worker.number)
 
     def _become_as_the_chart_has_them(self) -> None:
@@ -212,10 +216,10 @@ class Nights:
 
     def _roll_out(self, kind: str) -> None:
         worker = self._delivering()
-        owned = {process.pid for process in worker.tasks()}
+        owned = {process.pid for process in worker.members()}
         in_flight = len(self._sending(worker))
         seconds = self.stack.stop(worker.service.name, number=worker.number)
-        left = len([pid for pid in self._owners() if pid in owned])
+        left = self._unresolved(owned)
         self.rollouts.append(Rollout(kind, seconds, in_flight, left))
         self.say(f"rollout of worker {worker.number}, {self.rollouts[-1]}")
         self.stack.start(worker.service.name, number=worker.number)
@@ -247,6 +251,16 @@ class Nights:
         asked = text("SELECT lease_owner FROM springest.delivery WHERE state = 'sending'")
         with self.world.warehouse.connect() as connection:
             return [int(owner.split(":")[-2]) for owner in connection.scalars(asked)]
+
+    def _unresolved(self, pids: set[int]) -> int:
+        """Return how many POSTs of these processes have no outcome, or an unknown one."""
+        asked = text(
+            "SELECT count(*) FROM springest.delivery_attempt "
+            "WHERE split_part(worker, ':', 2)::integer = ANY(:pids) "
+            "AND coalesce(outcome, 'outcome_unknown') = 'outcome_unknown'"
+        )
+        with self.world.warehouse.connect() as connection:
+            return int(connection.scalar(asked, {"pids": sorted(pids)}) or 0)
 
     def _finish(self, number: int, ledger: Ledger) -> None:
         """Wait for the runs; what failed is cleared, as an operator would, until the queue is empty."""

@@ -25,6 +25,12 @@ class SftpServer:
 
 
 class _Password(asyncssh.SSHServer):
+    def __init__(self, connections: list[Any]) -> None:
+        self._connections = connections
+
+    def connection_made(self, conn: Any) -> None:
+        self._connections.append(conn)
+
     def begin_auth(self, username: str) -> bool:
         return True
 
@@ -38,6 +44,7 @@ class _Password(asyncssh.SSHServer):
 @contextmanager
 def sftp_server(folder: Path) -> Iterator[SftpServer]:
     """Serve a folder as the root of the user ``lms``."""
+    connections: list[Any] = []
     key = asyncssh.generate_private_key("ssh-ed25519")
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -48,13 +55,19 @@ def sftp_server(folder: Path) -> Iterator[SftpServer]:
             "127.0.0.1",
             0,
             server_host_keys=[key],
-            server_factory=_Password,
+            server_factory=lambda: _Password(connections),
             sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=str(folder)),
         )
 
     async def stop(server: Any) -> None:
         server.close()
+        for connection in connections:
+            connection.abort()
         await server.wait_closed()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     server = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
     try:

@@ -117,7 +117,7 @@ lock: $(READY) ## pin the whole tree again from requirements.in and requirements
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -c $(STATE)/image.txt -o requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-bench.in -o requirements-bench.txt
-	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-copy.in -c $(STATE)/image.txt -o requirements-copy.txt
+	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-copy.in -o requirements-copy.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dbt.in -o requirements-dbt.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-stores.in -o requirements-stores.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-cluster.in -o requirements-cluster.txt

@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -68,6 +68,10 @@ class _Connection(sqlite3.Connection):
         super().close()
 
 
+class _StillWritten(SourceError):
+    """A file of the drop may still be written."""
+
+
 @dataclass(slots=True)
 class _Loaded:
     listing: Listing
@@ -83,25 +87,34 @@ class _Drop:
         self._address = address
         self._lock = Lock()
         self._loaded: _Loaded | None = None
+        self._former: list[_Connection] = []
 
     def connect(self) -> sqlite3.Connection:
         """Return a connection to the database."""
         with self._lock:
             now = time.monotonic()
-            if self._loaded is None or now - self._loaded.seen_at > LOOK_AGAIN_SECONDS:
-                listing = self._list()
-                if self._loaded is None or listing != self._loaded.listing:
-                    self._load(listing)
-                self._loaded.seen_at = now  # type: ignore[union-attr]
-            return self._loaded.connection  # type: ignore[union-attr]
+            if self._loaded is None:
+                self._loaded = self._load(self._list())
+            elif now - self._loaded.seen_at > LOOK_AGAIN_SECONDS:
+                self._refresh(self._loaded, now)
+            return self._loaded.connection
+
+    def _refresh(self, loaded: _Loaded, now: float) -> None:
+        """Load the files again if they have changed; what is still being written does not count yet."""
+        with suppress(_StillWritten):
+            listing = self._list()
+            if listing != loaded.listing:
+                self._loaded = self._load(listing)
+                self._former.append(loaded.connection)  # rows may still be read from it
+        loaded.seen_at = now
 
     def close(self) -> None:
         """Remove the database."""
-        if self._loaded is not None:
-            self._loaded.connection.end()
-            self._loaded = None
+        for connection in (*self._former, *([self._loaded.connection] if self._loaded else [])):
+            connection.end()
+        self._loaded = None
 
-    def _load(self, listing: Listing) -> None:
+    def _load(self, listing: Listing) -> _Loaded:
         connection = _new_database()
         try:
             load(self._copies(listing), connection)
@@ -112,8 +125,7 @@ class _Drop:
         if not unchanged:
             connection.end()
             raise SourceError("the files of the drop changed while they were read: try again")
-        self.close()
-        self._loaded = _Loaded(listing, connection, time.monotonic())
+        return _Loaded(listing, connection, time.monotonic())
 
     def _list(self) -> Listing:
         """
@@ -142,7 +154,7 @@ class _Drop:
         if self._address.scheme in _WRITTEN_AT_ONCE or not isinstance(moment, int | float):
             return
         if 0 <= time.time() - moment < QUIET_SECONDS:
-            raise SourceError(
+            raise _StillWritten(
                 f"{Path(info['name']).name} was changed less than {QUIET_SECONDS} seconds ago and may still "
                 "be written: try again in a minute"
             )

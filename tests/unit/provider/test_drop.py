@@ -91,6 +91,8 @@ def test_a_look_up_sees_a_new_file(folder, monkeypatch):
     with factories.source(str(folder)) as engine:
         reader = SourceReader(engine, query=QUERY)
         assert [row["certification_id"] for row in reader.look_up(["T1"])] == [102]
+        _write(folder / "b.csv", b"half a line", age=5)
+        assert [row["certification_id"] for row in reader.look_up(["T1"])] == [102], "it is not there yet"
         _write(folder / "b.csv", _csv(ROW.format(1).replace("102", "101").replace("11-02T10", "11-02T11")))
         assert [row["certification_id"] for row in reader.look_up(["T1"])] == [101]
         (folder / "a.csv").unlink()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from springest.copies.published import CURRENT, HISTORY, ColumnOf
-from springest.copies.target import FRESHNESS, VERSIONS, Target, _hints, _view_query
+from springest.copies.target import FRESHNESS, VERSIONS, Target, _hints, _view_query, transactions_of
 
 dlt = pytest.importorskip("dlt", reason="dlt is not installed: `make test-copies` installs and runs it")
 sqlglot = pytest.importorskip("sqlglot")
@@ -30,7 +30,7 @@ ATOMIC = {
     "duckdb": "DELETE INSERT",
     "redshift": "DELETE INSERT",
 }
-"""One statement, or two that dlt puts into one transaction, since it finds no DDL in them."""
+"""One statement, or two that dlt puts into one transaction, as ``transactions_of`` asks it to."""
 
 
 @pytest.fixture(params=ATOMIC)
@@ -43,7 +43,7 @@ def client(kind: str) -> Any:
     """A client of dlt that quotes as the destination needs it, without its driver."""
     from dlt.destinations.sql_client import SqlClientBase
 
-    capabilities = getattr(dlt.destinations, kind)().capabilities()
+    capabilities = getattr(dlt.destinations, kind)(**transactions_of(kind)).capabilities()
 
     class Compiling(SqlClientBase):
         def __init__(self) -> None:
@@ -70,7 +70,7 @@ def _merge(client: Any, kind: str) -> list[str]:
     hints["row_id"] |= key
     hints["is_removed"] = {"name": "is_removed", "data_type": "bool", "hard_delete": True}
     hints["_dlt_id"] = {"name": "_dlt_id", "data_type": "text", "unique": True, "row_key": True}
-    has_transactions = client.capabilities.supports_ddl_transactions
+    has_transactions = client.capabilities.supports_transactions
     table = {
         "name": VERSIONS,
         "columns": hints,

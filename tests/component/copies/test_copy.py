@@ -353,6 +353,7 @@ def _copy_and_die(engine: Engine, copy: Copy, at: int) -> bool:
 
 def _kill_at(at: int) -> None:
     from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+    from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
     from dlt.destinations.impl.sqlalchemy.db_api_client import SqlalchemyClient
 
     statements = 0
@@ -367,7 +368,7 @@ def _kill_at(at: int) -> None:
 
         return run_or_die
 
-    for client in (DuckDbSqlClient, SqlalchemyClient):
+    for client in (DuckDbSqlClient, Psycopg2SqlClient, SqlalchemyClient):
         client.execute_query = dying(client.execute_query)
 
 

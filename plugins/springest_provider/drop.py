@@ -68,7 +68,7 @@ class _Connection(sqlite3.Connection):
         super().close()
 
 
-class _StillWritten(SourceError):
+class DropStillWritten(SourceError):
     """A file of the drop may still be written."""
 
 
@@ -101,7 +101,7 @@ class _Drop:
 
     def _refresh(self, loaded: _Loaded, now: float) -> None:
         """Load the files again if they have changed; what is still being written does not count yet."""
-        with suppress(_StillWritten):
+        with suppress(DropStillWritten):
             listing = self._list()
             if listing != loaded.listing:
                 self._loaded = self._load(listing)
@@ -154,7 +154,7 @@ class _Drop:
         if self._address.scheme in _WRITTEN_AT_ONCE or not isinstance(moment, int | float):
             return
         if 0 <= time.time() - moment < QUIET_SECONDS:
-            raise _StillWritten(
+            raise DropStillWritten(
                 f"{Path(info['name']).name} was changed less than {QUIET_SECONDS} seconds ago and may still "
                 "be written: try again in a minute"
             )

@@ -39,6 +39,7 @@ _LISTED = text(
     "SELECT springest_certificate_id, certification_id, valid_from, created_at"
     " FROM springest.remote_certificate WHERE site = :site ORDER BY springest_certificate_id"
 )
+_FORGET_HOST = text("DELETE FROM springest.site_identity WHERE site = :site")
 _OLD_RUNS = text(
     "WITH old AS ("
     " DELETE FROM springest.staging_run"
@@ -61,14 +62,12 @@ class Step:
 def main() -> None:
     """Fill, measure, print, and write the page."""
     options = _options()
+    each = options.certificates // options.sites
     with Bench.started(options.folder) as bench:
-        url = bench.warehouse()
+        url = bench.postgres.url("warehouse") if options.filled else bench.warehouse()
         engine = create_engine(url)
-        names = [SITE, *(f"site-{number}" for number in range(2, options.sites + 1))]
-        each = options.certificates // options.sites
-        for name in names:
-            console.print(f"{name}: {each:,} certificates")
-            fill(engine, rows=each, per_night=PER_NIGHT, site=name, analyze=name == names[-1])
+        if not options.filled:
+            _fill(engine, options.sites, each)
         sizes = _sizes(engine, options.certificates)
         steps = [
             _status(engine),
@@ -82,9 +81,17 @@ def main() -> None:
     write("scale", "\n\n".join((machine(), sizes, nights, _drain(each, options.certificates))), SCALE_PAGE)
 
 
+def _fill(engine: Engine, sites: int, each: int) -> None:
+    names = [SITE, *(f"site-{number}" for number in range(2, sites + 1))]
+    for name in names:
+        console.print(f"{name}: {each:,} certificates")
+        fill(engine, rows=each, per_night=PER_NIGHT, site=name, analyze=name == names[-1])
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sites", type=int, default=50)
+    parser.add_argument("--filled", action="store_true", help="measure what an earlier run filled")
     parser.add_argument("--folder", type=Path, default=STATE)
     parser.add_argument("--certificates", type=int, default=10_000_000)
     return parser.parse_args()
@@ -143,11 +150,13 @@ def _deliver(bench: Bench, engine: Engine, url: str) -> Sequence[Step]:
     with engine.begin() as connection:
         listed = [Certification(CERTIFICATION, "Project Control", None, requires_valid_until=False)]
         store_catalogue(connection, SITE, listed, complete=False, run_id="scale")
+        connection.execute(_FORGET_HOST, {"site": SITE})
     with Server.started() as server:
         bench.postgres.drop_database("source")
         source_url = bench.postgres.create_database("source")
-        job = bench.job(server, NIGHT, source_url=source_url, warehouse_url=url, at_once=10, run_id="scale")
-        fill_source(job, prefix="N")
+        run_id = f"scale-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        job = bench.job(server, NIGHT, source_url=source_url, warehouse_url=url, at_once=10, run_id=run_id)
+        fill_source(job, prefix=f"{run_id}-")
         staged = run("stage_whole", job)
         sent = run("whole_path", job)
     return (

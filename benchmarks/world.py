@@ -141,7 +141,7 @@ def fill_source(job: Job, *, prefix: str = "T") -> None:
             {
                 "learner_id": number,
                 "full_name": f"Learner {number}",
-                "email": f"learner.{number}@example.com",
+                "email": f"learner.{prefix}{number}@example.com",
             }
             for number in numbers
         ]

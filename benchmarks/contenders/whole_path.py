@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine
 
-from benchmarks.contenders.job import RUN, Job, measured, read_job
+from benchmarks.contenders.job import Job, measured, read_job
 from springest.delivery.attempt_watermark import AttemptWatermark
 from springest.delivery.context import DeliveryContext
 from springest.delivery.repository import DeliveryRepository
@@ -71,8 +71,8 @@ async def deliver(job: Job, stager: Stager) -> None:
     async with open_session(job.warehouse_url, site, at_once=job.at_once) as link:
         worker = DeliveryContext(
             site=site,
-            run_id=RUN,
-            ledger=DeliveryRepository(link.engine, site=site.name, run_id=RUN, worker="benchmark"),
+            run_id=job.run_id,
+            ledger=DeliveryRepository(link.engine, site=site.name, run_id=job.run_id, worker="benchmark"),
             limiter=link.limiter,
             client=link.client,
             stager=stager,

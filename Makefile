@@ -112,7 +112,7 @@ dictionary: $(READY) ## write docs/data-dictionary.md from the comments in the w
 	@$(PY) -m demo.dictionary
 
 lock: $(READY) ## pin the whole tree again from requirements.in and requirements-dev.in
-	@cp requirements.txt $(STATE)/image.txt
+	@cp requirements-dev.txt $(STATE)/image.txt
 	@$(VENV)/bin/uv pip compile --quiet --python-version 3.11 requirements.in requirements-image.in pyproject.toml --all-extras -o $(STATE)/image.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -c $(STATE)/image.txt -o requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt

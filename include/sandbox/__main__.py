@@ -48,11 +48,11 @@ def main(arguments: Sequence[str]) -> None:
         options.keep_files.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
     store = Store(options.database, clock=time.time)
-    given = _given("SANDBOX_API_KEY")
+    api_key, other_key = _given("SANDBOX_API_KEY"), _given("SANDBOX_CERTIFICATIONS_API_KEY")
     state = SandboxState(
         store=store,
-        api_key=given or secrets.token_hex(16),
-        certifications_api_key=_given("SANDBOX_CERTIFICATIONS_API_KEY") or secrets.token_hex(16),
+        api_key=api_key or secrets.token_hex(16),
+        certifications_api_key=other_key or secrets.token_hex(16),
         profile=PROFILES[options.profile],
         requests_per_hour=options.requests_per_hour or None,
         page_max=options.page_max,
@@ -63,8 +63,10 @@ def main(arguments: Sequence[str]) -> None:
     listener = listening_socket(options.port)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     sys.stdout.write(f"Springest sandbox at {url}, control at {url}/_sandbox\n")
-    if not given:
-        sys.stdout.write(f"api_key {state.api_key}, for certifications {state.certifications_api_key}\n")
+    if not api_key:
+        sys.stdout.write(f"API key for certificates: {state.api_key}\n")
+    if not other_key:
+        sys.stdout.write(f"API key for certifications: {state.certifications_api_key}\n")
     sys.stdout.flush()
     if options.ready_file:
         _write_whole(options.ready_file, url)

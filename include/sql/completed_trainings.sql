@@ -17,7 +17,8 @@
 --   completed_at      when the training was completed, with time zone
 --   valid_from        first day of validity, a date (a timestamp is refused, since a time zone could move the day)
 --   valid_until       last day of validity, a date, or null
---   certificate_uri   where the document is, under one of the document roots
+--   certificate_uri   whole path or address of the document, under one of the document roots: /data/certificates/T1.pdf,
+--                     s3://bucket/prefix/T1.pdf
 --   updated_at        when any of the above last changed, with time zone
 SELECT
     completed.training_id,

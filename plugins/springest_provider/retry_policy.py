@@ -40,7 +40,9 @@ RETRY_POLICY = ExceptionRetryPolicy(
         _retry("DocumentsUnreachable", 10, "the documents cannot be read"),
         _retry("ApiError", 5, "Springest did not respond as it should"),
         _retry(
-            "SchemaOutOfDate", 10, "a new version may be on its way: run `make migrate`, or deploy the code"
+            "SchemaOutOfDate",
+            10,
+            "a new version may be on its way: run `bin/springest migrate`, or deploy the code",
         ),
         _retry("SettingsUnreachable", 5, "the secrets backend does not respond"),
         _retry("WarehouseLocked", 5, "another session holds a lock"),

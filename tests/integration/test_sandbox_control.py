@@ -266,6 +266,19 @@ def test_the_command_starts_prints_its_url_and_ends(tmp_path, end):
         again.communicate()
 
 
+def test_the_command_prints_the_keys_that_it_made(tmp_path):
+    """And no key that it was given."""
+    env = {**os.environ, "PYTHONPATH": str(PROJECT), "SANDBOX_API_KEY": "canary-key"}
+    command = [sys.executable, "-m", "sandbox"]
+    with subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        url, key = (process.stdout.readline().split()[-1] for _ in range(2))
+        try:
+            listed = httpx.get(f"{url.removesuffix('/_sandbox')}/certifications.xml", params={"api_key": key})
+        finally:
+            process.kill()
+    assert (listed.status_code, key != "canary-key") == (200, True)
+
+
 def test_the_command_has_help():
     """Its help names every option."""
     command = [sys.executable, "-m", "sandbox", "--help"]

@@ -141,7 +141,7 @@ def check(engine: Engine) -> None:
         current, head = current_revision(connection), head_revision()
     if current != head:
         is_newer = current is not None and head is not None and current > head
-        remedy = "deploy the code that migrated it" if is_newer else "run `make migrate`"
+        remedy = "deploy the code that migrated it" if is_newer else "run `bin/springest migrate`"
         raise SchemaOutOfDate(
             f"the warehouse schema is at {current or 'nothing'}, this code needs {head}: {remedy}"
         )

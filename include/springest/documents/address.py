@@ -181,6 +181,13 @@ class Root:
         """The form that an operator writes."""
         return str(self.address)
 
+    @property
+    def shown(self) -> str:
+        """A form for redacted output, where ``connection@bucket`` looks like an e-mail address."""
+        connection = self.address.host.rpartition("@")[0]
+        plain = str(replace(self.address, host=self.address.without_connection))
+        return f"{plain} (connection {connection})" if connection else plain
+
 
 def _refuse_control_characters(text: str) -> None:
     if _CONTROL.search(text):

@@ -79,7 +79,7 @@ def _duration(hours: float) -> str:
     minutes = round(hours * 60)
     if minutes < 1:
         return "less than a minute"
-    return f"about {minutes} minutes" if minutes < 120 else f"about {hours:.1f} hours"
+    return f"about {minutes} min" if minutes < 120 else f"about {hours:.1f} hours"
 
 
 def _for_a_person(number: int) -> str:
@@ -117,5 +117,5 @@ def _ago(status: Status, moment: datetime | None) -> str:
         return "never"
     minutes = int((status.now - moment).total_seconds() // 60)
     if minutes < 2 * 60:
-        return f"{minutes} minutes ago"
+        return f"{minutes} min ago"
     return f"{minutes // 60} hours ago" if minutes < 72 * 60 else f"{minutes // 1440} days ago"

@@ -298,15 +298,15 @@ def _roots(installed: Installation) -> str:
         if root.address.is_local:
             path = Path(root.address.path)
             if not path.is_dir():
-                wrong.append(f"{root} is no folder on this machine: mount it, on all workers")
+                wrong.append(f"{root.shown} is no folder on this machine: mount it, on all workers")
             elif not os.access(path, os.R_OK | os.X_OK):
-                wrong.append(f"{root} can't be read by this user: change its permissions")
+                wrong.append(f"{root.shown} can't be read by this user: change its permissions")
         elif not root.address.is_link and not root_exists(root):
-            wrong.append(f"{root} is not there: correct the root, or create the bucket or folder")
+            wrong.append(f"{root.shown} is not there: correct the root, or create the bucket or folder")
     where, _ = factories.document_roots(installed.site.name)
     if wrong:
         raise Problem(f"{'; '.join(wrong)}. They are in {where}")
-    return f"{', '.join(str(root) for root in installed.documents.roots)}, by {where}"
+    return f"{', '.join(root.shown for root in installed.documents.roots)}, by {where}"
 
 
 def _document(installed: Installation) -> str:

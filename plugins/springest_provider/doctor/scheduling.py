@@ -77,7 +77,8 @@ def _secrets(site: SiteSettings, warehouse: str) -> str:
         raise Unsure(
             f"{'; '.join(twice)}. Only the first is read, also if it is the older one: remove the others"
         )
-    return "; ".join(f"{name} from {places[0]}" for name, places in found.items() if places)
+    once = [f"{name} from {places[0]}" for name, places in found.items() if places]
+    return "; ".join(once) or "none of the settings is there yet"
 
 
 def _highest_attempt(site: str) -> str:
@@ -121,7 +122,10 @@ def _dags(site: SiteSettings) -> str:
         raise Problem(f"can't be parsed: {', '.join(broken)}; the UI's home page shows why")
     there = {dag_id for dag_id, _, is_stale in rows if not is_stale}
     if absent := [name for name in names if name not in there]:
-        raise Problem(f"not parsed: {', '.join(absent)}; check that dags/ is Airflow's dags folder or in it")
+        raise Problem(
+            f"not parsed: {', '.join(absent)}; start the DAG processor, and check that "
+            "dags/ is Airflow's dags folder or in it"
+        )
     if paused := sorted(dag_id for dag_id, is_paused, _ in rows if is_paused):
         raise Unsure(f"paused: {', '.join(paused)}; unpause them in the UI once you want their schedules")
     return f"{', '.join(names)} are there and not paused"

@@ -168,7 +168,7 @@ def test_no_table_can_hold_an_email_or_a_document_name() -> None:
 
 def test_the_schema_check_refuses_an_empty_warehouse(empty: Engine) -> None:
     """The error names the command to run."""
-    with pytest.raises(SchemaOutOfDate, match=r"at nothing, this code needs .*make migrate"):
+    with pytest.raises(SchemaOutOfDate, match=r"at nothing, this code needs .*springest migrate"):
         check(empty)
     assert relations(empty) == set()
 

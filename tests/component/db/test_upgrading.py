@@ -102,7 +102,7 @@ def test_new_code_before_its_migration_is_refused(warehouse: Engine, release: Ne
     release.add_columns(warehouse, "staging_run")
     with (
         release.deployed(),
-        pytest.raises(SchemaOutOfDate, match="at 0001, this code needs 0002: run `make migrate`"),
+        pytest.raises(SchemaOutOfDate, match="at 0001, this code needs 0002: run `bin/springest migrate`"),
         schema_in_use(warehouse),
     ):
         pass

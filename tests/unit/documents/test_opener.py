@@ -32,6 +32,7 @@ from springest.documents.opener import (
 )
 from springest.documents.settings import ALL_CHECKS
 from springest.errors import ConfigurationError
+from springest.redaction import Redactor
 
 PDF = make_pdf()
 LARGE = make_pdf(filling=os.urandom(SENT_FROM_MEMORY + CHUNK // 2))
@@ -573,6 +574,20 @@ def test_the_root_alone_names_the_connection(root, uri, located):
     """The source database need not know Airflow's connections."""
     found = Root.parse(root).locate(Address.parse(uri))
     assert (str(found) if found else None) == located
+
+
+@pytest.mark.parametrize(
+    ("root", "shown"),
+    [
+        ("s3://aws@bucket/issued", "s3://bucket/issued (connection aws)"),
+        ("https://lms@files.example.com/issued", "https://files.example.com/issued (connection lms)"),
+        ("s3://bucket/issued", "s3://bucket/issued"),
+        ("/data/certificates", "/data/certificates"),
+    ],
+)
+def test_redaction_leaves_a_root_as_it_is_shown(root, shown):
+    """`aws@bucket` looks like an e-mail address, and an engineer has to see which bucket is meant."""
+    assert Redactor().redact(Root.parse(root).shown) == shown
 
 
 class Broken(io.BytesIO):

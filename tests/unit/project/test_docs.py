@@ -14,6 +14,7 @@ import pytest
 from sandbox.__main__ import parse as parse_sandbox
 from sandbox.server import SandboxServer
 from springest_provider.cli.arguments import read
+from springest_provider.get_provider_info import _FIELDS
 
 ROOT = Path(__file__).parents[3]
 DOCS = sorted({ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")})
@@ -98,6 +99,13 @@ def test_a_command_in_a_sentence_exists(path, capsys):
             _check(words)
         except SystemExit:
             assert " required" in capsys.readouterr().err, f"{path.name}: {shlex.join(words)}"
+
+
+def test_every_extra_of_the_connection_is_described():
+    """The form shows them to people; whoever writes a connection as JSON has only the docs."""
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    section = text.partition("## The connection to Springest\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(_FIELDS)
 
 
 def test_texts_name_the_command_by_its_path():

@@ -1,8 +1,8 @@
 """Group roles of the warehouse, each with the minimum of rights.
 
-*Writers* stage and deliver; *publishers* take snapshots, reconcile and publish; *readers* are analysts, who
-cannot read the ledger. Each person and service has a login role that is a member of one of these:
-``GRANT springest_reader TO ana``.
+*Writers* stage and deliver; *publishers* take snapshots, reconcile and publish, and may read whatever readers
+may; *readers* are analysts, who cannot read the ledger. Each person and service has a login role that is a
+member of one of these: ``GRANT springest_reader TO ana``.
 
 Rights are granted by column if a row is evidence: only the owner may change the subject and the time of a
 delivery or an attempt, or a person's decision. A trigger keeps publishers from queueing deliveries, since
@@ -86,9 +86,20 @@ WRITER: Final[Mapping[str, str]] = {
     "seen_certificate": _READ,
     "snapshot": _READ,
 }
-PUBLISHER: Final[Mapping[str, str]] = {
-    "schema_version": _READ,
+READER: Final[Mapping[str, str]] = {
     "certification": _READ,
+    "certificate_reconciliation": _READ,
+    "certificate_reconciliation_history": _READ,
+    "delivery_review": _READ,
+    "unmatched_remote_certificate": _READ,
+    "reconciliation_daily": _READ,
+    "waiting_by_certification": _READ,
+    "expiring_soon": _READ,
+    "reconciliation_freshness": _READ,
+}
+PUBLISHER: Final[Mapping[str, str]] = {
+    **READER,  # Airflow's page shows what analysts read
+    "schema_version": _READ,
     "delivery": f"{_READ}, "
     + _update(
         delivery,
@@ -119,21 +130,7 @@ PUBLISHER: Final[Mapping[str, str]] = {
     "verdict_history": _ADD,
     "current_verdict": _READ,
     "needs_person": _READ,
-    "certificate_reconciliation": _READ,
-    "certificate_reconciliation_history": _READ,
-    "delivery_review": _READ,
     "failed_check": _READ,
-}
-READER: Final[Mapping[str, str]] = {
-    "certification": _READ,
-    "certificate_reconciliation": _READ,
-    "certificate_reconciliation_history": _READ,
-    "delivery_review": _READ,
-    "unmatched_remote_certificate": _READ,
-    "reconciliation_daily": _READ,
-    "waiting_by_certification": _READ,
-    "expiring_soon": _READ,
-    "reconciliation_freshness": _READ,
 }
 
 

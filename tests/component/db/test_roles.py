@@ -64,6 +64,12 @@ def test_a_reader_can_read_only_what_is_for_analysts(warehouse: Engine, names: R
                 connection.execute(text(f"DELETE FROM springest.{name}"))  # noqa: S608
 
 
+def test_a_publisher_reads_whatever_readers_do(warehouse: Engine, names: RoleNames) -> None:
+    """Airflow's page and copies show what analysts read, with Airflow's own login."""
+    grant_roles(warehouse, names)
+    assert readable(warehouse, names.reader) <= readable(warehouse, names.publisher)
+
+
 def test_every_table_and_view_is_somebodys(warehouse: Engine, names: RoleNames) -> None:
     """A new table needs an explicit list of roles that may use it."""
     granted = {relation for _, rights in names.grants() for relation in rights}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from types import SimpleNamespace
@@ -163,6 +164,23 @@ def test_a_viewers_story_needs_the_reader_role_only(warehouse):
         for statement in (story._VERDICT, story._VERSIONS):
             assert connection.execute(statement, {"delivery_key": key(0)}).all()
         assert connection.execute(site_list._FRESHNESS).all()
+
+
+@pytest.mark.parametrize("user", ["viewer", "op"])
+def test_every_page_works_with_the_roles_of_airflows_login(page, warehouse, monkeypatch, user):
+    """Writer and publisher, as docs/operations.md and docker-compose.yaml grant them."""
+    names = grant_roles(warehouse)
+    with warehouse.begin() as connection:
+        connection.execute(text(f"CREATE ROLE of_airflow IN ROLE {names.writer}, {names.publisher}"))
+    settings = json.loads(os.environ["AIRFLOW_CONN_CERTIFICATE_WAREHOUSE"])
+    settings["extra"] = {**(settings.get("extra") or {}), "options": "-c role=of_airflow"}
+    monkeypatch.setenv("AIRFLOW_CONN_CERTIFICATE_WAREHOUSE", json.dumps(settings))
+    try:
+        for path in (*READ, f"/springest/deliveries/{key(10)}", "/springest/dictionary"):
+            assert page(user).get(path).status_code == 200, path
+    finally:
+        with warehouse.begin() as connection:
+            connection.execute(text("DROP ROLE of_airflow"))
 
 
 def test_an_operator_reads_the_whole_story_in_order(page):

@@ -24,7 +24,7 @@ WHERE training_id IS NULL OR issue_no IS NULL OR delivery_state IS NULL OR verif
 UNION ALL
 SELECT site, 'accepted_values', delivery_key, training_id,
        format('has state %s and status %s', delivery_state, verification_status),
-       'the schema is older than the code: run make migrate'
+       'the schema is older than the code: run bin/springest migrate'
 FROM pending
 WHERE delivery_state NOT IN ('ready', 'invalid', 'held', 'sending', 'rejected', 'accepted', 'accepted_no_id',
                              'unknown', 'visible', 'review', 'vanished', 'withdrawn', 'cancelled')

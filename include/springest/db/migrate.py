@@ -1,7 +1,7 @@
 """Migrate the warehouse's schema, and check its version.
 
-Migrating is a deployment step (``bin/springest migrate``). The nightly job only checks, so that workers never race to
-alter tables and readers never see an incomplete one.
+Migrating is a deployment step (``bin/springest migrate``). The nightly job only checks, so that workers never
+race to alter tables and readers never see an incomplete one.
 
 Revisions change tables. Each function and view is defined once, in ``functions/NAME.sql`` or
 ``views/NAME.sql``, and replaced after the revisions. Alembic is imported only to migrate, since its import

@@ -236,6 +236,12 @@ delivery = Table(
         "delivery_key",
         postgresql_where=text("indexed_state IS NOT NULL"),
     ),
+    Index(
+        "delivery_recheck_idx",
+        "site",
+        "delivery_key",
+        postgresql_where=text("indexed_state IN ('held', 'invalid', 'rejected')"),
+    ),
     # It is empty before a certificate becomes visible and after, so this index allows HOT as well.
     Index("delivery_reason_idx", "site", "reason", postgresql_where=text("reason IS NOT NULL")),
     Index(None, "learner_ref", postgresql_using="hash"),

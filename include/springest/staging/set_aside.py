@@ -48,7 +48,7 @@ def to_recheck(
 ) -> list[SetAside]:
     """Return deliveries in these states, in the order of their keys.
 
-    :param states: states that are indexed, that is, neither accepted nor visible.
+    :param states: ``RECHECKED``, or some of them; their partial index has the keys in order.
     """
     statement = (
         select(
@@ -60,7 +60,9 @@ def to_recheck(
         )
         .where(
             delivery.c.site == site,
-            delivery.c.indexed_state.in_([state.value for state in states]),
+            delivery.c.indexed_state.in_(
+                bindparam("states", [state.value for state in states], expanding=True, literal_execute=True)
+            ),
             delivery.c.delivery_key > after,
         )
         .order_by(delivery.c.delivery_key)

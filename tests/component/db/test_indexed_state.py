@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 
 from springest.db.schema import approved_run, delivery, remote_certificate
 from springest.delivery import repository as sending
 from springest.matching.matching import match
+from springest.staging.set_aside import to_recheck
 from springest.states import RECHECKED, State
 from tests.factories import MOMENT, SITE, add_rows, delivery_row
 
@@ -93,3 +94,18 @@ def test_a_short_queue_in_a_long_ledger_is_read_by_its_indexes(warehouse: Engine
     assert "Seq Scan" not in queue
     assert "approved_run_pkey" in queue
     assert "delivery_indexed_state_idx" in swept
+
+
+def test_rows_that_were_set_aside_are_read_page_by_page(warehouse: Engine) -> None:
+    """A page is read in the order of an index, and not by sorting all rows that are set aside."""
+    add_rows(warehouse, delivery, *(ledger_row(number, State.HELD) for number in range(MANY)))
+    asked: list[tuple[str, Any]] = []
+    with warehouse.connect() as connection:
+        connection.execute(text("ANALYZE springest.delivery"))
+        event.listen(warehouse, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
+        page = to_recheck(connection, "default", states=RECHECKED, after="", limit=10)
+        [(statement, values)] = asked
+        explained = connection.exec_driver_sql(f"EXPLAIN {statement}", values).scalars().all()
+    assert len(page) == 10
+    assert "delivery_recheck_idx" in "\n".join(explained)
+    assert "Sort" not in "\n".join(explained)

@@ -111,6 +111,7 @@ CREATE INDEX delivery_needs_review_idx ON springest.delivery (site) WHERE needs_
 CREATE INDEX delivery_queue_idx ON springest.delivery (site, created_at, delivery_key) WHERE indexed_state = 'ready';
 CREATE INDEX delivery_queue_of_run_idx ON springest.delivery (site, staged_run_id, created_at, delivery_key) WHERE indexed_state = 'ready';
 CREATE INDEX delivery_reason_idx ON springest.delivery (site, reason) WHERE reason IS NOT NULL;
+CREATE INDEX delivery_recheck_idx ON springest.delivery (site, delivery_key) WHERE indexed_state IN ('held', 'invalid', 'rejected');
 CREATE INDEX delivery_springest_id_idx ON springest.delivery (site, springest_certificate_id);
 CREATE INDEX delivery_training_id_site_idx ON springest.delivery (training_id, site);
 COMMENT ON TABLE springest.delivery IS 'The ledger: one row per certificate to deliver';

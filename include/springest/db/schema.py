@@ -35,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from springest.db.statements import quoted
-from springest.states import DecisionKind, State
+from springest.states import RECHECKED, DecisionKind, State
 from springest.verification import PROOFS, WEAKER, MatchMethod
 
 SCHEMA: Final = "springest"
@@ -240,7 +240,7 @@ delivery = Table(
         "delivery_recheck_idx",
         "site",
         "delivery_key",
-        postgresql_where=text("indexed_state IN ('held', 'invalid', 'rejected')"),
+        postgresql_where=text(_one_of("indexed_state", tuple(sorted(RECHECKED)))),
     ),
     # It is empty before a certificate becomes visible and after, so this index allows HOT as well.
     Index("delivery_reason_idx", "site", "reason", postgresql_where=text("reason IS NOT NULL")),

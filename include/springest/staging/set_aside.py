@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ARRAY, Connection, Text, any_, bindparam, select
+from sqlalchemy import ARRAY, BindParameter, Connection, Text, any_, bindparam, select
 
 from springest.db.schema import delivery, staged_row
 from springest.source.contract import lies_in_every_window
 from springest.source.values import WITHOUT_TRAINING_ID
-from springest.states import State
+from springest.states import RECHECKED
 
+_RECHECKED: Final[BindParameter[Any]] = bindparam(
+    "states", sorted(RECHECKED), expanding=True, literal_execute=True
+)
+"""As literals, so that the planner knows that the partial index holds them."""
 REFUSED_WHOLE: Final = "training_id_unreadable"
 """Without ``updated_at``: the source can't return anything of the row, so no window finds it again."""
 
@@ -43,13 +47,8 @@ class SetAside(NamedTuple):
         return self.reason != REFUSED_WHOLE and lies_in_every_window(self.detail)
 
 
-def to_recheck(
-    connection: Connection, site: str, *, states: Iterable[State], after: str, limit: int
-) -> list[SetAside]:
-    """Return deliveries in these states, in the order of their keys.
-
-    :param states: ``RECHECKED``, or some of them; their partial index has the keys in order.
-    """
+def to_recheck(connection: Connection, site: str, *, after: str, limit: int) -> list[SetAside]:
+    """Return deliveries in the states ``RECHECKED``, in the order of their keys, as their index has them."""
     statement = (
         select(
             delivery.c.delivery_key,
@@ -60,9 +59,7 @@ def to_recheck(
         )
         .where(
             delivery.c.site == site,
-            delivery.c.indexed_state.in_(
-                bindparam("states", [state.value for state in states], expanding=True, literal_execute=True)
-            ),
+            delivery.c.indexed_state.in_(_RECHECKED),
             delivery.c.delivery_key > after,
         )
         .order_by(delivery.c.delivery_key)

@@ -33,7 +33,6 @@ from springest.staging.batch import Batch, BatchWriter
 from springest.staging.set_aside import SetAside, staged_before, to_recheck
 from springest.staging.site_identity import keep_to_site
 from springest.staging.window import PlannedWindow, close_window, plan_window
-from springest.states import RECHECKED
 
 log = logging.getLogger(__name__)
 
@@ -228,9 +227,7 @@ class Stager:
         after, rechecked = "", 0
         while True:
             with self._engine.connect() as connection:
-                page = to_recheck(
-                    connection, self._site.name, states=RECHECKED, after=after, limit=BATCH_ROWS
-                )
+                page = to_recheck(connection, self._site.name, after=after, limit=BATCH_ROWS)
                 keys = [row.delivery_key for row in page]
                 staged = staged_before(connection, self._site.name, run_id, keys, row=rows + 1)
             if not page:

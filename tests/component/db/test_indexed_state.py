@@ -103,7 +103,7 @@ def test_rows_that_were_set_aside_are_read_page_by_page(warehouse: Engine) -> No
     with warehouse.connect() as connection:
         connection.execute(text("ANALYZE springest.delivery"))
         event.listen(warehouse, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
-        page = to_recheck(connection, "default", states=RECHECKED, after="", limit=10)
+        page = to_recheck(connection, "default", after="", limit=10)
         [(statement, values)] = asked
         explained = connection.exec_driver_sql(f"EXPLAIN {statement}", values).scalars().all()
     assert len(page) == 10

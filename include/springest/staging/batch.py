@@ -88,6 +88,8 @@ class BatchWriter:
     def write(self, batch: Batch, catalogue: Catalogue, *, run_id: str) -> None:
         """Check a batch and write the changes; documents are checked before the transaction."""
         keys = [*batch.trainings, *batch.gone]
+        if not keys:
+            return
         with self._engine.connect() as connection:
             known = ledger.load_known(connection, keys, lock=False)
         findings = self._check_documents(batch, known, catalogue)

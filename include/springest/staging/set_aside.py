@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ARRAY, BindParameter, Connection, Text, any_, bindparam, select
+from sqlalchemy import ARRAY, BindParameter, Connection, Text, any_, bindparam, literal, select
 
 from springest.db.schema import delivery, staged_row
 from springest.source.contract import lies_in_every_window
@@ -75,17 +75,21 @@ def staged_before(
 
     :param row: number of the first row that is not included.
 
-    The expressions keep the planner from using the primary key: without statistics, as in a first night, it
-    would read all rows of the run for each batch instead of the few rows of each delivery.
+    The subquery and its expressions keep the planner to one look-up by index for each delivery: without
+    statistics, as in a first night, it would read all rows of the run for each batch.
     """
-    statement = (
-        select(delivery.c.delivery_key)
-        .join_from(delivery, staged_row, staged_row.c.delivery_id == delivery.c.delivery_id)
+    staged = (
+        select(literal(value=True))
         .where(
-            delivery.c.delivery_key == any_(bindparam("keys", type_=ARRAY(Text))),
+            staged_row.c.delivery_id == delivery.c.delivery_id,
             staged_row.c.site + "" == site,
             staged_row.c.run_id + "" == run_id,
             staged_row.c.row_no + 0 < row,
         )
+        .limit(1)
+        .scalar_subquery()
+    )
+    statement = select(delivery.c.delivery_key).where(
+        delivery.c.delivery_key == any_(bindparam("keys", type_=ARRAY(Text))), staged
     )
     return set(connection.execute(statement, {"keys": sorted(set(keys))}).scalars())

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, event, select, text
 
-from springest.db.schema import approved_run, delivery, remote_certificate
+from springest.db.schema import approved_run, delivery, remote_certificate, staged_row
 from springest.delivery import repository as sending
 from springest.matching.matching import match
-from springest.staging.set_aside import to_recheck
+from springest.staging.set_aside import staged_before, to_recheck
 from springest.states import RECHECKED, State
 from tests.factories import MOMENT, SITE, add_rows, delivery_row
 
@@ -109,3 +109,27 @@ def test_rows_that_were_set_aside_are_read_page_by_page(warehouse: Engine) -> No
     assert len(page) == 10
     assert "delivery_recheck_idx" in "\n".join(explained)
     assert "Sort" not in "\n".join(explained)
+
+
+def test_rows_staged_before_are_found_by_index_without_statistics(warehouse: Engine) -> None:
+    """A batch in a first night reads only the rows of its own deliveries, however long the run is."""
+    add_rows(warehouse, delivery, *(ledger_row(number, State.HELD) for number in range(MANY)))
+    with warehouse.connect() as connection:
+        found = connection.execute(select(delivery.c.delivery_id, delivery.c.delivery_key)).all()
+    staged = [
+        {"site": "default", "run_id": "r", "row_no": number, "delivery_id": delivery_id}
+        for number, (delivery_id, _) in enumerate(found, start=1)
+    ]
+    add_rows(warehouse, staged_row, *staged)
+    batch = [key for _, key in found[:20]]
+    with warehouse.begin() as connection:
+        reads = text(
+            "SELECT seq_tup_read, idx_tup_fetch FROM pg_stat_xact_user_tables"
+            " WHERE relid = 'springest.staged_row'::regclass"
+        )
+        before = connection.execute(reads).one()
+        earlier = staged_before(connection, "default", "r", batch, row=11)
+        after = connection.execute(reads).one()
+    assert earlier == set(batch[:10])
+    assert after.seq_tup_read == before.seq_tup_read
+    assert after.idx_tup_fetch - before.idx_tup_fetch == len(batch)

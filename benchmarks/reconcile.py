@@ -17,7 +17,7 @@ from benchmarks.world import Bench, Server
 
 SIZES = (10_000, 100_000, 1_000_000)
 COMPARED = 100_000
-ROUNDS = 3
+ROUNDS = 5
 PAGE = 1_000
 TIMES_THE_FLOOR = 2.5
 TIMES_PANDAS = 2.0

@@ -13,7 +13,7 @@ from benchmarks.delivery import STATE, run
 from benchmarks.report import machine, table, target, write
 from benchmarks.world import Bench
 
-ROUNDS = 3
+ROUNDS = 5
 COMPARED = 100_000
 LARGEST = 1_000_000
 WITH_DOCUMENTS = 10_000

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine
 
 from benchmarks.contenders.job import Job, measured, read_job
-from springest.delivery.attempt_watermark import AttemptWatermark
+from springest.delivery.attempt_watermark import AttemptWatermark, WatermarkStore
 from springest.delivery.context import DeliveryContext
 from springest.delivery.repository import DeliveryRepository
 from springest.delivery.run import DeliveryRun, DeliverySettings
@@ -24,7 +24,7 @@ SECRET = "a secret for benchmarks only, long enough"  # noqa: S105 - of no use a
 
 
 class MemoryKeeper:
-    """Keeps the number in memory: what a Variable costs is Airflow's, and is told beside the figures."""
+    """Keeps the number in memory, which costs nothing."""
 
     number: int | None = None
 
@@ -65,8 +65,12 @@ def stager_of(job: Job, engine: Engine, source: Engine) -> Stager:
     )
 
 
-async def deliver(job: Job, stager: Stager) -> None:
-    """Work through the queue as the operator does."""
+async def deliver(job: Job, stager: Stager, keeper: WatermarkStore) -> None:
+    """
+    Work through the queue as the operator does.
+
+    :param keeper: keeps the number of each attempt outside the warehouse.
+    """
     site = site_of(job)
     async with open_session(job.warehouse_url, site, at_once=job.at_once) as link:
         worker = DeliveryContext(
@@ -77,7 +81,7 @@ async def deliver(job: Job, stager: Stager) -> None:
             client=link.client,
             stager=stager,
             documents=DocumentStore.under([job.documents]),
-            watermark=AttemptWatermark(MemoryKeeper()),
+            watermark=AttemptWatermark(keeper),
         )
         report = await DeliveryRun(
             worker, settings=DeliverySettings(concurrency=job.at_once, expected=job.count)
@@ -86,13 +90,17 @@ async def deliver(job: Job, stager: Stager) -> None:
         raise RuntimeError(f"not all were delivered: {report}")
 
 
-def main() -> None:
-    """Deliver what is in the queue."""
-    job = read_job()
+def measure(job: Job, keeper: WatermarkStore) -> None:
+    """Deliver what is in the queue, and print what that took."""
     engine, source = create_engine(job.warehouse_url), create_engine(job.source_url)
     stager = stager_of(job, engine, source)
     with measured(job.count):
-        asyncio.run(deliver(job, stager))
+        asyncio.run(deliver(job, stager, keeper))
+
+
+def main() -> None:
+    """Deliver what is in the queue, outside Airflow."""
+    measure(read_job(), MemoryKeeper())
 
 
 if __name__ == "__main__":

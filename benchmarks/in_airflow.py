@@ -29,10 +29,10 @@ IDLE_SECONDS = 10.0
 def mapped_in_one_process(bench: Bench, count: int) -> Result:
     """Measure `airflow dags test` with one task and with many; the difference is what the tasks cost."""
     with Server.started() as server:
-        one, more = (bench.job(server, tasks) for tasks in (1, count + 1))
-        env = _environment(bench, one)
+        single, several = (bench.job(server, tasks) for tasks in (1, count + 1))
+        env = _environment(bench, single)
         _run(("-m", "airflow", "db", "migrate"), env)
-        item, many = _dags_test(one, env), _dags_test(more, env)
+        item, many = _dags_test(single, env), _dags_test(several, env)
     if server.posts != count + 2:
         raise RuntimeError(f"the mapped operators made {server.posts} POSTs")
     seconds, used = many.seconds - item.seconds, many.cpu_seconds - item.cpu_seconds

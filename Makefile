@@ -27,6 +27,8 @@ export PYTHONUTF8 := 1
 export PYTHONSAFEPATH := 1
 unexport PYTHONPATH
 export PYTHONPYCACHEPREFIX := $(HERE)/$(STATE)/pycache
+# Without bytecode, each of the tests' many processes compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 export AIRFLOW_HOME ?= $(HERE)/$(STATE)/airflow
 export UV_LINK_MODE ?= copy
 export UV_NO_PROGRESS ?= 1

@@ -7,11 +7,11 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -27,16 +27,23 @@ from sandbox.store import Certification
 from springest.staging.window import begin_site
 from tests.factories import PDF, SECRET, make_training
 
+from .commands import Commands
+
 CANARY_KEY = "canary/key+with=odd&signs"
 CANARY_CERTIFICATIONS_KEY = "canary-certifications/key"
 CANARY_ADDRESS = "canary.zoë"
+LOUD = {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}
 
 
 @dataclass
 class AirflowWorld:
-    """The environment in which a command of Airflow runs."""
+    """The environment in which a command of Airflow runs.
+
+    :param commands: the process that runs them.
+    """
 
     env: dict[str, str]
+    commands: Commands
     home: Path
     sandbox: SandboxServer
     warehouse_url: str
@@ -44,19 +51,15 @@ class AirflowWorld:
     output: list[str] = field(default_factory=list)
 
     def run(self, *arguments: str, code: int = 0) -> str:
-        """Run Airflow's CLI and return all that it said."""
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *arguments],
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=500,
-        )
-        self.output.append(done.stdout)
-        assert done.returncode == code, done.stdout[-4000:]
-        return done.stdout
+        """Run Airflow's CLI and return its output."""
+        ended, output = self.commands.run(self.env, *arguments)
+        self.output.append(output)
+        assert ended == code, output[-4000:]
+        return output
+
+    def script(self, text: str, *arguments: str) -> str:
+        """Run a script where Airflow is imported, and return its output."""
+        return self.commands.run(self.env, "-c", text, *arguments)[1]
 
     def rows(self, statement: str) -> list[Any]:
         engine = create_engine(self.warehouse_url)
@@ -102,6 +105,15 @@ def airflow_home(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFa
     return home, metadata
 
 
+@pytest.fixture(scope="session")
+def commands(airflow_home: tuple[Path, str]) -> Iterator[Commands]:
+    """The process that runs the commands of all worlds whose settings are the usual ones, at DEBUG."""
+    home, metadata = airflow_home
+    env = environment(home, metadata_url=metadata, api_port=1, connections={}, variables={})
+    with Commands(env | LOUD, home / "commands.output") as process:
+        yield process
+
+
 def training(folder: Path, number: int, **changes: Any) -> Training:
     """A completed training with its document, whose name and address are canaries."""
     path = folder / f"{CANARY_ADDRESS}.{number}.pdf"
@@ -113,29 +125,39 @@ def training(folder: Path, number: int, **changes: Any) -> Training:
 
 @pytest.fixture
 def make_airflow(
-    airflow_home: tuple[Path, str], postgres: EmbeddedPostgres, tmp_path: Path
+    airflow_home: tuple[Path, str],
+    commands: Commands,
+    postgres: EmbeddedPostgres,
+    migrated: str,
+    tmp_path: Path,
 ) -> Iterator[Callable[..., AirflowWorld]]:
-    """Make a world: databases of its own, the sandbox, and the environment that points at them."""
-    opened: list[AirflowWorld] = []
+    """Make a world: databases of its own, the sandbox, and the environment that points at them.
+
+    With settings of its own, it has a process for its commands, too: Airflow reads some of them only once.
+    """
     home, metadata = airflow_home
+    opened = ExitStack()
 
     def make(*, trainings: Callable[[Path], list[Training]], **env: str) -> AirflowWorld:
         name = secrets.token_hex(4)
         _forget_attempts(metadata)
         source_url = postgres.create_database(f"source_{name}")
-        warehouse_url = postgres.create_database(f"warehouse_{name}")
+        opened.callback(postgres.drop_database, f"source_{name}")
+        warehouse_url = postgres.create_database(f"warehouse_{name}", template=migrated)
+        opened.callback(postgres.drop_database, f"warehouse_{name}")
         folder = tmp_path / "certificates"
         folder.mkdir()
         engine = create_engine(source_url)
         source_database.create_schema(engine)
         source_database.add(engine, trainings(folder), now=datetime.now(UTC))
         engine.dispose()
-        sandbox = SandboxServer(
-            certifications=[Certification(102, "Project Control", verified=True)],
-            api_key=CANARY_KEY,
-            certifications_api_key=CANARY_CERTIFICATIONS_KEY,
+        sandbox = opened.enter_context(
+            SandboxServer(
+                certifications=[Certification(102, "Project Control", verified=True)],
+                api_key=CANARY_KEY,
+                certifications_api_key=CANARY_CERTIFICATIONS_KEY,
+            )
         )
-        sandbox.__enter__()
         connections = {
             "training_source": postgres_connection(source_url),
             "certificate_warehouse": postgres_connection(warehouse_url),
@@ -153,25 +175,18 @@ def make_airflow(
         made = environment(
             home, metadata_url=metadata, api_port=1, connections=connections, variables=variables
         )
-        world = AirflowWorld({**made, **env}, home, sandbox, warehouse_url, source_url)
-        opened.append(world)
-        subprocess.run(
-            [sys.executable, "-m", "springest_provider.cli", "migrate"],
-            env=world.env,
-            check=True,
-            capture_output=True,
-        )
+        own = {**made, **LOUD, **env}
+        running = commands
+        if any(setting.startswith("AIRFLOW__") for setting in env):
+            running = opened.enter_context(Commands(own, home / f"{name}.output"))
         engine = create_engine(warehouse_url)
         with engine.begin() as connection:
             begin_site(connection, site="default", begin_from=datetime.now(UTC) - timedelta(days=1))
         engine.dispose()
-        return world
+        return AirflowWorld(own, running, home, sandbox, warehouse_url, source_url)
 
-    yield make
-    for world in opened:
-        world.sandbox.__exit__(None, None, None)
-        for url in (world.source_url, world.warehouse_url):
-            postgres.drop_database(urlsplit(url).path.removeprefix("/"))
+    with opened:
+        yield make
 
 
 def _forget_attempts(metadata: str) -> None:

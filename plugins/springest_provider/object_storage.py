@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import BinaryIO, Final, cast
 
 from airflow.sdk import ObjectStoragePath
@@ -18,6 +19,8 @@ BLOCK: Final = 4 * 1024 * 1024
 """Bytes that are read ahead; the libraries' own default, up to 50 MB for each open document, is too much."""
 _VERSION: Final = "?versionId="
 """``s3fs`` reads what follows in a key as the version of the object whose key stands before it."""
+_LOGS_NAMES: Final = "azure.core.pipeline.policies.http_logging_policy"
+"""This logger logs the URL of each request, with the document's name."""
 
 
 def require_provider(scheme: str) -> None:
@@ -48,6 +51,7 @@ def open_object(address: Address, root: Root) -> tuple[BinaryIO, int]:
     :raises NotMounted: there is no such bucket, or no such folder on the server.
     :raises ConfigurationError: the package for this kind of store is incomplete.
     """
+    logging.getLogger(_LOGS_NAMES).setLevel(logging.WARNING)
     try:
         path = path_of(address)
         _require_same(path, address)

@@ -55,7 +55,11 @@ _REFUSES_WORKER: Final = {
     **dict.fromkeys(("AuthenticationFailed", "InvalidAuthenticationInfo"), _RENEW),
     "RequestTimeTooSkewed": "the store refuses this worker's clock ({}): set the clock by NTP",
     "AuthorizationHeaderMalformed": "the bucket is in another region ({}): correct its connection",
-    "AllAccessDisabled": "the store refuses the account ({}): ask its provider",
+    "AuthorizationFailure": "the store refuses this worker ({}): check the key in its connection, and the "
+    "network rules of the account",
+    **dict.fromkeys(
+        ("AllAccessDisabled", "AccountIsDisabled"), "the store refuses the account ({}): ask its provider"
+    ),
 }
 """Codes of the S3 API and Azure Blob Storage that have nothing to do with the document, and the remedy."""
 _GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})

@@ -66,18 +66,21 @@ class World:
     logs: Path
     supervisor: Supervisor
 
-    def begin_site(self) -> None:
-        """Begin the site from yesterday."""
+    def begin_site(self, site: str = "default") -> None:
+        """Begin a site from yesterday."""
         with self.warehouse.begin() as connection:
-            begin_site(connection, site="default", begin_from=datetime.now(UTC) - timedelta(days=1))
+            begin_site(connection, site=site, begin_from=datetime.now(UTC) - timedelta(days=1))
 
 
 @contextmanager
-def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
+def started(
+    folder: Path, *, tell: Any, rows: int = 210, settings: Mapping[str, str] | None = None
+) -> Iterator[World]:
     """Start everything in a folder, which is emptied first, and stop it at the end.
 
     :param tell: called with the name of each step.
     :param rows: good rows of a night.
+    :param settings: settings of Airflow on top of the usual ones, as ``SECTION__NAME``.
     """
     documents = folder / "certificates"
     with (
@@ -100,6 +103,7 @@ def started(folder: Path, *, tell: Any, rows: int = 210) -> Iterator[World]:
             api_port=free_port(),
             connections={},
             variables={},
+            settings=settings,
         )
         write_config(home, env)
         migrate(warehouse_url)

@@ -8,10 +8,12 @@ import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
 
+import psycopg
+import psycopg.sql
 import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -19,7 +21,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from demo.postgres import EmbeddedPostgres
+from demo.postgres import SUPERUSER, EmbeddedPostgres
 from springest.db.migrate import upgrade
 
 SCRATCH = Path(__file__).parents[1] / ".springest" / "tests"
@@ -45,11 +47,37 @@ def one_salt() -> Iterator[None]:
         yield
 
 
+class SharedPostgres(EmbeddedPostgres):
+    """A server on which thousands of databases come and go, so that logging in must cost little."""
+
+    _administrator: psycopg.Connection | None = None
+
+    def start(self) -> None:
+        """Start the server, and keep a connection on which databases are created and dropped."""
+        super().start()
+        self._administrator = psycopg.connect(self.url(driver="postgresql"), autocommit=True)
+        # By default a client computes 4,096 hashes to log in.
+        self._administrator.execute("SET scram_iterations = 1")
+        statement = psycopg.sql.SQL("ALTER USER {} PASSWORD {}")
+        values = psycopg.sql.Identifier(SUPERUSER), psycopg.sql.Literal(self.password)
+        self._administrator.execute(statement.format(*values))
+
+    def stop(self) -> None:
+        """Stop the server."""
+        if self._administrator is not None:
+            self._administrator.close()
+        super().stop()
+
+    def _administering(self) -> AbstractContextManager[psycopg.Connection]:
+        assert self._administrator is not None
+        return nullcontext(self._administrator)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A server of this test process's own, not made to survive a power cut."""
     settings = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
-    with _own_place() as data_dir, EmbeddedPostgres(data_dir, settings=settings) as server:
+    with _own_place() as data_dir, SharedPostgres(data_dir, settings=settings) as server:
         yield server
 
 

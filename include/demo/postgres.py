@@ -17,6 +17,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -127,7 +128,7 @@ class EmbeddedPostgres:
 
         :param template: database to copy; it must have no connections.
         """
-        with psycopg.connect(self.url(driver="postgresql"), autocommit=True) as connection:
+        with self._administering() as connection:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
             if known is None:
                 # Copying the files costs half of what logging each page does.
@@ -138,9 +139,13 @@ class EmbeddedPostgres:
 
     def drop_database(self, name: str) -> None:
         """Drop a database, even with open connections."""
-        with psycopg.connect(self.url(driver="postgresql"), autocommit=True) as connection:
+        with self._administering() as connection:
             dropping = psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             connection.execute(dropping.format(psycopg.sql.Identifier(name)))
+
+    def _administering(self) -> AbstractContextManager[psycopg.Connection]:
+        """Return the superuser's connection on which databases are created and dropped."""
+        return psycopg.connect(self.url(driver="postgresql"), autocommit=True)
 
     def _is_whole(self) -> bool:
         """Return whether initdb has finished: PG_VERSION is created first, the password last."""

@@ -111,7 +111,7 @@ def test_rows_that_were_set_aside_are_read_page_by_page(warehouse: Engine) -> No
     assert "Sort" not in "\n".join(explained)
 
 
-def test_rows_staged_before_are_found_by_index_without_statistics(warehouse: Engine) -> None:
+def test_rows_staged_before_are_found_by_index(warehouse: Engine) -> None:
     """A batch in a first night reads only the rows of its own deliveries, however long the run is."""
     add_rows(warehouse, delivery, *(ledger_row(number, State.HELD) for number in range(MANY)))
     with warehouse.connect() as connection:

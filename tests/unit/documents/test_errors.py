@@ -55,7 +55,11 @@ def test_a_document_that_was_replaced_has_changed(error: Exception) -> None:
     [
         (PermissionError(errno.EACCES, "secret-name.pdf"), "document_unreadable", "EACCES"),
         (ClientError("AccessDenied", 403), "document_unreadable", "ClientError 403"),
-        (HttpResponseError("AuthorizationPermissionMismatch", 403), "document_unreadable", "HttpResponseError 403"),
+        (
+            HttpResponseError("AuthorizationPermissionMismatch", 403),
+            "document_unreadable",
+            "HttpResponseError 403",
+        ),
         (GoogleError(401), "document_unreadable", "GoogleError 401"),
         (OSError(errno.EIO, "secret-name.pdf"), "document_unreachable", "EIO"),
         (OSError(errno.ESTALE, "secret-name.pdf"), "document_unreachable", "ESTALE"),

@@ -47,8 +47,14 @@ def dag_of(site: SiteSettings, dag_id: str) -> dict[str, Any]:
 
 
 def source_of(site: SiteSettings) -> dict[str, Any]:
-    """Return the arguments of a site's operators that read its source."""
-    return {"sql": site.query, "source_conn_id": site.source, "parameters": dict(site.filter)}
+    """Return the arguments of a site's operators that read its source; lists, if there are several."""
+    if site.sources is None:
+        return {"sql": site.query, "source_conn_id": site.source, "parameters": dict(site.filter)}
+    return {
+        "sql": [item.query for item in site.sources],
+        "source_conn_id": [item.source for item in site.sources],
+        "parameters": [dict(item.filter) for item in site.sources],
+    }
 
 
 def deadline(site: SiteSettings, hours: int) -> DeadlineAlert | None:

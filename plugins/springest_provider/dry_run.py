@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from springest.delivery.plan import Plan, Planner, Selection
 from springest.delivery.plan_words import in_words
@@ -12,7 +11,6 @@ from springest.delivery.run import DeliverySettings
 from springest.privacy.secret import secret_in_use
 from springest.redaction import Redactor, show_unseen
 from springest.site import Site
-from springest.source.reader import SourceReader
 from springest_provider import factories
 
 
@@ -21,31 +19,28 @@ def make_plan(
     run_id: str,
     which: Selection,
     *,
-    sql: str,
-    source_conn_id: str,
+    sources: Sequence[factories.SourceQuery],
     warehouse_conn_id: str,
     settings: DeliverySettings,
-    parameters: Mapping[str, Any] | None = None,
     unknown_since: datetime | None = None,
 ) -> Plan:
     """
     Return what a run would send and set aside; nothing is sent, and nothing stays changed.
 
-    :param sql: the query of completed trainings.
-    :param parameters: values of its further bound parameters.
+    :param sources: the site's sources.
     :param unknown_since: as of ``counted_since``.
     :raises ConfigurationError: a connection or a Variable is not what it should be.
     """
     pseudonyms = factories.pseudonyms()
     with (
         factories.warehouse(warehouse_conn_id) as engine,
-        factories.source(source_conn_id) as database,
+        factories.reader(sources) as reader,
         secret_in_use(engine, pseudonyms),
     ):
         planner = Planner(
             engine,
             site=site,
-            source=SourceReader(database, query=sql, parameters=parameters),
+            source=reader,
             pseudonyms=pseudonyms,
             documents=factories.documents(site),
             keeper=factories.AttemptKeeper,

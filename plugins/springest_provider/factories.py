@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
 import yarl
@@ -21,6 +21,8 @@ from springest.documents.opener import DocumentStore
 from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms
 from springest.site import Site
+from springest.source.reader import SourceReader
+from springest.source.several import SeveralSources, TrainingSource, naming
 from springest_provider.drop import drop
 from springest_provider.links import fetch
 from springest_provider.lookups import (
@@ -31,7 +33,7 @@ from springest_provider.lookups import (
     write_variable,
 )
 from springest_provider.object_storage import open_object, require_provider
-from springest_provider.site_settings import is_drop, suffixed
+from springest_provider.site_settings import is_drop, source_name, suffixed
 from springest_provider.sites import load_sites
 
 SECRET_VARIABLE = "springest_learner_secret"  # noqa: S105 - the name of a Variable
@@ -142,6 +144,45 @@ def source(conn_id: str) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceQuery:
+    """
+    A source and what is read from it.
+
+    :param conn_id: connection of a database, or the address of a drop.
+    :param query: the query of completed trainings.
+    :param parameters: values of its further bound parameters.
+    """
+
+    conn_id: str
+    query: str
+    parameters: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name, as errors and the ledger have it."""
+        return source_name(self.conn_id)
+
+
+@contextmanager
+def reader(sources: Sequence[SourceQuery]) -> Iterator[TrainingSource]:
+    """
+    Yield a reader of a site's source, or of all of them.
+
+    :raises ConfigurationError: a connection or a query is unusable.
+    :raises SourceError: a drop can't be read.
+    """
+    with ExitStack() as opened:
+        readers = {}
+        for item in sources:
+            with naming(item.name) if len(sources) > 1 else nullcontext():
+                engine = opened.enter_context(source(item.conn_id))
+                readers[item.name] = SourceReader(
+                    engine, query=item.query, parameters=item.parameters, name=item.name
+                )
+        yield SeveralSources(readers) if len(sources) > 1 else readers[sources[0].name]
 
 
 def _source_engine(connection: Connection) -> Engine:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from springest.documents.address import LOCAL, Root
+from springest_provider.factories import SourceQuery
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.lookups import read_connection
 from springest_provider.site_settings import is_drop
@@ -31,13 +33,12 @@ def lineage_of(
     *,
     springest_conn_id: str,
     warehouse_conn_id: str,
-    source_conn_id: str | None = None,
-    sql: str | None = None,
+    sources: Sequence[SourceQuery] = (),
 ) -> Any:
     """
     Return the lineage of a task, as an ``OperatorLineage``; ``None`` without OpenLineage's provider.
 
-    :param sql: the rendered query of the source, if the operator has one.
+    :param sources: the sources that the operator reads, with their rendered queries.
     """
     try:
         from airflow.providers.openlineage.extractors import OperatorLineage
@@ -47,17 +48,8 @@ def lineage_of(
         return None
 
     def dataset(name: str) -> list[Dataset]:
-        if name == SOURCE and is_drop(source_conn_id):
-            address = Root.parse(str(source_conn_id)).address
-            if address.is_local:
-                return [Dataset(namespace=LOCAL, name=str(address.path))]
-            store = f"{address.scheme}://{address.without_connection}"
-            return [Dataset(namespace=store, name=str(address.path).lstrip("/"))]
         if name == SOURCE:
-            return [
-                Dataset(namespace=_namespace(str(source_conn_id)), name=table)
-                for table in _tables(str(sql), str(source_conn_id))
-            ]
+            return [Dataset(namespace=store, name=table) for item in sources for store, table in _read(item)]
         if name.startswith(API):
             site = SpringestHook(springest_conn_id).get_site()
             return [Dataset(namespace=site.base_url, name=name.removeprefix(API))]
@@ -67,8 +59,21 @@ def lineage_of(
     return OperatorLineage(
         inputs=[item for name in lineage.reads for item in dataset(name)],
         outputs=[item for name in lineage.writes for item in dataset(name)],
-        job_facets={"sql": SQLJobFacet(query=sql)} if sql else {},
+        job_facets={"sql": SQLJobFacet(query=";\n".join(item.query for item in sources))} if sources else {},
     )
+
+
+def _read(source: SourceQuery) -> Iterator[tuple[str, str]]:
+    """Yield the name of the server or store and of each table or folder that a source's query reads."""
+    if not is_drop(source.conn_id):
+        namespace = _namespace(source.conn_id)
+        yield from ((namespace, table) for table in _tables(source.query, source.conn_id))
+        return
+    address = Root.parse(source.conn_id).address
+    if address.is_local:
+        yield LOCAL, str(address.path)
+    else:
+        yield f"{address.scheme}://{address.without_connection}", str(address.path).lstrip("/")
 
 
 def _namespace(conn_id: str) -> str:

@@ -7,11 +7,19 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
 from croniter import croniter  # type: ignore[import-untyped]
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from springest.documents.address import Root
@@ -73,6 +81,16 @@ def is_drop(source: object) -> bool:
     return isinstance(source, str) and "/" in source
 
 
+def source_name(source: str) -> str:
+    """Return the name of a source, as errors and the ledger have it: without the connection of a bucket."""
+    if not is_drop(source):
+        return source
+    address = Root.parse(source).address
+    return str(
+        address.path if address.is_local else f"{address.scheme}://{address.without_connection}{address.path}"
+    )
+
+
 def _source(value: str) -> str:
     if is_drop(value):
         _root(value)
@@ -110,6 +128,7 @@ _EXPECTED: Final = {
     "copy_to": "must be the id of a connection: letters, digits and _ . -",
     "copy_dataset": "must have lower-case letters, digits and underscores, a letter first, 30 at most",
     "source": "must be the id of a connection, or a folder or bucket of a drop, in quotes",
+    "sources": "must be tables such as [[default.sources]], each with source and query",
     "look_back_days": "must be a whole number of days, 1 to 366",
     "filter": 'must be parameters of the query, such as { country = "GB" }',
     "document_roots": 'must be a list of folders or buckets, such as ["file:///data/uk"]',
@@ -143,6 +162,33 @@ class Deadlines(_Strict):
     reconcile: Hours = 2
 
 
+class SourceSettings(_Strict):
+    """
+    One source of a site, with the meanings and defaults of the site's own settings.
+
+    :param source: as ``SiteSettings.source``, and so ``query`` and ``filter``.
+    """
+
+    source: Annotated[str, AfterValidator(_source)]
+    query: Annotated[str, AfterValidator(_query)]
+    filter: dict[Parameter, str | int] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_query(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "source" not in given:
+            return given
+        return {"query": DROP_DEFAULTS["query"] if is_drop(given["source"]) else QUERY, **given}
+
+
+def _each_once(sources: list[SourceSettings]) -> list[SourceSettings]:
+    names = [source_name(item.source) for item in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise _wrong(f"{name} is listed twice: read it once, with a query that joins both by UNION ALL")
+    return sources
+
+
 class SiteSettings(_Strict):
     """
     One site.
@@ -152,6 +198,7 @@ class SiteSettings(_Strict):
     :param source: connection of the source database, or folder or bucket of a drop.
     :param query: the query of completed trainings: a file in the folder ``sql`` beside the list.
     :param filter: further bound parameters of the query: ``{country = "GB"}`` is ``:country`` there.
+    :param sources: several sources of this site, instead of ``source``, ``query`` and ``filter``.
     :param shares_rows: the query may return rows of another site; a training belongs to the site that stages
         it first.
     :param look_back_days: how far before the last run's window each run reads again; rows may arrive so much
@@ -169,6 +216,7 @@ class SiteSettings(_Strict):
     source: Annotated[str, AfterValidator(_source)] = SOURCE
     query: Annotated[str, AfterValidator(_query)] = QUERY
     filter: dict[Parameter, str | int] = {}
+    sources: Annotated[list[SourceSettings], Field(min_length=1), AfterValidator(_each_once)] | None = None
     shares_rows: bool = False
     look_back_days: Annotated[int, Field(ge=1, le=366)] = 1
     document_roots: Annotated[list[RootUri], Field(min_length=1)] | None = None
@@ -183,6 +231,12 @@ class SiteSettings(_Strict):
     pool: Text | None = None
     queue: Text | None = None
     executor: Annotated[str, AfterValidator(_executor)] | None = None
+
+    @property
+    def all_sources(self) -> list[SourceSettings]:
+        """Its sources, of which there usually is one."""
+        only = SourceSettings.model_construct(source=self.source, query=self.query, filter=self.filter)
+        return self.sources or [only]
 
     @property
     def look_back(self) -> timedelta:
@@ -201,17 +255,25 @@ def suffixed(name: str, site: str) -> str:
 
 def in_words(detail: ErrorDetails) -> str:
     """Return an error with its setting and the remedy; no value is shown."""
-    location = [str(part) for part in detail["loc"][:2]]  # what follows names a type
-    must = _EXPECTED.get(location[0], "must be text in quotes, without blanks around it")
+    is_source = detail["loc"][0] == "sources" and len(detail["loc"]) > 2
+    location = [str(part) for part in detail["loc"][: 3 if is_source else 2]]  # what follows names a type
+    setting = location[2 if is_source else 0]
+    must = _EXPECTED.get(setting, "must be text in quotes, without blanks around it")
     if detail["type"] == "extra_forbidden":
         must = f"unknown setting: {_known(location)}"
+    elif detail["type"] == "missing":
+        must = f"is missing: {must}"
     elif detail["type"] == "wrong":
         must = detail["msg"]
     return f"{'.'.join(location)}: {must}"
 
 
 def _known(location: list[str]) -> str:
-    models: dict[str, type[BaseModel]] = {"schedule": Schedule, "deadline_hours": Deadlines}
+    models: dict[str, type[BaseModel]] = {
+        "schedule": Schedule,
+        "deadline_hours": Deadlines,
+        "sources": SourceSettings,
+    }
     model = models.get(location[0], SiteSettings)
     known = [name for name in model.model_fields if name != "name"]
     near = difflib.get_close_matches(location[-1], known, n=1)

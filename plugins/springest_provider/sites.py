@@ -99,14 +99,36 @@ class _Entry:
     settings: dict[str, Any]
     problem: str | None = None
 
-    def get(self, setting: str) -> Any:
-        usual = {"connection": f"{PREFIX}{self.name}", "source": SOURCE, "query": QUERY, "filter": {}}
-        return {**usual, **self.of_drop, **self.settings}.get(setting)
+    @property
+    def connection(self) -> Any:
+        """Its connection to Springest."""
+        return self.settings.get("connection", f"{PREFIX}{self.name}")
 
     @property
     def of_drop(self) -> dict[str, Any]:
-        """What a site whose source is a drop has by default."""
-        return dict(DROP_DEFAULTS) if is_drop(self.settings.get("source")) else {}
+        """What a site with a drop has by default."""
+        if is_drop(self.settings.get("source")):
+            return dict(DROP_DEFAULTS)
+        is_one_drop = any(is_drop(item.get("source")) for item in self._listed)
+        return {"look_back_days": DROP_DEFAULTS["look_back_days"]} if is_one_drop else {}
+
+    @property
+    def reads(self) -> list[tuple[Any, Any, Any]]:
+        """Source, query and filter of each of its sources."""
+        listed = self._listed or [self.settings]
+        return [
+            (
+                item.get("source", SOURCE),
+                item.get("query", DROP_DEFAULTS["query"] if is_drop(item.get("source")) else QUERY),
+                item.get("filter", {}),
+            )
+            for item in listed
+        ]
+
+    @property
+    def _listed(self) -> list[dict[str, Any]]:
+        listed = self.settings.get("sources")
+        return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
 
 
 def load_sites() -> SiteList:
@@ -193,7 +215,7 @@ def _site(path: Path, entry: _Entry, before: list[_Entry]) -> SiteSettings | lis
     problem = entry.problem or _misnamed(entry) or _conflict(entry, before)
     if problem:
         return [problem]
-    settings = {"connection": entry.get("connection"), **entry.of_drop, **entry.settings, "name": entry.name}
+    settings = {"connection": entry.connection, **entry.of_drop, **entry.settings, "name": entry.name}
     try:
         return SiteSettings.model_validate(settings, context={"folder": SiteList(path, {}, {}).sql_folder})
     except ValidationError as error:
@@ -209,6 +231,8 @@ def _misnamed(entry: _Entry) -> str | None:
         )
     if "name" in entry.settings:
         return f"name: remove it: the name is that of the table, {entry.name}"
+    if "sources" in entry.settings and (both := {"source", "query", "filter"} & entry.settings.keys()):
+        return f"sources: move {', '.join(sorted(both))} into one of [[{entry.name}.sources]]"
     return None
 
 
@@ -221,10 +245,10 @@ def _conflict(entry: _Entry, before: list[_Entry]) -> str | None:
     if entry.name in {earlier.name for earlier in before}:
         return "there is a site of this name already, which counts: give this one another name"
     for earlier in before:
-        if earlier.get("connection") == entry.get("connection"):
+        if earlier.connection == entry.connection:
             return f"connection: [{earlier.name}] has the same: give each site its own connection"
-        reads_same = all(earlier.get(key) == entry.get(key) for key in ("source", "query", "filter"))
-        if reads_same and not (entry.get("shares_rows") or earlier.get("shares_rows")):
+        reads_same = any(read in earlier.reads for read in entry.reads)
+        if reads_same and not (entry.settings.get("shares_rows") or earlier.settings.get("shares_rows")):
             return (
                 f"reads the same rows as [{earlier.name}]: give it another source, query or filter, or set "
                 "shares_rows = true if each training belongs to the site that stages it first"

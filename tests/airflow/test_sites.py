@@ -44,8 +44,7 @@ print("\\n" + json.dumps({
             "file": dag.fileloc.rpartition("/")[2],
             "connections": sorted({t.springest_conn_id for t in dag.tasks
                 if hasattr(t, "springest_conn_id")}),
-            "sources": sorted({t.source_conn_id for t in dag.tasks
-                if hasattr(t, "source_conn_id")}),
+            "sources": sorted({source.conn_id for t in dag.tasks for source in getattr(t, "sources", ())}),
             "pools": sorted({t.pool for t in dag.tasks}),
             "triggers": sorted({t.trigger_dag_id for t in dag.tasks if hasattr(t, "trigger_dag_id")}),
             "assets": sorted({a.name for t in dag.tasks for a in t.outlets}),
@@ -90,6 +89,7 @@ def test_fifty_sites_are_parsed_from_one_read_of_the_list(parse):
         f'[site_{number}]\nsource = "source_{number}"\npool = "pool_{number}"\ntime_zone = "Europe/London"\n'
         for number in range(SITES)
     ]
+    entries[8:9] = ["[site_8]", *(f'[[site_8.sources]]\nsource = "{name}"' for name in ("lms1", "lms2"))]
     output = parse("\n".join(entries))
     assert output["errors"] == {}
     assert output["touched"] == []
@@ -108,6 +108,7 @@ def test_fifty_sites_are_parsed_from_one_read_of_the_list(parse):
         "zone": "Europe/London",
         "triggered_by": None,
     }
+    assert output["dags"]["springest_reconcile_site_8"]["sources"] == ["lms1", "lms2"]
     review = output["dags"]["springest_review_site_7"]
     assert review["triggers"] == ["springest_deliver_site_7", "springest_review_site_7"]
     default = output["dags"]["springest_deliver"]

@@ -39,6 +39,7 @@ from springest.snapshot.scope import plan
 from springest.snapshot.snapshot import SnapshotReport, take_snapshot
 from springest.source.addresses import addresses_from
 from springest.source.reader import SourceReader, Window
+from springest.source.several import TrainingSource
 from springest.staging.stage import Stager, StageReport
 from springest.staging.window import begin_site
 from tests.factories import PSEUDONYMS, MemoryKeeper, make_training
@@ -98,10 +99,14 @@ class World:
         )
 
     @property
+    def reader(self) -> TrainingSource:
+        return SourceReader(self.source, query=self.query, parameters=self.parameters)
+
+    @property
     def stager(self) -> Stager:
         return Stager(
             self.warehouse,
-            source=SourceReader(self.source, query=self.query, parameters=self.parameters),
+            source=self.reader,
             site=self.site,
             pseudonyms=self.pseudonyms,
             documents=self.documents,
@@ -248,10 +253,9 @@ class World:
         async def run() -> OwnersReport:
             engine = create_async_engine(self.warehouse_url)
             pseudonyms = self.pseudonyms
-            reader = SourceReader(self.source, query=self.query, parameters=self.parameters)
             try:
                 async with SpringestClient(self.site) as client:
-                    look_up = addresses_from(reader, site=self.name, pseudonyms=pseudonyms)
+                    look_up = addresses_from(self.reader, site=self.name, pseudonyms=pseudonyms)
                     return await OwnerLookup(engine, client, self.site, pseudonyms, look_up).run(run_id)
             finally:
                 await engine.dispose()

@@ -32,7 +32,8 @@ from springest.identity import Pseudonyms
 from springest.privacy.secret import keep_to_secret
 from springest.rate_limit.limiter import Pace, RateLimiter
 from springest.site import Site
-from springest.source.reader import SourceReader, Window
+from springest.source.reader import Window
+from springest.source.several import TrainingSource
 from springest.staging.stage import LOOK_BACK, Stager
 from springest.states import POSSIBLY_STORED, State
 
@@ -126,7 +127,7 @@ class Planner:
         engine: Engine,
         *,
         site: Site,
-        source: SourceReader,
+        source: TrainingSource,
         pseudonyms: Pseudonyms,
         documents: DocumentStore,
         keeper: Callable[[str], WatermarkStore],

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from springest.errors import DecisionRefused, IllegalTransition
 from springest.identity import ERASED_OWNER
-from springest.source.contract import CompletedTraining
+from springest.source.contract import IN_SEVERAL_SOURCES, CompletedTraining
 from springest.staging.decide import Known, changed_fields
 from springest.states import POSSIBLY_STORED, DecisionKind, Event, State, next_state
 from springest.verification import MatchMethod
@@ -22,7 +22,7 @@ from springest.verification import MatchMethod
 WAIVER_HINT: Final = ". To release it anyway, add --without-evidence, which is recorded"
 """How a refusal for missing evidence ends; the page has a box to tick instead."""
 DUPLICATE: Final = "duplicate"
-AFTER_SENDING: Final = ("changed_after_sending", "withdrawn_after_sending")
+AFTER_SENDING: Final = ("changed_after_sending", "withdrawn_after_sending", IN_SEVERAL_SOURCES)
 """Review reasons that survive a confirmation: source and Springest still disagree."""
 
 

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 from springest.identity import Pseudonyms
 from springest.source.contract import read_row
-from springest.source.reader import SourceError, SourceReader
+from springest.source.reader import SourceError
+from springest.source.several import TrainingSource
 from springest.source.values import WITHOUT_TRAINING_ID
 
 log = logging.getLogger(__name__)
 
 
 def addresses_from(
-    reader: SourceReader, *, site: str, pseudonyms: Pseudonyms
+    reader: TrainingSource, *, site: str, pseudonyms: Pseudonyms
 ) -> Callable[[Sequence[tuple[str, str, str]]], Mapping[str, str]]:
     """Return a function that looks up e-mail addresses by delivery.
 

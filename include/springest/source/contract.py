@@ -32,6 +32,12 @@ COLUMNS: Final = (
     "certificate_uri",
     "updated_at",
 )
+SOURCE: Final = "Source"
+"""Key in a row: name of its source, if the site has several. Names of columns are in lower case."""
+SOURCES: Final = "Sources"
+"""Key in a row: names of the sources that all have a training with its id; empty if it is one."""
+IN_SEVERAL_SOURCES: Final = "training_id_in_several_sources"
+_VALUES: Final = tuple(name for name in COLUMNS if name not in {"training_id", "issue_no"})
 REQUIRED_COLUMNS: Final = tuple(name for name in COLUMNS if name not in {"issue_no", "booking_id"})
 
 
@@ -54,6 +60,10 @@ class CompletedTraining:
     """The readable values of one source row.
 
     ``email`` and ``certificate_uri`` are not in the representation, since they are never logged or stored.
+
+    :param source: name of its source, if the site has several.
+    :param sources: names of all sources that have a training with its id, if they are several; there are no
+        other values then.
     """
 
     site: str
@@ -72,6 +82,8 @@ class CompletedTraining:
     document_ref: str | None
     row_version: str
     defects: tuple[Defect, ...] = ()
+    source: str | None = None
+    sources: tuple[str, ...] = ()
 
     @property
     def is_refused(self) -> bool:
@@ -123,9 +135,31 @@ def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> Co
         learner_ref=pseudonyms.learner_ref(email) if email else None,
         document_ref=pseudonyms.document_ref(uri) if uri else None,
         row_version=pseudonyms.row_version(canonical),
+        source=row.get(SOURCE),
     )
+    if sources := row.get(SOURCES):
+        return _in_several_sources(training, sources, pseudonyms)
     found = (*defects, *_missing(training, defects), *_contradictions(training))
     return replace(training, defects=found)
+
+
+def _in_several_sources(
+    training: CompletedTraining, sources: tuple[str, ...], pseudonyms: Pseudonyms
+) -> CompletedTraining:
+    """Return a training that is set aside, the same for the row of each source."""
+    detail = (
+        f"{' and '.join(sources)} each have a training with this training_id: make the ids unique in the "
+        "query of one of them, such as 'lms2-' || id, then stage its rows again with window_start and "
+        "window_end"
+    )
+    empty: dict[str, Any] = dict.fromkeys((*_VALUES, "learner_ref", "document_ref", "source"))
+    return replace(
+        training,
+        **empty,
+        row_version=pseudonyms.row_version([training.training_id, str(training.issue_no), *sources]),
+        defects=(Defect(IN_SEVERAL_SOURCES, detail),),
+        sources=sources,
+    )
 
 
 _MUST_BE_THERE: Final = {

@@ -12,8 +12,6 @@ import logging
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Executable, Select, column
@@ -25,13 +23,13 @@ from springest.source.drivers import read_leniently
 from springest.source.query import TrainingQuery
 from springest.source.refusal import own_errors
 from springest.source.values import EARLIEST, LATEST, UnreadableValue, identifier
+from springest.source.window import Bounds, Window
 
 __all__ = ["SourceError", "SourceReader", "UnreadableRows", "Window"]
 
 log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
-Bounds = dict[str, datetime]
 
 BATCH_ROWS: Final = 1_000
 LOOKUP_IDS: Final = 1_000
@@ -41,25 +39,8 @@ MOST_UNREADABLE: Final = 20
 """Rows of a window that the database may refuse; each costs about twenty statements."""
 _KEEPS_CURSORS: Final = "postgresql"
 """In this dialect a failed statement aborts its transaction unless it has a savepoint; cursors survive it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A half-open interval on ``updated_at``: start inclusive, end exclusive, both with a time zone."""
-
-    start: datetime
-    end: datetime
-
-    def __post_init__(self) -> None:
-        if self.start.tzinfo is None or self.end.tzinfo is None:
-            raise SourceError("a window of the source needs time zones at both ends")
-        if self.end < self.start:
-            raise SourceError(f"the window ends ({self.end}) before it starts ({self.start})")
-
-    @property
-    def bounds(self) -> Bounds:
-        """The query's parameters, in UTC, since a source without a timestamp type compares text."""
-        return {"window_start": self.start.astimezone(UTC), "window_end": self.end.astimezone(UTC)}
+_UNTYPED: Final = "sqlite"
+"""In this dialect an expression has no type, so that ``'7'`` and ``7`` differ without an error."""
 
 
 _EVER: Final = Window(EARLIEST, LATEST).bounds
@@ -71,12 +52,26 @@ class SourceReader:
     :param engine: engine of the source; disposed of by its owner.
     :param query: the text of ``include/sql/completed_trainings.sql`` or the user's own.
     :param parameters: values of its further bound parameters, by name.
+    :param name: name of the source, which the ledger may have recorded.
     :raises ConfigurationError: the query lacks a parameter.
     """
 
-    def __init__(self, engine: Engine, *, query: str, parameters: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        query: str,
+        parameters: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> None:
         self._engine = engine
         self._query = TrainingQuery(query, parameters)
+        self._name = name
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Name of the source, if it has one."""
+        return frozenset({self._name} if self._name else ())
 
     @contextmanager
     def open_window(
@@ -109,15 +104,19 @@ class SourceReader:
         with self._own_errors():
             return int(connection.execute(self._query.count, window.bounds).scalar_one())
 
-    def look_up(self, training_ids: Sequence[str]) -> list[Row]:
+    def look_up(self, training_ids: Sequence[str], *, thoroughly: bool = True) -> list[Row]:
         """Return the rows that the source now has for these trainings, whenever they last changed.
 
         An id that the source can't compare with its own ids counts as not found.
+
+        :param thoroughly: compare all ids that are not found as text as well. Otherwise, since most ids are
+            expected to be another source's, only those that the source's own type can't represent.
         """
         found: list[Row] = []
         with self._connection() as connection:
             for start in range(0, len(training_ids), LOOKUP_IDS):
-                found.extend(self._find(connection, training_ids[start : start + LOOKUP_IDS]))
+                ids = training_ids[start : start + LOOKUP_IDS]
+                found.extend(self._find(connection, ids, thoroughly=thoroughly))
         return found
 
     def not_found_again(self, window: Window) -> list[str]:
@@ -203,7 +202,7 @@ class SourceReader:
             dict.fromkeys(self._columns(connection, bounds), UnreadableValue(error)) for _ in range(count)
         ]
 
-    def _find(self, connection: Connection, ids: Sequence[str]) -> list[Row]:
+    def _find(self, connection: Connection, ids: Sequence[str], *, thoroughly: bool = True) -> list[Row]:
         """Return the rows of these trainings, comparing ids with the source's own type, then as text.
 
         Comparing as text finds ids that the source can't compare otherwise: its ids are integers and one of
@@ -212,24 +211,27 @@ class SourceReader:
         """
         began = time.monotonic()
         refused: list[Any] = []
-        rows = self._rows(connection, ids, _EVER, refused)
+        rows = self._rows(connection, ids, _EVER, refused, most=None if thoroughly else MOST_UNREADABLE)
         found = {identifier(row["training_id"]) for row in rows}
-        left = [name for name in ids if name not in found]
+        compared_as_text = ids if thoroughly or connection.dialect.name == _UNTYPED else refused
+        left = [name for name in compared_as_text if name not in found]
         unreadable: list[Any] = []
         rows += self._rows(connection, left, _EVER, unreadable, as_text=True)
         for name in unreadable:
             rows += self._piecewise(connection, name, _EVER, as_text=True)
         found |= {identifier(row["training_id"]) for row in rows}
-        if not_comparable := [name for name in refused if name not in found]:
+        not_comparable = [name for name in refused if name not in found]
+        if thoroughly and not_comparable:
             log.warning(
                 "The source can't compare these ids with its own, so it does not have them: %s",
                 ", ".join(map(repr, not_comparable[:MOST_UNREADABLE])),
             )
         if (seconds := time.monotonic() - began) > SLOW_LOOKUP_SECONDS:
             log.warning(
-                "Looking up %d trainings in the source took %.1f s: create an index on the column behind "
+                "Looking up %d trainings in the source%s took %.1f s: create an index on the column behind "
                 "training_id",
                 len(ids),
+                f" {self._name}" if self._name else "",
                 seconds,
             )
         return rows
@@ -242,8 +244,15 @@ class SourceReader:
         refused: list[Any],
         *,
         as_text: bool = False,
+        most: int | None = None,
     ) -> list[Row]:
-        """Return the rows of these trainings; ids that the database refuses are added to ``refused``."""
+        """Return the rows of these trainings; ids that the database refuses are added to ``refused``.
+
+        :param most: number of refused ids after which the rest is refused without a statement of its own.
+        """
+        if most is not None and len(refused) >= most:
+            refused.extend(ids)
+            return []
         if not ids:
             return []
         rows, _ = self._attempt(connection, self._query.with_ids(ids, as_text=as_text), bounds)
@@ -254,8 +263,8 @@ class SourceReader:
             return []
         half = len(ids) // 2
         return [
-            *self._rows(connection, ids[:half], bounds, refused, as_text=as_text),
-            *self._rows(connection, ids[half:], bounds, refused, as_text=as_text),
+            *self._rows(connection, ids[:half], bounds, refused, as_text=as_text, most=most),
+            *self._rows(connection, ids[half:], bounds, refused, as_text=as_text, most=most),
         ]
 
     def _piecewise(

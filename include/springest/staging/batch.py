@@ -75,15 +75,23 @@ class BatchWriter:
     :param engine: engine of the warehouse.
     :param pseudonyms: recognises erased learners.
     :param documents: store of the certificate files.
+    :param sources: names of the site's sources.
     """
 
     def __init__(
-        self, engine: Transactions, *, site: str, pseudonyms: Pseudonyms, documents: DocumentStore
+        self,
+        engine: Transactions,
+        *,
+        site: str,
+        pseudonyms: Pseudonyms,
+        documents: DocumentStore,
+        sources: Collection[str] = (),
     ) -> None:
         self._engine = engine
         self._site = site
         self._pseudonyms = pseudonyms
         self._documents = DocumentChecker(documents)
+        self._sources = sources
 
     def write(self, batch: Batch, catalogue: Catalogue, *, run_id: str) -> None:
         """Check a batch and write the changes; documents are checked before the transaction."""
@@ -116,9 +124,15 @@ class BatchWriter:
                 for key in batch.trainings
             ]
             ledger.write(connection, staged, run_id=run_id)
-            ledger.withdraw(connection, batch.gone)
+            unlisted = {key for key in batch.gone if key in known and self._is_unlisted(known[key])}
+            ledger.hold_unlisted(connection, sorted(unlisted))
+            ledger.withdraw(connection, [key for key in batch.gone if key not in unlisted])
             if batch.rows:
                 _note_rows(connection, self._site, run_id, batch.rows)
+
+    def _is_unlisted(self, known: Known) -> bool:
+        """Return whether it came from a source that the site no longer has, so that it may still be there."""
+        return known.source is not None and known.source not in self._sources
 
     def _conflicts_with_earlier_batches(
         self, connection: Connection, batch: Batch, known: Mapping[str, Known], run_id: str
@@ -179,7 +193,7 @@ class BatchWriter:
                 result = staged_elsewhere(batch.elsewhere[key])
             else:
                 result = _unless_duplicate(training, known, result, holders)
-        change = decide(known, training, result, catalogue_ref=entry.ref)
+        change = decide(known, training, result, catalogue_ref=entry.ref, sources=self._sources)
         is_named = training.certificate_uri is not None  # false if the learner was erased meanwhile
         passed = document.checked if is_named and isinstance(document, CheckedDocument) else None
         return ledger.Staged(training, change, entry.ref, passed)
@@ -195,7 +209,7 @@ class BatchWriter:
         key = training.delivery_key
         entry, cutover = catalogue.entry(training.certification_id), catalogue.site.cutover_date
         document: Finding = findings.get(key)
-        if key in batch.conflicts and may_be_restaged(known):
+        if key in batch.conflicts and not training.sources and may_be_restaged(known):
             return document, CONFLICT
         if document is Unknown.STORE_FAILS and known is not None and known.state in RECHECKED:
             return document, None  # it stays set aside as it is

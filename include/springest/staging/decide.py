@@ -6,7 +6,7 @@ in the ledger, ``decide`` gives the ``Change`` to write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ from typing import Final
 
 from springest.catalogue import CatalogueEntry
 from springest.identity import ERASED_VERSION
-from springest.source.contract import CompletedTraining, Defect
+from springest.source.contract import IN_SEVERAL_SOURCES, CompletedTraining, Defect
 from springest.states import POSSIBLY_STORED, Event, State, next_state
 
 
@@ -25,6 +25,7 @@ class Known:
     :param duplicate_released: a person released it although another training has the same certificate.
     :param document_sha256: hash of the document last sent to Springest; ``document_checked`` is as in
         ``Queued``.
+    :param source: name of the source it came from, if the site had several.
     """
 
     delivery_key: str
@@ -47,6 +48,7 @@ class Known:
     created_at: datetime | None = None
     document_sha256: str | None = None
     document_checked: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,14 +222,16 @@ def decide(
     result: CheckResult | None,
     *,
     catalogue_ref: str | None = None,
+    sources: Collection[str] = (),
 ) -> Change:
     """Return the change that a checked row makes in the ledger.
 
     :param result: ``None`` if ``needs_check`` returned false.
     :param catalogue_ref: reference of the present catalogue entry; ``None`` skips its comparison.
+    :param sources: names of the site's sources.
     """
     if result is None:
-        return _flag_if_changed(known, training) if known else NOTHING
+        return _flag_if_changed(known, training, sources) if known else NOTHING
     state = next_state(
         known.state if known else None, result.event, ever_sent=known.ever_sent if known else False
     )
@@ -241,16 +245,34 @@ def decide(
     return Change(Action.RESTAGE, state, result.reason, result.detail, review)
 
 
-def _flag_if_changed(known: Known, training: CompletedTraining) -> Change:
-    if known.state not in POSSIBLY_STORED | {State.REVIEW}:
-        return NOTHING
-    if known.row_version in {training.row_version, ERASED_VERSION}:
-        return NOTHING
-    fields = changed_fields(known, training)
-    reason = f"changed_after_sending({', '.join(fields)})"
-    if not fields or known.review_reason == reason or outranks_change(known.review_reason):
+def _flag_if_changed(known: Known, training: CompletedTraining, sources: Collection[str]) -> Change:
+    reason = _other_training(known, training, sources) or _change(known, training)
+    if reason is None or known.review_reason == reason or outranks_change(known.review_reason):
         return NOTHING
     return Change(Action.FLAG, review_reason=reason)
+
+
+def _other_training(known: Known, training: CompletedTraining, sources: Collection[str]) -> str | None:
+    """Return the reason if the row is another training, with the same id, in another of the sources.
+
+    It is not sent under this id, so a person must know of it even if the delivery is a cancelled one.
+    """
+    if known.state not in POSSIBLY_STORED | {State.REVIEW, State.CANCELLED}:
+        return None
+    having = training.sources
+    has_moved = known.source in sources and training.source not in {None, known.source}
+    if not having and has_moved and changed_fields(known, training):
+        having = tuple(sorted(name for name in (known.source, training.source) if name is not None))
+    return f"{IN_SEVERAL_SOURCES}({', '.join(having)})" if having else None
+
+
+def _change(known: Known, training: CompletedTraining) -> str | None:
+    if known.state not in POSSIBLY_STORED | {State.REVIEW}:
+        return None
+    if known.row_version in {training.row_version, ERASED_VERSION}:
+        return None
+    fields = changed_fields(known, training)
+    return f"changed_after_sending({', '.join(fields)})" if fields else None
 
 
 OUTRANKS_CHANGE: Final = "stored_"

@@ -49,7 +49,7 @@ from springest.staging.decide import (
     Holder,
     Known,
 )
-from springest.states import POSSIBLY_STORED, Event, State, sources_of
+from springest.states import POSSIBLY_STORED, Event, State, next_state, sources_of
 
 _KEEPALIVE: Final = {
     "tcp_keepalives_idle": "30",
@@ -262,6 +262,30 @@ def withdraw(connection: Connection, keys: Sequence[str]) -> int:
     return withdrawn.rowcount
 
 
+def hold_unlisted(connection: Connection, keys: Sequence[str]) -> None:
+    """Hold deliveries in the queue whose source is not one of the site's any more.
+
+    :param keys: deliveries that are locked by this transaction.
+    """
+    connection.execute(
+        update(delivery)
+        .where(delivery.c.delivery_key == any_(_KEYS), delivery.c.state == State.READY.value)
+        .values(
+            state=next_state(State.READY, Event.CHECKED_HELD).value,
+            reason="source_not_listed",
+            reason_detail=func.concat(
+                "its source ",
+                delivery.c.source,
+                " is not one of the site's in include/sites.toml any more: "
+                "list it again, or cancel the delivery",
+            ),
+            version=delivery.c.version + 1,
+            updated_at=func.clock_timestamp(),
+        ),
+        {"keys": list(keys)},
+    )
+
+
 def restored_at(connection: Connection) -> datetime | None:
     """Return when this ledger was last repaired after it was restored from a backup, if ever."""
     moment: datetime | None = connection.execute(
@@ -301,6 +325,7 @@ def _content(staged: Staged) -> dict[str, Any]:
         "valid_from": training.valid_from,
         "valid_until": training.valid_until,
         "completed_at": training.completed_at,
+        "source": training.source,
         "source_updated_at": training.updated_at,
         "row_version": training.row_version,
         "document_ref": training.document_ref,

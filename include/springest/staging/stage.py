@@ -19,15 +19,17 @@ from springest.catalogue import Catalogue, load_catalogue
 from springest.db.rollback import Transactions
 from springest.db.schema import delivery, staged_row
 from springest.documents.opener import DocumentError, DocumentStore
-from springest.errors import ConfigurationError
+from springest.errors import ConfigurationError, UnreadableRows
 from springest.identity import Pseudonyms
 from springest.privacy.erased import without_erased
 from springest.privacy.erasure import load_erased
 from springest.privacy.secret import keep_to_secret
 from springest.site import Site
 from springest.source.contract import CompletedTraining, Defect, read_row
-from springest.source.reader import BATCH_ROWS, SourceError, SourceReader, UnreadableRows, Window
+from springest.source.reader import BATCH_ROWS
+from springest.source.several import TrainingSource
 from springest.source.values import EARLIEST, WITHOUT_TRAINING_ID
+from springest.source.window import Window, require_count
 from springest.staging import repository as ledger
 from springest.staging.batch import Batch, BatchWriter
 from springest.staging.set_aside import SetAside, staged_before, to_recheck
@@ -69,7 +71,7 @@ class Stager:
     """Stages one site's trainings.
 
     :param engine: engine of the warehouse.
-    :param source: reader of the source database.
+    :param source: reader of the site's sources.
     :param documents: store of the certificate files.
     """
 
@@ -77,7 +79,7 @@ class Stager:
         self,
         engine: Transactions,
         *,
-        source: SourceReader,
+        source: TrainingSource,
         site: Site,
         pseudonyms: Pseudonyms,
         documents: DocumentStore,
@@ -86,7 +88,9 @@ class Stager:
         self._source = source
         self._site = site
         self._pseudonyms = pseudonyms
-        self._writer = BatchWriter(engine, site=site.name, pseudonyms=pseudonyms, documents=documents)
+        self._writer = BatchWriter(
+            engine, site=site.name, pseudonyms=pseudonyms, documents=documents, sources=source.names
+        )
 
     def stage(
         self,
@@ -181,11 +185,7 @@ class Stager:
                 self._writer.write(batched, catalogue, run_id=run_id)
                 staged += len(trainings)
                 log.info("%d of %d completed trainings staged", staged, count)
-        if staged != count:
-            raise SourceError(
-                f"the source counts {count} completed trainings but returned {staged}: the query must return "
-                "the same rows each time; nothing is lost, the next try reads the window again"
-            )
+        require_count(count, staged)
         return count
 
     def keep_to_site(self) -> None:
@@ -275,7 +275,7 @@ class Stager:
 
 
 def look_up(
-    source: SourceReader, training_ids: Iterable[str], *, site: str, pseudonyms: Pseudonyms
+    source: TrainingSource, training_ids: Iterable[str], *, site: str, pseudonyms: Pseudonyms
 ) -> dict[str, list[CompletedTraining]]:
     """Return the distinct rows that the source now has for these trainings, by delivery key."""
     findable = sorted({name for name in training_ids if not name.startswith(WITHOUT_TRAINING_ID)})

@@ -10,9 +10,10 @@ from dataclasses import asdict
 from springest.errors import SpringestError
 from springest_provider import factories
 from springest_provider.cli.output import Exit, Output
-from springest_provider.cli.session import Source
+from springest_provider.cli.session import Sources
 from springest_provider.doctor.checkup import Status, run_checks
-from springest_provider.doctor.connections import Installation, connection_checks
+from springest_provider.doctor.connections import connection_checks
+from springest_provider.doctor.installation import Installation
 from springest_provider.doctor.scheduling import scheduling_checks
 from springest_provider.sites import load_sites
 
@@ -22,7 +23,7 @@ def doctor(options: argparse.Namespace, output: Output) -> int:
     listed = load_sites()
     settings = listed.find(options.site)
     _hide_keys(settings.connection, output)
-    installed = Installation(settings.connection, options.warehouse, Source.of(settings, options))
+    installed = Installation(settings.connection, options.warehouse, Sources.of(settings, options))
     checks = (*connection_checks(installed), *scheduling_checks(listed, settings, options.warehouse))
     results = []
     with closing(installed):

@@ -31,9 +31,7 @@ def plan(options: argparse.Namespace, output: Output) -> int:
             session.site,
             f"plan {uuid.uuid4()}",
             _selection(options, settings),
-            sql=session.source.query,
-            source_conn_id=session.source.conn_id,
-            parameters=session.source.parameters,
+            sources=session.sources.queries,
             warehouse_conn_id=options.warehouse,
             settings=DeliverySettings(
                 expected=options.expected or 0,

@@ -24,10 +24,11 @@ from springest.review.decisions import Decisions
 from springest.review.rules import ReleaseRules
 from springest.site import Site
 from springest.source.contract import CompletedTraining
-from springest.source.reader import SourceReader, Window
+from springest.source.several import TrainingSource
+from springest.source.window import Window
 from springest_provider import factories
 from springest_provider.cli.output import Output
-from springest_provider.site_settings import SiteSettings
+from springest_provider.site_settings import SiteSettings, source_name
 from springest_provider.sites import load_sites
 
 if TYPE_CHECKING:
@@ -35,51 +36,69 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Sources:
     """
     Where a site's completed trainings come from.
 
-    :param path: file of the query.
-    :param parameters: values of its further bound parameters.
+    :param listed: connection, file of the query, and values of its further bound parameters, of each source.
     """
 
-    conn_id: str
-    path: Path
-    parameters: Mapping[str, Any]
+    listed: Sequence[tuple[str, Path, Mapping[str, Any]]]
 
     @classmethod
-    def of(cls, settings: SiteSettings, options: argparse.Namespace | None = None) -> Source:
-        """Return the source in the list of sites, or what the options name instead."""
+    def of(cls, settings: SiteSettings, options: argparse.Namespace | None = None) -> Sources:
+        """
+        Return the sources in the list of sites, or what the options name instead of the only one.
+
+        :raises ConfigurationError: the options name a source, and the site has several.
+        """
         conn_id, path = getattr(options, "source", None), getattr(options, "sql", None)
+        if (conn_id or path) and len(settings.all_sources) > 1:
+            raise ConfigurationError(
+                "--source and --sql replace the only source of a site, and this one has several: trainings "
+                f"of the others would seem to be gone. Change [[{settings.name}.sources]] in sites.toml"
+            )
+        folder = load_sites().sql_folder
         return cls(
-            conn_id or settings.source, path or load_sites().sql_folder / settings.query, settings.filter
+            [
+                (conn_id or item.source, path or folder / item.query, item.filter)
+                for item in settings.all_sources
+            ]
         )
 
     @property
-    def query(self) -> str:
-        """
-        The query of completed trainings.
+    def names(self) -> list[str]:
+        """Names of the sources."""
+        return [source_name(conn_id) for conn_id, _, _ in self.listed]
 
-        :raises ConfigurationError: it is a Jinja template, or there is no such file.
+    @property
+    def queries(self) -> list[factories.SourceQuery]:
         """
-        if not self.path.is_file():
-            raise ConfigurationError(
-                f"there is no query {self.path}: `bin/springest init {self.path.parents[2]}` writes the DAGs "
-                "and an example of the query; or pass the query's file to --sql"
-            )
-        query = self.path.read_text(encoding="utf-8")
-        if "{{" in query or "{%" in query:
-            raise ConfigurationError(
-                f"{self.path.name} is a Jinja template, which only Airflow renders: pass the rendered query "
-                "to --sql"
-            )
-        return query
+        The sources with their queries.
+
+        :raises ConfigurationError: a query is a Jinja template, or there is no such file.
+        """
+        return [factories.SourceQuery(conn_id, _query(path), values) for conn_id, path, values in self.listed]
 
     @contextmanager
-    def reader(self) -> Iterator[SourceReader]:
-        """Yield a reader of it."""
-        with factories.source(self.conn_id) as database:
-            yield SourceReader(database, query=self.query, parameters=self.parameters)
+    def reader(self) -> Iterator[TrainingSource]:
+        """Yield a reader of them."""
+        with factories.reader(self.queries) as reader:
+            yield reader
+
+
+def _query(path: Path) -> str:
+    if not path.is_file():
+        raise ConfigurationError(
+            f"there is no query {path}: `bin/springest init {path.parents[2]}` writes the DAGs "
+            "and an example of the query; or pass the query's file to --sql"
+        )
+    query = path.read_text(encoding="utf-8")
+    if "{{" in query or "{%" in query:
+        raise ConfigurationError(
+            f"{path.name} is a Jinja template, which only Airflow renders: pass the rendered query to --sql"
+        )
+    return query
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +110,7 @@ class Session:
     """
 
     site: Site
-    source: Source
+    sources: Sources
     engine: Engine
     warehouse_conn_id: str
 
@@ -116,12 +135,12 @@ class Session:
         pseudonyms = factories.pseudonyms()
         with self.engine.begin() as connection:
             keep_to_secret(connection, pseudonyms)
-        with self.source.reader() as reader:
+        with self.sources.reader() as reader:
             return look_up(reader, training_ids, site=self.site.name, pseudonyms=pseudonyms)
 
     def count(self, window: Window) -> int:
         """Return the number of completed trainings in a window of the source."""
-        with self.source.reader() as reader:
+        with self.sources.reader() as reader:
             return reader.count(window)
 
     def snapshot(self, login: str) -> SnapshotReport:
@@ -154,7 +173,7 @@ def open_site(options: argparse.Namespace, output: Output) -> Iterator[Session]:
     site = factories.read_site(settings.connection)
     output.hide(site.secrets)
     with factories.warehouse(options.warehouse) as engine:
-        yield Session(site, Source.of(settings, options), engine, options.warehouse)
+        yield Session(site, Sources.of(settings, options), engine, options.warehouse)
 
 
 def login(options: argparse.Namespace) -> str:

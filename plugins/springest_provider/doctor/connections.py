@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from springest.api.client import SpringestClient
 from springest.db.roles import PUBLISHER, WRITER, RoleNames
-from springest.documents.opener import DocumentStore
-from springest.errors import ApiError, SpringestError
-from springest.identity import Pseudonyms
+from springest.errors import ApiError
 from springest.privacy.secret import secrets_in_force
-from springest.site import Site
-from springest.source.contract import COLUMNS, read_row
-from springest.source.reader import Row, SourceReader, Window
 from springest.staging.site_identity import require_same_host
 from springest.staging.window import load_progress
 from springest_provider import factories
-from springest_provider.cli.session import Source
-from springest_provider.doctor.checkup import Check, Missing, Problem, Unsure
-from springest_provider.hooks.springest import SpringestHook
+from springest_provider.doctor.checkup import Check, Problem, Unsure
+from springest_provider.doctor.installation import Installation
+from springest_provider.doctor.sources import (
+    document_check,
+    for_each_source,
+    ids_check,
+    sample_check,
+    source_check,
+)
 from springest_provider.object_storage import root_exists
 
 T = TypeVar("T")
-SAMPLE: Final = timedelta(days=30)
-"""How far back in the source a sample row is looked for."""
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 CLOCK_LIMIT: Final = timedelta(minutes=1)
 _SECRET: Final = text("SELECT salt, verifier FROM springest.learner_secret")
@@ -49,74 +46,6 @@ _UNREADABLE: Final = text(
 _WRITABLE: Final = text("SELECT has_table_privilege('springest.delivery_attempt', 'INSERT')")
 
 
-@dataclass
-class Installation:
-    """The systems to check; each is opened once, when it is first needed."""
-
-    springest_conn_id: str
-    warehouse_conn_id: str
-    source: Source
-    _stack: ExitStack = field(default_factory=ExitStack)
-    _found: dict[str, Any] = field(default_factory=dict)
-
-    def close(self) -> None:
-        """Close the opened systems."""
-        self._stack.close()
-
-    @property
-    def site(self) -> Site:
-        """The site."""
-        return self._part("Springest connection", lambda: SpringestHook(self.springest_conn_id).get_site())
-
-    @property
-    def warehouse(self) -> Engine:
-        """The warehouse, with the required schema."""
-        return self._part(
-            "warehouse", lambda: self._stack.enter_context(factories.warehouse(self.warehouse_conn_id))
-        )
-
-    @property
-    def pseudonyms(self) -> Pseudonyms:
-        """The learner secret."""
-        return self._part("learner secret", factories.pseudonyms)
-
-    @property
-    def documents(self) -> DocumentStore:
-        """The documents' store."""
-        return self._part("document roots", lambda: factories.documents(self.site))
-
-    @property
-    def reader(self) -> SourceReader:
-        """The source behind the query."""
-        return self._part("source", lambda: self._stack.enter_context(self.source.reader()))
-
-    @property
-    def sample(self) -> Row:
-        """A row of the source."""
-        found = self._found.get("sample row")
-        if found is None:
-            raise Missing("there is no sample row")
-        row: Row = found
-        return row
-
-    def keep_sample(self, row: Row) -> None:
-        """Keep a row for the checks that follow."""
-        self._found["sample row"] = row
-
-    def _part(self, name: str, make: Callable[[], T]) -> T:
-        """Return a part; the check that meets it first gets its error, and the others are skipped."""
-        if name not in self._found:
-            try:
-                self._found[name] = make()
-            except Exception:
-                self._found[name] = None
-                raise
-        found: T | None = self._found[name]
-        if found is None:
-            raise Missing(f"needs the {name}, which has a problem itself")
-        return found
-
-
 def connection_checks(installed: Installation) -> Sequence[Check]:
     """Return the checks, each after those on which it depends."""
     return (
@@ -129,10 +58,14 @@ def connection_checks(installed: Installation) -> Sequence[Check]:
         ("warehouse roles", lambda: _roles(installed)),
         ("warehouse is this site's", lambda: _same_host(installed)),
         ("learner secret", lambda: _secret(installed)),
-        ("source query", lambda: _source(installed)),
-        ("sample row", lambda: _sample(installed)),
+        *for_each_source(installed, {"source query": source_check, "sample row": sample_check}),
+        *(
+            [("ids of the sources", lambda: ids_check(installed))]
+            if len(installed.sources.listed) > 1
+            else []
+        ),
         ("document roots", lambda: _roots(installed)),
-        ("sample document", lambda: _document(installed)),
+        *for_each_source(installed, {"sample document": document_check}),
         ("begun", lambda: _begun(installed)),
     )
 
@@ -254,44 +187,6 @@ def _secret(installed: Installation) -> str:
     return f"the one the warehouse was filled with (fingerprint {row.verifier[:8]})"
 
 
-def _source(installed: Installation) -> str:
-    now = datetime.now(UTC)
-    window = Window(now - SAMPLE, now)
-    with installed.reader.open_window(window) as (count, batches):
-        first = next(batches, [])
-    if not first:
-        raise Unsure(
-            f"its columns are there; it gives no row whose updated_at is in the last {SAMPLE.days} days, "
-            "so their "
-            "types are not checked: check the query and its window if there should be some"
-        )
-    installed.keep_sample(first[0])
-    if lost := installed.reader.not_found_again(window):
-        raise Problem(
-            f"{len(lost)} rows are not found by their training_id: let the query compute it from the row "
-            "alone, "
-            "and use the window only to filter updated_at"
-        )
-    return f"{count:,} rows in the last {SAMPLE.days} days; {_types(first[0])}"
-
-
-def _types(row: Mapping[str, Any]) -> str:
-    """Describe the type of each column, without values."""
-    kinds = {name: row[name] for name in COLUMNS if name in row}
-    return ", ".join(
-        f"{name} {'empty' if value is None else type(value).__name__}" for name, value in kinds.items()
-    )
-
-
-def _sample(installed: Installation) -> str:
-    training = read_row(installed.sample, site=installed.site.name, pseudonyms=installed.pseudonyms)
-    if training.defects:
-        raise Unsure(
-            f"training {training.training_id}: " + "; ".join(defect.detail for defect in training.defects)
-        )
-    return f"training {training.training_id} can be read"
-
-
 def _roots(installed: Installation) -> str:
     wrong = []
     for root in installed.documents.roots:
@@ -307,17 +202,6 @@ def _roots(installed: Installation) -> str:
     if wrong:
         raise Problem(f"{'; '.join(wrong)}. They are in {where}")
     return f"{', '.join(root.shown for root in installed.documents.roots)}, by {where}"
-
-
-def _document(installed: Installation) -> str:
-    training = read_row(installed.sample, site=installed.site.name, pseudonyms=installed.pseudonyms)
-    if training.certificate_uri is None:
-        raise Unsure(f"training {training.training_id} has no document")
-    try:
-        checked = installed.documents.probe(training.certificate_uri)
-    except SpringestError as error:
-        raise Unsure(f"that of training {training.training_id} can't be sent: {error}") from None
-    return f"that of training {training.training_id} can be sent ({checked.checked.partition(' ')[0]})"
 
 
 def _begun(installed: Installation) -> str:

@@ -66,7 +66,8 @@ def _variables(site: SiteSettings) -> str:
 
 
 def _secrets(site: SiteSettings, warehouse: str) -> str:
-    settings = (site.connection, site.source, warehouse, site.copy_to)
+    sources = [item.source for item in site.all_sources]
+    settings = (site.connection, *sources, warehouse, site.copy_to)
     conn_ids = [conn_id for conn_id in settings if conn_id is not None and not is_drop(conn_id)]
     found = {
         **{f"connection {conn_id}": places_of_connection(conn_id) for conn_id in conn_ids},

@@ -11,14 +11,36 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from springest.documents.opener import DocumentStore
+from springest.errors import ConfigurationError
 from springest.privacy.secret import secret_in_use
 from springest.site import Site
-from springest.source.reader import SourceReader
 from springest.staging.stage import Stager
 from springest_provider import factories, reporting
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.lineage import Lineage, lineage_of
 from springest_provider.ui.links import DeliveriesOfRunLink, OverviewLink
+
+Parameters = Mapping[str, Any] | list[dict[str, Any]] | None
+"""Values of a query's further bound parameters; of each query, if the site has several sources."""
+
+
+def sources_of(
+    sql: str | list[str], conn_id: str | list[str], parameters: Parameters
+) -> list[factories.SourceQuery]:
+    """
+    Return the sources that an operator's arguments describe.
+
+    :raises ConfigurationError: the arguments are lists of different lengths.
+    """
+    queries = sql if isinstance(sql, list) else [sql]
+    conn_ids = conn_id if isinstance(conn_id, list) else [conn_id]
+    values = parameters if isinstance(parameters, list) else [parameters or {}]
+    if not len(queries) == len(conn_ids) == len(values):
+        raise ConfigurationError(
+            "sql, source_conn_id and parameters of an operator must be lists of the same length, with one "
+            "item for each source"
+        )
+    return [factories.SourceQuery(*each) for each in zip(conn_ids, queries, values, strict=True)]
 
 
 class SpringestOperator(BaseOperator):
@@ -66,8 +88,7 @@ class SpringestOperator(BaseOperator):
             self.lineage,
             springest_conn_id=self.springest_conn_id,
             warehouse_conn_id=self.warehouse_conn_id,
-            source_conn_id=getattr(self, "source_conn_id", None),
-            sql=getattr(self, "sql", None),
+            sources=getattr(self, "sources", ()),
         )
 
     @cached_property
@@ -80,6 +101,8 @@ class SourceOperator(SpringestOperator):
     """
     Base of the operators that read the source as well.
 
+    If the site has several sources, ``sql``, ``source_conn_id`` and ``parameters`` are lists of equal length.
+
     :param parameters: values of the query's further bound parameters.
     """
 
@@ -89,9 +112,9 @@ class SourceOperator(SpringestOperator):
     def __init__(
         self,
         *,
-        sql: str,
-        source_conn_id: str = "training_source",
-        parameters: Mapping[str, Any] | None = None,
+        sql: str | list[str],
+        source_conn_id: str | list[str] = "training_source",
+        parameters: Parameters = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -99,17 +122,22 @@ class SourceOperator(SpringestOperator):
         self.source_conn_id = source_conn_id
         self.parameters = parameters
 
+    @property
+    def sources(self) -> list[factories.SourceQuery]:
+        """The site's sources, with the rendered queries."""
+        return sources_of(self.sql, self.source_conn_id, self.parameters)
+
     @contextmanager
     def _stager(self, site: Site, documents: DocumentStore) -> Iterator[Stager]:
         pseudonyms = factories.pseudonyms()
         with (
             factories.warehouse(self.warehouse_conn_id) as engine,
-            factories.source(self.source_conn_id) as database,
+            factories.reader(self.sources) as reader,
             secret_in_use(engine, pseudonyms),
         ):
             yield Stager(
                 engine,
-                source=SourceReader(database, query=self.sql, parameters=self.parameters),
+                source=reader,
                 site=site,
                 pseudonyms=pseudonyms,
                 documents=documents,

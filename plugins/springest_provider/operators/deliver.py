@@ -195,10 +195,8 @@ class SpringestStageOperator(_LimitedOperator):
             site,
             str(context["run_id"]),
             which,
-            sql=self.sql,
-            source_conn_id=self.source_conn_id,
+            sources=self.sources,
             warehouse_conn_id=self.warehouse_conn_id,
-            parameters=self.parameters,
             settings=self._settings(context),
             unknown_since=unknown_since(context),
         )

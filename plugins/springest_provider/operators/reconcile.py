@@ -25,7 +25,7 @@ from springest.snapshot.owners import OwnerLookup, OwnersReport
 from springest.snapshot.scope import Scope, plan
 from springest.snapshot.snapshot import SnapshotReport, take_snapshot
 from springest.source.addresses import addresses_from
-from springest.source.reader import SourceReader
+from springest.source.several import TrainingSource
 from springest.staging.site_identity import require_same_host
 from springest.verdicts.pending import FILLED_COLUMNS, TABLE_CHECKS, describe_failures
 from springest.verdicts.publish import publish_pending, reconcile
@@ -104,16 +104,15 @@ class SpringestOwnersOperator(SourceOperator):
         site, pseudonyms = self.hook.get_site(), factories.pseudonyms()
         with (
             factories.warehouse(self.warehouse_conn_id) as engine,
-            factories.source(self.source_conn_id) as database,
+            factories.reader(self.sources) as reader,
             secret_in_use(engine, pseudonyms),
         ):
             require_same_host(engine, site)
-            reader = SourceReader(database, query=self.sql, parameters=self.parameters)
             report = asyncio.run(self._ask(site, reader, pseudonyms, str(context["run_id"])))
         return asdict(report)
 
     async def _ask(
-        self, site: Site, reader: SourceReader, pseudonyms: Pseudonyms, run_id: str
+        self, site: Site, reader: TrainingSource, pseudonyms: Pseudonyms, run_id: str
     ) -> OwnersReport:
         async with self.hook.connect(self.warehouse_conn_id) as session:
             inquiry = OwnerLookup(

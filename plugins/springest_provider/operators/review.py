@@ -29,11 +29,11 @@ from springest.review.rules import ReleaseRules
 from springest.site import Site
 from springest.snapshot.snapshot import take_snapshot
 from springest.source.contract import CompletedTraining
-from springest.source.reader import SourceReader
 from springest.staging.stage import look_up
 from springest_provider import factories
 from springest_provider.earlier_form import keeps_another_form
 from springest_provider.hooks.springest import SpringestHook
+from springest_provider.operators.base import Parameters, sources_of
 from springest_provider.review_form import (
     APPLY,
     BY,
@@ -73,7 +73,8 @@ class SpringestReviewOperator(HITLOperator):
     :param springest_conn_id: connection of the site.
     :param warehouse_conn_id: connection of the warehouse.
     :param source_conn_id: connection of the source.
-    :param parameters: values of the query's further bound parameters.
+    :param parameters: values of the query's further bound parameters. It, ``sql`` and ``source_conn_id`` are
+        lists if the site has several sources.
     :param asks_at: the schedule, as a cron expression. A form expires when it asks again, and after a day at
         most: a run that still waits would keep the next one from asking.
     :param time_zone: time zone of ``asks_at``.
@@ -94,11 +95,11 @@ class SpringestReviewOperator(HITLOperator):
     def __init__(
         self,
         *,
-        sql: str,
+        sql: str | list[str],
         springest_conn_id: str = SpringestHook.default_conn_name,
         warehouse_conn_id: str = "certificate_warehouse",
-        source_conn_id: str = "training_source",
-        parameters: Mapping[str, Any] | None = None,
+        source_conn_id: str | list[str] = "training_source",
+        parameters: Parameters = None,
         asks_at: str = ASKS_AT,
         time_zone: str = "UTC",
         **kwargs: Any,
@@ -249,8 +250,7 @@ class SpringestReviewOperator(HITLOperator):
         pseudonyms = factories.pseudonyms()
         with engine.begin() as connection:
             keep_to_secret(connection, pseudonyms)
-        with factories.source(self.source_conn_id) as database:
-            reader = SourceReader(database, query=self.sql, parameters=self.parameters)
+        with factories.reader(sources_of(self.sql, self.source_conn_id, self.parameters)) as reader:
             return look_up(reader, training_ids, site=site.name, pseudonyms=pseudonyms)
 
     def _rows_or_none(

@@ -22,7 +22,7 @@ from springest.source.contract import CompletedTraining
 from springest.states import DecisionKind
 from springest_provider import factories
 from springest_provider.cli.errors import in_one_line
-from springest_provider.cli.session import Session, Source
+from springest_provider.cli.session import Session, Sources
 from springest_provider.sites import load_sites
 from springest_provider.ui.filters import DELIVERY_KEY, BadFilterError, parse_id
 from springest_provider.ui.listing import PAGE_ROWS
@@ -187,7 +187,9 @@ def _refused(chosen: Chosen, draft: RequestedDecision, why: str) -> Outcome:
 
 def _session(site: str) -> Session:
     settings = load_sites().find(site)
-    return Session(factories.read_site(settings.connection), Source.of(settings), warehouse.engine(), CONN_ID)
+    return Session(
+        factories.read_site(settings.connection), Sources.of(settings), warehouse.engine(), CONN_ID
+    )
 
 
 def _source_rows(

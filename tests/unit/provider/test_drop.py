@@ -125,7 +125,8 @@ def test_a_source_is_a_folder_as_a_document_root(source):
 )
 def test_the_lineage_of_a_drop_is_its_folder(source, dataset):
     """Without the connection, which is no part of its name."""
+    sources = [factories.SourceQuery(source, "SELECT 1", {})]
     found = lineage_of(
-        Lineage(reads=("source",)), springest_conn_id="x", warehouse_conn_id="x", source_conn_id=source
+        Lineage(reads=("source",)), springest_conn_id="x", warehouse_conn_id="x", sources=sources
     )
     assert [(item.namespace, item.name) for item in found.inputs] == [dataset]

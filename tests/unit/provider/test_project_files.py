@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from springest.errors import ConfigurationError
-from springest_provider.cli.session import Source
+from springest_provider.cli.session import Sources
 from springest_provider.project_files import include_folder, write_project
 
 ROOT = Path(__file__).parents[3]
@@ -45,4 +45,4 @@ def test_the_projects_queries_are_beside_its_dags(tmp_path, monkeypatch):
 def test_a_missing_query_is_named_with_the_remedy(tmp_path):
     """An installation whose project has no query yet."""
     with pytest.raises(ConfigurationError, match=f"`bin/springest init {tmp_path}`"):
-        _ = Source("training_source", tmp_path / QUERY, {}).query
+        _ = Sources([("training_source", tmp_path / QUERY, {})]).queries

@@ -10,6 +10,7 @@ import pytest
 from springest.errors import ConfigurationError
 from springest_provider import factories
 from springest_provider.defaults import dag_of, source_of
+from springest_provider.site_settings import source_name
 from springest_provider.sites import load_sites
 
 FULL = """
@@ -96,6 +97,70 @@ def test_a_drop_has_its_own_query_and_look_back(listed):
     assert source_of(uk)["sql"] == "completed_trainings_drop.sql"
     assert (uk.look_back, nl.look_back) == (timedelta(days=31), timedelta(days=3))
     assert found.find("default").look_back == timedelta(days=1)
+
+
+SEVERAL = """
+[default]
+[[default.sources]]
+source = "moodle"
+[[default.sources]]
+source = "s3://aws@exports/lms2"
+filter = { country = "GB" }
+[[default.sources]]
+source = "legacy"
+query = "by_country.sql"
+"""
+
+
+def test_a_site_may_have_several_sources(listed):
+    """Each has the defaults of its kind; the operators get lists in the order of the file."""
+    found = listed(SEVERAL)
+    assert found.problems == {}
+    site = found.find("default")
+    assert source_of(site) == {
+        "sql": ["completed_trainings.sql", "completed_trainings_drop.sql", "by_country.sql"],
+        "source_conn_id": ["moodle", "s3://aws@exports/lms2", "legacy"],
+        "parameters": [{}, {"country": "GB"}, {}],
+    }
+    assert [source_name(item.source) for item in site.all_sources] == [
+        "moodle",
+        "s3://exports/lms2",
+        "legacy",
+    ]
+    assert site.look_back == timedelta(days=31)
+    assert listed("[[default.sources]]\nsource = 'a'\n").find("default").look_back == timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("added", "error"),
+    [
+        (
+            "[[default.sources]]\nsource = 'legacy'\nquery = 'completed_trainings.sql'",
+            "legacy is listed twice",
+        ),
+        ("[[default.sources]]\nsource = 's3://other@exports/lms2'", "s3://exports/lms2 is listed twice"),
+        ("[[default.sources]]\nquery = 'by_country.sql'", "sources.3.source: is missing: must be the id"),
+        (
+            "[[default.sources]]\nsource = 'x'\nqueri = 1",
+            "sources.3.queri: unknown setting: did you mean query?",
+        ),
+        ("[[default.sources]]\nsource = 'x'\nquery = 'no.sql'", "sources.3.query: there is no such file"),
+        ("[[default.sources]]\nsource = 'two words'", "sources.3.source: must be the id of a connection"),
+        ("[uk]\nsource = 'moodle'", "reads the same rows as [default]"),
+        ("[uk]\n[[uk.sources]]\nsource = 'y'\n[[uk.sources]]\nsource = 'moodle'", "reads the same rows as"),
+        (
+            "[uk]\nsource = 'x'\n[[uk.sources]]\nsource = 'y'",
+            "sources: move source into one of [[uk.sources]]",
+        ),
+        ("[uk]\nsources = []", "sources: must be tables such as [[default.sources]]"),
+        ("[uk]\nsources = 'y'", "sources: must be tables such as [[default.sources]]"),
+        ("[uk]\nsources = ['y']", "sources.0: must be tables such as [[default.sources]]"),
+    ],
+)
+def test_sources_that_are_not_usable_are_refused_by_name(listed, added, error):
+    """With the remedy; a source that is listed twice would make every training one of two sources."""
+    [problem] = listed(SEVERAL + added).problems.values()
+    assert error in problem
 
 
 @pytest.mark.parametrize(

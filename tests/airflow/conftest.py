@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -146,7 +147,7 @@ def make_airflow(
         warehouse_url = postgres.create_database(f"warehouse_{name}", template=migrated)
         opened.callback(postgres.drop_database, f"warehouse_{name}")
         folder = tmp_path / "certificates"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         engine = create_engine(source_url)
         source_database.create_schema(engine)
         source_database.add(engine, trainings(folder), now=datetime.now(UTC))
@@ -177,7 +178,7 @@ def make_airflow(
         )
         own = {**made, **LOUD, **env}
         running = commands
-        if any(setting.startswith("AIRFLOW__") for setting in env):
+        if any(re.match("AIRFLOW__(?!SPRINGEST__)", setting) for setting in env):
             running = opened.enter_context(Commands(own, home / f"{name}.output"))
         engine = create_engine(warehouse_url)
         with engine.begin() as connection:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from demo import source_database
+from demo.airflow_home import PROJECT
 from demo.nights import Training
 from demo.people import Learner
 
@@ -51,9 +55,32 @@ def _assert_no_canary(world: AirflowWorld) -> None:
         assert canary not in kept, f"{canary!r} is in Airflow's database"
 
 
-def test_a_night_by_airflow_leaks_nothing_and_sends_once(make_airflow):
+def _second_source(folder: Path) -> dict[str, str]:
+    """The environment of a second source, with one more training, and another one's id."""
+    (folder / "sql").symlink_to(PROJECT / "include" / "sql")
+    database, documents = folder / "lms2.db", folder / "certificates"
+    documents.mkdir()
+    engine = create_engine(f"sqlite:///{database}")
+    source_database.create_schema(engine)
+    rows = [training(documents, 4), training(documents, 5)]
+    source_database.add(engine, rows, now=datetime.now(UTC))
+    engine.dispose()
+    listed = folder / "sites.toml"
+    listed.write_text(
+        '[default]\n[[default.sources]]\nsource = "training_source"\n'
+        '[[default.sources]]\nsource = "lms2"\nquery = "completed_trainings_sqlite.sql"\n'
+    )
+    return {
+        "AIRFLOW__SPRINGEST__SITES_FILE": str(listed),
+        "AIRFLOW_CONN_LMS2": json.dumps({"conn_type": "sqlite", "host": str(database)}),
+    }
+
+
+def test_a_night_by_airflow_leaks_nothing_and_sends_once(make_airflow, tmp_path):
     """`airflow dags test` masks nothing: what is not in its output was never written, at DEBUG too."""
-    world = make_airflow(trainings=_trainings)
+    world = make_airflow(
+        trainings=lambda folder: [*_trainings(folder), training(folder, 5)], **_second_source(tmp_path)
+    )
     for dag_id in ("springest_catalogue", "springest_deliver", "springest_reconcile", "springest_deliver"):
         world.run("dags", "test", dag_id)
     assert world.rows(
@@ -63,9 +90,11 @@ def test_a_night_by_airflow_leaks_nothing_and_sends_once(make_airflow):
         ("T1", "verified", None),
         ("T2", "invalid", "email_malformed"),
         ("T3", "invalid", "document_missing"),
+        ("T4", "verified", None),
+        ("T5", "invalid", "training_id_in_several_sources"),
     ]
-    assert len(world.sandbox.store.certificates()) == 1
-    assert sum(request.method == "POST" for request in world.sandbox.store.requests()) == 1
+    assert len(world.sandbox.store.certificates()) == 2
+    assert sum(request.method == "POST" for request in world.sandbox.store.requests()) == 2
     _assert_no_canary(world)
 
 

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
+from demo import source_database
 from demo.world import postgres_connection
 from sandbox.faults import Fault, Kind
 from springest.errors import SiteNotBegun
@@ -540,6 +541,44 @@ def test_doctor_finds_a_whole_installation_well(cli, world, variables):
     code, out, _ = cli("doctor")
     assert (code, "OK       key for certificates: Springest accepts it\n" in out) == (1, True)
     assert world.posts == 1
+
+
+def test_doctor_checks_each_source(cli, world, variables, monkeypatch, tmp_path):
+    """And finds ids that two of them have; a command does not read one of them alone."""
+    variables["springest_document_roots"] = json.dumps([str(world.folder)])
+    second = create_engine(f"sqlite:///{tmp_path}/second.db")
+    source_database.create_schema(second)
+    shared, own = world.training(), world.training()
+    world.complete(shared)
+    source_database.add(second, [shared, own], now=datetime.now(UTC))
+    second.dispose()
+    (tmp_path / "sql").symlink_to(ROOT / "include" / "sql")
+    listed = tmp_path / "sites.toml"
+    query = 'query = "completed_trainings_sqlite.sql"'
+    names = ("training_source", "lms2", "lms3")
+    tables = [f'[[default.sources]]\nsource = "{name}"\n{query}\n' for name in names]
+    listed.write_text("[default]\n" + "".join(tables))
+    monkeypatch.setenv("AIRFLOW__SPRINGEST__SITES_FILE", str(listed))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_LMS2", json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/second.db"})
+    )
+    checks = _checks(cli)
+    assert "1 rows in the last 30 days" in checks["source query of training_source"][1]
+    assert "2 rows in the last 30 days" in checks["source query of lms2"][1]
+    assert checks["sample document of lms2"][0] == "ok"
+    assert checks["source query of lms3"][0] == "problem"
+    assert "connection lms3 is not defined" in checks["source query of lms3"][1]
+    assert "source lms3: the connection lms3" in checks["ids of the sources"][1]
+    listed.write_text("[default]\n" + "".join(tables[:2]))
+    status, detail = _checks(cli)["ids of the sources"]
+    assert (status, f"such as {shared.training_id}:" in detail) == ("problem", True)
+    code, _, err = cli("plan", "--source", "lms2")
+    assert (code, "this one has several" in err) == (1, True)
+    world.catalogue()
+    _, out, _ = cli("plan", "--json")
+    report = json.loads(out)
+    assert [row["training_id"] for row in report["to_send"]] == [own.training_id]
+    assert [row["reason"] for row in report["set_aside"]] == ["training_id_in_several_sources"]
 
 
 def test_doctor_shows_every_problem_at_once(cli, world, variables, monkeypatch):

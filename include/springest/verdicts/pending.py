@@ -22,7 +22,8 @@ from springest.site import Site
 
 _FRAGMENTS: Final = {name: load_sql(f"verdicts/{name}") for name in ("facts", "inputs")}
 _FIND_STALE: Final = text(load_sql("verdicts/find_stale_verdicts", **_FRAGMENTS))
-_DROP_STALE: Final = text("DROP TABLE IF EXISTS pg_temp.stale")
+_FIND_IDS_USED_TWICE: Final = text(load_sql("verdicts/find_ids_used_twice"))
+_DROP_TABLES: Final = text("DROP TABLE IF EXISTS pg_temp.id_used_twice, pg_temp.stale")
 _COMPUTE: Final = text(
     load_sql(
         "verdicts/compute_verdicts",
@@ -39,7 +40,9 @@ _CONSERVATION: Final = text(load_sql("verdicts/conservation"))
 _NEWEST_SNAPSHOT: Final = text(load_sql("verdicts/newest_snapshot"))
 _START: Final = text(load_sql("verdicts/start_publication"))
 _FAILED: Final = text(load_sql("verdicts/failed_checks"))
-_MEMORY: Final = text("SET LOCAL work_mem = '64MB'")
+_SETTINGS: Final = text("SET LOCAL work_mem = '64MB'; SET LOCAL default_statistics_target = 10")
+"""Memory for joins of whole tables, and small samples for ANALYZE: plans depend on whether a condition holds
+for a few rows or for most, which 3,000 rows show. Autovacuum takes its usual sample later."""
 _ANALYZE: Final = text(
     "ANALYZE springest.verdict (publication_id, site, delivery_id, verification_status, match_method, "
     "springest_certificate_id)"
@@ -104,9 +107,9 @@ class Publication:
 def lock_publishing(connection: Connection, site: str) -> None:
     """Wait for the site's other reconciliations; the lock ends with the transaction.
 
-    The statements that follow join whole tables, so the transaction gets memory for it.
+    The transaction gets settings for statements that join whole tables.
     """
-    connection.execute(_MEMORY)
+    connection.execute(_SETTINGS)
     connection.execute(PUBLISH_LOCK, {"site": site})
 
 
@@ -154,7 +157,8 @@ def compute_verdicts(connection: Connection, site: Site, *, run_id: str, snapsho
 def _recompute(connection: Connection, values: Mapping[str, Any]) -> int:
     """Replace the pending verdicts; return how many are new or changed."""
     connection.execute(delete(verdict).where(verdict.c.publication_id == values["publication_id"]))
-    connection.execute(_DROP_STALE)
+    connection.execute(_DROP_TABLES)
+    connection.execute(_FIND_IDS_USED_TWICE, values)
     if not connection.execute(_FIND_STALE, values).rowcount:
         return 0
     connection.exec_driver_sql("ANALYZE pg_temp.stale")

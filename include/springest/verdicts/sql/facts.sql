@@ -28,11 +28,5 @@ LEFT JOIN (
     WHERE decision = 'confirm'
     ORDER BY delivery_id, decision_id DESC
 ) AS confirmed ON confirmed.delivery_id = delivery.delivery_id
-LEFT JOIN (
-    SELECT springest_certificate_id
-    FROM springest.delivery
-    WHERE site = :site AND springest_certificate_id IS NOT NULL
-    GROUP BY springest_certificate_id
-    HAVING count(*) > 1
-) AS twice ON twice.springest_certificate_id = delivery.springest_certificate_id
+LEFT JOIN pg_temp.id_used_twice AS twice ON twice.springest_certificate_id = delivery.springest_certificate_id
 WHERE delivery.site = :site

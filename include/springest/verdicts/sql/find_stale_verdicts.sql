@@ -6,5 +6,6 @@ FROM (
     SELECT delivery.delivery_id, {inputs} AS inputs
     {facts}) AS delivery_inputs
 LEFT JOIN springest.verdict AS current ON current.delivery_id = delivery_inputs.delivery_id
-WHERE current.input_hash
+WHERE current.delivery_id IS NULL
+   OR current.input_hash
       IS DISTINCT FROM hash_record_extended(ROW(int8send(delivery_inputs.inputs), current.xmin), 0)

@@ -134,9 +134,6 @@ delivery = Table(
         nullable=False,
         comment="Issue of the certificate: 1, or higher if it was issued again",
     ),
-    Column("state", Text, nullable=False, comment="State of the delivery; see docs/states.md"),
-    Column("reason", Text, comment="Reason for the state, as a fixed word; see docs/states.md"),
-    Column("reason_detail", Text, comment="Reason for the state and the remedy, as a sentence; redacted"),
     Column("learner_ref", _HASH, comment="HMAC of the learner's normalised e-mail address"),
     Column("certification_id", BigInteger, comment="Springest's id of the certification"),
     Column("booking_id", BigInteger, comment="Springest's id of the booking, if any"),
@@ -155,26 +152,24 @@ delivery = Table(
     Column(
         "catalogue_ref", Text, comment="The catalogue's entry for the certification when the row was checked"
     ),
-    Column("document_sha256", _HASH, comment="sha256 of the document that was last sent"),
-    Column("document_size", BigInteger, comment="Size of that document in bytes"),
     Column(
         "document_checked",
         Text,
         comment="Type and sha256 of the last document that passed the checks; see ADR 20",
     ),
-    Column("springest_certificate_id", BigInteger, comment="Springest's id, from its response or by proof"),
-    Column(
-        "version",
-        Integer,
-        nullable=False,
-        server_default="1",
-        comment="Version of the row, for compare-and-set",
-    ),
     Column("staged_run_id", Text, nullable=False, comment="Airflow run that last staged it"),
-    Column("lease_owner", Text, comment="Worker that is sending it"),
+    Column("created_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first staged"),
     Column(
-        "lease_until", _INSTANT, comment="End of the lease: until then, that worker may record the outcome"
+        "duplicate_released",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Whether a person released it although another training has the same certificate",
     ),
+    # What sending and matching change comes last: PostgreSQL logs an updated row from its first change on.
+    Column("document_sha256", _HASH, comment="sha256 of the document that was last sent"),
+    Column("document_size", BigInteger, comment="Size of that document in bytes"),
+    Column("springest_certificate_id", BigInteger, comment="Springest's id, from its response or by proof"),
     Column("sent_at", _INSTANT, comment="Start of the last attempt that Springest may have stored"),
     Column(
         "needs_review",
@@ -184,18 +179,24 @@ delivery = Table(
         comment="Whether a person should look at it",
     ),
     Column("review_reason", Text, comment="Reason for the review; see docs/states.md"),
-    Column("created_at", _INSTANT, nullable=False, server_default=_NOW, comment="When it was first staged"),
-    Column("updated_at", _INSTANT, nullable=False, server_default=_NOW, comment="When the row last changed"),
+    Column("lease_owner", Text, comment="Worker that is sending it"),
+    Column(
+        "lease_until", _INSTANT, comment="End of the lease: until then, that worker may record the outcome"
+    ),
     Column(
         "match_method", Text, comment="Basis of the match: springest_id, owner or person; null: not matched"
     ),
+    Column("state", Text, nullable=False, comment="State of the delivery; see docs/states.md"),
+    Column("reason", Text, comment="Reason for the state, as a fixed word; see docs/states.md"),
+    Column("reason_detail", Text, comment="Reason for the state and the remedy, as a sentence; redacted"),
     Column(
-        "duplicate_released",
-        Boolean,
+        "version",
+        Integer,
         nullable=False,
-        server_default=text("false"),
-        comment="Whether a person released it although another training has the same certificate",
+        server_default="1",
+        comment="Version of the row, for compare-and-set",
     ),
+    Column("updated_at", _INSTANT, nullable=False, server_default=_NOW, comment="When the row last changed"),
     # When a certification is verified, thousands of rows become visible at once. No index contains that
     # state, so that each row is rewritten on its page (HOT).
     Column(
@@ -574,7 +575,7 @@ remote_certificate = Table(
     CheckConstraint(_one_of("owner_told_by", ("list", "filter")), name="owner_told_by"),
     Index("remote_certificate_certification_idx", "site", "certification_id", "springest_certificate_id"),
     comment="One row per certificate that Springest has shown, with the values last seen",
-    postgresql_with={"fillfactor": 50},
+    postgresql_with={"fillfactor": 90},
 )
 
 delivery_match = Table(
@@ -672,8 +673,8 @@ publication = Table(
 verdict = Table(
     "verdict",
     metadata,
+    Column("delivery_id", BigInteger, primary_key=True, autoincrement=False, comment="Delivery"),
     Column("verdict_id", BigInteger, Identity(), primary_key=True, comment="Number of the version"),
-    Column("delivery_id", BigInteger, nullable=False, index=True, comment="Delivery"),
     # No foreign key: each of a million rows would look the same publication up.
     Column(
         "publication_id",
@@ -715,7 +716,7 @@ verdict = Table(
         BigInteger,
         comment="Hash of all inputs of the verdict and of this row; if it still matches, neither has changed",
     ),
-    Index(None, "site", "verification_status"),
+    Index(None, "site", "verification_status", "delivery_state"),
     # What expires by time alone.
     Index(
         "verdict_valid_until_idx",
@@ -728,7 +729,6 @@ verdict = Table(
     Index(None, "site", "completed_at"),
     Index(None, "site", "sent_at"),
     Index(None, "site", "certification_id"),
-    Index(None, "site", "delivery_state"),
     Index(
         "verdict_reason_idx",
         "site",

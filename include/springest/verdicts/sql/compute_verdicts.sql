@@ -138,7 +138,7 @@ WITH facts AS (
     UPDATE springest.verdict
     SET input_hash = compared.input_hash
     FROM compared
-    WHERE compared.is_unchanged AND verdict.verdict_id = compared.current_id
+    WHERE compared.is_unchanged AND verdict.delivery_id = compared.delivery_id AND verdict.verdict_id = compared.current_id
 )
 INSERT INTO springest.verdict (publication_id, version_from, {columns}, input_hash)
 SELECT CAST(:publication_id AS bigint), version_from, {columns}, input_hash

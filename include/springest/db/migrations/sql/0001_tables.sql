@@ -65,9 +65,6 @@ CREATE TABLE springest.delivery (
     site TEXT NOT NULL,
     training_id TEXT NOT NULL,
     issue_no INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    reason TEXT,
-    reason_detail TEXT,
     learner_ref VARCHAR(64),
     certification_id BIGINT,
     booking_id BIGINT,
@@ -79,21 +76,24 @@ CREATE TABLE springest.delivery (
     row_version VARCHAR(64) NOT NULL,
     document_ref VARCHAR(64),
     catalogue_ref TEXT,
+    document_checked TEXT,
+    staged_run_id TEXT NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
+    duplicate_released BOOLEAN DEFAULT false NOT NULL,
     document_sha256 VARCHAR(64),
     document_size BIGINT,
-    document_checked TEXT,
     springest_certificate_id BIGINT,
-    version INTEGER DEFAULT '1' NOT NULL,
-    staged_run_id TEXT NOT NULL,
-    lease_owner TEXT,
-    lease_until TIMESTAMP WITH TIME ZONE,
     sent_at TIMESTAMP WITH TIME ZONE,
     needs_review BOOLEAN DEFAULT false NOT NULL,
     review_reason TEXT,
-    created_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
-    updated_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
+    lease_owner TEXT,
+    lease_until TIMESTAMP WITH TIME ZONE,
     match_method TEXT,
-    duplicate_released BOOLEAN DEFAULT false NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT,
+    reason_detail TEXT,
+    version INTEGER DEFAULT '1' NOT NULL,
+    updated_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
     indexed_state TEXT GENERATED ALWAYS AS (CASE WHEN state <> ALL (ARRAY['accepted'::text, 'visible'::text]) THEN state ELSE NULL::text END) STORED,
     CONSTRAINT delivery_pkey PRIMARY KEY (delivery_id),
     CONSTRAINT delivery_state_check CHECK (state IN ('ready', 'invalid', 'held', 'sending', 'rejected', 'accepted', 'accepted_no_id', 'unknown', 'visible', 'review', 'vanished', 'withdrawn', 'cancelled')),
@@ -121,9 +121,6 @@ COMMENT ON COLUMN springest.delivery.delivery_key IS 'sha256 of site, training_i
 COMMENT ON COLUMN springest.delivery.site IS 'Name of the Springest site it is for';
 COMMENT ON COLUMN springest.delivery.training_id IS 'Completed training in the source';
 COMMENT ON COLUMN springest.delivery.issue_no IS 'Issue of the certificate: 1, or higher if it was issued again';
-COMMENT ON COLUMN springest.delivery.state IS 'State of the delivery; see docs/states.md';
-COMMENT ON COLUMN springest.delivery.reason IS 'Reason for the state, as a fixed word; see docs/states.md';
-COMMENT ON COLUMN springest.delivery.reason_detail IS 'Reason for the state and the remedy, as a sentence; redacted';
 COMMENT ON COLUMN springest.delivery.learner_ref IS 'HMAC of the learner''s normalised e-mail address';
 COMMENT ON COLUMN springest.delivery.certification_id IS 'Springest''s id of the certification';
 COMMENT ON COLUMN springest.delivery.booking_id IS 'Springest''s id of the booking, if any';
@@ -135,21 +132,24 @@ COMMENT ON COLUMN springest.delivery.source_updated_at IS 'When the source last 
 COMMENT ON COLUMN springest.delivery.row_version IS 'HMAC of the whole source row; differs when the row changes';
 COMMENT ON COLUMN springest.delivery.document_ref IS 'HMAC of the document''s URI in the source';
 COMMENT ON COLUMN springest.delivery.catalogue_ref IS 'The catalogue''s entry for the certification when the row was checked';
+COMMENT ON COLUMN springest.delivery.document_checked IS 'Type and sha256 of the last document that passed the checks; see ADR 20';
+COMMENT ON COLUMN springest.delivery.staged_run_id IS 'Airflow run that last staged it';
+COMMENT ON COLUMN springest.delivery.created_at IS 'When it was first staged';
+COMMENT ON COLUMN springest.delivery.duplicate_released IS 'Whether a person released it although another training has the same certificate';
 COMMENT ON COLUMN springest.delivery.document_sha256 IS 'sha256 of the document that was last sent';
 COMMENT ON COLUMN springest.delivery.document_size IS 'Size of that document in bytes';
-COMMENT ON COLUMN springest.delivery.document_checked IS 'Type and sha256 of the last document that passed the checks; see ADR 20';
 COMMENT ON COLUMN springest.delivery.springest_certificate_id IS 'Springest''s id, from its response or by proof';
-COMMENT ON COLUMN springest.delivery.version IS 'Version of the row, for compare-and-set';
-COMMENT ON COLUMN springest.delivery.staged_run_id IS 'Airflow run that last staged it';
-COMMENT ON COLUMN springest.delivery.lease_owner IS 'Worker that is sending it';
-COMMENT ON COLUMN springest.delivery.lease_until IS 'End of the lease: until then, that worker may record the outcome';
 COMMENT ON COLUMN springest.delivery.sent_at IS 'Start of the last attempt that Springest may have stored';
 COMMENT ON COLUMN springest.delivery.needs_review IS 'Whether a person should look at it';
 COMMENT ON COLUMN springest.delivery.review_reason IS 'Reason for the review; see docs/states.md';
-COMMENT ON COLUMN springest.delivery.created_at IS 'When it was first staged';
-COMMENT ON COLUMN springest.delivery.updated_at IS 'When the row last changed';
+COMMENT ON COLUMN springest.delivery.lease_owner IS 'Worker that is sending it';
+COMMENT ON COLUMN springest.delivery.lease_until IS 'End of the lease: until then, that worker may record the outcome';
 COMMENT ON COLUMN springest.delivery.match_method IS 'Basis of the match: springest_id, owner or person; null: not matched';
-COMMENT ON COLUMN springest.delivery.duplicate_released IS 'Whether a person released it although another training has the same certificate';
+COMMENT ON COLUMN springest.delivery.state IS 'State of the delivery; see docs/states.md';
+COMMENT ON COLUMN springest.delivery.reason IS 'Reason for the state, as a fixed word; see docs/states.md';
+COMMENT ON COLUMN springest.delivery.reason_detail IS 'Reason for the state and the remedy, as a sentence; redacted';
+COMMENT ON COLUMN springest.delivery.version IS 'Version of the row, for compare-and-set';
+COMMENT ON COLUMN springest.delivery.updated_at IS 'When the row last changed';
 COMMENT ON COLUMN springest.delivery.indexed_state IS 'The state for indexes; null: accepted or visible';
 
 CREATE TABLE springest.erasure_tombstone (
@@ -250,7 +250,7 @@ CREATE TABLE springest.remote_certificate (
     CONSTRAINT remote_certificate_pkey PRIMARY KEY (site, springest_certificate_id),
     CONSTRAINT remote_certificate_owner_told_by_check CHECK (owner_told_by IN ('list', 'filter'))
 )
- WITH (fillfactor = 50);
+ WITH (fillfactor = 90);
 CREATE INDEX remote_certificate_certification_idx ON springest.remote_certificate (site, certification_id, springest_certificate_id);
 COMMENT ON TABLE springest.remote_certificate IS 'One row per certificate that Springest has shown, with the values last seen';
 COMMENT ON COLUMN springest.remote_certificate.site IS 'Name of the Springest site';
@@ -351,8 +351,8 @@ COMMENT ON COLUMN springest.staging_run.source_count IS 'The source''s own COUNT
 COMMENT ON COLUMN springest.staging_run.committed_at IS 'When staging was complete';
 
 CREATE TABLE springest.verdict (
-    verdict_id BIGINT GENERATED BY DEFAULT AS IDENTITY,
     delivery_id BIGINT NOT NULL,
+    verdict_id BIGINT GENERATED BY DEFAULT AS IDENTITY,
     publication_id BIGINT NOT NULL,
     version_from TIMESTAMP WITH TIME ZONE,
     site TEXT NOT NULL,
@@ -377,23 +377,21 @@ CREATE TABLE springest.verdict (
     needs_review BOOLEAN,
     review_reason TEXT,
     input_hash BIGINT,
-    CONSTRAINT verdict_pkey PRIMARY KEY (verdict_id)
+    CONSTRAINT verdict_pkey PRIMARY KEY (delivery_id, verdict_id)
 );
-CREATE INDEX verdict_delivery_id_idx ON springest.verdict (delivery_id);
 CREATE INDEX verdict_needs_review_idx ON springest.verdict (site, review_reason) WHERE needs_review;
 CREATE INDEX verdict_publication_id_idx ON springest.verdict (publication_id);
 CREATE INDEX verdict_reason_idx ON springest.verdict (site, delivery_reason) WHERE delivery_reason IS NOT NULL;
 CREATE INDEX verdict_site_certification_id_idx ON springest.verdict (site, certification_id);
 CREATE INDEX verdict_site_completed_at_idx ON springest.verdict (site, completed_at);
-CREATE INDEX verdict_site_delivery_state_idx ON springest.verdict (site, delivery_state);
 CREATE INDEX verdict_site_sent_at_idx ON springest.verdict (site, sent_at);
 CREATE INDEX verdict_site_training_id_idx ON springest.verdict (site, training_id);
-CREATE INDEX verdict_site_verification_status_idx ON springest.verdict (site, verification_status);
+CREATE INDEX verdict_site_verification_status_delivery_state_idx ON springest.verdict (site, verification_status, delivery_state);
 CREATE INDEX verdict_springest_id_idx ON springest.verdict (site, springest_certificate_id) WHERE springest_certificate_id IS NOT NULL;
 CREATE INDEX verdict_valid_until_idx ON springest.verdict (site, valid_until) WHERE verification_status = 'verified' AND valid_until IS NOT NULL;
 COMMENT ON TABLE springest.verdict IS 'One row per delivery, its current verdict, and a second one while a changed verdict is pending; failed_check examines pending ones, so that a bad one is named and never becomes current';
-COMMENT ON COLUMN springest.verdict.verdict_id IS 'Number of the version';
 COMMENT ON COLUMN springest.verdict.delivery_id IS 'Delivery';
+COMMENT ON COLUMN springest.verdict.verdict_id IS 'Number of the version';
 COMMENT ON COLUMN springest.verdict.publication_id IS 'Publication that it belongs to; the version is pending until that is published';
 COMMENT ON COLUMN springest.verdict.version_from IS 'When this version began, if only its explanation changed since; null: with its publication';
 COMMENT ON COLUMN springest.verdict.site IS 'Name of the Springest site';

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ARRAY, BindParameter, Connection, Text, any_, bindparam, literal, select
+from sqlalchemy import ARRAY, BindParameter, Connection, Text, any_, bindparam, func, literal, select
 
 from springest.db.schema import delivery, staged_row
 from springest.source.contract import lies_in_every_window
@@ -66,6 +66,12 @@ def to_recheck(connection: Connection, site: str, *, after: str, limit: int) -> 
         .limit(limit)
     )
     return [SetAside(*row) for row in connection.execute(statement)]
+
+
+def count_to_recheck(connection: Connection, site: str) -> int:
+    """Return the number of deliveries in the states ``RECHECKED``."""
+    statement = select(func.count()).where(delivery.c.site == site, delivery.c.indexed_state.in_(_RECHECKED))
+    return int(connection.execute(statement).scalar_one())
 
 
 def staged_before(

@@ -28,13 +28,14 @@ from springest.site import Site
 from springest.source.contract import CompletedTraining, Defect, read_row
 from springest.source.reader import BATCH_ROWS
 from springest.source.several import TrainingSource
-from springest.source.values import EARLIEST, WITHOUT_TRAINING_ID
+from springest.source.values import WITHOUT_TRAINING_ID
 from springest.source.window import Window, require_count
 from springest.staging import repository as ledger
 from springest.staging.batch import Batch, BatchWriter
-from springest.staging.set_aside import SetAside, staged_before, to_recheck
+from springest.staging.progress import ProgressLog
+from springest.staging.set_aside import SetAside, count_to_recheck, staged_before, to_recheck
 from springest.staging.site_identity import keep_to_site
-from springest.staging.window import PlannedWindow, close_window, plan_window
+from springest.staging.window import PlannedWindow, close_window, plan_window, windows_around
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +47,6 @@ NOT_FOUND_REMEDY: Final = (
     "the query must compute training_id from the row alone, as text, and use the window only to filter "
     "updated_at"
 )
-WINDOW_MARGIN: Final = timedelta(seconds=1)
-"""Added on both sides of a moment, since databases round their clocks differently."""
-MERGE_DISTANCE: Final = timedelta(minutes=1)
-"""Moments up to this far apart share a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,19 +170,18 @@ class Stager:
         by_training: bool = False,
     ) -> int:
         """Stage the rows of a window and return their number."""
-        staged = 0
         with self._source.open_window(window, by_training=by_training) as (count, batches):
+            progress = ProgressLog(count, "completed trainings staged")
             for batch in batches:
                 trainings = [_with_defect_if_not_found(training, not_found) for training in self._read(batch)]
                 rows = {
                     number: training.delivery_key
-                    for number, training in enumerate(trainings, start=staged + 1)
+                    for number, training in enumerate(trainings, start=progress.done + 1)
                 }
                 batched = replace(_batch_from_window(trainings), rows=rows)
                 self._writer.write(batched, catalogue, run_id=run_id)
-                staged += len(trainings)
-                log.info("%d of %d completed trainings staged", staged, count)
-        require_count(count, staged)
+                progress.advance(len(trainings))
+        require_count(count, progress.done)
         return count
 
     def keep_to_site(self) -> None:
@@ -225,6 +221,9 @@ class Stager:
     def _recheck(self, catalogue: Catalogue, *, run_id: str, rows: int) -> int:
         """Check deliveries again that were set aside earlier and are not in this window."""
         after, rechecked = "", 0
+        with self._engine.connect() as connection:
+            count = count_to_recheck(connection, self._site.name)
+        progress = ProgressLog(count, "trainings that were set aside looked at again")
         while True:
             with self._engine.connect() as connection:
                 page = to_recheck(connection, self._site.name, after=after, limit=BATCH_ROWS)
@@ -242,6 +241,7 @@ class Stager:
             nameless = [row for row in remaining if not row.has_training_id]
             self._recheck_nameless(nameless, catalogue, run_id=run_id)
             rechecked += len(named)
+            progress.advance(len(page))
 
     def _recheck_nameless(self, nameless: Sequence[SetAside], catalogue: Catalogue, *, run_id: str) -> None:
         """Withdraw rows without an id that the source no longer has in that form.
@@ -254,7 +254,7 @@ class Stager:
         findable = [row for row in nameless if row.is_found_by_moment]
         waiting = {row.delivery_key for row in findable}
         moments = {row.updated_at for row in findable}
-        for window in _windows_around(moments):
+        for window in windows_around(moments):
             for trainings in self._read_around(window):
                 waiting -= {training.delivery_key for training in trainings}
                 rows = [training for training in trainings if training.updated_at in moments]
@@ -313,22 +313,6 @@ def _with_defect_if_not_found(training: CompletedTraining, not_found: Collection
         return training
     defect = Defect(NOT_FOUND, f"the source does not find the row by its training_id: {NOT_FOUND_REMEDY}")
     return replace(training, defects=(*training.defects, defect))
-
-
-def _windows_around(moments: Iterable[datetime | None]) -> Iterator[Window]:
-    """Yield windows around these moments, wide enough for any rounding; close moments share a window.
-
-    Rows without a known moment are in every window, if the query returns them at all.
-    """
-    given = list(moments)
-    known = sorted({moment for moment in given if moment is not None})
-    if not known and given:
-        known = [EARLIEST + WINDOW_MARGIN]
-    while known:
-        start = end = known.pop(0)
-        while known and known[0] - end <= MERGE_DISTANCE:
-            end = known.pop(0)
-        yield Window(start - WINDOW_MARGIN, end + WINDOW_MARGIN)
 
 
 def _pick_row(rows: Iterable[CompletedTraining]) -> CompletedTraining:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,10 +14,15 @@ from sqlalchemy.dialects.postgresql import insert
 from springest.db.schema import approved_run, stage_watermark, staged_row, staging_run
 from springest.errors import ConfigurationError, SiteNotBegun
 from springest.source.reader import Window
+from springest.source.values import EARLIEST
 from springest.staging.repository import lock_staging, now
 
 BEGINNING: Final = "begin"
 """Run id that is recorded if ``bin/springest begin``, not a run, began the site."""
+WINDOW_MARGIN: Final = timedelta(seconds=1)
+"""Added on both sides of a moment, since databases round their clocks differently."""
+MERGE_DISTANCE: Final = timedelta(minutes=1)
+"""Moments up to this far apart share a window."""
 
 
 class Mode(StrEnum):
@@ -190,3 +196,19 @@ def _move_watermark(connection: Connection, *, site: str, run_id: str, to: datet
             where=stage_watermark.c.watermark < to,
         )
     )
+
+
+def windows_around(moments: Iterable[datetime | None]) -> Iterator[Window]:
+    """Yield windows around these moments, wide enough for any rounding; close moments share a window.
+
+    Rows without a known moment are in every window, if the query returns them at all.
+    """
+    given = list(moments)
+    known = sorted({moment for moment in given if moment is not None})
+    if not known and given:
+        known = [EARLIEST + WINDOW_MARGIN]
+    while known:
+        start = end = known.pop(0)
+        while known and known[0] - end <= MERGE_DISTANCE:
+            end = known.pop(0)
+        yield Window(start - WINDOW_MARGIN, end + WINDOW_MARGIN)

@@ -206,15 +206,17 @@ def test_an_archive_with_a_damaged_member_is_refused(inspector: Inspector) -> No
 
 def bomb(size: int) -> bytes:
     """A PDF whose only page unpacks to ``size`` bytes, packed twice."""
-    packer, packed = zlib.compressobj(), b""
-    for _ in range(size // MEGABYTE):
-        packed += packer.compress(bytes(MEGABYTE))
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    # A block after a full flush depends on nothing before it: one is packed, and repeated.
+    block = packer.compress(bytes(MEGABYTE)) + packer.flush(zlib.Z_FULL_FLUSH)
+    checksum = (size % 65521 << 16 | 1).to_bytes(4, "big")  # Adler-32 of zeros
+    packed = b"\x78\x9c" + block * (size // MEGABYTE) + packer.flush() + checksum
     filters = pikepdf.Array([pikepdf.Name.FlateDecode, pikepdf.Name.FlateDecode])
     target = io.BytesIO()
     with pikepdf.Pdf.new() as document:
         page = document.add_blank_page()
-        page.Contents = document.make_stream(zlib.compress(packed + packer.flush()), Filter=filters)
-        document.save(target)
+        page.Contents = document.make_stream(zlib.compress(packed), Filter=filters)
+        document.save(target, compress_streams=False)  # otherwise it is unpacked and packed here
     return target.getvalue()
 
 

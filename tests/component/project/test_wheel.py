@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+CACHE = "cache"
+"""Folder of the environment in which the bytecode of this one's packages is found; none is written."""
 OWN_INCLUDE = "NAME = 'the package of the project'\n"
 LOOK = """
 import importlib, json, pkgutil, sys
@@ -94,6 +96,12 @@ def installed(wheel, tmp_path_factory):
         str(venv / "bin" / "python"),
     )
     subprocess.run([*uv, *install, str(wheel)], check=True)
+    if sys.pycache_prefix is not None:
+        stdlib, purelib = Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("purelib"))
+        for place, kept in ((packages, purelib), (stdlib, stdlib)):
+            link = venv / CACHE / place.relative_to("/")
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(Path(sys.pycache_prefix, *kept.parts[1:]))
     return venv / "bin"
 
 
@@ -103,18 +111,20 @@ def project(installed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("astro")
     (folder / "include").mkdir()
     (folder / "include" / "__init__.py").write_text(OWN_INCLUDE)
-    _run(folder, installed / "springest", "init", str(folder))
+    _run(folder, installed, "springest", "init", str(folder))
     return folder
 
 
-def _run(project: Path, *command: Path | str) -> str:
+def _run(project: Path, installed: Path, program: str, *arguments: str) -> str:
     env = {
         "PATH": os.environ["PATH"],
         "AIRFLOW_HOME": str(project),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "PYTHONPATH": str(project),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPYCACHEPREFIX": str(installed.parent / CACHE),
     }
+    command = [installed / program, *arguments]
     done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -171,7 +181,7 @@ def test_it_works_beside_another_include(installed, project):
     """Every module is imported, every statement read; Airflow finds the provider, the page, the DAGs and the
     query, each once.
     """
-    found = json.loads(_run(project, installed / "python", "-c", LOOK, str(project)).splitlines()[-1])
+    found = json.loads(_run(project, installed, "python", "-c", LOOK, str(project)).splitlines()[-1])
     assert len(found.pop("modules")) > 150
     assert found.pop("statements") >= 80
     assert found == {
@@ -189,5 +199,5 @@ def test_it_works_beside_another_include(installed, project):
 
 def test_the_command_is_installed(installed, project):
     """As `bin/springest` in a checkout."""
-    assert "usage: springest" in _run(project, installed / "springest", "--help")
+    assert "usage: springest" in _run(project, installed, "springest", "--help")
     assert (project / "include" / "__init__.py").read_text() == OWN_INCLUDE

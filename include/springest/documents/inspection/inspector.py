@@ -145,9 +145,11 @@ class Inspector:
         parent_end, child_end = socket.socketpair()
         with child_end:
             path = json.dumps([entry for entry in sys.path if entry])
+            # "-I" ignores the variable PYTHONPYCACHEPREFIX: libraries would be compiled at each start.
+            cache = ("-X", f"pycache_prefix={sys.pycache_prefix}") if sys.pycache_prefix else ()
             # The reader is a file of this project, and its only argument the search path.
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-I", "-B", str(_READER), path],
+                [sys.executable, "-I", "-B", *cache, str(_READER), path],
                 stdin=child_end.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

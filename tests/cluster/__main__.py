@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 import sys
 import time
@@ -12,12 +11,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 
-from sqlalchemy import create_engine
-
 from demo.airflow_home import PROJECT
 from demo.processes import Ended
-from demo.world import alone, start_sandbox
-from sandbox.client import SandboxClient
+from demo.world import alone
 from sandbox.store import Request
 from tests.chaos.ledger import Ledger
 from tests.chaos.proof import failures
@@ -86,23 +82,13 @@ def _play(say) -> list[str]:
         running = stack.enter_context(
             started(FOLDER, services=read(values), overrides=HURRIED, scale={"airflow-worker": 2}, say=say)
         )
-        keys = (secrets.token_hex(16), secrets.token_hex(16))
-        url = start_sandbox(running.supervisor, FOLDER, keys, page_max=1000)
-        world = World(
-            source=running.database("source", "source_owner"),
-            warehouse=create_engine(running.postgres.url("warehouse")),
-            sandbox=stack.enter_context(SandboxClient(url)),
-            documents=documents,
-        )
-        api = stack.enter_context(running.airflow())
-        nights = Nights(running, world, api, say)
-        say("Airflow is up; preparing source, connection and site")
-        nights.prepare(keys, int(url.rpartition(":")[2]))
+        nights = stack.enter_context(Nights.prepared(running, FOLDER, say))
         nights.play()
-        return _judge(nights, world)
+        return _judge(nights)
 
 
-def _judge(nights: Nights, world: World) -> list[str]:
+def _judge(nights: Nights) -> list[str]:
+    world = nights.world
     evidence = Ledger(world).evidence()
     (FOLDER / "evidence.json").write_text(json.dumps(asdict(evidence), default=str), encoding="utf-8")
     requests = world.sandbox.requests()

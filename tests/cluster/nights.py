@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 import yaml
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from demo import source_database
 from demo.airflow_home import AirflowApi
 from demo.nights import CERTIFICATIONS, PENDING, Training
 from demo.people import Learner
+from demo.world import start_sandbox
 from sandbox.client import SandboxClient
 from sandbox.faults import Fault, Kind
 from springest.staging.window import begin_site
@@ -86,6 +89,23 @@ class Nights:
     rollouts: list[Rollout] = field(default_factory=list)
     runs_again: int = 0
     _backfill: int = 0
+
+    @classmethod
+    @contextmanager
+    def prepared(cls, running: Stack, folder: Path, say: Callable[[str], None]) -> Iterator[Self]:
+        """Start a sandbox beside a stack, and set up what a person would.
+
+        :param folder: of the stack; the certificates are in it, and the sandbox's files go there.
+        """
+        keys = (secrets.token_hex(16), secrets.token_hex(16))
+        url = start_sandbox(running.supervisor, folder, keys, page_max=1000)
+        with SandboxClient(url) as sandbox, running.airflow() as api:
+            source = running.database("source", "source_owner")
+            warehouse = create_engine(running.postgres.url("warehouse"))
+            nights = cls(running, World(source, warehouse, sandbox, folder / "certificates"), api, say)
+            say("Airflow is up; preparing source, connection and site")
+            nights.prepare(keys, int(url.rpartition(":")[2]))
+            yield nights
 
     def prepare(self, keys: tuple[str, str], sandbox_port: int) -> None:
         """Set up what a person would: the source's tables, the connection, the start of the site."""
@@ -208,7 +228,7 @@ class Nights:
         values = yaml.safe_load(CHART.read_text(encoding="utf-8"))
         self.stack.services[WORKER] = replace(
             worker,
-            command=[*values["workers"]["command"], *worker.text["command"]],
+            command=[*values["workers"]["celery"]["command"], *worker.text["command"]],
             environment={**worker.environment, "DUMB_INIT_SETSID": "0"},
         )
         for number in (1, 2):

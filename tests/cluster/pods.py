@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import sys
 import time
@@ -10,11 +9,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import yaml
-from sqlalchemy import create_engine
 
 from demo.airflow_home import PROJECT
-from demo.world import alone, start_sandbox
-from sandbox.client import SandboxClient
+from demo.world import alone
 from tests.chaos.ledger import Ledger
 from tests.chaos.proof import failures
 
@@ -22,7 +19,7 @@ from .__main__ import HURRIED, POLICY
 from .compose import Mount, read
 from .containers import Container, enter
 from .kubernetes import NAMESPACE, PORT, Cluster
-from .nights import CHART, WORKER, Nights, World
+from .nights import CHART, WORKER, Nights
 from .stack import Stack, started
 
 FOLDER = PROJECT / ".springest" / "cluster-pods"
@@ -71,18 +68,9 @@ def main() -> int:
         )
         mounts = [mount for mount in worker.mounts if not mount.source.startswith("secrets")]
         cluster = stack.enter_context(_cluster(running, mounts))
-        keys = (secrets.token_hex(16), secrets.token_hex(16))
-        url = start_sandbox(running.supervisor, FOLDER, keys, page_max=1000)
-        world = World(
-            source=running.database("source", "source_owner"),
-            warehouse=create_engine(running.postgres.url("warehouse")),
-            sandbox=stack.enter_context(SandboxClient(url)),
-            documents=documents,
-        )
-        nights = Nights(running, world, stack.enter_context(running.airflow()), say)
-        nights.prepare(keys, int(url.rpartition(":")[2]))
+        nights = stack.enter_context(Nights.prepared(running, FOLDER, say))
         wrong = nights.play_with_pods(cluster, EVICTED_AFTER)
-        wrong += [*failures(Ledger(world).evidence())]
+        wrong += [*failures(Ledger(nights.world).evidence())]
     print(*(f"WRONG  {failure}" for failure in wrong), "Not passed" if wrong else "Passed.", sep="\n")
     if not wrong:
         shutil.rmtree(FOLDER, ignore_errors=True)
@@ -91,7 +79,7 @@ def main() -> int:
 
 def _template(environment: dict[str, str]) -> dict:
     """Return the pod template that the chart would make of the values, as far as it concerns a process."""
-    workers = yaml.safe_load(CHART.read_text(encoding="utf-8"))["workers"]
+    workers = yaml.safe_load(CHART.read_text(encoding="utf-8"))["workers"]["kubernetes"]
     kept = {
         name: value for name, value in environment.items() if "CELERY" not in name and "DUMB_INIT" not in name
     }

@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from springest.errors import ConfigurationError
-from springest_provider.secret_places import copies_of_variable, places_of_connection, places_of_variable
+from springest_provider.secret_places import DATABASE, places_of_connection, places_of_variable
 
 Found = TypeVar("Found")
 WAITS_SECONDS: Final = (0.5, 1.5)
@@ -84,7 +84,7 @@ def refuse_copy(name: str) -> None:
     :raises ConfigurationError: there is a copy in a place that Airflow reads first.
     :raises SettingsUnreachable: a secrets backend does not respond.
     """
-    if copies := copies_of_variable(name):
+    if copies := places_of_variable(name, but=DATABASE):
         raise ConfigurationError(
             f"there is a copy of the Variable {name} in {copies[0]}, which Airflow reads before its own "
             f"database: written values can't be read back. Remove the copy (AIRFLOW_VAR_{name.upper()} in an "

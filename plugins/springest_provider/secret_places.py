@@ -25,23 +25,14 @@ def places_of_connection(conn_id: str) -> list[str]:
     return [place for place, found in _look_up(lambda backend: backend.get_connection(conn_id)) if found]
 
 
-def places_of_variable(name: str) -> list[str]:
+def places_of_variable(name: str, *, but: str | None = None) -> list[str]:
     """
     Return every place that has a Variable, in the order in which Airflow looks; only the first is read.
 
+    :param but: a place where it is not looked up.
     :raises SettingsUnreachable: a place does not respond.
     """
-    found = _look_up(lambda backend: backend.get_variable(name))
-    return [place for place, value in found if value is not None]
-
-
-def copies_of_variable(name: str) -> list[str]:
-    """
-    Return every place but Airflow's database that has a Variable.
-
-    :raises SettingsUnreachable: a place does not respond.
-    """
-    found = _look_up(lambda backend: backend.get_variable(name), but=DATABASE)
+    found = _look_up(lambda backend: backend.get_variable(name), but=but)
     return [place for place, value in found if value is not None]
 
 

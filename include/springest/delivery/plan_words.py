@@ -29,7 +29,7 @@ def in_words(plan: Plan, *, until: str) -> Iterator[str]:
     yield f"Would send: {len(plan.to_send)}{_duration(plan, until)}"
     yield from _named(plan.to_send)
     yield f"Would set aside, leave for a person, or keep cancelled: {len(plan.set_aside)}"
-    yield from _named(plan.set_aside)
+    yield from _by_reason(plan.set_aside)
     yield f"Sent before, not sent again: {plan.delivered}"
     yield f"Would stay in the queue: {plan.queued - plan.in_time}"
 
@@ -46,12 +46,26 @@ def _duration(plan: Plan, until: str) -> str:
 
 
 def _named(rows: Sequence[PlannedRow]) -> Iterator[str]:
-    for row in rows[:SHOWN]:
-        issue = f" (issue {row.issue_no})" if row.issue_no != 1 else ""
-        name = f"  training {row.training_id}{issue}, certification {row.certification_id or 'unreadable'}"
-        if row.reason is None:
-            yield name
-        else:
-            yield f"{name}: {row.state}, {row.reason}: {row.detail or 'see docs/states.md'}"
+    yield from (f"  {_name(row)}" for row in rows[:SHOWN])
     if len(rows) > SHOWN:
         yield f"  … and {len(rows) - SHOWN} more"
+
+
+def _by_reason(rows: Sequence[PlannedRow]) -> Iterator[str]:
+    """Yield each reason with its remedy once, the most frequent one first, and then its rows."""
+    grouped: dict[tuple[str, str], list[PlannedRow]] = {}
+    for row in rows:
+        grouped.setdefault((row.state, row.reason or "no reason"), []).append(row)
+    for (state, reason), group in sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0])):
+        details = {row.detail or "see docs/states.md" for row in group}
+        shared = details.pop() if len(details) == 1 else None
+        yield f"  {len(group)} {state}, {reason}" + (f": {shared}" if shared else "")
+        for row in group[:SHOWN]:
+            yield f"    {_name(row)}" + ("" if shared else f": {row.detail or 'see docs/states.md'}")
+        if len(group) > SHOWN:
+            yield f"    … and {len(group) - SHOWN} more"
+
+
+def _name(row: PlannedRow) -> str:
+    issue = f" (issue {row.issue_no})" if row.issue_no != 1 else ""
+    return f"training {row.training_id}{issue}, certification {row.certification_id or 'unreadable'}"

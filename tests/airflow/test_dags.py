@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -63,7 +63,7 @@ def _second_source(folder: Path) -> dict[str, str]:
     engine = create_engine(f"sqlite:///{database}")
     source_database.create_schema(engine)
     rows = [training(documents, 4), training(documents, 5)]
-    source_database.add(engine, rows, now=datetime.now(UTC))
+    source_database.add(engine, rows, now=datetime.now(UTC) - timedelta(seconds=5))
     engine.dispose()
     listed = folder / "sites.toml"
     listed.write_text(

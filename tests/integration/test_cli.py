@@ -551,7 +551,7 @@ def test_doctor_checks_each_source(cli, world, variables, monkeypatch, tmp_path)
     source_database.create_schema(second)
     shared, own = world.training(), world.training()
     world.complete(shared)
-    source_database.add(second, [shared, own], now=datetime.now(UTC))
+    source_database.add(second, [shared, own], now=datetime.now(UTC) - timedelta(seconds=5))
     second.dispose()
     (tmp_path / "sql").symlink_to(ROOT / "include" / "sql")
     listed = tmp_path / "sites.toml"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from springest.privacy.erasure import erase_learner
 from springest.source.contract import COLUMNS, IN_SEVERAL_SOURCES
 from springest.source.reader import SourceReader, Window
 from springest.source.several import SeveralSources
+from springest.staging.batch import Batch, BatchWriter
 from springest_provider.drop import drop
 from tests.factories import PSEUDONYMS
 from tests.integration.conftest import CERTIFICATIONS, QUERY, World, sent
@@ -164,70 +165,61 @@ def test_a_night_of_three_sources_sends_each_training_once(company):
     }
 
 
-Rows = dict[str, Training]
+ARRIVALS = {
+    "1": ("night", "night"),
+    "2": ("long ago", "night"),
+    "3": ("night", "next night"),
+    "4": ("night", "just before sending"),
+}
+"""When the row of each source is there, by training; rows of long ago are in no window."""
+AGO = {"long ago": LONG_AGO, "just before sending": LONG_AGO, "next night": timedelta()}
 
 
-def same_night(company: Company, rows: Rows, order: list[str]) -> None:
-    for name in order:
-        company.complete_in(name, rows[name])
-    company.stage()
-
-
-def outside_the_window(company: Company, rows: Rows, order: list[str]) -> None:
-    """The row of the first source changed long before any window."""
-    company.complete_in(order[0], rows[order[0]], ago=LONG_AGO)
-    company.complete_in(order[1], rows[order[1]])
-    company.stage()
-
-
-def next_night(company: Company, rows: Rows, order: list[str]) -> None:
-    company.complete_in(order[0], rows[order[0]])
-    company.stage()
-    company.complete_in(order[1], rows[order[1]], ago=timedelta())
-    company.stage("next")
-
-
-def before_sending(company: Company, rows: Rows, order: list[str]) -> None:
-    company.complete_in(order[0], rows[order[0]])
-    company.stage()
-    company.complete_in(order[1], rows[order[1]], ago=LONG_AGO)
-
-
-ARRIVALS: tuple[Callable[[Company, Rows, list[str]], None], ...] = (
-    same_night,
-    outside_the_window,
-    next_night,
-    before_sending,
-)
-
-
-@pytest.mark.parametrize("arrive", ARRIVALS)
-@pytest.mark.parametrize(("number", "reverse"), [("7", False), ("A-7", True)])
-def test_an_id_that_two_sources_have_is_never_sent(company, arrive, reverse, number):
+@pytest.mark.parametrize(("prefix", "order"), [("", ("lms1", "lms2")), ("A-", ("lms2", "lms1"))])
+def test_an_id_that_two_sources_have_is_never_sent(company, prefix, order):
     """Whichever comes first, and although one source has whole numbers for ids and the other has texts."""
-    if number == "7":
+    if not prefix:
         company.first_query = QUERY.replace("completed.training_id,", "completed.training_id::integer,", 1)
     good = company.training(training_id="8"), company.training(training_id="B-9")
     company.complete_in("lms1", good[0])
     company.complete_in("lms2", good[1])
-    rows = {"lms1": company.training(training_id=number), "lms2": company.training(training_id=number)}
-    arrive(company, rows, sorted(rows, reverse=reverse))
-    company.deliver()
-    assert company.states()[number] == CLASH
+    rows = {
+        (f"{prefix}{number}", name): company.training(training_id=f"{prefix}{number}")
+        for number in ARRIVALS
+        for name in order
+    }
+
+    def arrive(moment: str) -> None:
+        for number, moments in ARRIVALS.items():
+            for name, at in zip(order, moments, strict=True):
+                if at == moment:
+                    ago = AGO.get(moment, timedelta(seconds=5))
+                    company.complete_in(name, rows[f"{prefix}{number}", name], ago=ago)
+
+    arrive("long ago")
+    arrive("night")
+    company.stage()
+    arrive("next night")
+    company.stage("next")
+    arrive("just before sending")
+    states = company.states()
+    assert [states[f"{prefix}{number}"] for number in ARRIVALS] == [CLASH, CLASH, CLASH, ("ready", None)]
+    company.deliver("next")
     assert company.stored == sent(*good)
-    [(detail, learner)] = company.rows(
-        "SELECT reason_detail, learner_ref FROM springest.delivery WHERE training_id = :number", number=number
+    set_aside = company.rows(
+        "SELECT state, reason, learner_ref, certification_id, reason_detail LIKE 'lms1 and lms2 each have%'"
+        " FROM springest.delivery WHERE state <> 'accepted'"
     )
-    assert "lms1 and lms2" in detail
-    assert learner is None
+    assert [tuple(row) for row in set_aside] == [(*CLASH, None, None, True)] * len(ARRIVALS)
     ledger = company.ledger()
     company.stage("later")
     company.deliver("later")
     assert company.ledger() == ledger
-    company.remove_from("lms2", number)
+    for number in ARRIVALS:
+        company.remove_from("lms2", f"{prefix}{number}")
     company.stage("solved")
     company.deliver("solved")
-    assert company.stored == sent(*good, rows["lms1"])
+    assert company.stored == sent(*good, *(rows[f"{prefix}{number}", "lms1"] for number in ARRIVALS))
 
 
 def test_an_id_that_was_sent_from_another_source_is_flagged(company):
@@ -306,3 +298,50 @@ def test_a_row_that_its_listed_source_lacks_is_withdrawn(company):
     company.remove_from("lms2", training.training_id)
     company.deliver()
     assert company.states() == {training.training_id: ("withdrawn", "source_gone")}
+
+
+def test_a_run_that_dies_while_it_stages_continues(company, monkeypatch):
+    """As if it had not died, even if the order of the list has changed by then."""
+    monkeypatch.setattr("springest.source.reader.BATCH_ROWS", 2)
+    trainings = [company.training() for _ in range(7)]
+    for name, completed in (("lms1", trainings[:4]), ("lms2", trainings[4:])):
+        company.complete_in(name, *completed)
+    shared = company.training(training_id=trainings[0].training_id)
+    company.complete_in("lms2", shared)
+    write, written = BatchWriter.write, []
+
+    def dies(writer: BatchWriter, batch: Batch, *rest: Any, **names: Any) -> None:
+        written.append(batch)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        write(writer, batch, *rest, **names)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchWriter, "write", dies)
+        with pytest.raises(KeyboardInterrupt):
+            company.stage()
+    assert len(company.staged_rows()) == 4
+    company.listed.reverse()
+    assert company.stage().rows == 8
+    numbers = [number for number, _ in company.staged_rows()]
+    assert numbers == list(range(1, 9))
+    company.deliver()
+    assert company.stored == sent(*trainings[1:])
+    assert company.states()[shared.training_id] == CLASH
+
+
+def test_a_row_that_one_source_refuses_affects_no_source(company):
+    """The windows of all are read again training by training, and only that row is set aside."""
+    company.first_query = QUERY.replace(
+        "completed.certification_id,",
+        "completed.certification_id / CASE WHEN completed.booking_id = 13 THEN 0 ELSE 1 END"
+        " AS certification_id,",
+        1,
+    )
+    good, poisoned = [company.training() for _ in range(4)], company.training(booking_id=13)
+    company.complete_in("lms1", *good[:2], poisoned)
+    company.complete_in("lms2", *good[2:])
+    assert company.stage().rows == 5
+    company.deliver()
+    assert company.stored == sent(*good)
+    assert company.states()[poisoned.training_id] == ("invalid", "certification_id_unreadable")

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pymysql
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 
+from demo import source_database
 from springest.db.engines import source_engine
+from springest.source.contract import IN_SEVERAL_SOURCES
 from springest.source.reader import SourceReader
+from tests.integration.conftest import sent
+from tests.integration.test_several_sources import Company
 from tests.unit.source.test_drop import NOVEMBER
 
 QUERY = (Path(__file__).parents[2] / "include" / "sql" / "completed_trainings_mysql.sql").read_text(
@@ -79,6 +83,28 @@ def test_a_night_from_mariadb(make_world, source):
     assert [state for state, _ in world.states().values()].count("invalid") == 1
     world.night("again")
     assert world.posts == 19
+
+
+def test_mariadb_beside_another_source(make_world, source, tmp_path):
+    """It takes the text 7-a for the number 7, which is another training all the same."""
+    world = make_world(source=source)
+    second = create_engine(f"sqlite:///{tmp_path}/second.db")
+    source_database.create_schema(second)
+    company = Company(
+        world.sandbox, source, world.warehouse_url, world.folder, second=second, has_begun=False
+    )
+    company.first_query = QUERY.replace(
+        "completed.training_id,", "CAST(completed.training_id AS SIGNED) AS training_id,", 1
+    )
+    company.catalogue()
+    numbered = {name: company.training(training_id=name) for name in ("7", "8", "7-a", "x-1")}
+    company.complete_in("lms1", numbered["7"], numbered["8"])
+    company.complete_in("lms2", numbered["7-a"], numbered["x-1"], company.training(training_id="8"))
+    assert company.stage().rows == 5
+    company.deliver()
+    second.dispose()
+    assert company.states().pop("8") == ("invalid", IN_SEVERAL_SOURCES)
+    assert company.stored == sent(numbered["7"], numbered["7-a"], numbered["x-1"])
 
 
 def test_times_of_mariadb_are_read_in_utc(source):

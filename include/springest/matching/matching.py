@@ -179,9 +179,10 @@ def _write_inferences(connection: Connection, site: Site) -> Counter[str]:
 
 def _findings(connection: Connection, site: Site) -> Iterator[tuple[Finding, str]]:
     """Yield the findings, with the digest of the stored ones."""
-    clock = Clock(HourOfSamples(*row) for row in connection.execute(_CLOCK_SAMPLES, {"site": site.name}))
-    connection.execute(_FILL_BLOCKS)
+    if not connection.execute(_FILL_BLOCKS).rowcount:
+        return
     connection.exec_driver_sql("ANALYZE pg_temp.matching_block")
+    clock = Clock(HourOfSamples(*row) for row in connection.execute(_CLOCK_SAMPLES, {"site": site.name}))
     verified = [word.lower() for word in site.verified_statuses]
     rows = connection.execute(
         _BLOCKS, {"verified_statuses": verified}, execution_options={"yield_per": BUFFERED_ROWS}

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from springest.matching import matching
 from tests.component.conftest import Deliver, Post, Scan, Show
@@ -295,6 +295,25 @@ def test_certificates_that_nobody_claims_are_shown(warehouse: Engine, deliver: D
             text("SELECT springest_certificate_id FROM springest.unmatched_remote_certificate ORDER BY 1")
         )
         assert unmatched.scalars().all() == [3, 4, 5]
+
+
+@pytest.mark.parametrize("certification_id", [102, 103])
+def test_the_clock_is_measured_only_to_compare_times(
+    warehouse: Engine, deliver: Deliver, show: Show, certification_id: int
+) -> None:
+    """Measuring it reads the whole ledger, which most nights need not do."""
+    deliver("unknown")
+    show(certification_id=certification_id)
+    measured: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "remote.created_at - delivery.sent_at" in statement:
+            measured.append(statement)
+
+    event.listen(warehouse, "before_cursor_execute", note)
+    publish_only_us(warehouse)
+    event.remove(warehouse, "before_cursor_execute", note)
+    assert len(measured) == (1 if certification_id == 102 else 0)
 
 
 def test_ids_calibrate_the_clock_and_separate_two_posts(

@@ -110,7 +110,7 @@ class SourceReader:
         An id that the source can't compare with its own ids counts as not found.
 
         :param thoroughly: compare all ids that are not found as text as well. Otherwise, since most ids are
-            expected to be another source's, only those that the source's own type can't represent.
+            expected to be another source's, only if the source's own type can't represent one of them.
         """
         found: list[Row] = []
         with self._connection() as connection:
@@ -146,8 +146,8 @@ class SourceReader:
             yield connection
 
     @contextmanager
-    def _own_errors(self, *, of_rows: bool = False) -> Iterator[None]:
-        with own_errors(self._query.sql, of_rows=of_rows):
+    def _own_errors(self, *, of_rows: bool = False, brief: bool = False) -> Iterator[None]:
+        with own_errors(self._query.sql, of_rows=of_rows, brief=brief):
             yield
 
     @staticmethod
@@ -211,7 +211,7 @@ class SourceReader:
         """
         began = time.monotonic()
         refused: list[Any] = []
-        rows = self._rows(connection, ids, _EVER, refused, most=None if thoroughly else MOST_UNREADABLE)
+        rows = self._rows(connection, ids, _EVER, refused, halve=thoroughly)
         found = {identifier(row["training_id"]) for row in rows}
         compared_as_text = ids if thoroughly or connection.dialect.name == _UNTYPED else refused
         left = [name for name in compared_as_text if name not in found]
@@ -244,27 +244,24 @@ class SourceReader:
         refused: list[Any],
         *,
         as_text: bool = False,
-        most: int | None = None,
+        halve: bool = True,
     ) -> list[Row]:
         """Return the rows of these trainings; ids that the database refuses are added to ``refused``.
 
-        :param most: number of refused ids after which the rest is refused without a statement of its own.
+        :param halve: find the ids that are refused; otherwise all of them are, if the database refuses one.
         """
-        if most is not None and len(refused) >= most:
-            refused.extend(ids)
-            return []
         if not ids:
             return []
-        rows, _ = self._attempt(connection, self._query.with_ids(ids, as_text=as_text), bounds)
+        rows, _ = self._attempt(connection, self._query.with_ids(ids, as_text=as_text), bounds, brief=True)
         if rows is not None:
             return rows
-        if len(ids) == 1:
-            refused.append(ids[0])
+        if len(ids) == 1 or not halve:
+            refused.extend(ids)
             return []
         half = len(ids) // 2
         return [
-            *self._rows(connection, ids[:half], bounds, refused, as_text=as_text, most=most),
-            *self._rows(connection, ids[half:], bounds, refused, as_text=as_text, most=most),
+            *self._rows(connection, ids[:half], bounds, refused, as_text=as_text),
+            *self._rows(connection, ids[half:], bounds, refused, as_text=as_text),
         ]
 
     def _piecewise(
@@ -300,12 +297,15 @@ class SourceReader:
             return [name.lower() for name in result.keys()]  # noqa: SIM118 - a result is no dict
 
     def _attempt(
-        self, connection: Connection, statement: Select[Any], bounds: Bounds
+        self, connection: Connection, statement: Select[Any], bounds: Bounds, *, brief: bool = False
     ) -> tuple[list[Row] | None, str]:
         """Return the rows, or ``None`` and the reason why the database or the driver refuses."""
         savepoint = connection.begin_nested() if connection.dialect.name == _KEEPS_CURSORS else None
         try:
-            with self._own_errors(of_rows=True), closing(connection.execute(statement, bounds)) as result:
+            with (
+                self._own_errors(of_rows=True, brief=brief),
+                closing(connection.execute(statement, bounds)) as result,
+            ):
                 rows = [_lower(row) for row in result.mappings()]
         except UnreadableRows as error:
             if savepoint is not None:

@@ -41,11 +41,12 @@ _PASS: Final = ("ORA-00054", "ORA-00060", "ORA-01013", "ORA-01555", "DPY-4024")
 
 
 @contextmanager
-def own_errors(query: str, *, of_rows: bool = False) -> Iterator[None]:
+def own_errors(query: str, *, of_rows: bool = False, brief: bool = False) -> Iterator[None]:
     """Convert any exception of the source's database or driver into ``SourceError``.
 
     :param of_rows: rows are being read: raise ``UnreadableRows``, unless the connection is lost or the error
         means a time-out, a lock or overload.
+    :param brief: leave out why a row is refused: describing it takes 0.1 s for a statement with 1,000 ids.
     """
     try:
         yield
@@ -53,7 +54,9 @@ def own_errors(query: str, *, of_rows: bool = False) -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - drivers may raise anything for a value without a Python type
         kind = UnreadableRows if of_rows and not _is_away(error) else _kind_of(error)
-        raise kind(SOURCE_REFUSED + described(error, query)) from None
+        is_brief = brief and kind is UnreadableRows
+        cause = type(error).__name__ if is_brief else described(error, query)
+        raise kind(SOURCE_REFUSED + cause) from None
 
 
 def _is_away(error: Exception) -> bool:

@@ -201,6 +201,7 @@ DECIDED = (
 LOOKED_AT = (
     "changed_after_sending(valid_from)",
     "withdrawn_after_sending",
+    "training_id_in_several_sources(lms1, lms2)",
     "shown_twice",
     "stored_twice(attempt 1: certificate 7)",
     "stored_although_cancelled",

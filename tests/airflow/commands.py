@@ -95,11 +95,19 @@ def _forget_secrets() -> None:
     reset_masker_of_tasks()
 
 
+def _do_not_wait_for_what_is_missing() -> None:
+    """Repeat the lookup of a missing Variable without the 2 s in between."""
+    from springest_provider import lookups
+
+    lookups.WAITS_SECONDS = (0, 0)
+
+
 def main(log: str) -> None:
     """Read commands from the standard input, write their exit codes to the standard output."""
     with os.fdopen(os.dup(1), "w", buffering=1) as codes, Path(log).open("ab") as output:
         for number in (1, 2):
             os.dup2(output.fileno(), number)
+        _do_not_wait_for_what_is_missing()
         for env, arguments in _serve():
             os.environ.clear()
             os.environ.update(env)

@@ -35,6 +35,7 @@ def variables(monkeypatch):
             return values.get(name, default)
 
     monkeypatch.setattr("springest_provider.lookups.Variable", Kept)
+    monkeypatch.setattr("springest_provider.lookups.WAITS_SECONDS", (0, 0))
     return values
 
 

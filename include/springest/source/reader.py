@@ -23,7 +23,7 @@ from springest.source.drivers import read_leniently
 from springest.source.query import TrainingQuery
 from springest.source.refusal import own_errors
 from springest.source.values import EARLIEST, LATEST, UnreadableValue, identifier
-from springest.source.window import Bounds, Window
+from springest.source.window import Bounds, Window, counted
 
 __all__ = ["SourceError", "SourceReader", "UnreadableRows", "Window"]
 
@@ -82,14 +82,14 @@ class SourceReader:
         :param by_training: find the unreadable rows, after ``UnreadableRows``. If the database keeps no
             cursor open during other statements, the ids of the window's trainings are held in memory.
         :raises UnreadableRows: at least one row can't be read; not raised ``by_training``.
-        :raises SourceError: more than ``MOST_UNREADABLE`` rows can't be read, or the query fails.
-        :raises SourceError: the query fails.
+        :raises SourceError: more than ``MOST_UNREADABLE`` rows can't be read, the query fails, or it returns
+            another number of rows than it counts.
         :raises ConfigurationError: it lacks a column of the contract.
         """
         with self._connection() as connection:
             count = self._count(connection, window)
             read = self._by_training if by_training else self._all
-            with closing(read(connection, window.bounds)) as batches:
+            with closing(counted(read(connection, window.bounds), count)) as batches:
                 yield count, batches
 
     def count(self, window: Window) -> int:

@@ -9,17 +9,14 @@ fails, so does the whole read: a training that was not found in one source may b
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import Protocol
 
 from springest.errors import ConfigurationError, SourceError
 from springest.source.contract import SOURCE, SOURCES
 from springest.source.reader import Row, SourceReader
 from springest.source.values import identifier
-from springest.source.window import Window, require_count
-
-Opened = tuple[str, int, Iterator[list[Row]]]
-"""A source's name, its own count of the window, and the rows."""
+from springest.source.window import Window
 
 
 class TrainingSource(Protocol):
@@ -32,7 +29,7 @@ class TrainingSource(Protocol):
     def open_window(
         self, window: Window, *, by_training: bool = False
     ) -> AbstractContextManager[tuple[int, Iterator[list[Row]]]]:
-        """Yield the number of rows in a window, and the rows in batches."""
+        """Yield the expected number of rows in a window, and the rows in batches."""
 
     def count(self, window: Window) -> int:
         """Return the number of rows in a window."""
@@ -64,32 +61,28 @@ class SeveralSources:
     ) -> Iterator[tuple[int, Iterator[list[Row]]]]:
         """Yield the sources' own counts of the window, added up, and their rows in batches.
 
-        All windows are opened before the first row is read, so the snapshots are close to each other, and a
-        source that is away is noticed before anything is staged.
+        All sources are counted before the first row is read, so one that is away is noticed before anything
+        is staged. Each is read in a snapshot of its own, which begins when its turn comes, so that no
+        connection is idle meanwhile; the sum of the counts may differ from the number of rows.
 
         :raises UnreadableRows: as ``SourceReader.open_window``; each error names its source.
         :raises SourceError: a source fails, or returns another number of rows than it counts.
         """
-        with ExitStack() as stack:
-            opened: list[Opened] = []
-            for name, reader in self._readers.items():
-                with naming(name):
-                    count, batches = stack.enter_context(reader.open_window(window, by_training=by_training))
-                opened.append((name, count, batches))
-            yield sum(count for _, count, _ in opened), self._batches(opened)
+        count = self.count(window)
+        with closing(self._batches(window, by_training=by_training)) as batches:
+            yield count, batches
 
-    def _batches(self, opened: Sequence[Opened]) -> Generator[list[Row], None, None]:
-        for name, count, batches in opened:
-            returned = 0
-            while True:
+    def _batches(self, window: Window, *, by_training: bool) -> Generator[list[Row], None, None]:
+        for name, reader in self._readers.items():
+            with ExitStack() as stack:
                 with naming(name):
-                    batch = next(batches, None)
-                if batch is None:
-                    break
-                returned += len(batch)
-                yield self._marked({name: batch}, self._others_with(name, batch))
-            with naming(name):
-                require_count(count, returned)
+                    _, batches = stack.enter_context(reader.open_window(window, by_training=by_training))
+                while True:
+                    with naming(name):
+                        batch = next(batches, None)
+                    if batch is None:
+                        break
+                    yield self._marked({name: batch}, self._others_with(name, batch))
 
     def _others_with(self, name: str, batch: Sequence[Row]) -> dict[str, list[Row]]:
         """Return the rows that other sources have for the trainings of a batch."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from springest.errors import SourceError
 
+T = TypeVar("T")
 Bounds = dict[str, datetime]
 
 
@@ -29,11 +33,16 @@ class Window:
         return {"window_start": self.start.astimezone(UTC), "window_end": self.end.astimezone(UTC)}
 
 
-def require_count(count: int, returned: int) -> None:
-    """Refuse a window of which the source returned another number of rows than it counted.
+def counted(batches: Generator[list[T], None, None], count: int) -> Generator[list[T], None, None]:
+    """Yield batches; at their end, refuse another number of rows than the source counted in the window.
 
-    :raises SourceError: it did.
+    :raises SourceError: the numbers differ.
     """
+    returned = 0
+    with closing(batches):
+        for batch in batches:
+            returned += len(batch)
+            yield batch
     if returned != count:
         raise SourceError(
             f"the source counts {count} completed trainings but returned {returned}: the query must return "

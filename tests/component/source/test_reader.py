@@ -12,6 +12,7 @@ from sqlalchemy import Engine, create_engine, event, text
 
 from springest.errors import ConfigurationError, SpringestError
 from springest.source.reader import BATCH_ROWS, LOOKUP_IDS, SourceError, SourceReader, Window
+from springest.source.several import SeveralSources
 
 COLUMNS = (
     "1 AS issue_no, NULL AS booking_id, 102 AS certification_id, email, updated_at AS completed_at,"
@@ -134,6 +135,53 @@ def test_looking_up_nothing_runs_no_statement(source: Engine) -> None:
     event.listen(source, "before_cursor_execute", lambda *called: statements.append(called[2]))
     assert SourceReader(source, query=QUERY).look_up([]) == []
     assert statements == []
+
+
+def test_a_window_that_changes_between_count_and_rows_is_refused(lite: Engine) -> None:
+    """In a database without one snapshot for both."""
+    fill(lite, [START])
+    with SourceReader(lite, query=QUERY).open_window(DAY) as (_, batches):
+        fill(lite, [START], first=2)
+        with pytest.raises(SourceError, match=r"^the source counts 1 completed trainings but returned 2: "):
+            list(batches)
+
+
+def test_each_of_several_sources_must_return_what_it_counts(lite: Engine, tmp_path: Path) -> None:
+    """A row more in one does not make up for a row less in another; the error names the source."""
+    second = create_engine(f"sqlite:///{tmp_path}/other.db")
+    with second.begin() as connection:
+        connection.execute(
+            text("CREATE TABLE training (training_id text, email text, valid_from text, updated_at text)")
+        )
+    fill(lite, [START, START])
+    fill(second, [START] * BATCH_ROWS * 2, first=1000)
+    readers = {"a": SourceReader(second, query=QUERY), "b": SourceReader(lite, query=QUERY)}
+    with SeveralSources(readers).open_window(DAY) as (count, batches):
+        assert count == 2 * BATCH_ROWS + 2
+        assert len(next(batches)) == BATCH_ROWS
+        fill(lite, [START], first=3)  # its turn comes later, so its own count has the row as well
+        assert sum(map(len, batches)) == BATCH_ROWS + 3
+    event.listen(lite, "before_cursor_execute", _add_before_reading(lite))
+    with (
+        SeveralSources(readers).open_window(DAY) as (_, batches),
+        pytest.raises(SourceError, match=r"^source b: the source counts 3 .* returned 4: "),
+    ):
+        list(batches)
+    second.dispose()
+
+
+def _add_before_reading(engine: Engine) -> Any:
+    """Return a listener that adds a row between the count of a window and its rows."""
+    counted: list[str] = []
+
+    def add(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "count(" in statement.lower():
+            counted.append(statement)
+        elif statement.lstrip().startswith("SELECT training_id, 1") and len(counted) == 2:
+            counted.clear()
+            fill(engine, [START], first=4)
+
+    return add
 
 
 def test_rows_that_are_added_while_a_window_is_read_are_not_seen(database: str) -> None:

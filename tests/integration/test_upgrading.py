@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import NullPool
 
 from sandbox.faults import Fault, Kind
+from springest.db.engines import warehouse_engine
 from springest.db.migrate import schema_in_use, upgrade
 from springest.errors import AccessRefused, SchemaInUse, SchemaOutOfDate, Unauthorized
 from tests.integration.conftest import World
@@ -70,8 +72,9 @@ def test_a_night_goes_on_beside_a_migration(staged: World, release: NextRelease)
     release.allow_beside_tasks()
 
     def migrate() -> None:
+        engine = warehouse_engine(staged.warehouse_url, poolclass=NullPool)
         with release.deployed():
-            assert upgrade(staged.warehouse) == "0002"
+            assert upgrade(engine) == "0002"
 
     with schema_in_use(staged.warehouse):
         staged.deliver(meanwhile=during(staged, migrate))

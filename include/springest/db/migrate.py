@@ -10,6 +10,7 @@ takes longer than a check.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ from springest.db.lock_holders import holders
 from springest.db.locks import Lock, lock_key
 from springest.db.schema import SCHEMA, VERSION_TABLE
 from springest.db.statements import run_file
-from springest.errors import SchemaInUse, SchemaOutOfDate
+from springest.errors import SchemaInUse, SchemaOutOfDate, WarehouseLocked
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -51,6 +52,10 @@ _SCHEMA_KEY: Final = lock_key(Lock.SCHEMA)
 _USE: Final = text(f"SELECT pg_advisory_lock_shared({_SCHEMA_KEY})")
 _END_USE: Final = text(f"SELECT pg_advisory_unlock_shared({_SCHEMA_KEY})")
 _TRY_ALONE: Final = text(f"SELECT pg_try_advisory_xact_lock({_SCHEMA_KEY})")
+_GIVE_WAY: Final = text("SET LOCAL lock_timeout = '250ms'")
+"""Well below PostgreSQL's ``deadlock_timeout`` of one second, after which it might end a task's session."""
+PATIENCE_SECONDS: Final = 120.0
+SECONDS_BETWEEN_TRIES: Final = 0.5
 BESIDE_TASKS: Final = "runs_beside_tasks"
 """Flag of a revision: running tasks of the code before it can go on, since it only adds to what they use."""
 OLDEST_POSTGRESQL: Final = 15
@@ -86,10 +91,25 @@ def current_revision(connection: Connection) -> str | None:
 def upgrade(engine: Engine) -> str | None:
     """Migrate to the newest revision in one transaction; a second migration at the same time waits for it.
 
+    Tables are locked one after another, so tasks that use the same tables might deadlock with it. Therefore
+    a migration that waits for a table gives way: it is rolled back, and tried again a little later.
+
     :returns: the revision the warehouse has afterwards.
     :raises SchemaOutOfDate: the server is older than PostgreSQL 15, or the warehouse is newer than this code.
     :raises SchemaInUse: tasks are running, and a revision can't be applied beside them; nothing was changed.
+    :raises WarehouseLocked: for ``PATIENCE_SECONDS``, some table was in use at each try; nothing was changed.
     """
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return _upgrade(engine)
+        except WarehouseLocked:
+            if time.monotonic() >= give_up_at:
+                raise
+        time.sleep(SECONDS_BETWEEN_TRIES)
+
+
+def _upgrade(engine: Engine) -> str | None:
     from alembic import command
     from alembic.script.revision import RevisionError
     from alembic.util import CommandError
@@ -97,6 +117,7 @@ def upgrade(engine: Engine) -> str | None:
     with engine.begin() as connection:
         _require_postgresql(connection)
         connection.execute(text(_LOCK))
+        connection.execute(_GIVE_WAY)
         before = current_revision(connection)
         try:
             if _needs_to_be_alone(connection, before) and not connection.execute(_TRY_ALONE).scalar_one():

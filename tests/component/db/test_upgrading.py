@@ -6,8 +6,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, NullPool, text
 
+from springest.db import migrate
 from springest.db.engines import warehouse_engine
 from springest.db.migrate import schema_in_use, upgrade
 from springest.db.roles import RoleNames, grant_roles
@@ -146,3 +147,37 @@ def test_a_task_does_not_wait_for_a_hanging_migration(warehouse: Engine) -> None
         with pytest.raises(WarehouseLocked, match=r"springest\.schema by pid"), schema_in_use(engine):
             pass
     engine.dispose()
+
+
+def test_a_migration_never_ends_a_tasks_transaction(warehouse: Engine, release: NextRelease) -> None:
+    """It locks `delivery`, then waits for the other table; the task does it the other way round."""
+    release.add_columns(warehouse, "delivery", "delivery_attempt")
+    release.allow_beside_tasks()
+    engine = warehouse_engine(warehouse.url, poolclass=NullPool)
+    revisions: list[str | None] = []
+    migration = threading.Thread(target=lambda: revisions.append(upgrade(engine)))
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
+    with release.deployed(), warehouse.begin() as task:
+        task.execute(text("LOCK TABLE springest.delivery_attempt IN ROW EXCLUSIVE MODE"))
+        migration.start()
+        while not task.execute(waits).scalar_one() and migration.is_alive():
+            pass
+        task.execute(text("UPDATE springest.delivery SET reason = reason"))
+        task.commit()
+        migration.join()
+    assert revisions == ["0002"]
+    assert NOTE in columns(warehouse, "delivery_attempt")
+
+
+def test_a_migration_that_finds_no_moment_says_so(
+    warehouse: Engine, release: NextRelease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that hangs with a lock on a table is named, and nothing was changed."""
+    release.add_columns(warehouse, "staging_run")
+    monkeypatch.setattr(migrate, "PATIENCE_SECONDS", 0.6)
+    engine = warehouse_engine(warehouse.url, poolclass=NullPool)
+    with release.deployed(), warehouse.begin() as hanging:
+        hanging.execute(text("LOCK TABLE springest.staging_run IN SHARE MODE"))
+        with pytest.raises(WarehouseLocked, match=r"staging_run by pid \d+"):
+            upgrade(engine)
+    assert NOTE not in columns(warehouse)

@@ -19,7 +19,8 @@ from sqlalchemy.engine import make_url
 
 from demo.people import Learner
 from springest.errors import ConfigurationError
-from springest.source.reader import MOST_UNREADABLE, SourceError, UnreadableRows, Window
+from springest.source.reader import SourceError, UnreadableRows, Window
+from springest.source.refusal import MOST_UNREADABLE
 from springest.staging.stage import NOT_FOUND
 
 SQL = Path(__file__).parents[2] / "include" / "sql"

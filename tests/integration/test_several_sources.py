@@ -345,3 +345,73 @@ def test_a_row_that_one_source_refuses_affects_no_source(company):
     company.deliver()
     assert company.stored == sent(*good)
     assert company.states()[poisoned.training_id] == ("invalid", "certification_id_unreadable")
+
+
+@pytest.mark.parametrize("ago", [LONG_AGO, timedelta(seconds=5)])
+def test_ids_with_decimals_are_those_of_another_source(company, ago):
+    """As text, a ``numeric(10, 2)`` is ``1.00``: it is compared as a number, even beside ids such as B-9."""
+    company.first_query = QUERY.replace(
+        "completed.training_id,", "completed.training_id::numeric(10, 2) AS training_id,", 1
+    )
+    company.complete_in("lms1", company.training(training_id="1"), ago=ago)
+    lettered = company.training(training_id="B-9")
+    company.complete_in("lms2", company.training(training_id="1"), lettered)
+    company.stage()
+    company.deliver()
+    assert company.states()["1"] == CLASH
+    assert company.stored == sent(lettered)
+
+
+def test_rows_without_an_id_are_not_those_of_another_source(company):
+    """Blank ids do not count as equal, and such a row is withdrawn once it has got an id."""
+    trainings = {name: company.training(training_id=" ") for name in company.listed}
+    for name, training in trainings.items():
+        company.complete_in(name, training)
+    company.stage()
+    assert set(company.states().values()) == {("invalid", "training_id_missing")}
+    for name, engine in (("lms1", company.source), ("lms2", company.second)):
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE completed_training SET training_id = :name"), {"name": name})
+    company.stage("next")
+    company.deliver("next")
+    assert (
+        sorted(company.states().values(), key=str)
+        == [("accepted", None)] * 2 + [("withdrawn", "source_gone")] * 2
+    )
+
+
+def test_a_source_that_refuses_every_id_fails_the_run(company):
+    """One old row whose id can't be computed does not make the trainings of the others ambiguous."""
+    company.first_query = QUERY.replace(
+        "completed.training_id,",
+        "completed.training_id || 1 / CASE WHEN completed.booking_id = 13 THEN 0 ELSE 1 END AS training_id,",
+        1,
+    )
+    company.complete_in("lms1", company.training(booking_id=13), ago=LONG_AGO)
+    company.complete_in("lms2", company.training())
+    with pytest.raises(SourceError, match="source lms1: the database refuses to look for any training_id"):
+        company.stage()
+    assert company.states() == {}
+
+
+def test_an_id_of_two_sources_waits_for_the_one_not_listed(company):
+    """Its row there may still exist; it is sent once it is the only one."""
+    company.complete_in("lms1", company.training(training_id="X"))
+    kept = company.training(training_id="X")
+    company.complete_in("lms2", kept)
+    company.stage()
+    company.remove_from("lms1", "X")
+    company.listed = ["lms1"]
+    company.stage("next")
+    assert company.states() == {"X": CLASH}
+    company.listed = ["lms1", "lms2"]
+    company.stage("listed again", asked=Window(*[datetime.now(UTC) - LONG_AGO] * 2))
+    company.deliver("listed again")
+    assert company.stored == sent(kept)
+    company.complete_in("lms1", company.training(training_id="Y"), ago=timedelta())
+    company.complete_in("lms2", company.training(training_id="Y"), ago=timedelta())
+    company.stage("last")
+    for name in company.listed:
+        company.remove_from(name, "Y")
+    company.stage("gone from both")
+    assert company.states()["Y"] == ("withdrawn", "source_gone")

@@ -140,7 +140,12 @@ delivery = Table(
     Column("valid_from", Date, comment="First day of validity"),
     Column("valid_until", Date, comment="Last day of validity; null: unlimited"),
     Column("completed_at", _INSTANT, comment="When the training was completed"),
-    Column("source", Text, comment="Name of the source it came from; null if the site has only one"),
+    Column(
+        "source",
+        Text,
+        comment="Name of the source it came from, or the names of all that have its training_id; null if the "
+        "site has only one",
+    ),
     Column("source_updated_at", _INSTANT, comment="When the source last changed the row"),
     Column(
         "row_version",

@@ -18,7 +18,7 @@ from springest.delivery.context import DeliveryContext
 from springest.delivery.stats import DeliveryStats
 from springest.errors import ConfigurationError, SourceError
 from springest.source.contract import CompletedTraining, Defect
-from springest.source.reader import MOST_UNREADABLE
+from springest.source.refusal import MOST_UNREADABLE
 from springest.staging.decide import is_before_cutover
 from springest.staging.stage import SEVERAL
 

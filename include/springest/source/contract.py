@@ -7,13 +7,14 @@ stored, and read back by every client.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Final, TypeVar
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
+from springest.errors import ConfigurationError
 from springest.identity import Pseudonyms, delivery_key, mailbox
 from springest.source import values
 from springest.source.values import Unreadable
@@ -37,6 +38,7 @@ SOURCE: Final = "Source"
 SOURCES: Final = "Sources"
 """Key in a row: names of the sources that all have a training with its id; empty if it is one."""
 IN_SEVERAL_SOURCES: Final = "training_id_in_several_sources"
+BETWEEN_SOURCES: Final = ", "
 _VALUES: Final = tuple(name for name in COLUMNS if name not in {"training_id", "issue_no"})
 REQUIRED_COLUMNS: Final = tuple(name for name in COLUMNS if name not in {"issue_no", "booking_id"})
 
@@ -61,7 +63,7 @@ class CompletedTraining:
 
     ``email`` and ``certificate_uri`` are not in the representation, since they are never logged or stored.
 
-    :param source: name of its source, if the site has several.
+    :param source: name of its source, if the site has several; the joined names if they are in ``sources``.
     :param sources: names of all sources that have a training with its id, if they are several; there are no
         other values then.
     """
@@ -89,6 +91,17 @@ class CompletedTraining:
     def is_refused(self) -> bool:
         """Whether the source refused to return any of its values."""
         return any(defect.is_refused for defect in self.defects)
+
+
+def check_columns(names: Iterable[str]) -> None:
+    """Check that a query has the columns of the contract.
+
+    :raises ConfigurationError: it lacks some.
+    """
+    given = {name.lower() for name in names}
+    missing = [name for name in REQUIRED_COLUMNS if name not in given]
+    if missing:
+        raise ConfigurationError(f"the query of completed trainings lacks the columns {', '.join(missing)}")
 
 
 def read_row(row: Mapping[str, Any], *, site: str, pseudonyms: Pseudonyms) -> CompletedTraining:
@@ -152,12 +165,13 @@ def _in_several_sources(
         "query of one of them, such as 'lms2-' || id, then stage its rows again with window_start and "
         "window_end"
     )
-    empty: dict[str, Any] = dict.fromkeys((*_VALUES, "learner_ref", "document_ref", "source"))
+    empty: dict[str, Any] = dict.fromkeys((*_VALUES, "learner_ref", "document_ref"))
     return replace(
         training,
         **empty,
         row_version=pseudonyms.row_version([training.training_id, str(training.issue_no), *sources]),
         defects=(Defect(IN_SEVERAL_SOURCES, detail),),
+        source=BETWEEN_SOURCES.join(sources),
         sources=sources,
     )
 

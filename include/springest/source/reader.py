@@ -9,6 +9,7 @@ contract sets it aside: no row is lost, and the count remains that of the source
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -17,12 +18,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Executable, Select, column
 
 from springest.db.engines import snapshot_isolation
-from springest.errors import ConfigurationError, SourceError, UnreadableRows
-from springest.source.contract import REQUIRED_COLUMNS
+from springest.errors import SourceError, UnreadableRows
+from springest.source.contract import check_columns
 from springest.source.drivers import read_leniently
 from springest.source.query import TrainingQuery
-from springest.source.refusal import own_errors
-from springest.source.values import EARLIEST, LATEST, UnreadableValue, identifier
+from springest.source.refusal import MOST_UNREADABLE, own_errors, stop_at_too_many
+from springest.source.values import EARLIEST, LATEST, WITHOUT_TRAINING_ID, UnreadableValue, identifier
 from springest.source.window import Bounds, Window, counted
 
 __all__ = ["SourceError", "SourceReader", "UnreadableRows", "Window"]
@@ -35,10 +36,9 @@ BATCH_ROWS: Final = 1_000
 LOOKUP_IDS: Final = 1_000
 """Trainings looked up by one statement; Oracle allows no longer list, other databases do."""
 SLOW_LOOKUP_SECONDS: Final = 2.0
-MOST_UNREADABLE: Final = 20
-"""Rows of a window that the database may refuse; each costs about twenty statements."""
 _KEEPS_CURSORS: Final = "postgresql"
 """In this dialect a failed statement aborts its transaction unless it has a savepoint; cursors survive it."""
+_NUMBER: Final = re.compile(r"-?[0-9]+")
 _UNTYPED: Final = "sqlite"
 """In this dialect an expression has no type, so that ``'7'`` and ``7`` differ without an error."""
 
@@ -159,7 +159,7 @@ class SourceReader:
         with self._own_errors(of_rows=True):
             result = self._stream(connection, self._query.rows, bounds)
         with closing(result):
-            _check_columns(result.keys())
+            check_columns(result.keys())
             partitions = result.mappings().partitions(BATCH_ROWS)
             while True:
                 with self._own_errors(of_rows=True):
@@ -183,7 +183,7 @@ class SourceReader:
                 rows = self._rows(connection, ids, bounds, refused)
                 single = [row for number in refused for row in self._piecewise(connection, number, bounds)]
                 unreadable.extend(single)
-                _stop_at_too_many(unreadable)
+                stop_at_too_many(unreadable)
                 without = sum(count for number, count in groups if number is None)
                 yield [*rows, *single, *self._without_id(connection, without, bounds)]
 
@@ -212,13 +212,15 @@ class SourceReader:
         began = time.monotonic()
         refused: list[Any] = []
         rows = self._rows(connection, ids, _EVER, refused, halve=thoroughly)
+        numbers = [name for name in refused if _NUMBER.fullmatch(name)]
+        if not thoroughly and 0 < len(numbers) < len(refused):
+            # As text, the number 7 in a column with decimals is 7.00.
+            refused = [name for name in refused if name not in set(numbers)]
+            rows += self._rows(connection, numbers, _EVER, refused, halve=False)
         found = {identifier(row["training_id"]) for row in rows}
         compared_as_text = ids if thoroughly or connection.dialect.name == _UNTYPED else refused
         left = [name for name in compared_as_text if name not in found]
-        unreadable: list[Any] = []
-        rows += self._rows(connection, left, _EVER, unreadable, as_text=True)
-        for name in unreadable:
-            rows += self._piecewise(connection, name, _EVER, as_text=True)
+        rows += self._find_as_text(connection, left, thoroughly=thoroughly)
         found |= {identifier(row["training_id"]) for row in rows}
         not_comparable = [name for name in refused if name not in found]
         if thoroughly and not_comparable:
@@ -235,6 +237,31 @@ class SourceReader:
                 seconds,
             )
         return rows
+
+    def _find_as_text(self, connection: Connection, ids: Sequence[str], *, thoroughly: bool) -> list[Row]:
+        """Return the rows of these trainings, comparing ids as text.
+
+        :raises SourceError: not ``thoroughly``, and the source refuses whatever the id is.
+        """
+        refused: list[Any] = []
+        rows = self._rows(connection, ids, _EVER, refused, as_text=True, halve=thoroughly)
+        if refused and not thoroughly:
+            self._require_searchable(connection)
+            refused.clear()
+            rows = self._rows(connection, ids, _EVER, refused, as_text=True)
+        for name in refused:
+            rows += self._piecewise(connection, name, _EVER, as_text=True)
+        return rows
+
+    def _require_searchable(self, connection: Connection) -> None:
+        """Check that the source can look for an id that it does not have."""
+        absent = self._query.with_ids([WITHOUT_TRAINING_ID], as_text=True)
+        rows, error = self._attempt(connection, absent, _EVER)
+        if rows is None:
+            raise SourceError(
+                f"the database refuses to look for any training_id ({error}): let the query return null "
+                "where training_id or updated_at can't be computed"
+            )
 
     def _rows(
         self,
@@ -318,24 +345,3 @@ class SourceReader:
 
 def _lower(row: Any) -> Row:
     return {name.lower(): value for name, value in row.items()}
-
-
-def _check_columns(names: Any) -> None:
-    given = {name.lower() for name in names}
-    missing = [name for name in REQUIRED_COLUMNS if name not in given]
-    if missing:
-        raise ConfigurationError(f"the query of completed trainings lacks the columns {', '.join(missing)}")
-
-
-def _stop_at_too_many(unreadable: Sequence[Row]) -> None:
-    if len(unreadable) <= MOST_UNREADABLE:
-        return
-    values = [(name, value) for row in unreadable for name, value in row.items()]
-    columns = sorted({name for name, value in values if isinstance(value, UnreadableValue)})
-    errors = sorted({value.error for _, value in values if isinstance(value, UnreadableValue)})
-    names = ", ".join(str(identifier(row["training_id"])) for row in unreadable[:3])
-    raise SourceError(
-        f"more than {MOST_UNREADABLE} completed trainings of the window can't be read, among them {names}, "
-        f"because of {', '.join(columns)} ({'; '.join(errors[:3])}): correct them in the source, or "
-        "return null instead"
-    )

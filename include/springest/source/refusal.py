@@ -8,7 +8,7 @@ kept, up to the first quoted text that is not a name in the user's query.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -22,7 +22,10 @@ from springest.errors import (
     UnreadableRows,
 )
 from springest.redaction import Redactor
+from springest.source.values import UnreadableValue, identifier
 
+MOST_UNREADABLE: Final = 20
+"""Rows of a window that the database may refuse; each costs about twenty statements."""
 _QUOTE: Final = re.compile(r"""(?<!\w)["'`«„“\u2018](?P<name>[\w.]*)(?P<end>["'`»“”\u2019]?)""")
 _CODE: Final = re.compile(r"\d{1,6}|[0-9A-Z]{5}")
 _OF_THE_QUERY: Final = (OperationalError, ProgrammingError)
@@ -121,3 +124,21 @@ def _texts(parameters: Any) -> Iterator[str]:
     elif isinstance(parameters, list | tuple):
         for value in parameters:
             yield from _texts(value)
+
+
+def stop_at_too_many(unreadable: Sequence[Mapping[str, Any]]) -> None:
+    """Stop if the source refuses more rows than may be set aside.
+
+    :raises SourceError: there are more than ``MOST_UNREADABLE``.
+    """
+    if len(unreadable) <= MOST_UNREADABLE:
+        return
+    values = [(name, value) for row in unreadable for name, value in row.items()]
+    columns = sorted({name for name, value in values if isinstance(value, UnreadableValue)})
+    errors = sorted({value.error for _, value in values if isinstance(value, UnreadableValue)})
+    names = ", ".join(str(identifier(row["training_id"])) for row in unreadable[:3])
+    raise SourceError(
+        f"more than {MOST_UNREADABLE} completed trainings of the window can't be read, among them {names}, "
+        f"because of {', '.join(columns)} ({'; '.join(errors[:3])}): correct them in the source, or "
+        "return null instead"
+    )

@@ -59,7 +59,9 @@ def given(value: object) -> object:
 
 
 def identifier(value: object) -> str | None:
-    """Return a ``training_id`` in the ledger's form; ``None`` if the value can't be one."""
+    """Return a ``training_id`` in the ledger's form; ``None`` if the value is blank or can't be one."""
+    if isinstance(value, str) and not value.strip():
+        return None
     try:
         return training_id(value)
     except Unreadable:

@@ -17,7 +17,7 @@ from springest.identity import Pseudonyms
 from springest.privacy.erased import without_erased
 from springest.privacy.erasure import WAIT_FOR_ERASURE, load_erased
 from springest.privacy.secret import keep_to_secret
-from springest.source.contract import CompletedTraining, Defect
+from springest.source.contract import BETWEEN_SOURCES, CompletedTraining, Defect
 from springest.staging import repository as ledger
 from springest.staging.checking import DocumentChecker, Finding, Unknown
 from springest.staging.decide import (
@@ -131,8 +131,10 @@ class BatchWriter:
                 _note_rows(connection, self._site, run_id, batch.rows)
 
     def _is_unlisted(self, known: Known) -> bool:
-        """Return whether it came from a source that the site no longer has, so that it may still be there."""
-        return known.source is not None and known.source not in self._sources
+        """Return whether a source that it came from is not listed any more, so that it may still be there."""
+        if known.source is None or known.source in self._sources:
+            return False
+        return not set(known.source.split(BETWEEN_SOURCES)) <= set(self._sources)
 
     def _conflicts_with_earlier_batches(
         self, connection: Connection, batch: Batch, known: Mapping[str, Known], run_id: str

@@ -25,7 +25,7 @@ class Known:
     :param duplicate_released: a person released it although another training has the same certificate.
     :param document_sha256: hash of the document last sent to Springest; ``document_checked`` is as in
         ``Queued``.
-    :param source: name of the source it came from, if the site had several.
+    :param source: as in ``CompletedTraining``, when it was staged.
     """
 
     delivery_key: str

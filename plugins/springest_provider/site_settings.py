@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +33,7 @@ QUERY: Final = "completed_trainings.sql"
 DROP_DEFAULTS: Final = MappingProxyType({"query": "completed_trainings_drop.sql", "look_back_days": 31})
 
 
+READ_ONCE: Final = "is listed twice: read it once, with a query that joins both by UNION ALL"
 _IDENTIFIER: Final = r"^[A-Za-z0-9_.-]{1,200}$"
 
 
@@ -89,6 +91,11 @@ def source_name(source: str) -> str:
     return str(
         address.path if address.is_local else f"{address.scheme}://{address.without_connection}{address.path}"
     )
+
+
+def listed_twice(names: Sequence[str]) -> str | None:
+    """Return a name that several sources of a site have, if any: rows of all but one would not be read."""
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def _source(value: str) -> str:
@@ -182,10 +189,8 @@ class SourceSettings(_Strict):
 
 
 def _each_once(sources: list[SourceSettings]) -> list[SourceSettings]:
-    names = [source_name(item.source) for item in sources]
-    for name in names:
-        if names.count(name) > 1:
-            raise _wrong(f"{name} is listed twice: read it once, with a query that joins both by UNION ALL")
+    if name := listed_twice([source_name(item.source) for item in sources]):
+        raise _wrong(f"{name} {READ_ONCE}")
     return sources
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from springest.db.lock_holders import holders
+from springest.db.lock_holders import holders, users
 from springest.db.locks import Lock, lock_key
 from springest.db.schema import SCHEMA, VERSION_TABLE
 from springest.db.statements import run_file
@@ -105,7 +105,8 @@ def upgrade(engine: Engine) -> str | None:
             return _upgrade(engine)
         except WarehouseLocked:
             if time.monotonic() >= give_up_at:
-                raise
+                with engine.connect() as connection:
+                    raise WarehouseLocked(users(connection)) from None
         time.sleep(SECONDS_BETWEEN_TRIES)
 
 

@@ -18,6 +18,7 @@ from springest.staging.stage import Stager
 from springest_provider import factories, reporting
 from springest_provider.hooks.springest import SpringestHook
 from springest_provider.lineage import Lineage, lineage_of
+from springest_provider.site_settings import READ_ONCE, listed_twice
 from springest_provider.ui.links import DeliveriesOfRunLink, OverviewLink
 
 Parameters = Mapping[str, Any] | list[dict[str, Any]] | None
@@ -30,7 +31,7 @@ def sources_of(
     """
     Return the sources that an operator's arguments describe.
 
-    :raises ConfigurationError: the arguments are lists of different lengths.
+    :raises ConfigurationError: the arguments are lists of different lengths, or a source is listed twice.
     """
     queries = sql if isinstance(sql, list) else [sql]
     conn_ids = conn_id if isinstance(conn_id, list) else [conn_id]
@@ -40,7 +41,10 @@ def sources_of(
             "sql, source_conn_id and parameters of an operator must be lists of the same length, with one "
             "item for each source"
         )
-    return [factories.SourceQuery(*each) for each in zip(conn_ids, queries, values, strict=True)]
+    sources = [factories.SourceQuery(*each) for each in zip(conn_ids, queries, values, strict=True)]
+    if name := listed_twice([source.name for source in sources]):
+        raise ConfigurationError(f"source_conn_id: {name} {READ_ONCE}")
+    return sources
 
 
 class SpringestOperator(BaseOperator):

@@ -169,15 +169,23 @@ def test_a_migration_never_ends_a_tasks_transaction(warehouse: Engine, release: 
     assert NOTE in columns(warehouse, "delivery_attempt")
 
 
+@pytest.mark.parametrize(
+    ("work", "held"),
+    [
+        ("LOCK TABLE springest.staging_run IN SHARE MODE", "staging_run"),
+        ("SELECT count(*) FROM springest.certificate_reconciliation", r"\w+"),
+    ],
+)
 def test_a_migration_that_finds_no_moment_says_so(
-    warehouse: Engine, release: NextRelease, monkeypatch: pytest.MonkeyPatch
+    warehouse: Engine, release: NextRelease, monkeypatch: pytest.MonkeyPatch, work: str, held: str
 ) -> None:
-    """A session that hangs with a lock on a table is named, and nothing was changed."""
+    """A session that hangs with a lock on a table or a view is named once, and nothing was changed."""
     release.add_columns(warehouse, "staging_run")
     monkeypatch.setattr(migrate, "PATIENCE_SECONDS", 0.6)
     engine = warehouse_engine(warehouse.url, poolclass=NullPool)
     with release.deployed(), warehouse.begin() as hanging:
-        hanging.execute(text("LOCK TABLE springest.staging_run IN SHARE MODE"))
-        with pytest.raises(WarehouseLocked, match=r"staging_run by pid \d+"):
+        hanging.execute(text(work))
+        pid = hanging.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with pytest.raises(WarehouseLocked, match=rf"held: springest\.{held} by pid {pid} \([^;]*\)\. The"):
             upgrade(engine)
     assert NOTE not in columns(warehouse)

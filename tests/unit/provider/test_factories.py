@@ -14,6 +14,7 @@ from springest.documents.opener import DocumentError
 from springest.errors import ConfigurationError
 from springest.site import Site
 from springest_provider import factories, object_storage
+from springest_provider.operators.base import sources_of
 from tests.faulty_store import faulty_s3
 
 SITE = Site(name="default", base_url="https://api.springest.nl", api_key="k", certifications_api_key="k")
@@ -112,3 +113,10 @@ def test_a_document_in_a_bucket_opens_as_it_was_named(monkeypatch):
             _open_object("s3://bucket/none.pdf")
         with pytest.raises(NotMounted, match="bucket other does not exist"):
             _open_object("s3://other/none.pdf")
+
+
+def test_an_operator_lists_each_source_once():
+    """The rows of one would replace those of the other."""
+    twice = ["training_source", "training_source"]
+    with pytest.raises(ConfigurationError, match="training_source is listed twice: read it once"):
+        sources_of(["SELECT 1", "SELECT 2"], twice, [{}, {}])

@@ -1,5 +1,5 @@
--- Other sessions that hold an advisory lock in this database, or a table of the schema against writing: which lock,
--- who, and since when. Values that the role may not see are null.
+-- Other sessions that hold an advisory lock in this database, or a table or view of the schema: which lock,
+-- who, and since when. Modes that do not matter to the session that waits are left out. Values that the role may not see are null.
 WITH named AS (
     SELECT hashtextextended('springest.' || name, 0) AS key, 'springest.' || name AS name
     FROM unnest(ARRAY[{global_locks}]) AS name
@@ -24,5 +24,5 @@ WHERE locks.granted
   AND locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND (locks.locktype = 'advisory'
        OR class.relnamespace = CAST(to_regnamespace('springest') AS oid)
-          AND locks.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock'))
+          AND locks.mode NOT IN ({ignored_modes}))
 ORDER BY activity.xact_start NULLS LAST, locks.pid

@@ -31,6 +31,7 @@ from springest.documents.address import Address, Root
 from springest.documents.errors import UNREADABLE, missing
 from springest.documents.opener import CHUNK, LARGEST_DOCUMENT, SENT_FROM_MEMORY
 from springest.errors import ConfigurationError, DocumentUnreachable
+from springest_provider.library_logs import keep_names_out
 from springest_provider.lookups import mask, read_connection
 
 MOST_REDIRECTS: Final = 5
@@ -62,6 +63,7 @@ def fetch(address: Address, root: Root) -> tuple[BinaryIO, int]:
     :raises DocumentUnreachable: there is no response with a document.
     :raises ConfigurationError: the connection is unusable, or the host has a private address.
     """
+    keep_names_out()
     deadline = time.monotonic() + LONGEST_SECONDS
     session = _session(root.address.host)
     for _ in range(MOST_REDIRECTS + 1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import BinaryIO, Final, cast
 
 from airflow.sdk import ObjectStoragePath
@@ -13,14 +12,13 @@ from springest.documents.errors import store_code
 from springest.documents.local_file import NotMounted
 from springest.documents.opener import DocumentError
 from springest.errors import ConfigurationError
+from springest_provider.library_logs import keep_names_out
 from springest_provider.sftp import SFTP, attach_sftp
 
 BLOCK: Final = 4 * 1024 * 1024
 """Bytes that are read ahead; the libraries' own default, up to 50 MB for each open document, is too much."""
 _VERSION: Final = "?versionId="
 """``s3fs`` reads what follows in a key as the version of the object whose key stands before it."""
-_LOGS_NAMES: Final = "azure.core.pipeline.policies.http_logging_policy"
-"""This logger logs the URL of each request, with the document's name."""
 
 
 def require_provider(scheme: str) -> None:
@@ -51,7 +49,7 @@ def open_object(address: Address, root: Root) -> tuple[BinaryIO, int]:
     :raises NotMounted: there is no such bucket, or no such folder on the server.
     :raises ConfigurationError: the package for this kind of store is incomplete.
     """
-    logging.getLogger(_LOGS_NAMES).setLevel(logging.WARNING)
+    keep_names_out()
     try:
         path = path_of(address)
         _require_same(path, address)

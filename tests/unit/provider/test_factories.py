@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 from airflow.sdk import lineage
@@ -120,3 +121,21 @@ def test_an_operator_lists_each_source_once():
     twice = ["training_source", "training_source"]
     with pytest.raises(ConfigurationError, match="training_source is listed twice: read it once"):
         sources_of(["SELECT 1", "SELECT 2"], twice, [{}, {}])
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("azure.core.pipeline.policies.http_logging_policy", logging.INFO),
+        ("urllib3.connectionpool", logging.WARNING),
+        ("gcsfs", logging.ERROR),
+    ],
+)
+def test_libraries_do_not_log_the_names_of_documents(tmp_path, caplog, name, level):
+    """As they do at these levels, if somebody has not set others."""
+    (tmp_path / "canary.pdf").write_bytes(b"%PDF")
+    logging.getLogger(name).setLevel(logging.NOTSET)
+    with caplog.at_level(logging.INFO):
+        _open_object(f"file://{tmp_path}/canary.pdf")[0].close()
+        logging.getLogger(name).log(level, "canary.pdf")
+    assert "canary" not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import ssl
 import threading
@@ -186,6 +187,18 @@ def test_a_busy_server_is_asked_again(lms, monkeypatch):
     assert len(lms.paths) == 3
     lms.answers["/certificates/1.pdf"] = (503, {}, b"")
     assert _failure(lms).kind == "HTTP 503"
+
+
+def test_a_request_that_is_repeated_does_not_log_the_link(lms, caplog):
+    """Its query may contain a key; urllib3 logs it when a connection breaks."""
+    link = "/certificates/canary.pdf?token=canary"
+    answers = iter([None, (200, {}, PDF)])
+    lms.answers[link] = lambda: next(answers)
+    logging.getLogger("urllib3").setLevel(logging.NOTSET)
+    with caplog.at_level(logging.INFO):
+        _store(f"http://127.0.0.1:{lms.port}").probe(f"http://127.0.0.1:{lms.port}{link}")
+    assert len(lms.paths) == 2
+    assert "canary" not in caplog.text
 
 
 @pytest.mark.parametrize("is_declared", [True, False])

@@ -22,7 +22,7 @@ from springest.errors import SourceError
 from springest.privacy.erasure import erase_learner
 from springest.source.contract import COLUMNS, IN_SEVERAL_SOURCES
 from springest.source.reader import SourceReader, Window
-from springest.source.several import SeveralSources
+from springest.source.several import SeveralSources, TrainingSource
 from springest.staging.batch import Batch, BatchWriter
 from springest_provider.drop import drop
 from tests.factories import PSEUDONYMS
@@ -49,8 +49,9 @@ class Company(World):
     opened: ExitStack = field(default_factory=ExitStack)
 
     @property
-    def reader(self) -> SeveralSources:
-        return SeveralSources({name: self._reader(name) for name in self.listed})
+    def reader(self) -> TrainingSource:
+        readers = {name: self._reader(name) for name in self.listed}
+        return SeveralSources(readers) if len(readers) > 1 else readers[self.listed[0]]
 
     def _reader(self, name: str) -> SourceReader:
         if name == "files":
@@ -288,6 +289,25 @@ def test_the_queue_of_a_source_that_is_no_longer_listed_waits(company):
     company.stage("last")
     company.deliver("last")
     assert company.stored == sent(delivered, kept, waiting)
+
+
+def test_the_queue_of_what_was_once_the_only_source_waits(company):
+    """As if there had been several from the beginning; it is sent once the source is listed again."""
+    company.listed = ["lms1"]
+    waiting, held = company.training(), company.training(certification_id=999)
+    company.complete_in("lms1", waiting, held)
+    company.stage()
+    company.listed = ["lms2"]
+    company.stage("next")
+    company.deliver("next")
+    assert company.states() == {
+        waiting.training_id: ("held", "source_not_listed"),
+        held.training_id: ("held", "certification_not_listed"),
+    }
+    company.listed = ["lms1", "lms2"]
+    company.stage("last", asked=Window(*[datetime.now(UTC) - LONG_AGO] * 2))
+    company.deliver("last")
+    assert company.stored == sent(waiting)
 
 
 def test_a_row_that_its_listed_source_lacks_is_withdrawn(company):

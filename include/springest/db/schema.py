@@ -143,8 +143,7 @@ delivery = Table(
     Column(
         "source",
         Text,
-        comment="Name of the source it came from, or the names of all that have its training_id; null if the "
-        "site has only one",
+        comment="Name of the source it came from, or the names of all that have its training_id",
     ),
     Column("source_updated_at", _INSTANT, comment="When the source last changed the row"),
     Column(

@@ -34,7 +34,7 @@ COLUMNS: Final = (
     "updated_at",
 )
 SOURCE: Final = "Source"
-"""Key in a row: name of its source, if the site has several. Names of columns are in lower case."""
+"""Key in a row: name of its source. Names of columns are in lower case."""
 SOURCES: Final = "Sources"
 """Key in a row: names of the sources that all have a training with its id; empty if it is one."""
 IN_SEVERAL_SOURCES: Final = "training_id_in_several_sources"
@@ -63,7 +63,7 @@ class CompletedTraining:
 
     ``email`` and ``certificate_uri`` are not in the representation, since they are never logged or stored.
 
-    :param source: name of its source, if the site has several; the joined names if they are in ``sources``.
+    :param source: name of its source, if it has one; the joined names if they are in ``sources``.
     :param sources: names of all sources that have a training with its id, if they are several; there are no
         other values then.
     """

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Executable, Select, column
 
 from springest.db.engines import snapshot_isolation
 from springest.errors import SourceError, UnreadableRows
-from springest.source.contract import check_columns
+from springest.source.contract import SOURCE, check_columns
 from springest.source.drivers import read_leniently
 from springest.source.query import TrainingQuery
 from springest.source.refusal import MOST_UNREADABLE, own_errors, stop_at_too_many
@@ -52,7 +52,7 @@ class SourceReader:
     :param engine: engine of the source; disposed of by its owner.
     :param query: the text of ``include/sql/completed_trainings.sql`` or the user's own.
     :param parameters: values of its further bound parameters, by name.
-    :param name: name of the source, which the ledger may have recorded.
+    :param name: name of the source, which the ledger records.
     :raises ConfigurationError: the query lacks a parameter.
     """
 
@@ -90,7 +90,7 @@ class SourceReader:
             count = self._count(connection, window)
             read = self._by_training if by_training else self._all
             with closing(counted(read(connection, window.bounds), count)) as batches:
-                yield count, batches
+                yield count, map(self._named, batches)
 
     def count(self, window: Window) -> int:
         """Return the number of rows that the source has in a window.
@@ -117,7 +117,10 @@ class SourceReader:
             for start in range(0, len(training_ids), LOOKUP_IDS):
                 ids = training_ids[start : start + LOOKUP_IDS]
                 found.extend(self._find(connection, ids, thoroughly=thoroughly))
-        return found
+        return self._named(found)
+
+    def _named(self, rows: Sequence[Row]) -> list[Row]:
+        return [{**row, SOURCE: self._name} for row in rows]
 
     def not_found_again(self, window: Window) -> list[str]:
         """Return trainings among the window's first ones that the source does not find by their id.
@@ -247,8 +250,7 @@ class SourceReader:
         rows = self._rows(connection, ids, _EVER, refused, as_text=True, halve=thoroughly)
         if refused and not thoroughly:
             self._require_searchable(connection)
-            refused.clear()
-            rows = self._rows(connection, ids, _EVER, refused, as_text=True)
+            return self._find_as_text(connection, ids, thoroughly=True)
         for name in refused:
             rows += self._piecewise(connection, name, _EVER, as_text=True)
         return rows

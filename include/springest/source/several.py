@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from typing import Protocol
 
 from springest.errors import ConfigurationError, SourceError
-from springest.source.contract import SOURCE, SOURCES
+from springest.source.contract import SOURCES
 from springest.source.reader import Row, SourceReader
 from springest.source.values import identifier
 from springest.source.window import Window
@@ -131,13 +131,13 @@ class SeveralSources:
 
     @staticmethod
     def _marked(rows: Mapping[str, Sequence[Row]], others: Mapping[str, Sequence[Row]]) -> list[Row]:
-        """Return rows with the name of their source, or of all sources that have their training."""
+        """Return rows with the names of all sources that have their training, if they are several."""
         having = _ids({**others, **rows})
         marked = []
-        for name, found in rows.items():
+        for found in rows.values():
             for row in found:
                 names = having.get(identifier(row["training_id"]), ())
-                marked.append({**row, SOURCE: name, SOURCES: tuple(names) if len(names) > 1 else ()})
+                marked.append({**row, SOURCES: tuple(names) if len(names) > 1 else ()})
         return marked
 
 

@@ -127,7 +127,7 @@ COMMENT ON COLUMN springest.delivery.booking_id IS 'Springest''s id of the booki
 COMMENT ON COLUMN springest.delivery.valid_from IS 'First day of validity';
 COMMENT ON COLUMN springest.delivery.valid_until IS 'Last day of validity; null: unlimited';
 COMMENT ON COLUMN springest.delivery.completed_at IS 'When the training was completed';
-COMMENT ON COLUMN springest.delivery.source IS 'Name of the source it came from, or the names of all that have its training_id; null if the site has only one';
+COMMENT ON COLUMN springest.delivery.source IS 'Name of the source it came from, or the names of all that have its training_id';
 COMMENT ON COLUMN springest.delivery.source_updated_at IS 'When the source last changed the row';
 COMMENT ON COLUMN springest.delivery.row_version IS 'HMAC of the whole source row; differs when the row changes';
 COMMENT ON COLUMN springest.delivery.document_ref IS 'HMAC of the document''s URI in the source';

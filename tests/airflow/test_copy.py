@@ -35,6 +35,6 @@ def test_a_night_is_copied_and_leaks_nothing(make_airflow, tmp_path):
     assert [row[:2] for row in published] == [("T1", "verified"), ("T2", "verified")]
     output = world.run("dags", "test", "springest_copy", "--conf", '{"compare_values": true}') + world.logs()
     assert "written" in output
-    everything = "\n".join([*world.output, world.logs(), world.metadata()])
+    everything = world.written() + world.metadata()
     for secret in (CANARY_KEY, CANARY_ADDRESS, str(urlsplit(world.warehouse_url).password)):
         assert secret not in everything

@@ -190,6 +190,7 @@ def test_a_backfill_of_five_days_is_on_the_page(sign_in, site):
         page.get_by_placeholder("YYYY/MM/DD").fill(f"{day:%Y/%m/%d}")
         page.get_by_placeholder("HH:mm").fill(f"{day:%H:%M}")
         page.keyboard.press("Escape")
+        page.get_by_placeholder("YYYY/MM/DD").wait_for(state="hidden")
     form.get_by_role("button", name="Run Backfill").click()
 
     def finished():

@@ -24,12 +24,12 @@ TRAININGS = 24
 
 @pytest.fixture
 def staged(make_world: Callable[..., World]) -> World:
-    """A staged night whose first responses are late, so that something happens meanwhile."""
+    """A staged night whose responses are late, so that something happens meanwhile."""
     world = make_world()
     world.complete(*(world.training() for _ in range(TRAININGS)))
     world.catalogue()
     world.stage()
-    for _ in range(5):
+    for _ in range(TRAININGS):
         world.sandbox.state.faults.add(Fault(Kind.SLOW, seconds=0.7))
     return world
 

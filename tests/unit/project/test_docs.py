@@ -102,7 +102,7 @@ def test_a_command_in_a_sentence_exists(path, capsys):
 
 
 def test_every_extra_of_the_connection_is_described():
-    """The form shows them to people; whoever writes a connection as JSON has only the docs."""
+    """The form lists them, but a connection written as JSON has only the docs to go by."""
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     section = text.partition("## The connection to Springest\n")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(_FIELDS)

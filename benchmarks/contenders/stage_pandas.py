@@ -7,8 +7,8 @@ from sqlalchemy import create_engine, text
 
 from benchmarks.contenders.job import measured, read_job
 from benchmarks.contenders.whole_path import query_of
-from springest.source.reader import Window
 from springest.source.values import EARLIEST, LATEST
+from springest.source.window import Window
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from airflow.sdk import Context
 
 from springest.delivery.run import DeliverySettings
 from springest.errors import ConfigurationError
-from springest.source.reader import Window
+from springest.source.window import Window
 
 log = logging.getLogger(__name__)
 

@@ -93,6 +93,11 @@ def source_name(source: str) -> str:
     )
 
 
+def default_query(source: Any) -> str:
+    """Return the query of a source, or of the default one, whose settings name none."""
+    return str(DROP_DEFAULTS["query"]) if is_drop(source) else QUERY
+
+
 def listed_twice(names: Sequence[str]) -> str | None:
     """Return a name that several sources of a site have, if any: rows of all but one would not be read."""
     return next((name for name in names if names.count(name) > 1), None)
@@ -185,7 +190,7 @@ class SourceSettings(_Strict):
     def _with_query(cls, given: Any) -> Any:
         if not isinstance(given, dict) or "source" not in given:
             return given
-        return {"query": DROP_DEFAULTS["query"] if is_drop(given["source"]) else QUERY, **given}
+        return {"query": default_query(given["source"]), **given}
 
 
 def _each_once(sources: list[SourceSettings]) -> list[SourceSettings]:

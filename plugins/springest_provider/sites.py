@@ -24,9 +24,9 @@ from springest_provider.project_files import include_folder
 from springest_provider.site_settings import (
     DEFAULT,
     DROP_DEFAULTS,
-    QUERY,
     SOURCE,
     SiteSettings,
+    default_query,
     in_words,
     is_drop,
 )
@@ -119,7 +119,7 @@ class _Entry:
         return [
             (
                 item.get("source", SOURCE),
-                item.get("query", DROP_DEFAULTS["query"] if is_drop(item.get("source")) else QUERY),
+                item.get("query", default_query(item.get("source"))),
                 item.get("filter", {}),
             )
             for item in listed

@@ -38,8 +38,9 @@ from springest.snapshot.owners import OwnerLookup, OwnersReport
 from springest.snapshot.scope import plan
 from springest.snapshot.snapshot import SnapshotReport, take_snapshot
 from springest.source.addresses import addresses_from
-from springest.source.reader import SourceReader, Window
+from springest.source.reader import SourceReader
 from springest.source.several import TrainingSource
+from springest.source.window import Window
 from springest.staging.stage import Stager, StageReport
 from springest.staging.window import begin_site
 from tests.factories import PSEUDONYMS, MemoryKeeper, make_training

@@ -27,7 +27,7 @@ from demo.nights import Training
 from sandbox.faults import Fault, Kind
 from springest.db.schema import metadata
 from springest.source import reader
-from springest.source.reader import Window
+from springest.source.window import Window
 from tests.integration.boundaries import cross
 
 SEED = int(os.environ.get("CRASH_SEED", str(random.SystemRandom().randrange(10**6))))

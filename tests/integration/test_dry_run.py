@@ -23,7 +23,8 @@ from springest.delivery.plan import Plan, Planner, Selection
 from springest.delivery.run import DeliverySettings
 from springest.errors import ConfigurationError, DryRunGaveWay, RunTooLarge, SiteNotBegun
 from springest.identity import Pseudonyms
-from springest.source.reader import SourceReader, Window
+from springest.source.reader import SourceReader
+from springest.source.window import Window
 from tests.factories import SECRET
 from tests.integration.conftest import World, wait_until
 

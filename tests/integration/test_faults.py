@@ -29,7 +29,7 @@ from springest.delivery.run import SECONDS_TO_RESPOND
 from springest.documents.opener import DocumentStore
 from springest.errors import AccessRefused, RunTooLarge, SpringestUnreachable, TooManyUnknown, WorkerStopped
 from springest.review.status import look
-from springest.source.reader import Window
+from springest.source.window import Window
 from springest.staging import stage
 from springest.staging.stage import Stager
 from springest.states import State

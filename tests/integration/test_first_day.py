@@ -14,7 +14,7 @@ from demo.pdf import make_pdf
 from sandbox.faults import Fault, Kind
 from springest.delivery.repository import DeliveryRepository
 from springest.errors import SiteNotBegun
-from springest.source.reader import Window
+from springest.source.window import Window
 from springest.staging.window import begin_site
 
 from .conftest import sent

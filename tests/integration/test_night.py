@@ -17,7 +17,7 @@ from sandbox.store import NewCertificate
 from springest.errors import ConfigurationError
 from springest.rate_limit.limiter import RateLimiter
 from springest.site import Site
-from springest.source.reader import Window
+from springest.source.window import Window
 from springest.staging.window import Mode, begin_site
 
 

@@ -18,9 +18,9 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from demo.people import Learner
-from springest.errors import ConfigurationError
-from springest.source.reader import SourceError, UnreadableRows, Window
+from springest.errors import ConfigurationError, SourceError, UnreadableRows
 from springest.source.refusal import MOST_UNREADABLE
+from springest.source.window import Window
 from springest.staging.stage import NOT_FOUND
 
 SQL = Path(__file__).parents[2] / "include" / "sql"

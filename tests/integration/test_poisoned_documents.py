@@ -14,7 +14,7 @@ from demo.pdf import make_pdf
 from sandbox.faults import Fault, Kind
 from springest.documents.opener import DocumentStore, DocumentStoreUnreachable
 from springest.errors import DocumentsUnreachable
-from springest.source.reader import Window
+from springest.source.window import Window
 from springest_provider.factories import open_object
 from tests.faulty_store import (
     ClientError,

@@ -21,8 +21,9 @@ from sandbox.server import SandboxServer
 from springest.errors import SourceError
 from springest.privacy.erasure import erase_learner
 from springest.source.contract import COLUMNS, IN_SEVERAL_SOURCES
-from springest.source.reader import SourceReader, Window
+from springest.source.reader import SourceReader
 from springest.source.several import SeveralSources, TrainingSource
+from springest.source.window import Window
 from springest.staging.batch import Batch, BatchWriter
 from springest_provider.drop import drop
 from tests.factories import PSEUDONYMS

@@ -50,7 +50,8 @@ from springest.errors import DecisionRefused
 from springest.review.decisions import Decisions, RequestedDecision
 from springest.site import Site
 from springest.snapshot.snapshot import take_snapshot
-from springest.source.reader import SourceReader, Window
+from springest.source.reader import SourceReader
+from springest.source.window import Window
 from springest.staging.stage import Stager
 from springest.staging.window import begin_site
 from springest.states import DecisionKind, Event

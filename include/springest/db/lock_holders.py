@@ -40,8 +40,10 @@ def holders(connection: Connection) -> list[str]:
 
 def users(connection: Connection) -> list[str]:
     """Return the other sessions that hold any lock, one for each: even a reader keeps a migration waiting."""
-    by_pid = {row.pid: row for row in reversed(connection.execute(_USERS).all())}
-    return [describe(row) for row in reversed(by_pid.values())][:_SHOWN]
+    by_pid: dict[int, Sequence[Any]] = {}
+    for row in connection.execute(_USERS):
+        by_pid.setdefault(row.pid, row)
+    return [describe(row) for row in by_pid.values()][:_SHOWN]
 
 
 def describe(row: Sequence[Any]) -> str:

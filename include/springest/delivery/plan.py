@@ -32,8 +32,8 @@ from springest.identity import Pseudonyms
 from springest.privacy.secret import keep_to_secret
 from springest.rate_limit.limiter import Pace, RateLimiter
 from springest.site import Site
-from springest.source.reader import Window
 from springest.source.several import TrainingSource
+from springest.source.window import Window
 from springest.staging.stage import LOOK_BACK, Stager
 from springest.states import POSSIBLY_STORED, State
 

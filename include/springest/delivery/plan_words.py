@@ -45,10 +45,11 @@ def _duration(plan: Plan, until: str) -> str:
     return f". It takes {length} at the rate limit: {plan.in_time} until {until}, the rest in the next runs."
 
 
-def _named(rows: Sequence[PlannedRow]) -> Iterator[str]:
-    yield from (f"  {_name(row)}" for row in rows[:SHOWN])
+def _named(rows: Sequence[PlannedRow], indent: str = "  ", *, with_details: bool = False) -> Iterator[str]:
+    for row in rows[:SHOWN]:
+        yield f"{indent}{_name(row)}" + (f": {_detail(row)}" if with_details else "")
     if len(rows) > SHOWN:
-        yield f"  … and {len(rows) - SHOWN} more"
+        yield f"{indent}… and {len(rows) - SHOWN} more"
 
 
 def _by_reason(rows: Sequence[PlannedRow]) -> Iterator[str]:
@@ -57,13 +58,13 @@ def _by_reason(rows: Sequence[PlannedRow]) -> Iterator[str]:
     for row in rows:
         grouped.setdefault((row.state, row.reason or "no reason"), []).append(row)
     for (state, reason), group in sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0])):
-        details = {row.detail or "see docs/states.md" for row in group}
-        shared = details.pop() if len(details) == 1 else None
-        yield f"  {len(group)} {state}, {reason}" + (f": {shared}" if shared else "")
-        for row in group[:SHOWN]:
-            yield f"    {_name(row)}" + ("" if shared else f": {row.detail or 'see docs/states.md'}")
-        if len(group) > SHOWN:
-            yield f"    … and {len(group) - SHOWN} more"
+        is_shared = len({_detail(row) for row in group}) == 1
+        yield f"  {len(group)} {state}, {reason}" + (f": {_detail(group[0])}" if is_shared else "")
+        yield from _named(group, "    ", with_details=not is_shared)
+
+
+def _detail(row: PlannedRow) -> str:
+    return row.detail or "see docs/states.md"
 
 
 def _name(row: PlannedRow) -> str:

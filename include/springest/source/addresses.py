@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from springest.errors import SourceError
 from springest.identity import Pseudonyms
 from springest.source.contract import read_row
-from springest.source.reader import SourceError
 from springest.source.several import TrainingSource
 from springest.source.values import WITHOUT_TRAINING_ID
 

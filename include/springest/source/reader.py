@@ -26,8 +26,6 @@ from springest.source.refusal import MOST_UNREADABLE, own_errors, stop_at_too_ma
 from springest.source.values import EARLIEST, LATEST, WITHOUT_TRAINING_ID, UnreadableValue, identifier
 from springest.source.window import Bounds, Window, counted
 
-__all__ = ["SourceError", "SourceReader", "UnreadableRows", "Window"]
-
 log = logging.getLogger(__name__)
 
 Row = dict[str, Any]

@@ -13,8 +13,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from springest.db.schema import approved_run, stage_watermark, staged_row, staging_run
 from springest.errors import ConfigurationError, SiteNotBegun
-from springest.source.reader import Window
 from springest.source.values import EARLIEST
+from springest.source.window import Window
 from springest.staging.repository import lock_staging, now
 
 BEGINNING: Final = "begin"

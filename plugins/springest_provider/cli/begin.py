@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 
-from springest.source.reader import Window
+from springest.source.window import Window
 from springest.staging.window import begin_site, require_not_begun
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.session import open_site

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from springest.delivery.plan import Plan, Selection
 from springest.delivery.plan_words import in_words
 from springest.delivery.run import DeliverySettings
-from springest.source.reader import Window
+from springest.source.window import Window
 from springest_provider.cli.output import Exit, Output
 from springest_provider.cli.session import open_site
 from springest_provider.dry_run import make_plan

@@ -22,7 +22,8 @@ from springest.db.engines import (
 )
 from springest.db.libpq import postgresql_url
 from springest.errors import ConfigurationError, SourceError, WarehouseLocked
-from springest.source.reader import SourceReader, Window
+from springest.source.reader import SourceReader
+from springest.source.window import Window
 from springest_provider.retry_policy import RETRY_POLICY
 from tests.pooler import TransactionPooler
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
 
-from springest.errors import ConfigurationError, SpringestError
-from springest.source.reader import BATCH_ROWS, LOOKUP_IDS, SourceError, SourceReader, Window
+from springest.errors import ConfigurationError, SourceError, SpringestError
+from springest.source.reader import BATCH_ROWS, LOOKUP_IDS, SourceReader
 from springest.source.several import SeveralSources
+from springest.source.window import Window
 
 COLUMNS = (
     "1 AS issue_no, NULL AS booking_id, 102 AS certification_id, email, updated_at AS completed_at,"

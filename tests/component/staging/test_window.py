@@ -13,7 +13,7 @@ from springest.db.schema import staged_row
 from springest.errors import ConfigurationError, SiteNotBegun
 from springest.identity import Pseudonyms
 from springest.privacy.secret import keep_to_secret
-from springest.source.reader import Window
+from springest.source.window import Window
 from springest.staging.window import Mode, PlannedWindow, begin_site, close_window, plan_window
 from tests.factories import add_delivery, add_rows, id_of
 

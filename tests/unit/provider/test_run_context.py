@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from springest.errors import ConfigurationError
-from springest.source.reader import Window
+from springest.source.window import Window
 from springest_provider.run_context import (
     begin_moment,
     requested_window,

@@ -14,7 +14,8 @@ from springest.db.engines import sqlite_engine
 from springest.errors import SourceError
 from springest.source.contract import read_row
 from springest.source.drop import DropFile, load
-from springest.source.reader import SourceReader, Window
+from springest.source.reader import SourceReader
+from springest.source.window import Window
 from tests.factories import PSEUDONYMS
 
 QUERY = (Path(__file__).parents[3] / "include" / "sql" / "completed_trainings_drop.sql").read_text(
